@@ -1,0 +1,49 @@
+"""The application, and the one table of what is mounted where.
+
+Commands are not mounted here but found by Flask through the entry points in setup.cfg (group `flask.commands`), so that
+`flask keys list` never loads the web; destination plugins are found by theirs (group `mushu.destinations`).
+"""
+
+from importlib.metadata import version
+from typing import Final
+
+from flask import Flask
+
+from mushu.server import logs
+from mushu.server.config import Settings
+from mushu.server.core import Core
+from mushu.server.core import install as install_core
+from mushu.server.web import guard, headers, problems
+from mushu.server.web.api import auth, health, keys, members, orgs, users
+from mushu.server.web.openapi import make_app, serve_document
+from mushu.server.web.pages import password, reference
+from mushu.server.web.routes import blueprint
+
+#: Stand once: they are about the server or the signed-in user.
+SINGLE: Final = (health.RESOURCE, auth.RESOURCE, users.RESOURCE)
+#: Stand twice: for live, and under /sandbox for test.
+ENVIRONMENTAL: Final = (orgs.RESOURCE, members.RESOURCE, keys.RESOURCE)
+PAGES: Final = (password.PAGES, reference.PAGES)
+
+
+def create_app(core: Core | None = None) -> Flask:
+    """Return the whole application.
+
+    Raises:
+        ConfigurationError: the settings are wrong; every fault is named.
+    """
+    core = core or Core(Settings.load())
+    logs.configure(core.settings.log_level)
+    app = make_app(version("mushu"))
+    install_core(app, core)
+    for install in (guard.install, problems.install, headers.install):
+        install(app)
+    for resource in SINGLE:
+        app.register_api(blueprint(resource, ""))
+    for resource in ENVIRONMENTAL:
+        app.register_api(blueprint(resource, ""))
+        app.register_api(blueprint(resource, guard.SANDBOX))
+    for pages in PAGES:
+        app.register_blueprint(pages)
+    serve_document(app)
+    return app

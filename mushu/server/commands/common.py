@@ -1,0 +1,97 @@
+"""What every command shares: its surroundings, how errors end it, how answers look."""
+
+import getpass
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import click
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from mushu.secret import Secret
+from mushu.server.audit.service import Actor, ActorKind
+from mushu.server.core import core_context
+from mushu.server.errors import MushuError
+from mushu.server.users.passwords import MIN_LENGTH
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+password_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+class AdminGroup(click.Group):
+    """A group whose commands run with the core at hand, and whose errors say what to do and exit with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(core_context())
+                return super().invoke(ctx)
+            except MushuError as error:
+                raise click.ClickException(error.detail) from None
+            except (OperationalError, ProgrammingError) as error:
+                raise click.ClickException(
+                    f"The database does not do what was asked ({error.orig}). Run `flask doctor`, or script/up once "
+                    "if this server was never started."
+                ) from None
+
+
+def operator() -> Actor:
+    """Return who runs this command, by the name of the account on this machine."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        name = "unknown"
+    return Actor(ActorKind.OPERATOR, name)
+
+
+def print_json(answer: object) -> None:
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print aligned columns; control characters in a cell are escaped, so that no name can paint on the terminal."""
+    cells = [list(headings), *([_printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    for row in cells:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("   ".join(padded).rstrip())
+
+
+def print_rows(answers: Sequence[dict[str, Any]], columns: dict[str, str], *, json_wanted: bool) -> None:
+    """Print answers as JSON, or as a table with `columns` (heading by field)."""
+    if json_wanted:
+        print_json(answers)
+    else:
+        print_table(list(columns.values()), [[_cell(answer.get(field)) for field in columns] for answer in answers])
+
+
+def ask(question: str, *, agreed: bool) -> None:
+    """Go on only if the operator agrees; where nobody can be asked, say how to agree beforehand."""
+    if agreed:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on. Add --yes.")
+    click.confirm(question, abort=True)
+
+
+def read_password(*, from_stdin: bool) -> Secret:
+    """Return a password from standard input or, asked for twice, from the terminal; never from an argument."""
+    if from_stdin:
+        return Secret(sys.stdin.readline().rstrip("\r\n"))
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on. Use --password-stdin.")
+    prompt = f"Password (at least {MIN_LENGTH} characters)"
+    return Secret(click.prompt(prompt, hide_input=True, confirmation_prompt="The same again"))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def _printable(cell: str) -> str:
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in cell)

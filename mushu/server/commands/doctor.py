@@ -1,0 +1,18 @@
+import click
+
+from mushu.server import diagnosis
+from mushu.server.commands.common import as_json, print_json
+
+
+@click.command("doctor")
+@as_json
+def doctor(as_json: bool) -> None:
+    """Say what is wrong with this server, and how to mend it."""
+    checks = diagnosis.examine()
+    if as_json:
+        print_json([{"check": check.name, "ok": check.ok, "detail": check.detail} for check in checks])
+    else:
+        for check in checks:
+            click.echo(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.detail}")
+    if not all(check.ok for check in checks):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,68 @@
+import click
+
+from mushu.server import answers
+from mushu.server.commands.common import AdminGroup, as_json, ask, operator, print_json, print_rows, yes
+from mushu.server.core import db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.delivery.removal import delete_org_with_keys
+from mushu.server.orgs import service
+from mushu.server.users.service import get_user_by_email
+
+
+@click.group(cls=AdminGroup)
+def orgs() -> None:
+    """Organizations. ORG is an id or an exact name."""
+
+
+@orgs.command("create")
+@click.argument("name")
+@click.option("--owner", required=True, metavar="EMAIL", help="The user who owns it.")
+def create(name: str, owner: str) -> None:
+    """Create an organization."""
+    with writing(db.session):
+        user = get_user_by_email(db.session, owner)
+        org = service.create_org(db.session, get_core().clock, operator(), name, user.id)
+    print_json(answers.org(org))
+
+
+@orgs.command("list")
+@as_json
+def list_(as_json: bool) -> None:
+    """List all organizations."""
+    with reading(db.session):
+        rows = [answers.org(org) for org in service.list_orgs(db.session)]
+    print_rows(rows, {"org_id": "ORG_ID", "name": "NAME", "created_at": "CREATED"}, json_wanted=as_json)
+
+
+@orgs.command("show")
+@click.argument("org")
+def show(org: str) -> None:
+    """Show an organization."""
+    with reading(db.session):
+        print_json(answers.org(service.resolve_org(db.session, org)))
+
+
+@orgs.command("rename")
+@click.argument("org")
+@click.argument("name")
+def rename(org: str, name: str) -> None:
+    """Give an organization another name."""
+    with writing(db.session):
+        found = service.resolve_org(db.session, org)
+        service.rename_org(db.session, get_core().clock, operator(), found, name)
+    print_json(answers.org(found))
+
+
+@orgs.command("delete")
+@click.argument("org")
+@yes
+def delete(org: str, yes: bool) -> None:
+    """Delete an organization and every key it has."""
+    core = get_core()
+    with reading(db.session):
+        found = service.resolve_org(db.session, org)
+    ask(f"Delete {found.name} ({found.id}) and every API key it has, for good?", agreed=yes)
+    findings = delete_org_with_keys(db.session, core.clock, operator(), core.open_destination, found)
+    for finding in findings:
+        click.echo(f"{finding.key_id}: {finding.detail}", err=True)
+    print_json({"org_id": found.id, "deleted": True})

@@ -1,0 +1,90 @@
+import click
+
+from mushu.server import answers
+from mushu.server.commands.common import (
+    AdminGroup,
+    as_json,
+    operator,
+    password_stdin,
+    print_json,
+    print_rows,
+    read_password,
+)
+from mushu.server.core import db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.users import service
+from mushu.server.users.models import User
+
+
+@click.group(cls=AdminGroup)
+def users() -> None:
+    """People who can sign in."""
+
+
+@users.command("create")
+@click.option("--email", required=True, help="The address the user signs in with.")
+@click.option("--name", help="The user's name.")
+@password_stdin
+def create(email: str, name: str | None, password_stdin: bool) -> None:
+    """Create a user; without a password, nobody can sign in as them until one is set."""
+    core = get_core()
+    password_hash = core.passwords.hash(read_password(from_stdin=True)) if password_stdin else None
+    with writing(db.session):
+        user = service.create_user(db.session, core.clock, operator(), email, name)
+        if password_hash is not None:
+            service.set_password(db.session, core.clock, operator(), user, password_hash)
+    print_json(_answer(user))
+
+
+@users.command("list")
+@as_json
+def list_(as_json: bool) -> None:
+    """List all users."""
+    with reading(db.session):
+        rows = [_answer(user) for user in service.list_users(db.session)]
+    columns = {"user_id": "USER_ID", "email": "EMAIL", "name": "NAME", "status": "STATUS", "created_at": "CREATED"}
+    print_rows(rows, columns, json_wanted=as_json)
+
+
+@users.command("set-password")
+@click.argument("email")
+@password_stdin
+def set_password(email: str, password_stdin: bool) -> None:
+    """Set a user's password; the user's CLI tokens end at once."""
+    core = get_core()
+    with reading(db.session):
+        service.get_user_by_email(db.session, email)
+    password_hash = core.passwords.hash(read_password(from_stdin=password_stdin))
+    with writing(db.session):
+        user = service.get_user_by_email(db.session, email)
+        service.set_password(db.session, core.clock, operator(), user, password_hash)
+    print_json(_answer(user))
+
+
+@users.command("disable")
+@click.argument("email")
+def disable(email: str) -> None:
+    """Shut a user out at once."""
+    with writing(db.session):
+        user = service.get_user_by_email(db.session, email)
+        service.disable_user(db.session, get_core().clock, operator(), user)
+    print_json(_answer(user))
+
+
+@users.command("enable")
+@click.argument("email")
+def enable(email: str) -> None:
+    """Let a disabled user sign in again."""
+    with writing(db.session):
+        user = service.get_user_by_email(db.session, email)
+        service.enable_user(db.session, get_core().clock, operator(), user)
+    print_json(_answer(user))
+
+
+def _answer(user: User) -> answers.Answer:
+    if user.disabled_at is not None:
+        status = "disabled"
+    else:
+        status = "active" if user.password_hash is not None else "no password"
+    shown = answers.user(user)
+    return {field: shown[field] for field in ("user_id", "email", "name", "created_at")} | {"status": status}

@@ -1,0 +1,209 @@
+"""The settings of one server: read once, frozen, and checked as a whole.
+
+Each field is set by, in rising order, its default here, `settings.toml` in the instance folder, and the environment
+variable `MUSHU_` + its name in capitals. `docs/settings.md` lists them all; a test compares the two.
+"""
+
+import os
+import secrets
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from mushu.server.errors import ConfigurationError
+
+PREFIX: Final = "MUSHU_"
+SETTINGS_FILE: Final = "settings.toml"
+SECRET_KEY_FILE: Final = "secret_key"  # noqa: S105 - the name of a file
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+#: Not settings of the server, yet of our prefix: clients and destinations read them.
+FOREIGN: Final = frozenset({"MUSHU_API_KEY", "MUSHU_ORG_ID", "MUSHU_URL", "MUSHU_INSTANCE_PATH"})
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that can be set; units are in the names."""
+
+    #: Holds the database, the secrets and `settings.toml`. Set by MUSHU_INSTANCE_PATH only.
+    instance_path: Path
+    #: SQLAlchemy URL; empty means SQLite in the instance folder.
+    database_url: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    #: Threads a worker answers requests with.
+    threads: int = 2
+    #: The address people and clients reach the server at; empty means http://HOST:PORT.
+    public_url: str = ""
+    #: The first user, made by the first start.
+    owner_email: str = "owner@localhost"
+    log_level: str = "INFO"
+    #: How long one attempt to deliver a key may take before others may judge it dead.
+    delivery_lease_seconds: int = 60
+    #: Largest request body the API takes.
+    max_body_bytes: int = 1_048_576
+    #: Argon2id for passwords (OWASP's second choice: t=2, m=19 MiB, p=1).
+    argon2_time_cost: int = 2
+    argon2_memory_kib: int = 19_456
+    #: Passwords checked at once in one worker; the rest wait, so that logins cannot starve the API.
+    argon2_concurrency: int = 2
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read and check the settings.
+
+        Raises:
+            ConfigurationError: naming every fault at once.
+        """
+        instance = instance_path(environ)
+        given, faults = _read_file(instance / SETTINGS_FILE)
+        given |= {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in environ.items()
+            if name.startswith(PREFIX) and name not in FOREIGN
+        }
+        values: dict[str, object] = {}
+        for field in fields(cls):
+            if field.name == "instance_path" or field.name not in given:
+                continue
+            raw = given[field.name]
+            if field.type in (int, "int"):
+                try:
+                    values[field.name] = int(str(raw))
+                except ValueError:
+                    faults.append(f"{PREFIX}{field.name.upper()} must be a whole number, not {raw!r}")
+            else:
+                values[field.name] = str(raw)
+        settings = cls(instance_path=instance, **values)  # type: ignore[arg-type]
+        faults += settings.faults()
+        if faults:
+            raise ConfigurationError("The settings are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        return settings
+
+    def validate(self) -> None:
+        """Check the settings.
+
+        Raises:
+            ConfigurationError: naming every fault at once.
+        """
+        faults = self.faults()
+        if faults:
+            raise ConfigurationError("The settings are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+    def faults(self) -> list[str]:
+        """Return what is wrong, a sentence each; an empty list when nothing is."""
+        bounds = {
+            "port": (1, 65_535),
+            "workers": (1, 256),
+            "threads": (1, 256),
+            "delivery_lease_seconds": (1, 86_400),
+            "max_body_bytes": (1_024, 1_073_741_824),
+            "argon2_time_cost": (1, 100),
+            "argon2_memory_kib": (8, 4_194_304),
+            "argon2_concurrency": (1, 64),
+        }
+        found = [
+            f"{PREFIX}{name.upper()} must lie between {low} and {high}, not be {getattr(self, name)}"
+            for name, (low, high) in bounds.items()
+            if not low <= getattr(self, name) <= high
+        ]
+        if self.log_level.upper() not in LOG_LEVELS:
+            found.append(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}")
+        if "@" not in self.owner_email:
+            found.append(f"{PREFIX}OWNER_EMAIL must be an e-mail address, not {self.owner_email!r}")
+        if self.public_url and not _is_web_address(self.public_url):
+            found.append(f"{PREFIX}PUBLIC_URL must be a web address such as https://keys.example.com")
+        scheme = self.database_url.split(":", 1)[0]
+        if self.database_url and scheme.split("+")[0] not in ("sqlite", "postgresql"):
+            # Not repeated whole: it may hold a password.
+            found.append(
+                f"{PREFIX}DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://, not with {scheme!r}"
+            )
+        return found
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        if not self.database_url:
+            return f"sqlite:///{self.instance_path / 'mushu.sqlite3'}"
+        # psycopg 3 is the driver that is installed; a bare postgresql:// would ask for psycopg2.
+        scheme, rest = self.database_url.split(":", 1)
+        return f"postgresql+psycopg:{rest}" if scheme == "postgresql" else self.database_url
+
+    @property
+    def base_url(self) -> str:
+        """The address for links, without a slash at its end."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def delivery_lease(self) -> timedelta:
+        return timedelta(seconds=self.delivery_lease_seconds)
+
+
+def instance_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the instance folder: MUSHU_INSTANCE_PATH, or `instance/` of the checkout, or of the current folder."""
+    if given := environ.get("MUSHU_INSTANCE_PATH"):
+        return Path(given).absolute()
+    return (ROOT if (ROOT / "wsgi.py").is_file() else Path.cwd()) / "instance"
+
+
+def make_private(path: Path, content: str) -> bool:
+    """Create `path` with mode 0600 and `content`, unless it exists; tell whether it was created."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+    return True
+
+
+def prepare_instance(settings: Settings) -> None:
+    """Make the instance folder (0700) and the secret that signs browser sessions (0600), where they are missing."""
+    settings.instance_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(settings.instance_path / SECRET_KEY_FILE, secrets.token_urlsafe(48))
+    if settings.sqlalchemy_url.startswith("sqlite:////"):
+        # SQLite would create it with the umask's mode; its WAL and shared memory copy the mode from here.
+        make_private(Path(settings.sqlalchemy_url.removeprefix("sqlite:///")), "")
+
+
+def secret_key(settings: Settings) -> str:
+    """Return the secret that signs browser sessions.
+
+    Raises:
+        ConfigurationError: it was never generated.
+    """
+    try:
+        return (settings.instance_path / SECRET_KEY_FILE).read_text()
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{settings.instance_path} is not set up. Run script/up once: it generates secrets and the database there."
+        ) from None
+
+
+def _read_file(path: Path) -> tuple[dict[str, object], list[str]]:
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return {}, [f"{path} cannot be read: {error}"]
+    known = {field.name for field in fields(Settings)} - {"instance_path"}
+    faults = [f"{path} sets {name!r}, which is no setting" for name in content if name not in known]
+    return {name: value for name, value in content.items() if name in known}, faults
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username

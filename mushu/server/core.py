@@ -1,0 +1,84 @@
+"""What the web and the commands have in common: settings, clock, database, passwords, destinations, on a Flask app.
+
+Kept free of everything that only the web needs, so that `flask keys list` starts fast.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from flask import Flask, current_app
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+
+from mushu.server import schema
+from mushu.server.clock import Clock, utc_now
+from mushu.server.config import ROOT, Settings, prepare_instance, secret_key
+from mushu.server.db import SESSION_OPTIONS, prepare_engine
+from mushu.server.delivery.destinations import OpenDestination, opener
+
+if TYPE_CHECKING:
+    from mushu.server.users.passwords import Passwords
+
+MIGRATIONS: Final = ROOT / "migrations"
+
+db: Final = SQLAlchemy(metadata=schema.metadata, session_options=SESSION_OPTIONS)
+_migrate: Final = Migrate(db=db, directory=str(MIGRATIONS), render_as_batch=True)
+
+
+@dataclass(frozen=True)
+class Core:
+    """What a request or a command needs besides the session."""
+
+    settings: Settings
+    clock: Clock = utc_now
+    open_destination: OpenDestination = field(default_factory=lambda: opener(Path.cwd()))
+
+    @cached_property
+    def passwords(self) -> "Passwords":
+        from mushu.server.users.passwords import Passwords  # argon2 is not loaded by who sets no password
+
+        return Passwords(
+            time_cost=self.settings.argon2_time_cost,
+            memory_kib=self.settings.argon2_memory_kib,
+            concurrency=self.settings.argon2_concurrency,
+        )
+
+
+def install(app: Flask, core: Core) -> None:
+    """Set the instance folder up if it is new, and put the core on the app."""
+    settings = core.settings
+    prepare_instance(settings)
+    app.config.update(
+        SECRET_KEY=secret_key(settings),
+        SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
+        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": not settings.sqlalchemy_url.startswith("sqlite")},
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+    )
+    app.extensions["mushu"] = core
+    db.init_app(app)
+    _migrate.init_app(app)
+    with app.app_context():
+        prepare_engine(db.engine)
+
+
+def get_core() -> Core:
+    """Return the core of the current app."""
+    return cast(Core, current_app.extensions["mushu"])
+
+
+@contextmanager
+def core_context(load: Callable[[], Settings] = Settings.load) -> Iterator[Core]:
+    """Provide the core and the database without the web: for commands.
+
+    Raises:
+        ConfigurationError: the settings are wrong.
+    """
+    app = Flask("mushu.server", instance_path=str(Path.cwd()), static_folder=None)
+    core = Core(load())
+    install(app, core)
+    with app.app_context():
+        yield core

@@ -1,0 +1,97 @@
+"""The database: base class, naming convention, types, and how a transaction begins.
+
+Sessions here never begin by themselves (`autobegin=False`): whoever owns a transaction writes
+
+    with writing(session):    # commits at the end, rolls back on an exception
+    with reading(session):    # takes no write lock
+
+and a service called outside of one fails at once instead of holding a lock for as long as nobody notices.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, event
+from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
+from sqlalchemy.types import TypeDecorator
+
+#: Milliseconds that SQLite waits for another writer before it gives up.
+BUSY_TIMEOUT: Final = 15_000
+_READ_ONLY: Final = "mushu_read_only"
+
+SESSION_OPTIONS: Final[dict[str, Any]] = {"autobegin": False, "expire_on_commit": False}
+
+AnySession: TypeAlias = Session | scoped_session[Any]
+
+
+class Base(DeclarativeBase):
+    """What every table derives from. Constraints have names, so that migrations can speak of them on any database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A moment, aware and in UTC on both sides; a naive one is a mistake of the caller and refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime cannot be stored; use one in UTC")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+@contextmanager
+def writing(session: AnySession) -> Iterator[None]:
+    """Own one transaction that may write."""
+    with session.begin():
+        yield
+
+
+@contextmanager
+def reading(session: AnySession) -> Iterator[None]:
+    """Own one transaction that only reads, and so never waits for a writer."""
+    with session.begin():
+        session.connection(execution_options={_READ_ONLY: True})
+        yield
+
+
+def prepare_engine(engine: Engine) -> None:
+    """Teach an engine Mushu's rules; must be called once for each engine, before its first connection."""
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # Python's sqlite3 must not begin transactions on its own.
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # A key that was delivered must be on disk, also after a power cut.
+            "foreign_keys=ON",
+            f"busy_timeout={BUSY_TIMEOUT}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        # A deferred transaction that reads first and then writes fails as "database is locked" whatever the timeout.
+        read_only = connection.get_execution_options().get(_READ_ONLY)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

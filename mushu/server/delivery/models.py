@@ -1,0 +1,56 @@
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import ForeignKey, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mushu.server.db import Base, UTCDateTime
+
+
+class DeliveryState(StrEnum):
+    """How far one key has come at one destination."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    VERIFIED = "verified"
+    FAILED = "failed"
+    #: The key is dead and its value was taken away again.
+    REMOVED = "removed"
+
+
+# Literal text: SQLite uses a partial index only where a query repeats its condition word for word, no parameters.
+IS_UNDER_WAY: Final = text("state IN ('pending', 'delivered')")
+IS_CLEANUP_DUE: Final = text("cleanup_due")
+
+
+class Delivery(Base):
+    """The record of one key at one destination. Rows are never deleted: they are the ledger."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        Index("uq_deliveries_key_id_uri", "key_id", "uri", unique=True),
+        # Two attempts never work on one destination at once, whatever two processes do.
+        Index("uq_deliveries_under_way", "uri", unique=True, sqlite_where=IS_UNDER_WAY, postgresql_where=IS_UNDER_WAY),
+        Index("ix_deliveries_cleanup_due", "uri", sqlite_where=IS_CLEANUP_DUE, postgresql_where=IS_CLEANUP_DUE),
+    )
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
+    uri: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))
+    attempt_id: Mapped[str] = mapped_column(String(24))
+    #: What the destination was at before; the condition of the write.
+    expected_version: Mapped[str] = mapped_column(Text)
+    #: Until then the process that minted the key may still be at work; afterwards others may judge the attempt dead.
+    lease_until: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    delivered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    verified_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    removed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: The version that the write produced.
+    version: Mapped[str | None] = mapped_column(Text)
+    #: What last went wrong, for a person.
+    error: Mapped[str | None] = mapped_column(Text)
+    #: The key is dead and the destination may still hold it: the sweeper looks there and removes it by its digest.
+    cleanup_due: Mapped[bool] = mapped_column(default=False)

@@ -1,0 +1,127 @@
+"""What can be wrong with a server, looked at one thing after another, each with the way to mend it."""
+
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from mushu.destination import ENTRY_POINT_GROUP
+from mushu.server.config import SECRET_KEY_FILE, Settings, instance_path
+from mushu.server.core import Core, core_context, db
+from mushu.server.db import reading
+from mushu.server.delivery.models import Delivery
+from mushu.server.errors import ConfigurationError
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.states import State
+from mushu.server.migrating import pending_migrations
+
+_ENOUGH_DISK: Final = 256 * 1024 * 1024
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at; `detail` says what is there or, where it is bad, how to mend it."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def examine() -> list[Check]:
+    """Look at everything; what depends on something that is broken is not looked at."""
+    try:
+        settings = Settings.load()
+    except ConfigurationError as error:
+        return [Check("settings", False, error.detail)]
+    checks = [Check("settings", True, f"read; the instance folder is {settings.instance_path}")]
+    if not (settings.instance_path / SECRET_KEY_FILE).exists():
+        return [*checks, Check("instance", False, f"{instance_path()} is not set up. Run script/up once.")]
+    with core_context(lambda: settings) as core:
+        for look in (_permissions, _disk, _address, _plugins, _schema, _integrity, _deliveries):
+            checks.extend(_looked_at(look, core))
+    return checks
+
+
+def _looked_at(look: Callable[[Core], Iterator[Check]], core: Core) -> Iterator[Check]:
+    try:
+        yield from look(core)
+    except (SQLAlchemyError, OSError, ConfigurationError) as error:
+        cause = getattr(error, "orig", None) or error
+        yield Check(look.__name__.strip("_"), False, f"could not be looked at: {cause}")
+
+
+def _permissions(core: Core) -> Iterator[Check]:
+    open_paths = [
+        path for path in _private_paths(core.settings.instance_path) if stat.S_IMODE(path.stat().st_mode) & 0o077
+    ]
+    if open_paths:
+        fixes = "; ".join(f"chmod go= {path}" for path in open_paths)
+        yield Check("permissions", False, f"others on this machine can read what is private. Mend it with: {fixes}")
+    else:
+        yield Check("permissions", True, "only this account can read the secrets and the database")
+
+
+def _private_paths(instance: Path) -> list[Path]:
+    candidates = [instance, instance / SECRET_KEY_FILE, *instance.glob("*.sqlite3*"), *instance.glob("*.env")]
+    return [path for path in candidates if path.exists()]
+
+
+def _disk(core: Core) -> Iterator[Check]:
+    free = shutil.disk_usage(core.settings.instance_path).free
+    megabytes = free // (1024 * 1024)
+    yield Check("disk", free >= _ENOUGH_DISK, f"{megabytes} MB free" + ("" if free >= _ENOUGH_DISK else "; make room"))
+
+
+def _address(core: Core) -> Iterator[Check]:
+    settings = core.settings
+    exposed = settings.host not in _LOOPBACK and not settings.public_url.startswith("https://")
+    advice = "others can reach it over plain http: put TLS in front of it and set MUSHU_PUBLIC_URL=https://…"
+    yield Check("address", not exposed, f"{settings.base_url}" + (f"; {advice}" if exposed else ""))
+
+
+def _plugins(_: Core) -> Iterator[Check]:
+    for plugin in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda plugin: plugin.name):
+        try:
+            plugin.load()
+        except Exception as error:
+            advice = f"cannot be loaded ({type(error).__name__}: {error}). Install what it needs."
+            yield Check(f"destination {plugin.name}:", False, advice)
+        else:
+            yield Check(f"destination {plugin.name}:", True, f"served by {plugin.value.partition(':')[0]}")
+
+
+def _schema(_: Core) -> Iterator[Check]:
+    behind = pending_migrations()
+    detail = f"{len(behind)} migrations are missing. Run `flask db upgrade`, or script/up." if behind else "up to date"
+    yield Check("schema", not behind, detail)
+
+
+def _integrity(_: Core) -> Iterator[Check]:
+    if db.engine.dialect.name != "sqlite":
+        return
+    with reading(db.session):
+        answer = db.session.scalar(text("PRAGMA quick_check(1)"))
+    good = answer == "ok"
+    yield Check("database", good, "sound" if good else f"damaged ({answer}). Restore a backup of the instance folder.")
+
+
+def _deliveries(_: Core) -> Iterator[Check]:
+    with reading(db.session):
+        pending = db.session.scalar(select(func.count()).where(ApiKey.stored_state == State.PENDING)) or 0
+        due = db.session.scalar(select(func.count()).select_from(Delivery).where(Delivery.cleanup_due)) or 0
+    good = not pending and not due
+    detail = (
+        "nothing is unfinished"
+        if good
+        else (
+            f"{pending} keys are not delivered yet and {due} dead values are to be removed. Run `flask keys reconcile`."
+        )
+    )
+    yield Check("deliveries", good, detail)

@@ -1,0 +1,115 @@
+"""What `script/up` does before it serves: secrets, schema, and for an empty database an owner, an org and a first key.
+
+Runs as a process of its own, so that the memory which held the plaintext of the key is gone before a port is opened.
+Every step looks before it acts: killed anywhere and run again, it goes on where it was.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import exists, select
+
+from mushu.server import logs, serving
+from mushu.server.audit.service import SYSTEM
+from mushu.server.config import Settings
+from mushu.server.core import Core, core_context, db
+from mushu.server.db import reading, writing
+from mushu.server.delivery.protocol import Courier
+from mushu.server.delivery.recovery import Finding, Reconciler
+from mushu.server.errors import MushuError
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.service import KeyRequest
+from mushu.server.keys.states import State
+from mushu.server.migrating import migrate
+from mushu.server.orgs.models import Organization
+from mushu.server.orgs.service import create_org
+from mushu.server.users.links import find_open_link, issue_link
+from mushu.server.users.models import User
+from mushu.server.users.service import create_user
+
+ORG_NAME: Final = "default"
+KEY_NAME: Final = "first-key"
+KEY_FILE: Final = "first-key.env"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The first user, and how to get in."""
+
+    email: str
+    #: The one-time link, where one was made just now.
+    link: str | None
+    needs_password: bool
+
+
+def main() -> None:
+    """Prepare the instance and tell the operator what there is; exit 1 with a sentence if that fails."""
+    try:
+        settings = serving.settings_from(sys.argv[1:])
+        logs.configure("WARNING")
+        with core_context(lambda: settings) as core:
+            for line in prepare(core):
+                print(line, flush=True)  # noqa: T201
+    except MushuError as error:
+        sys.exit(f"script/up: {error.detail}")
+
+
+def prepare(core: Core) -> list[str]:
+    """Bring the instance into the state in which it can serve, and return what the operator should read."""
+    migrate()
+    findings = Reconciler(db.session, core.clock, SYSTEM, core.open_destination).settle_all()
+    found_org = _found_organization(core)
+    minted = _first_key(core, found_org) if found_org is not None else None
+    return _report(core.settings, minted, _owner(core), findings)
+
+
+def _found_organization(core: Core) -> str | None:
+    """Return the id of the first organization, made here if there is none; None where others were made by hand."""
+    with writing(db.session):
+        if not db.session.scalar(select(exists().select_from(User))):
+            user = create_user(db.session, core.clock, SYSTEM, core.settings.owner_email)
+            create_org(db.session, core.clock, SYSTEM, ORG_NAME, user.id)
+        first = select(Organization.id).order_by(Organization.created_at, Organization.id).limit(1)
+        return db.session.scalar(first.where(Organization.name == ORG_NAME))
+
+
+def _first_key(core: Core, org_id: str) -> tuple[ApiKey, list[str]] | None:
+    """Mint the first key and deliver it, unless there ever was a key; a failed attempt does not count."""
+    with reading(db.session):
+        if db.session.scalar(select(exists().where(ApiKey.stored_state != State.FAILED))):
+            return None
+    courier = Courier(db.session, core.clock, SYSTEM, core.open_destination, core.settings.delivery_lease)
+    return courier.deliver(KeyRequest(org_id=org_id, name=KEY_NAME), [f"env:{core.settings.instance_path / KEY_FILE}"])
+
+
+def _owner(core: Core) -> Owner | None:
+    """Return the first user, with a link if there is neither a password nor an open link."""
+    with writing(db.session):
+        user = db.session.scalars(select(User).order_by(User.created_at, User.id).limit(1)).one_or_none()
+        if user is None or user.email != core.settings.owner_email or user.disabled_at is not None:
+            return None
+        link = None
+        if user.password_hash is None and find_open_link(db.session, core.clock, user.id) is None:
+            secret = issue_link(db.session, core.clock, SYSTEM, user)
+            link = f"{core.settings.base_url}/password/{secret.reveal()}"
+        return Owner(user.email, link, needs_password=user.password_hash is None)
+
+
+def _report(
+    settings: Settings, minted: tuple[ApiKey, list[str]] | None, owner: Owner | None, findings: list[Finding]
+) -> list[str]:
+    lines = [f"recovered  {finding.key_id}: {finding.detail}" for finding in findings]
+    if minted is not None:
+        key, places = minted
+        lines.append(f"first key  {key.id} ({', '.join(key.scopes)}) is in {', '.join(places)}")
+    if owner is not None and owner.link is not None:
+        lines.append(f"owner      {owner.email}: set your password, once, at {owner.link}")
+    elif owner is not None and owner.needs_password:
+        way = f"use the link, or `flask users set-password {owner.email}`"
+        lines.append(f"owner      {owner.email} has no password yet: {way}")
+    return [*lines, f"address    {settings.base_url}"]
+
+
+if __name__ == "__main__":
+    main()

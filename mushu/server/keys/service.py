@@ -1,0 +1,193 @@
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import select, tuple_, update
+
+from mushu.keyformat import Prefix, generate, public_id
+from mushu.secret import Secret
+from mushu.server.audit.service import Actor, Detail, record
+from mushu.server.clock import Clock, rfc3339
+from mushu.server.db import AnySession
+from mushu.server.errors import Invalid, KeyNotFound, WrongState
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, Scope
+from mushu.server.keys.states import ACTIVATE, State, Transition
+from mushu.server.orgs.service import checked_name
+
+_PREFIXES: Final = {Environment.LIVE: Prefix.LIVE_KEY, Environment.TEST: Prefix.TEST_KEY}
+_MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
+PAGE_SIZE: Final = 500
+#: A year that calendars and databases agree upon; beyond it, leave the expiry out.
+_LONGEST_LIFE: Final = timedelta(days=36_525)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRequest:
+    """What is asked for when a key is minted."""
+
+    org_id: str
+    name: str
+    scopes: tuple[Scope, ...] = DEFAULT_SCOPES
+    environment: Environment = Environment.LIVE
+    #: When the key ends; None: when it is deleted.
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which keys of an organization are meant."""
+
+    environments: tuple[Environment, ...] = tuple(Environment)
+    #: Include deleted keys, and those that could not be delivered.
+    with_deleted: bool = False
+
+
+def issue_key(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) -> tuple[ApiKey, Secret]:
+    """Create a key that is active at once, to be shown to the caller this one time.
+
+    Raises:
+        Invalid: the name or the expiry is not usable.
+    """
+    key, secret = mint_key(session, clock, actor, request)
+    return change_state(session, clock, actor, key.id, ACTIVATE), secret
+
+
+def mint_key(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) -> tuple[ApiKey, Secret]:
+    """Create a pending key and return it with its plaintext, which is nowhere else.
+
+    It authenticates nobody until `activate_key`.
+
+    Raises:
+        Invalid: the name or the expiry is not usable.
+    """
+    now = clock()
+    name = checked_name(request.name)
+    expires_at = _checked_expiry(now, request.expires_at)
+    secret = generate(_PREFIXES[request.environment])
+    key = ApiKey(
+        id=public_id("key"),
+        org_id=request.org_id,
+        name=name,
+        digest=secret.digest(),
+        last_four=secret.reveal()[-4:],
+        scope_names=",".join(request.scopes),
+        environment=request.environment,
+        stored_state=State.PENDING,
+        created_at=now,
+        expires_at=expires_at,
+    )
+    session.add(key)
+    session.flush()
+    details: dict[str, Detail] = {
+        "name": name,
+        "scopes": list(request.scopes),
+        "environment": request.environment,
+        "expires_at": rfc3339(expires_at) if expires_at else None,
+    }
+    record(session, now, actor, "key.created", key.id, org_id=key.org_id, details=details)
+    return key, secret
+
+
+def find_key(session: AnySession, key_id: str) -> ApiKey | None:
+    return session.get(ApiKey, key_id, populate_existing=True)
+
+
+def find_key_by_digest(session: AnySession, digest: str) -> ApiKey | None:
+    return session.scalars(select(ApiKey).where(ApiKey.digest == digest)).one_or_none()
+
+
+def get_key(session: AnySession, key_id: str) -> ApiKey:
+    """Return the key, deleted ones included: for operators.
+
+    Raises:
+        KeyNotFound: there is none.
+    """
+    key = find_key(session, key_id)
+    if key is None:
+        raise KeyNotFound(f"There is no API key {key_id!r}. `flask keys list --org ORG --all` shows them all.")
+    return key
+
+
+def get_key_of(
+    session: AnySession, org_id: str, environment: Environment, key_id: str, *, with_deleted: bool = False
+) -> ApiKey:
+    """Return the key if it belongs to this organization and environment, and was not deleted.
+
+    Raises:
+        KeyNotFound: it does not.
+    """
+    key = find_key(session, key_id)
+    mine = key is not None and key.org_id == org_id and key.environment == environment
+    if key is None or not mine or (key.stored_state == State.REVOKED and not with_deleted):
+        raise KeyNotFound(f"There is no {environment} API key {key_id!r} in {org_id}.")
+    return key
+
+
+def list_keys(
+    session: AnySession, org_id: str, selection: Selection, *, after: ApiKey | None = None, limit: int = PAGE_SIZE
+) -> Sequence[ApiKey]:
+    """Return a page of an organization's keys, newest first.
+
+    Args:
+        after: the last key of the page before; None for the first page.
+        limit: how many keys at most.
+    """
+    query = select(ApiKey).where(ApiKey.org_id == org_id, ApiKey.environment.in_(selection.environments))
+    if not selection.with_deleted:
+        query = query.where(ApiKey.stored_state.not_in([State.REVOKED, State.FAILED]))
+    if after is not None:
+        query = query.where(tuple_(ApiKey.created_at, ApiKey.id) < (after.created_at, after.id))
+    return session.scalars(query.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()).limit(limit)).all()
+
+
+def iterate_keys(session: AnySession, org_id: str, selection: Selection) -> Iterator[ApiKey]:
+    """Return all of an organization's keys, newest first, a page in memory at a time."""
+    page = list_keys(session, org_id, selection)
+    while page:
+        yield from page
+        page = list_keys(session, org_id, selection, after=page[-1])
+
+
+def rename_key(session: AnySession, clock: Clock, actor: Actor, key: ApiKey, name: str) -> ApiKey:
+    """Give the key another name.
+
+    Raises:
+        Invalid: the name is not usable.
+    """
+    former, key.name = key.name, checked_name(name)
+    record(session, clock(), actor, "key.renamed", key.id, org_id=key.org_id, details={"from": former, "to": key.name})
+    return key
+
+
+def change_state(session: AnySession, clock: Clock, actor: Actor, key_id: str, change: Transition) -> ApiKey:
+    """Make one change of state, if the key is in a state that allows it; check and change are one statement.
+
+    Raises:
+        KeyNotFound: there is no such key.
+        WrongState: its state does not allow it; the message names the state.
+    """
+    now = clock()
+    values: dict[str, object] = {"stored_state": change.to}
+    if change.to in _MOMENT_OF:
+        values[_MOMENT_OF[change.to]] = now
+    changed = session.execute(
+        update(ApiKey)
+        .where(ApiKey.id == key_id, ApiKey.stored_state.in_(change.sources))
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )
+    key = get_key(session, key_id)
+    if changed.rowcount == 0:  # type: ignore[attr-defined]
+        raise WrongState(f"{key_id} is {key.state(now)}, and a key in that state cannot become {change.to}.")
+    record(session, now, actor, change.action, key.id, org_id=key.org_id)
+    return key
+
+
+def _checked_expiry(now: datetime, expires_at: datetime | None) -> datetime | None:
+    if expires_at is not None and not now < expires_at <= now + _LONGEST_LIFE:
+        raise Invalid(
+            "The expiry must lie ahead, by 100 years at most; leave it out for a key without end.", field="expires_at"
+        )
+    return expires_at

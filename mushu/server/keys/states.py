@@ -1,0 +1,46 @@
+"""The states of an API key (design, section 5).
+
+    pending ─→ active ⇄ disabled            pending ─→ failed
+                 │         │
+                 └→ retiring ─→ revoked     (active, disabled, pending and failed can be revoked, too)
+
+`expired` is no stored state: it is what an active, disabled or retiring key is called once its time is over, so that
+no clock has to tick for a key to end.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class State(StrEnum):
+    PENDING = "pending"
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    RETIRING = "retiring"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+
+#: The states in which a key authenticates, until its expiry.
+AUTHENTICATING: Final = frozenset({State.ACTIVE, State.RETIRING})
+
+#: The states in which a key is over for good: its value, wherever it may lie, opens nothing and never will.
+DEAD: Final = frozenset({State.REVOKED, State.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One change of state: from where it may be made, where it leads, and what the audit trail calls it."""
+
+    action: str
+    sources: frozenset[State]
+    to: State
+
+
+ACTIVATE: Final = Transition("key.activated", frozenset({State.PENDING}), State.ACTIVE)
+FAIL: Final = Transition("key.failed", frozenset({State.PENDING}), State.FAILED)
+DISABLE: Final = Transition("key.disabled", frozenset({State.ACTIVE}), State.DISABLED)
+ENABLE: Final = Transition("key.enabled", frozenset({State.DISABLED}), State.ACTIVE)
+DELETE: Final = Transition("key.deleted", frozenset(State) - {State.REVOKED}, State.REVOKED)

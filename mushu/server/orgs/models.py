@@ -1,0 +1,44 @@
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mushu.server.db import Base, UTCDateTime
+from mushu.server.orgs.roles import Role
+
+
+class Organization(Base):
+    """Owns keys. A deleted one stays as a row for the audit trail and is found by nobody."""
+
+    __tablename__ = "organizations"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), index=True)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_by: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+
+class Membership(Base):
+    """One user in one organization."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (
+        # One owner per organization, whatever two requests do at once.
+        Index(
+            "uq_memberships_owner",
+            "org_id",
+            unique=True,
+            sqlite_where=text("role = 'owner'"),
+            postgresql_where=text("role = 'owner'"),
+        ),
+    )
+
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True, index=True)
+    role: Mapped[str] = mapped_column(String(16))
+    joined_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+    @property
+    def is_owner(self) -> bool:
+        return self.role == Role.OWNER

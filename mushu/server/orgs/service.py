@@ -1,0 +1,108 @@
+from collections.abc import Sequence
+
+from sqlalchemy import Select, select
+
+from mushu.keyformat import public_id
+from mushu.server.audit.service import Actor, record
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession
+from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound
+from mushu.server.orgs.models import Membership, Organization
+from mushu.server.orgs.roles import Role
+
+NAME_LENGTH = 200
+
+
+def create_org(session: AnySession, clock: Clock, actor: Actor, name: str, owner_id: str) -> Organization:
+    """Create an organization and make `owner_id` its owner.
+
+    Raises:
+        Invalid: the name is empty, too long or not printable.
+    """
+    now = clock()
+    org = Organization(id=public_id("org"), name=checked_name(name), created_at=now, created_by=owner_id)
+    session.add(org)
+    session.flush()
+    session.add(Membership(org_id=org.id, user_id=owner_id, role=Role.OWNER, joined_at=now))
+    record(session, now, actor, "org.created", org.id, org_id=org.id, details={"name": org.name, "owner": owner_id})
+    return org
+
+
+def find_org(session: AnySession, org_id: str) -> Organization | None:
+    org = session.get(Organization, org_id)
+    return None if org is None or org.deleted_at is not None else org
+
+
+def get_org(session: AnySession, org_id: str) -> Organization:
+    """Return the organization.
+
+    Raises:
+        OrgNotFound: there is none, or it was deleted.
+    """
+    org = find_org(session, org_id)
+    if org is None:
+        raise OrgNotFound(f"There is no organization {org_id!r}, or this credential may not see it.")
+    return org
+
+
+def resolve_org(session: AnySession, id_or_name: str) -> Organization:
+    """Return the organization with this id, or else with exactly this name.
+
+    Raises:
+        OrgNotFound: neither.
+        AmbiguousName: several have the name; the message lists their ids.
+    """
+    org = find_org(session, id_or_name)
+    if org is not None:
+        return org
+    named = session.scalars(_living().where(Organization.name == id_or_name)).all()
+    if not named:
+        raise OrgNotFound(f"There is no organization {id_or_name!r}. `flask orgs list` shows them all.", field="org")
+    if len(named) > 1:
+        ids = ", ".join(org.id for org in named)
+        raise AmbiguousName(f"{len(named)} organizations are named {id_or_name!r}. Use an id: {ids}.", field="org")
+    return named[0]
+
+
+def list_orgs(session: AnySession) -> Sequence[Organization]:
+    """Return all organizations, oldest first: for operators."""
+    return session.scalars(_living().order_by(Organization.created_at, Organization.id)).all()
+
+
+def list_orgs_of_user(session: AnySession, user_id: str) -> Sequence[Organization]:
+    """Return the organizations that the user belongs to, oldest first."""
+    belonging = _living().join(Membership, Membership.org_id == Organization.id).where(Membership.user_id == user_id)
+    return session.scalars(belonging.order_by(Organization.created_at, Organization.id)).all()
+
+
+def rename_org(session: AnySession, clock: Clock, actor: Actor, org: Organization, name: str) -> Organization:
+    """Give the organization another name.
+
+    Raises:
+        Invalid: the name is empty, too long or not printable.
+    """
+    former, org.name = org.name, checked_name(name)
+    record(session, clock(), actor, "org.renamed", org.id, org_id=org.id, details={"from": former, "to": org.name})
+    return org
+
+
+def delete_org(session: AnySession, clock: Clock, actor: Actor, org: Organization) -> None:
+    """Delete the organization. Its keys are the caller's to delete, in the same transaction."""
+    org.deleted_at = clock()
+    record(session, org.deleted_at, actor, "org.deleted", org.id, org_id=org.id, details={"name": org.name})
+
+
+def checked_name(name: str) -> str:
+    """Return `name` without white space around it.
+
+    Raises:
+        Invalid: it is empty, longer than 200 characters, or holds control characters.
+    """
+    name = name.strip()
+    if not name or len(name) > NAME_LENGTH or not name.isprintable():
+        raise Invalid(f"The name must have 1 to {NAME_LENGTH} printable characters.", field="name")
+    return name
+
+
+def _living() -> Select[Organization]:
+    return select(Organization).where(Organization.deleted_at.is_(None))

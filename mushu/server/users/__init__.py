@@ -1,0 +1,4 @@
+"""Users: people with an e-mail address and a password.
+
+Read on in `service.py` (users), `passwords.py` (Argon2id), `links.py` (one-time links that set a password).
+"""

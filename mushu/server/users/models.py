@@ -1,0 +1,35 @@
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mushu.server.db import Base, UTCDateTime
+
+
+class User(Base):
+    """A person. The e-mail address is kept in lower case, so that one address is one user."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    email: Mapped[str] = mapped_column(String(254), unique=True)
+    name: Mapped[str | None] = mapped_column(String(200))
+    #: Argon2id in PHC string format, or None while no password was set.
+    password_hash: Mapped[str | None] = mapped_column(String(255))
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    disabled_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: CLI tokens issued before this moment are dead: set when the password changes or the user is disabled.
+    tokens_valid_from: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+class PasswordLink(Base):
+    """A one-time link with which a user sets a password; kept as a digest, like every credential."""
+
+    __tablename__ = "password_links"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

@@ -1,0 +1,138 @@
+import re
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import select
+
+from mushu.keyformat import public_id
+from mushu.secret import Secret
+from mushu.server.audit.service import Actor, record
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession
+from mushu.server.errors import EmailTaken, Invalid, LoginRefused, UserNotFound
+from mushu.server.users.models import User
+from mushu.server.users.passwords import Passwords
+
+# What delivers mail decides what an address is (RFC 5321); this only keeps mistakes and control characters out.
+_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
+_EMAIL_LENGTH = 254
+
+
+def create_user(session: AnySession, clock: Clock, actor: Actor, email: str, name: str | None = None) -> User:
+    """Create a user without a password, who cannot sign in until one is set.
+
+    Raises:
+        Invalid: the address or the name is not usable.
+        EmailTaken: a user has this address already.
+    """
+    email = checked_email(email)
+    if find_user_by_email(session, email) is not None:
+        raise EmailTaken(f"There is a user with the address {email} already.", field="email")
+    if name is not None and (not name.strip() or len(name) > 200 or not name.isprintable()):
+        raise Invalid("The name must have 1 to 200 printable characters.", field="name")
+    now = clock()
+    user = User(
+        id=public_id("usr"), email=email, name=name.strip() if name else None, created_at=now, tokens_valid_from=now
+    )
+    session.add(user)
+    session.flush()
+    record(session, now, actor, "user.created", user.id, details={"email": email})
+    return user
+
+
+def find_user(session: AnySession, user_id: str, *, fresh: bool = False) -> User | None:
+    """Return the user; `fresh` where the session may know an older state of the row."""
+    return session.get(User, user_id, populate_existing=fresh)
+
+
+def find_user_by_email(session: AnySession, email: str) -> User | None:
+    return session.scalars(select(User).where(User.email == email.strip().lower())).one_or_none()
+
+
+def get_user(session: AnySession, user_id: str) -> User:
+    """Return the user.
+
+    Raises:
+        UserNotFound: there is none.
+    """
+    user = find_user(session, user_id)
+    if user is None:
+        raise UserNotFound(f"There is no user {user_id!r}.", field="user_id")
+    return user
+
+
+def get_user_by_email(session: AnySession, email: str) -> User:
+    """Return the user with this address.
+
+    Raises:
+        UserNotFound: there is none.
+    """
+    user = find_user_by_email(session, email)
+    if user is None:
+        raise UserNotFound(
+            f"There is no user with the address {email!r}. `flask users create --email {email}` creates one.",
+            field="email",
+        )
+    return user
+
+
+def list_users(session: AnySession) -> Sequence[User]:
+    """Return all users, oldest first."""
+    return session.scalars(select(User).order_by(User.created_at, User.id)).all()
+
+
+def emails_of(session: AnySession, user_ids: Iterable[str]) -> dict[str, str]:
+    """Return the addresses of these users by id; unknown ids are left out."""
+    rows = session.execute(select(User.id, User.email).where(User.id.in_(list(user_ids))))
+    return dict(rows.tuples().all())
+
+
+def set_password(session: AnySession, clock: Clock, actor: Actor, user: User, password_hash: str) -> None:
+    """Set the password; every CLI token that the user holds is dead from this moment.
+
+    Args:
+        password_hash: from `Passwords.hash`, made before the transaction began: hashing takes long on purpose.
+    """
+    user.password_hash = password_hash
+    user.tokens_valid_from = clock()
+    record(session, user.tokens_valid_from, actor, "user.password_set", user.id)
+
+
+def disable_user(session: AnySession, clock: Clock, actor: Actor, user: User) -> None:
+    """Shut the user out at once: no sign-in, and every CLI token is dead."""
+    now = clock()
+    if user.disabled_at is None:
+        user.disabled_at = user.tokens_valid_from = now
+        record(session, now, actor, "user.disabled", user.id)
+
+
+def enable_user(session: AnySession, clock: Clock, actor: Actor, user: User) -> None:
+    """Let a disabled user sign in again; tokens from before stay dead."""
+    if user.disabled_at is not None:
+        user.disabled_at = None
+        record(session, clock(), actor, "user.enabled", user.id)
+
+
+def check_password(passwords: Passwords, user: User | None, password: Secret) -> User:
+    """Return the user if the password is theirs; called outside of a transaction, because it takes long on purpose.
+
+    No such user, wrong password, no password set and disabled user take the same path and get the same words.
+
+    Raises:
+        LoginRefused: it is not.
+    """
+    known_hash = user.password_hash if user is not None and user.disabled_at is None else None
+    if not passwords.verify(known_hash, password) or user is None:
+        raise LoginRefused("The e-mail address or the password is wrong.")
+    return user
+
+
+def checked_email(email: str) -> str:
+    """Return the address in lower case.
+
+    Raises:
+        Invalid: it is no address.
+    """
+    email = email.strip().lower()
+    if len(email) > _EMAIL_LENGTH or _EMAIL.fullmatch(email) is None:
+        raise Invalid("The e-mail address must look like name@example.com.", field="email")
+    return email

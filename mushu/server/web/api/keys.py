@@ -1,0 +1,171 @@
+from http import HTTPStatus
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+from mushu.server import answers
+from mushu.server.core import db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.delivery.ledger import delivered_to
+from mushu.server.delivery.removal import delete_key
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.scopes import DEFAULT_SCOPES, Scope, parse_scopes
+from mushu.server.keys.service import (
+    KeyRequest,
+    Selection,
+    change_state,
+    get_key_of,
+    issue_key,
+    list_keys,
+    rename_key,
+)
+from mushu.server.keys.states import DISABLE, ENABLE, Transition
+from mushu.server.web.api.models import Body, Deleted, OrgPath, Text, optional
+from mushu.server.web.guard import current_environment, current_principal, requires
+from mushu.server.web.routes import Resource, Route
+
+
+class KeyPath(OrgPath):
+    key_id: str
+
+
+class NewKey(Body):
+    name: Text
+    scopes: list[Text] = Field(default=[*DEFAULT_SCOPES], max_length=10)
+    expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+
+
+class KeyName(Body):
+    name: Text
+
+
+class Page(BaseModel):
+    limit: int = Field(default=100, ge=1, le=500)
+    cursor: str | None = Field(default=None, max_length=64)
+    include_deleted: bool = False
+
+
+class CreatedKey(BaseModel):
+    """A new key; `key` is in this answer only, and nowhere else ever again."""
+
+    key_id: str
+    key: str
+    name: str
+    scopes: list[str]
+    created_at: str
+    environment: str
+    expires_at: str | None = optional()
+
+
+class Key(BaseModel):
+    key_id: str
+    name: str
+    scopes: list[str]
+    created_at: str
+    environment: str
+    state: str
+    hint: str
+    expires_at: str | None = optional()
+    delivered_to: list[str] | None = optional()
+
+
+class KeyList(BaseModel):
+    api_keys: list[Key]
+    next_cursor: str | None
+
+
+@requires(Scope.ADMIN)
+def create_api_key(path: OrgPath, body: NewKey) -> CreatedKey:
+    """Create an API key; the answer is the only place where it is ever shown."""
+    request = KeyRequest(
+        org_id=path.org_id,
+        name=body.name,
+        scopes=parse_scopes(body.scopes),
+        environment=current_environment(),
+        expires_at=body.expires_at,
+    )
+    with writing(db.session):
+        key, secret = issue_key(db.session, get_core().clock, current_principal().actor, request)
+    return CreatedKey(**answers.created_key(key, secret))
+
+
+@requires(Scope.ADMIN)
+def list_api_keys(path: OrgPath, query: Page) -> KeyList:
+    """List the API keys of an organization, newest first; go on with `cursor` where `next_cursor` is not null."""
+    selection = Selection((current_environment(),), with_deleted=query.include_deleted)
+    with reading(db.session):
+        after = None
+        if query.cursor:  # a key that was deleted since still marks its place
+            after = get_key_of(db.session, path.org_id, current_environment(), query.cursor, with_deleted=True)
+        keys = list_keys(db.session, path.org_id, selection, after=after, limit=query.limit)
+        places = delivered_to(db.session, [key.id for key in keys])
+    now = get_core().clock()
+    return KeyList(
+        api_keys=[Key(**answers.shown_key(key, now, places.get(key.id, ()))) for key in keys],
+        next_cursor=keys[-1].id if len(keys) == query.limit else None,
+    )
+
+
+@requires(Scope.ADMIN)
+def show_api_key(path: KeyPath) -> Key:
+    """Show an API key: all but the key."""
+    with reading(db.session):
+        return _answer(get_key_of(db.session, path.org_id, current_environment(), path.key_id))
+
+
+@requires(Scope.ADMIN)
+def rename_api_key(path: KeyPath, body: KeyName) -> Key:
+    """Give an API key another name."""
+    with writing(db.session):
+        key = get_key_of(db.session, path.org_id, current_environment(), path.key_id)
+        return _answer(rename_key(db.session, get_core().clock, current_principal().actor, key, body.name))
+
+
+@requires(Scope.ADMIN)
+def disable_api_key(path: KeyPath) -> Key:
+    """Refuse an API key from now on, until it is enabled again."""
+    return _change(path, DISABLE)
+
+
+@requires(Scope.ADMIN)
+def enable_api_key(path: KeyPath) -> Key:
+    """Let a disabled API key work again."""
+    return _change(path, ENABLE)
+
+
+@requires(Scope.ADMIN)
+def delete_api_key(path: KeyPath) -> Deleted:
+    """Delete an API key for good: the very next request with it is refused."""
+    core = get_core()
+    with reading(db.session):
+        key = get_key_of(db.session, path.org_id, current_environment(), path.key_id)
+    delete_key(db.session, core.clock, current_principal().actor, core.open_destination, key.id)
+    return Deleted()
+
+
+def _change(path: KeyPath, change: Transition) -> Key:
+    with writing(db.session):
+        key = get_key_of(db.session, path.org_id, current_environment(), path.key_id)
+        return _answer(change_state(db.session, get_core().clock, current_principal().actor, key.id, change))
+
+
+def _answer(key: ApiKey) -> Key:
+    """Answer a key within the caller's transaction."""
+    return Key(**answers.shown_key(key, get_core().clock(), delivered_to(db.session, [key.id]).get(key.id, ())))
+
+
+_MANY = "/orgs/<org_id>/api-keys"
+_ONE = f"{_MANY}/<key_id>"
+
+RESOURCE = Resource(
+    "api-keys",
+    [
+        Route("POST", _MANY, create_api_key, CreatedKey),
+        Route("GET", _MANY, list_api_keys, KeyList, (HTTPStatus.UNPROCESSABLE_ENTITY,)),
+        Route("GET", _ONE, show_api_key, Key),
+        Route("PATCH", _ONE, rename_api_key, Key),
+        Route("POST", f"{_ONE}/disable", disable_api_key, Key, (HTTPStatus.CONFLICT,)),
+        Route("POST", f"{_ONE}/enable", enable_api_key, Key, (HTTPStatus.CONFLICT,)),
+        Route("DELETE", _ONE, delete_api_key, Deleted, (HTTPStatus.CONFLICT,)),
+    ],
+)

@@ -1,0 +1,105 @@
+from http import HTTPStatus
+
+from pydantic import BaseModel
+
+from mushu.server import answers
+from mushu.server.core import db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.keys.scopes import Scope
+from mushu.server.orgs.members import add_member, get_member, list_members, remove_member, set_role
+from mushu.server.orgs.models import Membership
+from mushu.server.orgs.roles import parse_assignable
+from mushu.server.users.service import emails_of, get_user
+from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
+from mushu.server.web.guard import current_principal, current_user, requires
+from mushu.server.web.routes import Resource, Route
+
+
+class MemberPath(OrgPath):
+    user_id: str
+
+
+class NewMember(Body):
+    user_id: Text
+    role: Text = "member"
+
+
+class NewRole(Body):
+    role: Text
+
+
+class Member(BaseModel):
+    user_id: str
+    org_id: str
+    role: str
+    joined_at: str
+    email: str
+
+
+class MemberList(BaseModel):
+    members: list[Member]
+
+
+@requires(Scope.READ)
+def list_memberships(path: OrgPath) -> MemberList:
+    """List who belongs to an organization."""
+    with reading(db.session):
+        members = list_members(db.session, path.org_id)
+        emails = emails_of(db.session, [member.user_id for member in members])
+    return MemberList(members=[Member(**answers.member(member, emails[member.user_id])) for member in members])
+
+
+@requires(Scope.ADMIN, changes_shared=True)
+def add_membership(path: OrgPath, body: NewMember) -> Member:
+    """Let a user into an organization."""
+    role = parse_assignable(body.role)
+    with writing(db.session):
+        user = get_user(db.session, body.user_id)
+        actor = current_principal().actor
+        member = add_member(db.session, get_core().clock, actor, path.org_id, user.id, role)
+    return _answer(member)
+
+
+@requires(Scope.READ, user_only=True)
+def show_my_membership(path: OrgPath) -> Member:
+    """Show the signed-in user's own membership."""
+    with reading(db.session):
+        member = get_member(db.session, path.org_id, current_user().user_id)
+    return _answer(member)
+
+
+@requires(Scope.ADMIN, changes_shared=True)
+def set_membership_role(path: MemberPath, body: NewRole) -> Member:
+    """Give a member another role; the owner's cannot be changed."""
+    role = parse_assignable(body.role)
+    with writing(db.session):
+        member = get_member(db.session, path.org_id, path.user_id)
+        set_role(db.session, get_core().clock, current_principal().actor, member, role)
+    return _answer(member)
+
+
+@requires(Scope.ADMIN, changes_shared=True)
+def remove_membership(path: MemberPath) -> Deleted:
+    """Take a member out of an organization; the owner cannot be removed."""
+    with writing(db.session):
+        member = get_member(db.session, path.org_id, path.user_id)
+        remove_member(db.session, get_core().clock, current_principal().actor, member)
+    return Deleted()
+
+
+def _answer(member: Membership) -> Member:
+    with reading(db.session):
+        emails = emails_of(db.session, [member.user_id])
+    return Member(**answers.member(member, emails[member.user_id]))
+
+
+RESOURCE = Resource(
+    "members",
+    [
+        Route("GET", "/orgs/<org_id>/members", list_memberships, MemberList),
+        Route("POST", "/orgs/<org_id>/members", add_membership, Member, (HTTPStatus.CONFLICT,)),
+        Route("GET", "/orgs/<org_id>/members/me", show_my_membership, Member),
+        Route("PATCH", "/orgs/<org_id>/members/<user_id>", set_membership_role, Member, (HTTPStatus.CONFLICT,)),
+        Route("DELETE", "/orgs/<org_id>/members/<user_id>", remove_membership, Deleted, (HTTPStatus.CONFLICT,)),
+    ],
+)

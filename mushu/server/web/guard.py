@@ -1,0 +1,112 @@
+"""Stands before every view: who is it, may they, and is the body what it says it is, in this order.
+
+A view says what it asks for with exactly one decorator; one without is refused to everybody, so that a forgotten mark
+shuts a door instead of leaving one open.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+
+from flask import Flask, current_app, g, request
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from mushu.server.core import db, get_core
+from mushu.server.db import reading
+from mushu.server.errors import Forbidden, Invalid
+from mushu.server.gate.access import Policy, authorize
+from mushu.server.gate.credential import read_headers
+from mushu.server.gate.lookup import authenticate
+from mushu.server.gate.principal import Principal, UserPrincipal
+from mushu.server.keys.scopes import Environment, Scope
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+PUBLIC: Final = "public"
+_MARK: Final = "mushu_policy"
+SANDBOX: Final = "/sandbox"
+
+
+def public(view: View) -> View:
+    """Let everybody in, without a credential."""
+    return _mark(view, PUBLIC)
+
+
+def signed_in(view: View) -> View:
+    """Let any signed-in user in: for what is about the user, not about an organization."""
+    return _mark(view, Policy(None, user_only=True))
+
+
+def requires(
+    scope: Scope, *, owner_only: bool = False, user_only: bool = False, changes_shared: bool = False
+) -> Callable[[View], View]:
+    """Let in who has `scope` in the organization that the path names, or anywhere if it names none."""
+    policy = Policy(scope, user_only=user_only, owner_only=owner_only, changes_shared=changes_shared)
+    return lambda view: _mark(view, policy)
+
+
+def policy_of(view: Callable[..., Any]) -> Policy | str | None:
+    """Return the mark of a view: a policy, `PUBLIC`, or None if it was forgotten."""
+    return cast(Policy | str | None, getattr(view, _MARK, None))
+
+
+def current_principal() -> Principal:
+    """Return who makes this request; only views that are not public may ask."""
+    return cast(Principal, g.principal)
+
+
+def current_user() -> UserPrincipal:
+    """Return the user who makes this request; only views for users may ask."""
+    return cast(UserPrincipal, g.principal)
+
+
+def current_environment() -> Environment:
+    """Return the environment that the path stands for: the one place where it is decided."""
+    rule = request.url_rule.rule if request.url_rule is not None else ""
+    return Environment.TEST if rule.startswith(f"{SANDBOX}/") else Environment.LIVE
+
+
+def guard() -> None:
+    """Decide about the request; what is not let in raises an error of the tree."""
+    if request.routing_exception is not None or request.endpoint is None or request.method == "OPTIONS":
+        return
+    view = current_app.view_functions[request.endpoint]
+    policy = policy_of(view)
+    if isinstance(policy, Policy):
+        _admit(policy)
+    elif policy != PUBLIC:
+        raise Forbidden(
+            "This endpoint says nothing about who may use it, so nobody may. This is a fault of the server."
+        )
+    if "body" in getattr(view, "__annotations__", {}):
+        _require_json_object()
+
+
+def install(app: Flask) -> None:
+    app.before_request(guard)
+
+
+def _admit(policy: Policy) -> None:
+    credential = read_headers(request.headers.get("Authorization"), request.headers.get("X-API-Key"))
+    org_id = (request.view_args or {}).get("org_id")
+    with reading(db.session):
+        g.principal = authenticate(db.session, get_core().clock, credential)
+        authorize(db.session, g.principal, policy, current_environment(), org_id)
+
+
+def _require_json_object() -> None:
+    # The OpenAPI layer reads the body silently and takes a string that holds JSON for an object.
+    if not request.is_json:
+        raise UnsupportedMediaType
+    try:
+        body = request.get_json()
+    except RecursionError:  # thousands of open brackets; Werkzeug lets it through
+        raise BadRequest from None
+    if not isinstance(body, dict):
+        raise Invalid("The body must be a JSON object.", field="body")
+
+
+def _mark(view: View, policy: Policy | str) -> View:
+    if policy_of(view) is not None:
+        raise TypeError(f"{view.__name__} says twice who may use it")
+    setattr(view, _MARK, policy)
+    return view

@@ -1,0 +1,107 @@
+"""The OpenAPI layer: flask-openapi, dressed so that answers are problem documents and the document says so.
+
+Why this library, and what is worked around, is written in `docs/decisions/0003-openapi-layer.md`.
+"""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from flask import Response
+from flask.json.provider import DefaultJSONProvider
+from flask_openapi.models.info import Info
+from flask_openapi.openapi import OpenAPI
+from pydantic import BaseModel
+
+from mushu.server.gate.access import Policy
+from mushu.server.web.guard import policy_of, public
+from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
+
+DOCUMENT_PATH: Final = "/openapi.json"
+_SCHEMES: Final[dict[str, Any]] = {
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "An API key, `msk_live_…` or `msk_test_…`; `Authorization: ApiKey …` is the same.",
+    },
+    "cliToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A CLI token, `mct_…`, from `POST /auth/login`; lives 12 hours.",
+    },
+}
+_PROBLEM: Final = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+
+
+class _OrderedJson(DefaultJSONProvider):
+    sort_keys = False
+
+
+class ApiApp(OpenAPI):
+    """A Flask app whose views may return a Pydantic model."""
+
+    def make_response(self, rv: Any) -> Response:
+        if isinstance(rv, BaseModel):
+            rv = Response(rv.model_dump_json(), mimetype="application/json")
+        response: Response = super().make_response(rv)
+        return response
+
+
+def make_app(version: str) -> ApiApp:
+    app = ApiApp(
+        "mushu.server.web",
+        info=Info(title="Mushu", version=version, description="A self-hosted authority for API keys."),
+        doc_ui=False,
+        security_schemes=_SCHEMES,
+        validation_error_model=Problem,
+        validation_error_callback=on_invalid_body,
+    )
+    app.json = _OrderedJson(app)
+    app.openapi_version = "3.1.0"
+    public(app.view_functions["static"])
+    return app
+
+
+def serve_document(app: ApiApp) -> None:
+    """Build the document once, in one thread, after the last endpoint was mounted, and serve it."""
+    document = _document(app)
+
+    @public
+    def openapi_document() -> dict[str, Any]:
+        return document
+
+    app.add_url_rule(DOCUMENT_PATH, "openapi_document", openapi_document)
+
+
+def _document(app: ApiApp) -> dict[str, Any]:
+    spec: dict[str, Any] = app.api_doc
+    policies = {
+        (rule.rule.replace("<", "{").replace(">", "}"), method.lower()): policy_of(app.view_functions[rule.endpoint])
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
+    }
+    for path, operations in spec["paths"].items():
+        for method, operation in operations.items():
+            _describe(operation, policies[path, method], has_path_parameters="{" in path)
+    return spec
+
+
+def _describe(operation: dict[str, Any], policy: Policy | str | None, *, has_path_parameters: bool) -> None:
+    """Say who may call the operation and how it refuses."""
+    statuses = (
+        {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE} if "requestBody" in operation else set()
+    )
+    if statuses:
+        statuses |= {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
+    if isinstance(policy, Policy):
+        operation["security"] = [{"cliToken": []}] if policy.user_only else [{"apiKey": []}, {"cliToken": []}]
+        operation["x-mushu-scope"] = policy.scope
+        statuses |= {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+    else:
+        operation["security"] = []
+    if has_path_parameters:
+        statuses.add(HTTPStatus.NOT_FOUND)
+    statuses |= {HTTPStatus(int(status)) for status in operation.pop("x-mushu-statuses", [])}
+    operation["responses"].pop("422", None)
+    for status in sorted(statuses):
+        operation["responses"][str(status.value)] = {"description": status.phrase} | _PROBLEM

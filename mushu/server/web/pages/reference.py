@@ -1,0 +1,101 @@
+"""The API reference at /docs: written from the OpenAPI document on the server, with nothing loaded from elsewhere."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from flask import Blueprint, current_app, render_template
+
+from mushu.server.web.guard import public
+from mushu.server.web.openapi import DOCUMENT_PATH
+
+PAGES = Blueprint("reference", __name__)
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    name: str
+    kind: str
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    method: str
+    path: str
+    anchor: str
+    summary: str
+    who: str
+    body: list[Field]
+    answer: list[Field]
+    refusals: list[tuple[str, str]]
+
+
+@PAGES.get("/docs")
+@public
+def show_reference() -> str:
+    """Show every endpoint: who may call it, what it takes, what it answers."""
+    return render_template("reference.html", groups=_groups(), document=DOCUMENT_PATH)
+
+
+@cache
+def _groups() -> dict[str, list[Operation]]:
+    spec: Schema = current_app.api_doc  # type: ignore[attr-defined]
+    groups: dict[str, list[Operation]] = {}
+    for path, operations in spec["paths"].items():
+        for method, operation in operations.items():
+            groups.setdefault(operation["tags"][0], []).append(_operation(spec, path, method, operation))
+    return groups
+
+
+def _operation(spec: Schema, path: str, method: str, operation: Schema) -> Operation:
+    return Operation(
+        method=method.upper(),
+        path=path,
+        anchor=operation["operationId"],
+        summary=operation["summary"],
+        who=_who(operation),
+        body=_fields(spec, operation.get("requestBody")),
+        answer=_fields(spec, operation["responses"]["200"]),
+        refusals=[
+            (status, answer["description"]) for status, answer in operation["responses"].items() if status != "200"
+        ],
+    )
+
+
+def _who(operation: Schema) -> str:
+    if not operation["security"]:
+        return "everybody"
+    if operation.get("x-mushu-scope") is None:
+        return "any signed-in user"
+    return f"scope {operation['x-mushu-scope']}"
+
+
+def _fields(spec: Schema, content: Schema | None) -> list[Field]:
+    if content is None:
+        return []
+    schema = _resolve(spec, content["content"]["application/json"]["schema"])
+    required = schema.get("required", [])
+    return [
+        Field(name, _kind(spec, kind), required=name in required) for name, kind in schema.get("properties", {}).items()
+    ]
+
+
+def _kind(spec: Schema, schema: Schema) -> str:
+    """Return a schema in a few words: `string`, `list of string`, `string or null`."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "anyOf" in schema:
+        return " or ".join(_kind(spec, choice) for choice in schema["anyOf"])
+    if schema.get("type") == "array":
+        return f"list of {_kind(spec, schema['items'])}"
+    if "const" in schema:
+        return f"“{schema['const']}”"
+    return str(schema.get("format") or schema.get("type", "any"))
+
+
+def _resolve(spec: Schema, schema: Schema) -> Schema:
+    name = str(schema.get("$ref", "")).rpartition("/")[2]
+    return spec["components"]["schemas"][name] if name else schema

@@ -1,0 +1,52 @@
+"""Route tables: each resource lists its endpoints once, and the mount table says where they stand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from flask_openapi.blueprint import APIBlueprint
+from flask_openapi.models.tag import Tag
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One endpoint of a resource."""
+
+    method: str
+    rule: str
+    view: Callable[..., Any]
+    answer: type[BaseModel]
+    #: Further statuses it can refuse with, beyond those that its guard and its arguments imply.
+    refusals: tuple[HTTPStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Endpoints that belong together; `name` is their heading in the reference."""
+
+    name: str
+    routes: Sequence[Route]
+
+
+def blueprint(resource: Resource, prefix: str) -> APIBlueprint:
+    """Return a new blueprint of the resource under `prefix`; one for each place where it stands.
+
+    Registering one blueprint twice would mix up its paths and give two operations one id.
+    """
+    environment = prefix.strip("/")
+    name = f"{environment}_{resource.name}" if environment else resource.name
+    api = APIBlueprint(name, __name__, url_prefix=prefix or None)
+    for route in resource.routes:
+        view_name = route.view.__name__
+        register = getattr(api, route.method.lower())
+        register(
+            route.rule,
+            operation_id=f"{environment}_{view_name}" if environment else view_name,
+            summary=(route.view.__doc__ or view_name).splitlines()[0],
+            responses={HTTPStatus.OK: route.answer},
+            tags=[Tag(name=f"{resource.name} ({environment})" if environment else resource.name)],
+            openapi_extensions={"x-mushu-statuses": [int(status) for status in route.refusals]},
+        )(route.view)
+    return api

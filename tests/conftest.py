@@ -1,0 +1,35 @@
+"""What every test may use. Sockets are closed but for loopback (`setup.cfg`); warnings are errors."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+
+class TurnableClock:
+    """A clock that stands still until a test turns it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def turn(self, **duration: float) -> None:
+        self.now += timedelta(**duration)
+
+
+@pytest.fixture
+def clock() -> TurnableClock:
+    return TurnableClock()
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the settings, the home or the instance folder of whoever runs it."""
+    home: Path = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("MUSHU_INSTANCE_PATH", "MUSHU_DATABASE_URL", "MUSHU_HOST", "MUSHU_PORT", "MUSHU_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    yield

@@ -1,0 +1,181 @@
+"""A server in a process: settings, a migrated database, an app, and a world to put people and keys into.
+
+The database is SQLite, or PostgreSQL where MUSHU_TEST_POSTGRESQL_URL names a server; the same tests run on both.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import create_engine, make_url, text
+
+from mushu.destination import Surroundings, open_destination
+from mushu.keyformat import public_id
+from mushu.secret import Secret
+from mushu.server import schema
+from mushu.server.app import create_app
+from mushu.server.audit.service import SYSTEM
+from mushu.server.clock import Clock
+from mushu.server.config import Settings
+from mushu.server.core import Core, core_context, db
+from mushu.server.db import writing
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, Scope
+from mushu.server.keys.service import KeyRequest, issue_key
+from mushu.server.migrating import migrate
+from mushu.server.orgs.members import add_member
+from mushu.server.orgs.models import Organization
+from mushu.server.orgs.roles import Role
+from mushu.server.orgs.service import create_org
+from mushu.server.tokens.service import issue_token
+from mushu.server.users.models import User
+from mushu.server.users.service import create_user, set_password
+from tests.conftest import TurnableClock
+
+POSTGRESQL = os.environ.get("MUSHU_TEST_POSTGRESQL_URL", "")
+
+#: Argon2id at its weakest: the tests are about what is done with it.
+CHEAP_ARGON2 = {"argon2_time_cost": 1, "argon2_memory_kib": 8}
+
+
+@pytest.fixture(scope="session")
+def database_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | Path]:
+    """A database with the schema: the path of a SQLite file to copy, or the URL of a PostgreSQL database to empty."""
+    instance = tmp_path_factory.mktemp("template") / "instance"
+    if not POSTGRESQL:
+        settings = Settings(instance_path=instance)
+        with core_context(lambda: settings):
+            migrate()
+            with db.engine.connect() as connection:
+                connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+            db.engine.dispose()
+        yield instance / "mushu.sqlite3"
+        return
+    name = f"mushu_test_{os.getpid()}"
+    admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    url = make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
+    settings = Settings(instance_path=instance, database_url=url)
+    with core_context(lambda: settings):
+        migrate()
+        db.engine.dispose()
+    yield url
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_template: str | Path) -> Settings:
+    """Settings with a database of the test's own."""
+    instance = tmp_path / "instance"
+    if isinstance(database_template, Path):
+        instance.mkdir(mode=0o700)
+        shutil.copy(database_template, instance / "mushu.sqlite3")
+        (instance / "mushu.sqlite3").chmod(0o600)
+        return Settings(instance_path=instance, **CHEAP_ARGON2)
+    engine = create_engine(database_template)
+    with engine.begin() as connection:
+        names = ", ".join(table.name for table in schema.metadata.sorted_tables)
+        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+    engine.dispose()
+    return Settings(instance_path=instance, database_url=database_template, **CHEAP_ARGON2)
+
+
+@pytest.fixture
+def core(settings: Settings, clock: TurnableClock, tmp_path: Path) -> Core:
+    return Core(settings, clock, lambda uri: open_destination(uri, Surroundings(tmp_path)))
+
+
+@pytest.fixture
+def app(core: Core) -> Iterator[Flask]:
+    """The whole application; what it logs goes where pytest catches it."""
+    import logging
+
+    handlers = logging.getLogger().handlers[:]
+    app = create_app(core)
+    logging.getLogger().handlers = handlers
+    app.testing = False  # errors are answered as they are in production
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@dataclass
+class World:
+    """Makes people, organizations and credentials through the services."""
+
+    clock: Clock
+    core: Core
+    password: str = field(default="correct horse battery", init=False)
+
+    def user(self, email: str | None = None, *, with_password: bool = False) -> User:
+        hashed = self.core.passwords.hash(Secret(self.password)) if with_password else None
+        with writing(db.session):
+            user = create_user(db.session, self.clock, SYSTEM, email or f"{public_id('u')}@example.com")
+            if hashed is not None:
+                set_password(db.session, self.clock, SYSTEM, user, hashed)
+        return user
+
+    def org(self, owner: User | None = None, name: str = "acme") -> Organization:
+        owner = owner or self.user()
+        with writing(db.session):
+            return create_org(db.session, self.clock, SYSTEM, name, owner.id)
+
+    def member(self, org: Organization, role: Role) -> User:
+        user = self.user()
+        with writing(db.session):
+            add_member(db.session, self.clock, SYSTEM, org.id, user.id, role)
+        return user
+
+    def owner_of(self, org: Organization) -> User:
+        found = db.session
+        with writing(found):
+            return found.get_one(User, org.created_by)
+
+    def key(
+        self,
+        org: Organization,
+        *scopes: Scope,
+        environment: Environment = Environment.LIVE,
+        lives_seconds: float | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Return an active key and its plaintext."""
+        from datetime import timedelta
+
+        expires_at = self.clock() + timedelta(seconds=lives_seconds) if lives_seconds else None
+        request = KeyRequest(
+            org_id=org.id, name="k", scopes=scopes or DEFAULT_SCOPES, environment=environment, expires_at=expires_at
+        )
+        with writing(db.session):
+            key, secret = issue_key(db.session, self.clock, SYSTEM, request)
+        return key, secret.reveal()
+
+    def token(self, user: User) -> str:
+        with writing(db.session):
+            return issue_token(db.session, self.clock, user)[1].reveal()
+
+
+@pytest.fixture
+def world(app: Flask, core: Core) -> World:
+    return World(core.clock, core)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def api_key(key: str) -> dict[str, str]:
+    return {"Authorization": f"ApiKey {key}"}
