@@ -1,23 +1,22 @@
-"""What `script/up` does before it serves: secrets, schema, and for an empty database an owner, an org and a first key.
+"""What is done before serving: schema, recovery, and for an empty database an owner, an organization and a first key.
 
-Runs as a process of its own, so that the memory which held the plaintext of the key is gone before a port is opened.
 Every step looks before it acts: killed anywhere and run again, it goes on where it was.
 """
 
-import sys
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import exists, select
 
-from mushu.server import logs, serving
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
-from mushu.server.core import Core, core_context, db
+from mushu.server.core import Core, db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Finding, Reconciler
-from mushu.server.errors import MushuError
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import KeyRequest
 from mushu.server.keys.states import State
@@ -31,6 +30,7 @@ from mushu.server.users.service import create_user
 ORG_NAME: Final = "default"
 KEY_NAME: Final = "first-key"
 KEY_FILE: Final = "first-key.env"
+LOCK_FILE: Final = "first-run.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +43,26 @@ class Owner:
     needs_password: bool
 
 
-def main() -> None:
-    """Prepare the instance and tell the operator what there is; exit 1 with a sentence if that fails."""
-    try:
-        settings = serving.settings_from(sys.argv[1:])
-        logs.configure("WARNING")
-        with core_context(lambda: settings) as core:
-            for line in prepare(core):
-                print(line, flush=True)  # noqa: T201
-    except MushuError as error:
-        sys.exit(f"script/up: {error.detail}")
-
-
 def prepare(core: Core) -> list[str]:
-    """Bring the instance into the state in which it can serve, and return what the operator should read."""
-    migrate()
-    findings = Reconciler(db.session, core.clock, SYSTEM, core.open_destination).settle_all()
-    found_org = _found_organization(core)
-    minted = _first_key(core, found_org) if found_org is not None else None
-    return _report(core.settings, minted, _owner(core), findings)
+    """Bring the instance into the state in which it can serve, and return what the operator should read.
+
+    Raises:
+        MushuError: it cannot be done; the sentence says why.
+    """
+    with _alone(core.settings):
+        migrate()
+        findings = Reconciler(db.session, core.clock, SYSTEM, core.open_destination).settle_all()
+        found_org = _found_organization(core)
+        minted = _first_key(core, found_org) if found_org is not None else None
+        return _report(core.settings, minted, _owner(core), findings)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Wait for other starts on this instance, or two would both find it empty; the kernel frees the lock of the dead."""
+    with (settings.instance_path / LOCK_FILE).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _found_organization(core: Core) -> str | None:
@@ -109,7 +110,3 @@ def _report(
         way = f"use the link, or `flask users set-password {owner.email}`"
         lines.append(f"owner      {owner.email} has no password yet: {way}")
     return [*lines, f"address    {settings.base_url}"]
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,6 @@
 """Serves the application with Granian; Ctrl-C and SIGTERM end it cleanly."""
 
-import argparse
-import os
-import sys
-from collections.abc import Sequence
+import socket
 from typing import Any, Final
 
 from mushu.server.config import Settings
@@ -21,39 +18,34 @@ _LOGGING: Final[dict[str, Any]] = {
 }
 
 
-def settings_from(arguments: Sequence[str]) -> Settings:
-    """Return the settings, with `--host`, `--port` and `--workers` put into the environment, for workers to find.
+def bindable_address(settings: Settings) -> str:
+    """Return the IP address of `settings.host`, having made sure that its port can be listened on.
 
     Raises:
-        ConfigurationError: they are wrong.
+        ConfigurationError: the host is not one of this machine, or the port is taken or reserved.
     """
-    parser = argparse.ArgumentParser(prog="script/up", description="Set Mushu up where it is new, and serve it.")
-    parser.add_argument("--host", help="address to listen on (MUSHU_HOST, 127.0.0.1)")
-    parser.add_argument("--port", help="port to listen on (MUSHU_PORT, 8000)")
-    parser.add_argument("--workers", help="worker processes (MUSHU_WORKERS, 1)")
-    for name, value in vars(parser.parse_args(arguments)).items():
-        if value is not None:
-            os.environ[f"MUSHU_{name.upper()}"] = value
-    return Settings.load()
-
-
-def main() -> None:
-    """Serve until a signal ends it."""
     try:
-        settings = settings_from(sys.argv[1:])
-    except ConfigurationError as error:
-        sys.exit(f"script/up: {error.detail}")
-    serve(settings)
+        family, kind, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Port {settings.port} of {settings.host} cannot be listened on ({error.strerror}). "
+            "Choose another with --host and --port."
+        ) from None
+    return str(address[0])
 
 
 def serve(settings: Settings) -> None:
+    """Serve until a signal ends it. Workers read their settings from the environment, as this process did."""
     from granian import Granian
     from granian.constants import Interfaces
 
     Granian(
         "mushu.server.app:create_app",
         factory=True,
-        address=settings.host,
+        address=bindable_address(settings),
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
@@ -63,7 +55,3 @@ def serve(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=10,
     ).serve()
-
-
-if __name__ == "__main__":
-    main()

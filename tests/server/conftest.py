@@ -1,6 +1,7 @@
 """A server in a process: settings, a migrated database, an app, and a world to put people and keys into.
 
-The database is SQLite, or PostgreSQL where MUSHU_TEST_POSTGRESQL_URL names a server; the same tests run on both.
+The database is SQLite, or PostgreSQL where MUSHU_TEST_POSTGRESQL_URL names a server and MUSHU_TEST_ON_POSTGRESQL is
+set: the same tests run on both.
 """
 
 import os
@@ -8,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -37,10 +39,10 @@ from mushu.server.users.models import User
 from mushu.server.users.service import create_user, set_password
 from tests.conftest import TurnableClock
 
-POSTGRESQL = os.environ.get("MUSHU_TEST_POSTGRESQL_URL", "")
+POSTGRESQL = os.environ.get("MUSHU_TEST_POSTGRESQL_URL", "") if os.environ.get("MUSHU_TEST_ON_POSTGRESQL") else ""
 
 #: Argon2id at its weakest: the tests are about what is done with it.
-CHEAP_ARGON2 = {"argon2_time_cost": 1, "argon2_memory_kib": 8}
+CHEAP_ARGON2: dict[str, Any] = {"argon2_time_cost": 1, "argon2_memory_kib": 8}
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.core import core_context
 from mushu.server.errors import MushuError
-from mushu.server.users.passwords import MIN_LENGTH
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 password_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
@@ -83,6 +82,8 @@ def read_password(*, from_stdin: bool) -> Secret:
         return Secret(sys.stdin.readline().rstrip("\r\n"))
     if not sys.stdin.isatty():
         raise click.UsageError("There is no terminal to ask on. Use --password-stdin.")
+    from mushu.server.users.passwords import MIN_LENGTH  # Argon2 is not loaded by commands that set no password
+
     prompt = f"Password (at least {MIN_LENGTH} characters)"
     return Secret(click.prompt(prompt, hide_input=True, confirmation_prompt="The same again"))
 

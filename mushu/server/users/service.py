@@ -1,5 +1,6 @@
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
@@ -10,7 +11,9 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import EmailTaken, Invalid, LoginRefused, UserNotFound
 from mushu.server.users.models import User
-from mushu.server.users.passwords import Passwords
+
+if TYPE_CHECKING:  # Argon2 is loaded by who checks a password, not by `flask keys list`
+    from mushu.server.users.passwords import Passwords
 
 # What delivers mail decides what an address is (RFC 5321); this only keeps mistakes and control characters out.
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
@@ -83,7 +86,7 @@ def list_users(session: AnySession) -> Sequence[User]:
 def emails_of(session: AnySession, user_ids: Iterable[str]) -> dict[str, str]:
     """Return the addresses of these users by id; unknown ids are left out."""
     rows = session.execute(select(User.id, User.email).where(User.id.in_(list(user_ids))))
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def set_password(session: AnySession, clock: Clock, actor: Actor, user: User, password_hash: str) -> None:
@@ -112,7 +115,7 @@ def enable_user(session: AnySession, clock: Clock, actor: Actor, user: User) -> 
         record(session, clock(), actor, "user.enabled", user.id)
 
 
-def check_password(passwords: Passwords, user: User | None, password: Secret) -> User:
+def check_password(passwords: "Passwords", user: User | None, password: Secret) -> User:
     """Return the user if the password is theirs; called outside of a transaction, because it takes long on purpose.
 
     No such user, wrong password, no password set and disabled user take the same path and get the same words.

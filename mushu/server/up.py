@@ -1,0 +1,87 @@
+"""`script/up`: prepares the instance, then serves it.
+
+The preparation runs in a child: the memory that held the plaintext of a first key is gone before a port is opened. The
+modules of the app are loaded before, once, so that neither the child nor the workers, which are forked too where the
+platform does that, load them again.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import mushu.server.app  # noqa: F401 - loaded here once, for the child and the workers
+from mushu.server import first_run, logs
+from mushu.server.config import Settings
+from mushu.server.core import core_context
+from mushu.server.errors import ConfigurationError, MushuError
+from mushu.server.serving import bindable_address, serve
+
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Set up what is new, print what the operator should know, and serve until a signal ends it."""
+    try:
+        settings = settings_from(sys.argv[1:])
+        bindable_address(settings)
+        code = _in_child(settings)
+    except ConfigurationError as error:
+        sys.exit(f"script/up: {error.detail}")
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    if code != 0:
+        sys.exit(code)
+    serve(settings)
+
+
+def settings_from(arguments: Sequence[str]) -> Settings:
+    """Return the settings, with `--host`, `--port` and `--workers` put into the environment, for workers to find.
+
+    Raises:
+        ConfigurationError: they are wrong.
+    """
+    parser = argparse.ArgumentParser(prog="script/up", description="Set Mushu up where it is new, and serve it.")
+    parser.add_argument("--host", help="address to listen on (MUSHU_HOST, 127.0.0.1)")
+    parser.add_argument("--port", help="port to listen on (MUSHU_PORT, 8000)")
+    parser.add_argument("--workers", help="worker processes (MUSHU_WORKERS, 1)")
+    for name, value in vars(parser.parse_args(arguments)).items():
+        if value is not None:
+            os.environ[f"MUSHU_{name.upper()}"] = value
+    return Settings.load()
+
+
+def prepare(settings: Settings) -> int:
+    """Prepare the instance and print what the operator should read; return the exit status."""
+    try:
+        logs.configure("WARNING")
+        with core_context(lambda: settings) as core:
+            for line in first_run.prepare(core):
+                print(line)  # noqa: T201
+    except MushuError as error:
+        print(f"script/up: {error.detail}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _in_child(settings: Settings) -> int:
+    """Run `prepare` in a forked child and return its exit status."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = prepare(settings)
+        except KeyboardInterrupt:
+            code = _INTERRUPTED
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""A server as a user runs it: processes of its own, on a port of loopback, with an instance folder of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests.server.conftest import CHEAP_ARGON2
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def clean_environment(home: Path, **extra: str) -> dict[str, str]:
+    """Return an environment with nothing of this session's in it but the path to programs and pip's settings."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TMPDIR")}
+    kept |= {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    return kept | {"HOME": str(home)} | extra
+
+
+@dataclass
+class Server:
+    """One running `script/up`."""
+
+    process: subprocess.Popen[str]
+    port: int
+    instance: Path
+    output: Path
+    environment: dict[str, str]
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the process and of all its descendants."""
+        found = [self.process.pid]
+        for pid in found:
+            children = Path(f"/proc/{pid}/task/{pid}/children")
+            found += [int(child) for child in children.read_text().split()] if children.exists() else []
+        return found
+
+    @property
+    def workers(self) -> list[int]:
+        """The ids of the processes that answer requests."""
+        return [pid for pid in self.pids[1:] if "resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_text()]
+
+    def connect(self) -> HTTPConnection:
+        return HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> int:
+        connection = self.connect()
+        try:
+            return status(connection, path, headers)
+        finally:
+            connection.close()
+
+    def flask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "flask", *arguments]
+        return subprocess.run(
+            command, env=self.environment, cwd=self.instance.parent, capture_output=True, text=True, timeout=60
+        )
+
+    def wait_until_up(self, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.output.read_text()
+            try:
+                if self.get("/health") == 200:
+                    return
+            except OSError:
+                time.sleep(0.05)
+        pytest.fail(f"the server was not up in time:\n{self.output.read_text()}")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the server with a signal and return its exit status; its workers must be gone with it."""
+        pids = self.pids
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=20)
+        deadline = time.monotonic() + 5
+        while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        return code
+
+
+def status(connection: HTTPConnection, path: str, headers: dict[str, str] | None = None) -> int:
+    connection.request("GET", path, headers=headers or {})
+    response = connection.getresponse()
+    response.read()
+    return response.status
+
+
+Start = Callable[..., Server]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a server on an instance folder of this test; started again, it finds what was there."""
+    running: list[Server] = []
+
+    def start_server(*arguments: str, **environ: str) -> Server:
+        instance, home, port = tmp_path / "instance", tmp_path / "home", free_port()
+        home.mkdir(exist_ok=True)
+        cheap = {f"MUSHU_{name.upper()}": str(value) for name, value in CHEAP_ARGON2.items()}
+        environment = clean_environment(
+            home, MUSHU_INSTANCE_PATH=str(instance), MUSHU_PORT=str(port), **cheap, **environ
+        )
+        output = tmp_path / f"output-{len(running)}"
+        with output.open("w") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mushu.server.up", *arguments],
+                env=environment,
+                cwd=tmp_path,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        server = Server(process, port, instance, output, environment)
+        running.append(server)
+        return server
+
+    yield start_server
+    for server in running:
+        if server.process.poll() is None:
+            server.process.terminate()
+            server.process.wait(timeout=20)

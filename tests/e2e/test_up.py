@@ -1,0 +1,169 @@
+"""`script/up`, without the installing: the first run, the second, the end, and being cut off."""
+
+import signal
+import subprocess
+import sys
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from tests.e2e.conftest import ROOT, Start, clean_environment
+
+
+def first_key(instance: Path) -> str:
+    return dotenv_values(instance / "first-key.env")["MUSHU_API_KEY"] or ""
+
+
+def keys(server_output: str) -> list[str]:
+    return [line for line in server_output.splitlines() if line.startswith("first key")]
+
+
+def test_the_first_run_mints_a_key_into_a_file_and_the_second_mints_nothing(start: Start) -> None:
+    server = start()
+    server.wait_until_up()
+    key, said = first_key(server.instance), server.output.read_text()
+    assert len(keys(said)) == 1
+    assert f"env:{server.instance}/first-key.env#MUSHU_API_KEY" in said
+    assert f"http://127.0.0.1:{server.port}/password/mpl_" in said
+    assert key not in said
+    for headers in ({"Authorization": f"ApiKey {key}"}, {"X-API-Key": key}):
+        assert server.get("/orgs", headers) == 200
+    assert server.stop() == 0
+
+    again = start()
+    again.wait_until_up()
+    assert keys(again.output.read_text()) == []
+    assert "/password/mpl_" not in again.output.read_text(), "an open link is not replaced"
+    assert first_key(again.instance) == key
+    assert again.get("/orgs", {"X-API-Key": key}) == 200
+    assert again.stop(signal.SIGINT) == 0
+
+
+def test_the_link_sets_the_owners_password(start: Start) -> None:
+    server = start()
+    server.wait_until_up()
+    (line,) = [line for line in server.output.read_text().splitlines() if "/password/" in line]
+    path = "/password/" + line.rpartition("/password/")[2]
+    connection = server.connect()
+    form = "password=correct+horse+battery&repeated=correct+horse+battery"
+    connection.request("POST", path, form, {"Content-Type": "application/x-www-form-urlencoded"})
+    assert connection.getresponse().read().count(b"Your password is set") == 1
+    connection.close()
+    connection = server.connect()
+    body = '{"email": "owner@localhost", "password": "correct horse battery"}'
+    connection.request("POST", "/auth/login", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    assert (answer.status, b"mct_" in answer.read()) == (200, True)
+    connection.close()
+    assert server.get(path) == 404
+
+
+def test_wrong_settings_and_taken_ports_end_it_with_a_sentence(start: Start, tmp_path: Path) -> None:
+    server = start()
+    server.wait_until_up()
+    for arguments, says in ((["--port", str(server.port)], "--port"), (["--port", "0"], "MUSHU_PORT")):
+        environment = clean_environment(tmp_path, MUSHU_INSTANCE_PATH=str(tmp_path / "other"))
+        command = [sys.executable, "-m", "mushu.server.up", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 1
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "other").exists(), "nothing is set up for a server that cannot serve"
+
+
+def test_a_file_that_holds_something_else_is_not_overwritten(start: Start) -> None:
+    server = start()
+    server.instance.mkdir(mode=0o700)
+    (server.instance / "first-key.env").write_text("MUSHU_API_KEY=precious\n")
+    (server.instance / "first-key.env").chmod(0o600)
+    assert server.process.wait(timeout=30) == 1
+    assert (server.instance / "first-key.env").read_text() == "MUSHU_API_KEY=precious\n"
+    assert "holds a value" in server.output.read_text()
+
+
+@pytest.mark.parametrize("milliseconds", [250, 450, 550, 650, 750, 850, 950, 1100])
+def test_a_first_run_that_is_killed_is_finished_by_the_next(start: Start, milliseconds: int) -> None:
+    server = start(MUSHU_DELIVERY_LEASE_SECONDS="1")
+    time.sleep(milliseconds / 1000)
+    for pid in reversed(server.pids):
+        subprocess.run(["kill", "-KILL", str(pid)], check=False, capture_output=True)
+    server.process.wait()
+    time.sleep(1.05)  # the lease of the killed attempt
+    again = start(MUSHU_DELIVERY_LEASE_SECONDS="1")
+    again.wait_until_up()
+    assert again.get("/orgs", {"X-API-Key": first_key(again.instance)}) == 200
+    assert again.flask("doctor").returncode == 0
+    listed = again.flask("keys", "list", "--org", "default").stdout
+    assert listed.count("first-key") == 1
+
+
+def test_deleted_means_deleted_in_every_worker_on_the_very_next_request(start: Start) -> None:
+    server = start(MUSHU_WORKERS="4")
+    server.wait_until_up()
+    headers = {"X-API-Key": first_key(server.instance)}
+    made = server.flask("keys", "list", "--org", "default", "--json").stdout
+    key_id = made.partition('"key_id": "')[2].partition('"')[0]
+    connections: dict[int, HTTPConnection] = {}
+    for _ in range(400):
+        connection = server.connect()
+        connection.request("GET", "/orgs", headers=headers)
+        assert connection.getresponse().read()
+        assert connection.sock is not None
+        worker = serving_process(connection.sock.getsockname()[1], server.port, server.workers)
+        if worker in connections:
+            connection.close()
+        connections.setdefault(worker, connection)
+        if len(connections) == 4:
+            break
+    assert len(connections) == 4, f"only the workers {sorted(connections)} answered"
+    deleted = server.flask("keys", "delete", key_id, "--yes")
+    assert deleted.returncode == 0, deleted.stderr
+    for connection in connections.values():
+        connection.request("GET", "/orgs", headers=headers)
+        answer = connection.getresponse()
+        assert (answer.status, b"deleted_credential" in answer.read()) == (401, True)
+        connection.close()
+    assert not first_key_is_there(server.instance)
+
+
+def first_key_is_there(instance: Path) -> bool:
+    return "msk_" in (instance / "first-key.env").read_text()
+
+
+def serving_process(client_port: int, server_port: int, workers: list[int]) -> int:
+    """Return the id of the process that holds the server's end of this connection."""
+    wanted = (f":{server_port:04X}", f":{client_port:04X}")
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(wanted[0]) and fields[2].endswith(wanted[1]):
+            inode = f"socket:[{fields[9]}]"
+            for pid in workers:
+                if any(_target(link) == inode for link in Path(f"/proc/{pid}/fd").iterdir()):
+                    return pid
+    pytest.fail("no worker holds this connection")
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
+def test_two_first_runs_at_once_make_one_owner_and_one_key(start: Start) -> None:
+    first, second = start(), start()
+    first.wait_until_up()
+    second.wait_until_up()
+    listed = first.flask("keys", "list", "--org", "default", "--all").stdout
+    assert listed.count("first-key") == 1, listed
+    assert first.flask("users", "list").stdout.count("owner@localhost") == 1
+
+
+def test_the_wsgi_module_serves_the_same_application(tmp_path: Path) -> None:
+    script = "import wsgi; print(wsgi.app.test_client().get('/health').json)"
+    environment = clean_environment(tmp_path, MUSHU_INSTANCE_PATH=str(tmp_path / "instance"), PYTHONPATH=str(ROOT))
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=30)
+    assert done.stdout.strip() == "{'status': 'ok'}"

@@ -1,0 +1,229 @@
+"""`flask keys`: the commands of the issue, as an operator types them."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from mushu import keyformat
+from mushu.keyformat import CREDENTIAL_PATTERN
+from mushu.secret import digest_of
+from mushu.server.core import db
+from mushu.server.db import reading
+from mushu.server.keys.service import get_key
+from tests.server.commands.conftest import Run
+
+CREATE = ("keys", "create", "--org", "acme", "--name", "backend-server")
+
+
+def test_a_delivered_key_is_in_its_file_and_nowhere_else(run: Run, acme: str, tmp_path: Path) -> None:
+    made = run(*CREATE, "--to", "env:.env#MUSHU_API_KEY")
+    assert made.code == 0
+    assert list(made.json) == ["key_id", "name", "scopes", "created_at", "environment", "delivered_to"]
+    assert made.json["delivered_to"] == [f"env:{tmp_path}/.env#MUSHU_API_KEY"]
+    value = dotenv_values(tmp_path / ".env")["MUSHU_API_KEY"] or ""
+    assert keyformat.parse(value) == "msk_live_"
+    assert CREDENTIAL_PATTERN.search(made.stdout + made.stderr) is None
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    holders = [path for path in tmp_path.rglob("*") if path.is_file() and value.encode() in path.read_bytes()]
+    assert holders == [tmp_path / ".env"]
+
+
+def test_show_once_answers_what_the_contract_shows(run: Run, acme: str) -> None:
+    made = run(*CREATE, "--show-once")
+    assert list(made.json) == ["key_id", "key", "name", "scopes", "created_at", "environment"]
+    assert re.fullmatch(r"key_[a-z2-7]{12}", made.json["key_id"])
+    assert re.fullmatch(r"msk_live_[0-9A-Za-z]{28}", made.json["key"])
+    assert made.json["scopes"] == ["read", "write"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made.json["created_at"])
+    again = run("keys", "show", made.json["key_id"])
+    assert made.json["key"] not in again.stdout
+
+
+@pytest.mark.parametrize("where", [[], ["--to", "env:.env", "--show-once"]])
+def test_where_the_key_goes_must_be_said_once(run: Run, acme: str, where: list[str]) -> None:
+    refused = run(*CREATE, *where)
+    assert (refused.code, refused.stdout) == (2, "")
+    assert "--to" in refused.stderr
+    assert "--show-once" in refused.stderr
+    assert run("keys", "list", "--org", "acme", "--all", "--json").json == []
+
+
+def test_options_become_what_they_say(run: Run, acme: str) -> None:
+    options = ["--scopes", "admin,read", "--env", "test", "--expires", "90d"]
+    made = run(*CREATE, *options, "--show-once").json
+    assert made["scopes"] == ["read", "admin"]
+    assert made["environment"] == "test"
+    assert made["key"].startswith("msk_test_")
+    assert made["expires_at"] > made["created_at"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code", "says"),
+    [
+        ("--scopes", "read,delete", 1, "read, write, admin"),
+        ("--scopes", "", 1, "at least one"),
+        ("--scopes", "read,read", 1, "more than once"),
+        ("--expires", "soon", 1, "90d"),
+        ("--env", "staging", 2, "live"),
+        ("--org", "nosuch", 1, "flask orgs list"),
+        ("--name", "", 1, "printable"),
+        ("--to", "nosuch:x", 1, "env:"),
+        ("--to", "env:relative/missing/.env", 1, "missing"),
+    ],
+)
+def test_bad_input_mints_nothing_and_says_what_to_do(
+    run: Run, acme: str, option: str, value: str, code: int, says: str
+) -> None:
+    arguments = {"--org": "acme", "--name": "k"} | {option: value}
+    flags = [part for pair in arguments.items() for part in pair]
+    refused = run("keys", "create", *flags, *([] if option == "--to" else ["--show-once"]))
+    assert (refused.code, refused.stdout) == (code, "")
+    assert says in refused.stderr
+    assert run("keys", "list", "--org", "acme", "--all", "--json").json == []
+
+
+def test_the_list_is_the_contracts_table(run: Run, acme: str) -> None:
+    first = run(*CREATE, "--show-once").json
+    second = run("keys", "create", "--org", acme, "--name", "admin-tool", "--scopes", "read,write,admin", "--show-once")
+    rows = run("keys", "list", "--org", "acme").rows
+    assert rows[0] == ["KEY_ID", "NAME", "SCOPES", "CREATED"]
+    day = first["created_at"][:10]
+    assert sorted(rows[1:]) == sorted(
+        [
+            [first["key_id"], "backend-server", "read,write", day],
+            [second.json["key_id"], "admin-tool", "read,write,admin", day],
+        ]
+    )
+    lines = run("keys", "list", "--org", "acme").stdout.splitlines()
+    starts = {line.index(word) for line, word in zip(lines[1:], ["read", "read"], strict=True)}
+    assert starts == {lines[0].index("SCOPES")}, "columns are aligned"
+
+
+def test_deleted_keys_are_listed_with_their_state_when_asked_for(run: Run, acme: str) -> None:
+    key_id = run(*CREATE, "--show-once").json["key_id"]
+    run("keys", "delete", key_id, "--yes")
+    assert run("keys", "list", "--org", "acme", "--json").json == []
+    rows = run("keys", "list", "--org", "acme", "--all").rows
+    assert rows[0] == ["KEY_ID", "NAME", "SCOPES", "CREATED", "STATE"]
+    assert rows[1][-1] == "revoked"
+
+
+def test_show_disable_enable(run: Run, acme: str) -> None:
+    key_id = run(*CREATE, "--show-once").json["key_id"]
+    assert run("keys", "disable", key_id).json["state"] == "disabled"
+    assert run("keys", "disable", key_id).code == 1
+    assert run("keys", "enable", key_id).json["state"] == "active"
+    shown = run("keys", "show", key_id).json
+    assert list(shown) == ["key_id", "name", "scopes", "created_at", "environment", "state", "hint"]
+
+
+def test_delete_takes_the_value_away_and_leaves_the_rest(run: Run, acme: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\n# comment\n")
+    (tmp_path / ".env").chmod(0o600)
+    key_id = run(*CREATE, "--to", "env:.env").json["key_id"]
+    deleted = run("keys", "delete", key_id, "--yes")
+    assert deleted.json == {"key_id": key_id, "deleted": True}
+    assert (tmp_path / ".env").read_text() == "A=1\n# comment\n"
+    assert run("keys", "delete", key_id, "--yes").code == 1
+
+
+def test_delete_leaves_what_someone_else_put_there(run: Run, acme: str, tmp_path: Path) -> None:
+    key_id = run(*CREATE, "--to", "env:.env").json["key_id"]
+    (tmp_path / ".env").write_text("MUSHU_API_KEY=other\n")
+    assert run("keys", "delete", key_id, "--yes").code == 0
+    assert (tmp_path / ".env").read_text() == "MUSHU_API_KEY=other\n"
+
+
+def test_the_dead_value_can_be_left_where_it_lies(run: Run, acme: str, tmp_path: Path) -> None:
+    key_id = run(*CREATE, "--to", "env:.env").json["key_id"]
+    before = (tmp_path / ".env").read_bytes()
+    assert run("keys", "delete", key_id, "--yes", "--keep-in-destination").code == 0
+    assert (tmp_path / ".env").read_bytes() == before
+    assert "Nothing is unfinished" in run("keys", "reconcile").stdout
+
+
+def test_a_destination_that_cannot_be_reached_is_cleaned_up_later(run: Run, acme: str, tmp_path: Path) -> None:
+    key_id = run(*CREATE, "--to", "env:.env").json["key_id"]
+    content = (tmp_path / ".env").read_text()
+    (tmp_path / ".env").write_text(content * 2)  # refused: it is set twice
+    deleted = run("keys", "delete", key_id, "--yes")
+    assert deleted.code == 1
+    assert deleted.json["deleted"]
+    assert "flask keys reconcile" in deleted.stderr
+    assert run("keys", "reconcile").code == 1
+    (tmp_path / ".env").write_text(content)
+    assert run("keys", "reconcile", "--json").json[0]["result"] == "cleaned_up"
+    assert "msk_" not in (tmp_path / ".env").read_text()
+    assert "Nothing is unfinished" in run("keys", "reconcile").stdout
+
+
+def test_a_value_that_is_not_ours_is_overwritten_with_force_only(run: Run, acme: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MUSHU_API_KEY=mine\n")
+    (tmp_path / ".env").chmod(0o600)
+    refused = run(*CREATE, "--to", "env:.env")
+    assert refused.code == 1
+    assert "--force" in refused.stderr
+    assert (tmp_path / ".env").read_text() == "MUSHU_API_KEY=mine\n"
+    assert run(*CREATE, "--to", "env:.env", "--force").code == 0
+    assert "mine" not in (tmp_path / ".env").read_text()
+
+
+def test_several_destinations_get_the_same_key_or_none(run: Run, acme: str, tmp_path: Path) -> None:
+    made = run(*CREATE, "--to", "env:a.env", "--to", "env:b.env#OTHER")
+    values = {dotenv_values(tmp_path / "a.env")["MUSHU_API_KEY"], dotenv_values(tmp_path / "b.env")["OTHER"]}
+    assert len(values) == 1
+    assert len(made.json["delivered_to"]) == 2
+    (tmp_path / "c.env").write_text("")
+    (tmp_path / "c.env").chmod(0o666)
+    refused = run(*CREATE, "--to", "env:d.env", "--to", "env:c.env")
+    assert refused.code == 1
+    assert "chmod" in refused.stderr
+    assert not (tmp_path / "d.env").exists()
+
+
+@pytest.mark.usefixtures("in_core")
+def test_the_database_holds_the_digest_of_what_the_file_holds(run: Run, acme: str, tmp_path: Path) -> None:
+    key_id = run(*CREATE, "--to", "env:.env").json["key_id"]
+    with reading(db.session):
+        digest = get_key(db.session, key_id).digest
+    assert digest_of(dotenv_values(tmp_path / ".env")["MUSHU_API_KEY"] or "") == digest
+
+
+def test_a_database_without_a_schema_says_what_to_do(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSHU_INSTANCE_PATH", str(tmp_path / "new"))
+    monkeypatch.delenv("MUSHU_DATABASE_URL", raising=False)
+    refused = run("keys", "list", "--org", "acme")
+    assert (refused.code, refused.stdout) == (1, "")
+    assert "script/up" in refused.stderr
+
+
+def test_wrong_settings_are_named_all_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSHU_PORT", "0")
+    monkeypatch.setenv("MUSHU_WORKERS", "x")
+    refused = run("keys", "list", "--org", "acme")
+    assert refused.code == 1
+    assert "MUSHU_PORT" in refused.stderr
+    assert "MUSHU_WORKERS" in refused.stderr
+
+
+HEAVY = ("pydantic", "flask_openapi", "argon2", "granian", "cryptography", "hvac", "mushu_dotenv", "mushu.server.web")
+
+
+@pytest.mark.parametrize("arguments", [["keys", "--help"], ["keys", "list", "--org", "acme"], ["orgs", "list"]])
+def test_help_and_lists_load_nothing_heavy(run: Run, acme: str, arguments: list[str]) -> None:
+    script = f"""
+import sys, json
+from flask.cli import main
+sys.argv = ["flask", *{arguments!r}]
+try:
+    main()
+except SystemExit as stop:
+    print(json.dumps([stop.code, [name for name in {HEAVY!r} if name in sys.modules]]), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(done.stderr.splitlines()[-1]) == [0, []]

@@ -1,0 +1,133 @@
+"""Settings: where they come from, and that every fault is named at once."""
+
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+
+from mushu.server.config import ROOT, Settings, instance_path, make_private, prepare_instance, secret_key
+from mushu.server.errors import ConfigurationError
+
+
+def load(instance: Path, **environ: str) -> Settings:
+    return Settings.load({"MUSHU_INSTANCE_PATH": str(instance)} | environ)
+
+
+def test_defaults_serve_on_loopback_with_sqlite_in_the_instance_folder(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.sqlalchemy_url == f"sqlite:///{tmp_path}/mushu.sqlite3"
+    assert settings.base_url == "http://127.0.0.1:8000"
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('port = 9000\nworkers = 3\nhost = "::1"\n')
+    settings = load(tmp_path, MUSHU_PORT="9001")
+    assert (settings.port, settings.workers) == (9001, 3)
+    assert settings.base_url == "http://[::1]:9001"
+
+
+def test_settings_are_frozen(tmp_path: Path) -> None:
+    with pytest.raises(FrozenInstanceError):
+        load(tmp_path).port = 1  # type: ignore[misc]
+
+
+def test_every_fault_is_named_at_once_and_the_password_of_a_url_is_not(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("colour = 'red'\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load(
+            tmp_path,
+            MUSHU_PORT="many",
+            MUSHU_WORKERS="0",
+            MUSHU_LOG_LEVEL="LOUD",
+            MUSHU_PUBLIC_URL="ftp://x",
+            MUSHU_OWNER_EMAIL="nobody",
+            MUSHU_DATABASE_URL="mysql://root:hunter2@db/x",
+        )
+    text = caught.value.detail
+    for part in ("MUSHU_PORT", "MUSHU_WORKERS", "LOG_LEVEL", "PUBLIC_URL", "OWNER_EMAIL", "DATABASE_URL", "'colour'"):
+        assert part in text
+    assert "hunter2" not in text
+
+
+def test_validate_names_the_faults_of_settings_made_by_hand(tmp_path: Path) -> None:
+    Settings(instance_path=tmp_path).validate()
+    with pytest.raises(ConfigurationError, match="MUSHU_PORT"):
+        Settings(instance_path=tmp_path, port=0).validate()
+
+
+@pytest.mark.parametrize("content", [b"port = ", b"\xff\xfe", b"port = 1\nport = 2\n"])
+def test_a_settings_file_that_cannot_be_read_is_a_fault(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "settings.toml").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"settings\.toml cannot be read"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["http://[", "https://user@host", "https://", "keys.example.com"])
+def test_a_public_url_that_is_no_web_address_is_a_fault(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="PUBLIC_URL"):
+        load(tmp_path, MUSHU_PUBLIC_URL=url)
+
+
+def test_the_public_url_is_the_address_of_links(tmp_path: Path) -> None:
+    assert load(tmp_path, MUSHU_PUBLIC_URL="https://keys.example.com/").base_url == "https://keys.example.com"
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgresql://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql+psycopg://h/d", "postgresql+psycopg://h/d"),
+        ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
+    ],
+)
+def test_a_postgresql_url_is_spoken_to_with_psycopg_3(tmp_path: Path, given: str, used: str) -> None:
+    assert load(tmp_path, MUSHU_DATABASE_URL=given).sqlalchemy_url == used
+
+
+def test_what_clients_and_plugins_read_is_no_setting(tmp_path: Path) -> None:
+    load(tmp_path, MUSHU_API_KEY="msk_live_x", MUSHU_VAULT_TIMEOUT="3")
+
+
+def test_the_instance_folder_is_that_of_the_checkout_unless_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert instance_path({}) == ROOT / "instance"
+    assert instance_path({"MUSHU_INSTANCE_PATH": str(tmp_path)}) == tmp_path
+    monkeypatch.setattr("mushu.server.config.ROOT", tmp_path / "site-packages")
+    monkeypatch.chdir(tmp_path)
+    assert instance_path({}) == tmp_path / "instance"
+
+
+def test_a_new_instance_is_readable_by_its_account_only(tmp_path: Path) -> None:
+    settings = load(tmp_path / "new")
+    prepare_instance(settings)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()}
+    assert modes == {"secret_key": 0o600, "mushu.sqlite3": 0o600}
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_secrets_are_generated_once_and_differ_between_instances(tmp_path: Path) -> None:
+    first, second = load(tmp_path / "a"), load(tmp_path / "b")
+    for settings in (first, second, first):
+        prepare_instance(settings)
+        prepare_instance(settings)
+    assert len(secret_key(first)) >= 48
+    assert secret_key(first) != secret_key(second)
+
+
+def test_an_instance_that_was_never_set_up_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="script/up"):
+        secret_key(load(tmp_path))
+
+
+def test_a_private_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    assert not make_private(tmp_path / "link", "secret")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_every_setting_is_documented() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    for field in fields(Settings):
+        assert f"`MUSHU_{field.name.upper()}`" in page, f"{field.name} is missing in docs/settings.md"

@@ -1,0 +1,105 @@
+"""How transactions begin, and what keeps one from being held by accident."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, InvalidRequestError
+
+from mushu.server.core import Core, db
+from mushu.server.db import UTCDateTime, reading, writing
+from mushu.server.delivery.ledger import find_under_way, keys_at, keys_to_clean_up, keys_under_way
+from mushu.server.keys.service import Selection, find_key_by_digest, list_keys
+from tests.server.conftest import POSTGRESQL, World
+
+sqlite_only = pytest.mark.skipif(bool(POSTGRESQL), reason="about SQLite")
+
+
+def test_nothing_is_read_outside_of_a_transaction_that_someone_owns(app: Flask) -> None:
+    with pytest.raises(InvalidRequestError):
+        db.session.execute(text("SELECT 1"))
+
+
+@sqlite_only
+def test_pragmas_hold_on_every_connection(app: Flask) -> None:
+    with reading(db.session):
+        found = {
+            name: db.session.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 15_000}
+
+
+@sqlite_only
+def test_a_writer_takes_the_lock_at_once_and_a_reader_never(app: Flask, core: Core) -> None:
+    other = sqlite3.connect(core.settings.instance_path / "mushu.sqlite3", timeout=0, isolation_level=None)
+    with reading(db.session):
+        db.session.execute(text("SELECT count(*) FROM users"))
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    with writing(db.session):
+        db.session.execute(text("SELECT count(*) FROM users"))
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+    other.close()
+
+
+def test_an_exception_rolls_the_transaction_back(app: Flask, world: World) -> None:
+    with pytest.raises(RuntimeError), writing(db.session):
+        db.session.execute(text("DELETE FROM audit_events"))
+        raise RuntimeError
+    world.user()
+    with reading(db.session):
+        assert db.session.scalar(text("SELECT count(*) FROM audit_events")) == 1
+
+
+def test_an_organization_has_one_owner_whatever_the_code_does(world: World) -> None:
+    org, other = world.org(), world.user()
+    insert = text("INSERT INTO memberships (org_id, user_id, role, joined_at) VALUES (:o, :u, 'owner', :now)")
+    with pytest.raises(IntegrityError), writing(db.session):
+        db.session.execute(insert, {"o": org.id, "u": other.id, "now": datetime(2026, 1, 1, tzinfo=UTC)})
+
+
+def test_moments_come_back_as_they_went_in_and_naive_ones_are_refused(world: World) -> None:
+    kind, dialect = UTCDateTime(), db.engine.dialect
+    elsewhere = datetime(2026, 1, 15, 12, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert kind.process_bind_param(elsewhere, dialect) == datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
+    assert kind.process_result_value(datetime(2026, 1, 15, 10, 30), dialect) == elsewhere  # noqa: DTZ001
+    assert kind.process_result_value(elsewhere, dialect) == elsewhere
+    assert kind.process_bind_param(None, dialect) is kind.process_result_value(None, dialect) is None
+    with pytest.raises(ValueError, match="naive"):
+        kind.process_bind_param(datetime(2026, 1, 15), dialect)  # noqa: DTZ001
+
+
+@sqlite_only
+def test_no_query_that_grows_with_the_number_of_keys_scans_a_table(world: World, app: Flask) -> None:
+    """The design: every cost stays flat from one key to a million."""
+    org = world.org()
+    key, _ = world.key(org)
+    statements: list[tuple[str, object]] = []
+    connection = sqlite3.connect(":memory:")
+    connection.close()
+    from sqlalchemy import event
+
+    @event.listens_for(db.engine, "before_cursor_execute")
+    def note(_c: object, _u: object, statement: str, parameters: object, _x: object, _m: object) -> None:
+        statements.append((statement, parameters))
+
+    with reading(db.session):
+        list_keys(db.session, org.id, Selection())
+        list_keys(db.session, org.id, Selection(), after=key)
+        find_key_by_digest(db.session, key.digest)
+        find_under_way(db.session, "env:/x")
+        keys_at(db.session, ["env:/x"])
+        keys_under_way(db.session)
+        keys_to_clean_up(db.session)
+        event.remove(db.engine, "before_cursor_execute", note)
+        for statement, parameters in statements:
+            if statement.startswith("SELECT"):
+                plan = db.session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
+                steps = [row[3] for row in plan]
+                scans = [step for step in steps if step.startswith("SCAN") and "INDEX" not in step]
+                assert not scans, f"{statement}\n{steps}"
+                assert not any("TEMP B-TREE FOR ORDER BY" in step for step in steps) or "IN (" in statement, steps
