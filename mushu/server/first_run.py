@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import exists, select
 
 from mushu.server.audit.service import SYSTEM
-from mushu.server.config import Settings
+from mushu.server.config import Settings, make_private
 from mushu.server.core import Core, db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.protocol import Courier
@@ -59,8 +59,9 @@ def prepare(core: Core) -> list[str]:
 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """Wait for other starts on this instance, or two would both find it empty; the kernel frees the lock of the dead."""
-    with (settings.instance_path / LOCK_FILE).open("w") as file:
+    """Wait for other starts on this instance, or two would both find it empty; a dead one loses its lock."""
+    make_private(settings.instance_path / LOCK_FILE, "")
+    with (settings.instance_path / LOCK_FILE).open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

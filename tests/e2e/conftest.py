@@ -72,6 +72,11 @@ class Server:
             command, env=self.environment, cwd=self.instance.parent, capture_output=True, text=True, timeout=60
         )
 
+    def flask_in(self, clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the `flask` that a clone has installed for itself."""
+        command = [str(clone / ".venv" / "bin" / "flask"), *arguments]
+        return subprocess.run(command, env=self.environment, cwd=clone, capture_output=True, text=True, timeout=60)
+
     def wait_until_up(self, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -1,0 +1,45 @@
+"""The page about all commands, written from their own help: `script/document-commands`."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import click
+
+from mushu.server.commands.doctor import doctor
+from mushu.server.commands.keys import keys
+from mushu.server.commands.members import members
+from mushu.server.commands.orgs import orgs
+from mushu.server.commands.users import users
+
+COMMANDS: Final = (keys, orgs, members, users, doctor)
+
+_INTRODUCTION: Final = """\
+# Commands
+
+What an operator does on the server, in its checkout, with `.venv` activated. `ORG` is an id or an exact name. What is
+created or changed is answered as JSON on standard output, lists are tables; errors go to standard error and say what to
+do. Exit status: 0 done, 1 failed, 2 the command line is wrong.
+"""
+
+
+def manual() -> str:
+    """Return the page as Markdown."""
+    sections = [_section(path, command) for group in COMMANDS for path, command in _walk(f"flask {group.name}", group)]
+    return "\n".join([_INTRODUCTION, *sections])
+
+
+def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            yield from _walk(f"{path} {name}", command.commands[name])
+    else:
+        yield path, command
+
+
+def _section(path: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+    return f"## {path}\n\n```\n{command.get_help(context)}\n```\n"
+
+
+if __name__ == "__main__":
+    click.echo(manual(), nl=False)
