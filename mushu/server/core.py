@@ -81,4 +81,8 @@ def core_context(load: Callable[[], Settings] = Settings.load) -> Iterator[Core]
     core = Core(load())
     install(app, core)
     with app.app_context():
-        yield core
+        try:
+            yield core
+        finally:
+            db.session.remove()
+            db.engine.dispose()

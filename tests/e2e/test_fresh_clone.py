@@ -1,4 +1,4 @@
-"""What the README promises on a machine that has only Python, git and bash: a fresh clone in an empty folder, an empty HOME.
+"""What the README promises of a machine with only Python, git and bash: a fresh clone, an empty folder, an empty HOME.
 
 Needs a package index, as a user's first start does: skipped without one, but not in CI.
 """

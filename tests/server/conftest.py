@@ -45,6 +45,14 @@ POSTGRESQL = os.environ.get("MUSHU_TEST_POSTGRESQL_URL", "") if os.environ.get("
 CHEAP_ARGON2: dict[str, Any] = {"argon2_time_cost": 1, "argon2_memory_kib": 8}
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests that are about SQLite out of a run on PostgreSQL."""
+    if POSTGRESQL:
+        about_sqlite = [item for item in items if item.get_closest_marker("sqlite")]
+        config.hook.pytest_deselected(items=about_sqlite)
+        items[:] = [item for item in items if item not in about_sqlite]
+
+
 @pytest.fixture(scope="session")
 def database_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | Path]:
     """A database with the schema: the path of a SQLite file to copy, or the URL of a PostgreSQL database to empty."""

@@ -12,9 +12,7 @@ from mushu.server.core import Core, db
 from mushu.server.db import UTCDateTime, reading, writing
 from mushu.server.delivery.ledger import find_under_way, keys_at, keys_to_clean_up, keys_under_way
 from mushu.server.keys.service import Selection, find_key_by_digest, list_keys
-from tests.server.conftest import POSTGRESQL, World
-
-sqlite_only = pytest.mark.skipif(bool(POSTGRESQL), reason="about SQLite")
+from tests.server.conftest import World
 
 
 def test_nothing_is_read_outside_of_a_transaction_that_someone_owns(app: Flask) -> None:
@@ -22,7 +20,7 @@ def test_nothing_is_read_outside_of_a_transaction_that_someone_owns(app: Flask) 
         db.session.execute(text("SELECT 1"))
 
 
-@sqlite_only
+@pytest.mark.sqlite
 def test_pragmas_hold_on_every_connection(app: Flask) -> None:
     with reading(db.session):
         found = {
@@ -32,7 +30,7 @@ def test_pragmas_hold_on_every_connection(app: Flask) -> None:
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 15_000}
 
 
-@sqlite_only
+@pytest.mark.sqlite
 def test_a_writer_takes_the_lock_at_once_and_a_reader_never(app: Flask, core: Core) -> None:
     other = sqlite3.connect(core.settings.instance_path / "mushu.sqlite3", timeout=0, isolation_level=None)
     with reading(db.session):
@@ -73,7 +71,7 @@ def test_moments_come_back_as_they_went_in_and_naive_ones_are_refused(world: Wor
         kind.process_bind_param(datetime(2026, 1, 15), dialect)  # noqa: DTZ001
 
 
-@sqlite_only
+@pytest.mark.sqlite
 def test_no_query_that_grows_with_the_number_of_keys_scans_a_table(world: World, app: Flask) -> None:
     """The design: every cost stays flat from one key to a million."""
     org = world.org()

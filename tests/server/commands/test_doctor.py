@@ -9,9 +9,6 @@ from mushu.server.config import Settings
 from mushu.server.core import db
 from mushu.server.db import writing
 from tests.server.commands.conftest import Run
-from tests.server.conftest import POSTGRESQL
-
-sqlite_only = pytest.mark.skipif(bool(POSTGRESQL), reason="about the SQLite file")
 
 
 def bad(run: Run) -> dict[str, str]:
@@ -86,7 +83,7 @@ def test_a_schema_that_is_behind(run: Run) -> None:
             db.session.execute(text("INSERT INTO alembic_version VALUES ('0001')"))
 
 
-@sqlite_only
+@pytest.mark.sqlite
 def test_a_damaged_database(run: Run, settings: Settings) -> None:
     path = settings.instance_path / "mushu.sqlite3"
     content = bytearray(path.read_bytes())
