@@ -1,0 +1,63 @@
+"""Promises about the URI."""
+
+from pathlib import Path
+
+import pytest
+
+from mushu import keyformat
+from mushu.destination import DestinationError, Surroundings
+from mushu.testing.place import NewPlace
+
+_NOWHERE = Surroundings(Path("/nonexistent/mushu-contract"))
+
+
+class AddressPromises:
+    """A destination has one spelling, which is safe to store and to show."""
+
+    def test_the_uri_begins_with_the_scheme(self, new_place: NewPlace) -> None:
+        destination = new_place().destination()
+        assert destination.uri.startswith(f"{destination.scheme}:")
+
+    def test_the_uri_is_parsed_to_the_same_uri_from_anywhere(self, new_place: NewPlace) -> None:
+        destination = new_place().destination()
+        again = type(destination).parse(destination.uri, _NOWHERE)
+        assert again is not None
+        assert again.uri == destination.uri
+
+    def test_the_uri_leads_to_what_was_stored(self, new_place: NewPlace) -> None:
+        place = new_place()
+        place.hold(keyformat.generate(keyformat.Prefix.LIVE_KEY))
+        destination = place.destination()
+        again = type(destination).parse(destination.uri, _NOWHERE)
+        assert again is not None
+        assert again.read() == destination.read()
+
+    def test_the_uri_is_one_printable_line(self, new_place: NewPlace) -> None:
+        uri = new_place().destination().uri
+        assert uri.isprintable()
+        assert " " not in uri
+
+    @pytest.mark.parametrize("uri", ["", "other:x#Y", ":", "no-scheme", "x-{scheme}:/a#B", "{scheme}x:/a#B"])
+    def test_another_scheme_is_not_ours(self, new_place: NewPlace, uri: str) -> None:
+        kind = type(new_place().destination())
+        assert kind.parse(uri.format(scheme=kind.scheme), _NOWHERE) is None
+
+    def test_a_uri_without_a_place_is_refused_for_good(self, new_place: NewPlace) -> None:
+        kind = type(new_place().destination())
+        with pytest.raises(DestinationError) as caught:
+            kind.parse(f"{kind.scheme}:", _NOWHERE)
+        assert caught.value.permanent
+
+    def test_parsing_touches_nothing(self, new_place: NewPlace) -> None:
+        place = new_place()
+        before = place.stored()
+        assert place.destination().uri
+        assert place.stored() == before
+
+    def test_a_pasted_key_is_refused_and_not_repeated(self, new_place: NewPlace) -> None:
+        destination = new_place().destination()
+        secret = keyformat.generate(keyformat.Prefix.LIVE_KEY)
+        with pytest.raises(DestinationError) as caught:
+            type(destination).parse(destination.uri.partition("#")[0] + "#" + secret.reveal(), _NOWHERE)
+        assert secret.reveal() not in str(caught.value)
+        assert caught.value.permanent

@@ -1,0 +1,95 @@
+"""Promises about reading and writing."""
+
+import pytest
+
+from mushu.destination import Conflict, DestinationError
+from mushu.testing.place import NewPlace, attempt_at, deliver, held_digest, new_secret
+
+
+class DeliveryPromises:
+    """What is written is what is read, and nothing else changes."""
+
+    def test_an_empty_place_is_absent_not_an_error(self, new_place: NewPlace) -> None:
+        assert new_place().destination().read().digest is None
+
+    def test_reading_and_preflight_change_nothing(self, new_place: NewPlace) -> None:
+        place = new_place()
+        place.add_neighbours()
+        before = place.stored()
+        place.destination().preflight()
+        place.destination().read()
+        assert place.stored() == before
+
+    def test_what_a_stranger_put_there_is_seen(self, new_place: NewPlace) -> None:
+        place, secret = new_place(), new_secret()
+        place.hold(secret)
+        assert held_digest(place) == secret.digest()
+
+    def test_a_read_is_never_stale(self, new_place: NewPlace) -> None:
+        place = new_place()
+        destination = place.destination()
+        versions = {destination.read().version}
+        for secret in (new_secret(), new_secret()):
+            place.hold(secret)
+            holding = destination.read()
+            assert holding.digest == secret.digest()
+            versions.add(holding.version)
+        assert len(versions) == 3
+
+    def test_a_written_key_is_read_back_at_a_new_version(self, new_place: NewPlace) -> None:
+        place, secret = new_place(), new_secret()
+        before = place.destination().read()
+        receipt = deliver(place, secret)
+        after = place.destination().read()
+        assert receipt.digest == after.digest == secret.digest()
+        assert receipt.version == after.version != before.version
+
+    def test_a_key_replaces_the_one_that_was_expected(self, new_place: NewPlace) -> None:
+        place, secret = new_place(), new_secret()
+        place.hold(new_secret())
+        deliver(place, secret)
+        assert held_digest(place) == secret.digest()
+
+    def test_a_stale_version_is_a_conflict_and_changes_nothing(self, new_place: NewPlace) -> None:
+        place, secret, foreign = new_place(), new_secret(), new_secret()
+        destination = place.destination()
+        stale = attempt_at(destination.read())
+        place.hold(foreign)
+        before = place.stored()
+        with pytest.raises(Conflict) as caught:
+            destination.write(secret, stale)
+        assert caught.value.permanent
+        assert held_digest(place) == foreign.digest()
+        assert secret.reveal().encode() not in place.stored()
+        assert place.stored() == before
+
+    def test_a_second_write_of_the_same_key_is_answered_without_writing(self, new_place: NewPlace) -> None:
+        place, secret = new_place(), new_secret()
+        attempt = attempt_at(place.destination().read())
+        first = place.destination().write(secret, attempt)
+        before = place.stored()
+        second = place.destination().write(secret, attempt)
+        assert (second.version, second.digest) == (first.version, first.digest)
+        assert place.stored() == before
+
+    def test_a_lost_answer_is_an_error_that_passes_and_the_retry_finds_its_key(self, new_place: NewPlace) -> None:
+        place, secret = new_place(), new_secret()
+        attempt = attempt_at(place.destination().read())
+        with place.lose_next_answer(), pytest.raises(DestinationError) as caught:
+            place.destination().write(secret, attempt)
+        assert not caught.value.permanent
+        assert place.destination().write(secret, attempt).digest == secret.digest() == held_digest(place)
+
+    def test_neighbours_survive_a_write_and_a_replacement(self, new_place: NewPlace) -> None:
+        place = new_place()
+        place.add_neighbours()
+        before = place.neighbours()
+        assert before, "the harness must put neighbours there, or this promise is empty"
+        deliver(place, new_secret())
+        deliver(place, new_secret())
+        assert place.neighbours() == before
+
+    def test_what_a_caller_gets_names_no_value(self, new_place: NewPlace) -> None:
+        place, secret = new_place(), new_secret()
+        receipt = deliver(place, secret)
+        assert secret.reveal() not in f"{receipt!r} {place.destination().read()!r} {place.destination()!r}"

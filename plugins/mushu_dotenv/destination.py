@@ -1,0 +1,112 @@
+"""The contract, phase by phase; every other module of the plugin is one phase, seen from near."""
+
+import re
+from typing import ClassVar, Final, Self
+
+from mushu.destination import Attempt, Conflict, Destination, Holding, Receipt, Secret, Surroundings
+from mushu_dotenv.document import ABSENT
+from mushu_dotenv.faults import MissingFolderError, refusal, shown
+from mushu_dotenv.lock import timeout_from
+from mushu_dotenv.site import locked, visited
+from mushu_dotenv.undo import Memory, unsealed
+from mushu_dotenv.uri import SCHEME, Address, credential_refusal, holds_credential, parse_address
+
+# What needs no quotes in any dialect of .env, so that nothing has to be escaped.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~+/=-]+")
+
+
+class DotenvDestination(Destination):
+    """One variable of one `.env` file."""
+
+    scheme: ClassVar[str] = SCHEME
+
+    def __init__(self, address: Address, lock_timeout: float) -> None:
+        self._address = address
+        self._lock_timeout = lock_timeout
+
+    def __repr__(self) -> str:
+        return f"<DotenvDestination {self.uri}>"
+
+    @classmethod
+    def parse(cls, uri: str, surroundings: Surroundings) -> Self | None:
+        """Return the destination that `uri` names, or None when its scheme is another's."""
+        if uri.startswith(f"{SCHEME}:") and holds_credential(uri):
+            del uri  # or a traceback printed with locals shows it
+            raise credential_refusal()
+        address = parse_address(uri, surroundings.base)
+        return None if address is None else cls(address, timeout_from(surroundings.settings))
+
+    @property
+    def uri(self) -> str:
+        """The canonical spelling."""
+        return self._address.uri
+
+    def preflight(self) -> None:
+        """Run every check of a write but the one for a conflict; make and change nothing."""
+        with visited(self._address) as site:
+            site.refuse_unchangeable()
+            site.refuse_exposed()
+
+    def read(self) -> Holding:
+        """Return what a program that loads the file with python-dotenv would get."""
+        try:
+            with visited(self._address) as site:
+                return site.holding
+        except MissingFolderError:
+            return ABSENT
+
+    def write(self, secret: Secret, attempt: Attempt) -> Receipt:
+        """Replace the value, fill the placeholder or append a line, in this order of preference."""
+        # 1. What can be refused is refused before a lock file is made.
+        if _PLAIN.fullmatch(secret.reveal()) is None:
+            raise refusal(
+                self._address.path, "is not given a value that needs quotes or escapes: only A-Z a-z 0-9 _ . ~ + / = -"
+            )
+        self.preflight()
+        with locked(self._address, self._lock_timeout) as site:
+            site.refuse_exposed()
+            # 2. Compare.
+            if secret.matches(site.holding.digest):
+                return Receipt(site.holding.version, secret.digest())
+            if site.holding.version != attempt.expected_version:
+                raise Conflict(
+                    f"{self._address.variable} in {shown(self._address.path)} is no longer what it was when it was "
+                    "looked at. Nothing was written; see who else sets it, then try again."
+                )
+            # 3. Set, and prove it.
+            document, undo = site.document.with_value(self._address.variable, secret)
+            memory = Memory(undo, made_file=site.former is None)
+            site.store(document, secret.digest())
+            return Receipt(document.holding(self._address.variable).version, secret.digest(), memory.sealed())
+
+    def restore(self, receipt: Receipt) -> bool:
+        """Undo one write and keep what others did to the file since."""
+        if self.read().digest != receipt.digest:
+            return False
+        if receipt.undo is None:
+            raise refusal(
+                self._address.path, "held this key before the write of this receipt, so there is nothing to go back to"
+            )
+        memory = unsealed(receipt.undo)
+        with locked(self._address, self._lock_timeout) as site:
+            if site.holding.digest != receipt.digest:
+                return False
+            document = site.document.undone(self._address.variable, memory.undo)
+            if document is None:
+                raise refusal(self._address.path, "has had its line rewritten since. Put the former value back by hand")
+            if memory.made_file and not document.data:
+                site.remove_file()
+            else:
+                site.store(document, document.holding(self._address.variable).digest)
+            return True
+
+    def remove(self, digest: str) -> bool:
+        """Delete the line if it holds the key, and leave a file without it, even an empty one."""
+        # Looked at first without a lock, so that nothing is made where there is nothing to remove.
+        if self.read().digest != digest:
+            return False
+        with locked(self._address, self._lock_timeout) as site:
+            if site.holding.digest != digest:
+                return False
+            site.store(site.document.without(self._address.variable), None)
+            return True

@@ -1,0 +1,137 @@
+"""For any document that python-dotenv understands, a change changes one binding, and no other byte."""
+
+import io
+
+from dotenv.parser import parse_stream
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from mushu_dotenv.document import Document
+from mushu_dotenv.statement import cut, lead_of
+from mushu_dotenv.undo import Memory, unsealed
+from tests.plugins.mushu_dotenv.places import KEY, VARIABLE
+
+_NEW = KEY.reveal()
+_BLANKS = st.text(st.sampled_from(" \t\f\v\u2028\u0085\u00a0"), max_size=2)
+_ENDS = st.sampled_from(["\n", "\r\n", "\r"])
+_NAMES = st.sampled_from([VARIABLE, f"{VARIABLE}_OLD", VARIABLE.lower(), "A", "B", "a.b", "x-y", "É", f"'{VARIABLE}'"])
+_WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+_VALUES = st.one_of(
+    st.none(),
+    st.just(""),
+    _WORDS.map(lambda text: text.replace("\n", "").replace("\r", "")),
+    _WORDS.map(lambda text: "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"),
+    _WORDS.map(lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'),
+    st.sampled_from([f"x {VARIABLE}=y", f"'\n{VARIABLE}=y\n'", "${A}", "#x", "x#y", "a b # c", "'' #", '""']),
+)
+_COMMENTS = st.one_of(st.just(""), _WORDS.map(lambda text: " #" + text.replace("\n", "").replace("\r", "")))
+
+
+@st.composite
+def _lines(draw: st.DrawFn) -> str:
+    if draw(st.integers(0, 4)) == 0:
+        return draw(_BLANKS) + draw(st.sampled_from(["", f"# {VARIABLE}=x", "#"])) + draw(_ENDS)
+    value = draw(_VALUES)
+    binding = "" if value is None else draw(_BLANKS) + "=" + draw(_BLANKS) + value
+    export = draw(st.sampled_from(["", "", "export "]))
+    return draw(_BLANKS) + export + draw(_NAMES) + binding + draw(_BLANKS) + draw(_COMMENTS) + draw(_ENDS)
+
+
+@st.composite
+def _documents(draw: st.DrawFn) -> bytes:
+    """Mostly well-formed text, with or without a byte order mark and a final newline."""
+    text = draw(st.sampled_from(["", "", "\ufeff"])) + "".join(draw(st.lists(_lines(), max_size=5)))
+    return (text.rstrip("\r\n") if draw(st.booleans()) else text).encode()
+
+
+def _understood(data: bytes) -> Document:
+    document = Document(data)
+    assume(document.fault is None)
+    assume(len(document.lines(VARIABLE)) < 2)
+    return document
+
+
+def _stretches(data: bytes) -> list[str]:
+    return [found.original.string for found in parse_stream(io.StringIO(data.decode())) if found.key != VARIABLE]
+
+
+@given(_documents())
+@example(b"\xef\xbb\xbf")
+@example(b"MUSHU_API_KEY#x")
+@example(b"A=1\n \n MUSHU_API_KEY =\t'' #x\r")
+def test_setting_a_value_changes_that_value_only(data: bytes) -> None:
+    document = _understood(data)
+    changed, _ = document.with_value(VARIABLE, KEY)
+    assert changed.fault is None
+    assert changed.holding(VARIABLE).digest == KEY.digest()
+    assert changed.differs_only_in(VARIABLE, document)
+    if not document.lines(VARIABLE):
+        assert changed.data.startswith(data)
+        assert changed.data[len(data) :].strip(b"\r\n") == f"{VARIABLE}={_NEW}".encode()
+    else:
+        assert _stretches(changed.data) == _stretches(data)
+
+
+@given(_documents())
+@example(b"A=1\n   ")
+@example(b"A=1\r\nB=2")
+def test_undoing_gives_the_very_bytes_back(data: bytes) -> None:
+    changed, undo = _understood(data).with_value(VARIABLE, KEY)
+    memory = unsealed(Memory(undo, made_file=False).sealed())
+    undone = changed.undone(VARIABLE, memory.undo)
+    assert undone is not None
+    assert undone.data == data
+
+
+@given(_documents(), _documents())
+def test_undoing_keeps_what_was_added_since(data: bytes, more: bytes) -> None:
+    document = _understood(data)
+    changed, undo = document.with_value(VARIABLE, KEY)
+    assume(changed.data.endswith((b"\n", b"\r")) and VARIABLE.encode() not in more)
+    added = more.replace(b"\xef\xbb\xbf", b"")
+    later = Document(changed.data + added)
+    assume(later.fault is None)
+    undone = later.undone(VARIABLE, undo)
+    assert undone is not None
+    assert undone.fault is None
+    assert undone.holding(VARIABLE).digest == document.holding(VARIABLE).digest
+    assert undone.differs_only_in(VARIABLE, later)
+
+
+@given(_documents())
+def test_removing_deletes_one_line_only(data: bytes) -> None:
+    document = _understood(data)
+    assume(document.lines(VARIABLE))
+    shorter = document.without(VARIABLE)
+    assert shorter.fault is None
+    assert shorter.lines(VARIABLE) == []
+    assert shorter.differs_only_in(VARIABLE, document)
+    # Cut out in one piece.
+    assert any(shorter.data == data[:at] + data[at + len(data) - len(shorter.data) :] for at in range(len(data)))
+
+
+@given(_documents())
+def test_lines_are_counted_as_editors_count_them(data: bytes) -> None:
+    document = _understood(data)
+    for number in document.lines(VARIABLE):
+        lines = data.decode().replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        assert VARIABLE in lines[number - 1]
+
+
+@given(_documents())
+def test_a_statement_is_the_sum_of_its_pieces(data: bytes) -> None:
+    for binding in parse_stream(io.StringIO(data.decode())):
+        text = binding.original.string
+        assert text.startswith(lead_of(text))
+        pieces = cut(text)
+        if pieces is not None:
+            assert pieces.before + pieces.written + pieces.after == text
+        else:
+            assert binding.key is None
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_understood_or_have_a_fault_that_shows_none_of_them(data: bytes) -> None:
+    document = Document(b"s3cret=hush\n" + data)
+    assert document.fault is None or not {"s3cret", "hush"} & set(document.fault.split())
+    assert "hush" not in repr(document)

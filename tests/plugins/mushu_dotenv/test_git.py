@@ -1,0 +1,120 @@
+"""A key must not end in a commit; and asking git about a repository must not let the repository do anything."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mushu.destination import DestinationError
+from tests.plugins.mushu_dotenv.places import NEW, OLD, assert_refused, deliver, destination, private
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1"}
+    subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, env=environment)
+
+
+def _tracked(folder: Path) -> Path:
+    file = private(folder / ".env", OLD)
+    _git(folder, "init", "-q")
+    _git(folder, "add", "-f", ".env")
+    return file
+
+
+def _tracked_and_deleted(folder: Path) -> Path:
+    file = _tracked(folder)
+    shutil.copy(file, folder / "elsewhere")
+    file.unlink()
+    return file
+
+
+def _tracked_through_a_link(folder: Path) -> Path:
+    (folder / "repository" / "sub").mkdir(parents=True)
+    private(folder / "repository" / "sub" / "*.env", OLD)
+    _git(folder / "repository", "init", "-q")
+    _git(folder / "repository", "add", "-f", ".")
+    (folder / ".env").symlink_to("repository/sub/*.env")
+    return folder / ".env"
+
+
+def _broken_repository(folder: Path) -> Path:
+    (folder / ".git").mkdir()
+    return private(folder / ".env", OLD)
+
+
+REFUSED: dict[str, tuple[Callable[[Path], Path], str, str]] = {
+    "tracked by git": (_tracked, "is tracked by git", "git rm --cached"),
+    "tracked by git through a link": (_tracked_through_a_link, "is tracked by git", "git rm --cached"),
+    "in a repository that git cannot read": (_broken_repository, "git could not say whether", "git ls-files"),
+}
+
+
+@pytest.mark.parametrize(("make", "reason", "way_out"), REFUSED.values(), ids=REFUSED)
+def test_a_file_that_git_may_commit_is_refused(
+    tmp_path: Path, make: Callable[[Path], Path], reason: str, way_out: str
+) -> None:
+    file = make(tmp_path)
+    assert_refused(file, {file, file.resolve()}, reason, way_out)
+
+
+def test_a_tracked_file_that_was_deleted_is_not_made_again(tmp_path: Path) -> None:
+    file = _tracked_and_deleted(tmp_path)
+    with pytest.raises(DestinationError, match="is tracked by git"):
+        deliver(file)
+    assert not file.exists()
+
+
+def test_a_file_that_git_does_not_track_is_fine(tmp_path: Path) -> None:
+    _git(tmp_path, "init", "-q")
+    file = private(tmp_path / ".env", OLD)
+    deliver(file)
+    assert file.read_bytes() == NEW
+
+
+def test_a_missing_git_is_a_reason_to_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _tracked(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DestinationError, match="git could not say"):
+        destination(file).preflight()
+
+
+def test_a_hanging_git_is_a_reason_to_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _tracked(tmp_path)
+    (tmp_path / "git").write_text("#!/bin/sh\nexec /bin/sleep 5\n")
+    (tmp_path / "git").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("mushu_dotenv.git._TIMEOUT", 0.1)
+    with pytest.raises(DestinationError, match="git could not say"):
+        destination(file).preflight()
+
+
+def test_a_hostile_repository_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = private(tmp_path / ".env", OLD)
+    _git(tmp_path, "init", "-q")
+    trap = tmp_path / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n")
+    trap.chmod(0o700)
+    for setting in ("core.fsmonitor", "core.sshCommand", "core.pager", "core.askPass", "diff.external"):
+        _git(tmp_path, "config", setting, str(trap))
+    monkeypatch.setenv("GIT_DIR", "/nonexistent")
+    monkeypatch.setenv("GIT_TRACE", str(tmp_path / "sprung"))
+    destination(file).preflight()
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_fault_in_the_configuration_of_the_user_is_no_reason_to_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _git(tmp_path, "init", "-q")
+    (tmp_path / ".gitconfig").write_text("[broken")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    deliver(private(tmp_path / ".env", OLD))
+
+
+def test_a_name_is_not_a_pattern(tmp_path: Path) -> None:
+    _tracked(tmp_path)
+    deliver(private(tmp_path / "*env", OLD))
+    deliver(private(tmp_path / ":(top).env", OLD))
