@@ -79,7 +79,8 @@ class Surroundings:
 class Holding:
     """What a destination holds at one moment."""
 
-    #: Opaque to all but the plugin. It differs whenever the value differs; it may differ more often.
+    #: Opaque to all but the plugin, and about this one value: a change of its neighbours is no conflict. It differs
+    #: whenever the value differs; it may differ more often.
     version: str
     #: SHA-256 of the value in hexadecimal, or None where there is no value or an empty one.
     digest: str | None
@@ -105,7 +106,8 @@ class Receipt:
     version: str
     #: SHA-256 of what was written.
     digest: str
-    #: Whatever the plugin needs to put the former state back; lives in memory only and never reaches the database.
+    #: Whatever the plugin needs to put the former state back; lives in memory only and never reaches the database. None
+    #: where this call found its own value and wrote nothing: then there is nothing to go back to, and `restore` says so.
     undo: Secret | None = None
 
 
@@ -141,6 +143,8 @@ class Destination(ABC):
     def read(self) -> Holding:
         """Return what the destination holds now, as a digest and a version: the value itself is never returned.
 
+        Where the container itself (a folder, a path in a store) is missing, the value is absent.
+
         Raises:
             DestinationError: it could not be found out; never raised for a value that is simply absent.
         """
@@ -154,7 +158,7 @@ class Destination(ABC):
 
         Raises:
             Conflict: the destination is at another version and does not hold `secret`.
-            DestinationError: not written; or, if not `permanent`, possibly written: the caller reads to find out.
+            DestinationError: if `permanent`, certainly not written; else possibly: the caller reads to find out.
         """
 
     @abstractmethod

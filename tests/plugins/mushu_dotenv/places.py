@@ -102,8 +102,8 @@ class Trace:
         return cls((seen.st_ino, seen.st_mode, seen.st_uid, seen.st_gid, seen.st_size, seen.st_mtime_ns), content)
 
 
-def destination(path: Path, variable: str = VARIABLE, timeout: str = "10") -> DotenvDestination:
-    """Return the destination for `variable` in the file at `path`."""
+def destination(path: Path, variable: str = VARIABLE, timeout: str = "120") -> DotenvDestination:
+    """Return the destination for `variable` in the file at `path`; patient, because a busy machine is no failure."""
     uri = f"env:{str(path).replace('%', '%25')}#{variable}"
     made = DotenvDestination.parse(uri, Surroundings(Path("/nowhere"), {"timeout": timeout}))
     assert made is not None

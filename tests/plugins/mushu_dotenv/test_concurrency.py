@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 
 from mushu.destination import Attempt, DestinationError, Secret
 from mushu.testing.processes import fork, wait_for
+from mushu_dotenv.folder import Folder
 from mushu_dotenv.lock import LOCK_NAME
 from tests.plugins.mushu_dotenv.places import KEY, VARIABLE, deliver, destination, leftovers, private
 
@@ -119,6 +120,21 @@ def test_the_lock_ends_with_the_operation_though_a_child_was_forked_meanwhile(tm
         os.close(writing)
         assert wait_for(children[0]) == 0
         os.close(reading)
+
+
+def test_a_lock_file_that_another_makes_first_is_used(tmp_path: Path) -> None:
+    lock = private(tmp_path / LOCK_NAME)
+    status_of = Folder.status_of
+    blind = iter([None])
+
+    def seen(folder: Folder, name: str) -> os.stat_result | None:
+        return next(blind, status_of(folder, name)) if name == LOCK_NAME else status_of(folder, name)
+
+    before = lock.stat().st_ino
+    with mock.patch.object(Folder, "status_of", seen):
+        deliver(tmp_path / ".env")
+    assert next(blind, "asked") == "asked"
+    assert lock.stat().st_ino == before
 
 
 @pytest.mark.timeout(20)

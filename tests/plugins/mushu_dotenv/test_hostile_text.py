@@ -187,6 +187,14 @@ def test_a_value_that_would_need_quotes_is_refused_and_not_shown(tmp_path: Path,
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_restore_keeps_what_others_added_below(tmp_path: Path) -> None:
+    file = private(tmp_path / ".env", b"A=1")
+    receipt = deliver(file)
+    private(file, file.read_bytes() + b"B=2\n")
+    assert destination(file).restore(receipt)
+    assert file.read_bytes() == b"A=1\nB=2\n"
+
+
 def test_the_last_of_several_bindings_is_read_as_python_dotenv_reads_it(tmp_path: Path) -> None:
     file = private(tmp_path / ".env", b"MUSHU_API_KEY=a\nMUSHU_API_KEY=" + NEW + b"\n")
     assert destination(file).read().digest == KEY.digest()
