@@ -30,6 +30,8 @@ class Prefix(StrEnum):
     TEST_KEY = "msk_test_"
     CLI_TOKEN = "mct_"
     PASSWORD_LINK = "mpl_"
+    DEVICE_CODE = "mdc_"
+    INVITATION = "miv_"
 
 
 #: Finds credentials inside other text, for masking logs and scanning files.

@@ -23,7 +23,7 @@ def test_every_command_is_described_as_its_help_says() -> None:
 def test_every_error_code_is_documented_with_its_status_and_none_that_is_not() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d{3}) \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
     known = {
-        kind.code: str(int(status_of(kind("x"))))
+        kind.code: str(int(status_of(kind.__new__(kind))))
         for _, kind in inspect.getmembers(errors, inspect.isclass)
         if issubclass(kind, MushuError)
     }

@@ -7,7 +7,10 @@ from typing import Any
 from mushu.secret import Secret
 from mushu.server.clock import rfc3339
 from mushu.server.keys.models import ApiKey
-from mushu.server.orgs.models import Membership, Organization
+from mushu.server.keys.states import State
+from mushu.server.orgs.invitations import status_of
+from mushu.server.orgs.models import Invitation, Membership, Organization
+from mushu.server.tokens.models import CliToken
 from mushu.server.users.models import User
 
 Answer = dict[str, Any]
@@ -63,6 +66,36 @@ def member(membership: Membership, email: str) -> Answer:
     }
 
 
+def token(cli_token: CliToken) -> Answer:
+    return {
+        "token_id": cli_token.id,
+        "client_name": cli_token.client_name,
+        "issued_at": rfc3339(cli_token.issued_at),
+        "expires_at": rfc3339(cli_token.expires_at),
+    }
+
+
+def invitation(invited: Invitation, org_name: str, now: datetime, token: Secret | None = None) -> Answer:
+    """Answer an invitation.
+
+    Args:
+        token: the plaintext, in the answer to its creation only.
+    """
+    return {
+        "invite_id": invited.id,
+        "org_id": invited.org_id,
+        "invite_type": invited.invite_type,
+        "role": invited.role,
+        "invite_token": token.reveal() if token is not None else None,
+        "status": status_of(invited, now),
+        "invited_by": invited.invited_by,
+        "created_at": rfc3339(invited.created_at),
+        "org_name": org_name,
+        "email": invited.email,
+        "expires_at": rfc3339(invited.expires_at),
+    }
+
+
 def user(person: User) -> Answer:
     return {
         "user_id": person.id,
@@ -79,6 +112,8 @@ def _where_they_apply(key: ApiKey, delivered_to: Sequence[str]) -> Answer:
     answer: Answer = {}
     if key.expires_at is not None:
         answer["expires_at"] = rfc3339(key.expires_at)
+    if key.confirm_by is not None and key.stored_state == State.PENDING:
+        answer["confirm_by"] = rfc3339(key.confirm_by)
     if delivered_to:
         answer["delivered_to"] = list(delivered_to)
     return answer

@@ -41,6 +41,12 @@ class Settings:
     threads: int = 2
     #: The address people and clients reach the server at; empty means http://HOST:PORT.
     public_url: str = ""
+    #: Proxies in front whose `X-Forwarded-…` headers are believed.
+    trusted_proxies: int = 0
+    #: Mail server as smtp://user:password@host:port, smtps://… for TLS from the start; empty: links are printed.
+    smtp_url: str = ""
+    #: The sender of mail.
+    mail_from: str = "mushu@localhost"
     #: The first user, made by the first start.
     owner_email: str = "owner@localhost"
     log_level: str = "INFO"
@@ -103,6 +109,7 @@ class Settings:
             "workers": (1, 256),
             "threads": (1, 256),
             "delivery_lease_seconds": (1, 86_400),
+            "trusted_proxies": (0, 10),
             "max_body_bytes": (1_024, 1_073_741_824),
             "argon2_time_cost": (1, 100),
             "argon2_memory_kib": (8, 4_194_304),
@@ -119,6 +126,9 @@ class Settings:
             found.append(f"{PREFIX}OWNER_EMAIL must be an e-mail address, not {self.owner_email!r}")
         if self.public_url and not _is_web_address(self.public_url):
             found.append(f"{PREFIX}PUBLIC_URL must be a web address such as https://keys.example.com")
+        if self.smtp_url and not _is_mail_server(self.smtp_url):
+            # Not repeated: it holds a password.
+            found.append(f"{PREFIX}SMTP_URL must look like smtp://user:password@mail.example.com:587")
         scheme = self.database_url.split(":", 1)[0]
         if self.database_url and scheme.split("+")[0] not in ("sqlite", "postgresql"):
             # Not repeated whole: it may hold a password.
@@ -199,6 +209,14 @@ def _read_file(path: Path) -> tuple[dict[str, object], list[str]]:
     known = {field.name for field in fields(Settings)} - {"instance_path"}
     faults = [f"{path} sets {name!r}, which is no setting" for name in content if name not in known]
     return {name: value for name, value in content.items() if name in known}, faults
+
+
+def _is_mail_server(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
 
 
 def _is_web_address(text: str) -> bool:

@@ -55,7 +55,10 @@ def install(app: Flask, core: Core) -> None:
     app.config.update(
         SECRET_KEY=secret_key(settings),
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
-        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": not settings.sqlalchemy_url.startswith("sqlite")},
+        SQLALCHEMY_ENGINE_OPTIONS={
+            "pool_pre_ping": not settings.sqlalchemy_url.startswith("sqlite"),
+            "hide_parameters": True,  # an error that is logged would show password hashes
+        },
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
     )
     app.extensions["mushu"] = core

@@ -5,16 +5,19 @@
     ├── Unauthenticated         the credential proves nothing                                       401
     │   ├── MissingCredential, MalformedCredential, MistypedCredential, UnknownCredential
     │   └── InactiveCredential, ExpiredCredential, DisabledCredential, DeletedCredential, LoginRefused
+    ├── TooManyAttempts         signing in failed too often; `retry_after` says how long to wait    429
     ├── AmbiguousCredential     two different credentials in one request                            400
     ├── Forbidden               the credential is good, and not enough for this                     403
     │   └── MissingScope, WrongEnvironment, UserRequired, OwnerRequired
     ├── NotFound                it is not there, or the caller may not know that it is              404
-    │   └── OrgNotFound, UserNotFound, MemberNotFound, KeyNotFound, LinkNotFound
+    │   └── OrgNotFound, UserNotFound, MemberNotFound, KeyNotFound, LinkNotFound,
+    │                           TokenNotFound, UserCodeNotFound, InvitationNotFound
     ├── Clash                   it contradicts what is there                                        409
     │   └── AmbiguousName, EmailTaken, AlreadyMember, OwnerImmovable, WrongState, DestinationHeld
     ├── DeliveryFailed          a key could not be delivered, and is dead                           502
     ├── DeliveryUndecided       a key may have been delivered; `flask keys reconcile` will tell     503
     ├── DatabaseUnavailable     the database does not answer, or is not set up                      503
+    ├── MailFailed              the mail server did not take a mail                                 502
     └── ConfigurationError      the settings are wrong; reported at start, never over HTTP
 
 The statuses are given by `web/problems.py` and stand here for the reader only. A `code` is stable and documented in
@@ -96,6 +99,16 @@ class LoginRefused(Unauthenticated):
     title = "The sign-in was refused"
 
 
+class TooManyAttempts(MushuError):
+    code = "too_many_attempts"
+    title = "Signing in failed too often"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        #: Seconds.
+        self.retry_after = retry_after
+
+
 class AmbiguousCredential(MushuError):
     code = "ambiguous_credential"
     title = "Two different credentials were sent"
@@ -151,6 +164,21 @@ class KeyNotFound(NotFound):
     title = "There is no such API key"
 
 
+class TokenNotFound(NotFound):
+    code = "token_not_found"
+    title = "There is no such CLI token"
+
+
+class UserCodeNotFound(NotFound):
+    code = "user_code_not_found"
+    title = "No program waits for this code"
+
+
+class InvitationNotFound(NotFound):
+    code = "invitation_not_found"
+    title = "There is no such invitation"
+
+
 class LinkNotFound(NotFound):
     code = "link_not_found"
     title = "The link is not valid any more"
@@ -204,6 +232,11 @@ class DeliveryUndecided(MushuError):
 class DatabaseUnavailable(MushuError):
     code = "database_unavailable"
     title = "The database does not answer"
+
+
+class MailFailed(MushuError):
+    code = "mail_failed"
+    title = "The mail could not be sent"
 
 
 class ConfigurationError(MushuError):

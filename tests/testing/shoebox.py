@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from unittest.mock import patch
 
 from mushu.destination import (
     Attempt,
@@ -130,6 +131,16 @@ class ShoeboxPlace(Place):
 
     def neighbours(self) -> object:
         return {name: value for name, value in self._content().items() if name != "key"}
+
+    @contextmanager
+    def lose_next_answer(self) -> Iterator[None]:
+        def write_and_lose(box: Shoebox, secret: Secret, attempt: Attempt) -> Receipt:
+            real(box, secret, attempt)
+            raise DestinationError("The answer was lost.", permanent=False)
+
+        real = self._kind.write
+        with patch.object(self._kind, "write", write_and_lose):
+            yield
 
     def _content(self) -> dict[str, str]:
         loaded: dict[str, str] = json.loads(self._path.read_text()) if self._path.exists() else {}

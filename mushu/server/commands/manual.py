@@ -9,9 +9,10 @@ from mushu.server.commands.doctor import doctor
 from mushu.server.commands.keys import keys
 from mushu.server.commands.members import members
 from mushu.server.commands.orgs import orgs
+from mushu.server.commands.tokens import tokens
 from mushu.server.commands.users import users
 
-COMMANDS: Final = (keys, orgs, members, users, doctor)
+COMMANDS: Final = (keys, orgs, members, users, tokens, doctor)
 
 _INTRODUCTION: Final = """\
 # Commands

@@ -4,10 +4,12 @@ from mushu.server import answers
 from mushu.server.commands.common import AdminGroup, as_json, operator, print_json, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
+from mushu.server.orgs import invitations
 from mushu.server.orgs import members as service
+from mushu.server.orgs.invitations import DEFAULT_DAYS, MAX_DAYS, InvitationStatus, Terms
 from mushu.server.orgs.roles import Role
 from mushu.server.orgs.service import resolve_org
-from mushu.server.users.service import emails_of, get_user_by_email
+from mushu.server.users.service import checked_email, emails_of, get_user_by_email
 
 _role = click.option(
     "--role", required=True, type=click.Choice([Role.ADMIN.value, Role.MEMBER.value]), help="What the user may do."
@@ -67,3 +69,66 @@ def remove(org: str, email: str) -> None:
         member = service.get_member(db.session, found.id, user.id)
         service.remove_member(db.session, get_core().clock, operator(), member)
     print_json({"user_id": user.id, "org_id": found.id, "removed": True})
+
+
+@members.command("invite")
+@click.argument("org")
+@click.option("--email", help="Invite the user who has this address, or will have it.")
+@click.option("--link", is_flag=True, help="Invite whoever is the first to accept.")
+@_role
+@click.option(
+    "--expires-days",
+    default=DEFAULT_DAYS,
+    show_default=True,
+    type=click.IntRange(1, MAX_DAYS),
+    help="How long it lasts.",
+)
+def invite(org: str, email: str | None, link: bool, role: str, expires_days: int) -> None:
+    """Invite somebody into an organization. Nothing is sent: hand the url that is printed over yourself."""
+    if (email is None) is not link:
+        raise click.UsageError("Say who is invited: either --email ADDRESS or --link.")
+    core, terms = get_core(), Terms(role, expires_days)
+    with writing(db.session):
+        found = resolve_org(db.session, org)
+        if email is None:
+            created, token = invitations.invite_by_link(db.session, core.clock, operator(), found, terms)
+        else:
+            address = checked_email(email)
+            created, token = invitations.invite_by_email(db.session, core.clock, operator(), found, terms, address)
+    url = f"{core.settings.base_url}/invites/{token.reveal()}"
+    print_json(answers.invitation(created, found.name, core.clock(), token) | {"url": url})
+
+
+@members.command("invites")
+@click.argument("org")
+@click.option("--all", "with_all", is_flag=True, help="Answered, cancelled and expired ones, too.")
+@as_json
+def invites(org: str, with_all: bool, as_json: bool) -> None:
+    """List the invitations into an organization that are not answered yet, newest first."""
+    clock = get_core().clock
+    with reading(db.session):
+        found = resolve_org(db.session, org)
+        listed = invitations.list_invitations(
+            db.session, clock, found.id, None if with_all else InvitationStatus.PENDING
+        )
+    rows = [answers.invitation(one, found.name, clock()) for one in listed]
+    columns = {
+        "invite_id": "INVITE_ID",
+        "invite_type": "TYPE",
+        "email": "EMAIL",
+        "role": "ROLE",
+        "status": "STATUS",
+        "expires_at": "EXPIRES",
+    }
+    print_rows(rows, columns, json_wanted=as_json)
+
+
+@members.command("cancel-invite")
+@click.argument("org")
+@click.argument("invite_id")
+def cancel_invite(org: str, invite_id: str) -> None:
+    """Cancel an invitation that was not answered yet."""
+    with writing(db.session):
+        found = resolve_org(db.session, org)
+        invitations.cancel_invitation(db.session, get_core().clock, operator(), found.id, invite_id)
+    print_json({"invite_id": invite_id, "org_id": found.id, "cancelled": True})

@@ -6,6 +6,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.removal import delete_org_with_keys
 from mushu.server.orgs import service
+from mushu.server.orgs.members import get_member, transfer_ownership
 from mushu.server.users.service import get_user_by_email
 
 
@@ -51,6 +52,18 @@ def rename(org: str, name: str) -> None:
         found = service.resolve_org(db.session, org)
         service.rename_org(db.session, get_core().clock, operator(), found, name)
     print_json(answers.org(found))
+
+
+@orgs.command("transfer")
+@click.argument("org")
+@click.argument("email")
+def transfer(org: str, email: str) -> None:
+    """Make a member the owner; who was it becomes an admin."""
+    with writing(db.session):
+        found, user = service.resolve_org(db.session, org), get_user_by_email(db.session, email)
+        member = get_member(db.session, found.id, user.id)
+        member = transfer_ownership(db.session, get_core().clock, operator(), found, member)
+    print_json(answers.member(member, user.email))
 
 
 @orgs.command("delete")

@@ -1,5 +1,6 @@
 import click
 
+from mushu.secret import Secret
 from mushu.server import answers
 from mushu.server.commands.common import (
     AdminGroup,
@@ -12,7 +13,9 @@ from mushu.server.commands.common import (
 )
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
+from mushu.server.mail import INVITED, RESET, Letter, send
 from mushu.server.users import service
+from mushu.server.users.links import issue_link
 from mushu.server.users.models import User
 
 
@@ -79,6 +82,41 @@ def enable(email: str) -> None:
         user = service.get_user_by_email(db.session, email)
         service.enable_user(db.session, get_core().clock, operator(), user)
     print_json(_answer(user))
+
+
+@users.command("invite")
+@click.argument("email")
+@click.option("--name", help="The user's name.")
+def invite(email: str, name: str | None) -> None:
+    """Create a user, and give them a link with which they set their password."""
+    core = get_core()
+    with writing(db.session):
+        user = service.create_user(db.session, core.clock, operator(), email, name)
+        secret = issue_link(db.session, core.clock, operator(), user)
+    _hand_over(user, secret, INVITED)
+
+
+@users.command("reset")
+@click.argument("email")
+def reset(email: str) -> None:
+    """Give a user a link with which they set a new password; the old one works until then."""
+    core = get_core()
+    with writing(db.session):
+        user = service.get_user_by_email(db.session, email)
+        secret = issue_link(db.session, core.clock, operator(), user)
+    _hand_over(user, secret, RESET)
+
+
+def _hand_over(user: User, secret: Secret, letter: Letter) -> None:
+    """Mail the link where there is a mail server, and print it where there is none, or where mailing failed."""
+    settings = get_core().settings
+    link = f"{settings.base_url}/password/{secret.reveal()}"
+    answer = _answer(user)
+    if settings.smtp_url:
+        send(settings, user.email, letter, link)
+        print_json(answer | {"mailed_to": user.email})
+    else:
+        print_json(answer | {"link": link})
 
 
 def _answer(user: User) -> answers.Answer:

@@ -1,10 +1,9 @@
 """Reading and writing the rows of deliveries. Each change names the state it expects, and says whether it was made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select, union, update
 
 from mushu.keyformat import public_id
 from mushu.server.db import AnySession
@@ -12,6 +11,7 @@ from mushu.server.delivery.models import IS_CLEANUP_DUE, IS_UNDER_WAY, Delivery,
 from mushu.server.keys.models import IS_PENDING, ApiKey
 
 UNDER_WAY = (DeliveryState.PENDING, DeliveryState.DELIVERED)
+_ANY = tuple(DeliveryState)
 
 
 def open_delivery(key_id: str, uri: str, expected_version: str, now: datetime, lease_until: datetime) -> Delivery:
@@ -34,8 +34,8 @@ def get_delivery(session: AnySession, delivery_id: str) -> Delivery:
 
 
 def list_deliveries(session: AnySession, key_ids: Sequence[str]) -> Sequence[Delivery]:
-    """Return the deliveries of these keys, in the order in which they were asked for."""
-    query = select(Delivery).where(Delivery.key_id.in_(key_ids)).order_by(Delivery.created_at, Delivery.id)
+    """Return the deliveries of these keys, oldest first, those of one attempt by their URIs."""
+    query = select(Delivery).where(Delivery.key_id.in_(key_ids)).order_by(Delivery.created_at, Delivery.uri)
     return session.scalars(query.execution_options(populate_existing=True)).all()
 
 
@@ -53,9 +53,27 @@ def find_under_way(session: AnySession, uri: str) -> Delivery | None:
     return session.scalars(select(Delivery).where(Delivery.uri == uri, IS_UNDER_WAY)).one_or_none()
 
 
+def find_at_work(session: AnySession, uri: str, now: datetime) -> Delivery | None:
+    """Return the delivery whose process may be writing to `uri` now, or putting back what it wrote."""
+    ended = select(Delivery).where(Delivery.uri == uri, IS_CLEANUP_DUE, Delivery.state == DeliveryState.FAILED)
+    putting_back = session.scalars(ended.where(Delivery.lease_until > now))
+    return find_under_way(session, uri) or putting_back.first()
+
+
 def keys_under_way(session: AnySession) -> Sequence[str]:
-    """Return the ids of pending keys, oldest first."""
-    return session.scalars(select(ApiKey.id).where(IS_PENDING).order_by(ApiKey.created_at, ApiKey.id)).all()
+    """Return the ids of keys with a delivery under way, which may be dead, and of pending keys, oldest first.
+
+    All deliveries of a pending key may be verified already. One that has no delivery is none of recovery's business.
+    """
+    delivered = select(Delivery.key_id).where(Delivery.key_id == ApiKey.id).exists()
+    pending = session.scalars(select(ApiKey.id).where(IS_PENDING, delivered).order_by(ApiKey.created_at, ApiKey.id))
+    under_way = session.scalars(select(Delivery.key_id).where(IS_UNDER_WAY))
+    return list(dict.fromkeys([*pending, *under_way]))
+
+
+def keys_lapsed(session: AnySession, now: datetime) -> Sequence[str]:
+    """Return the ids of pending keys that a client had to confirm by now, and did not."""
+    return session.scalars(select(ApiKey.id).where(IS_PENDING, ApiKey.confirm_by <= now)).all()
 
 
 def keys_to_clean_up(session: AnySession) -> Sequence[str]:
@@ -66,35 +84,69 @@ def keys_to_clean_up(session: AnySession) -> Sequence[str]:
 def keys_at(session: AnySession, uris: Sequence[str]) -> Sequence[str]:
     """Return the ids of keys with unfinished business at one of these destinations."""
     here = select(Delivery.key_id).where(Delivery.uri.in_(uris))
-    return session.scalars(here.where(IS_UNDER_WAY).union(here.where(IS_CLEANUP_DUE))).all()
+    pending = here.where(Delivery.key_id.in_(select(ApiKey.id).where(IS_PENDING)))
+    return session.scalars(union(pending, here.where(IS_UNDER_WAY), here.where(IS_CLEANUP_DUE))).all()
 
 
-def advance(session: AnySession, delivery: Delivery, sources: Sequence[DeliveryState], **changes: Any) -> bool:
-    """Change the row if it is still this attempt's and in one of `sources`; tell whether it was."""
-    changed = session.execute(
-        update(Delivery)
-        .where(Delivery.id == delivery.id, Delivery.attempt_id == delivery.attempt_id, Delivery.state.in_(sources))
-        .values(**changes)
-        .execution_options(synchronize_session=False)
-    )
-    return changed.rowcount > 0  # type: ignore[attr-defined,no-any-return]
+def delivered(session: AnySession, delivery: Delivery, version: str, now: datetime) -> bool:
+    """T2: the destination took the key; False if the attempt is not under way any more."""
+    changes = {"state": DeliveryState.DELIVERED, "delivered_at": now, "version": version, "error": None}
+    return _change(session, delivery, UNDER_WAY, changes)
+
+
+def verified(session: AnySession, delivery: Delivery, version: str, now: datetime) -> bool:
+    """T3: the key was read back; False if the attempt has ended."""
+    changes = {"state": DeliveryState.VERIFIED, "verified_at": now, "version": version, "error": None}
+    return _change(session, delivery, (*UNDER_WAY, DeliveryState.VERIFIED), changes)
 
 
 def fail(session: AnySession, delivery: Delivery, reason: str) -> None:
     """Close an unfinished delivery as failed; its value may lie there, so it is due for cleanup."""
-    changes: dict[str, Any] = {"state": DeliveryState.FAILED, "error": reason, "cleanup_due": True}
-    advance(session, delivery, (*UNDER_WAY, DeliveryState.VERIFIED), **changes)
+    changes = {"state": DeliveryState.FAILED, "error": reason, "cleanup_due": True}
+    _change(session, delivery, (*UNDER_WAY, DeliveryState.VERIFIED), changes)
 
 
-def cleaned_up(session: AnySession, delivery: Delivery, removed_at: datetime | None = None) -> None:
-    """Note that the destination no longer holds the dead key; `removed_at` where Mushu took it away."""
-    changes: dict[str, Any] = {"cleanup_due": False}
-    if removed_at is not None and delivery.state == DeliveryState.VERIFIED:
-        changes |= {"state": DeliveryState.REMOVED, "removed_at": removed_at}
-    advance(session, delivery, tuple(DeliveryState), **changes)
+def put_back(session: AnySession, delivery: Delivery, reason: str, lease_until: datetime) -> None:
+    """Close a delivery as failed, whatever others made of it, and keep them off its destination until `lease_until`."""
+    changes = {"state": DeliveryState.FAILED, "error": reason, "cleanup_due": True, "lease_until": lease_until}
+    _change(session, delivery, _ANY, changes)
+
+
+def hand_back(session: AnySession, delivery: Delivery, lease_until: datetime) -> None:
+    """Give the lease back; to `created_at` where it is certain that no write comes any more."""
+    _change(session, delivery, _ANY, {"lease_until": lease_until})
+
+
+def removed(session: AnySession, delivery: Delivery, now: datetime) -> None:
+    """Note that Mushu took the value of a dead key away from where it had been proven to be."""
+    _change(session, delivery, (DeliveryState.VERIFIED,), {"state": DeliveryState.REMOVED, "removed_at": now})
+
+
+def cleaned_up(session: AnySession, delivery: Delivery) -> None:
+    """Note that the destination does not hold the dead key, and that nobody needs to look there again."""
+    _change(session, delivery, _ANY, {"cleanup_due": False})
+
+
+def note(session: AnySession, delivery: Delivery, error: str) -> None:
+    """Keep what went wrong for a person to read; nothing else changes."""
+    _change(session, delivery, _ANY, {"error": error})
 
 
 def mark_for_cleanup(session: AnySession, key_id: str) -> None:
     """Note that the key's value is to be taken away from wherever it may lie."""
-    lying = update(Delivery).where(Delivery.key_id == key_id, Delivery.state != DeliveryState.REMOVED)
+    here = update(Delivery).where(Delivery.key_id == key_id, Delivery.on_client.is_(False))
+    lying = here.where(Delivery.state != DeliveryState.REMOVED)
     session.execute(lying.values(cleanup_due=True).execution_options(synchronize_session=False))
+
+
+def _change(
+    session: AnySession, delivery: Delivery, sources: Sequence[DeliveryState], changes: Mapping[str, object]
+) -> bool:
+    """Change the row if it is still this attempt's and in one of `sources`; tell whether it was."""
+    changed = session.execute(
+        update(Delivery)
+        .where(Delivery.id == delivery.id, Delivery.attempt_id == delivery.attempt_id, Delivery.state.in_(sources))
+        .values(changes)
+        .execution_options(synchronize_session=False)
+    )
+    return changed.rowcount > 0  # type: ignore[attr-defined,no-any-return]

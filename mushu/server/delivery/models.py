@@ -1,8 +1,8 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ForeignKey, Index, String, Text, text
+from sqlalchemy import ForeignKey, Index, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import Base, UTCDateTime
@@ -23,6 +23,9 @@ class DeliveryState(StrEnum):
 IS_UNDER_WAY: Final = text("state IN ('pending', 'delivered')")
 IS_CLEANUP_DUE: Final = text("cleanup_due")
 
+#: How long after its lease a write is watched for that may come yet, from a process that was stopped before it.
+_LATEST_ARRIVAL: Final = timedelta(minutes=10)
+
 
 class Delivery(Base):
     """The record of one key at one destination. Rows are never deleted: they are the ledger."""
@@ -42,7 +45,8 @@ class Delivery(Base):
     attempt_id: Mapped[str] = mapped_column(String(24))
     #: What the destination was at before; the condition of the write.
     expected_version: Mapped[str] = mapped_column(Text)
-    #: Until then the process that minted the key may still be at work; afterwards others may judge the attempt dead.
+    #: Until then the process that minted the key may still be at work, be it putting things back; afterwards others
+    #: may judge the attempt dead. Set back to `created_at` once that process will certainly write no more.
     lease_until: Mapped[datetime] = mapped_column(UTCDateTime)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     delivered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
@@ -54,3 +58,9 @@ class Delivery(Base):
     error: Mapped[str | None] = mapped_column(Text)
     #: The key is dead and the destination may still hold it: the sweeper looks there and removes it by its digest.
     cleanup_due: Mapped[bool] = mapped_column(default=False)
+    #: The destination is on a client's machine: the client wrote there and proved it, and the server never opens it.
+    on_client: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+    def may_arrive(self, now: datetime) -> bool:
+        """Tell whether a write of this attempt may still come, even if its lease is over."""
+        return self.lease_until > self.created_at and now < self.lease_until + _LATEST_ARRIVAL

@@ -22,7 +22,7 @@ from mushu.server.delivery.destinations import OpenDestination, guarded
 from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.errors import WrongState
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import change_state, find_key
+from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import ACTIVATE, DEAD, FAIL, State
 
 
@@ -32,6 +32,8 @@ class Verdict(StrEnum):
     ACTIVATED = "activated"
     FAILED = "failed"
     CLEANED_UP = "cleaned_up"
+    #: It is dead, and its value was not there to be removed.
+    ABSENT = "absent"
     UNDER_WAY = "under_way"
     UNREACHABLE = "unreachable"
 
@@ -57,8 +59,10 @@ class Reconciler:
     def settle_all(self) -> list[Finding]:
         """Settle everything that is unfinished, and say what came of it."""
         with reading(self.session):
-            key_ids = [*ledger.keys_under_way(self.session), *ledger.keys_to_clean_up(self.session)]
-        return self._settle(key_ids)
+            key_ids = dict.fromkeys([*ledger.keys_under_way(self.session), *ledger.keys_to_clean_up(self.session)])
+            lapsed = ledger.keys_lapsed(self.session, self.clock())
+        unproven = "No client proved in time that it delivered it."
+        return [*self._settle(key_ids), *(self._fail(key_id, [], unproven) for key_id in lapsed)]
 
     def settle_destinations(self, uris: Sequence[str]) -> list[Finding]:
         """Settle what is unfinished at these destinations."""
@@ -66,100 +70,112 @@ class Reconciler:
             key_ids = ledger.keys_at(self.session, uris)
         return self._settle(key_ids)
 
+    def clean_up(self, key_id: str) -> list[Finding]:
+        """Take a dead key's value away from where it may still lie."""
+        with reading(self.session):
+            key = get_key(self.session, key_id)
+            due = [delivery for delivery in ledger.list_deliveries(self.session, [key_id]) if delivery.cleanup_due]
+        if key.stored_state not in DEAD:
+            return []
+        return [self._remove(delivery, key.digest) for delivery in due]
+
     def _settle(self, key_ids: Iterable[str]) -> list[Finding]:
         findings = []
         for key_id in key_ids:
             with reading(self.session):
-                key = find_key(self.session, key_id)
-            if key is not None and key.stored_state == State.PENDING:
-                findings.append(self._settle_pending(key))
-            elif key is not None and key.stored_state in DEAD:
-                findings.extend(self.clean_up(key_id))
+                key = get_key(self.session, key_id)
+                deliveries = ledger.list_deliveries(self.session, [key_id])
+            if key.stored_state == State.PENDING:
+                findings.append(self._settle_pending(key, deliveries))
+            elif key.stored_state in DEAD:
+                self._close(deliveries)
+                # That there was nothing to remove is no news; it is looked for several times.
+                findings += [found for found in self.clean_up(key_id) if found.verdict is not Verdict.ABSENT]
         return findings
 
-    def _settle_pending(self, key: ApiKey) -> Finding:
-        deliveries = self._deliveries(key.id)
-        holdings = {delivery.id: self._read(delivery) for delivery in deliveries}
-        unreachable = [delivery for delivery in deliveries if holdings[delivery.id] is None]
-        elsewhere = [
-            delivery
-            for delivery in deliveries
-            if (held := holdings[delivery.id]) is not None and held.digest != key.digest
-        ]
-        lost = [delivery for delivery in elsewhere if delivery.lease_until <= self.clock()]
+    def _settle_pending(self, key: ApiKey, deliveries: Sequence[Delivery]) -> Finding:
+        now = self.clock()  # taken before anything is read, or what was written in time could be missed
+        looks = [self._look(delivery) for delivery in deliveries]
+        held = [(look.delivery, look.holding) for look in looks if look.holding is not None]
+        elsewhere = [delivery for delivery, holding in held if holding.digest != key.digest]
+        lost = [delivery for delivery in elsewhere if delivery.lease_until <= now]
         if lost:
             uris = ", ".join(delivery.uri for delivery in lost)
-            return self._fail(key, deliveries, f"{uris} did not receive it before the attempt ended.")
-        if unreachable:
-            return Finding(key.id, Verdict.UNREACHABLE, f"{unreachable[0].uri}: {unreachable[0].error}")
+            return self._fail(key.id, deliveries, f"{uris} did not receive it before the attempt ended.")
+        if len(held) < len(looks):
+            look = next(look for look in looks if look.holding is None)
+            wait = f"{look.delivery.uri}: {look.error} Deleting {key.id} ends the wait."
+            return Finding(key.id, Verdict.UNREACHABLE, wait)
         if elsewhere:
             lease = rfc3339(max(delivery.lease_until for delivery in elsewhere))
             return Finding(key.id, Verdict.UNDER_WAY, f"It may still be under way; run again after {lease}.")
-        return self._activate(key, deliveries, holdings)
+        return self._activate(key.id, held)
 
-    def _activate(self, key: ApiKey, deliveries: Sequence[Delivery], holdings: dict[str, Holding | None]) -> Finding:
+    def _activate(self, key_id: str, held: Sequence[tuple[Delivery, Holding]]) -> Finding:
         """T3 for each delivery, and T4, for a key that was found in every destination."""
-        try:
+        with writing(self.session):
+            try:
+                change_state(self.session, self.clock, self.actor, key_id, ACTIVATE)
+            except WrongState as error:  # someone was faster, whichever way
+                return Finding(key_id, Verdict.UNDER_WAY, str(error))
+            for delivery, holding in held:
+                ledger.verified(self.session, delivery, holding.version, self.clock())
+        return Finding(key_id, Verdict.ACTIVATED, "Every destination holds it; it is active.")
+
+    def _fail(self, key_id: str, deliveries: Sequence[Delivery], reason: str) -> Finding:
+        with writing(self.session):
+            try:
+                change_state(self.session, self.clock, self.actor, key_id, FAIL)
+            except WrongState as error:
+                return Finding(key_id, Verdict.UNDER_WAY, str(error))
+            for delivery in deliveries:
+                ledger.fail(self.session, delivery, reason)
+        self.clean_up(key_id)
+        return Finding(key_id, Verdict.FAILED, f"{reason} Mint a new key to try again.")
+
+    def _close(self, deliveries: Sequence[Delivery]) -> None:
+        """End what a dead key has under way, whoever killed it, or it would hold its destination for ever."""
+        if any(delivery.state in ledger.UNDER_WAY for delivery in deliveries):
             with writing(self.session):
                 for delivery in deliveries:
-                    held = holdings[delivery.id]
-                    ledger.advance(
-                        self.session,
-                        delivery,
-                        ledger.UNDER_WAY,
-                        state=DeliveryState.VERIFIED,
-                        verified_at=self.clock(),
-                        version=held.version if held else None,
-                        error=None,
-                    )
-                change_state(self.session, self.clock, self.actor, key.id, ACTIVATE)
-        except WrongState as error:  # someone was faster, whichever way
-            return Finding(key.id, Verdict.UNDER_WAY, str(error))
-        return Finding(key.id, Verdict.ACTIVATED, "Every destination holds it; it is active.")
+                    ledger.fail(self.session, delivery, "The key ended before it was delivered.")
 
-    def _fail(self, key: ApiKey, deliveries: Sequence[Delivery], reason: str) -> Finding:
+    def _look(self, delivery: Delivery) -> "_Look":
         try:
-            with writing(self.session):
-                change_state(self.session, self.clock, self.actor, key.id, FAIL)
-                for delivery in deliveries:
-                    ledger.fail(self.session, delivery, reason)
-        except WrongState as error:
-            return Finding(key.id, Verdict.UNDER_WAY, str(error))
-        self.clean_up(key.id)
-        return Finding(key.id, Verdict.FAILED, f"{reason} Mint a new key to try again.")
-
-    def clean_up(self, key_id: str) -> list[Finding]:
-        """Take a dead key's value away from where it may still lie."""
-        return [self._remove(delivery) for delivery in self._deliveries(key_id) if delivery.cleanup_due]
-
-    def _remove(self, delivery: Delivery) -> Finding:
-        with reading(self.session):
-            key = find_key(self.session, delivery.key_id)
-        if key is None or key.stored_state not in DEAD:
-            return Finding(delivery.key_id, Verdict.UNDER_WAY, "It is not dead, so nothing was removed.")
-        try:
-            removed = guarded(lambda: guarded(lambda: self.open_destination(delivery.uri)).remove(key.digest))
+            return _Look(delivery, guarded(lambda: self.open_destination(delivery.uri).read()))
         except DestinationError as error:
             with writing(self.session):
-                ledger.advance(self.session, delivery, tuple(DeliveryState), error=str(error))
-            return Finding(key.id, Verdict.UNREACHABLE, f"{delivery.uri}: {error}")
+                ledger.note(self.session, delivery, str(error))
+            return _Look(delivery, None, str(error))
+
+    def _remove(self, delivery: Delivery, digest: str) -> Finding:
+        """Take the value of a dead key away from one destination."""
         now = self.clock()
-        if removed or delivery.lease_until <= now:
-            with writing(self.session):
-                ledger.cleaned_up(self.session, delivery, now if removed else None)
-        found = "its value was removed" if removed else "its value is not there"
-        return Finding(key.id, Verdict.CLEANED_UP, f"{delivery.uri}: {found}.")
-
-    def _deliveries(self, key_id: str) -> Sequence[Delivery]:
-        with reading(self.session):
-            return ledger.list_deliveries(self.session, [key_id])
-
-    def _read(self, delivery: Delivery) -> Holding | None:
-        """Return what the destination holds, or None, with the reason in `delivery.error`, when it cannot be read."""
+        if delivery.state == DeliveryState.FAILED and now < delivery.lease_until:
+            # What it overwrote is known to the process that wrote it, which has until then to put it back.
+            after = f"run again after {rfc3339(delivery.lease_until)}"
+            return Finding(delivery.key_id, Verdict.UNDER_WAY, f"{delivery.uri}: it may be being put back; {after}.")
         try:
-            return guarded(lambda: guarded(lambda: self.open_destination(delivery.uri)).read())
+            removed = guarded(lambda: self.open_destination(delivery.uri).remove(digest))
         except DestinationError as error:
             with writing(self.session):
-                ledger.advance(self.session, delivery, ledger.UNDER_WAY, error=str(error))
-            delivery.error = str(error)
-            return None
+                ledger.note(self.session, delivery, str(error))
+            return Finding(delivery.key_id, Verdict.UNREACHABLE, f"{delivery.uri}: {error}")
+        with writing(self.session):
+            if removed:
+                ledger.removed(self.session, delivery, now)
+            # Another delivery that is at work there may have overwritten this value, and may put it back.
+            if not delivery.may_arrive(now) and ledger.find_at_work(self.session, delivery.uri, now) is None:
+                ledger.cleaned_up(self.session, delivery)
+        if removed:
+            return Finding(delivery.key_id, Verdict.CLEANED_UP, f"{delivery.uri}: its value was removed.")
+        return Finding(delivery.key_id, Verdict.ABSENT, f"{delivery.uri}: its value is not there.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one destination was found to hold; None and the reason where it could not be read."""
+
+    delivery: Delivery
+    holding: Holding | None
+    error: str = ""

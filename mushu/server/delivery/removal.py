@@ -17,14 +17,15 @@ def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, 
     """Revoke the key in the caller's transaction, and mark its value for removal wherever it was brought.
 
     Args:
-        keep_value: leave the value, which opens nothing any more, where it lies.
+        keep_value: leave the value, which opens nothing any more, where it was proven to be; what had not come so far
+            is taken back all the same.
 
     Raises:
         KeyNotFound, WrongState: there is no such key, or it is deleted already.
     """
     key = change_state(session, clock, actor, key_id, DELETE)
-    for delivery in ledger.list_deliveries(session, [key_id]):
-        if delivery.state in ledger.UNDER_WAY:  # it ends here, and holds its destination against no other
+    if key.activated_at is None:  # its attempt ends here, and holds its destinations against no other
+        for delivery in ledger.list_deliveries(session, [key_id]):
             ledger.fail(session, delivery, "The key was deleted before it was delivered.")
     if not keep_value:
         ledger.mark_for_cleanup(session, key_id)

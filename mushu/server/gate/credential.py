@@ -12,6 +12,8 @@ _HOW: Final = (
 )
 _KEYS: Final = frozenset({Prefix.LIVE_KEY, Prefix.TEST_KEY})
 _TOKENS: Final = frozenset({Prefix.CLI_TOKEN})
+#: What may stand around a header's value (RFC 9110, section 5.6.3); `str.strip` alone would take more away.
+_SPACE: Final = " \t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def read_headers(authorization: str | None, x_api_key: str | None) -> Credential
     if authorization is not None:
         given.append(_from_authorization(authorization))
     if x_api_key is not None:
-        given.append(_checked(x_api_key.strip(), _KEYS))
+        given.append(_checked(x_api_key.strip(_SPACE), _KEYS))
     if not given:
         raise MissingCredential(f"This request carries no credential. {_HOW}")
     if len(given) == 2 and given[0].secret != given[1].secret:
@@ -47,13 +49,22 @@ def read_headers(authorization: str | None, x_api_key: str | None) -> Credential
     return given[0]
 
 
+def read_token(text: str) -> Credential:
+    """Return the CLI token that was sent in a body.
+
+    Raises:
+        MalformedCredential, MistypedCredential: it is none.
+    """
+    return _checked(text, _TOKENS)
+
+
 def _from_authorization(value: str) -> Credential:
-    scheme, _, text = value.strip().partition(" ")
+    scheme, _, text = value.strip(_SPACE).partition(" ")
     match scheme.lower():
         case "apikey":
-            return _checked(text.strip(), _KEYS)
+            return _checked(text.strip(_SPACE), _KEYS)
         case "bearer":
-            return _checked(text.strip(), _TOKENS)
+            return _checked(text.strip(_SPACE), _TOKENS)
         case _:
             raise MalformedCredential(f"The Authorization header uses a scheme that is not known here. {_HOW}")
 

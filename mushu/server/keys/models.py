@@ -35,6 +35,8 @@ class ApiKey(Base):
     stored_state: Mapped[str] = mapped_column("state", String(16))
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: For a key that a client delivers: until when it has to prove that it did.
+    confirm_by: Mapped[datetime | None] = mapped_column(UTCDateTime)
     activated_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 

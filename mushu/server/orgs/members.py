@@ -1,13 +1,14 @@
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from mushu.server.audit.service import Actor, Detail, record
+from mushu.server.audit.service import Actor, ActorKind, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
-from mushu.server.errors import AlreadyMember, MemberNotFound, OwnerImmovable
-from mushu.server.orgs.models import Membership, Organization
+from mushu.server.errors import AlreadyMember, Invalid, MemberNotFound, OwnerImmovable, OwnerRequired
+from mushu.server.orgs.models import Invitation, Membership, Organization
 from mushu.server.orgs.roles import Role
+from mushu.server.orgs.service import get_org
 
 
 def find_member(session: AnySession, org_id: str, user_id: str) -> Membership | None:
@@ -27,7 +28,7 @@ def get_member(session: AnySession, org_id: str, user_id: str) -> Membership:
     """
     member = find_member(session, org_id, user_id)
     if member is None:
-        raise MemberNotFound(f"{user_id} is not a member of {org_id}.")
+        raise _not_a_member(org_id, user_id)
     return member
 
 
@@ -56,11 +57,14 @@ def set_role(session: AnySession, clock: Clock, actor: Actor, member: Membership
     """Give a member another role.
 
     Raises:
-        OwnerImmovable: the member is the owner.
+        OwnerImmovable: the member is the owner, also when that was transferred a moment ago.
+        MemberNotFound: another request removed the member a moment ago.
     """
+    member = _locked(session, member.org_id, member.user_id)
     _refuse_owner(member)
     details: dict[str, Detail] = {"from": member.role, "to": role}
     member.role = role
+    _withdraw_invitations(session, clock, member)
     record(session, clock(), actor, "member.role_set", member.user_id, org_id=member.org_id, details=details)
     return member
 
@@ -69,15 +73,69 @@ def remove_member(session: AnySession, clock: Clock, actor: Actor, member: Membe
     """Take a member out of the organization.
 
     Raises:
-        OwnerImmovable: the member is the owner.
+        OwnerImmovable: the member is the owner, also when that was transferred a moment ago.
+        MemberNotFound: another request removed the member a moment ago.
     """
+    member = _locked(session, member.org_id, member.user_id)
     _refuse_owner(member)
     session.delete(member)
+    _withdraw_invitations(session, clock, member)
     record(session, clock(), actor, "member.removed", member.user_id, org_id=member.org_id)
+
+
+def transfer_ownership(
+    session: AnySession, clock: Clock, actor: Actor, org: Organization, new_owner: Membership
+) -> Membership:
+    """Make a member the owner; who was it becomes an admin. At no moment has the organization two owners or none.
+
+    Raises:
+        OrgNotFound: the organization was deleted.
+        MemberNotFound: the new owner is not, or no longer, a member of it.
+        OwnerRequired: the actor is not, or no longer, its owner; an operator need not be.
+        Invalid: the member owns it already.
+    """
+    # 1. One transfer at a time: who comes second sees what the first one did.
+    session.get(Organization, org.id, populate_existing=True, with_for_update={"key_share": True})
+    get_org(session, org.id)
+    # 2. Decided again, because what the guard saw may have changed since.
+    owning = select(Membership).where(Membership.org_id == org.id, Membership.role == Role.OWNER)
+    former = session.scalars(owning.execution_options(populate_existing=True)).one()
+    if actor.kind not in (ActorKind.OPERATOR, ActorKind.SYSTEM) and actor.id != former.user_id:
+        raise OwnerRequired("Only the owner of the organization can do this.")
+    owner = _locked(session, org.id, new_owner.user_id)
+    if owner is former:
+        raise Invalid(f"{owner.user_id} owns {org.id} already.", field="user_id")
+    # 3. In this order, because the unique index holds between two statements, too.
+    former.role = Role.ADMIN
+    session.flush()
+    owner.role = Role.OWNER
+    details: dict[str, Detail] = {"from": former.user_id, "to": owner.user_id}
+    record(session, clock(), actor, "org.transferred", org.id, org_id=org.id, details=details)
+    return owner
+
+
+def _locked(session: AnySession, org_id: str, user_id: str) -> Membership:
+    """Return the membership as it is now, and let nobody else change it before this transaction ends."""
+    member = session.get(Membership, (org_id, user_id), populate_existing=True, with_for_update=True)
+    if member is None:
+        raise _not_a_member(org_id, user_id)
+    return member
+
+
+def _withdraw_invitations(session: AnySession, clock: Clock, member: Membership) -> None:
+    """Cancel what the member offered while they could, or it would let them in again with their old role."""
+    offered = update(Invitation).where(Invitation.org_id == member.org_id, Invitation.invited_by == member.user_id)
+    cancelled = {"stored_status": "cancelled", "settled_at": clock()}
+    session.execute(offered.where(Invitation.stored_status == "pending").values(cancelled))
+
+
+def _not_a_member(org_id: str, user_id: str) -> MemberNotFound:
+    return MemberNotFound(f"{user_id} is not a member of {org_id}.")
 
 
 def _refuse_owner(member: Membership) -> None:
     if member.is_owner:
         raise OwnerImmovable(
-            "An organization always has its owner: this membership can be neither changed nor removed."
+            "An organization always has its owner: this membership can be neither changed nor removed. Transfer the "
+            "ownership first."
         )

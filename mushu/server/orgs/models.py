@@ -19,6 +19,27 @@ class Organization(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
+class Invitation(Base):
+    """An invitation into an organization, by e-mail or by link; its token is kept as a digest."""
+
+    __tablename__ = "invitations"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"), index=True)
+    #: `email`: for that address only; `link`: for whoever holds it, once.
+    invite_type: Mapped[str] = mapped_column(String(8))
+    role: Mapped[str] = mapped_column(String(16))
+    email: Mapped[str | None] = mapped_column(String(254))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    #: pending, accepted, cancelled or declined; `expired` is what a pending one is called once its time is over.
+    stored_status: Mapped[str] = mapped_column("status", String(16))
+    invited_by: Mapped[str] = mapped_column(String(24))
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    accepted_by: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+
+
 class Membership(Base):
     """One user in one organization."""
 

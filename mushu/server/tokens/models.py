@@ -17,3 +17,27 @@ class CliToken(Base):
     issued_at: Mapped[datetime] = mapped_column(UTCDateTime)
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: What asked for it, in its own words, such as `ada@laptop`.
+    client_name: Mapped[str | None] = mapped_column(String(100))
+
+
+class DeviceAuthorization(Base):
+    """One run of the device flow (RFC 8628): a program waits with a device code until a person typed the user code."""
+
+    __tablename__ = "device_authorizations"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    device_code_digest: Mapped[str] = mapped_column(String(64), unique=True)
+    #: Eight letters without the hyphen.
+    user_code: Mapped[str] = mapped_column(String(8), unique=True)
+    state: Mapped[str] = mapped_column(String(16))
+    client_name: Mapped[str | None] = mapped_column(String(100))
+    #: Where the request came from.
+    address: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
+    #: Seconds that the program must leave between two questions.
+    interval: Mapped[int]
+    last_asked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: Who approved or denied it.
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))

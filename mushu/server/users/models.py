@@ -22,6 +22,18 @@ class User(Base):
     tokens_valid_from: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
+class LoginThrottle(Base):
+    """How often signing in failed of late, for one account or from one address, whether or not the account exists."""
+
+    __tablename__ = "login_throttles"
+
+    #: `account:` and the SHA-256 of the address that was typed, or `address:` and where the request came from.
+    subject: Mapped[str] = mapped_column(String(80), primary_key=True)
+    failures: Mapped[int]
+    last_failed_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
+    blocked_until: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
 class PasswordLink(Base):
     """A one-time link with which a user sets a password; kept as a digest, like every credential."""
 

@@ -8,22 +8,28 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
 from flask import Flask, current_app, g, request
+from werkzeug import Response as BaseResponse
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.errors import Forbidden, Invalid
 from mushu.server.gate.access import Policy, authorize
-from mushu.server.gate.credential import read_headers
+from mushu.server.gate.credential import Credential, read_headers, read_token
 from mushu.server.gate.lookup import authenticate
 from mushu.server.gate.principal import Principal, UserPrincipal
 from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.web.sessions import ask_to_sign_in, signed_in_user
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 PUBLIC: Final = "public"
+BROWSER: Final = "browser"
 _MARK: Final = "mushu_policy"
+_IN_BODY: Final = "mushu_token_in_body"
 SANDBOX: Final = "/sandbox"
+#: Beyond any body that the API takes; each unknown field costs an error to be told, and a megabyte holds many.
+_MOST_FIELDS: Final = 100
 
 
 def public(view: View) -> View:
@@ -31,9 +37,23 @@ def public(view: View) -> View:
     return _mark(view, PUBLIC)
 
 
+def in_browser(view: View) -> View:
+    """Let in who is signed in in this browser; send others to sign in, and back again."""
+    return _mark(view, BROWSER)
+
+
 def signed_in(view: View) -> View:
     """Let any signed-in user in: for what is about the user, not about an organization."""
     return _mark(view, Policy(None, user_only=True))
+
+
+def takes_token_in_body(view: View) -> View:
+    """Where there is no header, take the token from `refresh_token` or `access_token` of a JSON body.
+
+    The published client sends it so when it swaps or revokes a token.
+    """
+    setattr(view, _IN_BODY, True)
+    return view
 
 
 def requires(
@@ -45,7 +65,7 @@ def requires(
 
 
 def policy_of(view: Callable[..., Any]) -> Policy | str | None:
-    """Return the mark of a view: a policy, `PUBLIC`, or None if it was forgotten."""
+    """Return the mark of a view: a policy, `PUBLIC`, `BROWSER`, or None if it was forgotten."""
     return cast(Policy | str | None, getattr(view, _MARK, None))
 
 
@@ -65,28 +85,40 @@ def current_environment() -> Environment:
     return Environment.TEST if rule.startswith(f"{SANDBOX}/") else Environment.LIVE
 
 
-def guard() -> None:
-    """Decide about the request; what is not let in raises an error of the tree."""
+def guard() -> BaseResponse | None:
+    """Decide about the request; what is not let in raises an error of the tree, or is sent to sign in."""
     if request.routing_exception is not None or request.endpoint is None or request.method == "OPTIONS":
-        return
+        return None
     view = current_app.view_functions[request.endpoint]
     policy = policy_of(view)
     if isinstance(policy, Policy):
-        _admit(policy)
+        _admit(policy, _credential(view))
+    elif policy == BROWSER:
+        return None if signed_in_user() is not None else ask_to_sign_in()
     elif policy != PUBLIC:
         raise Forbidden(
             "This endpoint says nothing about who may use it, so nobody may. This is a fault of the server."
         )
     if "body" in getattr(view, "__annotations__", {}):
         _require_json_object()
+    return None
 
 
 def install(app: Flask) -> None:
     app.before_request(guard)
 
 
-def _admit(policy: Policy) -> None:
-    credential = read_headers(request.headers.get("Authorization"), request.headers.get("X-API-Key"))
+def _credential(view: Callable[..., Any]) -> Credential:
+    authorization, x_api_key = request.headers.get("Authorization"), request.headers.get("X-API-Key")
+    if authorization is None and x_api_key is None and hasattr(view, _IN_BODY):
+        body = request.get_json(silent=True)
+        token = (body.get("refresh_token") or body.get("access_token")) if isinstance(body, dict) else None
+        if isinstance(token, str):
+            return read_token(token)
+    return read_headers(authorization, x_api_key)
+
+
+def _admit(policy: Policy, credential: Credential) -> None:
     org_id = (request.view_args or {}).get("org_id")
     with reading(db.session):
         g.principal = authenticate(db.session, get_core().clock, credential)
@@ -101,8 +133,8 @@ def _require_json_object() -> None:
         body = request.get_json()
     except RecursionError:  # thousands of open brackets; Werkzeug lets it through
         raise BadRequest from None
-    if not isinstance(body, dict):
-        raise Invalid("The body must be a JSON object.", field="body")
+    if not isinstance(body, dict) or len(body) > _MOST_FIELDS:
+        raise Invalid(f"The body must be a JSON object, of {_MOST_FIELDS} fields at most.", field="body")
 
 
 def _mark(view: View, policy: Policy | str) -> View:

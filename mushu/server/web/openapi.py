@@ -58,6 +58,8 @@ def make_app(version: str) -> ApiApp:
     )
     app.json = _OrderedJson(app)
     app.openapi_version = "3.1.0"
+    # One thing has one address. The redirect would repeat the path, and a path can hold a one-time link.
+    app.url_map.merge_slashes = False
     public(app.view_functions["static"])
     return app
 
@@ -96,6 +98,7 @@ def _describe(operation: dict[str, Any], policy: Policy | str | None, *, has_pat
     if isinstance(policy, Policy):
         operation["security"] = [{"cliToken": []}] if policy.user_only else [{"apiKey": []}, {"cliToken": []}]
         operation["x-mushu-scope"] = policy.scope
+        operation["x-mushu-owner-only"] = policy.owner_only
         statuses |= {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
     else:
         operation["security"] = []
@@ -104,4 +107,6 @@ def _describe(operation: dict[str, Any], policy: Policy | str | None, *, has_pat
     statuses |= {HTTPStatus(int(status)) for status in operation.pop("x-mushu-statuses", [])}
     operation["responses"].pop("422", None)
     for status in sorted(statuses):
+        if str(status.value) in operation["responses"]:
+            continue  # the endpoint has an answer of its own form
         operation["responses"][str(status.value)] = {"description": status.phrase} | _PROBLEM

@@ -1,15 +1,17 @@
 """Errors as HTTP answers: the only place where an error becomes a status. Documents as in RFC 9457."""
 
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final
 
 from flask import Flask, Response, current_app
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from werkzeug.exceptions import HTTPException
 
+from mushu.keyformat import mask
 from mushu.server import errors
 from mushu.server.errors import MushuError
+from mushu.server.web.faults import FieldError, faults_of
 
 MEDIA_TYPE: Final = "application/problem+json"
 _CHALLENGE: Final = 'ApiKey realm="mushu", Bearer realm="mushu"'
@@ -19,40 +21,17 @@ _KEPT_HEADERS: Final = frozenset({"Allow", "Retry-After"})
 STATUSES: Final[dict[type[MushuError], HTTPStatus]] = {
     errors.Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
     errors.AmbiguousCredential: HTTPStatus.BAD_REQUEST,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Clash: HTTPStatus.CONFLICT,
     errors.DeliveryFailed: HTTPStatus.BAD_GATEWAY,
+    errors.MailFailed: HTTPStatus.BAD_GATEWAY,
     errors.DeliveryUndecided: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     MushuError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-
-#: What a validation fault of Pydantic is called; its own messages may quote the input, which may hold a secret.
-_FAULTS: Final = {
-    "missing": "is required",
-    "extra_forbidden": "is not a known field",
-    "model_type": "must be an object",
-    "string_type": "must be a string",
-    "list_type": "must be a list",
-    "bool_type": "must be true or false",
-    "int_type": "must be a whole number",
-    "datetime_from_date_parsing": "must be a date and time such as 2027-01-15T10:30:00Z",
-    "datetime_type": "must be a date and time such as 2027-01-15T10:30:00Z",
-    "datetime_parsing": "must be a date and time such as 2027-01-15T10:30:00Z",
-    "timezone_aware": "must name its time zone, as in 2027-01-15T10:30:00Z",
-    "string_too_short": "is too short",
-    "string_too_long": "is too long",
-    "too_long": "has too many items",
-}
-
-
-class FieldError(BaseModel):
-    """What is wrong with one field of the request."""
-
-    field: str
-    message: str
 
 
 class Problem(BaseModel):
@@ -71,7 +50,8 @@ def problem(status: int, code: str, title: str, detail: str, *, faults: list[Fie
     document = Problem(
         type=f"urn:mushu:error:{code}", title=title, status=status, detail=detail, code=code, errors=faults
     )
-    response = Response(document.model_dump_json(), status, mimetype=MEDIA_TYPE)
+    # A sentence may name what was asked for, and that may be a credential pasted into the wrong place.
+    response = Response(mask(document.model_dump_json()), status, mimetype=MEDIA_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = _CHALLENGE
     return response
@@ -86,18 +66,15 @@ def on_mushu_error(error: MushuError) -> Response:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         current_app.logger.error("request failed", extra={"code": error.code, "detail": error.detail})
-    return problem(status, error.code, error.title, error.detail, faults=faults)
+    response = problem(status, error.code, error.title, error.detail, faults=faults)
+    if isinstance(error, errors.TooManyAttempts):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def on_invalid_body(error: ValidationError) -> Response:
     """Say which fields are wrong, and never repeat what was sent in them."""
-    faults = [
-        FieldError(
-            field=".".join(str(part) for part in fault["loc"])[:100] or "body",
-            message=_FAULTS.get(fault["type"], "is not valid"),
-        )
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+    faults = faults_of(error)
     detail = "; ".join(f"{fault.field} {fault.message}" for fault in faults[:5]) + "."
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY, errors.Invalid.code, errors.Invalid.title, detail, faults=faults[:50]
@@ -107,9 +84,8 @@ def on_invalid_body(error: ValidationError) -> Response:
 def on_http_error(error: HTTPException) -> Response:
     """Dress what Flask and Werkzeug raise: no such path, method not allowed, body too large, not JSON."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-    if status < HTTPStatus.BAD_REQUEST:  # a redirect, which Werkzeug raises too
-        return cast(Response, error.get_response())
-    response = problem(status, status.name.lower(), status.phrase, _DETAILS.get(status, f"{status.phrase}."))
+    code, detail = _HTTP.get(status, (status.name.lower(), f"{status.phrase}."))
+    response = problem(status, code, status.phrase, detail)
     response.headers.extend([(name, value) for name, value in error.get_headers() if name in _KEPT_HEADERS])
     return response
 
@@ -117,6 +93,11 @@ def on_http_error(error: HTTPException) -> Response:
 def on_clash(_: IntegrityError) -> Response:
     """Two requests changed the same thing at once, and a constraint of the database decided between them."""
     return on_mushu_error(errors.Clash("Another request changed the same thing at this moment. Look, and try again."))
+
+
+def on_unstorable(_: DataError) -> Response:
+    """PostgreSQL takes no NUL character in a text, wherever in a request it stood."""
+    return on_mushu_error(errors.Invalid("The request holds a character that cannot be stored. Leave it out."))
 
 
 def on_database_error(error: OperationalError) -> Response:
@@ -135,14 +116,31 @@ def install(app: Flask) -> None:
     app.register_error_handler(MushuError, on_mushu_error)
     app.register_error_handler(HTTPException, on_http_error)
     app.register_error_handler(IntegrityError, on_clash)
+    app.register_error_handler(DataError, on_unstorable)
     app.register_error_handler(OperationalError, on_database_error)
     app.register_error_handler(Exception, on_crash)
 
 
-_DETAILS: Final = {
-    HTTPStatus.BAD_REQUEST: "The request could not be understood: check that its body is valid JSON.",
-    HTTPStatus.NOT_FOUND: "There is nothing at this address. The API is described at /docs.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take that method; the Allow header lists those it takes.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request body is larger than this server takes.",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "Send the body as JSON, with `Content-Type: application/json`.",
+# The codes are written out because the names in HTTPStatus differ from one Python to the next.
+_HTTP: Final = {
+    HTTPStatus.BAD_REQUEST: (
+        "bad_request",
+        "The request could not be understood: check that its body is valid JSON.",
+    ),
+    HTTPStatus.NOT_FOUND: (
+        errors.NotFound.code,
+        "There is nothing at this address. The API is described at /docs.",
+    ),
+    HTTPStatus.METHOD_NOT_ALLOWED: (
+        "method_not_allowed",
+        "This address does not take that method; the Allow header lists those it takes.",
+    ),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
+        "request_entity_too_large",
+        "The request body is larger than this server takes.",
+    ),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
+        "unsupported_media_type",
+        "Send the body as JSON, with `Content-Type: application/json`.",
+    ),
 }

@@ -1,7 +1,7 @@
 """Route tables: each resource lists its endpoints once, and the mount table says where they stand."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +20,8 @@ class Route:
     answer: type[BaseModel]
     #: Further statuses it can refuse with, beyond those that its guard and its arguments imply.
     refusals: tuple[HTTPStatus, ...] = ()
+    #: Answers of another form, by status.
+    answers: Mapping[HTTPStatus, type[BaseModel]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def blueprint(resource: Resource, prefix: str) -> APIBlueprint:
             route.rule,
             operation_id=f"{environment}_{view_name}" if environment else view_name,
             summary=(route.view.__doc__ or view_name).splitlines()[0],
-            responses={HTTPStatus.OK: route.answer},
+            responses={HTTPStatus.OK: route.answer, **route.answers},
             tags=[Tag(name=f"{resource.name} ({environment})" if environment else resource.name)],
             openapi_extensions={"x-mushu-statuses": [int(status) for status in route.refusals]},
         )(route.view)

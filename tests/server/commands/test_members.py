@@ -1,3 +1,5 @@
+from datetime import datetime
+
 import pytest
 
 from tests.server.commands.conftest import Run
@@ -39,3 +41,67 @@ def test_nobody_is_added_twice_and_strangers_are_not_members(run: Run) -> None:
 
 def test_ownership_is_not_handed_out(run: Run) -> None:
     assert run("members", "add", "acme", "bob@example.com", "--role", "owner").code == 2
+
+
+class TestInvite:
+    def test_it_works(self, run: Run, acme: str) -> None:
+        made = run("members", "invite", "acme", "--email", "Carol@Example.com", "--role", "admin").json
+        assert (made["org_id"], made["invite_type"], made["email"]) == (acme, "email", "carol@example.com")
+        assert (made["role"], made["status"], made["invited_by"]) == ("admin", "pending", "operator")
+        assert made["url"] == f"http://127.0.0.1:8000/invites/{made['invite_token']}"
+
+    def test_a_link_lasts_as_long_as_it_says(self, run: Run) -> None:
+        made = run("members", "invite", "acme", "--link", "--role", "member", "--expires-days", "90").json
+        assert (made["invite_type"], made["email"]) == ("link", None)
+        created, expires = (datetime.fromisoformat(made[field]) for field in ("created_at", "expires_at"))
+        assert (expires - created).days == 90
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["--role", "member"],
+            ["--link", "--email", "carol@example.com", "--role", "member"],
+            ["--link", "--role", "owner"],
+            ["--link"],
+            ["--link", "--role", "member", "--expires-days", "0"],
+            ["--link", "--role", "member", "--expires-days", "91"],
+        ],
+    )
+    def test_a_wrong_command_line_invites_nobody(self, run: Run, arguments: list[str]) -> None:
+        assert run("members", "invite", "acme", *arguments).code == 2
+        assert run("members", "invites", "acme", "--all", "--json").json == []
+
+    def test_what_is_no_address_or_no_organization_is_refused(self, run: Run) -> None:
+        assert run("members", "invite", "acme", "--email", "carol", "--role", "member").code == 1
+        assert run("members", "invite", "acme", "--email", "", "--role", "member").code == 1
+        assert run("members", "invite", "nobody", "--link", "--role", "member").code == 1
+
+
+class TestInvites:
+    def test_it_works(self, run: Run) -> None:
+        made = run("members", "invite", "acme", "--email", "carol@example.com", "--role", "member").json
+        listed = run("members", "invites", "acme")
+        assert listed.rows[0] == ["INVITE_ID", "TYPE", "EMAIL", "ROLE", "STATUS", "EXPIRES"]
+        assert listed.rows[1:] == [
+            [made["invite_id"], "email", "carol@example.com", "member", "pending", made["expires_at"]]
+        ]
+        assert "miv_" not in listed.stdout + run("members", "invites", "acme", "--json").stdout
+
+    def test_only_what_is_unanswered_unless_all_are_wanted(self, run: Run, acme: str) -> None:
+        made = run("members", "invite", "acme", "--link", "--role", "member").json
+        cancelled = run("members", "cancel-invite", acme, made["invite_id"])
+        assert cancelled.json == {"invite_id": made["invite_id"], "org_id": acme, "cancelled": True}
+        assert run("members", "invites", "acme", "--json").json == []
+        assert run("members", "invites", "acme", "--all").rows[1][:5] == [
+            made["invite_id"], "link", "-", "member", "cancelled",
+        ]  # fmt: skip
+
+
+def test_an_invitation_is_cancelled_once_and_in_its_own_organization(run: Run) -> None:
+    made = run("members", "invite", "acme", "--link", "--role", "member").json
+    run("orgs", "create", "other", "--owner", "bob@example.com")
+    assert run("members", "cancel-invite", "other", made["invite_id"]).code == 1
+    assert run("members", "cancel-invite", "acme", made["invite_id"]).code == 0
+    refused = run("members", "cancel-invite", "acme", made["invite_id"])
+    assert refused.code == 1
+    assert "still unanswered" in refused.stderr

@@ -51,3 +51,20 @@ def test_deleting_takes_every_key_and_its_value_along(run: Run, acme: str, tmp_p
 
 def test_a_name_cannot_paint_on_the_terminal(run: Run, acme: str) -> None:
     assert run("orgs", "rename", "acme", "\x1b[31mred").code == 1
+
+
+class TestTransfer:
+    def test_it_works(self, run: Run, acme: str) -> None:
+        run("users", "create", "--email", "bob@example.com")
+        run("members", "add", "acme", "bob@example.com", "--role", "member")
+        moved = run("orgs", "transfer", "acme", "bob@example.com").json
+        assert (moved["org_id"], moved["email"], moved["role"]) == (acme, "bob@example.com", "owner")
+        listed = run("members", "list", "acme", "--json").json
+        assert {row["email"]: row["role"] for row in listed} == {"ada@example.com": "admin", "bob@example.com": "owner"}
+
+    def test_only_a_member_who_does_not_own_it_can_get_it(self, run: Run, acme: str) -> None:
+        run("users", "create", "--email", "bob@example.com")
+        for email in ("bob@example.com", "nobody@example.com", "ada@example.com"):
+            assert run("orgs", "transfer", "acme", email).code == 1
+        (row,) = run("members", "list", acme, "--json").json
+        assert (row["email"], row["role"]) == ("ada@example.com", "owner")

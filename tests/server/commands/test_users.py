@@ -1,3 +1,5 @@
+import pytest
+
 from tests.server.commands.conftest import Run
 
 
@@ -57,3 +59,34 @@ def test_an_address_is_taken_once(run: Run) -> None:
 def test_usage_errors_exit_with_2(run: Run) -> None:
     assert run("users", "create").code == 2
     assert run("users", "nosuch").code == 2
+
+
+def test_an_invitation_prints_a_link_where_there_is_no_mail_server(run: Run) -> None:
+    made = run("users", "invite", "ada@example.com", "--name", "Ada")
+    assert made.json["status"] == "no password"
+    assert made.json["link"].startswith("http://127.0.0.1:8000/password/mpl_")
+    again = run("users", "invite", "ada@example.com")
+    assert again.code == 1
+    reset = run("users", "reset", "ada@example.com").json
+    assert reset["link"] != made.json["link"]
+    assert run("users", "reset", "nobody@example.com").code == 1
+
+
+def test_where_there_is_a_mail_server_the_link_is_not_printed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+    monkeypatch.setenv("MUSHU_SMTP_URL", "smtp://127.0.0.1:1")
+    monkeypatch.setattr("mushu.server.commands.users.send", lambda *what: sent.append(what[1:]))
+    made = run("users", "invite", "ada@example.com")
+    assert made.json["mailed_to"] == "ada@example.com"
+    assert "mpl_" not in made.stdout + made.stderr
+    ((recipient, _, link),) = sent
+    assert recipient == "ada@example.com"
+    assert "/password/mpl_" in link
+
+
+def test_a_mail_that_cannot_be_sent_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSHU_SMTP_URL", "smtp://127.0.0.1:1")
+    refused = run("users", "invite", "ada@example.com")
+    assert refused.code == 1
+    assert "flask users reset ada@example.com" in refused.stderr
+    assert run("users", "list", "--json").json[0]["email"] == "ada@example.com"

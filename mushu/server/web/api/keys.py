@@ -1,11 +1,13 @@
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from mushu.server import answers
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
+from mushu.server.delivery.client import mint_for_client
 from mushu.server.delivery.ledger import delivered_to
 from mushu.server.delivery.removal import delete_key
 from mushu.server.keys.models import ApiKey
@@ -29,10 +31,20 @@ class KeyPath(OrgPath):
     key_id: str
 
 
+def _written_out(moment: object) -> object:
+    """Take a moment as RFC 3339 writes it only: a bare number would be taken for seconds, or for milliseconds."""
+    if moment is None or (isinstance(moment, str) and "T" in moment.upper()):
+        return moment
+    raise PydanticCustomError("datetime_parsing", "not written as in RFC 3339")
+
+
 class NewKey(Body):
+    """`delivery: client` asks for a key that is pending until `…/delivered` proves where the client put it."""
+
     name: Text
     scopes: list[Text] = Field(default=[*DEFAULT_SCOPES], max_length=10)
-    expires_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    delivery: Literal["client"] | None = None
+    expires_at: Annotated[AwareDatetime | None, Field(strict=False), BeforeValidator(_written_out)] = None
 
 
 class KeyName(Body):
@@ -55,6 +67,7 @@ class CreatedKey(BaseModel):
     created_at: str
     environment: str
     expires_at: str | None = optional()
+    confirm_by: str | None = optional()
 
 
 class Key(BaseModel):
@@ -66,6 +79,7 @@ class Key(BaseModel):
     state: str
     hint: str
     expires_at: str | None = optional()
+    confirm_by: str | None = optional()
     delivered_to: list[str] | None = optional()
 
 
@@ -84,8 +98,9 @@ def create_api_key(path: OrgPath, body: NewKey) -> CreatedKey:
         environment=current_environment(),
         expires_at=body.expires_at,
     )
+    mint = mint_for_client if body.delivery == "client" else issue_key
     with writing(db.session):
-        key, secret = issue_key(db.session, get_core().clock, current_principal().actor, request)
+        key, secret = mint(db.session, get_core().clock, current_principal().actor, request)
     return CreatedKey(**answers.created_key(key, secret))
 
 
@@ -110,7 +125,7 @@ def list_api_keys(path: OrgPath, query: Page) -> KeyList:
 def show_api_key(path: KeyPath) -> Key:
     """Show an API key: all but the key."""
     with reading(db.session):
-        return _answer(get_key_of(db.session, path.org_id, current_environment(), path.key_id))
+        return key_answer(get_key_of(db.session, path.org_id, current_environment(), path.key_id))
 
 
 @requires(Scope.ADMIN)
@@ -118,7 +133,7 @@ def rename_api_key(path: KeyPath, body: KeyName) -> Key:
     """Give an API key another name."""
     with writing(db.session):
         key = get_key_of(db.session, path.org_id, current_environment(), path.key_id)
-        return _answer(rename_key(db.session, get_core().clock, current_principal().actor, key, body.name))
+        return key_answer(rename_key(db.session, get_core().clock, current_principal().actor, key, body.name))
 
 
 @requires(Scope.ADMIN)
@@ -146,10 +161,10 @@ def delete_api_key(path: KeyPath) -> Deleted:
 def _change(path: KeyPath, change: Transition) -> Key:
     with writing(db.session):
         key = get_key_of(db.session, path.org_id, current_environment(), path.key_id)
-        return _answer(change_state(db.session, get_core().clock, current_principal().actor, key.id, change))
+        return key_answer(change_state(db.session, get_core().clock, current_principal().actor, key.id, change))
 
 
-def _answer(key: ApiKey) -> Key:
+def key_answer(key: ApiKey) -> Key:
     """Answer a key within the caller's transaction."""
     return Key(**answers.shown_key(key, get_core().clock(), delivered_to(db.session, [key.id]).get(key.id, ())))
 

@@ -6,9 +6,17 @@ from mushu.server import answers
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.keys.scopes import Scope
-from mushu.server.orgs.members import add_member, get_member, list_members, remove_member, set_role
+from mushu.server.orgs.members import (
+    add_member,
+    get_member,
+    list_members,
+    remove_member,
+    set_role,
+    transfer_ownership,
+)
 from mushu.server.orgs.models import Membership
 from mushu.server.orgs.roles import parse_assignable
+from mushu.server.orgs.service import get_org
 from mushu.server.users.service import emails_of, get_user
 from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
 from mushu.server.web.guard import current_principal, current_user, requires
@@ -26,6 +34,10 @@ class NewMember(Body):
 
 class NewRole(Body):
     role: Text
+
+
+class NewOwner(Body):
+    user_id: Text
 
 
 class Member(BaseModel):
@@ -87,6 +99,16 @@ def remove_membership(path: MemberPath) -> Deleted:
     return Deleted()
 
 
+@requires(Scope.ADMIN, user_only=True, owner_only=True, changes_shared=True)
+def transfer_organization(path: OrgPath, body: NewOwner) -> Member:
+    """Make another member the owner; who was it becomes an admin. Only the owner can."""
+    with writing(db.session):
+        org = get_org(db.session, path.org_id)
+        member = get_member(db.session, org.id, body.user_id)
+        member = transfer_ownership(db.session, get_core().clock, current_principal().actor, org, member)
+    return _answer(member)
+
+
 def _answer(member: Membership) -> Member:
     with reading(db.session):
         emails = emails_of(db.session, [member.user_id])
@@ -101,5 +123,6 @@ RESOURCE = Resource(
         Route("GET", "/orgs/<org_id>/members/me", show_my_membership, Member),
         Route("PATCH", "/orgs/<org_id>/members/<user_id>", set_membership_role, Member, (HTTPStatus.CONFLICT,)),
         Route("DELETE", "/orgs/<org_id>/members/<user_id>", remove_membership, Deleted, (HTTPStatus.CONFLICT,)),
+        Route("POST", "/orgs/<org_id>/transfer", transfer_organization, Member),
     ],
 )

@@ -1,7 +1,6 @@
 """The API reference at /docs: written from the OpenAPI document on the server, with nothing loaded from elsewhere."""
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from flask import Blueprint, current_app, render_template
@@ -28,6 +27,7 @@ class Operation:
     anchor: str
     summary: str
     who: str
+    query: list[Field]
     body: list[Field]
     answer: list[Field]
     refusals: list[tuple[str, str]]
@@ -40,7 +40,6 @@ def show_reference() -> str:
     return render_template("reference.html", groups=_groups(), document=DOCUMENT_PATH)
 
 
-@cache
 def _groups() -> dict[str, list[Operation]]:
     spec: Schema = current_app.api_doc  # type: ignore[attr-defined]
     groups: dict[str, list[Operation]] = {}
@@ -57,6 +56,7 @@ def _operation(spec: Schema, path: str, method: str, operation: Schema) -> Opera
         anchor=operation["operationId"],
         summary=operation["summary"],
         who=_who(operation),
+        query=_query(spec, operation),
         body=_fields(spec, operation.get("requestBody")),
         answer=_fields(spec, operation["responses"]["200"]),
         refusals=[
@@ -68,15 +68,27 @@ def _operation(spec: Schema, path: str, method: str, operation: Schema) -> Opera
 def _who(operation: Schema) -> str:
     if not operation["security"]:
         return "everybody"
-    if operation.get("x-mushu-scope") is None:
-        return "any signed-in user"
-    return f"scope {operation['x-mushu-scope']}"
+    if operation["x-mushu-owner-only"]:
+        return "the owner of the organization, signed in"
+    scope, takes_keys = operation["x-mushu-scope"], {"apiKey": []} in operation["security"]
+    if takes_keys:
+        return f"scope {scope}"
+    return f"signed-in users, scope {scope}" if scope else "any signed-in user"
+
+
+def _query(spec: Schema, operation: Schema) -> list[Field]:
+    return [
+        Field(parameter["name"], _kind(spec, parameter["schema"]), required=parameter["required"])
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "query"
+    ]
 
 
 def _fields(spec: Schema, content: Schema | None) -> list[Field]:
     if content is None:
         return []
-    schema = _resolve(spec, content["content"]["application/json"]["schema"])
+    (described,) = content["content"].values()  # JSON, or a form
+    schema = _resolve(spec, described["schema"])
     required = schema.get("required", [])
     return [
         Field(name, _kind(spec, kind), required=name in required) for name, kind in schema.get("properties", {}).items()

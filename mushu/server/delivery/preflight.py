@@ -1,0 +1,69 @@
+"""Phases 0 and 1 of a delivery: what is asked of every destination before anything is minted."""
+
+from collections.abc import Sequence
+
+from mushu.destination import DestinationError, Holding
+from mushu.server.db import AnySession, reading
+from mushu.server.delivery.destinations import OpenDestination, guarded
+from mushu.server.delivery.stops import Stop
+from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid
+from mushu.server.keys.service import find_key_by_digest
+from mushu.server.keys.states import DEAD, State
+
+
+def open_stops(open_destination: OpenDestination, uris: Sequence[str]) -> list[Stop]:
+    """Phase 0: every URI names a place, and no two the same.
+
+    Raises:
+        Invalid: one names none, or two the same; or there is none.
+    """
+    try:
+        stops = [guarded(lambda uri=uri: _open(open_destination, uri)) for uri in uris]  # type: ignore[misc]
+    except DestinationError as error:
+        raise Invalid(str(error), field="to") from None
+    if not stops or len({stop.uri for stop in stops}) < len(stops):
+        raise Invalid("Name at least one destination, and none twice.", field="to")
+    return stops
+
+
+def _open(open_destination: OpenDestination, uri: str) -> Stop:
+    destination = open_destination(uri)
+    return Stop(destination, destination.uri)
+
+
+def check_stops(session: AnySession, stops: Sequence[Stop], *, force: bool) -> None:
+    """Phase 1: every destination can be written to and holds nothing that would be lost.
+
+    Args:
+        force: a foreign value may be lost.
+
+    Raises:
+        DeliveryFailed: one cannot be written to.
+        DestinationHeld: one holds something else.
+    """
+    for stop in stops:
+        try:
+            guarded(stop.destination.preflight)
+            holding = guarded(stop.destination.read)
+        except DestinationError as error:
+            raise DeliveryFailed(f"{stop.uri}: {error} Nothing was minted.") from None
+        if holding.digest is not None and not force:
+            _refuse_foreign(session, stop.uri, holding)
+        stop.expected_version = holding.version
+
+
+def _refuse_foreign(session: AnySession, uri: str, holding: Holding) -> None:
+    with reading(session):
+        holder = find_key_by_digest(session, holding.digest or "")
+    if holder is None:
+        raise DestinationHeld(
+            f"{uri} holds a value that Mushu did not put there. Name another variable, remove the value, "
+            "or overwrite it with --force.",
+            field="to",
+        )
+    if State(holder.stored_state) not in DEAD:
+        raise DestinationHeld(
+            f"{uri} holds {holder.id} ({holder.name}). Delete that key first, name another place, "
+            "or overwrite it with --force.",
+            field="to",
+        )

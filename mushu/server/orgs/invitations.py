@@ -1,0 +1,148 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, select, update
+
+from mushu.keyformat import Prefix, generate, public_id
+from mushu.secret import Secret
+from mushu.server.audit.service import Actor, ActorKind, Detail, record
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession
+from mushu.server.errors import Invalid, InvitationNotFound
+from mushu.server.orgs.models import Invitation, Organization
+from mushu.server.orgs.roles import parse_assignable
+
+DEFAULT_DAYS: Final = 7
+MAX_DAYS: Final = 90
+
+
+class InvitationType(StrEnum):
+    EMAIL = "email"
+    LINK = "link"
+
+
+class InvitationStatus(StrEnum):
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    #: Never stored: what a pending one is called once its time is over.
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an invitation offers, and for how long: 1 to 90 days, or as long as there is where that is None."""
+
+    role: str
+    expires_in_days: int | None = DEFAULT_DAYS
+
+
+def invite_by_email(
+    session: AnySession, clock: Clock, actor: Actor, org: Organization, terms: Terms, email: str
+) -> tuple[Invitation, Secret]:
+    """Return an invitation that only the user with this address can answer, and its token, which is nowhere else.
+
+    Args:
+        email: as `users.service.checked_email` returns it; a user who has it may come later.
+
+    Raises:
+        Invalid: the role is not admin or member, or the time is not 1 to 90 days.
+    """
+    return _invite(session, clock, actor, org, terms, email)
+
+
+def invite_by_link(
+    session: AnySession, clock: Clock, actor: Actor, org: Organization, terms: Terms
+) -> tuple[Invitation, Secret]:
+    """Return an invitation that whoever holds its token can answer, once, and the token, which is nowhere else.
+
+    Raises:
+        Invalid: the role is not admin or member, or the time is not 1 to 90 days.
+    """
+    return _invite(session, clock, actor, org, terms, None)
+
+
+def status_of(invitation: Invitation, now: datetime) -> InvitationStatus:
+    stored = InvitationStatus(invitation.stored_status)
+    over = stored is InvitationStatus.PENDING and invitation.expires_at <= now
+    return InvitationStatus.EXPIRED if over else stored
+
+
+def has_status(status: InvitationStatus, now: datetime) -> ColumnElement[bool]:
+    """Return the condition that `status_of` answers `status`."""
+    if status is InvitationStatus.PENDING:
+        return and_(Invitation.stored_status == status, Invitation.expires_at > now)
+    if status is InvitationStatus.EXPIRED:
+        return and_(Invitation.stored_status == InvitationStatus.PENDING, Invitation.expires_at <= now)
+    return Invitation.stored_status == status
+
+
+def list_invitations(
+    session: AnySession, clock: Clock, org_id: str, status: InvitationStatus | None = None
+) -> Sequence[Invitation]:
+    """Return the invitations into the organization, newest first; all, or those with `status`."""
+    query = select(Invitation).where(Invitation.org_id == org_id)
+    if status is not None:
+        query = query.where(has_status(status, clock()))
+    return session.scalars(query.order_by(Invitation.created_at.desc(), Invitation.id)).all()
+
+
+def cancel_invitation(session: AnySession, clock: Clock, actor: Actor, org_id: str, invitation_id: str) -> None:
+    """Make an unanswered invitation useless.
+
+    Raises:
+        InvitationNotFound: not of this organization, or answered or cancelled already.
+    """
+    now = clock()
+    ours = and_(Invitation.id == invitation_id, Invitation.org_id == org_id)
+    if not settle(session, now, ours, InvitationStatus.CANCELLED):
+        raise InvitationNotFound(f"{org_id} has no invitation {invitation_id!r} that is still unanswered.")
+    record(session, now, actor, "invitation.cancelled", invitation_id, org_id=org_id)
+
+
+def settle(
+    session: AnySession,
+    now: datetime,
+    which: ColumnElement[bool],
+    status: InvitationStatus,
+    accepted_by: str | None = None,
+) -> bool:
+    """Give an unanswered invitation its last status; of several requests at once, one is told that it did."""
+    pending = update(Invitation).where(which, Invitation.stored_status == InvitationStatus.PENDING)
+    values = {"stored_status": status, "settled_at": now, "accepted_by": accepted_by}
+    settled: int = session.execute(pending.values(values)).rowcount  # type: ignore[attr-defined]
+    return settled > 0
+
+
+def _invite(
+    session: AnySession, clock: Clock, actor: Actor, org: Organization, terms: Terms, email: str | None
+) -> tuple[Invitation, Secret]:
+    now, token = clock(), generate(Prefix.INVITATION)
+    invitation = Invitation(
+        id=public_id("inv"),
+        org_id=org.id,
+        invite_type=InvitationType.LINK if email is None else InvitationType.EMAIL,
+        role=parse_assignable(terms.role),
+        email=email,
+        digest=token.digest(),
+        stored_status=InvitationStatus.PENDING,
+        # The account of an operator is no business of the members; the audit trail has it.
+        invited_by=actor.id if actor.kind in (ActorKind.USER, ActorKind.API_KEY) else actor.kind,
+        created_at=now,
+        expires_at=now + _lifetime(terms.expires_in_days),
+    )
+    session.add(invitation)
+    details: dict[str, Detail] = {"type": invitation.invite_type, "role": invitation.role, "email": email}
+    record(session, now, actor, "invitation.created", invitation.id, org_id=org.id, details=details)
+    return invitation, token
+
+
+def _lifetime(days: int | None) -> timedelta:
+    days = MAX_DAYS if days is None else days
+    if not 1 <= days <= MAX_DAYS:
+        raise Invalid(f"An invitation lasts 1 to {MAX_DAYS} days.", field="expires_in_days")
+    return timedelta(days=days)

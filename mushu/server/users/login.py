@@ -1,0 +1,79 @@
+"""Proving who one is with a password, in phases that own their transactions: for the browser and for the API alike."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mushu.secret import Secret
+from mushu.server.audit.service import Actor, ActorKind
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession, reading, writing
+from mushu.server.errors import LoginRefused
+from mushu.server.users.models import User
+from mushu.server.users.passwords import Passwords
+from mushu.server.users.service import check_password, find_user, find_user_by_email, set_password
+from mushu.server.users.throttle import count_attempt, forgive
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What someone says to prove who they are."""
+
+    email: str
+    password: Secret
+    #: The network address that the request came from.
+    address: str
+
+
+def sign_in(
+    session: AnySession,
+    clock: Clock,
+    passwords: Passwords,
+    attempt: Attempt,
+    then: Callable[[User], Result],
+) -> Result:
+    """Return what `then` makes of the user whose e-mail and password these are; owns its transactions.
+
+    Args:
+        then: called in the last transaction, so that no change of the password comes between proof and use.
+
+    Raises:
+        LoginRefused: they are nobody's.
+        TooManyAttempts: the account or the address has to wait.
+    """
+    # 1. Count the attempt, whatever will come of it.
+    with writing(session):
+        count_attempt(session, clock, attempt.email, attempt.address)
+    # 2. Look, and check outside of any transaction, because that takes long on purpose.
+    with reading(session):
+        found = find_user_by_email(session, attempt.email)
+        known_hash = found.password_hash if found is not None else None
+    user = check_password(passwords, found, attempt.password)
+    # 3. Forgive, unless the password changed or the user was disabled while it was checked.
+    with writing(session):
+        current = find_user(session, user.id, fresh=True)
+        if current is None or current.password_hash != known_hash or current.disabled_at is not None:
+            raise LoginRefused("The account changed while you signed in. Try again.")
+        forgive(session, attempt.email, attempt.address)
+        return then(current)
+
+
+def change_password(
+    session: AnySession, clock: Clock, passwords: Passwords, user: User, current: Secret, new: Secret
+) -> User:
+    """Set a new password for who knows the current one; guessing it is slowed down like signing in.
+
+    Raises:
+        LoginRefused: the current password is wrong.
+        TooManyAttempts: too many were.
+        Invalid: the new one is too short or too long.
+    """
+    new_hash = passwords.hash(new)
+
+    def change(proven: User) -> User:
+        set_password(session, clock, Actor(ActorKind.USER, proven.id), proven, new_hash)
+        return proven
+
+    return sign_in(session, clock, passwords, Attempt(user.email, current, f"user:{user.id}"), change)

@@ -1,0 +1,89 @@
+"""A user's own CLI tokens: list, revoke, swap for a new one."""
+
+from pydantic import BaseModel
+
+from mushu.secret import Secret
+from mushu.server import answers
+from mushu.server.core import db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.errors import DeletedCredential
+from mushu.server.tokens.models import CliToken
+from mushu.server.tokens.service import issue_token, list_tokens, revoke_token, revoke_token_of
+from mushu.server.users.service import get_user
+from mushu.server.web.api.auth import LoginAnswer, LoginUser, login_answer
+from mushu.server.web.api.models import Deleted
+from mushu.server.web.guard import current_user, signed_in, takes_token_in_body
+from mushu.server.web.routes import Resource, Route
+
+
+class TokenPath(BaseModel):
+    token_id: str
+
+
+class Token(BaseModel):
+    token_id: str
+    client_name: str | None
+    issued_at: str
+    expires_at: str
+    current: bool
+
+
+class TokenList(BaseModel):
+    tokens: list[Token]
+
+
+class TokenPair(BaseModel):
+    access_token: str
+    refresh_token: str
+
+
+class Refreshed(LoginAnswer):
+    tokens: TokenPair
+    user: LoginUser
+
+
+@signed_in
+def list_my_tokens() -> TokenList:
+    """List the CLI tokens of the signed-in user that still work."""
+    me = current_user()
+    with reading(db.session):
+        found = list_tokens(db.session, get_core().clock, me.user_id)
+    return TokenList(tokens=[Token(**answers.token(token), current=token.id == me.token_id) for token in found])
+
+
+@signed_in
+def revoke_my_token(path: TokenPath) -> Deleted:
+    """Revoke one of the signed-in user's CLI tokens; the very next request with it is refused."""
+    me = current_user()
+    with writing(db.session):
+        revoke_token_of(db.session, get_core().clock, me.actor, me.user_id, path.token_id)
+    return Deleted()
+
+
+@signed_in
+@takes_token_in_body
+def refresh() -> Refreshed:
+    """Swap a CLI token that is still good, of this request or of its body, for a new one; the old one ends."""
+    me, clock = current_user(), get_core().clock
+    with writing(db.session):
+        # Of two at the same moment, one finds it revoked.
+        if not revoke_token(db.session, clock, me.actor, me.token_id):
+            raise DeletedCredential("This CLI token was swapped already.")
+        user, old = get_user(db.session, me.user_id), db.session.get_one(CliToken, me.token_id)
+        token, secret = issue_token(db.session, clock, user, old.client_name)
+    return _refreshed(login_answer(token, secret, user), secret)
+
+
+def _refreshed(answer: LoginAnswer, secret: Secret) -> Refreshed:
+    pair = TokenPair(access_token=secret.reveal(), refresh_token=secret.reveal())
+    return Refreshed(**answer.model_dump(), tokens=pair)
+
+
+RESOURCE = Resource(
+    "tokens",
+    [
+        Route("GET", "/auth/tokens", list_my_tokens, TokenList),
+        Route("DELETE", "/auth/tokens/<token_id>", revoke_my_token, Deleted),
+        Route("POST", "/auth/refresh", refresh, Refreshed),
+    ],
+)

@@ -1,0 +1,61 @@
+"""What a signed-in user sees of themselves: who they are, their CLI tokens, their password."""
+
+from http import HTTPStatus
+
+from flask import Blueprint, abort, redirect, render_template, url_for
+from werkzeug import Response as BaseResponse
+
+from mushu.secret import Secret
+from mushu.server.audit.service import Actor, ActorKind
+from mushu.server.core import db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.errors import Invalid, LoginRefused, TooManyAttempts
+from mushu.server.tokens.service import list_tokens, revoke_token_of
+from mushu.server.users.login import change_password
+from mushu.server.web.guard import in_browser
+from mushu.server.web.pages.forms import ChangePasswordForm, EmptyForm
+from mushu.server.web.sessions import begin_session, require_session_user
+
+PAGES = Blueprint("account", __name__)
+
+
+@PAGES.get("/")
+@in_browser
+def show_account() -> str:
+    """Show who is signed in, and the CLI tokens that are good."""
+    user = require_session_user()
+    with reading(db.session):
+        tokens = list_tokens(db.session, get_core().clock, user.id)
+    return render_template("account.html", user=user, tokens=tokens, form=EmptyForm())
+
+
+@PAGES.post("/account/tokens/<token_id>/revoke")
+@in_browser
+def revoke(token_id: str) -> BaseResponse:
+    """Revoke one of the user's CLI tokens."""
+    user = require_session_user()
+    if not EmptyForm().validate():
+        abort(HTTPStatus.BAD_REQUEST)
+    with writing(db.session):
+        revoke_token_of(db.session, get_core().clock, Actor(ActorKind.USER, user.id), user.id, token_id)
+    return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
+
+
+@PAGES.route("/account/password", methods=["GET", "POST"])
+@in_browser
+def password() -> tuple[str, int] | BaseResponse:
+    """Change the password; every session and token from before ends, but for this one session."""
+    core, form = get_core(), ChangePasswordForm()
+    fault = None
+    if form.is_submitted():
+        if form.validate() and form.password.data == form.repeated.data:
+            try:
+                secrets = Secret(form.current.data), Secret(form.password.data)
+                begin_session(change_password(db.session, core.clock, core.passwords, require_session_user(), *secrets))
+                return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
+            except (Invalid, LoginRefused, TooManyAttempts) as error:
+                fault = error.detail
+        else:
+            fault = "The new password must be typed twice, the same both times."
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK
+    return render_template("change_password.html", form=form, fault=fault), status

@@ -1,0 +1,60 @@
+"""The page behind an invitation: who was invited sees into what, and joins or declines."""
+
+from http import HTTPStatus
+
+from flask import Blueprint, abort, render_template, request
+
+from mushu.secret import Secret
+from mushu.server.core import db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.errors import AlreadyMember, InvitationNotFound
+from mushu.server.orgs.joining import Invitee, accept_invitation, decline_invitation, get_open_invitation
+from mushu.server.orgs.service import get_org
+from mushu.server.web.guard import in_browser
+from mushu.server.web.pages.forms import EmptyForm
+from mushu.server.web.sessions import require_session_user
+
+PAGES = Blueprint("joining", __name__)
+
+
+@PAGES.get("/invites/<token>")
+@in_browser
+def show_invitation(token: str) -> tuple[str, int]:
+    """Show what the invitation is into; looking does not use it up."""
+    try:
+        with reading(db.session):
+            invitation = get_open_invitation(db.session, get_core().clock, _invitee(), Secret(token))
+            org = get_org(db.session, invitation.org_id)
+    except InvitationNotFound as error:
+        return _gone(error, HTTPStatus.NOT_FOUND)
+    return render_template("invitation.html", form=EmptyForm(), invitation=invitation, org=org), HTTPStatus.OK
+
+
+@PAGES.post("/invites/<token>")
+@in_browser
+def answer_invitation(token: str) -> tuple[str, int]:
+    """Join or decline."""
+    if not EmptyForm().validate():
+        abort(HTTPStatus.BAD_REQUEST)
+    join = request.form.get("decision") == "join"
+    invitee = _invitee()
+    try:
+        with writing(db.session):
+            if join:
+                accept_invitation(db.session, get_core().clock, invitee, Secret(token))
+            else:
+                decline_invitation(db.session, get_core().clock, invitee, Secret(token))
+    except InvitationNotFound as error:
+        return _gone(error, HTTPStatus.NOT_FOUND)
+    except AlreadyMember as error:
+        return _gone(error, HTTPStatus.CONFLICT)
+    return render_template("invitation_answered.html", joined=join), HTTPStatus.OK
+
+
+def _invitee() -> Invitee:
+    user = require_session_user()
+    return Invitee(user.id, user.email)
+
+
+def _gone(error: InvitationNotFound | AlreadyMember, status: HTTPStatus) -> tuple[str, int]:
+    return render_template("gone.html", title=error.title, detail=error.detail), status

@@ -1,0 +1,58 @@
+"""Signing in and out in a browser."""
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from werkzeug import Response as BaseResponse
+
+from mushu.secret import Secret
+from mushu.server.core import db, get_core
+from mushu.server.errors import LoginRefused, TooManyAttempts
+from mushu.server.users.login import Attempt, sign_in
+from mushu.server.web.guard import in_browser, public
+from mushu.server.web.pages.forms import EmptyForm, SignInForm
+from mushu.server.web.sessions import begin_session, end_session, local_path, signed_in_user
+
+PAGES = Blueprint("signing_in", __name__)
+
+
+@PAGES.get("/login")
+@public
+def show_sign_in() -> BaseResponse:
+    """Show the form, unless someone is signed in already."""
+    wanted = local_path(request.args.get("next"))
+    if signed_in_user() is not None:
+        return redirect(wanted, HTTPStatus.SEE_OTHER)
+    return _page(SignInForm(data={"next": wanted}), HTTPStatus.OK)
+
+
+@PAGES.post("/login")
+@public
+def sign_in_here() -> BaseResponse:
+    """Check e-mail and password, and begin a session."""
+    core, form = get_core(), SignInForm()
+    if not form.validate():
+        return _page(form, HTTPStatus.UNPROCESSABLE_ENTITY)
+    attempt = Attempt(form.email.data, Secret(form.password.data), request.remote_addr or "unknown")
+    try:
+        sign_in(db.session, core.clock, core.passwords, attempt, begin_session)
+    except LoginRefused as error:
+        return _page(form, HTTPStatus.UNAUTHORIZED, error.detail)
+    except TooManyAttempts as error:
+        response = _page(form, HTTPStatus.TOO_MANY_REQUESTS, error.detail)
+        response.headers["Retry-After"] = str(error.retry_after)
+        return response
+    return redirect(local_path(form.next.data), HTTPStatus.SEE_OTHER)
+
+
+@PAGES.post("/logout")
+@in_browser
+def sign_out() -> BaseResponse:
+    """End the session."""
+    if EmptyForm().validate():
+        end_session()
+    return redirect(url_for("signing_in.show_sign_in"), HTTPStatus.SEE_OTHER)
+
+
+def _page(form: SignInForm, status: HTTPStatus, fault: str | None = None) -> Response:
+    return make_response(render_template("sign_in.html", form=form, fault=fault), status)

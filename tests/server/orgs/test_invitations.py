@@ -1,0 +1,170 @@
+import pytest
+from sqlalchemy import select
+
+from mushu.keyformat import CREDENTIAL_PATTERN, Prefix, generate, parse
+from mushu.secret import Secret
+from mushu.server.audit.models import AuditEvent
+from mushu.server.audit.service import SYSTEM, Actor, ActorKind
+from mushu.server.core import db
+from mushu.server.db import reading, writing
+from mushu.server.errors import Invalid, InvitationNotFound
+from mushu.server.orgs.invitations import (
+    InvitationStatus,
+    Terms,
+    cancel_invitation,
+    invite_by_email,
+    invite_by_link,
+    list_invitations,
+    status_of,
+)
+from mushu.server.orgs.joining import Invitee, accept_invitation, decline_invitation
+from mushu.server.orgs.models import Invitation, Organization
+from tests.conftest import TurnableClock
+from tests.server.conftest import World
+
+LINK = Terms("member")
+
+
+def link(world: World, org: Organization, terms: Terms = LINK) -> tuple[Invitation, Secret]:
+    with writing(db.session):
+        made = invite_by_link(db.session, world.clock, SYSTEM, org, terms)
+    db.session.expunge(made[0])  # a transaction that is rolled back must not make it forget its id
+    return made
+
+
+def events(target: str) -> list[AuditEvent]:
+    with reading(db.session):
+        found = select(AuditEvent).where(AuditEvent.target_id == target).order_by(AuditEvent.id)
+        return list(db.session.scalars(found))
+
+
+def test_a_token_is_kept_as_a_digest_only_and_can_be_told_from_other_credentials(world: World) -> None:
+    invitation, token = link(world, world.org())
+    assert parse(token.reveal()) is Prefix.INVITATION
+    assert token.matches(invitation.digest)
+    with db.engine.connect() as connection:
+        rows = str(
+            [*connection.execute(select(Invitation.__table__)), *connection.execute(select(AuditEvent.__table__))]
+        )
+    assert invitation.id in rows
+    assert CREDENTIAL_PATTERN.search(rows) is None
+
+
+def test_an_invitation_lasts_a_week_unless_told_otherwise(world: World) -> None:
+    org = world.org()
+    for terms, days in ((LINK, 7), (Terms("member", 1), 1), (Terms("member", 90), 90), (Terms("member", None), 90)):
+        invitation, _ = link(world, org, terms)
+        assert (invitation.expires_at - invitation.created_at).days == days
+
+
+@pytest.mark.parametrize("days", [0, -1, 91, 10**30, -(10**30)])
+def test_no_invitation_lasts_longer_or_shorter(world: World, days: int) -> None:
+    org = world.org()
+    with pytest.raises(Invalid) as caught:
+        link(world, org, Terms("member", days))
+    assert caught.value.field == "expires_in_days"
+
+
+@pytest.mark.parametrize("role", ["owner", "", "Admin", "member "])
+def test_ownership_and_unknown_roles_are_not_offered(world: World, role: str) -> None:
+    org = world.org()
+    with pytest.raises(Invalid) as caught:
+        link(world, org, Terms(role))
+    assert caught.value.field == "role"
+    with reading(db.session):
+        assert list_invitations(db.session, world.clock, org.id) == []
+
+
+@pytest.mark.parametrize(
+    ("actor", "inviter"),
+    [
+        (Actor(ActorKind.USER, "usr_x"), "usr_x"),
+        (Actor(ActorKind.API_KEY, "key_x"), "key_x"),
+        (Actor(ActorKind.OPERATOR, "a-very-long-name-of-an-account"), "operator"),
+        (SYSTEM, "system"),
+    ],
+)
+def test_it_says_who_invited_and_the_trail_knows_the_operator(world: World, actor: Actor, inviter: str) -> None:
+    org = world.org()
+    with writing(db.session):
+        invitation, _ = invite_by_email(db.session, world.clock, actor, org, Terms("admin"), "bob@example.com")
+    assert invitation.invited_by == inviter
+    (event,) = events(invitation.id)
+    assert (event.action, event.actor_kind, event.actor_id, event.org_id) == (
+        "invitation.created", actor.kind, actor.id, org.id,
+    )  # fmt: skip
+    assert event.details == {"type": "email", "role": "admin", "email": "bob@example.com"}
+
+
+def test_a_pending_one_is_called_expired_from_the_moment_its_time_is_over(world: World, clock: TurnableClock) -> None:
+    invitation, _ = link(world, world.org(), Terms("member", 1))
+    clock.turn(days=1, seconds=-1)
+    assert status_of(invitation, clock()) is InvitationStatus.PENDING
+    clock.turn(seconds=1)
+    assert status_of(invitation, clock()) is InvitationStatus.EXPIRED
+    assert invitation.stored_status == "pending"
+
+
+def test_they_are_listed_newest_first_and_by_status(world: World, clock: TurnableClock) -> None:
+    org, user = world.org(), world.user()
+    invitee, made = Invitee(user.id, user.email), {}
+    for status in ("expired", "declined", "accepted", "cancelled", "pending"):
+        clock.turn(seconds=1)
+        made[status] = link(world, org, Terms("member", 1 if status == "expired" else 7))
+    link(world, world.org())
+    clock.turn(days=1)
+    with writing(db.session):
+        decline_invitation(db.session, clock, invitee, made["declined"][1])
+        accept_invitation(db.session, clock, invitee, made["accepted"][1])
+        cancel_invitation(db.session, clock, SYSTEM, org.id, made["cancelled"][0].id)
+    with reading(db.session):
+        listed = list_invitations(db.session, clock, org.id)
+        assert [status_of(one, clock()) for one in listed] == [*reversed(made)]
+        for status in InvitationStatus:
+            (one,) = list_invitations(db.session, clock, org.id, status)
+            assert one.id == made[status][0].id
+
+
+class TestCancel:
+    def test_it_works(self, world: World) -> None:
+        org = world.org()
+        invitation, _ = link(world, org)
+        with writing(db.session):
+            cancel_invitation(db.session, world.clock, SYSTEM, org.id, invitation.id)
+        with reading(db.session):
+            found = db.session.get_one(Invitation, invitation.id, populate_existing=True)
+        assert (found.stored_status, found.settled_at, found.accepted_by) == ("cancelled", world.clock(), None)
+        assert [event.action for event in events(invitation.id)] == ["invitation.created", "invitation.cancelled"]
+
+    def test_an_expired_one_can_be_cleared_away(self, world: World, clock: TurnableClock) -> None:
+        org = world.org()
+        invitation, _ = link(world, org)
+        clock.turn(days=8)
+        with writing(db.session):
+            cancel_invitation(db.session, clock, SYSTEM, org.id, invitation.id)
+        with reading(db.session):
+            found = db.session.get_one(Invitation, invitation.id)
+        assert status_of(found, clock()) is InvitationStatus.CANCELLED
+
+    def test_that_of_another_organization_cannot_be(self, world: World) -> None:
+        org, elsewhere = world.org(), world.org()
+        invitation, _ = link(world, org)
+        with pytest.raises(InvitationNotFound), writing(db.session):
+            cancel_invitation(db.session, world.clock, SYSTEM, elsewhere.id, invitation.id)
+        assert len(events(invitation.id)) == 1
+
+    def test_it_cannot_be_done_twice_nor_undone(self, world: World) -> None:
+        org = world.org()
+        invitation, _ = link(world, org)
+        with writing(db.session):
+            cancel_invitation(db.session, world.clock, SYSTEM, org.id, invitation.id)
+        with pytest.raises(InvitationNotFound), writing(db.session):
+            cancel_invitation(db.session, world.clock, SYSTEM, invitation.org_id, invitation.id)
+        assert len(events(invitation.id)) == 2
+
+    def test_the_id_is_no_token(self, world: World) -> None:
+        org, user = world.org(), world.user()
+        invitation, _ = link(world, org)
+        for text in (invitation.id, invitation.digest, "", generate(Prefix.INVITATION).reveal()):
+            with pytest.raises(InvitationNotFound), writing(db.session):
+                accept_invitation(db.session, world.clock, Invitee(user.id, user.email), Secret(text))

@@ -1,0 +1,169 @@
+"""The device flow: each way it can end, and each way it must not."""
+
+import pytest
+from sqlalchemy import select
+
+from mushu.keyformat import Prefix, generate
+from mushu.secret import Secret
+from mushu.server.audit.service import SYSTEM
+from mushu.server.core import db
+from mushu.server.db import reading, writing
+from mushu.server.errors import TooManyAttempts, UserCodeNotFound
+from mushu.server.tokens import devices
+from mushu.server.tokens.devices import USER_CODE_LETTERS, DeviceError, Granted
+from mushu.server.tokens.models import DeviceAuthorization
+from mushu.server.users.models import User
+from mushu.server.users.service import disable_user
+from tests.conftest import TurnableClock
+from tests.server.conftest import World
+
+
+class Flow:
+    """One run, from the side of the program and of the person."""
+
+    def __init__(self, world: World, client_name: str | None = "ada@laptop") -> None:
+        self.world = world
+        with writing(db.session):
+            self.authorization, self.device_code = devices.start(db.session, world.clock, "192.0.2.1", client_name)
+        self.user_code = self.authorization.user_code
+
+    def ask(self) -> Granted | DeviceError:
+        with writing(db.session):
+            return devices.ask(db.session, self.world.clock, self.device_code)
+
+    def decide(self, user: User, *, approve: bool = True, user_code: str | None = None) -> None:
+        with writing(db.session):
+            devices.decide(db.session, self.world.clock, user, user_code or self.user_code, approve=approve)
+
+
+@pytest.fixture
+def flow(world: World) -> Flow:
+    return Flow(world)
+
+
+def test_approved_it_ends_in_a_token_of_who_approved(world: World, flow: Flow, clock: TurnableClock) -> None:
+    user = world.user()
+    assert flow.ask() is DeviceError.AUTHORIZATION_PENDING
+    flow.decide(user)
+    clock.turn(seconds=5)
+    granted = flow.ask()
+    assert isinstance(granted, Granted)
+    assert granted.token.user_id == user.id
+    assert granted.token.client_name == "ada@laptop"
+    assert granted.secret.matches(granted.token.digest)
+
+
+def test_a_device_code_is_good_once(world: World, flow: Flow, clock: TurnableClock) -> None:
+    flow.decide(world.user())
+    assert isinstance(flow.ask(), Granted)
+    clock.turn(seconds=10)
+    assert flow.ask() is DeviceError.INVALID_GRANT
+
+
+def test_denied_it_stays_denied(world: World, flow: Flow, clock: TurnableClock) -> None:
+    user = world.user()
+    flow.decide(user, approve=False)
+    assert flow.ask() is DeviceError.ACCESS_DENIED
+    clock.turn(seconds=10)
+    with pytest.raises(UserCodeNotFound):
+        flow.decide(user)
+    assert flow.ask() is DeviceError.ACCESS_DENIED
+
+
+def test_it_is_over_after_ten_minutes_whatever_its_state(world: World, clock: TurnableClock) -> None:
+    waiting, approved = Flow(world), Flow(world)
+    user = world.user()
+    approved.decide(user)
+    clock.turn(minutes=10)
+    assert waiting.ask() is approved.ask() is DeviceError.EXPIRED_TOKEN
+    with pytest.raises(UserCodeNotFound):
+        waiting.decide(user)
+
+
+def test_asking_too_soon_makes_the_interval_longer(flow: Flow, clock: TurnableClock) -> None:
+    answers = []
+    for seconds in (0, 1, 5, 9, 10, 14):
+        clock.turn(seconds=seconds)
+        answers.append(flow.ask())
+    pending, slow = DeviceError.AUTHORIZATION_PENDING, DeviceError.SLOW_DOWN
+    assert answers == [pending, slow, slow, slow, slow, slow]
+    clock.turn(seconds=30)
+    assert flow.ask() is pending
+
+
+def test_a_polite_program_is_never_told_to_slow_down(flow: Flow, clock: TurnableClock) -> None:
+    for _ in range(20):
+        assert flow.ask() is DeviceError.AUTHORIZATION_PENDING
+        clock.turn(seconds=devices.INTERVAL)
+
+
+def test_an_unknown_device_code_is_an_invalid_grant(world: World, flow: Flow) -> None:
+    for code in (generate(Prefix.DEVICE_CODE), Secret(""), Secret(flow.user_code)):
+        flow.device_code = code
+        assert flow.ask() is DeviceError.INVALID_GRANT
+
+
+def test_a_user_who_was_disabled_since_gets_nothing(world: World, flow: Flow) -> None:
+    user = world.user()
+    flow.decide(user)
+    with writing(db.session):
+        disable_user(db.session, world.clock, SYSTEM, user)
+    assert flow.ask() is DeviceError.ACCESS_DENIED
+
+
+def test_a_decision_that_another_page_took_a_moment_before_is_not_taken_again(
+    world: World, flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mallory, ada = world.user(), world.user()
+    flow.decide(ada)
+    monkeypatch.setattr(devices, "get_waiting", lambda *_: flow.authorization)  # both had looked before
+    with pytest.raises(UserCodeNotFound):
+        flow.decide(mallory)
+    granted = flow.ask()
+    assert isinstance(granted, Granted)
+    assert granted.user.id == ada.id
+
+
+def test_of_two_programs_that_ask_at_once_only_one_gets_a_token(
+    world: World, flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.decide(world.user())
+    monkeypatch.setattr(devices, "_move", lambda *_: False)  # the other one was a moment faster
+    assert flow.ask() is DeviceError.INVALID_GRANT
+
+
+@pytest.mark.parametrize("typed", ["{0}-{1}", "{0}{1}", " {0} {1} ", "{0}–{1}"])
+def test_a_person_may_type_the_code_as_they_like(world: World, flow: Flow, typed: str) -> None:
+    code = typed.format(flow.user_code[:4], flow.user_code[4:])
+    flow.decide(world.user(), user_code=code.lower())
+    assert isinstance(flow.ask(), Granted)
+
+
+@pytest.mark.parametrize("typed", ["", "BCDF", "%", "BCDFGHJK'--", "\x00", "B" * 500])
+def test_a_code_that_nobody_waits_for_is_not_found(world: World, flow: Flow, typed: str) -> None:
+    with pytest.raises(UserCodeNotFound), reading(db.session):
+        devices.get_waiting(db.session, world.clock, typed)
+
+
+def test_codes_are_eight_letters_that_cannot_be_misread(world: World) -> None:
+    codes = {Flow(world).user_code for _ in range(30)}
+    assert len(codes) == 30
+    assert all(len(code) == 8 and set(code) <= set(USER_CODE_LETTERS) for code in codes)
+    assert not set("AEIOU0Y1") & set(USER_CODE_LETTERS)
+
+
+def test_one_address_cannot_fill_the_table(world: World, clock: TurnableClock) -> None:
+    for _ in range(50):
+        Flow(world)
+    with pytest.raises(TooManyAttempts):
+        Flow(world)
+    clock.turn(minutes=21)
+    Flow(world)
+    with reading(db.session):
+        assert len(db.session.scalars(select(DeviceAuthorization)).all()) == 1
+
+
+def test_only_the_digest_of_the_device_code_is_kept(world: World, flow: Flow) -> None:
+    with reading(db.session):
+        row = db.session.get_one(DeviceAuthorization, flow.authorization.id)
+    assert flow.device_code.matches(row.device_code_digest)

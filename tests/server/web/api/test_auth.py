@@ -1,0 +1,231 @@
+"""Signing in and out."""
+
+from datetime import timedelta
+
+import pytest
+
+from mushu.keyformat import Prefix, parse
+from mushu.secret import Secret
+from mushu.server.audit.service import SYSTEM
+from mushu.server.clock import rfc3339
+from mushu.server.core import db
+from mushu.server.db import writing
+from mushu.server.keys.scopes import Scope
+from mushu.server.tokens.service import issue_token
+from mushu.server.users.models import User
+from mushu.server.users.passwords import MAX_LENGTH, Passwords
+from mushu.server.users.service import disable_user, set_password
+from tests.server.conftest import api_key, bearer
+from tests.server.web.asking import all_rows, answer, execute, refusal
+from tests.server.web.conftest import House
+from tests.server.web.endpoints import Stage
+
+
+@pytest.fixture
+def user(house: House) -> User:
+    house.clock.turn(hours=25)  # what other tests did wrong lies a day back, and slows nobody down here
+    return house.world.user(with_password=True)
+
+
+@pytest.fixture
+def verifications(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """The hashes that passwords are compared with, one for each verification."""
+    seen: list[str | None] = []
+    verify = Passwords.verify
+
+    def watched(self: Passwords, known_hash: str | None, password: Secret) -> bool:
+        seen.append(known_hash)
+        return verify(self, known_hash, password)
+
+    monkeypatch.setattr(Passwords, "verify", watched)
+    return seen
+
+
+def change(house: House, user: User, password: str) -> None:
+    hashed = house.world.core.passwords.hash(Secret(password))
+    with writing(db.session):
+        set_password(db.session, house.clock, SYSTEM, db.session.merge(user), hashed)
+
+
+def shut_out(house: House, user: User) -> None:
+    with writing(db.session):
+        disable_user(db.session, house.clock, SYSTEM, db.session.merge(user))
+
+
+class TestLogin:
+    def test_it_works(self, house: House, user: User) -> None:
+        signed_in = answer(
+            house.client.post("/auth/login", json={"email": user.email, "password": house.world.password})
+        )
+        assert list(signed_in) == ["access_token", "token_type", "expires_in", "expires_at", "user"]
+        assert parse(signed_in["access_token"]) is Prefix.CLI_TOKEN
+        assert signed_in["token_type"] == "Bearer"
+        assert signed_in["expires_in"] == 43_200
+        assert signed_in["expires_at"] == rfc3339(house.clock() + timedelta(hours=12))
+        assert signed_in["user"] == {"user_id": user.id, "email": user.email}
+
+    def test_the_token_works_for_exactly_twelve_hours(self, house: House, user: User) -> None:
+        body = {"email": user.email, "password": house.world.password}
+        headers = bearer(answer(house.client.post("/auth/login", json=body))["access_token"])
+        house.clock.turn(hours=12, microseconds=-1)
+        assert house.client.get("/users/me", headers=headers).status_code == 200
+        house.clock.turn(microseconds=1)
+        refusal(house.client.get("/users/me", headers=headers), 401, "expired_credential")
+
+    def test_the_address_is_known_in_any_case(self, house: House, user: User) -> None:
+        body = {"email": f" {user.email.upper()} ", "password": house.world.password}
+        assert answer(house.client.post("/auth/login", json=body))["user"]["user_id"] == user.id
+
+    def test_the_longest_password_that_can_be_set_can_be_used(self, house: House, user: User) -> None:
+        password = "p" * MAX_LENGTH
+        change(house, user, password)
+        assert answer(house.client.post("/auth/login", json={"email": user.email, "password": password}))
+
+    def test_two_logins_are_two_tokens(self, house: House, user: User) -> None:
+        body = {"email": user.email, "password": house.world.password}
+        tokens = {answer(house.client.post("/auth/login", json=body))["access_token"] for _ in range(2)}
+        assert len(tokens) == 2
+        assert {house.client.get("/users/me", headers=bearer(token)).status_code for token in tokens} == {200}
+
+    def test_a_credential_beside_it_does_not_matter(self, house: House, user: User) -> None:
+        body = {"email": user.email, "password": house.world.password}
+        assert answer(house.client.post("/auth/login", json=body, headers={"Authorization": "Basic nonsense"}))
+
+    def test_every_refusal_is_the_same_to_the_byte_and_costs_one_verification(
+        self, house: House, user: User, verifications: list[str | None]
+    ) -> None:
+        without, disabled = house.world.user(), house.world.user(with_password=True)
+        shut_out(house, disabled)
+        good = house.world.password
+        attempts = {
+            "unknown account": {"email": "nobody@example.com", "password": good},
+            "no address at all": {"email": "not an address", "password": good},
+            "empty address": {"email": "", "password": good},
+            "wrong password": {"email": user.email, "password": "wrong"},
+            "empty password": {"email": user.email, "password": ""},
+            "cut password": {"email": user.email, "password": good[:-1]},
+            "password with more": {"email": user.email, "password": f"{good} "},
+            "password in capitals": {"email": user.email, "password": good.upper()},
+            "no password set": {"email": without.email, "password": good},
+            "disabled user": {"email": disabled.email, "password": good},
+        }
+        house.client.post("/auth/login", json=attempts["unknown account"])
+        answers = set()
+        for name, body in attempts.items():
+            del verifications[:]
+            response = house.client.post("/auth/login", json=body)
+            refusal(response, 401, "login_refused")
+            answers.add((response.status, response.data, str(response.headers)))
+            assert len(verifications) == 1, name
+        assert len(answers) == 1
+
+    def test_a_refusal_issues_no_token(self, house: House, user: User) -> None:
+        before = all_rows()["cli_tokens"]
+        house.client.post("/auth/login", json={"email": user.email, "password": "wrong"})
+        assert all_rows()["cli_tokens"] == before
+
+    def test_a_password_that_was_changed_is_no_longer_taken(self, house: House, user: User) -> None:
+        change(house, user, "another long passphrase")
+        body = {"email": user.email, "password": house.world.password}
+        refusal(house.client.post("/auth/login", json=body), 401, "login_refused")
+
+    @pytest.mark.parametrize("column", ["password_hash = 'another'", "disabled_at = created_at"])
+    def test_what_changes_while_the_password_is_checked_counts(
+        self, house: House, user: User, monkeypatch: pytest.MonkeyPatch, column: str
+    ) -> None:
+        verify = Passwords.verify
+
+        def slow(self: Passwords, known_hash: str | None, password: Secret) -> bool:
+            # Through the engine, because another request has another session.
+            execute(f"UPDATE users SET {column} WHERE id = :id", id=user.id)
+            return verify(self, known_hash, password)
+
+        monkeypatch.setattr(Passwords, "verify", slow)
+        body = {"email": user.email, "password": house.world.password}
+        detail = refusal(house.client.post("/auth/login", json=body), 401, "login_refused")["detail"]
+        assert detail == "The account changed while you signed in. Try again."
+
+    @pytest.mark.parametrize(
+        ("body", "sentence"),
+        [
+            ({}, "email is required; password is required."),
+            ({"email": "a@b"}, "password is required."),
+            ({"email": None, "password": "x"}, "email must be a string."),
+            ({"email": "a@b", "password": 12345}, "password must be a string."),
+            ({"email": ["a@b"], "password": "x"}, "email must be a string."),
+            ({"email": "a@b", "password": "x", "otp": "1"}, "otp is not a known field."),
+            ({"email": "a" * 1001, "password": "x"}, "email is too long."),
+            ({"email": "a@b", "password": "x" * 1025}, "password is too long."),
+            ({"email": "a@b", "password": "\ud800"}, "password is not valid."),
+        ],
+    )
+    def test_another_body_is_refused_before_any_password_is_checked(
+        self, house: House, verifications: list[str | None], body: dict[str, object], sentence: str
+    ) -> None:
+        assert refusal(house.client.post("/auth/login", json=body), 422, "invalid_input")["detail"] == sentence
+        assert verifications == []
+
+    @pytest.mark.parametrize("email", ["%", "_", "' OR '1'='1", "a@b\x00", "*@*"])
+    def test_an_address_is_compared_and_never_interpreted(self, house: House, user: User, email: str) -> None:
+        response = house.client.post("/auth/login", json={"email": email, "password": house.world.password})
+        assert response.status_code in (401, 422)
+
+    def test_neither_the_password_nor_the_token_is_logged(
+        self, house: House, user: User, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        body = {"email": user.email, "password": house.world.password}
+        token = answer(house.client.post("/auth/login", json=body))["access_token"]
+        house.client.post("/auth/login", json=body | {"password": "wrong canary"})
+        assert not any(text in caplog.text for text in (house.world.password, "wrong canary", token))
+
+    def test_only_the_digest_of_a_token_is_kept(self, house: House, user: User) -> None:
+        body = {"email": user.email, "password": house.world.password}
+        token = answer(house.client.post("/auth/login", json=body))["access_token"]
+        assert token[4:26] not in str(all_rows())
+
+
+class TestLogout:
+    def test_it_works(self, house: House, stage: Stage) -> None:
+        assert answer(house.client.post("/auth/logout", headers=stage.headers)) == {"logged_out": True}
+        refusal(house.client.get("/users/me", headers=stage.headers), 401, "deleted_credential")
+
+    def test_other_tokens_of_the_user_stay(self, house: House, stage: Stage) -> None:
+        other = bearer(house.world.token(stage.owner))
+        house.client.post("/auth/logout", headers=stage.headers)
+        assert house.client.get("/users/me", headers=other).status_code == 200
+
+    def test_it_can_be_done_once(self, house: House, stage: Stage) -> None:
+        house.client.post("/auth/logout", headers=stage.headers)
+        refusal(house.client.post("/auth/logout", headers=stage.headers), 401, "deleted_credential")
+
+    def test_the_body_that_published_clients_send_is_not_needed(self, house: House, stage: Stage) -> None:
+        body = {"access_token": "x", "refresh_token": "y"}
+        assert house.client.post("/auth/logout", json=body, headers=stage.headers).status_code == 200
+
+    def test_a_key_cannot_sign_anybody_out(self, house: House, stage: Stage) -> None:
+        _, key = house.world.key(stage.organization, *Scope)
+        refusal(house.client.post("/auth/logout", headers=api_key(key)), 403, "user_required")
+        assert house.client.get("/users/me", headers=stage.headers).status_code == 200
+
+
+class TestValidate:
+    def test_it_works(self, house: House, stage: Stage) -> None:
+        assert answer(house.client.get("/auth/validate", headers=stage.headers)) == {
+            "valid": True,
+            "user_id": stage.owner.id,
+            "user_type": "user",
+            "email": stage.owner.email,
+        }
+
+    def test_no_token_is_no_answer(self, house: House) -> None:
+        refusal(house.client.get("/auth/validate"), 401, "missing_credential")
+
+
+def test_a_token_dies_when_the_password_changes_and_lives_when_it_is_newer(house: House, user: User) -> None:
+    old = bearer(house.world.token(user))
+    house.clock.turn(seconds=1)
+    change(house, user, "another long passphrase")
+    with writing(db.session):
+        new = bearer(issue_token(db.session, house.clock, user)[1].reveal())
+    refusal(house.client.get("/users/me", headers=old), 401, "deleted_credential")
+    assert house.client.get("/users/me", headers=new).status_code == 200

@@ -1,0 +1,341 @@
+"""Invitations over HTTP."""
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from mushu.keyformat import Prefix, generate
+from mushu.server import logs
+from mushu.server.audit.models import AuditEvent
+from mushu.server.clock import rfc3339
+from mushu.server.core import db
+from mushu.server.db import reading
+from mushu.server.keys.scopes import Scope
+from mushu.server.orgs.models import Membership
+from mushu.server.orgs.roles import Role
+from mushu.server.users.models import User
+from tests.server.conftest import api_key, bearer
+from tests.server.web.asking import answer, execute, refusal
+from tests.server.web.conftest import House
+from tests.server.web.endpoints import Stage
+
+FIELDS = [
+    "invite_id", "org_id", "invite_type", "role", "invite_token", "status", "invited_by", "created_at", "org_name",
+    "email", "expires_at",
+]  # fmt: skip
+
+
+def invites_of(stage: Stage) -> str:
+    return f"/orgs/{stage.org}/invites"
+
+
+def invite(house: House, stage: Stage, **body: object) -> dict[str, Any]:
+    """Return the answer to an invitation: by e-mail if the body names an address, and else by link."""
+    path = f"{invites_of(stage)}/{'email' if 'email' in body else 'link'}"
+    return answer(house.client.post(path, json=body, headers=stage.headers))
+
+
+def listed(house: House, stage: Stage, query: str = "") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = answer(house.client.get(invites_of(stage) + query, headers=stage.headers))["invites"]
+    return found
+
+
+def role_of(stage: Stage, user: User) -> str | None:
+    with db.engine.connect() as connection:
+        found = select(Membership.role).where(Membership.org_id == stage.org, Membership.user_id == user.id)
+        return connection.execute(found).scalar_one_or_none()
+
+
+@pytest.fixture
+def bob(house: House) -> User:
+    return house.world.user()
+
+
+@pytest.fixture
+def bobs(house: House, bob: User) -> dict[str, str]:
+    return bearer(house.world.token(bob))
+
+
+class TestCreateByEmail:
+    def test_it_works(self, house: House, stage: Stage) -> None:
+        made = invite(house, stage, email="Bob@Example.com", role="admin")
+        assert list(made) == FIELDS
+        assert made == {
+            "invite_id": made["invite_id"],
+            "org_id": stage.org,
+            "invite_type": "email",
+            "role": "admin",
+            "invite_token": made["invite_token"],
+            "status": "pending",
+            "invited_by": stage.owner.id,
+            "created_at": rfc3339(house.clock()),
+            "org_name": "acme",
+            "email": "bob@example.com",
+            "expires_at": rfc3339(house.clock() + timedelta(days=7)),
+        }
+        assert made["invite_id"].startswith("inv_")
+        assert made["invite_token"].startswith(Prefix.INVITATION)
+
+    def test_a_member_is_what_one_becomes_and_the_time_can_be_chosen(self, house: House, stage: Stage) -> None:
+        made = invite(house, stage, email="bob@example.com", expires_in_days=30)
+        assert made["role"] == "member"
+        assert made["expires_at"] == rfc3339(house.clock() + timedelta(days=30))
+
+    @pytest.mark.parametrize(
+        "email", ["", "bob", "@", "a b@example.com", "bob@example.com\x00", "b@" + "x" * 254, None, 1]
+    )
+    def test_what_is_no_address_is_refused(self, house: House, stage: Stage, email: object) -> None:
+        response = house.client.post(f"{invites_of(stage)}/email", json={"email": email}, headers=stage.headers)
+        assert refusal(response, 422, "invalid_input")["errors"][0]["field"] == "email"
+        assert listed(house, stage) == []
+
+    def test_a_body_without_an_address_is_refused(self, house: House, stage: Stage) -> None:
+        response = house.client.post(f"{invites_of(stage)}/email", json={"role": "member"}, headers=stage.headers)
+        refusal(response, 422, "invalid_input")
+
+
+class TestCreateByLink:
+    def test_it_works(self, house: House, stage: Stage) -> None:
+        made = invite(house, stage, role="member", expires_in_days=1)
+        assert list(made) == FIELDS
+        assert (made["invite_type"], made["email"], made["role"]) == ("link", None, "member")
+        assert made["expires_at"] == rfc3339(house.clock() + timedelta(days=1))
+
+    def test_a_client_that_wants_no_end_gets_the_longest_time_there_is(self, house: House, stage: Stage) -> None:
+        """mushu-cli sends null for `--expires 0`."""
+        made = invite(house, stage, role="member", expires_in_days=None)
+        assert made["expires_at"] == rfc3339(house.clock() + timedelta(days=90))
+
+    def test_a_key_does_it_in_its_own_name(self, house: House, stage: Stage) -> None:
+        key, plaintext = house.world.key(stage.organization, Scope.ADMIN)
+        made = house.client.post(f"{invites_of(stage)}/link", json={}, headers=api_key(plaintext))
+        assert answer(made)["invited_by"] == key.id
+
+    def test_an_address_is_for_the_other_path(self, house: House, stage: Stage) -> None:
+        body = {"email": "bob@example.com"}
+        response = house.client.post(f"{invites_of(stage)}/link", json=body, headers=stage.headers)
+        refusal(response, 422, "invalid_input")
+
+
+@pytest.mark.parametrize("path", ["link", "email"])
+class TestTerms:
+    @pytest.mark.parametrize("role", ["owner", "OWNER", "", "admin ", "root", None, ["admin"]])
+    def test_another_role_is_refused_and_never_the_owners(
+        self, house: House, stage: Stage, path: str, role: object
+    ) -> None:
+        self._refused(house, stage, path, role=role)
+
+    @pytest.mark.parametrize("days", [0, -1, 91, 10**20, 1.5, "7", True, []])
+    def test_another_time_is_refused(self, house: House, stage: Stage, path: str, days: object) -> None:
+        self._refused(house, stage, path, expires_in_days=days)
+
+    @pytest.mark.parametrize("field", ["invite_token", "org_id", "status", "invited_by", "expires_at"])
+    def test_nothing_else_can_be_chosen(self, house: House, stage: Stage, path: str, field: str) -> None:
+        self._refused(house, stage, path, **{field: "x"})
+
+    def _refused(self, house: House, stage: Stage, path: str, **given: object) -> None:
+        body = given | ({"email": "bob@example.com"} if path == "email" else {})
+        response = house.client.post(f"{invites_of(stage)}/{path}", json=body, headers=stage.headers)
+        assert refusal(response, 422, "invalid_input")["errors"][0]["field"] == next(iter(given))
+        assert listed(house, stage) == []
+
+
+class TestList:
+    def test_it_works_and_never_shows_a_token_again(self, house: House, stage: Stage) -> None:
+        first = invite(house, stage, email="bob@example.com")
+        house.clock.turn(seconds=1)
+        second = invite(house, stage)
+        assert listed(house, stage) == [made | {"invite_token": None} for made in (second, first)]
+
+    def test_those_of_others_are_not_in_it(self, house: House, stage: Stage) -> None:
+        invite(house, Stage(house.world))
+        assert listed(house, stage) == []
+
+    def test_it_can_be_narrowed_to_a_status(self, house: House, stage: Stage, bobs: dict[str, str]) -> None:
+        made = {status: invite(house, stage) for status in ("accepted", "declined", "cancelled", "pending")}
+        made["expired"] = invite(house, stage, expires_in_days=1)
+        answer(house.client.post(f"/invites/{made['declined']['invite_token']}/decline", headers=bobs))
+        answer(house.client.post(f"/invites/{made['accepted']['invite_token']}/accept", headers=bobs))
+        house.client.delete(f"{invites_of(stage)}/{made['cancelled']['invite_id']}", headers=stage.headers)
+        house.clock.turn(days=1)
+        headers = bearer(house.world.token(stage.owner))
+        for status, one in made.items():
+            found = answer(house.client.get(f"{invites_of(stage)}?status={status}", headers=headers))["invites"]
+            assert [(row["invite_id"], row["status"]) for row in found] == [(one["invite_id"], status)]
+
+    @pytest.mark.parametrize("status", ["", "open", "PENDING", "pending,expired", "%25"])
+    def test_an_unknown_status_is_refused(self, house: House, stage: Stage, status: str) -> None:
+        response = house.client.get(f"{invites_of(stage)}?status={status}", headers=stage.headers)
+        assert refusal(response, 422, "invalid_input")["errors"][0]["field"] == "status"
+
+    def test_live_and_test_share_them(self, house: House, stage: Stage) -> None:
+        made = answer(house.client.post(f"/sandbox{invites_of(stage)}/link", json={}, headers=stage.headers))
+        assert [row["invite_id"] for row in listed(house, stage)] == [made["invite_id"]]
+
+
+class TestCancel:
+    def test_it_works(self, house: House, stage: Stage, bobs: dict[str, str]) -> None:
+        made = invite(house, stage)
+        path = f"{invites_of(stage)}/{made['invite_id']}"
+        assert answer(house.client.delete(path, headers=stage.headers)) == {"deleted": True}
+        assert [row["status"] for row in listed(house, stage)] == ["cancelled"]
+        response = house.client.post(f"/invites/{made['invite_token']}/accept", headers=bobs)
+        refusal(response, 404, "invitation_not_found")
+
+    def test_what_is_answered_or_cancelled_is_not_found(self, house: House, stage: Stage, bobs: dict[str, str]) -> None:
+        for verb in ("decline", "accept"):
+            made = invite(house, stage)
+            house.client.post(f"/invites/{made['invite_token']}/{verb}", headers=bobs)
+            path = f"{invites_of(stage)}/{made['invite_id']}"
+            refusal(house.client.delete(path, headers=stage.headers), 404, "invitation_not_found")
+
+    def test_that_of_another_organization_looks_like_none(self, house: House, stage: Stage) -> None:
+        other = Stage(house.world)
+        foreign = house.client.delete(f"{invites_of(stage)}/{other.invitation}", headers=stage.headers)
+        missing = house.client.delete(f"{invites_of(stage)}/inv_aaaaaaaaaaaa", headers=stage.headers)
+        refusal(foreign, 404, "invitation_not_found")
+        assert foreign.data.replace(other.invitation.encode(), b"inv_aaaaaaaaaaaa") == missing.data
+        assert [row["status"] for row in listed(house, other)] == ["pending"]
+
+    @pytest.mark.parametrize("invite_id", ["%25", "inv_%25", "%00", "*", "0"])
+    def test_an_id_is_compared_and_never_interpreted(self, house: House, stage: Stage, invite_id: str) -> None:
+        invite(house, stage)
+        response = house.client.delete(f"{invites_of(stage)}/{invite_id}", headers=stage.headers)
+        assert response.status_code in (404, 422)
+        assert [row["status"] for row in listed(house, stage)] == ["pending"]
+
+
+class TestAccept:
+    @pytest.mark.parametrize("role", ["admin", "member"])
+    def test_it_works(self, house: House, stage: Stage, bob: User, bobs: dict[str, str], role: str) -> None:
+        made = invite(house, stage, role=role)
+        joined = answer(house.client.post(f"/invites/{made['invite_token']}/accept", headers=bobs))
+        assert joined == {
+            "user_id": bob.id,
+            "org_id": stage.org,
+            "role": role,
+            "joined_at": rfc3339(house.clock()),
+            "email": bob.email,
+            "org_name": "acme",
+        }
+        assert answer(house.client.get(f"/orgs/{stage.org}/members/me", headers=bobs))["role"] == role
+
+    def test_one_by_email_is_accepted_by_who_has_the_address(
+        self, house: House, stage: Stage, bob: User, bobs: dict[str, str]
+    ) -> None:
+        made = invite(house, stage, email=bob.email.upper())
+        assert answer(house.client.post(f"/invites/{made['invite_token']}/accept", headers=bobs))["role"] == "member"
+
+    def test_and_by_nobody_else_who_learns_nothing(self, house: House, stage: Stage, bob: User) -> None:
+        made = invite(house, stage, email=bob.email)
+        thief = bearer(house.world.token(house.world.user()))
+        for verb in ("accept", "decline"):
+            stolen = house.client.post(f"/invites/{made['invite_token']}/{verb}", headers=thief)
+            unknown = house.client.post(f"/invites/{generate(Prefix.INVITATION).reveal()}/{verb}", headers=thief)
+            refusal(stolen, 404, "invitation_not_found")
+            assert (stolen.data, stolen.headers) == (unknown.data, unknown.headers)
+        assert [row["status"] for row in listed(house, stage)] == ["pending"]
+
+    def test_a_replay_is_refused_for_the_same_and_for_another(
+        self, house: House, stage: Stage, bobs: dict[str, str]
+    ) -> None:
+        path = f"/invites/{invite(house, stage)['invite_token']}/accept"
+        assert house.client.post(path, headers=bobs).status_code == 200
+        for headers in (bobs, bearer(house.world.token(house.world.user()))):
+            refusal(house.client.post(path, headers=headers), 404, "invitation_not_found")
+
+    def test_it_ends_with_its_time(self, house: House, stage: Stage, bob: User) -> None:
+        path = f"/invites/{invite(house, stage, expires_in_days=1)['invite_token']}/accept"
+        house.clock.turn(days=1)
+        response = house.client.post(path, headers=bearer(house.world.token(bob)))
+        assert refusal(response, 404, "invitation_not_found")["detail"].endswith("Ask who invited you for a new one.")
+        assert role_of(stage, bob) is None
+
+    def test_one_into_a_deleted_organization_leads_nowhere(
+        self, house: House, stage: Stage, bobs: dict[str, str]
+    ) -> None:
+        path = f"/invites/{invite(house, stage)['invite_token']}/accept"
+        assert house.client.delete(f"/orgs/{stage.org}", headers=stage.headers).status_code == 200
+        refusal(house.client.post(path, headers=bobs), 404, "invitation_not_found")
+
+    @pytest.mark.parametrize("role", list(Role))
+    def test_who_is_a_member_keeps_the_role_and_others_can_still_accept(
+        self, house: House, stage: Stage, role: Role, bobs: dict[str, str]
+    ) -> None:
+        user = stage.owner if role is Role.OWNER else house.world.member(stage.organization, role)
+        path = f"/invites/{invite(house, stage)['invite_token']}/accept"
+        refusal(house.client.post(path, headers=bearer(house.world.token(user))), 409, "already_member")
+        assert role_of(stage, user) == role
+        assert house.client.post(path, headers=bobs).status_code == 200
+
+    def test_a_key_cannot_join(self, house: House, stage: Stage) -> None:
+        _, key = house.world.key(house.world.org(), *Scope)
+        path = f"/invites/{invite(house, stage)['invite_token']}/accept"
+        refusal(house.client.post(path, headers=api_key(key)), 403, "user_required")
+
+    @pytest.mark.parametrize("token", ["%00", "%25", "miv_", "x" * 5_000, "%ff%fe", "..", "miv_" + "0" * 28])
+    def test_what_is_no_token_is_not_found(self, house: House, bobs: dict[str, str], token: str) -> None:
+        response = house.client.post(f"/invites/{token}/accept", headers=bobs)
+        assert response.status_code == 404
+
+    def test_a_membership_that_came_a_moment_earlier_wins_and_the_invitation_stays(
+        self, house: House, stage: Stage, bob: User, bobs: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = invite(house, stage, role="member")
+        statement = "INSERT INTO memberships (org_id, user_id, role, joined_at) VALUES (:org, :user, 'admin', :now)"
+        execute(statement, org=stage.org, user=bob.id, now=house.clock().isoformat(" "))
+        for module in ("joining", "members"):
+            monkeypatch.setattr(f"mushu.server.orgs.{module}.find_member", lambda *_: None)
+        refusal(house.client.post(f"/invites/{made['invite_token']}/accept", headers=bobs), 409, "conflict")
+        monkeypatch.undo()
+        assert role_of(stage, bob) == "admin"
+        assert [row["status"] for row in listed(house, stage)] == ["pending"]
+
+
+class TestDecline:
+    def test_it_works(self, house: House, stage: Stage, bob: User, bobs: dict[str, str]) -> None:
+        token = invite(house, stage, email=bob.email)["invite_token"]
+        assert answer(house.client.post(f"/invites/{token}/decline", headers=bobs)) == {"declined": True}
+        assert [row["status"] for row in listed(house, stage)] == ["declined"]
+        for verb in ("accept", "decline"):
+            refusal(house.client.post(f"/invites/{token}/{verb}", headers=bobs), 404, "invitation_not_found")
+        assert role_of(stage, bob) is None
+
+
+class TestTheToken:
+    def test_is_in_no_log_no_error_and_no_audit_event(
+        self, house: House, stage: Stage, bobs: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:  # fmt: skip
+        token = invite(house, stage)["invite_token"]
+
+        def crash(*_: object) -> None:
+            raise RuntimeError(f"{token} broke it")
+
+        monkeypatch.setattr("mushu.server.web.api.invitations.accept_invitation", crash)
+        with caplog.at_level(logging.DEBUG):
+            crashed = house.client.post(f"/invites/{token}/accept", headers=bobs)
+            missing = house.client.post(f"/invites/{token}/accepted", headers=bobs)
+        assert crashed.status_code == 500
+        lines = [logs.JsonFormatter().format(record) for record in caplog.records]
+        assert any("broke it" in line for line in lines)
+        assert token not in "".join(lines) + crashed.get_data(as_text=True) + missing.get_data(as_text=True)
+        with reading(db.session):
+            events = db.session.scalars(select(AuditEvent).where(AuditEvent.org_id == stage.org)).all()
+        assert not any(token in str(event.details) + event.target_id for event in events)
+
+    def test_is_no_credential(self, house: House, stage: Stage) -> None:
+        token = invite(house, stage)["invite_token"]
+        for headers in (bearer(token), api_key(token)):
+            refusal(house.client.get(f"/orgs/{stage.org}", headers=headers), 401, "malformed_credential")
+
+    def test_guesses_open_nothing(self, house: House, stage: Stage, bob: User, bobs: dict[str, str]) -> None:
+        token = invite(house, stage)["invite_token"]
+        guesses = [token[:-1], token + "0", token.lower(), token[:4] + token[:3:-1], token.replace("miv_", "mpl_")]
+        guesses += [generate(Prefix.INVITATION).reveal() for _ in range(20)]
+        for guess in guesses:
+            refusal(house.client.post(f"/invites/{guess}/accept", headers=bobs), 404, "invitation_not_found")
+        assert role_of(stage, bob) is None

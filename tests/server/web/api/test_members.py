@@ -1,0 +1,253 @@
+"""Who belongs to an organization, over HTTP."""
+
+import pytest
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from mushu.server.audit.models import AuditEvent
+from mushu.server.clock import rfc3339
+from mushu.server.core import db
+from mushu.server.db import reading
+from mushu.server.keys.scopes import Scope
+from mushu.server.orgs.models import Membership
+from mushu.server.orgs.roles import Role
+from tests.server.conftest import api_key, bearer
+from tests.server.web.asking import answer, refusal
+from tests.server.web.conftest import House
+from tests.server.web.endpoints import Stage
+
+
+def members_of(stage: Stage) -> str:
+    return f"/orgs/{stage.org}/members"
+
+
+def roles(stage: Stage) -> dict[str, str]:
+    with db.engine.connect() as connection:
+        found = select(Membership.user_id, Membership.role).where(Membership.org_id == stage.org)
+        return {row.user_id: row.role for row in connection.execute(found)}
+
+
+class TestList:
+    def test_it_works(self, house: House, stage: Stage) -> None:
+        owner = stage.owner
+        house.clock.turn(seconds=1)
+        member = house.world.member(stage.organization, Role.MEMBER)
+        listed = answer(house.client.get(members_of(stage), headers=stage.headers))["members"]
+        assert [(row["user_id"], row["role"], row["email"]) for row in listed] == [
+            (owner.id, "owner", owner.email),
+            (member.id, "member", member.email),
+        ]
+        assert list(listed[0]) == ["user_id", "org_id", "role", "joined_at", "email"]
+        assert {row["org_id"] for row in listed} == {stage.org}
+
+    def test_a_key_can_read_it(self, house: House, stage: Stage) -> None:
+        _, key = house.world.key(stage.organization, Scope.READ)
+        assert len(answer(house.client.get(members_of(stage), headers=api_key(key)))["members"]) == 1
+
+
+class TestAdd:
+    def test_it_works(self, house: House, stage: Stage) -> None:
+        user = house.world.user()
+        added = answer(
+            house.client.post(members_of(stage), json={"user_id": user.id, "role": "admin"}, headers=stage.headers)
+        )
+        assert added == {
+            "user_id": user.id,
+            "org_id": stage.org,
+            "role": "admin",
+            "joined_at": rfc3339(house.clock()),
+            "email": user.email,
+        }
+        assert answer(house.client.get(f"/orgs/{stage.org}", headers=bearer(house.world.token(user))))
+
+    def test_a_member_is_what_one_becomes_unless_told_otherwise(self, house: House, stage: Stage) -> None:
+        added = house.client.post(members_of(stage), json={"user_id": stage.newcomer}, headers=stage.headers)
+        assert answer(added)["role"] == "member"
+
+    @pytest.mark.parametrize("role", ["owner", "Owner", "OWNER", "root", "", "admin ", "admin\x00", "member,admin"])
+    def test_no_other_role_is_handed_out_and_never_the_owners(self, house: House, stage: Stage, role: str) -> None:
+        body = {"user_id": stage.newcomer, "role": role}
+        problem = refusal(house.client.post(members_of(stage), json=body, headers=stage.headers), 422, "invalid_input")
+        assert problem["detail"] == "The role must be admin or member."
+        assert roles(stage) == {stage.owner.id: "owner"}
+
+    def test_a_user_who_does_not_exist_is_not_found(self, house: House, stage: Stage) -> None:
+        body = {"user_id": "usr_aaaaaaaaaaaa"}
+        refusal(house.client.post(members_of(stage), json=body, headers=stage.headers), 404, "user_not_found")
+
+    def test_who_belongs_already_is_told_so_and_keeps_the_role(self, house: House, stage: Stage) -> None:
+        for user_id in (stage.member, stage.owner.id):
+            body = {"user_id": user_id, "role": "admin"}
+            refusal(house.client.post(members_of(stage), json=body, headers=stage.headers), 409, "already_member")
+        assert roles(stage) == {stage.owner.id: "owner", stage.member: "member"}
+
+    def test_a_request_that_was_a_moment_faster_wins(
+        self, house: House, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        body = {"user_id": stage.member}
+        monkeypatch.setattr("mushu.server.orgs.members.find_member", lambda *_: None)
+        response = house.client.post(members_of(stage), json=body, headers=api_key(_admin_key(house, stage)))
+        refusal(response, 409, "conflict")
+
+    @pytest.mark.parametrize("body", [{}, {"user_id": None}, {"user_id": 1}, {"user_id": "u", "email": "a@b"}])
+    def test_another_body_is_refused(self, house: House, stage: Stage, body: dict[str, object]) -> None:
+        refusal(house.client.post(members_of(stage), json=body, headers=stage.headers), 422, "invalid_input")
+
+    def test_one_removed_can_come_back(self, house: House, stage: Stage) -> None:
+        house.client.delete(f"{members_of(stage)}/{stage.member}", headers=stage.headers)
+        added = house.client.post(members_of(stage), json={"user_id": stage.member}, headers=stage.headers)
+        assert answer(added)["role"] == "member"
+
+
+def _admin_key(house: House, stage: Stage) -> str:
+    return house.world.key(stage.organization, Scope.ADMIN)[1]
+
+
+class TestMine:
+    @pytest.mark.parametrize("role", [Role.ADMIN, Role.MEMBER])
+    def test_it_works(self, house: House, stage: Stage, role: Role) -> None:
+        user = house.world.member(stage.organization, role)
+        mine = answer(house.client.get(f"{members_of(stage)}/me", headers=bearer(house.world.token(user))))
+        assert (mine["user_id"], mine["role"]) == (user.id, role)
+
+    @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+    def test_me_is_nobodys_id(self, house: House, stage: Stage, method: str) -> None:
+        response = house.client.open(
+            f"{members_of(stage)}/me", method=method, json={"role": "admin"}, headers=stage.headers
+        )
+        refusal(response, 404, "member_not_found")
+
+
+class TestSetRole:
+    @pytest.mark.parametrize(
+        ("former", "role"), [(Role.MEMBER, "admin"), (Role.ADMIN, "member"), (Role.ADMIN, "admin")]
+    )
+    def test_it_works(self, house: House, stage: Stage, former: Role, role: str) -> None:
+        user_id = house.world.member(stage.organization, former).id
+        path = f"{members_of(stage)}/{user_id}"
+        assert answer(house.client.patch(path, json={"role": role}, headers=stage.headers))["role"] == role
+        assert roles(stage)[user_id] == role
+
+    def test_it_counts_on_the_next_request(self, house: House, stage: Stage) -> None:
+        user = house.world.member(stage.organization, Role.ADMIN)
+        headers, path = bearer(house.world.token(user)), f"{members_of(stage)}/{user.id}"
+        assert house.client.get(f"/orgs/{stage.org}/api-keys", headers=headers).status_code == 200
+        assert house.client.patch(path, json={"role": "member"}, headers=stage.headers).status_code == 200
+        refusal(house.client.get(f"/orgs/{stage.org}/api-keys", headers=headers), 403, "missing_scope")
+
+    @pytest.mark.parametrize("role", ["owner", "", "nobody"])
+    def test_another_role_is_refused(self, house: House, stage: Stage, role: str) -> None:
+        response = house.client.patch(f"{members_of(stage)}/{stage.member}", json={"role": role}, headers=stage.headers)
+        refusal(response, 422, "invalid_input")
+        assert roles(stage)[stage.member] == "member"
+
+    def test_who_does_not_belong_is_not_found(self, house: House, stage: Stage) -> None:
+        path = f"{members_of(stage)}/{stage.newcomer}"
+        refusal(house.client.patch(path, json={"role": "admin"}, headers=stage.headers), 404, "member_not_found")
+
+    def test_the_trail_says_from_what_to_what(self, house: House, stage: Stage) -> None:
+        house.client.patch(f"{members_of(stage)}/{stage.member}", json={"role": "admin"}, headers=stage.headers)
+        with reading(db.session):
+            event = db.session.scalars(select(AuditEvent).where(AuditEvent.target_id == stage.member)).all()[-1]
+        assert (event.action, event.details) == ("member.role_set", {"from": "member", "to": "admin"})
+
+
+class TestRemove:
+    def test_it_works(self, house: House, stage: Stage) -> None:
+        path = f"{members_of(stage)}/{stage.member}"
+        assert answer(house.client.delete(path, headers=stage.headers)) == {"deleted": True}
+        assert roles(stage) == {stage.owner.id: "owner"}
+
+    def test_the_token_of_who_was_removed_opens_nothing_here_and_still_elsewhere(
+        self, house: House, stage: Stage
+    ) -> None:
+        user = house.world.member(stage.organization, Role.ADMIN)
+        own, headers = house.world.org(user), bearer(house.world.token(user))
+        house.client.delete(f"{members_of(stage)}/{user.id}", headers=stage.headers)
+        refusal(house.client.get(f"/orgs/{stage.org}", headers=headers), 404, "org_not_found")
+        assert house.client.get(f"/orgs/{own.id}", headers=headers).status_code == 200
+
+    def test_who_does_not_belong_is_not_found(self, house: House, stage: Stage) -> None:
+        for user_id in (stage.newcomer, "usr_aaaaaaaaaaaa", "%25"):
+            response = house.client.delete(f"{members_of(stage)}/{user_id}", headers=stage.headers)
+            refusal(response, 404, "member_not_found")
+
+    def test_an_admin_can_leave(self, house: House, stage: Stage) -> None:
+        user = house.world.member(stage.organization, Role.ADMIN)
+        response = house.client.delete(f"{members_of(stage)}/{user.id}", headers=bearer(house.world.token(user)))
+        assert answer(response) == {"deleted": True}
+
+
+class TestTheOwner:
+    @pytest.mark.parametrize(
+        ("method", "body"), [("PATCH", {"role": "member"}), ("PATCH", {"role": "admin"}), ("DELETE", None)]
+    )
+    @pytest.mark.parametrize("who", ["owner", "admin", "key"])
+    def test_can_be_moved_by_nobody(
+        self, house: House, stage: Stage, method: str, body: dict[str, str] | None, who: str
+    ) -> None:
+        headers = {
+            "owner": lambda: stage.headers,
+            "admin": lambda: bearer(house.world.token(house.world.member(stage.organization, Role.ADMIN))),
+            "key": lambda: api_key(_admin_key(house, stage)),
+        }[who]()
+        path = f"{members_of(stage)}/{stage.owner.id}"
+        refusal(house.client.open(path, method=method, json=body, headers=headers), 409, "owner_immovable")
+        assert roles(stage)[stage.owner.id] == "owner"
+
+
+class TestTransfer:
+    def transfer(self, house: House, stage: Stage, user_id: object, headers: dict[str, str]) -> TestResponse:
+        return house.client.post(f"/orgs/{stage.org}/transfer", json={"user_id": user_id}, headers=headers)
+
+    def test_it_works(self, house: House, stage: Stage) -> None:
+        heir = house.world.member(stage.organization, Role.MEMBER)
+        moved = answer(self.transfer(house, stage, heir.id, stage.headers))
+        assert (moved["user_id"], moved["role"], moved["email"]) == (heir.id, "owner", heir.email)
+        assert roles(stage) == {stage.owner.id: "admin", heir.id: "owner"}
+
+    def test_it_counts_on_the_next_request(self, house: House, stage: Stage) -> None:
+        heir = house.world.member(stage.organization, Role.MEMBER)
+        headers = bearer(house.world.token(heir))
+        assert self.transfer(house, stage, heir.id, stage.headers).status_code == 200
+        refusal(house.client.delete(f"/orgs/{stage.org}", headers=stage.headers), 403, "owner_required")
+        refusal(self.transfer(house, stage, stage.owner.id, stage.headers), 403, "owner_required")
+        assert house.client.get(f"/orgs/{stage.org}/api-keys", headers=stage.headers).status_code == 200
+        assert house.client.delete(f"/orgs/{stage.org}", headers=headers).status_code == 200
+
+    def test_the_former_owner_can_then_leave(self, house: House, stage: Stage) -> None:
+        self.transfer(house, stage, stage.member, stage.headers)
+        response = house.client.delete(f"{members_of(stage)}/{stage.owner.id}", headers=stage.headers)
+        assert answer(response) == {"deleted": True}
+        assert roles(stage) == {stage.member: "owner"}
+
+    @pytest.mark.parametrize("who", ["newcomer", "nobody"])
+    def test_only_a_member_can_get_it(self, house: House, stage: Stage, who: str) -> None:
+        user_id = stage.newcomer if who == "newcomer" else "usr_aaaaaaaaaaaa"
+        refusal(self.transfer(house, stage, user_id, stage.headers), 404, "member_not_found")
+        assert roles(stage) == {stage.owner.id: "owner"}
+
+    def test_the_owner_has_it_already(self, house: House, stage: Stage) -> None:
+        problem = refusal(self.transfer(house, stage, stage.owner.id, stage.headers), 422, "invalid_input")
+        assert problem["errors"][0]["field"] == "user_id"
+
+    @pytest.mark.parametrize("user_id", [None, 1, "", "%", "x" * 1001])
+    def test_another_body_is_refused(self, house: House, stage: Stage, user_id: object) -> None:
+        assert self.transfer(house, stage, user_id, stage.headers).status_code in (404, 422)
+        assert roles(stage) == {stage.owner.id: "owner"}
+
+    def test_an_admin_cannot_take_it_nor_can_a_key(self, house: House, stage: Stage) -> None:
+        admin = house.world.member(stage.organization, Role.ADMIN)
+        headers = bearer(house.world.token(admin))
+        refusal(self.transfer(house, stage, admin.id, headers), 403, "owner_required")
+        refusal(self.transfer(house, stage, admin.id, api_key(_admin_key(house, stage))), 403, "user_required")
+        assert roles(stage) == {stage.owner.id: "owner", admin.id: "admin"}
+
+    def test_who_was_the_owner_when_the_guard_looked_and_is_not_any_more_is_refused(
+        self, house: House, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        admin = house.world.member(stage.organization, Role.ADMIN)
+        monkeypatch.setattr("mushu.server.gate.access._require_owner", lambda *_: None)
+        headers = bearer(house.world.token(admin))
+        refusal(self.transfer(house, stage, stage.member, headers), 403, "owner_required")
+        assert roles(stage)[stage.owner.id] == "owner"

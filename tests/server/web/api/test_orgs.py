@@ -1,0 +1,157 @@
+"""Organizations over HTTP."""
+
+import pytest
+from sqlalchemy import select
+
+from mushu.server.audit.models import AuditEvent
+from mushu.server.clock import rfc3339
+from mushu.server.core import db
+from mushu.server.db import reading
+from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.orgs.models import Organization
+from mushu.server.orgs.roles import Role
+from tests.server.conftest import api_key, bearer
+from tests.server.web.asking import answer, refusal
+from tests.server.web.conftest import House
+from tests.server.web.endpoints import Stage
+
+BAD_NAMES = ["", " ", "a" * 201, "a\nb", "a\x00b", "a\u202eb", "a" * 1001]
+
+
+class TestCreate:
+    def test_it_works(self, house: House) -> None:
+        user = house.world.user()
+        headers = bearer(house.world.token(user))
+        created = answer(house.client.post("/orgs", json={"name": " acme "}, headers=headers))
+        assert created == {
+            "org_id": created["org_id"],
+            "name": "acme",
+            "created_at": rfc3339(house.clock()),
+            "created_by": user.id,
+        }
+        assert created["org_id"].startswith("org_")
+        me = answer(house.client.get(f"/orgs/{created['org_id']}/members/me", headers=headers))
+        assert me["role"] == "owner"
+
+    def test_two_may_have_one_name(self, house: House) -> None:
+        headers = bearer(house.world.token(house.world.user()))
+        ids = {answer(house.client.post("/orgs", json={"name": "x"}, headers=headers))["org_id"] for _ in range(2)}
+        assert len(ids) == 2
+
+    @pytest.mark.parametrize("name", [*BAD_NAMES, None, 1, ["x"]])
+    def test_a_bad_name_is_refused(self, house: House, name: object) -> None:
+        headers = bearer(house.world.token(house.world.user()))
+        response = house.client.post("/orgs", json={"name": name}, headers=headers)
+        assert refusal(response, 422, "invalid_input")["errors"][0]["field"] == "name"
+        assert answer(house.client.get("/orgs", headers=headers)) == {"orgs": []}
+
+    @pytest.mark.parametrize("field", ["org_id", "created_by", "owner"])
+    def test_nothing_but_the_name_can_be_chosen(self, house: House, stage: Stage, field: str) -> None:
+        response = house.client.post("/orgs", json={"name": "x", field: "y"}, headers=stage.headers)
+        assert refusal(response, 422, "invalid_input")["detail"] == f"{field} is not a known field."
+
+
+class TestList:
+    def test_it_works(self, house: House) -> None:
+        user = house.world.user()
+        first = house.world.org(user, "first")
+        house.clock.turn(seconds=1)
+        second = house.world.org(user, "second")
+        house.world.org(name="of somebody else")
+        listed = answer(house.client.get("/orgs", headers=bearer(house.world.token(user))))
+        assert [org["org_id"] for org in listed["orgs"]] == [first.id, second.id]
+        assert list(listed["orgs"][0]) == ["org_id", "name", "created_at", "created_by"]
+
+    def test_a_key_sees_the_one_it_belongs_to(self, house: House, stage: Stage) -> None:
+        house.world.org(stage.owner)
+        for environment, path in ((Environment.LIVE, "/orgs"), (Environment.TEST, "/sandbox/orgs")):
+            _, key = house.world.key(stage.organization, Scope.READ, environment=environment)
+            listed = answer(house.client.get(path, headers=api_key(key)))
+            assert [org["org_id"] for org in listed["orgs"]] == [stage.org]
+
+    def test_a_deleted_one_is_not_in_it(self, house: House, stage: Stage) -> None:
+        house.client.delete(f"/orgs/{stage.org}", headers=stage.headers)
+        assert answer(house.client.get("/orgs", headers=stage.headers)) == {"orgs": []}
+
+    def test_who_belongs_to_none_sees_none(self, house: House) -> None:
+        assert answer(house.client.get("/orgs", headers=bearer(house.world.token(house.world.user())))) == {"orgs": []}
+
+
+class TestShow:
+    def test_it_works(self, house: House, stage: Stage) -> None:
+        org = answer(house.client.get(f"/orgs/{stage.org}", headers=stage.headers))
+        assert (org["org_id"], org["name"], org["created_by"]) == (stage.org, "acme", stage.owner.id)
+
+    def test_live_and_test_share_it(self, house: House, stage: Stage) -> None:
+        live, test = (
+            house.client.get(f"{prefix}/orgs/{stage.org}", headers=stage.headers) for prefix in ("", "/sandbox")
+        )
+        assert answer(live) == answer(test)
+
+    @pytest.mark.parametrize("org_id", ["%25", "_", "org_%25", "org_____________", "%00", "*", "0", "-1", "null"])
+    def test_an_id_is_compared_and_never_interpreted(self, house: House, stage: Stage, org_id: str) -> None:
+        for headers in (stage.headers, api_key(house.world.key(stage.organization, *Scope)[1])):
+            assert house.client.get(f"/orgs/{org_id}", headers=headers).status_code in (404, 422)
+
+
+class TestRename:
+    def test_it_works(self, house: House, stage: Stage) -> None:
+        renamed = answer(house.client.patch(f"/orgs/{stage.org}", json={"name": "other"}, headers=stage.headers))
+        assert renamed["name"] == "other"
+        assert answer(house.client.get(f"/orgs/{stage.org}", headers=stage.headers)) == renamed
+
+    @pytest.mark.parametrize("name", BAD_NAMES)
+    def test_a_bad_name_changes_nothing(self, house: House, stage: Stage, name: str) -> None:
+        response = house.client.patch(f"/orgs/{stage.org}", json={"name": name}, headers=stage.headers)
+        refusal(response, 422, "invalid_input")
+        assert answer(house.client.get(f"/orgs/{stage.org}", headers=stage.headers))["name"] == "acme"
+
+    def test_a_key_does_it_in_its_own_name(self, house: House, stage: Stage) -> None:
+        key, plaintext = house.world.key(stage.organization, Scope.ADMIN)
+        house.client.patch(f"/orgs/{stage.org}", json={"name": "other"}, headers=api_key(plaintext))
+        with reading(db.session):
+            event = db.session.scalars(
+                select(AuditEvent).where(AuditEvent.org_id == stage.org, AuditEvent.action == "org.renamed")
+            ).one()
+        assert (event.actor_kind, event.actor_id, event.details) == ("api_key", key.id, {"from": "acme", "to": "other"})
+
+
+class TestDelete:
+    def test_it_works(self, house: House, stage: Stage) -> None:
+        assert answer(house.client.delete(f"/orgs/{stage.org}", headers=stage.headers)) == {"deleted": True}
+        refusal(house.client.get(f"/orgs/{stage.org}", headers=stage.headers), 404, "org_not_found")
+        with reading(db.session):
+            assert db.session.get_one(Organization, stage.org, populate_existing=True).deleted_at == house.clock()
+
+    def test_every_key_it_had_is_dead_on_the_next_request(self, house: House, stage: Stage) -> None:
+        keys = [house.world.key(stage.organization, environment=environment)[1] for environment in Environment]
+        house.client.delete(f"/orgs/{stage.org}", headers=stage.headers)
+        for key, prefix in zip(keys, ("", "/sandbox"), strict=True):
+            refusal(house.client.get(f"{prefix}/orgs", headers=api_key(key)), 401, "deleted_credential")
+
+    def test_the_keys_of_others_live(self, house: House, stage: Stage) -> None:
+        _, key = house.world.key(house.world.org(stage.owner))
+        house.client.delete(f"/orgs/{stage.org}", headers=stage.headers)
+        assert house.client.get("/orgs", headers=api_key(key)).status_code == 200
+
+    def test_it_can_be_deleted_once(self, house: House, stage: Stage) -> None:
+        house.client.delete(f"/orgs/{stage.org}", headers=stage.headers)
+        refusal(house.client.delete(f"/orgs/{stage.org}", headers=stage.headers), 404, "org_not_found")
+
+    def test_it_can_be_deleted_under_sandbox_by_its_owner(self, house: House, stage: Stage) -> None:
+        """A CLI token may use both environments, and the organization is one."""
+        assert house.client.delete(f"/sandbox/orgs/{stage.org}", headers=stage.headers).status_code == 200
+
+    def test_an_admin_is_told_that_only_the_owner_can(self, house: House, stage: Stage) -> None:
+        headers = bearer(house.world.token(house.world.member(stage.organization, Role.ADMIN)))
+        problem = refusal(house.client.delete(f"/orgs/{stage.org}", headers=headers), 403, "owner_required")
+        assert problem["detail"] == "Only the owner of the organization can do this."
+
+
+def test_the_trail_of_an_organization_outlives_it(house: House, stage: Stage) -> None:
+    house.client.delete(f"/orgs/{stage.org}", headers=stage.headers)
+    with reading(db.session):
+        actions = db.session.scalars(
+            select(AuditEvent.action).where(AuditEvent.org_id == stage.org).order_by(AuditEvent.id)
+        ).all()
+    assert actions == ["org.created", "org.deleted"]

@@ -1,0 +1,295 @@
+"""Who may call what, written by hand from the design (section 6), and not derived from the marks in the code."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+from werkzeug.test import TestResponse
+
+from mushu.server.audit.service import SYSTEM
+from mushu.server.core import db
+from mushu.server.db import writing
+from mushu.server.delivery.client import mint_for_client
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.service import KeyRequest, change_state
+from mushu.server.keys.states import DISABLE
+from mushu.server.orgs.invitations import Terms, invite_by_link
+from mushu.server.orgs.models import Organization
+from mushu.server.orgs.roles import Role
+from mushu.server.tokens.service import issue_token
+from mushu.server.users.models import User
+from mushu.server.web.api import auth, device, health, invitations, keys, members, orgs, tokens, users
+from mushu.server.web.api.models import Deleted
+from tests.server.conftest import World, bearer
+from tests.server.web.asking import SeparateClient
+
+READ, WRITE, ADMIN = Scope.READ, Scope.WRITE, Scope.ADMIN
+LIVE, TEST = Environment.LIVE, Environment.TEST
+PREFIXES = {LIVE: "", TEST: "/sandbox"}
+
+
+class Stage:
+    """An organization with everything that a call may be about, each made when it is first asked for.
+
+    Its ids stand for `{org}`, `{member}`, `{newcomer}`, `{key}`, `{disabled_key}`, `{pending_key}`, `{cli_token}` and
+    `{invitation}` in paths and in bodies; `{token}` is that of an invitation into another organization.
+    """
+
+    def __init__(self, world: World, environment: Environment = LIVE) -> None:
+        self.world = world
+        self.environment = environment
+
+    @cached_property
+    def organization(self) -> Organization:
+        return self.world.org()
+
+    @cached_property
+    def owner(self) -> User:
+        return self.world.owner_of(self.organization)
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """Those of the owner."""
+        return bearer(self.world.token(self.owner))
+
+    @cached_property
+    def org(self) -> str:
+        return self.organization.id
+
+    @cached_property
+    def member(self) -> str:
+        return self.world.member(self.organization, Role.MEMBER).id
+
+    @cached_property
+    def newcomer(self) -> str:
+        return self.world.user().id
+
+    @cached_property
+    def key(self) -> str:
+        return self.world.key(self.organization, environment=self.environment)[0].id
+
+    @cached_property
+    def disabled_key(self) -> str:
+        key_id = self.key
+        with writing(db.session):
+            return change_state(db.session, self.world.clock, SYSTEM, key_id, DISABLE).id
+
+    @cached_property
+    def pending_key_row(self) -> ApiKey:
+        request = KeyRequest(org_id=self.org, name="k", environment=self.environment)
+        with writing(db.session):
+            return mint_for_client(db.session, self.world.clock, SYSTEM, request)[0]
+
+    @cached_property
+    def pending_key(self) -> str:
+        return self.pending_key_row.id
+
+    @cached_property
+    def caller(self) -> User:
+        """Whose CLI token `{cli_token}` is: the owner's, unless a test says otherwise."""
+        return self.owner
+
+    @cached_property
+    def cli_token(self) -> str:
+        caller = self.caller
+        with writing(db.session):
+            return issue_token(db.session, self.world.clock, caller)[0].id
+
+    @cached_property
+    def invitation(self) -> str:
+        organization = self.organization
+        with writing(db.session):
+            return invite_by_link(db.session, self.world.clock, SYSTEM, organization, Terms("member"))[0].id
+
+    @cached_property
+    def token(self) -> str:
+        elsewhere = self.world.org()
+        with writing(db.session):
+            return invite_by_link(db.session, self.world.clock, SYSTEM, elsewhere, Terms("member"))[1].reveal()
+
+    def __getitem__(self, name: str) -> str:
+        value: str = getattr(self, name)
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One row of the table."""
+
+    method: str
+    path: str
+    #: The scope it asks for; None where it asks for none and is about the signed-in user.
+    scope: Scope | None
+    answer: type[BaseModel]
+    user_only: bool = False
+    owner_only: bool = False
+    #: It changes what live and test share.
+    changes_shared: bool = False
+    body: Callable[[Stage], dict[str, Any]] | None = None
+
+    @property
+    def changes(self) -> bool:
+        return self.method != "GET"
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """An endpoint where it stands."""
+
+    endpoint: Endpoint
+    environment: Environment
+
+    @property
+    def path(self) -> str:
+        return PREFIXES[self.environment] + self.endpoint.path
+
+    @property
+    def rule(self) -> tuple[str, str]:
+        """The method and the rule as Flask writes it."""
+        path = self.path.replace("{org}", "<org_id>").replace("{member}", "<user_id>").replace("{token}", "<token>")
+        path = path.replace("{invitation}", "<invite_id>").replace("{cli_token}", "<token_id>")
+        path = path.replace("{pending_key}", "<key_id>")
+        return self.endpoint.method, path.replace("{key}", "<key_id>").replace("{disabled_key}", "<key_id>")
+
+    def __str__(self) -> str:
+        return f"{self.endpoint.method} {self.path}"
+
+    def call(self, client: SeparateClient, stage: Stage, headers: dict[str, str]) -> TestResponse:
+        body = self.endpoint.body(stage) if self.endpoint.body is not None else None
+        path = self.path.format_map(stage)
+        return client.open(path, method=self.endpoint.method, json=body, headers=headers)
+
+
+def _name(_: Stage) -> dict[str, Any]:
+    return {"name": "renamed"}
+
+
+def _newcomer(stage: Stage) -> dict[str, Any]:
+    return {"user_id": stage.newcomer, "role": "member"}
+
+
+def _member(stage: Stage) -> dict[str, Any]:
+    return {"user_id": stage.member}
+
+
+def _address(_: Stage) -> dict[str, Any]:
+    return {"email": "someone@example.com", "role": "member"}
+
+
+def _role(_: Stage) -> dict[str, Any]:
+    return {"role": "admin"}
+
+
+def _proof(stage: Stage) -> dict[str, Any]:
+    return {"deliveries": [{"place": "env:/home/ada/.env#MUSHU_API_KEY", "digest": stage.pending_key_row.digest}]}
+
+
+#: About the server or the signed-in user; they stand once.
+SINGLE = (
+    Endpoint(method="POST", path="/auth/logout", scope=None, user_only=True, answer=auth.LoggedOut),
+    Endpoint(method="GET", path="/auth/validate", scope=None, user_only=True, answer=auth.Validation),
+    Endpoint(method="POST", path="/auth/refresh", scope=None, user_only=True, answer=tokens.Refreshed),
+    Endpoint(method="GET", path="/auth/tokens", scope=None, user_only=True, answer=tokens.TokenList),
+    Endpoint(method="DELETE", path="/auth/tokens/{cli_token}", scope=None, user_only=True, answer=Deleted),
+    Endpoint(method="GET", path="/users/me", scope=None, user_only=True, answer=users.Me),
+    Endpoint(method="POST", path="/invites/{token}/accept", scope=None, user_only=True, answer=invitations.Joined),
+    Endpoint(method="POST", path="/invites/{token}/decline", scope=None, user_only=True, answer=invitations.Declined),
+)
+
+#: They stand for live, and under /sandbox for test.
+TWICE = (
+    Endpoint(method="POST", path="/orgs", scope=None, user_only=True, body=_name, answer=orgs.Org),
+    Endpoint(method="GET", path="/orgs", scope=READ, answer=orgs.OrgList),
+    Endpoint(method="GET", path="/orgs/{org}", scope=READ, answer=orgs.Org),
+    Endpoint(method="PATCH", path="/orgs/{org}", scope=ADMIN, changes_shared=True, body=_name, answer=orgs.Org),
+    Endpoint(
+        method="DELETE", path="/orgs/{org}", scope=ADMIN, user_only=True, owner_only=True, changes_shared=True,
+        answer=Deleted,
+    ),
+    Endpoint(method="GET", path="/orgs/{org}/members", scope=READ, answer=members.MemberList),
+    Endpoint(
+        method="POST", path="/orgs/{org}/members", scope=ADMIN, changes_shared=True, body=_newcomer,
+        answer=members.Member,
+    ),
+    Endpoint(method="GET", path="/orgs/{org}/members/me", scope=READ, user_only=True, answer=members.Member),
+    Endpoint(
+        method="PATCH", path="/orgs/{org}/members/{member}", scope=ADMIN, changes_shared=True, body=_role,
+        answer=members.Member,
+    ),
+    Endpoint(
+        method="DELETE", path="/orgs/{org}/members/{member}", scope=ADMIN, changes_shared=True, answer=Deleted
+    ),
+    Endpoint(
+        method="POST", path="/orgs/{org}/transfer", scope=ADMIN, user_only=True, owner_only=True, changes_shared=True,
+        body=_member, answer=members.Member,
+    ),
+    Endpoint(
+        method="POST", path="/orgs/{org}/invites/email", scope=ADMIN, changes_shared=True, body=_address,
+        answer=invitations.Invitation,
+    ),
+    Endpoint(
+        method="POST", path="/orgs/{org}/invites/link", scope=ADMIN, changes_shared=True, body=_role,
+        answer=invitations.Invitation,
+    ),
+    Endpoint(method="GET", path="/orgs/{org}/invites", scope=ADMIN, answer=invitations.InvitationList),
+    Endpoint(
+        method="DELETE", path="/orgs/{org}/invites/{invitation}", scope=ADMIN, changes_shared=True, answer=Deleted
+    ),
+    Endpoint(method="POST", path="/orgs/{org}/api-keys", scope=ADMIN, body=_name, answer=keys.CreatedKey),
+    Endpoint(method="GET", path="/orgs/{org}/api-keys", scope=ADMIN, answer=keys.KeyList),
+    Endpoint(method="GET", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, answer=keys.Key),
+    Endpoint(method="PATCH", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, body=_name, answer=keys.Key),
+    Endpoint(method="POST", path="/orgs/{org}/api-keys/{key}/disable", scope=ADMIN, answer=keys.Key),
+    Endpoint(method="POST", path="/orgs/{org}/api-keys/{disabled_key}/enable", scope=ADMIN, answer=keys.Key),
+    Endpoint(method="DELETE", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, answer=Deleted),
+    Endpoint(
+        method="POST", path="/orgs/{org}/api-keys/{pending_key}/delivered", scope=ADMIN, body=_proof, answer=keys.Key
+    ),
+)  # fmt: skip
+
+#: Open to everybody: method and rule.
+PUBLIC = {
+    ("GET", "/health"),
+    ("POST", "/auth/login"),
+    ("POST", "/auth/device/code"),
+    ("POST", "/auth/token"),
+    ("GET", "/login"),
+    ("POST", "/login"),
+    ("GET", "/password/<link>"),
+    ("POST", "/password/<link>"),
+    ("GET", "/docs"),
+    ("GET", "/openapi.json"),
+    ("GET", "/static/<path:filename>"),
+}
+
+#: Pages for who is signed in in this browser, which no credential of the API opens: method and rule.
+IN_BROWSER = {
+    ("GET", "/"),
+    ("POST", "/logout"),
+    ("GET", "/account/password"),
+    ("POST", "/account/password"),
+    ("POST", "/account/tokens/<token_id>/revoke"),
+    ("GET", "/activate"),
+    ("POST", "/activate"),
+    ("POST", "/activate/decision"),
+    ("GET", "/invites/<token>"),
+    ("POST", "/invites/<token>"),
+    ("GET", "/auth/apple/authorize"),
+    ("POST", "/auth/apple/authorize"),
+}
+
+PUBLIC_ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
+    ("GET", "/health"): health.Health,
+    ("POST", "/auth/login"): auth.LoginAnswer,
+    ("POST", "/auth/device/code"): device.DeviceCode,
+}
+
+MOUNTED = [
+    *(Mounted(endpoint, LIVE) for endpoint in SINGLE),
+    *(Mounted(endpoint, environment) for environment in (LIVE, TEST) for endpoint in TWICE),
+]
+OF_AN_ORG = [mounted for mounted in MOUNTED if "{org}" in mounted.path]
+CHANGING = [mounted for mounted in MOUNTED if mounted.endpoint.changes]

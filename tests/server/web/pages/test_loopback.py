@@ -1,0 +1,90 @@
+"""The browser login of the published client: only to this computer, only after consent."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from flask import Flask
+
+from mushu.server.users.models import User
+from tests.server.conftest import World, bearer
+from tests.server.web.pages.browser import Browser
+
+PATH = "/auth/apple/authorize?redirect_uri="
+HERE = PATH + "http://localhost:8123/callback"
+
+
+@pytest.fixture
+def user(world: World) -> User:
+    return world.user(with_password=True)
+
+
+@pytest.fixture
+def browser(app: Flask, user: User, world: World) -> Browser:
+    browser = Browser(app)
+    browser.sign_in(user.email, world.password)
+    return browser
+
+
+def test_it_works(browser: Browser, user: User) -> None:
+    page = browser.get(HERE)
+    assert "localhost:8123" in page.get_data(as_text=True)
+    assert "form-action 'self' http://localhost:8123;" in page.headers["Content-Security-Policy"]
+    back = browser.submit(HERE, decision="approve")
+    target = urlsplit(back.headers["Location"])
+    assert (back.status_code, target.netloc, target.path) == (303, "localhost:8123", "/callback")
+    answer = parse_qs(target.query)
+    assert answer["access_token"] == answer["refresh_token"]
+    me = browser.client.get("/users/me", headers=bearer(answer["access_token"][0]))
+    assert me.get_json()["user_id"] == user.id
+
+
+def test_denied_goes_back_without_a_token(browser: Browser) -> None:
+    browser.get(HERE)
+    answer = parse_qs(urlsplit(browser.submit(HERE, decision="deny").headers["Location"]).query)
+    assert answer["error"] == ["access_denied"]
+    assert "access_token" not in answer
+
+
+def test_a_query_of_the_program_is_kept(browser: Browser) -> None:
+    address = PATH + "http%3A%2F%2F127.0.0.1%3A9%2Fcb%3Fstate%3Dx"
+    browser.get(address)
+    location = browser.submit(address, decision="approve").headers["Location"]
+    assert location.startswith("http://127.0.0.1:9/cb?state=x&access_token=mct_")
+
+
+def test_who_is_not_signed_in_signs_in_first_and_comes_back(app: Flask, user: User, world: World) -> None:
+    browser = Browser(app)
+    login = browser.get(HERE).headers["Location"]
+    back = browser.sign_in(user.email, world.password, login)
+    assert browser.get(back.headers["Location"]).status_code == 200
+    assert "localhost:8123" in browser.page.get_data(as_text=True)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "/callback",
+        "http://localhost/callback",
+        "https://localhost:1/",
+        "http://evil.example:80/",
+        "http://localhost.evil.example:1/",
+        "http://localhost@evil.example:1/",
+        "http://user@localhost:1/",
+        "http://localhost:1@evil.example/",
+        "http://127.0.0.1.evil.example:1/",
+        "http://2130706433:1/",
+        "http://localhost:99999/",
+        "http://localhost:1/#fragment",
+        "http://[::1/",
+        "javascript://localhost:1/%0aalert(1)",
+        "http://localhost:1/\r\nSet-Cookie: a=b",
+        "http://localhost:1\\@evil.example/",
+    ],
+)
+def test_no_token_leaves_this_computer(browser: Browser, address: str) -> None:
+    from urllib.parse import quote
+
+    assert browser.get(PATH + quote(address, safe="")).status_code == 400
+    browser.get("/")
+    assert browser.submit(PATH + quote(address, safe=""), decision="approve").status_code in (400, 422)

@@ -1,0 +1,268 @@
+"""The page behind a one-time link."""
+
+from concurrent.futures import ThreadPoolExecutor
+from html import escape
+from threading import Barrier
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from mushu.keyformat import Prefix, generate
+from mushu.secret import Secret
+from mushu.server.audit.service import SYSTEM
+from mushu.server.core import db
+from mushu.server.db import writing
+from mushu.server.users.links import issue_link
+from mushu.server.users.models import User
+from mushu.server.users.passwords import MAX_LENGTH, MIN_LENGTH, Passwords
+from mushu.server.users.service import disable_user
+from tests.server.conftest import World, api_key, bearer
+from tests.server.web.asking import SeparateClient, all_rows, answer, refusal
+from tests.server.web.conftest import House
+from tests.server.web.pages.test_reference import Page
+
+PASSWORD = "a new and long passphrase"
+
+
+@pytest.fixture
+def user(house: House) -> User:
+    return house.world.user()
+
+
+@pytest.fixture
+def link(house: House, user: User) -> str:
+    return link_for(house.world, user)
+
+
+def link_for(world: World, user: User) -> str:
+    with writing(db.session):
+        return issue_link(db.session, world.clock, SYSTEM, db.session.merge(user)).reveal()
+
+
+def form(password: str = PASSWORD, repeated: str | None = None) -> dict[str, str]:
+    return {"password": password, "repeated": password if repeated is None else repeated}
+
+
+def can_sign_in(client: SeparateClient, email: str, password: str = PASSWORD) -> bool:
+    return client.post("/auth/login", json={"email": email, "password": password}).status_code == 200
+
+
+def gone(response: TestResponse) -> None:
+    assert response.status_code == 404
+    assert response.content_type == "text/html; charset=utf-8"
+    assert "The link is not valid any more" in response.get_data(as_text=True)
+
+
+class TestTheForm:
+    def test_it_works(self, house: House, user: User, link: str) -> None:
+        response = house.client.get(f"/password/{link}")
+        assert response.status_code == 200
+        page = response.get_data(as_text=True)
+        assert user.email in page
+        assert '<form method="post">' in page
+        assert f"at least {MIN_LENGTH} characters" in page
+
+    def test_looking_does_not_use_the_link_up(self, house: House, user: User, link: str) -> None:
+        before = all_rows()
+        for method in ("GET", "HEAD", "OPTIONS", "GET"):
+            assert house.client.open(f"/password/{link}", method=method).status_code == 200
+        assert all_rows() == before
+        assert house.client.post(f"/password/{link}", data=form()).status_code == 200
+
+    def test_it_runs_nothing_and_loads_nothing_from_elsewhere(self, house: House, link: str) -> None:
+        for response in (
+            house.client.get(f"/password/{link}"),
+            house.client.post(f"/password/{link}", data=form("short")),
+            house.client.post(f"/password/{link}", data=form()),
+            house.client.get(f"/password/{link}"),
+        ):
+            page = Page(response.get_data(as_text=True))
+            assert page.references == ["/static/mushu.css"]
+            assert not page.tags & {"script", "iframe", "object", "embed", "img", "base", "style"}
+            assert not [name for name in page.attributes if name.startswith("on") or name == "style"]
+
+    def test_it_does_not_repeat_the_link_for_others_to_read(self, house: House, link: str) -> None:
+        for response in (
+            house.client.get(f"/password/{link}"),
+            house.client.post(f"/password/{link}", data=form("short")),
+            house.client.post(f"/password/{link}", data=form()),
+            house.client.get(f"/password/{link}"),
+        ):
+            assert link not in response.get_data(as_text=True) + str(response.headers)
+            assert response.headers["Referrer-Policy"] == "no-referrer"
+            assert response.headers["Cache-Control"] == "no-store"
+
+    @pytest.mark.parametrize(
+        "email", ["<b>bold</b>@example.com", '"><script>alert(1)</script>@x', "{{7*7}}@x", "a&b'c@x"]
+    )
+    def test_an_address_is_text_and_not_markup(self, house: House, email: str) -> None:
+        link = link_for(house.world, house.world.user(email))
+        for response in (
+            house.client.get(f"/password/{link}"),
+            house.client.post(f"/password/{link}", data=form("short")),
+            house.client.post(f"/password/{link}", data=form()),
+        ):
+            page = response.get_data(as_text=True)
+            assert email not in page.replace(escape(email), "") or email == escape(email)
+            assert "<script" not in page
+            assert "49@x" not in page
+
+
+class TestSetting:
+    def test_it_works(self, house: House, user: User, link: str) -> None:
+        response = house.client.post(f"/password/{link}", data=form())
+        assert response.status_code == 200
+        assert "Your password is set" in response.get_data(as_text=True)
+        assert can_sign_in(house.client, user.email)
+
+    def test_a_link_can_be_used_once(self, house: House, user: User, link: str) -> None:
+        assert house.client.post(f"/password/{link}", data=form()).status_code == 200
+        gone(house.client.post(f"/password/{link}", data=form("another long passphrase")))
+        gone(house.client.get(f"/password/{link}"))
+        assert can_sign_in(house.client, user.email)
+
+    def test_and_so_are_all_older_ones_of_the_user(self, house: House, user: User, link: str) -> None:
+        newer = link_for(house.world, user)
+        gone(house.client.get(f"/password/{link}"))
+        assert house.client.post(f"/password/{newer}", data=form()).status_code == 200
+
+    def test_tokens_from_before_are_dead(self, house: House, user: User, link: str) -> None:
+        headers = bearer(house.world.token(user))
+        house.clock.turn(seconds=1)
+        house.client.post(f"/password/{link}", data=form())
+        refusal(house.client.get("/users/me", headers=headers), 401, "deleted_credential")
+
+    @pytest.mark.parametrize("length", [MIN_LENGTH, MAX_LENGTH])
+    def test_the_shortest_and_the_longest_are_taken_and_can_be_used(
+        self, house: House, user: User, link: str, length: int
+    ) -> None:
+        assert house.client.post(f"/password/{link}", data=form("é" * length)).status_code == 200
+        assert can_sign_in(house.client, user.email, "é" * length)
+
+    @pytest.mark.parametrize(
+        "password", ["a\x00bcdefghijkl", "  spaces around  ", "鍵" * 12, "' OR 1=1; --", "<script>alert</script>"]
+    )
+    def test_any_characters_are_taken(self, house: House, user: User, link: str, password: str) -> None:
+        assert house.client.post(f"/password/{link}", data=form(password)).status_code == 200
+        assert can_sign_in(house.client, user.email, password)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("sent", "sentence"),
+        [
+            (form("x" * (MIN_LENGTH - 1)), "A password must have 12 to 1024 characters."),
+            (form("x" * (MAX_LENGTH + 1)), "A password must have 12 to 1024 characters."),
+            (form(""), "A password must have 12 to 1024 characters."),
+            ({}, "A password must have 12 to 1024 characters."),
+            (form(PASSWORD, "another long passphrase"), "The two passwords differ."),
+            (form(PASSWORD, ""), "The two passwords differ."),
+            ({"password": PASSWORD}, "The two passwords differ."),
+            ({"repeated": PASSWORD}, "The two passwords differ."),
+        ],
+    )
+    def test_say_what_is_wrong_and_leave_the_link_usable(
+        self, house: House, user: User, link: str, sent: dict[str, str], sentence: str
+    ) -> None:
+        before = all_rows()
+        response = house.client.post(f"/password/{link}", data=sent)
+        page = response.get_data(as_text=True)
+        assert response.status_code == 422
+        assert sentence in page
+        assert 'role="alert"' in page
+        assert all_rows() == before
+        assert house.client.post(f"/password/{link}", data=form()).status_code == 200
+
+    def test_do_not_repeat_the_password(self, house: House, link: str) -> None:
+        for sent in (form("canary"), form("canary and more of it", "another canary")):
+            assert "canary" not in house.client.post(f"/password/{link}", data=sent).get_data(as_text=True)
+
+    def test_a_link_ends_after_three_days(self, house: House, user: User, link: str) -> None:
+        house.clock.turn(days=3, microseconds=-1)
+        assert house.client.get(f"/password/{link}").status_code == 200
+        house.clock.turn(microseconds=1)
+        gone(house.client.get(f"/password/{link}"))
+        gone(house.client.post(f"/password/{link}", data=form()))
+        assert not can_sign_in(house.client, user.email)
+
+    def test_a_link_of_a_disabled_user_opens_nothing(self, house: House, user: User, link: str) -> None:
+        with writing(db.session):
+            disable_user(db.session, house.clock, SYSTEM, db.session.merge(user))
+        gone(house.client.get(f"/password/{link}"))
+        gone(house.client.post(f"/password/{link}", data=form()))
+
+    @pytest.mark.parametrize("given", ["x", "%25", "_", "mpl_", "%00", "' OR 1=1 --", "mpl_" + "A" * 28, "a" * 10_000])
+    def test_what_is_no_link_is_gone_and_costs_no_hash(
+        self, house: House, link: str, monkeypatch: pytest.MonkeyPatch, given: str
+    ) -> None:
+        hashed: list[Secret] = []
+        monkeypatch.setattr(Passwords, "hash", lambda _, password: hashed.append(password))
+        for response in (house.client.get(f"/password/{given}"), house.client.post(f"/password/{given}", data=form())):
+            gone(response)
+        assert hashed == []
+
+    def test_a_link_with_one_character_changed_is_gone(self, house: House, link: str) -> None:
+        for place in range(len(link)):
+            changed = link[:place] + ("A" if link[place] != "A" else "B") + link[place + 1 :]
+            gone(house.client.get(f"/password/{changed}"))
+
+    def test_unknown_used_and_expired_links_look_the_same(self, house: House, user: User, link: str) -> None:
+        unknown = house.client.get(f"/password/{generate(Prefix.PASSWORD_LINK).reveal()}")
+        house.client.post(f"/password/{link}", data=form())
+        used = house.client.get(f"/password/{link}")
+        old = link_for(house.world, house.world.user())
+        house.clock.turn(days=3)
+        expired = house.client.get(f"/password/{old}")
+        assert unknown.data == used.data == expired.data
+
+    def test_another_credential_is_no_link(self, house: House, user: User) -> None:
+        _, key = house.world.key(house.world.org(user))
+        for credential in (key, house.world.token(user)):
+            gone(house.client.get(f"/password/{credential}"))
+
+    def test_a_link_is_no_credential(self, house: House, link: str) -> None:
+        for headers in (bearer(link), api_key(link), {"X-API-Key": link}):
+            refusal(house.client.get("/users/me", headers=headers), 401, "malformed_credential")
+        assert house.client.get(f"/password/{link}").status_code == 200
+
+    def test_a_form_that_is_too_large_is_refused(self, house: House, link: str) -> None:
+        refusal(house.client.post(f"/password/{link}", data=form("x" * 1_100_000)), 413, "request_entity_too_large")
+
+    def test_json_sets_nothing(self, house: House, user: User, link: str) -> None:
+        assert house.client.post(f"/password/{link}", json=form()).status_code == 422
+        assert not can_sign_in(house.client, user.email)
+
+    @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+    def test_another_method_is_refused(self, house: House, link: str, method: str) -> None:
+        refusal(house.client.open(f"/password/{link}", method=method, data=form()), 405, "method_not_allowed")
+
+
+class TestTwoAtOnce:
+    def test_one_wins_and_the_other_is_told(self, app: Flask, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        user = world.user()
+        path, email = f"/password/{link_for(world, user)}", user.email
+        passwords = [f"passphrase of number {number}" for number in range(2)]
+        barrier, hashing = Barrier(len(passwords)), Passwords.hash
+
+        def hash_together(self: Passwords, password: Secret) -> str:
+            # Both have seen that the link is good before either uses it up.
+            barrier.wait(timeout=10)
+            return hashing(self, password)
+
+        monkeypatch.setattr(Passwords, "hash", hash_together)
+        with ThreadPoolExecutor(len(passwords)) as pool:
+            responses = list(pool.map(lambda one: SeparateClient(app).post(path, data=form(one)), passwords))
+        statuses = [response.status_code for response in responses]
+        assert sorted(statuses) == [200, 404]
+        works = [can_sign_in(SeparateClient(app), email, password) for password in passwords]
+        assert works == [status == 200 for status in statuses]
+
+
+def test_the_page_works_from_link_to_login(client: SeparateClient, world: World) -> None:
+    user = world.user()
+    path = f"/password/{link_for(world, user)}"
+    assert client.get(path).status_code == 200
+    assert client.post(path, data=form()).status_code == 200
+    token = answer(client.post("/auth/login", json={"email": user.email, "password": PASSWORD}))["access_token"]
+    assert answer(client.get("/users/me", headers=bearer(token)))["email"] == user.email

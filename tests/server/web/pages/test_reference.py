@@ -1,0 +1,125 @@
+"""The page that describes the API: complete, and with nothing from elsewhere."""
+
+from html.parser import HTMLParser
+
+import pytest
+from flask import Flask
+from markupsafe import escape
+
+from tests.server.web.asking import SeparateClient, answer
+from tests.server.web.test_openapi import operations
+
+
+class Page(HTMLParser):
+    """What a page holds and what it refers to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for name, value in attrs:
+            self.attributes.add(name)
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "action", "srcset", "data", "poster"):
+                self.references.append(value or "")
+
+
+@pytest.fixture
+def text(client: SeparateClient) -> str:
+    response = client.get("/docs")
+    assert response.status_code == 200
+    assert response.content_type == "text/html; charset=utf-8"
+    return response.get_data(as_text=True)
+
+
+def test_every_operation_has_its_section(client: SeparateClient, text: str) -> None:
+    page, spec = Page(text), answer(client.get("/openapi.json"))
+    for method, path, operation in operations(spec):
+        assert operation["operationId"] in page.ids
+        assert f"#{operation['operationId']}" in page.references
+        assert text.count(f"<code>{method.upper()} {path}</code>") == 2
+        assert f"<p>{escape(operation['summary'])}</p>" in text
+
+
+def section(text: str, name: str) -> str:
+    return text.split(f'<section id="{name}"')[1].split("</section>")[0]
+
+
+@pytest.mark.parametrize(
+    ("operation", "who"),
+    [
+        ("health", "everybody"),
+        ("login", "everybody"),
+        ("logout", "any signed-in user"),
+        ("create_organization", "any signed-in user"),
+        ("show_organization", "scope read"),
+        ("create_api_key", "scope admin"),
+        ("show_my_membership", "signed-in users, scope read"),
+        ("delete_organization", "the owner of the organization, signed in"),
+        ("sandbox_delete_organization", "the owner of the organization, signed in"),
+    ],
+)
+def test_it_says_who_may(text: str, operation: str, who: str) -> None:
+    assert f"<p>Open to: {who}.</p>" in section(text, operation)
+
+
+def test_it_says_what_is_taken_and_what_is_answered(text: str) -> None:
+    created = section(text, "create_api_key")
+    for name, kind in (
+        ("name", "string"),
+        ("scopes", "list of string, optional"),
+        ("expires_at", "date-time or null, optional"),
+    ):
+        assert f"<code>{name}</code></th><td>{kind}</td>" in created
+    assert "<code>key</code></th><td>string</td>" in created
+    assert "<code>422</code> Unprocessable" in created
+    listed = section(text, "list_api_keys")
+    assert "<caption>Query</caption>" in listed
+    assert "<code>limit</code></th><td>integer, optional</td>" in listed
+    assert "<code>api_keys</code></th><td>list of Key</td>" in listed
+    assert "<code>token_type</code></th><td>“Bearer”, optional</td>" in section(text, "login")
+
+
+def test_nothing_is_loaded_from_elsewhere(text: str) -> None:
+    page = Page(text)
+    assert page.references
+    for reference in page.references:
+        assert reference.startswith(("/", "#"))
+        assert not reference.startswith("//")
+    assert not page.tags & {"script", "iframe", "object", "embed", "img", "base", "style"}
+    assert not [name for name in page.attributes if name.startswith("on") or name == "style"]
+
+
+def test_every_link_within_the_page_leads_somewhere(text: str) -> None:
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    for reference in page.references:
+        if reference.startswith("#"):
+            assert reference[1:] in page.ids
+
+
+def test_every_link_to_another_page_leads_somewhere(client: SeparateClient, text: str) -> None:
+    for reference in Page(text).references:
+        if reference.startswith("/"):
+            assert client.get(reference).status_code == 200
+
+
+def test_it_is_that_of_its_own_application(app: Flask, client: SeparateClient) -> None:
+    """Two applications in one process do not describe each other."""
+    app.api_doc["paths"]["/own"] = {  # type: ignore[attr-defined]
+        "get": {"tags": ["own"], "operationId": "own", "summary": "Own.", "security": [], "responses": {
+            "200": {"content": {"application/json": {"schema": {"type": "object"}}}},
+        }},
+    }  # fmt: skip
+    assert "GET /own" in client.get("/docs").get_data(as_text=True)
+
+
+def test_and_of_no_other(text: str) -> None:
+    assert "GET /own" not in text

@@ -1,0 +1,407 @@
+"""Who may do what, tried cell by cell: every endpoint with every kind of credential, good, weak, foreign and broken.
+
+What is expected follows from the table in `endpoints.py`, which was written by hand from the design.
+"""
+
+from collections.abc import Callable
+from itertools import combinations
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from mushu.keyformat import Prefix, generate
+from mushu.secret import Secret
+from mushu.server.audit.service import SYSTEM
+from mushu.server.core import db
+from mushu.server.db import writing
+from mushu.server.gate.access import Policy
+from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.service import KeyRequest, change_state, mint_key
+from mushu.server.keys.states import DELETE, DISABLE, FAIL
+from mushu.server.orgs.members import add_member
+from mushu.server.orgs.models import Organization
+from mushu.server.orgs.roles import Role
+from mushu.server.orgs.service import delete_org
+from mushu.server.users.models import User
+from mushu.server.users.service import disable_user, set_password
+from mushu.server.web.guard import policy_of, public, requires, signed_in
+from tests.conftest import TurnableClock
+from tests.server.conftest import World, api_key, bearer
+from tests.server.web.asking import SeparateClient, all_rows, refusal
+from tests.server.web.conftest import House
+from tests.server.web.endpoints import (
+    CHANGING,
+    IN_BROWSER,
+    LIVE,
+    MOUNTED,
+    OF_AN_ORG,
+    PUBLIC,
+    TEST,
+    Endpoint,
+    Mounted,
+    Stage,
+)
+
+SCOPE_SETS = [scopes for size in (1, 2, 3) for scopes in combinations(Scope, size)]
+OTHER = {LIVE: TEST, TEST: LIVE}
+
+every_endpoint = pytest.mark.parametrize("mounted", MOUNTED, ids=str)
+
+
+def refusal_of_key(endpoint: Endpoint, environment: Environment, scopes: tuple[Scope, ...]) -> str | None:
+    """Return the code with which a key of the right organization and environment is refused."""
+    if endpoint.changes_shared and environment is TEST:
+        return "wrong_environment"
+    if endpoint.user_only:
+        return "user_required"
+    return "missing_scope" if endpoint.scope not in scopes else None
+
+
+def refusal_of_role(endpoint: Endpoint, role: Role) -> str | None:
+    """Return the code with which a CLI token is refused."""
+    if endpoint.scope is Scope.ADMIN and role is Role.MEMBER:
+        return "missing_scope"
+    return "owner_required" if endpoint.owner_only and role is not Role.OWNER else None
+
+
+def check(mounted: Mounted, response: TestResponse, code: str | None) -> None:
+    """Compare an answer with what is expected: a refusal with `code`, or a real success."""
+    if code is not None:
+        refusal(response, 403, code)
+        return
+    assert response.status_code == 200, response.get_data(as_text=True)
+    model = mounted.endpoint.answer.model_validate_json(response.data)
+    assert model.model_dump(mode="json") == response.get_json()
+
+
+class TestScopes:
+    @every_endpoint
+    @pytest.mark.parametrize("scopes", SCOPE_SETS, ids="+".join)
+    def test_a_key_may_do_exactly_what_its_scopes_say(
+        self, house: House, mounted: Mounted, scopes: tuple[Scope, ...]
+    ) -> None:
+        stage = Stage(house.world, mounted.environment)
+        _, key = house.world.key(stage.organization, *scopes, environment=mounted.environment)
+        expected = refusal_of_key(mounted.endpoint, mounted.environment, scopes)
+        check(mounted, mounted.call(house.client, stage, api_key(key)), expected)
+
+
+class TestRoles:
+    @every_endpoint
+    @pytest.mark.parametrize("role", Role)
+    def test_a_user_may_do_exactly_what_the_role_says(self, house: House, mounted: Mounted, role: Role) -> None:
+        stage = Stage(house.world, mounted.environment)
+        user = stage.owner if role is Role.OWNER else house.world.member(stage.organization, role)
+        stage.caller = user
+        response = mounted.call(house.client, stage, bearer(house.world.token(user)))
+        check(mounted, response, refusal_of_role(mounted.endpoint, role))
+
+
+class TestEnvironments:
+    @every_endpoint
+    def test_a_key_is_refused_in_the_other_environment_whatever_its_scopes(
+        self, house: House, mounted: Mounted
+    ) -> None:
+        stage = Stage(house.world, mounted.environment)
+        _, key = house.world.key(stage.organization, *Scope, environment=OTHER[mounted.environment])
+        refusal(mounted.call(house.client, stage, api_key(key)), 403, "wrong_environment")
+
+
+class TestOutsiders:
+    @pytest.mark.parametrize("mounted", OF_AN_ORG, ids=str)
+    @pytest.mark.parametrize("outsider", ["user", "live key", "test key"])
+    def test_a_foreign_organization_looks_like_one_that_does_not_exist(
+        self, house: House, mounted: Mounted, outsider: str
+    ) -> None:
+        stage, elsewhere = Stage(house.world, mounted.environment), house.world.org()
+        headers = {
+            "user": lambda: bearer(house.world.token(house.world.owner_of(elsewhere))),
+            "live key": lambda: api_key(house.world.key(elsewhere, *Scope)[1]),
+            "test key": lambda: api_key(house.world.key(elsewhere, *Scope, environment=TEST)[1]),
+        }[outsider]()
+        foreign = mounted.call(house.client, stage, headers)
+        refusal(foreign, 404, "org_not_found")
+        real, stage.org = stage.org, "org_aaaaaaaaaaaa"
+        missing = mounted.call(house.client, stage, headers)
+        assert foreign.data.replace(real.encode(), stage.org.encode()) == missing.data
+        assert foreign.status_code == missing.status_code
+        assert sorted(foreign.headers.keys()) == sorted(missing.headers.keys())
+
+    @pytest.mark.parametrize("mounted", OF_AN_ORG, ids=str)
+    def test_a_former_member_is_an_outsider_on_the_next_request(self, house: House, mounted: Mounted) -> None:
+        stage = Stage(house.world, mounted.environment)
+        former = house.world.member(stage.organization, Role.ADMIN)
+        token = house.world.token(former)
+        path = f"/orgs/{stage.org}/members/{former.id}"
+        assert house.client.delete(path, headers=bearer(house.world.token(stage.owner))).status_code == 200
+        refusal(mounted.call(house.client, stage, bearer(token)), 404, "org_not_found")
+
+    @pytest.mark.parametrize("mounted", OF_AN_ORG, ids=str)
+    def test_a_deleted_organization_is_gone_for_its_owner(self, house: House, mounted: Mounted) -> None:
+        stage = Stage(house.world, mounted.environment)
+        headers = bearer(house.world.token(stage.owner))
+        _ = [stage[name] for name in ("member", "newcomer", "disabled_key", "invitation")]
+        assert house.client.delete(f"/orgs/{stage.org}", headers=headers).status_code == 200
+        refusal(mounted.call(house.client, stage, headers), 404, "org_not_found")
+
+
+class Breaker:
+    """Makes credentials that prove nothing, or nothing any more."""
+
+    def __init__(self, world: World, clock: TurnableClock, client: SeparateClient, stage: Stage) -> None:
+        self._world, self._clock, self._client, self._stage = world, clock, client, stage
+
+    def missing(self) -> dict[str, str]:
+        return {}
+
+    def malformed(self) -> dict[str, str]:
+        return api_key("msk_live_short")
+
+    def unknown_scheme(self) -> dict[str, str]:
+        return {"Authorization": f"Basic {self._key()}"}
+
+    def key_as_token(self) -> dict[str, str]:
+        return bearer(self._key())
+
+    def token_as_key(self) -> dict[str, str]:
+        return api_key(self._token())
+
+    def link_as_token(self) -> dict[str, str]:
+        return bearer(generate(Prefix.PASSWORD_LINK).reveal())
+
+    def mistyped(self) -> dict[str, str]:
+        key = self._key()
+        return api_key(key[:-1] + ("0" if key[-1] != "0" else "1"))
+
+    def unknown_key(self) -> dict[str, str]:
+        return api_key(generate(Prefix.LIVE_KEY).reveal())
+
+    def unknown_token(self) -> dict[str, str]:
+        return bearer(generate(Prefix.CLI_TOKEN).reveal())
+
+    def expired_key(self) -> dict[str, str]:
+        _, key = self._world.key(self._org(), *Scope, environment=self._stage.environment, lives_seconds=60)
+        self._clock.turn(seconds=60)
+        return api_key(key)
+
+    def disabled_key(self) -> dict[str, str]:
+        key, plaintext = self._world.key(self._org(), *Scope, environment=self._stage.environment)
+        with writing(db.session):
+            change_state(db.session, self._clock, SYSTEM, key.id, DISABLE)
+        return api_key(plaintext)
+
+    def deleted_key(self) -> dict[str, str]:
+        key, plaintext = self._world.key(self._org(), *Scope, environment=self._stage.environment)
+        with writing(db.session):
+            change_state(db.session, self._clock, SYSTEM, key.id, DELETE)
+        return api_key(plaintext)
+
+    def pending_key(self) -> dict[str, str]:
+        request = self._request()
+        with writing(db.session):
+            return api_key(mint_key(db.session, self._clock, SYSTEM, request)[1].reveal())
+
+    def failed_key(self) -> dict[str, str]:
+        request = self._request()
+        with writing(db.session):
+            key, plaintext = mint_key(db.session, self._clock, SYSTEM, request)
+            change_state(db.session, self._clock, SYSTEM, key.id, FAIL)
+        return api_key(plaintext.reveal())
+
+    def key_of_deleted_org(self) -> dict[str, str]:
+        key, org = self._key(), self._org()
+        with writing(db.session):
+            delete_org(db.session, self._clock, SYSTEM, db.session.merge(org))
+        return api_key(key)
+
+    def revoked_token(self) -> dict[str, str]:
+        headers = bearer(self._token())
+        assert self._client.post("/auth/logout", headers=headers).status_code == 200
+        return headers
+
+    def old_token(self) -> dict[str, str]:
+        headers = bearer(self._token())
+        self._clock.turn(hours=12)
+        return headers
+
+    def token_of_disabled_user(self) -> dict[str, str]:
+        headers = bearer(self._token())
+        with writing(db.session):
+            disable_user(db.session, self._clock, SYSTEM, self._user())
+        return headers
+
+    def token_from_before_a_password_change(self) -> dict[str, str]:
+        headers = bearer(self._token())
+        self._clock.turn(seconds=1)
+        hashed = self._world.core.passwords.hash(Secret("another long passphrase"))
+        with writing(db.session):
+            set_password(db.session, self._clock, SYSTEM, self._user(), hashed)
+        return headers
+
+    def _request(self) -> KeyRequest:
+        return KeyRequest(org_id=self._stage.org, name="k", scopes=tuple(Scope), environment=self._stage.environment)
+
+    def _org(self) -> Organization:
+        return self._stage.organization
+
+    def _user(self) -> User:
+        return db.session.merge(self._stage.owner)
+
+    def _key(self) -> str:
+        return self._world.key(self._org(), *Scope, environment=self._stage.environment)[1]
+
+    def _token(self) -> str:
+        return self._world.token(self._stage.owner)
+
+
+BROKEN: dict[Callable[[Breaker], dict[str, str]], str] = {
+    Breaker.missing: "missing_credential",
+    Breaker.malformed: "malformed_credential",
+    Breaker.unknown_scheme: "malformed_credential",
+    Breaker.key_as_token: "malformed_credential",
+    Breaker.token_as_key: "malformed_credential",
+    Breaker.link_as_token: "malformed_credential",
+    Breaker.mistyped: "mistyped_credential",
+    Breaker.unknown_key: "unknown_credential",
+    Breaker.unknown_token: "unknown_credential",
+    Breaker.expired_key: "expired_credential",
+    Breaker.disabled_key: "disabled_credential",
+    Breaker.deleted_key: "deleted_credential",
+    Breaker.pending_key: "inactive_credential",
+    Breaker.failed_key: "deleted_credential",
+    Breaker.key_of_deleted_org: "deleted_credential",
+    Breaker.revoked_token: "deleted_credential",
+    Breaker.old_token: "expired_credential",
+    Breaker.token_of_disabled_user: "disabled_credential",
+    Breaker.token_from_before_a_password_change: "deleted_credential",
+}
+
+
+class TestBrokenCredentials:
+    @every_endpoint
+    @pytest.mark.parametrize(
+        ("broken", "code"), BROKEN.items(), ids=[broken.__name__ for broken in BROKEN]
+    )  # fmt: skip
+    def test_is_answered_with_401_and_the_reason(
+        self, house: House, mounted: Mounted, broken: Callable[[Breaker], dict[str, str]], code: str
+    ) -> None:
+        stage = Stage(house.world, mounted.environment)
+        headers = broken(Breaker(house.world, house.clock, house.client, stage))
+        response = mounted.call(house.client, stage, headers)
+        refusal(response, 401, code)
+        assert response.headers["WWW-Authenticate"] == 'ApiKey realm="mushu", Bearer realm="mushu"'
+
+    @every_endpoint
+    def test_a_good_credential_beside_a_different_one_is_ambiguous(self, house: House, mounted: Mounted) -> None:
+        stage = Stage(house.world, mounted.environment)
+        token, (_, key) = house.world.token(stage.owner), house.world.key(stage.organization, *Scope)
+        response = mounted.call(house.client, stage, bearer(token) | {"X-API-Key": key})
+        refusal(response, 400, "ambiguous_credential")
+
+
+class TestRefusedRequests:
+    @pytest.mark.parametrize("mounted", CHANGING, ids=str)
+    def test_change_nothing(self, app: Flask, world: World, client: SeparateClient, mounted: Mounted) -> None:
+        stage = Stage(world, mounted.environment)
+        weak = (Scope.READ, Scope.WRITE)
+        refused = {
+            "nobody": {},
+            "weak key": api_key(world.key(stage.organization, *weak, environment=mounted.environment)[1]),
+            "wrong environment": api_key(
+                world.key(stage.organization, *Scope, environment=OTHER[mounted.environment])[1]
+            ),
+            "outsider": bearer(world.token(world.user())),
+            "member": bearer(world.token(world.member(stage.organization, Role.MEMBER))),
+        }
+        if mounted.endpoint.scope is None:  # for any signed-in user
+            del refused["outsider"], refused["member"]
+        mounted.path.format_map(stage)  # makes everything that the call is about
+        if mounted.endpoint.body is not None:
+            mounted.endpoint.body(stage)
+        before = all_rows()
+        for who, headers in refused.items():
+            status = mounted.call(client, stage, headers).status_code
+            assert status in (401, 403, 404), who
+        assert all_rows() == before
+
+
+class TestTheTable:
+    def test_names_every_rule_of_the_application_and_no_other(self, house: House) -> None:
+        mounted = {
+            (method, rule.rule)
+            for rule in house.app.url_map.iter_rules()
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        }
+        rows = [row.rule for row in MOUNTED]
+        assert {*rows} | PUBLIC | IN_BROWSER == mounted
+        assert len(rows) + len(PUBLIC) + len(IN_BROWSER) == len(mounted)
+
+    def test_and_every_view_carries_the_mark_that_its_row_says(self, house: House) -> None:
+        expected: dict[tuple[str, str], Policy | str] = {
+            row.rule: Policy(
+                row.endpoint.scope,
+                user_only=row.endpoint.user_only,
+                owner_only=row.endpoint.owner_only,
+                changes_shared=row.endpoint.changes_shared,
+            )
+            for row in MOUNTED
+        }
+        expected |= dict.fromkeys(PUBLIC, "public") | dict.fromkeys(IN_BROWSER, "browser")
+        for rule in house.app.url_map.iter_rules():
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+                mark = policy_of(house.app.view_functions[rule.endpoint])
+                assert mark == expected.get((method, rule.rule)), rule.rule
+
+    @pytest.mark.parametrize("rule", sorted(IN_BROWSER), ids=" ".join)
+    def test_no_credential_of_the_api_opens_a_page_for_the_browser(
+        self, house: House, stage: Stage, rule: tuple[str, str]
+    ) -> None:
+        method, path = rule
+        _, key = house.world.key(stage.organization, *Scope)
+        before = all_rows() if stage.headers else {}
+        for headers in ({}, stage.headers, api_key(key)):
+            response = house.client.open(
+                path.replace("<token_id>", "tok_x").replace("<token>", "x"), method=method, headers=headers
+            )
+            assert response.status_code in (302, 303, 400)
+            if response.status_code != 400:
+                assert response.headers["Location"].startswith("/login")
+        assert all_rows() == before
+
+    @pytest.mark.parametrize("rule", sorted(PUBLIC), ids=" ".join)
+    def test_what_is_public_asks_for_no_credential(self, house: House, rule: tuple[str, str]) -> None:
+        method, path = rule
+        response = house.client.open(path.replace("<link>", "x").replace("<path:filename>", "mushu.css"), method=method)
+        assert response.status_code not in (401, 403)
+
+
+class TestMarks:
+    def test_a_view_without_a_mark_is_refused_to_everybody(
+        self, app: Flask, world: World, client: SeparateClient
+    ) -> None:
+        org = world.org()
+        app.add_url_rule("/orgs/<org_id>/forgotten", "forgotten", lambda org_id: f"open to all of {org_id}")
+        path = f"/orgs/{org.id}/forgotten"
+        for headers in ({}, bearer(world.token(world.owner_of(org))), api_key(world.key(org, *Scope)[1])):
+            assert "open to all" not in client.get(path, headers=headers).get_data(as_text=True)
+            refusal(client.get(path, headers=headers), 403, "forbidden")
+
+    @pytest.mark.parametrize("second", [public, signed_in, requires(Scope.READ)])
+    @pytest.mark.parametrize("first", [public, signed_in, requires(Scope.ADMIN)])
+    def test_a_view_cannot_carry_two(
+        self, first: Callable[..., Callable[[], str]], second: Callable[..., Callable[[], str]]
+    ) -> None:
+        marked = first(lambda: "view")
+        with pytest.raises(TypeError, match="says twice"):
+            second(marked)
+
+
+def test_the_owner_of_one_organization_is_nobody_in_another(house: House) -> None:
+    mine, theirs = house.world.org(), house.world.org()
+    me = house.world.owner_of(mine)
+    admin_there = bearer(house.world.token(me))
+    with writing(db.session):
+        add_member(db.session, house.clock, SYSTEM, theirs.id, me.id, Role.ADMIN)
+    refusal(house.client.delete(f"/orgs/{theirs.id}", headers=admin_there), 403, "owner_required")
+    assert house.client.delete(f"/orgs/{mine.id}", headers=admin_there).status_code == 200

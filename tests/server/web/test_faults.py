@@ -1,0 +1,72 @@
+"""What is said of a wrong field: what would be right, and nothing of what was sent."""
+
+from datetime import datetime
+from typing import Annotated
+
+import pytest
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from mushu.server.web.faults import faults_of
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(max_length=3)] = ""
+    items: Annotated[list[str], Field(max_length=2)] = []
+    flag: bool = False
+    count: Annotated[int, Field(ge=1, le=9)] = 1
+    at: AwareDatetime = datetime.fromisoformat("2026-01-15T10:30:00Z")
+    odd: Annotated[str, Field(pattern="^x$")] = "x"
+
+
+class Needy(BaseModel):
+    name: str
+
+
+def said(model: type[BaseModel], **values: object) -> list[tuple[str, str]]:
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate(values)
+    return [(fault.field, fault.message) for fault in faults_of(caught.value)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("name", 1, "must be a string"),
+        ("name", "long", "is too long"),
+        ("items", "x", "must be a list"),
+        ("items", ["a", "b", "c"], "has too many items"),
+        ("flag", "maybe", "must be true or false"),
+        ("count", "many", "must be a whole number"),
+        ("count", 0, "is too small"),
+        ("count", 10, "is too large"),
+        ("at", "soon", "must be a date and time such as 2027-01-15T10:30:00Z"),
+        ("at", [], "must be a date and time such as 2027-01-15T10:30:00Z"),
+        ("at", "2027-01-15T10:30:00", "must name its time zone, as in 2027-01-15T10:30:00Z"),
+        ("odd", "y", "is not valid"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_what_is_right(field: str, value: object, message: str) -> None:
+    assert said(Model, **{field: value}) == [(field, message)]
+
+
+def test_a_missing_field_is_named() -> None:
+    assert said(Needy) == [("name", "is required")]
+
+
+def test_an_item_of_a_list_is_counted() -> None:
+    assert said(Model, items=["a", 1]) == [("items.1", "must be a string")]
+
+
+@pytest.mark.parametrize("name", ["nmae", "deliver_to", "_", "a" * 40])
+def test_an_unknown_field_that_looks_like_a_slip_is_named(name: str) -> None:
+    assert said(Model, **{name: 1}) == [(name, "is not a known field")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "a" * 41, "Name", "na me", "name1", "msk_live_0123", "naïve", "a.b", "a\nb", "<b>", "correct horse", "٣"],
+)
+def test_any_other_name_is_input_and_not_repeated(name: str) -> None:
+    assert said(Model, **{name: 1}) == [("a field", "is not a known field")]
