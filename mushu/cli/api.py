@@ -1,0 +1,134 @@
+"""One request to the HTTP API and what came of it; every refusal becomes a sentence here.
+
+A token goes to the address that it was issued by and nowhere else: redirects are not followed, TLS is always verified,
+and on the way to loopback no proxy is asked.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import httpx
+
+from mushu.cli.address import is_loopback
+from mushu.cli.answers import IDENTIFIER, Answer, parsed
+from mushu.cli.faults import Failure, Unreachable, strange_answer
+from mushu.cli.network import unreachable
+from mushu.cli.place import Place
+from mushu.cli.refusals import Reply, refusal
+from mushu.cli.tls import trusting
+from mushu.secret import Secret
+
+_LARGEST: Final = 8 << 20
+_WHOLE_ANSWER: Final = 60.0
+_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+_OK: Final = 200
+_JSON: Final = "application/json"
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+class Api:
+    """Asks one server, as one login or as nobody; to be closed."""
+
+    def __init__(self, place: Place, token: Secret | None) -> None:
+        self._place = place
+        self._token = token
+
+    def get(self, *path: str, **query: str) -> Answer:
+        """Answer what stands at a path, given by its segments."""
+        return self._ask("GET", path, query=query)
+
+    def post(self, *path: str, body: Mapping[str, Any] | None = None) -> Answer:
+        return self._ask("POST", path, _JSON if body is not None else None, body or {})
+
+    def post_form(self, *path: str, fields: Mapping[str, Any]) -> Answer:
+        return self._ask("POST", path, _FORM, fields)
+
+    def patch(self, *path: str, body: Mapping[str, Any]) -> Answer:
+        return self._ask("PATCH", path, _JSON, body)
+
+    def delete(self, *path: str) -> Answer:
+        return self._ask("DELETE", path)
+
+    def close(self) -> None:
+        if "_client" in self.__dict__:
+            self._client.close()
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            verify=trusting(self._place.url, self._place.ca),
+            timeout=_TIMEOUT,
+            follow_redirects=False,
+            # A proxy must not see what never leaves the machine.
+            trust_env=not is_loopback(self._place.url),
+        )
+
+    def _ask(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        media_type: str | None = None,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Return the answer of a success.
+
+        Raises:
+            Unreachable, WrongAnswer, Refused: what came instead.
+        """
+        address = self._address(path, query or {})
+        fault: Failure
+        try:
+            reply = self._exchange(method, address, media_type, body or {})
+        except Failure as failure:
+            fault = failure.with_traceback(None)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            fault = unreachable(error, self._place.url)
+        except (ImportError, ValueError):  # a proxy of a kind that httpx needs more packages for, or does not know
+            fault = Failure("The proxy that HTTPS_PROXY or ALL_PROXY names cannot be used. Mend it, or unset it.")
+        else:
+            if reply.status == _OK and reply.document is not None:
+                return reply.document
+            fault = refusal(reply, self._place, as_user=self._token is not None)
+        raise fault  # here, where it carries no trace of what was sent
+
+    def _address(self, path: tuple[str, ...], query: Mapping[str, str]) -> str:
+        if not all(IDENTIFIER.fullmatch(segment) for segment in path):  # `..` would climb to another resource
+            raise Failure("An id has only letters, digits, _ and - in it. See the list for the right one.")
+        return "/".join([self._place.url, *path]) + (f"?{urlencode(query)}" if query else "")
+
+    def _exchange(self, method: str, address: str, media_type: str | None, body: Mapping[str, Any]) -> Reply:
+        headers = {"Accept": _JSON, "Accept-Encoding": "identity", "User-Agent": "mushu-cli"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        if media_type is not None:
+            headers["Content-Type"] = media_type
+        content = _encoded(media_type, body)
+        with self._client.stream(method, address, headers=headers, content=content) as response:
+            raw, end = bytearray(), time.monotonic() + _WHOLE_ANSWER
+            for chunk in response.iter_raw():
+                raw += chunk
+                if len(raw) > _LARGEST:
+                    raise strange_answer(self._place.url, "it sends without end")
+                if time.monotonic() > end:
+                    raise Unreachable(f"{self._place.url} answers too slowly. Try again later.")
+            found = response.headers
+            kind = found.get("Content-Type", "").partition(";")[0].strip().lower()
+            return Reply(response.status_code, parsed(bytes(raw)), kind, found.get("Retry-After", ""))
+
+
+def _encoded(media_type: str | None, body: Mapping[str, Any]) -> bytes | None:
+    """Return the body; only here are the secrets in it revealed."""
+    if media_type is None:
+        return None
+    if media_type == _FORM:
+        return urlencode({name: _plain(value) for name, value in body.items()}).encode()
+    return json.dumps(body, default=_plain).encode()
+
+
+def _plain(value: object) -> object:
+    return value.reveal() if isinstance(value, Secret) else value

@@ -1,0 +1,70 @@
+import click
+
+from mushu.cli import storage
+from mushu.cli.address import normalized
+from mushu.cli.answers import IDENTIFIER
+from mushu.cli.logins import servers
+from mushu.cli.options import as_json, connecting, pass_session
+from mushu.cli.output import Column, print_json, print_table, say
+from mushu.cli.session import ORGS, URL, Session
+
+_COLUMNS = (Column("name", "SETTING"), Column("value", "VALUE"), Column("source", "FROM"))
+
+
+@click.group()
+def config() -> None:
+    """What mushu remembers between two commands."""
+
+
+@config.command("show")
+@connecting
+@as_json
+@pass_session
+def show(session: Session, as_json: bool) -> None:
+    """Show what is in force, and where it comes from."""
+    url, org, logins = session.url(), session.org(None), servers()
+    if as_json:
+        print_json(
+            {"url": url.value, "org": org.value if org else None, "logins": logins, "folder": str(storage.folder())}
+        )
+        return
+    rows: list[dict[str, object]] = [
+        {"name": "url", "value": url.value, "source": url.source},
+        {"name": "org", "value": org.value if org else None, "source": org.source if org else None},
+        {"name": "logins", "value": logins or None, "source": str(storage.folder() / storage.CREDENTIALS)},
+    ]
+    print_table(_COLUMNS, rows)
+
+
+@config.command("set")
+@click.argument("key", type=click.Choice([URL, "org"]))
+@click.argument("value")
+@connecting
+@as_json
+@pass_session
+def set_(session: Session, key: str, value: str, as_json: bool) -> None:
+    """Set the server (url), or the organization on it (org, an id); an empty VALUE takes the setting back."""
+    kept = _checked_url(value) if key == URL else _checked_org(value)
+    with storage.changing(storage.CONFIG) as remembered:
+        if key == URL:
+            remembered[URL] = kept
+        else:
+            orgs = remembered.get(ORGS)
+            remembered[ORGS] = (orgs if isinstance(orgs, dict) else {}) | {session.url().value: kept}
+    if as_json:
+        print_json({key: kept})
+    else:
+        say(f"{key} is {kept}." if kept else f"{key} is not set any more.")
+
+
+def _checked_url(value: str) -> str | None:
+    try:
+        return normalized(value) if value else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _checked_org(value: str) -> str | None:
+    if value and IDENTIFIER.fullmatch(value) is None:
+        raise click.BadParameter("An id has only letters, digits, _ and - in it; `mushu org use` takes a name, too.")
+    return value or None

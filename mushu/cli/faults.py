@@ -1,0 +1,56 @@
+"""The ways in which a command fails; each message is for a person and says what to do next.
+
+    Failure                  exit status 1
+    ├── Unreachable          nothing, or nothing whole, came back: it may work later, or may have worked unseen
+    ├── WrongAnswer          what came back is not of a Mushu server
+    └── Refused              the server said no, and why
+
+Where an error of a library stands behind a failure it is replaced, not chained: it may carry a request with a token.
+A wrong command line is Click's `UsageError` and ends with 2.
+"""
+
+from typing import Final
+
+import click
+
+_CHECK_ADDRESS: Final = "See which server is asked with `mushu config show`, and name another with --url."
+
+
+class Failure(click.ClickException):
+    """The command could not do what it was asked."""
+
+
+class Unreachable(Failure):
+    """The server did not answer, or not to the end."""
+
+
+class WrongAnswer(Failure):
+    """What answers is no Mushu server, or one of another age."""
+
+
+class Refused(Failure):
+    """The server refused.
+
+    Args:
+        message: the sentence for a person.
+        status: the HTTP status.
+        code: the stable code of the problem document, or the `error` of OAuth.
+    """
+
+    def __init__(self, message: str, status: int, code: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+def strange_answer(url: str, why: str) -> WrongAnswer:
+    """Return the failure for an answer that no Mushu server gives at this address."""
+    return WrongAnswer(f"{url} answers, but not as a Mushu server does: {why}. {_CHECK_ADDRESS}")
+
+
+def misunderstood(what: str) -> WrongAnswer:
+    """Return the failure for JSON that is not what was asked for."""
+    return WrongAnswer(
+        f"The server's answer is not what this mushu understands: {what}. {_CHECK_ADDRESS} "
+        "If the address is right, mushu and the server are of different versions: update the older one."
+    )

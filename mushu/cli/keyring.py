@@ -1,0 +1,88 @@
+"""The API keys of one organization on the server, in both of its environments."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from mushu.cli.answers import Answer, rows_of
+from mushu.cli.faults import Failure, Refused, misunderstood
+
+if TYPE_CHECKING:
+    from mushu.cli.api import Api
+
+Environment = Literal["live", "test"]
+ENVIRONMENTS: Final[tuple[Environment, ...]] = ("live", "test")
+
+_PAGE: Final = "500"
+_NOT_FOUND: Final = "key_not_found"
+
+Result = TypeVar("Result")
+
+
+class Keyring:
+    """Live keys stand at /orgs, test keys at /sandbox/orgs; whoever names a key need not know which it is."""
+
+    def __init__(self, api: "Api", org_id: str) -> None:
+        self._api = api
+        self._org_id = org_id
+
+    def create(self, environment: Environment, request: dict[str, Any]) -> Answer:
+        return self._api.post(*self._path(environment), body=request)
+
+    def list_all(self, *, with_deleted: bool) -> list[Answer]:
+        """Return the keys of both environments, newest first."""
+        query = {"limit": _PAGE} | ({"include_deleted": "true"} if with_deleted else {})
+        found = [key for environment in ENVIRONMENTS for key in self._pages(environment, query)]
+        return sorted(found, key=lambda key: (str(key.get("created_at")), str(key.get("key_id"))), reverse=True)
+
+    def show(self, key_id: str) -> Answer:
+        return self._wherever(key_id, lambda environment: self.show_in(environment, key_id))
+
+    def show_in(self, environment: Environment, key_id: str) -> Answer:
+        return self._api.get(*self._path(environment), key_id)
+
+    def rename(self, key_id: str, name: str) -> Answer:
+        return self._wherever(
+            key_id, lambda environment: self._api.patch(*self._path(environment), key_id, body={"name": name})
+        )
+
+    def change(self, key_id: str, change: Literal["enable", "disable"]) -> Answer:
+        return self._wherever(key_id, lambda environment: self._api.post(*self._path(environment), key_id, change))
+
+    def delete(self, key_id: str) -> Answer:
+        return self._wherever(key_id, lambda environment: self.delete_in(environment, key_id))
+
+    def delete_in(self, environment: Environment, key_id: str) -> Answer:
+        return self._api.delete(*self._path(environment), key_id)
+
+    def confirm(self, environment: Environment, key_id: str, deliveries: list[dict[str, str]]) -> Answer:
+        """Tell the server what was read back where; only then is the key active."""
+        return self._api.post(*self._path(environment), key_id, "delivered", body={"deliveries": deliveries})
+
+    def _path(self, environment: Environment) -> tuple[str, ...]:
+        sandbox = ("sandbox",) if environment == "test" else ()
+        return (*sandbox, "orgs", self._org_id, "api-keys")
+
+    def _pages(self, environment: Environment, query: dict[str, str]) -> Iterator[Answer]:
+        seen: set[str] = set()
+        cursor = None
+        while True:
+            page = self._api.get(*self._path(environment), **query, **({"cursor": cursor} if cursor else {}))
+            yield from rows_of(page, "api_keys")
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                return
+            if not isinstance(cursor, str) or cursor in seen:  # a list that leads back to itself never ends
+                raise misunderstood("its pages do not end")
+            seen.add(cursor)
+
+    def _wherever(self, key_id: str, ask: Callable[[Environment], Result]) -> Result:
+        """Ask where live keys are, and where there is no such key, where test keys are."""
+        for environment in ENVIRONMENTS:
+            try:
+                return ask(environment)
+            except Refused as refusal:
+                if refusal.code != _NOT_FOUND:
+                    raise
+        raise Failure(
+            f"There is no API key {key_id} in {self._org_id}. `mushu api-key list --org {self._org_id}` shows them all."
+        )

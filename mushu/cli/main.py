@@ -1,0 +1,104 @@
+"""The tree of commands, and how a run of one ends: 0 done, 1 failed, 2 the command line is wrong."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+import click
+
+from mushu.cli.output import colour, print_error
+from mushu.cli.session import Session
+
+_FAILED: Final = 1
+_INTERRUPTED: Final = 130
+
+#: By name: the module below mushu.cli that holds the command, and its attribute.
+_COMMANDS: Final = {
+    "auth": "auth:auth",
+    "org": "orgs:org",
+    "api-key": "keys:keys",
+    "config": "config:config",
+    "completion": "completion:completion",
+}
+
+
+class Root(click.Group):
+    """Loads a command when it is looked for, and closes what it opened."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"mushu.cli.{module}"), attribute)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        ctx.color = colour()
+        session = ctx.ensure_object(Session)
+        try:
+            return super().invoke(ctx)
+        finally:
+            session.close()
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mushu", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Mushu: API keys that go straight to where they are used.
+
+    \b
+    mushu auth login
+    mushu api-key create --name backend-server --org ORG --to env:.env
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status. What fails is told without a traceback, which could show a secret."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that the terminal has no letters for must not end the command
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = cli.main(arguments, prog_name="mushu", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        _print_usage(error)
+        print_error(" ".join(error.format_message().split()))  # Click breaks some of its sentences into lines
+        return error.exit_code
+    except click.ClickException as error:
+        print_error(error.format_message())
+        return error.exit_code
+    except click.Abort:
+        click.echo("Aborted.", err=True)
+        return _INTERRUPTED
+    except Exception as error:
+        print_error(_fault_of_ours(error))
+        return _FAILED
+    return code if isinstance(code, int) else 0
+
+
+def _print_usage(error: click.UsageError) -> None:
+    if error.ctx is not None:
+        click.echo(error.ctx.get_usage(), err=True)
+        click.echo(f"`{error.ctx.command_path} --help` says more.\n", err=True)
+
+
+def _fault_of_ours(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace is not None else "nowhere"
+    return (
+        f"mushu failed in a way it should not ({type(error).__name__} in {where}). Please report this line with the "
+        "command you ran, without any secret in it."
+    )

@@ -1,0 +1,125 @@
+"""What a person or a program sees: answers on standard output, everything else on standard error.
+
+Names and sentences come from a server that may be hostile, so nothing that is not printable reaches the terminal.
+"""
+
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import click
+
+_GAP: Final = "  "
+_BELOW_SURROGATES: Final = 0xFFFF
+
+
+class Column(NamedTuple):
+    """One column of a table."""
+
+    field: str
+    heading: str
+    #: In characters; a column is as wide as its widest cell, and never narrower than this.
+    least_width: int = 0
+    #: Of a moment, show the day only.
+    is_day: bool = False
+
+
+def colour() -> bool | None:
+    """Return Click's answer to whether colours are wanted: None leaves it to whether this is a terminal."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
+
+
+def say(answer: str) -> None:
+    """Print one line of an answer."""
+    click.echo(printable(answer), color=colour())
+
+
+def note(remark: str) -> None:
+    """Tell a person something that is no answer."""
+    click.echo(printable(remark), err=True, color=colour())
+
+
+def print_error(message: str) -> None:
+    """Say why the command failed; a credential that got into the sentence is cut down to its prefix."""
+    from mushu.keyformat import mask
+
+    click.echo(click.style("Error: ", fg="red") + printable(mask(message)), err=True, color=colour())
+
+
+def print_json(answer: object) -> None:
+    """Print JSON with an indent of two, and a list of words on one line."""
+    text = as_json(answer)
+    encoding = sys.stdout.encoding or "utf-8"
+    if text.encode(encoding, "ignore").decode(encoding) != text:
+        text = "".join(letter if letter.isascii() else _escaped(letter) for letter in text)
+    click.echo(text)
+
+
+def as_json(value: object, indent: str = "") -> str:
+    """Return `value` as JSON in which every character is printable."""
+    inner = f"{indent}  "
+    if isinstance(value, Mapping) and value:
+        fields = [f"{inner}{_scalar(str(name))}: {as_json(item, inner)}" for name, item in value.items()]
+        return "{\n" + ",\n".join(fields) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        return "[\n" + ",\n".join(f"{inner}{as_json(item, inner)}" for item in value) + f"\n{indent}]"
+    if isinstance(value, list):
+        return "[" + ", ".join(_scalar(item) for item in value) + "]"
+    return _scalar(value)
+
+
+def print_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print aligned columns under bold headings."""
+    cells = [[printable(_cell(row.get(column.field), column)) for column in columns] for row in rows]
+    widths = [
+        max([column.least_width, len(column.heading), *(_width(row[place]) for row in cells)])
+        for place, column in enumerate(columns)
+    ]
+    heading = _GAP.join(column.heading.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip()
+    click.secho(heading, bold=True, color=colour())
+    for row in cells:
+        padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+        click.echo(_GAP.join(padded).rstrip(), color=colour())
+
+
+def print_rows(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], *, json_wanted: bool) -> None:
+    """Print a list as JSON, or as a table."""
+    if json_wanted:
+        print_json(list(rows))
+    else:
+        print_table(columns, rows)
+
+
+def printable(text: str) -> str:
+    """Return `text` with every character that could steer a terminal written as an escape."""
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    if code > _BELOW_SURROGATES:
+        return json.dumps(letter)[1:-1]
+    return f"\\u{code:04x}"
+
+
+def _scalar(value: object) -> str:
+    return printable(json.dumps(value, ensure_ascii=False))
+
+
+def _cell(value: object, column: Column) -> str:
+    if value is None:
+        return "-"
+    if column.is_day:
+        return str(value)[: len("2026-01-15")]
+    return ",".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal `text` takes: two for a wide character, none for one that combines."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )

@@ -1,0 +1,63 @@
+"""What a server answered instead of a success, as a failure with a sentence for a person."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from mushu.cli.answers import Answer
+from mushu.cli.faults import Failure, Refused, Unreachable, strange_answer
+from mushu.cli.place import Place
+
+_UNAUTHORIZED: Final = 401
+_REDIRECTS: Final = range(300, 400)
+_SERVER_ERRORS: Final = range(500, 600)
+_LONGEST_SENTENCE: Final = 1_000
+_LONGEST_CODE: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of the server; `document` is None where it is no JSON object."""
+
+    status: int
+    document: Answer | None
+    media_type: str
+    retry_after: str
+
+
+def refusal(reply: Reply, place: Place, *, as_user: bool) -> Failure:
+    """Return the failure for any answer but a good one: a problem document (RFC 9457), or an error of OAuth.
+
+    Args:
+        as_user: the request carried a login.
+    """
+    document = reply.document or {}
+    detail = document.get("detail", document.get("error_description"))
+    code = document.get("code", document.get("error"))
+    if reply.status in _REDIRECTS:
+        return strange_answer(place.url, "it sends the request elsewhere, and mushu does not follow with a token")
+    if not isinstance(code, str):
+        return _without_code(reply, place.url)
+    if reply.status == _UNAUTHORIZED and as_user:
+        return Refused(_logged_out(place, code), reply.status, code)
+    sentence = f"The server refused ({code[:_LONGEST_CODE]})."
+    if isinstance(detail, str) and detail:
+        sentence = detail[:_LONGEST_SENTENCE]
+    if reply.retry_after.isascii() and reply.retry_after.isdigit():
+        sentence += f" It asks to wait {reply.retry_after[:9]} seconds."
+    if reply.status in _SERVER_ERRORS:
+        return Unreachable(sentence)
+    return Refused(sentence, reply.status, code)
+
+
+def _without_code(reply: Reply, url: str) -> Failure:
+    if reply.status in _SERVER_ERRORS:
+        return Unreachable(f"{url} has trouble (HTTP {reply.status}). Try again, or see the server's log.")
+    return strange_answer(url, f"HTTP {reply.status} with {reply.media_type[:_LONGEST_CODE] or 'nothing'}")
+
+
+def _logged_out(place: Place, code: str) -> str:
+    if code == "expired_credential":
+        why = f"Your login at {place.url} has expired, as it does after 12 hours."
+    else:
+        why = f"{place.url} does not accept your login any more ({code[:_LONGEST_CODE]})."
+    return f"{why} Run `{place.login_command}`."

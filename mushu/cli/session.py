@@ -1,0 +1,145 @@
+"""What one run of a command is about: which server, which organization, which login."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+
+from mushu.cli import storage
+from mushu.cli.address import DEFAULT_URL, normalized
+from mushu.cli.faults import Failure
+from mushu.cli.logins import Login, find_login, servers
+from mushu.cli.output import note
+from mushu.cli.place import Place, no_way_in_the_clear
+from mushu.cli.project import find_project_org
+
+if TYPE_CHECKING:
+    from mushu.cli.api import Api
+
+URL_VARIABLE: Final = "MUSHU_URL"
+ORG_VARIABLE: Final = "MUSHU_ORG_ID"
+#: The name of this field in config.json.
+URL: Final = "url"
+ORGS: Final = "orgs"
+
+
+class Choice(NamedTuple):
+    """A setting that is in force, and where it comes from."""
+
+    value: str
+    source: str
+
+
+@dataclass
+class Session:
+    """Filled by the options of a command (`options.py`); everything else is found out when it is asked for."""
+
+    url_option: str | None = None
+    ca: str | None = None
+    insecure: bool = False
+    _open: "list[Api]" = field(default_factory=list)
+
+    def url(self) -> Choice:
+        """Return the address of the server.
+
+        Raises:
+            Failure: the setting that names it is wrong.
+        """
+        if self.url_option:
+            return Choice(self.url_option, "--url")
+        named = os.environ.get(URL_VARIABLE, "").strip()
+        source = URL_VARIABLE
+        if not named:
+            kept = storage.read(storage.CONFIG).get(URL)
+            named, source = kept if isinstance(kept, str) else "", "mushu config set url"
+        if not named:
+            return Choice(DEFAULT_URL, "default")
+        try:
+            return Choice(normalized(named), source)
+        except ValueError as error:
+            raise Failure(f"{error} See {source}.") from None
+
+    def org(self, option: str | None) -> Choice | None:
+        """Return the id or name of the organization that is meant, or None if nothing names one."""
+        if option:
+            return Choice(option, "--org")
+        if named := os.environ.get(ORG_VARIABLE, "").strip():
+            return Choice(named, ORG_VARIABLE)
+        if project := find_project_org(Path.cwd()):
+            return Choice(project.org_id, str(project.path))
+        kept = storage.read(storage.CONFIG).get(ORGS)
+        org_id = kept.get(self.url().value) if isinstance(kept, dict) else None
+        return Choice(org_id, "mushu org use") if isinstance(org_id, str) and org_id else None
+
+    def required_org(self, option: str | None) -> str:
+        """Return the id of the organization that is meant; a name is looked up.
+
+        Raises:
+            UsageError: nothing names one.
+            Failure: there is none of that name, or more than one.
+        """
+        from mushu.cli.lookup import org_id_of
+
+        chosen = self.org(option)
+        if chosen is None:
+            raise click.UsageError(
+                "Which organization? Add --org ORG, or choose one for every command: mushu org use ORG. "
+                "`mushu org list` shows yours."
+            )
+        if chosen.source not in ("--org", ORG_VARIABLE, "mushu org use"):
+            note(f"Organization {chosen.value}, from {chosen.source}.")
+        return org_id_of(self.api(), chosen.value)
+
+    def login(self) -> Login | None:
+        return find_login(self.url().value)
+
+    def required_login(self) -> Login:
+        """Return the login at this server.
+
+        Raises:
+            Failure: there is none.
+        """
+        found = self.login()
+        if found is None:
+            others = [url for url in servers() if url != self.url().value]
+            elsewhere = f" You are logged in to {', '.join(others)}: name one with --url." if others else ""
+            raise Failure(f"You are not logged in to {self.url().value}. Run `{self.login_command()}`.{elsewhere}")
+        return found
+
+    def login_command(self) -> str:
+        return f"mushu auth login --url {self.url_option}" if self.url_option else "mushu auth login"
+
+    def api(self) -> "Api":
+        """Return the server, asked as the user.
+
+        Raises:
+            Failure: nobody is logged in, or the address is not safe.
+        """
+        place = self._place()
+        return self._connected(place, self.required_login())
+
+    def anonymous(self) -> "Api":
+        """Return the server, asked as nobody.
+
+        Raises:
+            Failure: the address is not safe.
+        """
+        return self._connected(self._place(), None)
+
+    def close(self) -> None:
+        while self._open:
+            self._open.pop().close()
+
+    def _place(self) -> Place:
+        url = self.url().value
+        no_way_in_the_clear(url, insecure=self.insecure)
+        return Place(url, self.ca, self.login_command())
+
+    def _connected(self, place: Place, login: Login | None) -> "Api":
+        from mushu.cli.api import Api
+
+        api = Api(place, login.token if login else None)
+        self._open.append(api)
+        return api

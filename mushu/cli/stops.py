@@ -1,0 +1,158 @@
+"""One destination on this machine on the way of one key: what is asked of it, how patiently, and what is remembered."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+
+from mushu.destination import Attempt, Destination, DestinationError, Receipt, Surroundings, open_destination
+from mushu.keyformat import mask
+from mushu.secret import Secret
+
+Result = TypeVar("Result")
+
+#: Seconds to wait before what may yet succeed is tried again.
+_PAUSES: Final = (0.2, 0.8)
+
+
+@dataclass(slots=True)
+class Stop:
+    """A destination, and how far the delivery to it has come."""
+
+    destination: Destination
+    uri: str
+    #: What the destination was at before: the condition of the write.
+    expected_version: str = field(default="", init=False)
+    #: Something was sent, whatever came of it.
+    attempted: bool = field(default=False, init=False)
+    receipt: Receipt | None = field(default=None, init=False)
+
+    def check(self, *, force: bool) -> None:
+        """Make sure that a write would be allowed, and that nothing would be lost.
+
+        Args:
+            force: what the destination holds may be lost.
+
+        Raises:
+            DestinationError: the reason; permanent.
+        """
+        self._ask(self.destination.preflight)
+        holding = self._ask(self.destination.read)
+        if holding.digest is not None and not force:
+            raise DestinationError(
+                f"{self.uri} holds a value already. Name another variable, remove the value, or overwrite it with "
+                "--force.",
+                permanent=True,
+            )
+        self.expected_version = holding.version
+
+    def write(self, secret: Secret, attempt_id: str, key_id: str) -> None:
+        """Write, until it is clear what came of it.
+
+        Raises:
+            DestinationError: it was refused, or it cannot be seen whether it arrived.
+        """
+        attempt = Attempt(attempt_id, key_id, self.expected_version)
+        self.attempted = True
+        self.receipt = patiently(lambda: self._ask(lambda: self.destination.write(secret, attempt)))
+
+    def read_back(self, secret: Secret) -> str:
+        """Return the digest of what the destination holds, which is the secret's.
+
+        Raises:
+            DestinationError: it holds something else, or could not be asked.
+        """
+
+        def read_once() -> str:
+            digest = self._ask(self.destination.read).digest
+            if digest is None or not secret.matches(digest):  # tried again: what was read may have been stale
+                raise DestinationError(f"{self.uri} does not hold the key after the write.", permanent=False)
+            return digest
+
+        return patiently(read_once)
+
+    def put_back(self, secret: Secret) -> bool:
+        """Restore what stood there before, or at least take the key away, and tell whether it is gone for sure."""
+        if not self.attempted:
+            return True
+        receipt = self.receipt
+        try:
+            if receipt is not None and patiently(lambda: self._ask(lambda: self.destination.restore(receipt))):
+                return True
+        except DestinationError:  # of a plugin that cannot restore, or that found its own earlier write
+            pass
+        try:
+            patiently(lambda: self._ask(lambda: self.destination.remove(secret.digest())))
+            return not secret.matches(patiently(lambda: self._ask(self.destination.read)).digest)
+        except DestinationError:
+            return False
+
+    def _ask(self, act: Callable[[], Result]) -> Result:
+        return guarded(act, f"{self.uri}: ")
+
+
+def open_stops(uris: Sequence[str]) -> list[Stop]:
+    """Return the destinations that the URIs name on this machine; nothing is touched.
+
+    Raises:
+        UsageError: one names none, or two the same.
+    """
+    found = [_opened(uri) for uri in uris]
+    if len({stop.uri for stop in found}) < len(found):
+        raise click.BadParameter("Two of these name the same place. Name each once.", param_hint="'--to'")
+    return found
+
+
+def guarded(act: Callable[[], Result], prefix: str = "") -> Result:
+    """Call a plugin and let out nothing but a fresh `DestinationError` without a credential in it.
+
+    Args:
+        prefix: put before its sentence.
+
+    A plugin is a stranger's code: its exceptions, and the tracebacks that hang on them, may hold the key.
+    """
+    try:
+        return act()
+    except DestinationError as error:
+        sentence, permanent = mask(str(error)), error.permanent
+    except Exception as error:
+        sentence, permanent = f"The plugin failed ({type(error).__name__}). Tell whoever made it.", False
+    raise DestinationError(prefix + sentence, permanent=permanent)
+
+
+def patiently(act: Callable[[], Result]) -> Result:
+    """Call what may raise `DestinationError` up to three times, for as long as its errors may pass."""
+    for seconds in _PAUSES:
+        try:
+            return act()
+        except DestinationError as error:
+            if error.permanent:
+                raise
+        time.sleep(seconds)
+    return act()
+
+
+def _opened(uri: str) -> Stop:
+    def opened() -> Stop:
+        destination = open_destination(uri, _surroundings(uri))
+        return Stop(destination, destination.uri)
+
+    try:
+        return guarded(opened)
+    except DestinationError as error:
+        raise click.BadParameter(str(error), param_hint="'--to'") from None
+
+
+def _surroundings(uri: str) -> Surroundings:
+    """Return what a plugin may know: this folder, and its own settings from `MUSHU_<SCHEME>_…`."""
+    scheme = re.sub(r"[^A-Z0-9]", "_", uri.partition(":")[0].upper())
+    prefix = f"MUSHU_{scheme}_"
+    settings = {
+        name.removeprefix(prefix).lower(): value for name, value in os.environ.items() if name.startswith(prefix)
+    }
+    return Surroundings(base=Path.cwd(), settings=settings)

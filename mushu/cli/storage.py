@@ -1,0 +1,127 @@
+"""What mushu remembers between two commands: `config.json` and `credentials.json` in the platform's folder.
+
+Both are 0600 in a folder of 0700 and replaced whole, so that a reader never sees half of one; who changes one holds a
+lock, so that two logins at once are both kept.
+"""
+
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from mushu.cli.faults import Failure
+from mushu.cli.output import note
+
+CONFIG: Final = "config.json"
+CREDENTIALS: Final = "credentials.json"
+_LOCK: Final = ".lock"
+_LARGEST: Final = 1 << 20
+_OTHERS: Final = 0o077
+_OTHERS_WRITE: Final = 0o022
+_PRIVATE: Final = 0o600
+
+Remembered = dict[str, Any]
+
+
+def folder() -> Path:
+    """Return the folder; it need not exist."""
+    from platformdirs import user_config_path
+
+    return user_config_path("mushu", appauthor=False)
+
+
+def read(name: str) -> Remembered:
+    """Return what the file holds, nothing where there is none; permissions that are too wide are mended.
+
+    Raises:
+        Failure: it cannot be read, or is not what mushu wrote.
+    """
+    path = folder() / name
+    try:
+        data = _data_of(path)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise Failure(f"{path} cannot be read ({error.strerror}). See its owner and permissions.") from None
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        document = None
+    remembered: Remembered | None = document if isinstance(document, dict) else None
+    del data, document  # they may hold tokens, and a traceback printed with locals shows them
+    if remembered is None:
+        raise Failure(f"{path} is not what mushu writes. Remove it and run `mushu auth login` again.")
+    return remembered
+
+
+@contextmanager
+def changing(name: str) -> Iterator[Remembered]:
+    """Hand out what the file holds, to be changed in place, and replace the file with it.
+
+    Raises:
+        Failure: it cannot be read or written.
+    """
+    home = folder()
+    with _locked(home):
+        remembered = read(name)
+        yield remembered
+        try:
+            _replace(home, name, json.dumps(remembered, indent=2) + "\n")
+        except OSError as error:
+            reason = error.strerror
+            remembered.clear()  # or a traceback printed with locals shows it
+        else:
+            return
+    raise Failure(f"{home / name} cannot be written ({reason}). Nothing was changed.")
+
+
+def _data_of(path: Path) -> bytes:
+    # O_NONBLOCK: a named pipe in this place must not make mushu wait for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
+            return b""
+        if status.st_mode & _OTHERS:
+            os.fchmod(descriptor, _PRIVATE)
+            note(f"{path} could be read by others. It is 0600 now; if others use this machine, log in again.")
+        return os.read(descriptor, _LARGEST)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if home.stat().st_mode & _OTHERS_WRITE:
+            home.chmod(0o700)
+            note(f"{home} could be written to by others. It is 0700 now.")
+        lock = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _PRIVATE)
+    except OSError as error:
+        reason = error.strerror
+    else:
+        with os.fdopen(lock, "rb"):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        return
+    raise Failure(f"Nothing can be kept in {home} ({reason}). Make it a folder of your own that you can write to.")
+
+
+def _replace(home: Path, name: str, text: str) -> None:
+    temporary = home / f".{name}.{os.urandom(8).hex()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _PRIVATE)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, _PRIVATE)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(home / name)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

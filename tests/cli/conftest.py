@@ -1,0 +1,165 @@
+"""The command as a person runs it, in this process; a stub for a server that a test invents, and a real one."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from mushu.cli import main, storage
+from mushu.cli.logins import Login, remember
+from mushu.secret import Secret
+from tests.cli.stub import Stub, serving
+from tests.server.conftest import World, app, core, database_template, settings, world
+
+__all__ = ["app", "core", "database_template", "settings", "world"]
+
+#: Right in form and checksum, and a token of nobody.
+TOKEN = "mct_0000000000000000000000000000"
+ORG = "org_aaaaaaaaaaaa"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The cells of a table, heading included; columns stand two spaces apart."""
+        return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in self.stdout.splitlines()]
+
+
+Mushu = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [*os.environ]:
+        if name.startswith(("MUSHU_", "XDG_", "SSL_CERT")) or name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+    for name in ("NO_COLOR", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+
+
+@pytest.fixture
+def mushu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mushu:
+    """Run `mushu ARGUMENTS` in this process."""
+
+    def run(*arguments: str, stdin: str = "") -> Ran:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        code = main.run(list(arguments))
+        said = capsys.readouterr()
+        return Ran(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def apart() -> Mushu:
+    """Run `mushu ARGUMENTS` in a process of its own."""
+
+    def run(*arguments: str, stdin: str = "", environ: Mapping[str, str] | None = None) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "mushu.cli", *arguments],
+            input=stdin, capture_output=True, text=True, timeout=60, env={**os.environ, **(environ or {})},
+        )  # fmt: skip
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with serving() as served:
+        yield served
+
+
+@pytest.fixture
+def asking(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Stub:
+    """The stub, being the server that every command asks, with a login at it."""
+    monkeypatch.setenv("MUSHU_URL", stub.url)
+    log_in(stub.url)
+    return stub
+
+
+@pytest.fixture
+def config_folder() -> Path:
+    return storage.folder()
+
+
+@dataclass(frozen=True)
+class Served:
+    """A real server on a port of loopback."""
+
+    url: str
+    app: Flask
+    world: World
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def served(app: Flask, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("MUSHU_URL", url)
+    yield Served(url, app, world)
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def ada(served: Served, mushu: Mushu) -> str:
+    """The id of a user who is logged in to the real server."""
+    user = served.world.user("ada@example.com", with_password=True)
+    ran = mushu("auth", "login", "--email", "ada@example.com", "--password-stdin", stdin=f"{served.world.password}\n")
+    assert ran.code == 0, ran.stderr
+    return user.id
+
+
+@pytest.fixture
+def acme(ada: str, mushu: Mushu) -> str:
+    """The id of an organization that the logged-in user owns."""
+    org_id: str = mushu("org", "create", "acme").json["org_id"]
+    return org_id
+
+
+def log_in(url: str, token: str = TOKEN, email: str = "ada@example.com") -> None:
+    remember(url, Login(Secret(token), "usr_aaaaaaaaaaaa", email, "2026-01-15T22:30:00Z"))
+
+
+def login_answer(token: str = TOKEN, email: str = "ada@example.com") -> dict[str, Any]:
+    return {
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": 43_200,
+        "expires_at": "2026-01-15T22:30:00Z",
+        "user": {"user_id": "usr_aaaaaaaaaaaa", "email": email},
+    }

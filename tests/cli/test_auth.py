@@ -1,0 +1,164 @@
+import json
+import stat
+import threading
+from pathlib import Path
+
+from tests.cli.conftest import TOKEN, Mushu, Served, log_in, login_answer
+from tests.cli.stub import Stub, Told
+from tests.conftest import TurnableClock
+
+
+def test_a_login_with_a_password_is_good_for_every_command(served: Served, mushu: Mushu) -> None:
+    served.world.user("ada@example.com", with_password=True)
+    stdin = f"{served.world.password}\n"
+    ran = mushu("auth", "login", "--email", "ada@example.com", "--password-stdin", stdin=stdin)
+    assert ran.code == 0
+    assert ran.stdout == f"Logged in to {served.url} as ada@example.com, until 2026-01-15T22:30:00Z.\n"
+    assert mushu("auth", "status").stdout.startswith(f"Logged in to {served.url} as ada@example.com (usr_")
+
+
+def test_every_auth_command_speaks_json(served: Served, mushu: Mushu, ada: str) -> None:
+    expected = {
+        "url": served.url, "logged_in": True, "user_id": ada, "email": "ada@example.com",
+        "expires_at": "2026-01-15T22:30:00Z",
+    }  # fmt: skip
+    stdin = f"{served.world.password}\n"
+    login = ("auth", "login", "--email", "ada@example.com", "--password-stdin", "--json")
+    assert mushu(*login, stdin=stdin).json == expected
+    assert mushu("auth", "status", "--json").json == expected
+    assert mushu("auth", "token", "--json").json["access_token"].startswith("mct_")
+    assert mushu("auth", "logout", "--json").json == {"url": served.url, "logged_in": False}
+    ran = mushu("auth", "status", "--json")
+    assert (ran.code, ran.json) == (1, {"url": served.url, "logged_in": False})
+
+
+def test_a_wrong_password_is_refused_in_the_server_s_words_and_nothing_is_kept(
+    served: Served, mushu: Mushu, config_folder: Path
+) -> None:
+    ran = mushu("auth", "login", "--email", "ada@example.com", "--password-stdin", stdin="wrong\n")
+    assert ran.code == 1
+    assert ran.stderr.startswith("Error: ")
+    assert "wrong" not in ran.stderr.replace("is wrong", "")
+    assert not (config_folder / "credentials.json").exists()
+
+
+def test_a_login_that_is_twelve_hours_old_says_so_and_what_to_do(
+    served: Served, mushu: Mushu, ada: str, clock: TurnableClock
+) -> None:
+    clock.turn(hours=12, seconds=1)
+    ran = mushu("org", "list")
+    assert ran.code == 1
+    assert ran.stderr == (
+        f"Error: Your login at {served.url} has expired, as it does after 12 hours. Run `mushu auth login`.\n"
+    )
+
+
+def test_a_login_that_was_revoked_elsewhere_says_so(served: Served, mushu: Mushu, ada: str) -> None:
+    token = mushu("auth", "token").stdout.strip()
+    mushu("auth", "logout")
+    log_in(served.url, token)
+    ran = mushu("auth", "status", "--url", served.url)
+    assert ran.code == 1
+    assert "does not accept your login any more (" in ran.stderr
+    assert ran.stderr.endswith(f"Run `mushu auth login --url {served.url}`.\n")
+
+
+def test_logout_ends_the_login_on_the_server_and_here(served: Served, mushu: Mushu, ada: str) -> None:
+    token = mushu("auth", "token").stdout.strip()
+    assert mushu("auth", "logout").stdout == f"Logged out of {served.url}.\n"
+    assert (
+        served.app.test_client().get("/auth/validate", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    )
+    assert mushu("auth", "logout").code == 1
+
+
+def test_logout_of_a_login_that_is_over_already_is_a_success(mushu: Mushu, asking: Stub) -> None:
+    asking.problem("POST", "/auth/logout", 401, "expired_credential", "It expired.")
+    assert mushu("auth", "logout").code == 0
+    assert mushu("auth", "token").code == 1
+
+
+def test_logout_forgets_the_login_though_the_server_cannot_be_told_and_says_so(mushu: Mushu, asking: Stub) -> None:
+    for broken in (Told(b"", 503), Told({"code": "forbidden", "detail": "No."}, 403)):
+        log_in(asking.url)
+        asking.tell("POST", "/auth/logout", broken)
+        ran = mushu("auth", "logout")
+        assert ran.code == 1
+        assert "forgotten here, but the server was not told" in ran.stderr
+        assert mushu("auth", "token").code == 1
+
+
+def test_the_token_is_printed_when_asked_for_and_by_no_other_command(mushu: Mushu, asking: Stub) -> None:
+    asking.tell("GET", "/auth/validate", {"valid": True})
+    assert mushu("auth", "token").stdout == f"{TOKEN}\n"
+    for command in (["auth", "status"], ["auth", "status", "--json"], ["config", "show"], ["config", "show", "--json"]):
+        ran = mushu(*command)
+        assert ran.code == 0
+        assert TOKEN not in ran.stdout + ran.stderr
+
+
+def test_a_token_goes_to_the_server_that_issued_it_and_to_no_other(mushu: Mushu, asking: Stub) -> None:
+    from tests.cli.stub import serving
+
+    with serving() as other:
+        other.tell("GET", "/orgs", {"orgs": []})
+        ran = mushu("org", "list", "--url", other.url)
+        assert ran.code == 1
+        assert f"You are logged in to {asking.url}: name one with --url." in ran.stderr
+        assert other.asked == []
+
+
+def test_the_token_is_kept_0600_in_a_folder_0700(mushu: Mushu, stub: Stub, config_folder: Path) -> None:
+    stub.tell("POST", "/auth/login", login_answer())
+    ran = mushu("auth", "login", "--url", stub.url, "--email", "a@b.c", "--password-stdin", stdin="x\n")
+    assert ran.code == 0
+    assert stat.S_IMODE((config_folder / "credentials.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(config_folder.stat().st_mode) == 0o700
+    assert sorted(path.name for path in config_folder.iterdir()) == [".lock", "config.json", "credentials.json"]
+
+
+def test_the_first_server_that_is_named_is_the_one_that_commands_ask_from_then_on(mushu: Mushu, stub: Stub) -> None:
+    stub.tell("POST", "/auth/login", login_answer())
+    stub.tell("GET", "/auth/validate", {"valid": True})
+    ran = mushu("auth", "login", "--url", stub.url, "--email", "a@b.c", "--password-stdin", stdin="x\n")
+    assert f"From now on commands ask {stub.url}" in ran.stderr
+    assert mushu("auth", "status").code == 0
+    again = mushu("auth", "login", "--url", stub.url, "--email", "a@b.c", "--password-stdin", stdin="x\n")
+    assert again.stderr == ""
+
+
+def test_logins_at_two_servers_at_once_are_both_kept(config_folder: Path) -> None:
+    threads = [threading.Thread(target=log_in, args=(f"http://127.0.0.1:{port}",)) for port in range(8001, 8021)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(json.loads((config_folder / "credentials.json").read_text())) == 20
+
+
+def test_a_password_is_asked_for_on_a_terminal_only(mushu: Mushu, stub: Stub) -> None:
+    ran = mushu("auth", "login", "--url", stub.url, "--email", "a@b.c")
+    assert ran.code == 2
+    assert "Add --password-stdin." in ran.stderr
+    ran = mushu("auth", "login", "--url", stub.url, "--password-stdin")
+    assert ran.code == 2
+    assert "--password-stdin needs --email." in ran.stderr
+
+
+def test_the_password_is_sent_as_it_was_given(mushu: Mushu, stub: Stub) -> None:
+    stub.tell("POST", "/auth/login", login_answer())
+    mushu("auth", "login", "--url", stub.url, "--email", "a@b.c", "--password-stdin", stdin='  p"ä \r\n')
+    assert stub.asked[-1].json == {"email": "a@b.c", "password": '  p"ä '}
+
+
+def test_a_throttled_login_says_how_long_to_wait(mushu: Mushu, stub: Stub) -> None:
+    stub.problem("POST", "/auth/login", 429, "throttled", "Too many tries.", Retry_After="17")
+    ran = mushu("auth", "login", "--url", stub.url, "--email", "a@b.c", "--password-stdin", stdin="x\n")
+    assert ran.stderr == "Error: Too many tries. It asks to wait 17 seconds.\n"
+
+
+def test_an_unreachable_server_says_whose_login_is_stored(mushu: Mushu, asking: Stub) -> None:
+    asking.tell("GET", "/auth/validate", Told(b"", 502))
+    ran = mushu("auth", "status")
+    assert ran.code == 1
+    assert "Stored for it is the login of ada@example.com." in ran.stderr

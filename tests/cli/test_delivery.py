@@ -1,0 +1,437 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mushu import destination
+from mushu.cli import pending, stops
+from mushu.destination import Attempt, DestinationError, Receipt, Secret
+from mushu.keyformat import Prefix, generate
+from mushu.testing.leaks import traces
+from tests.cli.conftest import ORG, Mushu
+from tests.cli.deliveries import DRAWERS, KEY_ID, PATHS, Authority, Drawer, DrawerDestination, Gate
+from tests.cli.stub import Asked, Stub, Told, problem
+
+PASSING = DestinationError("The drawer is stuck.", permanent=False)
+REFUSING = DestinationError("The drawer is locked. Unlock it.", permanent=True)
+CREATE = ("api-key", "create", "--name", "backend", "--org", ORG)
+
+
+@pytest.fixture
+def authority(asking: Stub) -> Authority:
+    return Authority(asking)
+
+
+@pytest.fixture
+def drawer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Drawer]:
+    """The destination `drawer:desk`, whose plugin is installed for this test."""
+    ours = EntryPoint("drawer", "tests.cli.deliveries:DrawerDestination", "mushu.destinations")
+    found = EntryPoints([ours, *entry_points(group="mushu.destinations")])
+    monkeypatch.setattr(destination, "entry_points", lambda **wanted: found.select(**wanted))
+    for module in (stops, pending):
+        monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    yield DRAWERS.setdefault("desk", Drawer())
+    DRAWERS.clear()
+
+
+def _key_in(path: Path, name: str = "MUSHU_API_KEY") -> str | None:
+    from dotenv import dotenv_values
+
+    return dotenv_values(path, interpolate=False).get(name)
+
+
+def test_a_key_is_put_into_a_dotenv_file_and_not_printed(mushu: Mushu, authority: Authority) -> None:
+    ran = mushu(*CREATE, "--to", "env:.env")
+    assert ran.code == 0, ran.stderr
+    path = Path.cwd() / ".env"
+    assert ran.json == {
+        "key_id": KEY_ID,
+        "name": "backend",
+        "scopes": ["read", "write"],
+        "created_at": "2026-01-15T10:30:00Z",
+        "environment": "live",
+        "delivered_to": [f"env:{path}#MUSHU_API_KEY"],
+    }
+    assert list(ran.json) == ["key_id", "name", "scopes", "created_at", "environment", "delivered_to"]
+    assert _key_in(path) == authority.secret.reveal()
+    assert authority.secret.reveal() not in ran.stdout + ran.stderr
+    assert authority.state == "active"
+
+
+def test_what_is_reported_is_the_digest_that_was_read_back_at_every_place(mushu: Mushu, authority: Authority) -> None:
+    ran = mushu(*CREATE, "--to", "env:.env", "--to", "env:.env.worker#KEY")
+    assert ran.code == 0, ran.stderr
+    (report,) = authority.reports
+    assert report.json == {
+        "deliveries": [
+            {"place": f"env:{Path.cwd()}/.env#MUSHU_API_KEY", "digest": authority.secret.digest()},
+            {"place": f"env:{Path.cwd()}/.env.worker#KEY", "digest": authority.secret.digest()},
+        ]
+    }
+
+
+def test_a_test_key_is_delivered_and_reported_in_the_sandbox(mushu: Mushu, asking: Stub) -> None:
+    authority = Authority(asking, "test")
+    assert mushu(*CREATE, "--env", "test", "--to", "env:.env").code == 0
+    assert authority.state == "active"
+    assert all(asked.path.startswith("/sandbox/") for asked in asking.asked)
+
+
+@pytest.mark.parametrize("uri", ["nowhere:x", "no uri", "drawer:bad", "drawer:broken", "env:.env#1x"])
+def test_a_uri_that_names_no_place_is_a_usage_error_and_creates_nothing(
+    mushu: Mushu, authority: Authority, drawer: Drawer, uri: str
+) -> None:
+    ran = mushu(*CREATE, "--to", uri)
+    assert ran.code == 2
+    assert authority.state == "none"
+
+
+def test_one_place_named_twice_is_a_usage_error(mushu: Mushu, authority: Authority) -> None:
+    ran = mushu(*CREATE, "--to", "env:.env", "--to", "env:./.env#MUSHU_API_KEY")
+    assert ran.code == 2
+    assert "Two of these name the same place" in ran.stderr
+    assert authority.state == "none"
+
+
+def test_a_value_that_is_there_is_left_alone_and_nothing_is_created(mushu: Mushu, authority: Authority) -> None:
+    path = Path(".env")
+    path.write_text("MUSHU_API_KEY=mine\n")
+    path.chmod(0o600)
+    ran = mushu(*CREATE, "--to", "env:.env")
+    assert ran.code == 1
+    assert "holds a value already" in ran.stderr
+    assert "--force" in ran.stderr
+    assert "No key was created." in ran.stderr
+    assert "mine" not in ran.stderr
+    assert (path.read_text(), authority.state) == ("MUSHU_API_KEY=mine\n", "none")
+
+
+def test_force_overwrites_it(mushu: Mushu, authority: Authority) -> None:
+    path = Path(".env")
+    path.write_text("A=1\nMUSHU_API_KEY=mine\n")
+    path.chmod(0o600)
+    assert mushu(*CREATE, "--to", "env:.env", "--force").code == 0
+    assert _key_in(path) == authority.secret.reveal()
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_created(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    drawer.faults["preflight"] = [REFUSING]
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert ran.stderr == "Error: drawer:desk: The drawer is locked. Unlock it. No key was created.\n"
+    assert (ran.code, authority.state) == (1, "none")
+
+
+def test_a_plugin_gets_its_own_settings_and_none_of_another(
+    authority: Authority, drawer: Drawer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSHU_DRAWER_TIMEOUT", "3")
+    monkeypatch.setenv("MUSHU_OTHER_TIMEOUT", "4")
+    (stop,) = stops.open_stops(["drawer:desk"])
+    assert isinstance(stop.destination, DrawerDestination)
+    assert stop.destination.settings == {"timeout": "3"}
+
+
+def test_a_write_that_passes_at_the_third_try_is_a_delivery(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
+    drawer.faults["write"] = [PASSING, RuntimeError("x")]
+    assert mushu(*CREATE, "--to", "drawer:desk").code == 0
+    assert drawer.value == authority.secret.reveal()
+
+
+def test_a_write_that_arrived_without_an_answer_is_a_delivery(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    drawer.faults["written"] = [PASSING]
+    assert mushu(*CREATE, "--to", "drawer:desk").code == 0
+    assert authority.state == "active"
+
+
+def test_a_write_that_did_nothing_is_found_out_by_reading_back(
+    mushu: Mushu, authority: Authority, drawer: Drawer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pretend(self: DrawerDestination, secret: Secret, attempt: Attempt) -> Receipt:
+        return Receipt("1", secret.digest(), Secret(""))
+
+    monkeypatch.setattr(DrawerDestination, "write", pretend)
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert ran.code == 1
+    assert "drawer:desk does not hold the key after the write." in ran.stderr
+    assert (authority.reports, authority.state) == ([], "revoked")
+
+
+def test_a_place_that_nothing_was_sent_to_is_not_touched_when_the_delivery_is_given_up(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    drawer.faults["write"] = [REFUSING]
+    assert mushu(*CREATE, "--to", "drawer:desk", "--to", "drawer:shelf").code == 1
+    assert DRAWERS["shelf"].calls == ["preflight", "read"]
+
+
+def test_a_stale_read_is_read_again(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
+    drawer.faults["read"] = [None, PASSING, PASSING]
+    assert mushu(*CREATE, "--to", "drawer:desk").code == 0
+
+
+@pytest.mark.parametrize(
+    ("phase", "errors"),
+    [
+        ("write", [REFUSING]),
+        ("write", [PASSING] * 3),
+        ("written", [REFUSING]),
+        ("read", [None, PASSING, PASSING, PASSING]),
+    ],
+)
+def test_when_one_of_two_places_fails_both_are_as_before_and_the_key_is_dead(
+    mushu: Mushu, authority: Authority, drawer: Drawer, phase: str, errors: list[BaseException | None]
+) -> None:
+    drawer.faults[phase] = list(errors)
+    path = Path(".env")
+    path.write_text("# mine\nA=1\n")
+    path.chmod(0o600)
+    ran = mushu(*CREATE, "--to", "env:.env", "--to", "drawer:desk")
+    assert ran.code == 1
+    assert f"{KEY_ID} was deleted. What was written was put back." in ran.stderr
+    assert (path.read_text(), drawer.value, authority.state) == ("# mine\nA=1\n", None, "revoked")
+    assert authority.reports == []
+
+
+def test_a_value_that_was_forced_out_comes_back_when_the_delivery_fails(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    drawer.value = "mine"
+    authority.on_report = lambda asked: problem(409, "too_late", "The time to confirm is over. Create a new key.")
+    ran = mushu(*CREATE, "--to", "drawer:desk", "--force")
+    assert ran.code == 1
+    assert "The time to confirm is over." in ran.stderr
+    assert (drawer.value, authority.state) == ("mine", "revoked")
+
+
+def test_a_place_that_somebody_else_writes_to_meanwhile_is_theirs(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    def meddle(asked: Asked) -> Told:
+        drawer.put("theirs")
+        return Told(authority.created())
+
+    authority.stub.tell("POST", PATHS["live"], meddle)
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert ran.code == 1
+    assert "Somebody else wrote here." in ran.stderr
+    assert (drawer.value, authority.state) == ("theirs", "revoked")
+
+
+def test_a_value_that_cannot_be_taken_back_is_named_with_its_place(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    authority.on_report = lambda asked: problem(409, "too_late", "Too late.")
+    drawer.faults |= {"restore": [REFUSING], "remove": [REFUSING]}
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert "Its value could not be taken back from drawer:desk: remove it there." in ran.stderr
+    assert authority.state == "revoked"
+
+
+def test_a_key_that_cannot_be_deleted_is_named_with_the_way_to_do_it(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    authority.stub.tell("DELETE", f"{PATHS['live']}/{KEY_ID}", Told(b"", 503))
+    drawer.faults["write"] = [REFUSING]
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert f"Delete it: mushu api-key delete {KEY_ID}." in ran.stderr
+
+
+def test_a_report_whose_answer_got_lost_is_made_again(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
+    answers: list[Told | None] = [Told(b"", 502), Told(b"", 504), None]
+    authority.on_report = lambda asked: answers.pop(0)
+    assert mushu(*CREATE, "--to", "drawer:desk").code == 0
+    assert (len(authority.reports), authority.state) == (3, "active")
+
+
+def test_a_report_that_arrived_though_its_answer_got_lost_is_found_out(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    def lose(asked: Asked) -> Told | None:
+        if authority.state == "pending":
+            authority.state = "active"
+            return Told(b"", 502)
+        return None
+
+    authority.on_report = lose
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert ran.code == 0, ran.stderr
+    assert drawer.value == authority.secret.reveal()
+
+
+def test_a_report_that_never_arrives_is_a_failure_and_all_is_put_back(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    authority.on_report = lambda asked: Told(b"", 502)
+    authority.stub.tell("GET", f"{PATHS['live']}/{KEY_ID}", Told(b"", 502))
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert ran.code == 1
+    assert len(authority.reports) == 3
+    assert (drawer.value, authority.state) == (None, "revoked")
+
+
+def test_a_report_that_was_lost_three_times_and_had_arrived_is_a_delivery(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    def lose(asked: Asked) -> Told:
+        authority.state = "active"
+        return Told(b"", 502)
+
+    authority.on_report = lose
+    assert mushu(*CREATE, "--to", "drawer:desk").code == 0
+    assert drawer.value == authority.secret.reveal()
+
+
+def test_an_answer_that_does_not_say_active_is_no_delivery(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
+    authority.on_report = lambda asked: Told({"key_id": KEY_ID, "state": "pending"})
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert ran.code == 1
+    assert (drawer.value, authority.state) == (None, "revoked")
+
+
+def _create_answers(authority: Authority) -> dict[str, dict[str, Any]]:
+    good = authority.created()
+    return {
+        "no key": {name: value for name, value in good.items() if name != "key"},
+        "a line break": good | {"key": "msk_live_x\nEVIL=1"},
+        "a typo": good | {"key": good["key"][:-1] + "!"},
+        "a wrong checksum": good | {"key": good["key"][:-6] + "000000"},
+        "the other environment": good | {"key": generate(Prefix.TEST_KEY).reveal()},
+        "no date": {name: value for name, value in good.items() if name != "confirm_by"},
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", ["no key", "a line break", "a typo", "a wrong checksum", "the other environment", "no date"]
+)
+def test_an_answer_that_holds_no_deliverable_key_writes_nothing_and_deletes_it(
+    mushu: Mushu, authority: Authority, drawer: Drawer, kind: str
+) -> None:
+    answer = _create_answers(authority)[kind]
+    authority.stub.tell("POST", PATHS["live"], answer)
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert ran.code == 1
+    assert f"{KEY_ID} was deleted." in ran.stderr
+    assert "write" not in drawer.calls
+    assert authority.state == "revoked"
+    assert str(answer.get("key", "absent")) not in ran.stderr
+
+
+def test_an_id_that_could_break_out_of_a_path_or_a_comment_is_refused(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    authority.stub.tell("POST", PATHS["live"], authority.created() | {"key_id": "../x"})
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert ran.code == 1
+    assert "key_id is no id" in ran.stderr
+    assert drawer.value is None
+
+
+def test_a_server_that_does_not_know_deliveries_by_a_client_is_named_as_the_reason(
+    mushu: Mushu, asking: Stub, drawer: Drawer
+) -> None:
+    asking.problem("POST", PATHS["live"], 422, "invalid_input", "delivery is not a known field.")
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert ran.code == 1
+    assert "does not know deliveries by a client" in ran.stderr
+
+
+def test_another_refusal_of_the_creation_is_told_in_the_server_s_words(
+    mushu: Mushu, asking: Stub, drawer: Drawer
+) -> None:
+    asking.problem("POST", PATHS["live"], 403, "missing_scope", "The scope admin is needed.")
+    assert mushu(*CREATE, "--to", "drawer:desk").stderr == "Error: The scope admin is needed.\n"
+    asking.tell("POST", PATHS["live"], Told(b"", 502))
+    assert "it is pending and opens nothing" in mushu(*CREATE, "--to", "drawer:desk").stderr
+
+
+def test_an_echo_of_the_key_in_the_answer_is_not_printed(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
+    key = authority.secret.reveal()
+    authority.stub.tell("POST", PATHS["live"], authority.created() | {"name": f"a {key}", "echo": key, "hint": [key]})
+    authority.state = "pending"
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert ran.code == 0
+    assert key not in ran.stdout + ran.stderr
+
+
+def test_an_interrupted_delivery_is_put_back(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
+    drawer.faults["read"] = [None, KeyboardInterrupt()]
+    ran = mushu(*CREATE, "--to", "drawer:desk")
+    assert ran.code == 130
+    assert "Interrupted. key_2x7kq4m5znb3 was deleted." in ran.stderr
+    assert (drawer.value, authority.state) == (None, "revoked")
+
+
+def test_no_failure_carries_the_key(authority: Authority, drawer: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in its words, nor in a traceback that shows locals, chained exceptions included."""
+    from mushu.cli.main import cli
+
+    failures: list[BaseException] = []
+    key = authority.secret.reveal()
+    for fault in (
+        {"write": [RuntimeError(key)] * 3},
+        {"write": [DestinationError(f"no {key}", permanent=True)]},
+        {"read": [None, RuntimeError(key), RuntimeError(key), RuntimeError(key)]},
+        {
+            "restore": [RuntimeError(key)] * 3,
+            "remove": [RuntimeError(key)] * 3,
+            "read": [None, *[RuntimeError(key)] * 9],
+        },
+    ):
+        drawer.faults = dict(fault)  # type: ignore[arg-type]
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - any will do
+            cli.main([*CREATE, "--to", "drawer:desk"], prog_name="mushu", standalone_mode=False)
+        failures.append(caught.value)
+        drawer.put(None)
+    own = str(Path(__file__).parent)
+    for failure in failures:
+        while failure.__traceback__ and own in failure.__traceback__.tb_frame.f_code.co_filename:
+            failure.__traceback__ = failure.__traceback__.tb_next  # this test's own frame holds the key
+        assert not [text for text in traces(failure) if key in text]
+
+
+def _deliver_apart(stub: Stub) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mushu.cli", *CREATE, "--to", "env:.env"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "MUSHU_URL": stub.url},
+    )  # fmt: skip
+
+
+def test_a_client_that_is_killed_before_its_report_is_heard_leaves_an_inert_key(authority: Authority) -> None:
+    gate = Gate()
+    authority.on_report = lambda asked: gate(asked) or Told(b"", 500)
+    process = _deliver_apart(authority.stub)
+    assert gate.reached.wait(60)
+    process.send_signal(signal.SIGKILL)
+    said = process.communicate(timeout=10)
+    gate.open()
+    assert process.returncode == -signal.SIGKILL
+    assert authority.state == "pending"
+    assert _key_in(Path(".env")) == authority.secret.reveal()
+    assert authority.secret.reveal() not in "".join(said)
+
+
+def test_the_key_is_in_the_destination_and_nowhere_else(authority: Authority, tmp_path: Path) -> None:
+    """Looked for while the command runs, in its arguments and environment, and after it in all that it wrote."""
+    gate = Gate()
+    authority.on_report = gate
+    process = _deliver_apart(authority.stub)
+    assert gate.reached.wait(60)
+    seen = [Path(f"/proc/{process.pid}/{file}").read_bytes() for file in ("cmdline", "environ")]
+    gate.open()
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    key = authority.secret.reveal().encode()
+    assert not [text for text in [*seen, stdout.encode(), stderr.encode()] if key in text]
+    homes = [tmp_path, Path(os.environ["HOME"])]
+    holding = [path for home in homes for path in home.rglob("*") if path.is_file() and key in path.read_bytes()]
+    assert holding == [tmp_path / "project" / ".env"]

@@ -1,0 +1,190 @@
+import pytest
+
+from tests.cli.conftest import ORG, Mushu, Served
+from tests.cli.stub import Asked, Stub, Told, problem
+
+KEYS = f"/orgs/{ORG}/api-keys"
+TEST_KEYS = f"/sandbox{KEYS}"
+KEY = "msk_live_xxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+
+
+def _shown(key_id: str, created: str, **more: object) -> dict[str, object]:
+    return {"key_id": key_id, "name": "k", "scopes": ["read"], "created_at": created, "state": "active"} | more
+
+
+def test_a_key_can_be_shown_renamed_disabled_enabled_and_deleted(mushu: Mushu, acme: str) -> None:
+    key_id = mushu("api-key", "create", "--name", "first", "--org", acme).json["key_id"]
+    shown = mushu("api-key", "show", key_id, "--org", acme).json
+    assert (shown["name"], shown["state"]) == ("first", "active")
+    assert "key" not in shown
+    assert mushu("api-key", "rename", key_id, "second", "--org", acme).json["name"] == "second"
+    assert mushu("api-key", "disable", key_id, "--org", acme).json["state"] == "disabled"
+    assert mushu("api-key", "enable", key_id, "--org", acme).json["state"] == "active"
+    assert mushu("api-key", "delete", key_id, "--org", acme, "--yes").json == {"key_id": key_id, "deleted": True}
+    gone = mushu("api-key", "show", key_id, "--org", acme)
+    assert gone.code == 1
+    assert f"There is no API key {key_id} in {acme}. `mushu api-key list --org {acme}`" in gone.stderr
+
+
+def test_a_test_key_is_made_in_the_sandbox_and_found_there_by_every_command(mushu: Mushu, acme: str) -> None:
+    created = mushu("api-key", "create", "--name", "t", "--org", acme, "--env", "test").json
+    assert created["key"].startswith("msk_test_")
+    key_id = created["key_id"]
+    assert mushu("api-key", "show", key_id, "--org", acme).json["environment"] == "test"
+    assert mushu("api-key", "rename", key_id, "u", "--org", acme).json["name"] == "u"
+    assert mushu("api-key", "disable", key_id, "--org", acme).json["state"] == "disabled"
+    assert mushu("api-key", "enable", key_id, "--org", acme).json["state"] == "active"
+    assert key_id in mushu("api-key", "list", "--org", acme).stdout
+    assert mushu("api-key", "delete", key_id, "--org", acme).code == 0
+    assert key_id not in mushu("api-key", "list", "--org", acme).stdout
+
+
+def test_an_organization_is_named_by_name_too(mushu: Mushu, acme: str) -> None:
+    assert mushu("api-key", "create", "--name", "n", "--org", "acme").code == 0
+    assert len(mushu("api-key", "list", "--org", "acme", "--json").json) == 1
+
+
+def test_a_key_that_expires_ends_that_long_from_now(mushu: Mushu, asking: Stub) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    asking.tell("POST", KEYS, {"key_id": "key_1", "key": KEY, "name": "n", "scopes": [], "created_at": "x"})
+    before = datetime.now(UTC)
+    assert mushu("api-key", "create", "--name", "n", "--org", ORG, "--expires", "90d").code == 0
+    sent = asking.asked[-1].json["expires_at"]
+    assert sent.endswith("Z")
+    assert abs(datetime.fromisoformat(sent) - before - timedelta(days=90)) < timedelta(minutes=1)
+
+
+def test_what_is_left_out_is_left_to_the_server(mushu: Mushu, asking: Stub) -> None:
+    asking.tell("POST", KEYS, {"key_id": "key_1", "key": KEY, "name": "n", "scopes": [], "created_at": "x"})
+    mushu("api-key", "create", "--name", "n", "--org", ORG)
+    assert asking.asked[-1].json == {"name": "n"}
+
+
+@pytest.mark.parametrize("wrong", ["90", "0d", "d", "-1d", "1y", "99999999w", "1.5d", ""])
+def test_a_duration_that_is_none_is_a_usage_error(mushu: Mushu, asking: Stub, wrong: str) -> None:
+    ran = mushu("api-key", "create", "--name", "n", "--org", ORG, "--expires", wrong)
+    assert ran.code == 2
+    assert "such as 90d" in ran.stderr
+    assert asking.asked == []
+
+
+def test_live_and_test_keys_are_listed_together_newest_first_over_all_pages(mushu: Mushu, asking: Stub) -> None:
+    def live(asked: Asked) -> Told:
+        if asked.query.get("cursor") == ["key_3"]:
+            return Told({"api_keys": [_shown("key_1", "2026-01-01T00:00:00Z")], "next_cursor": None})
+        return Told({"api_keys": [_shown("key_3", "2026-01-03T00:00:00Z")], "next_cursor": "key_3"})
+
+    asking.tell("GET", KEYS, live)
+    asking.tell("GET", TEST_KEYS, {"api_keys": [_shown("key_2", "2026-01-02T00:00:00Z")], "next_cursor": None})
+    ran = mushu("api-key", "list", "--org", ORG)
+    assert [row[0] for row in ran.rows] == ["KEY_ID", "key_3", "key_2", "key_1"]
+    assert [row["key_id"] for row in mushu("api-key", "list", "--org", ORG, "--json").json] == [
+        "key_3",
+        "key_2",
+        "key_1",
+    ]
+
+
+def test_all_asks_for_deleted_keys_and_shows_the_states(mushu: Mushu, asking: Stub) -> None:
+    page = {"api_keys": [_shown("key_1", "2026-01-01T00:00:00Z", state="revoked")], "next_cursor": None}
+    asking.tell("GET", KEYS, page)
+    asking.tell("GET", TEST_KEYS, {"api_keys": [], "next_cursor": None})
+    ran = mushu("api-key", "list", "--org", ORG, "--all")
+    assert ran.rows == [
+        ["KEY_ID", "NAME", "SCOPES", "CREATED", "STATE"],
+        ["key_1", "k", "read", "2026-01-01", "revoked"],
+    ]
+    assert {asked.query["include_deleted"][0] for asked in asking.asked} == {"true"}
+
+
+def test_a_list_whose_pages_lead_in_a_circle_ends(mushu: Mushu, asking: Stub) -> None:
+    asking.tell("GET", KEYS, {"api_keys": [], "next_cursor": "key_1"})
+    ran = mushu("api-key", "list", "--org", ORG)
+    assert ran.code == 1
+    assert "its pages do not end" in ran.stderr
+
+
+def test_a_list_of_an_empty_organization_has_a_heading_and_no_json_rows(mushu: Mushu, acme: str) -> None:
+    assert len(mushu("api-key", "list", "--org", acme).rows) == 1
+    assert mushu("api-key", "list", "--org", acme, "--json").json == []
+
+
+def test_what_the_server_refuses_is_said_in_its_words(mushu: Mushu, acme: str) -> None:
+    ran = mushu("api-key", "create", "--name", "n", "--org", acme, "--scopes", "read,root")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert ran.stderr == "Error: A scope must be one of read, write, admin.\n"
+
+
+def test_a_refusal_other_than_not_found_is_not_tried_in_the_sandbox(mushu: Mushu, asking: Stub) -> None:
+    asking.problem("GET", f"{KEYS}/key_1", 403, "missing_scope", "The scope admin is needed.")
+    ran = mushu("api-key", "show", "key_1", "--org", ORG)
+    assert (ran.code, ran.stderr) == (1, "Error: The scope admin is needed.\n")
+    assert len(asking.asked) == 1
+
+
+@pytest.mark.parametrize("command", ["show", "disable", "enable", "delete"])
+@pytest.mark.parametrize("hostile", ["..", ".", "a/b", "key_1?x", "", "key 1", "%2e%2e", "k" * 65])
+def test_an_id_that_would_climb_to_another_resource_is_never_sent(
+    mushu: Mushu, asking: Stub, command: str, hostile: str
+) -> None:
+    ran = mushu("api-key", command, "--org", ORG, "--", hostile)
+    assert ran.code == 2
+    assert asking.asked == []
+
+
+def test_a_key_given_in_place_of_its_id_is_not_sent_and_not_repeated(mushu: Mushu, asking: Stub) -> None:
+    ran = mushu("api-key", "delete", KEY, "--org", ORG)
+    assert ran.code == 2
+    assert "that is a secret, not an id" in ran.stderr
+    assert KEY not in ran.stderr + ran.stdout
+    assert asking.asked == []
+
+
+def test_a_key_as_a_stray_argument_is_not_repeated(mushu: Mushu, asking: Stub) -> None:
+    ran = mushu("api-key", "create", "--name", "n", "--org", ORG, KEY)
+    assert ran.code == 2
+    assert KEY not in ran.stderr
+    assert "msk_live_****" in ran.stderr
+
+
+def test_an_answer_to_a_creation_without_a_key_is_no_success(mushu: Mushu, asking: Stub) -> None:
+    asking.tell("POST", KEYS, {"key_id": "key_1"})
+    ran = mushu("api-key", "create", "--name", "n", "--org", ORG)
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "it holds no key" in ran.stderr
+
+
+def test_a_creation_whose_answer_got_lost_says_that_there_may_be_a_key(mushu: Mushu, asking: Stub) -> None:
+    asking.tell("POST", KEYS, Told(b"bad gateway", 502))
+    ran = mushu("api-key", "create", "--name", "n", "--org", ORG)
+    assert ran.code == 1
+    assert "A key may have been created all the same" in ran.stderr
+
+
+def test_force_without_a_destination_is_a_usage_error(mushu: Mushu, asking: Stub) -> None:
+    assert mushu("api-key", "create", "--name", "n", "--org", ORG, "--force").code == 2
+
+
+def test_a_key_in_a_list_or_a_show_is_never_printed(mushu: Mushu, asking: Stub) -> None:
+    asking.tell("GET", f"{KEYS}/key_1", _shown("key_1", "2026-01-01T00:00:00Z", key=KEY))
+    asking.tell("GET", KEYS, {"api_keys": [_shown("key_1", "2026-01-01T00:00:00Z", key=KEY)], "next_cursor": None})
+    asking.tell("GET", TEST_KEYS, {"api_keys": [], "next_cursor": None})
+    for arguments in (["show", "key_1"], ["list"], ["list", "--json"]):
+        ran = mushu("api-key", *arguments, "--org", ORG)
+        assert ran.code == 0
+        assert KEY not in ran.stdout + ran.stderr
+
+
+def test_a_key_of_the_wrong_environment_is_reported_once_for_both(mushu: Mushu, asking: Stub) -> None:
+    for path in (KEYS, TEST_KEYS):
+        asking.tell("DELETE", f"{path}/key_1", problem(404, "key_not_found", "There is no such key."))
+    ran = mushu("api-key", "delete", "key_1", "--org", ORG)
+    assert ran.code == 1
+    assert ran.stderr.startswith(f"Error: There is no API key key_1 in {ORG}.")
+
+
+def test_nothing_is_created_by_someone_who_is_not_logged_in(served: Served, mushu: Mushu) -> None:
+    ran = mushu("api-key", "create", "--name", "n", "--org", ORG)
+    assert ran.code == 1
+    assert ran.stderr == f"Error: You are not logged in to {served.url}. Run `mushu auth login`.\n"
