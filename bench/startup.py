@@ -21,6 +21,7 @@ COMMANDS = {
     "flask keys --help": ["-m", "flask", "keys", "--help"],
     "flask keys list": ["-m", "flask", "keys", "list", "--org", "default"],
     "import mushu": ["-c", "import mushu"],
+    "mushu --help": ["-m", "mushu.cli", "--help"],
 }
 
 

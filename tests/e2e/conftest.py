@@ -66,10 +66,16 @@ class Server:
         finally:
             connection.close()
 
-    def flask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "flask", *arguments]
+    def flask(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, env=self.environment, cwd=self.instance.parent, capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "flask", *arguments],
+            input=stdin,
+            env=self.environment,
+            cwd=self.instance.parent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     def flask_in(self, clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

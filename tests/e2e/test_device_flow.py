@@ -32,15 +32,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def server(start: Start) -> Server:
     server = start()
     server.wait_until_up()
-    done = subprocess.run(
-        [sys.executable, "-m", "flask", "users", "set-password", "owner@localhost", "--password-stdin"],
-        input=PASSWORD + "\n",
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    done = server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin=PASSWORD + "\n")
     assert '"status": "active"' in done.stdout
     return server
 

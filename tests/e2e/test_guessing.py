@@ -11,18 +11,7 @@ from tests.e2e.conftest import Start
 def test_the_account_is_slowed_down_and_its_owner_still_gets_in(start: Start) -> None:
     server = start(MUSHU_WORKERS="2", MUSHU_TRUSTED_PROXIES="1")
     server.wait_until_up()
-    import subprocess
-    import sys
-
-    subprocess.run(
-        [sys.executable, "-m", "flask", "users", "set-password", "owner@localhost", "--password-stdin"],
-        input="correct horse battery\n",
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin="correct horse battery\n")
 
     def attempt(number: int, password: str = "wrong password!", email: str = "owner@localhost") -> tuple[int, int]:
         """Return the status and the seconds to wait, as one of many addresses behind the proxy."""

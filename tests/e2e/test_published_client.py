@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import venv
 from pathlib import Path
 
@@ -46,15 +45,7 @@ def login(server: Server, email: str) -> str:
 
 def make_user(server: Server, email: str) -> str:
     """Return the id of a new user with a password."""
-    done = subprocess.run(
-        [sys.executable, "-m", "flask", "users", "create", "--email", email, "--password-stdin"],
-        input="correct horse battery\n",
-        env=server.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    done = server.flask("users", "create", "--email", email, "--password-stdin", stdin="correct horse battery\n")
     user_id: str = json.loads(done.stdout)["user_id"]
     return user_id
 

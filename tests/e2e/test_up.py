@@ -1,5 +1,6 @@
 """`script/up`, without the installing: the first run, the second, the end, and being cut off."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from tests.e2e.conftest import ROOT, Start, clean_environment
+from tests.e2e.conftest import ROOT, Server, Start, clean_environment, status
 
 
 def first_key(instance: Path) -> str:
@@ -106,27 +107,72 @@ def test_deleted_means_deleted_in_every_worker_on_the_very_next_request(start: S
     headers = {"X-API-Key": first_key(server.instance)}
     made = server.flask("keys", "list", "--org", "default", "--json").stdout
     key_id = made.partition('"key_id": "')[2].partition('"')[0]
+    connections = one_to_each_worker(server, 4, headers)
+    deleted = server.flask("keys", "delete", key_id, "--yes")
+    assert deleted.returncode == 0, deleted.stderr
+    assert answers(connections, headers) == [(401, "deleted_credential")] * 4
+    assert not first_key_is_there(server.instance)
+
+
+@pytest.mark.parametrize("end", ["logout", "revocation", "password", "disabling"])
+def test_a_cli_token_ends_at_once_in_every_worker(start: Start, end: str) -> None:
+    server = start(MUSHU_WORKERS="2")
+    server.wait_until_up()
+    server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin="correct horse battery\n")
+    token = log_in(server)
+    headers = {"Authorization": f"Bearer {token}"}
+    connections = one_to_each_worker(server, 2, headers)
+    if end == "logout":
+        connection = server.connect()
+        connection.request("POST", "/auth/logout", headers=headers)
+        assert connection.getresponse().read() == b'{"logged_out":true}'
+        connection.close()
+    elif end == "revocation":
+        listed = server.flask("tokens", "list", "owner@localhost", "--json").stdout
+        token_id = listed.partition('"token_id": "')[2].partition('"')[0]
+        assert server.flask("tokens", "revoke", token_id).returncode == 0
+    elif end == "password":
+        server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin="another good passphrase\n")
+    else:
+        assert server.flask("users", "disable", "owner@localhost").returncode == 0
+    code = "disabled_credential" if end == "disabling" else "deleted_credential"
+    assert answers(connections, headers) == [(401, code)] * 2
+
+
+def log_in(server: Server) -> str:
+    connection = server.connect()
+    body = '{"email": "owner@localhost", "password": "correct horse battery"}'
+    connection.request("POST", "/auth/login", body, {"Content-Type": "application/json"})
+    token: str = json.loads(connection.getresponse().read())["access_token"]
+    connection.close()
+    return token
+
+
+def one_to_each_worker(server: Server, count: int, headers: dict[str, str]) -> list[HTTPConnection]:
+    """Return an open connection to each worker, over which it has just let this credential in."""
     connections: dict[int, HTTPConnection] = {}
     for _ in range(400):
         connection = server.connect()
-        connection.request("GET", "/orgs", headers=headers)
-        assert connection.getresponse().read()
+        assert status(connection, "/orgs", headers) == 200
         assert connection.sock is not None
         worker = serving_process(connection.sock.getsockname()[1], server.port, server.workers)
         if worker in connections:
             connection.close()
         connections.setdefault(worker, connection)
-        if len(connections) == 4:
-            break
-    assert len(connections) == 4, f"only the workers {sorted(connections)} answered"
-    deleted = server.flask("keys", "delete", key_id, "--yes")
-    assert deleted.returncode == 0, deleted.stderr
-    for connection in connections.values():
+        if len(connections) == count:
+            return list(connections.values())
+    pytest.fail(f"only the workers {sorted(connections)} answered")
+
+
+def answers(connections: list[HTTPConnection], headers: dict[str, str]) -> list[tuple[int, str]]:
+    """Ask once over each connection, close it, and return the statuses and error codes."""
+    found = []
+    for connection in connections:
         connection.request("GET", "/orgs", headers=headers)
-        answer = connection.getresponse()
-        assert (answer.status, b"deleted_credential" in answer.read()) == (401, True)
+        response = connection.getresponse()
+        found.append((response.status, json.loads(response.read()).get("code", "")))
         connection.close()
-    assert not first_key_is_there(server.instance)
+    return found
 
 
 def first_key_is_there(instance: Path) -> bool:
