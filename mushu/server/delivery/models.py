@@ -24,7 +24,7 @@ IS_UNDER_WAY: Final = text("state IN ('pending', 'delivered')")
 IS_CLEANUP_DUE: Final = text("cleanup_due")
 
 #: How long after its lease a write is watched for that may come yet, from a process that was stopped before it.
-_LATEST_ARRIVAL: Final = timedelta(minutes=10)
+LATEST_ARRIVAL: Final = timedelta(minutes=10)
 
 
 class Delivery(Base):
@@ -63,4 +63,4 @@ class Delivery(Base):
 
     def may_arrive(self, now: datetime) -> bool:
         """Tell whether a write of this attempt may still come, even if its lease is over."""
-        return self.lease_until > self.created_at and now < self.lease_until + _LATEST_ARRIVAL
+        return self.lease_until > self.created_at and now < self.lease_until + LATEST_ARRIVAL

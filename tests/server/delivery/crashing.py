@@ -1,0 +1,241 @@
+"""A stage for killing: a real database and real `.env` files, what is done there, and a look at what is left."""
+
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy.orm import Session
+
+from mushu.destination import Attempt, Destination, DestinationError, Receipt, Secret, Surroundings
+from mushu.server.audit.service import SYSTEM
+from mushu.server.db import prepare_engine, reading, writing
+from mushu.server.delivery import ledger
+from mushu.server.delivery.protocol import Courier
+from mushu.server.delivery.recovery import Finding, Reconciler
+from mushu.server.delivery.removal import delete_key
+from mushu.server.errors import DeliveryFailed
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.service import KeyRequest, Selection, iterate_keys
+from mushu.server.keys.states import DEAD
+from mushu.server.orgs.service import create_org
+from mushu.server.users.service import create_user
+from mushu_dotenv import DotenvDestination
+from tests.conftest import TurnableClock
+from tests.server.delivery.conftest import LEASE
+
+NEIGHBOURS: Final = "# who works here\r\nexport DATABASE='postgres://db'\nEMPTY=\n\nLAST=last"
+_METHODS: Final = ("preflight", "read", "write", "restore", "remove")
+
+Notice = Callable[[str], None]
+
+
+def opened(uri: str) -> Destination:
+    """Open an `env:` URI as `open_destination` does, without a search through all that is installed."""
+    destination = DotenvDestination.parse(uri, Surroundings(Path("/")))
+    assert destination is not None
+    return destination
+
+
+@dataclass
+class Process:
+    """One run of Mushu: a session of its own, like a command."""
+
+    engine: Engine
+    clock: TurnableClock
+    org_id: str
+    session: Session = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.session = Session(self.engine, autobegin=False, expire_on_commit=False)
+
+    def open(self, uri: str) -> Destination:
+        return opened(uri)
+
+    def deliver(self, *uris: str) -> ApiKey:
+        courier = Courier(self.session, self.clock, SYSTEM, self.open, LEASE, lambda _: None)
+        return courier.deliver(KeyRequest(org_id=self.org_id, name="k"), uris)[0]
+
+    def delete(self, key_id: str) -> None:
+        delete_key(self.session, self.clock, SYSTEM, self.open, key_id)
+
+    def reconcile(self) -> list[Finding]:
+        return Reconciler(self.session, self.clock, SYSTEM, self.open).settle_all()
+
+    def all_keys(self) -> list[ApiKey]:
+        with reading(self.session):
+            return list(iterate_keys(self.session, self.org_id, Selection(with_deleted=True)))
+
+
+Act = Callable[["Process", "Stage"], object]
+
+
+@dataclass
+class Stage:
+    """A folder that is set up anew for each kill, always at the same path, because the ledger names it."""
+
+    folder: Path
+    clock: TurnableClock
+    org_id: str = ""
+
+    def __post_init__(self) -> None:
+        # It opens a connection for each transaction and keeps none, so a child may inherit it, warmed up.
+        self.engine = create_engine(f"sqlite:///{self.database}", poolclass=NullPool)
+        prepare_engine(self.engine)
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "mushu.sqlite3"
+
+    @property
+    def uris(self) -> list[str]:
+        return [f"env:{self.folder}/{name}#MUSHU_API_KEY" for name in ("one/.env", "two/.env")]
+
+    def set_up(self, database: Path, prepare: Act) -> None:
+        """Make the scene that every kill begins with."""
+        for name in ("one", "two"):
+            (self.folder / name).mkdir(parents=True)
+            (self.folder / name / ".env").write_bytes(NEIGHBOURS.encode())
+            (self.folder / name / ".env").chmod(0o600)
+        shutil.copy(database, self.database)
+        with self.process() as process:
+            with writing(process.session):
+                owner = create_user(process.session, self.clock, SYSTEM, "alice@example.com")
+                self.org_id = create_org(process.session, self.clock, SYSTEM, "acme", owner.id).id
+            process.org_id = self.org_id
+            prepare(process, self)
+        shutil.copytree(self.folder, self._scene)
+        self._moment = self.clock.now
+
+    @property
+    def _scene(self) -> Path:
+        return self.folder.with_name("scene")
+
+    def reset(self) -> None:
+        shutil.rmtree(self.folder)
+        shutil.copytree(self._scene, self.folder)
+        self.clock.now = self._moment
+
+    @contextmanager
+    def process(self) -> Iterator[Process]:
+        process = Process(self.engine, self.clock, self.org_id)
+        try:
+            yield process
+        finally:
+            process.session.close()
+
+    def run(self, act: Act, notice: Notice) -> None:
+        """Do `act`, noticing every boundary of a transaction and of a call of a destination."""
+        with self.process() as process:
+            _notice_transactions(process.engine, notice)
+            for name in _METHODS:
+                _notice_calls(name, notice)
+            act(process, self)
+
+    # What is left
+
+    def held(self) -> list[str | None]:
+        return [opened(uri).read().digest for uri in self.uris]
+
+    def settle(self) -> str:
+        """Let the lease be over, reconcile, and assert that all is sound; return what became of the key."""
+        self.clock.now += LEASE
+        with self.process() as process:
+            process.reconcile()
+            self._must_be_sound(process)
+            outcome = "/".join(key.stored_state for key in process.all_keys()) or "nothing minted"
+            self._must_work_again(process)
+        return outcome
+
+    def _must_be_sound(self, process: Process) -> None:
+        held = dict(zip(self.uris, self.held(), strict=True))
+        for key in process.all_keys():
+            with reading(process.session):
+                rows = ledger.list_deliveries(process.session, [key.id])
+            assert key.stored_state in ("active", *DEAD)
+            assert not {"pending", "delivered"} & {row.state for row in rows}
+            if key.stored_state == "active":
+                assert [(row.state, held[row.uri]) for row in rows] == [("verified", key.digest)] * len(rows)
+            else:
+                assert key.digest not in held.values()
+        for uri in self.uris:
+            path = Path(uri.removeprefix("env:").partition("#")[0])
+            self._must_be_unharmed(path)
+
+    def _must_be_unharmed(self, path: Path) -> None:
+        lines = path.read_bytes().splitlines(keepends=True)
+        ours = [line for line in lines if line.startswith(b"MUSHU_API_KEY=")]
+        assert len(ours) <= 1
+        others = b"".join(line for line in lines if line not in ours)
+        assert others.rstrip(b"\n") == NEIGHBOURS.encode()
+        for file in path.parent.iterdir():
+            assert not stat.S_IMODE(file.stat().st_mode) & 0o077, file
+        stored = b"".join(file.read_bytes() for file in self.folder.glob("mushu.sqlite3*"))
+        assert not [line for line in ours if line.strip().partition(b"=")[2] in stored]
+
+    def _must_work_again(self, process: Process) -> None:
+        for key in process.all_keys():
+            if key.stored_state == "active":
+                process.delete(key.id)
+        assert self.held() == [None, None]
+        process.clock.turn(seconds=1)
+        key = process.deliver(*self.uris)
+        assert key.stored_state == "active"
+        assert self.held() == [key.digest] * 2
+        assert not list(self.folder.glob("*/.env.mushu-*.tmp"))
+
+
+def _notice_transactions(engine: Engine, notice: Notice) -> None:
+    written: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_c: object, _u: object, statement: str, *_: object) -> None:
+        words = statement.split()
+        if words[0] in ("INSERT", "UPDATE"):
+            written.append(words[2 if words[0] == "INSERT" else 1])
+
+    commit = engine.dialect.do_commit
+
+    def noticed(connection: Any) -> None:
+        what = "commit of " + (", ".join(sorted(set(written))) or "nothing")
+        notice(f"before {what}")
+        commit(connection)
+        written.clear()
+        notice(f"after {what}")
+
+    engine.dialect.do_commit = noticed  # type: ignore[method-assign, assignment]
+
+
+def _notice_calls(name: str, notice: Notice) -> None:
+    method = getattr(DotenvDestination, name)
+
+    def noticed(self: DotenvDestination, *args: Any) -> Any:
+        notice(f"before {name}")
+        answer = method(self, *args)
+        notice(f"after {name}")
+        return answer
+
+    setattr(DotenvDestination, name, noticed)
+
+
+def refuse_second(process: Process, stage: Stage) -> None:
+    """Deliver to both, where the second refuses at the last moment."""
+    write = DotenvDestination.write
+
+    def refused(self: DotenvDestination, secret: Secret, attempt: Attempt) -> Receipt:
+        if self.uri == stage.uris[1]:
+            raise DestinationError("Not here.", permanent=True)
+        return write(self, secret, attempt)
+
+    DotenvDestination.write = refused  # type: ignore[method-assign]
+    try:
+        process.deliver(*stage.uris)
+    except DeliveryFailed:
+        return
+    finally:
+        DotenvDestination.write = write  # type: ignore[method-assign]
+    raise AssertionError("it was not refused")

@@ -1,0 +1,110 @@
+"""Children that do something on a stage and are killed in the middle of it: at a step, at a call, or after a time."""
+
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+from mushu.testing.processes import fork, wait_for
+from tests.server.delivery.crashing import Act, Stage
+
+_WATCHED: Final = ("mushu.", "mushu_dotenv", "sqlalchemy.engine")
+
+
+def _kill_now() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def rehearse(stage: Stage, act: Act) -> list[str]:
+    """Return the names of the steps of `act`, in order."""
+    stage.reset()
+    noticed = stage.folder / "noticed"
+
+    def work() -> int:
+        names: list[str] = []
+        stage.run(act, names.append)
+        noticed.write_text("\n".join(names))
+        return 0
+
+    assert wait_for(fork(work)) == 0
+    return noticed.read_text().split("\n")
+
+
+def kill_at_step(stage: Stage, act: Act, number: int) -> None:
+    """Run `act` in a child that is killed at a step, counted from 0."""
+    stage.reset()
+
+    def work() -> int:
+        steps = iter(range(number + 1))
+
+        def notice(_: str) -> None:
+            if next(steps) == number:
+                _kill_now()
+
+        stage.run(act, notice)
+        return 0
+
+    assert wait_for(fork(work)) == -signal.SIGKILL
+
+
+def count_calls(stage: Stage, act: Act) -> int:
+    """Return how many calls `act` makes inside Mushu, the plugin and SQLAlchemy's engine."""
+    stage.reset()
+    counted = stage.folder / "counted"
+
+    def work() -> int:
+        passed = Counter[bool]()
+        _profile(lambda: passed.update([True]))
+        stage.run(act, lambda _: None)
+        sys.setprofile(None)
+        counted.write_text(str(passed[True]))
+        return 0
+
+    assert wait_for(fork(work)) == 0
+    return int(counted.read_text())
+
+
+def kill_at_call(stage: Stage, act: Act, number: int) -> bool:
+    """Run `act` in a child that is killed at a call, counted from 1; tell whether it was."""
+    stage.reset()
+
+    def work() -> int:
+        passed = 0
+
+        def count() -> None:
+            nonlocal passed
+            passed += 1
+            if passed == number:
+                _kill_now()
+
+        _profile(count)
+        stage.run(act, lambda _: None)
+        sys.setprofile(None)
+        return 0
+
+    return wait_for(fork(work)) == -signal.SIGKILL
+
+
+def kill_after(stage: Stage, act: Act, seconds: float, sleep: Callable[[float], None]) -> bool:
+    """Run `act` in a child that is killed from outside after a time; tell whether it was."""
+    stage.reset()
+
+    def work() -> int:
+        stage.run(act, lambda _: None)
+        return 0
+
+    child = fork(work)
+    sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    return wait_for(child) == -signal.SIGKILL
+
+
+def _profile(count: Callable[[], None]) -> None:
+    def profile(frame: FrameType, event: str, _: Any) -> None:
+        if event in ("call", "c_call") and str(frame.f_globals.get("__name__")).startswith(_WATCHED):
+            count()
+
+    sys.setprofile(profile)

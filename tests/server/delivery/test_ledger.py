@@ -1,0 +1,183 @@
+"""The rows: each change is made to this attempt and from the states it names, or not at all."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy.exc import IntegrityError, NoResultFound
+
+from mushu.server.audit.service import SYSTEM
+from mushu.server.db import reading, writing
+from mushu.server.delivery import ledger
+from mushu.server.delivery.models import Delivery, DeliveryState
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.service import KeyRequest, change_state, mint_key
+from mushu.server.keys.states import FAIL
+from tests.server.delivery.conftest import LEASE, Post
+
+
+@pytest.fixture
+def opened(post: Post) -> Callable[..., tuple[ApiKey, list[Delivery]]]:
+    """Return what mints a key with pending deliveries."""
+
+    def open_(*uris: str) -> tuple[ApiKey, list[Delivery]]:
+        now = post.clock()
+        with writing(post.session):
+            key, _ = mint_key(post.session, post.clock, SYSTEM, KeyRequest(org_id=post.org_id, name="k"))
+            rows = [ledger.open_delivery(key.id, uri, "v0", now, now + LEASE) for uri in uris]
+            post.session.add_all(rows)
+        return key, rows
+
+    return open_
+
+
+Opened = Callable[..., tuple[ApiKey, list[Delivery]]]
+
+
+def _set(post: Post, row: Delivery, state: DeliveryState, **changes: object) -> None:
+    with writing(post.session):
+        for name, value in {"state": state, **changes}.items():
+            setattr(row, name, value)
+
+
+def _now(post: Post, row: Delivery) -> Delivery:
+    with reading(post.session):
+        return ledger.get_delivery(post.session, row.id)
+
+
+def test_two_attempts_never_work_on_one_place(post: Post, opened: Opened) -> None:
+    _, (row,) = opened("fake:a")
+    with pytest.raises(IntegrityError):
+        opened("fake:a")
+    _set(post, row, DeliveryState.DELIVERED)
+    with pytest.raises(IntegrityError):
+        opened("fake:a")
+    _set(post, row, DeliveryState.VERIFIED)
+    opened("fake:a")
+
+
+def test_a_key_has_one_delivery_for_each_place(post: Post, opened: Opened) -> None:
+    with pytest.raises(IntegrityError):
+        opened("fake:a", "fake:a")
+
+
+def test_what_is_not_there_is_an_error(post: Post) -> None:
+    with reading(post.session), pytest.raises(NoResultFound):
+        ledger.get_delivery(post.session, "dlv_unknown")
+
+
+@pytest.mark.parametrize("state", list(DeliveryState))
+class TestFrom:
+    def test_delivered(self, post: Post, opened: Opened, state: DeliveryState) -> None:
+        _, (row,) = opened("fake:a")
+        _set(post, row, state, error="earlier")
+        with writing(post.session):
+            alive = ledger.delivered(post.session, row, "v1", post.clock())
+        now = _now(post, row)
+        assert alive == (state in ("pending", "delivered"))
+        assert now.state == ("delivered" if alive else state)
+        assert (now.version, now.error) == (("v1", None) if alive else (None, "earlier"))
+
+    def test_verified(self, post: Post, opened: Opened, state: DeliveryState) -> None:
+        _, (row,) = opened("fake:a")
+        _set(post, row, state)
+        with writing(post.session):
+            alive = ledger.verified(post.session, row, "v1", post.clock())
+        assert alive == (state in ("pending", "delivered", "verified"))
+        assert _now(post, row).state == ("verified" if alive else state)
+
+    def test_fail(self, post: Post, opened: Opened, state: DeliveryState) -> None:
+        _, (row,) = opened("fake:a")
+        _set(post, row, state)
+        with writing(post.session):
+            ledger.fail(post.session, row, "why")
+        now = _now(post, row)
+        failed = state in ("pending", "delivered", "verified")
+        assert now.state == ("failed" if failed else state)
+        assert (now.cleanup_due, now.error) == ((True, "why") if failed else (False, None))
+
+    def test_put_back_and_hand_back(self, post: Post, opened: Opened, state: DeliveryState) -> None:
+        _, (row,) = opened("fake:a")
+        _set(post, row, state)
+        until = post.clock() + LEASE * 2
+        with writing(post.session):
+            ledger.put_back(post.session, row, "why", until)
+            assert ledger.find_at_work(post.session, "fake:a", until - timedelta(seconds=1)) is not None
+            assert ledger.find_at_work(post.session, "fake:a", until) is None
+        now = _now(post, row)
+        assert (now.state, now.cleanup_due, now.lease_until) == ("failed", True, until)
+        with writing(post.session):
+            ledger.hand_back(post.session, row, row.created_at)
+            assert ledger.find_at_work(post.session, "fake:a", post.clock()) is None
+        assert not _now(post, row).may_arrive(post.clock())
+
+    def test_removed(self, post: Post, opened: Opened, state: DeliveryState) -> None:
+        _, (row,) = opened("fake:a")
+        _set(post, row, state)
+        with writing(post.session):
+            ledger.removed(post.session, row, post.clock())
+        now = _now(post, row)
+        assert now.state == ("removed" if state == "verified" else state)
+        assert now.removed_at == (post.clock() if state == "verified" else None)
+
+    def test_another_attempt_at_the_same_row_changes_nothing(
+        self, post: Post, opened: Opened, state: DeliveryState
+    ) -> None:
+        _, (row,) = opened("fake:a")
+        _set(post, row, state)
+        other = Delivery(id=row.id, attempt_id="att_other")
+        with writing(post.session):
+            assert not ledger.delivered(post.session, other, "v1", post.clock())
+            assert not ledger.verified(post.session, other, "v1", post.clock())
+            ledger.put_back(post.session, other, "why", post.clock())
+            ledger.note(post.session, other, "why")
+        now = _now(post, row)
+        assert (now.state, now.error, now.version) == (state, None, None)
+
+    def test_mark_for_cleanup(self, post: Post, opened: Opened, state: DeliveryState) -> None:
+        key, (row,) = opened("fake:a")
+        _set(post, row, state)
+        with writing(post.session):
+            ledger.mark_for_cleanup(post.session, key.id)
+        assert _now(post, row).cleanup_due == (state != "removed")
+
+    def test_delivered_to(self, post: Post, opened: Opened, state: DeliveryState) -> None:
+        key, (row,) = opened("fake:a")
+        _set(post, row, state)
+        with reading(post.session):
+            places = ledger.delivered_to(post.session, [key.id])
+        assert places == ({key.id: ["fake:a"]} if state == "verified" else {})
+
+    def test_unfinished(self, post: Post, opened: Opened, state: DeliveryState) -> None:
+        """A pending key always is, whatever its deliveries say; a dead one where it may hold or lie somewhere."""
+        key, (row,) = opened("fake:a")
+        _set(post, row, state)
+        with reading(post.session):
+            assert ledger.keys_under_way(post.session) == ledger.keys_at(post.session, ["fake:a"]) == [key.id]
+            assert ledger.keys_to_clean_up(post.session) == ledger.keys_at(post.session, ["fake:b"]) == []
+        with writing(post.session):
+            change_state(post.session, post.clock, SYSTEM, key.id, FAIL)
+        with reading(post.session):
+            holds = [key.id] if state in ("pending", "delivered") else []
+            assert ledger.keys_under_way(post.session) == ledger.keys_at(post.session, ["fake:a"]) == holds
+        _set(post, row, state, cleanup_due=True)
+        with reading(post.session):
+            assert ledger.keys_to_clean_up(post.session) == ledger.keys_at(post.session, ["fake:a"]) == [key.id]
+
+
+def test_deliveries_are_listed_by_age_and_then_by_place(post: Post, opened: Opened) -> None:
+    first, _ = opened("fake:d", "fake:c")
+    post.clock.turn(seconds=1)
+    second, _ = opened("fake:b", "fake:a")
+    with reading(post.session):
+        rows = ledger.list_deliveries(post.session, [second.id, first.id])
+    assert [row.uri for row in rows] == ["fake:c", "fake:d", "fake:a", "fake:b"]
+
+
+def test_the_oldest_pending_key_comes_first(post: Post, opened: Opened) -> None:
+    ids = []
+    for uri in ("fake:b", "fake:c", "fake:a"):
+        ids.append(opened(uri)[0].id)
+        post.clock.turn(seconds=1)
+    with reading(post.session):
+        assert ledger.keys_under_way(post.session) == ids

@@ -1,0 +1,154 @@
+"""The first run, in this process: each step looks before it acts."""
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from flask import Flask
+
+from mushu.server import first_run, serving, up
+from mushu.server.audit.service import SYSTEM
+from mushu.server.config import Settings
+from mushu.server.core import Core, db
+from mushu.server.db import reading, writing
+from mushu.server.errors import ConfigurationError, DestinationHeld
+from mushu.server.orgs.service import list_orgs
+from mushu.server.users.service import list_users, set_password
+from tests.conftest import TurnableClock
+from tests.server.conftest import World
+
+
+def prepare(core: Core) -> str:
+    return "\n".join(first_run.prepare(core))
+
+
+def key(core: Core) -> str:
+    return dotenv_values(core.settings.instance_path / first_run.KEY_FILE)["MUSHU_API_KEY"] or ""
+
+
+def test_an_empty_database_gets_an_owner_an_organization_and_a_key(app: Flask, core: Core) -> None:
+    said = prepare(core)
+    with reading(db.session):
+        (org,), (user,) = list_orgs(db.session), list_users(db.session)
+    assert (org.name, org.created_by, user.email) == ("default", user.id, "owner@localhost")
+    assert key(core).startswith("msk_live_")
+    assert key(core) not in said
+    assert "/password/mpl_" in said
+    assert "http://127.0.0.1:8000" in said
+
+
+def test_a_second_run_changes_nothing_and_points_to_the_link(app: Flask, core: Core) -> None:
+    prepare(core)
+    first = key(core)
+    said = prepare(core)
+    assert key(core) == first
+    assert "first key" not in said
+    assert "mpl_" not in said
+    assert "flask users set-password owner@localhost" in said
+
+
+def test_a_link_that_is_over_is_replaced_and_none_is_made_for_who_has_a_password(
+    app: Flask, core: Core, world: World, clock: TurnableClock
+) -> None:
+    prepare(core)
+    clock.turn(days=4)
+    assert "/password/mpl_" in prepare(core)
+    with writing(db.session):
+        (owner,) = list_users(db.session)
+        set_password(db.session, clock, SYSTEM, owner, "hash")
+    assert "owner" not in prepare(core)
+
+
+def test_a_database_that_was_set_up_by_hand_gets_nothing(app: Flask, core: Core, world: World) -> None:
+    world.org(name="acme")
+    assert prepare(core) == "address    http://127.0.0.1:8000"
+    assert not (core.settings.instance_path / first_run.KEY_FILE).exists()
+
+
+def test_a_file_that_holds_something_else_stops_it_and_the_next_run_goes_on(app: Flask, core: Core) -> None:
+    file = core.settings.instance_path / first_run.KEY_FILE
+    file.write_text("MUSHU_API_KEY=precious\n")
+    file.chmod(0o600)
+    with pytest.raises(DestinationHeld):
+        prepare(core)
+    assert file.read_text() == "MUSHU_API_KEY=precious\n"
+    file.unlink()
+    assert "first key" in prepare(core)
+    with reading(db.session):
+        assert len(list_users(db.session)) == 1
+
+
+@pytest.mark.sqlite
+def test_preparing_runs_in_a_child_whose_failure_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(instance_path=tmp_path / "instance")
+    assert up._in_child(settings) == 0
+    assert "first key" in capfd.readouterr().out
+    (settings.instance_path / first_run.KEY_FILE).unlink()
+    (settings.instance_path / "mushu.sqlite3").unlink()
+    (settings.instance_path / first_run.KEY_FILE).mkdir()
+    assert up._in_child(settings) == 1
+    assert "script/up: " in capfd.readouterr().err
+
+    def interrupted(_: Settings) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(up, "prepare", interrupted)
+    assert up._in_child(settings) == 130
+    monkeypatch.setattr(up, "prepare", lambda _: 1 / 0)
+    assert up._in_child(settings) == 1
+
+
+@pytest.mark.sqlite
+def test_up_serves_only_what_could_be_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Settings] = []
+    monkeypatch.setenv("MUSHU_INSTANCE_PATH", str(tmp_path / "instance"))
+    monkeypatch.setenv("MUSHU_HOST", "127.0.0.1")
+    monkeypatch.setenv("MUSHU_WORKERS", "1")
+    monkeypatch.setattr(up, "serve", served.append)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        monkeypatch.setattr("sys.argv", ["up", "--port", port])
+        with pytest.raises(SystemExit, match="cannot be listened on"):
+            up.main()
+    monkeypatch.setattr("sys.argv", ["up", "--port", port, "--workers", "2"])
+    monkeypatch.setattr(up, "_in_child", lambda _: 3)
+    with pytest.raises(SystemExit) as stopped:
+        up.main()
+    assert stopped.value.code == 3
+    assert served == []
+    monkeypatch.setattr(up, "_in_child", lambda _: 0)
+    up.main()
+    assert (served[0].workers, str(served[0].port)) == (2, port)
+
+    def interrupted(_: Settings) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(up, "_in_child", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        up.main()
+    assert stopped.value.code == 130
+
+
+def test_serving_hands_the_settings_to_granian(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+
+    class Granian:
+        def __init__(self, target: str, **options: object) -> None:
+            given.update(options, target=target)
+
+        def serve(self) -> None:
+            given["served"] = True
+
+    monkeypatch.setattr("granian.Granian", Granian)
+    serving.serve(replace(settings, host="localhost", port=18_000, workers=3, threads=4))
+    assert given["target"] == "mushu.server.app:create_app"
+    assert (given["workers"], given["blocking_threads"], given["served"]) == (3, 4, True)
+    assert given["address"] in ("127.0.0.1", "::1")
+    with pytest.raises(ConfigurationError):
+        serving.bindable_address(replace(settings, host="nosuch.invalid"))
