@@ -1,6 +1,6 @@
 """Runs migrations on the engine of the current app: `flask db upgrade`, `script/up`, and the tests."""
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from flask import current_app
@@ -10,7 +10,7 @@ from mushu.server import schema
 from mushu.server.db import UTCDateTime
 
 
-def render_item(kind: str, item: object, _: object) -> str | bool:
+def render_item(kind: str, item: object, _: object) -> str | Literal[False]:
     """Write plain types into migrations: they must go on working when the code has moved on."""
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UTCDateTime) else False
 

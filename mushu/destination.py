@@ -106,8 +106,8 @@ class Receipt:
     version: str
     #: SHA-256 of what was written.
     digest: str
-    #: Whatever the plugin needs to put the former state back; lives in memory only and never reaches the database. None
-    #: where this call found its own value and wrote nothing: then there is nothing to go back to, and `restore` says so.
+    #: Whatever the plugin needs to put the former state back; lives in memory only and never reaches the database.
+    #: None where the call found its own value and wrote nothing: there is nothing to go back to, and `restore` says so.
     undo: Secret | None = None
 
 
