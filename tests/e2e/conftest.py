@@ -47,14 +47,13 @@ class Server:
         """The ids of the process and of all its descendants."""
         found = [self.process.pid]
         for pid in found:
-            children = Path(f"/proc/{pid}/task/{pid}/children")
-            found += [int(child) for child in children.read_text().split()] if children.exists() else []
+            found += [int(child) for child in _proc(pid, f"task/{pid}/children").split()]
         return found
 
     @property
     def workers(self) -> list[int]:
         """The ids of the processes that answer requests."""
-        return [pid for pid in self.pids[1:] if "resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_text()]
+        return [pid for pid in self.pids[1:] if "resource_tracker" not in _proc(pid, "cmdline")]
 
     def connect(self) -> HTTPConnection:
         return HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -104,6 +103,14 @@ class Server:
             time.sleep(0.02)
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
         return code
+
+
+def _proc(pid: int, name: str) -> str:
+    """Return what the kernel says of a process; nothing, if it just ended."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except OSError:
+        return ""
 
 
 def status(connection: HTTPConnection, path: str, headers: dict[str, str] | None = None) -> int:
