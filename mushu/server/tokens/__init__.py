@@ -1,4 +1,4 @@
 """CLI tokens: what a signed-in user carries for twelve hours.
 
-A token is checked by `gate/`; here it is issued and revoked. Read on in `service.py`.
+A token is checked by `gate/`; here it is issued and revoked. Read on in `service.py`, `devices.py` (the device flow).
 """
