@@ -12,6 +12,6 @@ The protocol (design, section 7), with the four commits that make it safe to be 
 
 No plaintext is stored to make recovery possible: the destination holds the key, the database its digest.
 Read on in `protocol.py` (the phases; `preflight.py` before a key is minted, `stops.py` how a destination is asked),
-`recovery.py` (after a crash), `removal.py` (deleting a key from where it lies), `client.py` (keys that a client delivers),
-`ledger.py` (the rows).
+`recovery.py` (after a crash), `removal.py` (deleting a key from where it lies), `ledger.py` (the rows), `client.py`
+(keys that a client delivers).
 """
