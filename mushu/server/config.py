@@ -87,9 +87,7 @@ class Settings:
             else:
                 values[field.name] = str(raw)
         settings = cls(instance_path=instance, **values)  # type: ignore[arg-type]
-        faults += settings.faults()
-        if faults:
-            raise ConfigurationError("The settings are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        _refuse(faults + settings.faults())
         return settings
 
     def validate(self) -> None:
@@ -98,9 +96,7 @@ class Settings:
         Raises:
             ConfigurationError: naming every fault at once.
         """
-        faults = self.faults()
-        if faults:
-            raise ConfigurationError("The settings are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        _refuse(self.faults())
 
     def faults(self) -> list[str]:
         """Return what is wrong, a sentence each; an empty list when nothing is."""
@@ -209,6 +205,11 @@ def _read_file(path: Path) -> tuple[dict[str, object], list[str]]:
     known = {field.name for field in fields(Settings)} - {"instance_path"}
     faults = [f"{path} sets {name!r}, which is no setting" for name in content if name not in known]
     return {name: value for name, value in content.items() if name in known}, faults
+
+
+def _refuse(faults: list[str]) -> None:
+    if faults:
+        raise ConfigurationError("The settings are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults))
 
 
 def _is_mail_server(text: str) -> bool:

@@ -1,7 +1,6 @@
 """The command as a person runs it, in this process; a stub for a server that a test invents, and a real one."""
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from mushu.cli import main, storage
 from mushu.cli.logins import Login, remember
 from mushu.secret import Secret
 from tests.cli.stub import Stub, serving
+from tests.ran import Ran
 from tests.server.conftest import World, app, core, database_template, settings, world
 
 __all__ = ["app", "core", "database_template", "settings", "world"]
@@ -26,24 +26,6 @@ __all__ = ["app", "core", "database_template", "settings", "world"]
 #: Right in form and checksum, and a token of nobody.
 TOKEN = "mct_0000000000000000000000000000"
 ORG = "org_aaaaaaaaaaaa"
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command left behind."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.stdout)
-
-    @property
-    def rows(self) -> list[list[str]]:
-        """The cells of a table, heading included; columns stand two spaces apart."""
-        return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in self.stdout.splitlines()]
 
 
 Mushu = Callable[..., Ran]

@@ -4,6 +4,7 @@ The database is SQLite, or PostgreSQL where MUSHU_TEST_POSTGRESQL_URL names a se
 set: the same tests run on both.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -84,18 +85,30 @@ def database_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str 
 @pytest.fixture
 def settings(tmp_path: Path, database_template: str | Path) -> Settings:
     """Settings with a database of the test's own."""
-    instance = tmp_path / "instance"
-    if isinstance(database_template, Path):
+    return settings_on(tmp_path / "instance", database_template)
+
+
+def settings_on(instance: Path, template: str | Path) -> Settings:
+    """Return settings for a new instance folder and an empty database: a copy of the template, or that, emptied."""
+    if isinstance(template, Path):
         instance.mkdir(mode=0o700)
-        shutil.copy(database_template, instance / "mushu.sqlite3")
+        shutil.copy(template, instance / "mushu.sqlite3")
         (instance / "mushu.sqlite3").chmod(0o600)
         return Settings(instance_path=instance, **CHEAP_ARGON2)
-    engine = create_engine(database_template)
+    engine = create_engine(template)
     with engine.begin() as connection:
         names = ", ".join(table.name for table in schema.metadata.sorted_tables)
         connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
     engine.dispose()
-    return Settings(instance_path=instance, database_url=database_template, **CHEAP_ARGON2)
+    return Settings(instance_path=instance, database_url=template, **CHEAP_ARGON2)
+
+
+def quiet_app(core: Core) -> Flask:
+    """Return the application, whose logs go where pytest catches them."""
+    handlers = logging.getLogger().handlers[:]
+    app = create_app(core)
+    logging.getLogger().handlers = handlers
+    return app
 
 
 @pytest.fixture
@@ -105,12 +118,8 @@ def core(settings: Settings, clock: TurnableClock, tmp_path: Path) -> Core:
 
 @pytest.fixture
 def app(core: Core) -> Iterator[Flask]:
-    """The whole application; what it logs goes where pytest catches it."""
-    import logging
-
-    handlers = logging.getLogger().handlers[:]
-    app = create_app(core)
-    logging.getLogger().handlers = handlers
+    """The whole application."""
+    app = quiet_app(core)
     app.testing = False  # errors are answered as they are in production
     with app.app_context():
         yield app

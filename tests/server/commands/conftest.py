@@ -1,10 +1,7 @@
 """Commands as an operator runs them: `flask …` through Flask's own command line, in this process."""
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -12,26 +9,8 @@ from flask.cli import FlaskGroup
 
 from mushu.server.config import Settings
 from mushu.server.core import core_context
+from tests.ran import Ran
 from tests.server.conftest import CHEAP_ARGON2
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command left behind."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.stdout)
-
-    @property
-    def rows(self) -> list[list[str]]:
-        """The cells of a table, heading included; columns stand three spaces apart."""
-        return [[cell.strip() for cell in line.split("   ") if cell.strip()] for line in self.stdout.splitlines()]
-
 
 Run = Callable[..., Ran]
 

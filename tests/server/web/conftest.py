@@ -1,22 +1,17 @@
 """Requests that arrive as in production, and a house that a whole module of small tests shares."""
 
-import logging
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import event
 
 from mushu.destination import Surroundings, open_destination
-from mushu.server import schema
-from mushu.server.app import create_app
-from mushu.server.config import Settings
 from mushu.server.core import Core, db
 from tests.conftest import TurnableClock
-from tests.server.conftest import CHEAP_ARGON2, World
+from tests.server.conftest import World, quiet_app, settings_on
 from tests.server.web.asking import SeparateClient
 from tests.server.web.endpoints import Stage
 
@@ -40,11 +35,9 @@ def client(app: Flask) -> SeparateClient:
 def house(tmp_path_factory: pytest.TempPathFactory, database_template: str | Path) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
     clock = TurnableClock()
-    settings = _settings(folder / "instance", database_template)
+    settings = settings_on(folder / "instance", database_template)
     core = Core(settings, clock, lambda uri: open_destination(uri, Surroundings(folder)))
-    handlers = logging.getLogger().handlers[:]
-    app = create_app(core)
-    logging.getLogger().handlers = handlers
+    app = quiet_app(core)
     with app.app_context():
         _hurry()
         yield House(app, clock, World(clock, core), SeparateClient(app))
@@ -56,19 +49,6 @@ def house(tmp_path_factory: pytest.TempPathFactory, database_template: str | Pat
 def stage(house: House) -> Stage:
     """An organization of the test's own in the house."""
     return Stage(house.world)
-
-
-def _settings(instance: Path, template: str | Path) -> Settings:
-    if isinstance(template, Path):
-        instance.mkdir(mode=0o700)
-        shutil.copy(template, instance / "mushu.sqlite3")
-        return Settings(instance_path=instance, **CHEAP_ARGON2)
-    engine = create_engine(template)
-    with engine.begin() as connection:
-        names = ", ".join(table.name for table in schema.metadata.sorted_tables)
-        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
-    engine.dispose()
-    return Settings(instance_path=instance, database_url=template, **CHEAP_ARGON2)
 
 
 def _hurry() -> None:

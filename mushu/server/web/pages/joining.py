@@ -12,6 +12,7 @@ from mushu.server.orgs.joining import Invitee, accept_invitation, decline_invita
 from mushu.server.orgs.service import get_org
 from mushu.server.web.guard import in_browser
 from mushu.server.web.pages.forms import EmptyForm
+from mushu.server.web.pages.gone import gone
 from mushu.server.web.sessions import require_session_user
 
 PAGES = Blueprint("joining", __name__)
@@ -26,7 +27,7 @@ def show_invitation(token: str) -> tuple[str, int]:
             invitation = get_open_invitation(db.session, get_core().clock, _invitee(), Secret(token))
             org = get_org(db.session, invitation.org_id)
     except InvitationNotFound as error:
-        return _gone(error, HTTPStatus.NOT_FOUND)
+        return gone(error)
     return render_template("invitation.html", form=EmptyForm(), invitation=invitation, org=org), HTTPStatus.OK
 
 
@@ -45,16 +46,12 @@ def answer_invitation(token: str) -> tuple[str, int]:
             else:
                 decline_invitation(db.session, get_core().clock, invitee, Secret(token))
     except InvitationNotFound as error:
-        return _gone(error, HTTPStatus.NOT_FOUND)
+        return gone(error)
     except AlreadyMember as error:
-        return _gone(error, HTTPStatus.CONFLICT)
+        return gone(error, HTTPStatus.CONFLICT)
     return render_template("invitation_answered.html", joined=join), HTTPStatus.OK
 
 
 def _invitee() -> Invitee:
     user = require_session_user()
     return Invitee(user.id, user.email)
-
-
-def _gone(error: InvitationNotFound | AlreadyMember, status: HTTPStatus) -> tuple[str, int]:
-    return render_template("gone.html", title=error.title, detail=error.detail), status

@@ -11,6 +11,7 @@ from mushu.server.errors import Invalid, LinkNotFound
 from mushu.server.users.links import get_link_user, redeem_link
 from mushu.server.users.passwords import MIN_LENGTH
 from mushu.server.web.guard import public
+from mushu.server.web.pages.gone import gone
 
 PAGES = Blueprint("password", __name__)
 
@@ -23,7 +24,7 @@ def ask_password(link: str) -> tuple[str, int]:
         with reading(db.session):
             user = get_link_user(db.session, get_core().clock, Secret(link))
     except LinkNotFound as error:
-        return _gone(error)
+        return gone(error)
     return _form(user.email)
 
 
@@ -42,7 +43,7 @@ def set_password(link: str) -> tuple[str, int]:
         with writing(db.session):
             redeem_link(db.session, core.clock, Secret(link), hashed)
     except LinkNotFound as error:
-        return _gone(error)
+        return gone(error)
     except Invalid as error:
         return _form(user.email, error.detail)
     return render_template("password_set.html", email=user.email), HTTPStatus.OK
@@ -51,7 +52,3 @@ def set_password(link: str) -> tuple[str, int]:
 def _form(email: str, fault: str | None = None) -> tuple[str, int]:
     page = render_template("password.html", email=email, fault=fault, min_length=MIN_LENGTH)
     return page, HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK
-
-
-def _gone(error: LinkNotFound) -> tuple[str, int]:
-    return render_template("gone.html", title=error.title, detail=error.detail), HTTPStatus.NOT_FOUND
