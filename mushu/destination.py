@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar, Final, Self
+from urllib.parse import unquote
 
+from mushu.keyformat import CREDENTIAL_PATTERN
 from mushu.secret import Secret, digest_of
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "Attempt",
     "Conflict",
+    "Denied",
     "Destination",
     "DestinationError",
     "Holding",
@@ -43,6 +46,7 @@ ENTRY_POINT_GROUP: Final = "mushu.destinations"
 DEFAULT_FIELD: Final = "MUSHU_API_KEY"
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):")
+_USER_INFO = re.compile(r"[^:/?#]*://[^/?#]*@")
 
 
 class DestinationError(Exception):
@@ -65,6 +69,13 @@ class Conflict(DestinationError):
         super().__init__(message, permanent=True)
 
 
+class Denied(DestinationError):
+    """The destination answers, and does not let us: a policy of the store, the mode of a file; nothing was written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, permanent=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a plugin may know of where it runs: never the app, never another plugin."""
@@ -72,7 +83,7 @@ class Surroundings:
     #: Folder that relative paths are resolved against.
     base: Path
     #: The plugin's own settings, by name in lower case (`MUSHU_VAULT_TIMEOUT` arrives as `timeout`).
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)  # there are tokens among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +204,16 @@ def open_destination(uri: str, surroundings: Surroundings) -> Destination:
     """Return the destination that `uri` names, loading only the plugin of its scheme.
 
     Raises:
-        DestinationError: no plugin for the scheme, or the plugin finds fault with the URI; permanent.
+        DestinationError: no plugin for the scheme, a credential in the URI, or a fault that the plugin finds with it;
+            permanent.
     """
+    if CREDENTIAL_PATTERN.search(unquote(uri)) or _USER_INFO.match(uri):
+        del uri  # or a traceback that is printed with locals shows it
+        raise DestinationError(
+            "There is a credential in this URI. Treat it as leaked: what is written on a command line can be read by "
+            "others. A destination names only a place; what opens that place is set as its plugin says.",
+            permanent=True,
+        )
     found = _SCHEME.match(uri)
     plugins = entry_points(group=ENTRY_POINT_GROUP, name=found.group(1)) if found else ()
     for plugin in plugins:

@@ -4,7 +4,9 @@ A file may hold any number of secrets, so no object of this module shows its con
 it in a local variable: a traceback printed with locals gives nothing away.
 """
 
+import hmac
 import io
+import secrets
 from functools import cached_property
 from typing import Final
 
@@ -18,6 +20,9 @@ from mushu_dotenv.undo import Added, Replaced, Undo
 #: What is held where there is no file, or no such variable in it.
 ABSENT: Final = Holding(version="absent", digest=None)
 _EMPTY: Final = Holding(version="empty", digest=None)
+# Versions are stored, and what stands in a file may be a weak password: a hash without a salt would be something to
+# guess it by. Only the process that read a version compares it, so the salt need not outlive the process.
+_SALT: Final = secrets.token_bytes(32)
 
 
 class Document:
@@ -112,4 +117,5 @@ class Document:
 
 def held(value: str) -> Holding:
     """Return the holding of a variable that is `value`."""
-    return Holding(version=f"sha256:{digest_of(value)}", digest=digest_of(value))
+    digest = digest_of(value)
+    return Holding(version=hmac.digest(_SALT, digest.encode(), "sha256").hex()[:32], digest=digest)

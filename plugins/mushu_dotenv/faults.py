@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from mushu.destination import DestinationError
+from mushu.destination import Denied, DestinationError
 
 _PASSING: Final = {
     errno.ENOSPC: "The disk is full. Free some space and try again",
@@ -17,10 +17,12 @@ _PASSING: Final = {
     errno.ENFILE: "The machine has too many files open. Try again",
     errno.ENOENT: "It went away in the meantime. Try again",
 }
-_LASTING: Final = {
+_DENIED: Final = {
     errno.EACCES: "Permission is denied. Run this as the owner of the file and its folder; `namei -l PATH` shows them",
     errno.EPERM: "The system does not permit it. See who owns the file with `ls -l`, and its flags with `lsattr`",
     errno.EROFS: "The file system is read-only. Mount it writable, or choose another path",
+}
+_LASTING: Final = {
     errno.EFBIG: "The file may not become that large. Raise `ulimit -f`",
     errno.EBUSY: "The file itself is a mount point. Mount its folder instead",
     errno.ENAMETOOLONG: "The path is too long. Choose a shorter one",
@@ -53,6 +55,11 @@ def refusal(path: str, sentences: str) -> DestinationError:
     return DestinationError(f"{shown(path)} {sentences}.", permanent=True)
 
 
+def denial(path: str, sentences: str) -> Denied:
+    """Return the error for a `path` that the system keeps from this user, with the reason and the way out."""
+    return Denied(f"{shown(path)} {sentences}.")
+
+
 @contextmanager
 def explained(path: str, act: str) -> Iterator[None]:
     """Turn an error of the operating system while trying to `act` on `path` into one for the operator."""
@@ -77,8 +84,7 @@ def unproven(path: str) -> Iterator[None]:
 
 
 def _explanation(path: str, act: str, number: int) -> DestinationError:
-    lasting = _LASTING.get(number)
-    way_out = lasting or _PASSING.get(number) or f"{os.strerror(number)}. Try again"
-    return DestinationError(
-        f"Could not {act} {shown(path)}. {way_out.replace('PATH', shown(path))}.", permanent=lasting is not None
-    )
+    known = _DENIED.get(number) or _LASTING.get(number) or _PASSING.get(number)
+    way_out = known or f"{os.strerror(number)}. Try again"
+    sentences = f"Could not {act} {shown(path)}. {way_out.replace('PATH', shown(path))}."
+    return Denied(sentences) if number in _DENIED else DestinationError(sentences, permanent=number in _LASTING)

@@ -10,7 +10,7 @@ from typing import Final
 
 from mushu.destination import DestinationError
 from mushu_dotenv.document import Document
-from mushu_dotenv.faults import quoted, refusal
+from mushu_dotenv.faults import denial, quoted, refusal
 from mushu_dotenv.folder import Folder
 from mushu_dotenv.git import refuse_tracked
 
@@ -63,9 +63,9 @@ def refuse_unchangeable(path: str, status: os.stat_result, document: Document, v
     if os.geteuid() == 0:
         return
     if status.st_uid != os.geteuid():
-        raise refusal(path, f"belongs to user {status.st_uid}, and only root could keep that. Run this as that user")
+        raise denial(path, f"belongs to user {status.st_uid}, and only root could keep that. Run this as that user")
     if status.st_gid not in {os.getegid(), *os.getgroups()}:
-        raise refusal(
+        raise denial(
             path,
             f"belongs to group {status.st_gid}, of which you are no member. Change it with `chgrp`, or join the group",
         )
@@ -79,7 +79,7 @@ def refuse_unchangeable_folder(folder: Folder) -> None:
             folder.path, f"is a folder that everyone may write to. Close it with `chmod o-w {quoted(folder.path)}`"
         )
     if not folder.writable():
-        raise refusal(
+        raise denial(
             folder.path, "is a folder that you may not write to. Run this as its owner, or see `ls -ld` and `mount`"
         )
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from mushu.destination import DestinationError
 from mushu_dotenv.document import Document
-from mushu_dotenv.faults import explained, refusal, shown
+from mushu_dotenv.faults import denial, explained, shown
 from mushu_dotenv.folder import Folder
 from mushu_dotenv.safety import LARGEST, refuse_unreadable, too_large
 
@@ -107,7 +107,7 @@ def _keep_owner_and_mode(descriptor: int, path: str, former: Snapshot | None) ->
             except PermissionError:
                 made = None  # type: ignore[assignment]
         if made is None:
-            raise refusal(
+            raise denial(
                 path, f"belongs to {wanted.st_uid}:{wanted.st_gid}, and that could not be kept. Run this as root"
             )
     os.fchmod(descriptor, 0o600 if former is None else stat.S_IMODE(former.status.st_mode))

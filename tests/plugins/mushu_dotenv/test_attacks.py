@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from mushu.destination import Attempt, Conflict, DestinationError, Receipt, Secret
+from mushu.destination import Attempt, Conflict, Denied, DestinationError, Receipt, Secret
 from mushu.testing.processes import fork, wait_for
 from mushu_dotenv import storage
 from mushu_dotenv.folder import Folder, folder_of
@@ -142,6 +142,7 @@ def test_a_writer_right_afterwards_is_noticed(tmp_path: Path) -> None:
         ("write", errno.EFBIG, True, "ulimit -f"),
         ("fsync", errno.EIO, False, "dmesg"),
         ("fchmod", errno.EPERM, True, "does not permit"),
+        ("fsync", errno.EACCES, True, "Permission is denied"),
         ("rename", errno.EROFS, True, "read-only"),
         ("rename", errno.EBUSY, True, "Mount its folder"),
         ("rename", errno.ENOENT, False, "went away"),
@@ -164,6 +165,7 @@ def test_a_fault_of_the_disk_leaves_the_file_as_it_was(
     assert sentence in str(caught.value)
     assert str(tmp_path) in str(caught.value)
     assert caught.value.permanent == permanent
+    assert isinstance(caught.value, Denied) == (number in (errno.EACCES, errno.EPERM, errno.EROFS))
     assert caught.value.__suppress_context__
     assert file.read_bytes() == content
     assert Trace.of(file) == before
@@ -239,7 +241,7 @@ def test_owners_that_cannot_be_kept_are_noticed_at_the_last_moment(tmp_path: Pat
     with (
         mock.patch("os.fstat", other_group),
         mock.patch("os.fchown", side_effect=PermissionError(1, "no")),
-        pytest.raises(DestinationError, match="could not be kept"),
+        pytest.raises(Denied, match="could not be kept"),
     ):
         deliver(file)
     assert file.read_bytes() == OLD
@@ -316,7 +318,7 @@ def test_a_folder_that_cannot_be_synced_is_taken_as_it_is(tmp_path: Path) -> Non
 def test_a_conflict_names_the_variable_and_the_file(tmp_path: Path) -> None:
     file = private(tmp_path / ".env", OLD)
     with pytest.raises(Conflict, match=r"MUSHU_API_KEY in .*env is no longer what it was"):
-        destination(file).write(KEY, Attempt("att_1", "key_1", "sha256:stale"))
+        destination(file).write(KEY, Attempt("att_1", "key_1", "stale"))
     assert file.read_bytes() == OLD
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 

@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from mushu.destination import DestinationError
+from mushu.destination import Denied, DestinationError
+from mushu_dotenv.folder import Folder
 from tests.plugins.mushu_dotenv.places import KEY, NEW, OLD, Trace, deliver, destination, leftovers, private
 from tests.plugins.mushu_dotenv.users import NOBODY, as_nobody, needs_root
 
@@ -66,11 +68,30 @@ def test_the_owner_is_known_before_anything_is_made(
         os.chown(file, 1, -1)
     monkeypatch.setattr(f"os.{stranger}", lambda: 4242)
     monkeypatch.setattr("os.getgroups", list)
-    with pytest.raises(DestinationError, match=reason):
+    with pytest.raises(Denied, match=reason):
         destination(file).preflight()
-    with pytest.raises(DestinationError, match=reason):
+    with pytest.raises(Denied, match=reason):
         deliver(file)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_that_the_system_keeps_from_us_is_a_denial(tmp_path: Path) -> None:
+    file = private(tmp_path / ".env", OLD)
+    with mock.patch("os.access", return_value=False), pytest.raises(Denied, match="may not write to"):
+        destination(file).preflight()
+
+
+def test_what_happens_after_the_file_was_replaced_is_no_denial(tmp_path: Path) -> None:
+    """A denial says that nothing was written."""
+    file = private(tmp_path / ".env", OLD)
+    with (
+        mock.patch.object(Folder, "sync", side_effect=PermissionError(13, "no")),
+        pytest.raises(DestinationError, match="Read the destination again") as caught,
+    ):
+        deliver(file)
+    assert not isinstance(caught.value, Denied)
+    assert not caught.value.permanent
+    assert file.read_bytes() == NEW
 
 
 @needs_root
