@@ -7,6 +7,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from mushu import process
 from mushu.cli.output import colour, print_error
 from mushu.cli.session import Session
 
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. What fails is told without a traceback, which could show a secret."""
+    process.harden()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal has no letters for must not end the command
             stream.reconfigure(errors="backslashreplace")

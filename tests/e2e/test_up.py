@@ -1,10 +1,14 @@
 """`script/up`, without the installing: the first run, the second, the end, and being cut off."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -149,19 +153,59 @@ def log_in(server: Server) -> str:
 
 
 def one_to_each_worker(server: Server, count: int, headers: dict[str, str]) -> list[HTTPConnection]:
-    """Return an open connection to each worker, over which it has just let this credential in."""
-    connections: dict[int, HTTPConnection] = {}
-    for _ in range(400):
+    """Return an open connection to each worker, over which it has just let this credential in.
+
+    It is the only one that can answer, because the others are stopped meanwhile. /proc does not tell who holds which
+    connection: the workers let nobody but root look into them.
+    """
+    connections = []
+    workers = [pid for pid in server.workers if threads_of(pid) > 1]  # not a process that keeps house beside them
+    assert len(workers) == count
+    for worker in workers:
+        with stopped([pid for pid in workers if pid != worker]):
+            connections.append(answered(server, headers))
+    return connections
+
+
+def answered(server: Server, headers: dict[str, str]) -> HTTPConnection:
+    """Return a connection that was answered: one that waits at a process that stands still is given up."""
+    for _ in range(200):
         connection = server.connect()
-        assert status(connection, "/orgs", headers) == 200
-        assert connection.sock is not None
-        worker = serving_process(connection.sock.getsockname()[1], server.port, server.workers)
-        if worker in connections:
+        connection.timeout = 0.3
+        try:
+            assert status(connection, "/orgs", headers) == 200
+        except TimeoutError:
             connection.close()
-        connections.setdefault(worker, connection)
-        if len(connections) == count:
-            return list(connections.values())
-    pytest.fail(f"only the workers {sorted(connections)} answered")
+        else:
+            assert connection.sock is not None
+            connection.sock.settimeout(10)
+            return connection
+    pytest.fail("the one worker that runs does not answer")
+
+
+@contextmanager
+def stopped(pids: list[int]) -> Iterator[None]:
+    """Let these processes stand still."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 10
+        while not all(state_of(pid) == "T" for pid in pids):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def threads_of(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def state_of(pid: int) -> str:
+    """Return the letter of a process's state, as proc(5) names them."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def answers(connections: list[HTTPConnection], headers: dict[str, str]) -> list[tuple[int, str]]:
@@ -179,24 +223,16 @@ def first_key_is_there(instance: Path) -> bool:
     return "msk_" in (instance / "first-key.env").read_text()
 
 
-def serving_process(client_port: int, server_port: int, workers: list[int]) -> int:
-    """Return the id of the process that holds the server's end of this connection."""
-    wanted = (f":{server_port:04X}", f":{client_port:04X}")
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[1].endswith(wanted[0]) and fields[2].endswith(wanted[1]):
-            inode = f"socket:[{fields[9]}]"
-            for pid in workers:
-                if any(_target(link) == inode for link in Path(f"/proc/{pid}/fd").iterdir()):
-                    return pid
-    pytest.fail("no worker holds this connection")
-
-
-def _target(link: Path) -> str:
-    try:
-        return str(link.readlink())
-    except OSError:
-        return ""
+def test_no_process_of_the_server_leaves_a_core_or_lets_its_own_user_look_into_it(start: Start) -> None:
+    server = start(MUSHU_WORKERS="2")
+    server.wait_until_up()
+    assert len(server.pids) >= 3
+    for pid in server.pids:
+        limits = re.search(r"^Max core file size +(\S+) +(\S+)", Path(f"/proc/{pid}/limits").read_text(), re.MULTILINE)
+        assert limits is not None
+        assert limits.groups() == ("0", "0")
+        # The kernel gives what it closes to root: proc(5), on PR_SET_DUMPABLE.
+        assert Path(f"/proc/{pid}/environ").stat().st_uid == 0
 
 
 def test_two_first_runs_at_once_make_one_owner_and_one_key(start: Start) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from mushu import process
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.core import core_context
@@ -24,6 +25,7 @@ class AdminGroup(click.Group):
     """A group whose commands run with the core at hand, and whose errors say what to do and exit with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        process.harden()
         with ExitStack() as stack:
             try:
                 stack.enter_context(core_context())

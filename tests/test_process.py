@@ -1,0 +1,141 @@
+"""A process that may hold a key leaves no copy of its memory. Tried in children: it is for good."""
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from mushu import process
+from mushu.testing.processes import FINISHED, fork, wait_for
+
+_PR_GET_DUMPABLE = 3
+_NOBODY = 65534
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+
+
+def in_child(work: Callable[[], bool]) -> bool:
+    """Tell what `work` does in a process of its own; one that raises fails the test."""
+    ended = wait_for(fork(lambda: int(not work())))
+    assert ended in (FINISHED, 1)
+    return ended == FINISHED
+
+
+def is_dumpable() -> bool:
+    return bool(ctypes.CDLL(None).prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0))
+
+
+def test_a_hardened_process_may_dump_no_core() -> None:
+    def work() -> bool:
+        process.harden()
+        return resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+
+    assert in_child(work)
+
+
+@on_linux
+def test_a_hardened_process_is_not_dumpable_and_neither_are_its_forks() -> None:
+    def work() -> bool:
+        process.harden()
+        process.harden()
+        return not is_dumpable() and in_child(lambda: not is_dumpable())
+
+    assert in_child(work)
+
+
+@on_linux
+def test_an_abort_leaves_no_core(tmp_path: Path) -> None:
+    """Neither a file nor one that is piped to a program: the kernel says in the status whether it dumped."""
+
+    def aborted() -> int:
+        os.chdir(tmp_path)
+        process.harden()
+        signal.signal(signal.SIGABRT, signal.SIG_DFL)
+        os.abort()
+
+    _, status = os.waitpid(fork(aborted), 0)
+    assert os.WTERMSIG(status) == signal.SIGABRT
+    assert not os.WCOREDUMP(status)
+    assert list(tmp_path.iterdir()) == []
+
+
+@on_linux
+def test_the_same_user_cannot_look_into_a_hardened_process() -> None:
+    ready, told = os.pipe()
+
+    def held() -> int:
+        _be_nobody()
+        process.harden()
+        os.write(told, b"!")
+        signal.pause()
+        return FINISHED
+
+    def sees_nothing(pid: int) -> bool:
+        _be_nobody()
+        seen = []
+        for name in ("mem", "environ", "maps"):
+            with suppress(PermissionError):
+                os.close(os.open(f"/proc/{pid}/{name}", os.O_RDONLY))
+                seen.append(name)
+        return seen == []
+
+    child = fork(held)
+    try:
+        assert os.read(ready, 1) == b"!"
+        assert in_child(lambda: sees_nothing(child))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        wait_for(child)
+        os.close(ready)
+        os.close(told)
+
+
+def _be_nobody() -> None:
+    """Give up root, which may look into everything; another user's tests are a user's already."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(_NOBODY)
+        os.setuid(_NOBODY)
+
+
+def test_a_log_of_tls_keys_is_not_asked_for_any_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(process.KEY_LOG_VARIABLE, str(tmp_path / "keys"))
+    script = (
+        "import os, ssl; from mushu import process; process.harden(); "
+        f"assert {process.KEY_LOG_VARIABLE!r} not in os.environ; print(ssl.create_default_context().keylog_filename)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None"
+    assert list(tmp_path.iterdir()) == []
+
+
+@on_linux
+def test_elsewhere_than_on_linux_it_does_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> bool:
+        before = is_dumpable()  # not so, where a command was tested in this process before
+        monkeypatch.setattr(sys, "platform", "plan9")
+        monkeypatch.setitem(sys.modules, "resource", None)
+        process.harden()
+        return is_dumpable() == before
+
+    assert in_child(work)
+
+
+def test_a_system_that_refuses_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> bool:
+        def refuse(*_: object) -> None:
+            raise OSError(1, "no")
+
+        monkeypatch.setattr(resource, "setrlimit", refuse)
+        monkeypatch.setattr(ctypes, "CDLL", refuse)
+        process.harden()
+        return True
+
+    assert in_child(work)
