@@ -1,0 +1,146 @@
+"""Asking a server as somebody: with a token, with a new one when it has ended, a second time where that is safe."""
+
+import time
+from functools import partial
+from typing import Final
+
+from mushu.destination import Denied, DestinationError, Secret
+from mushu_vault.faults import Unanswered, unexpected
+from mushu_vault.login import GivenToken, Login
+from mushu_vault.messages import Reply, Request
+from mushu_vault.tokens import SHARED, Identity, Lease
+from mushu_vault.transport import Transport
+
+# Seconds to wait before a question that changes nothing is asked again. The caller is patient, too, and for longer.
+_PAUSES: Final = (0.05, 0.25)
+
+_UNWRAPPING: Final = Request("POST", "sys/wrapping/unwrap")
+_LOOKING_AT_ONESELF: Final = Request("GET", "auth/token/lookup-self")
+
+
+class Client:
+    """One server, asked with one identity, for one operation."""
+
+    def __init__(self, transport: Transport, way_in: GivenToken | Login) -> None:
+        self.server = transport.server
+        self._transport = transport
+        self._way_in = way_in
+        self._logged_in_again = False
+
+    def ask(self, request: Request) -> Reply:
+        """Send a request that changes nothing, up to three times.
+
+        Raises:
+            DestinationError: the login failed, or there was no answer.
+        """
+        for pause in _PAUSES:
+            try:
+                reply = self.send(request)
+            except Unanswered as error:
+                if error.permanent or error.timed_out:  # whoever waited so long need not wait thrice
+                    raise
+            else:
+                if reply.status not in (412, 500, 502, 504):
+                    return reply
+            time.sleep(pause)
+        return self.send(request)
+
+    def send(self, request: Request) -> Reply:
+        """Send `request` and return the answer; a second time only if it was refused because the token had ended.
+
+        Raises:
+            Unanswered: there was no answer.
+            DestinationError: the login failed; the request was not sent.
+        """
+        token = self._token()
+        reply = self._transport.exchange(request, token)
+        if reply.status != 403 or not self._renewed(token):
+            return reply
+        return self._transport.exchange(request, self._token())
+
+    def attempt(self, request: Request) -> Reply | None:
+        """Send `request`, and return None where there is no answer: for what may fail without harm."""
+        try:
+            return self.send(request)
+        except DestinationError:
+            return None
+
+    def has_valid_token(self) -> bool | None:
+        """Tell whether the server knows our token; None where it does not say."""
+        try:
+            status = self._transport.exchange(_LOOKING_AT_ONESELF, self._token()).status
+        except DestinationError:
+            return None
+        return {200: True, 403: False}.get(status)
+
+    @property
+    def token_source(self) -> str:
+        """Where the token comes from, for messages."""
+        return self._way_in.source
+
+    def _token(self) -> Secret:
+        if isinstance(self._way_in, GivenToken):
+            return self._way_in.token
+        return SHARED.obtain(self._identity(self._way_in), partial(self._log_in, self._way_in))
+
+    def _renewed(self, token: Secret) -> bool:
+        """Drop a token of ours that has ended, so that the next is asked for; at most once in an operation.
+
+        A policy that does not allow the request is answered just the same, and to log in for that would waste a secret
+        id. So the server is asked about the token. One that may not even ask that counts as ended, once.
+        """
+        if isinstance(self._way_in, GivenToken) or self._logged_in_again:
+            return False
+        if self.has_valid_token() is not False:
+            return False
+        self._logged_in_again = True
+        SHARED.drop(self._identity(self._way_in), token)
+        return True
+
+    def _identity(self, login: Login) -> Identity:
+        return (self.server, login.identity)
+
+    def _log_in(self, login: Login) -> Lease:
+        proof = login.proof
+        if login.wrapped and proof is not None:
+            proof = SHARED.obtain((*self._identity(login), "unwrapped"), partial(self._unwrap, login, proof))
+        reply = self._transport.exchange(Request("POST", f"auth/{login.mount}/login", login.body(proof)), None)
+        token = None if reply.body is None else reply.body.text("auth", "client_token")
+        if reply.is_success and reply.body is not None and token:
+            return Lease(Secret(token), reply.body.number("auth", "lease_duration") or None)
+        del token
+        if 400 <= reply.status < 500 and reply.status not in (412, 429):
+            raise Denied(
+                f"{self.server.url} refuses the login at auth/{login.mount} with {login.source}. See whether the "
+                "mount, the role and the namespace are right, and whether that file or setting has ended or is used up."
+            )
+        raise unexpected(self.server.url, reply.status if not reply.is_success else 500)
+
+    def _unwrap(self, login: Login, wrapping: Secret) -> Lease:
+        """Take the secret id out of its wrapping, which anybody can do, once.
+
+        Looked at first, because somebody who took it could have put a wrapping of their own in its place.
+        """
+        looked = self._transport.exchange(Request("POST", "sys/wrapping/lookup"), wrapping)
+        origin = "" if looked.body is None else looked.body.text("data", "creation_path") or ""
+        if looked.is_success and not _makes_secret_ids(origin, login):
+            raise Denied(
+                f"What is wrapped in {login.source} was not made by auth/{login.mount}. Somebody may have put it there "
+                "in place of the secret id. Find out in the audit log, then make a new one."
+            )
+        reply = self._transport.exchange(_UNWRAPPING, wrapping) if looked.is_success else looked
+        secret_id = None if reply.body is None else reply.body.text("data", "secret_id")
+        if reply.is_success and secret_id:
+            return Lease(Secret(secret_id), None)
+        del secret_id
+        if reply.is_success or reply.status in (400, 403, 404):
+            raise Denied(
+                f"The secret id in {login.source} could not be unwrapped. Either its time was over, or it was "
+                "unwrapped before: if not by you, somebody intercepted it. Find out in the audit log, destroy "
+                "the secret id, then make a new one."
+            )
+        raise unexpected(self.server.url, reply.status, reply.location)
+
+
+def _makes_secret_ids(path: str, login: Login) -> bool:
+    return path.startswith(f"auth/{login.mount}/role/") and path.endswith("secret-id")

@@ -1,0 +1,65 @@
+"""A server to test against: the stub, or a real one where VAULT_ADDR and VAULT_TOKEN name it and the test asks no more.
+
+`vault` is either; `stub` is always the stub, for what a real server cannot be made to do.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.plugins.mushu_vault.places import Server
+from tests.vault.real import RealVault
+from tests.vault.server import VaultStub
+
+# Read when tests are collected: each test runs without the variables.
+_ADDRESS: Final = os.environ.get("VAULT_ADDR", "")
+_TOKEN: Final = os.environ.get("VAULT_TOKEN", "")
+
+
+@pytest.fixture(autouse=True)
+def _no_vault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("VAULT_", "BAO_", "MUSHU_VAULT_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def stub() -> Iterator[VaultStub]:
+    with VaultStub() as stub:
+        stub.mount("secret")
+        stub.mount("plain", version=1)
+        yield stub
+
+
+if _ADDRESS and _TOKEN:
+
+    @pytest.fixture
+    def vault() -> Iterator[Server]:
+        real = RealVault(_ADDRESS, _TOKEN)
+        yield real
+        real.close()
+
+else:
+
+    @pytest.fixture
+    def vault(stub: VaultStub) -> Server:
+        return stub
+
+
+@pytest.fixture
+def kv2(vault: Server) -> str:
+    """Return the name of an empty mount of version 2."""
+    name = f"mushu-{secrets.token_hex(4)}"
+    vault.mount(name)
+    return name
+
+
+@pytest.fixture
+def kv1(vault: Server) -> str:
+    """Return the name of an empty mount of version 1."""
+    name = f"mushu-{secrets.token_hex(4)}"
+    vault.mount(name, version=1)
+    return name

@@ -1,0 +1,167 @@
+"""A secret as the kit wants it, and the few hands that the tests of the plugin share."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+from unittest import mock
+from urllib.parse import quote
+
+import requests
+
+from mushu.destination import Attempt, Receipt, Secret, Surroundings
+from mushu.testing import Place
+from mushu_vault import VaultDestination
+from mushu_vault.wire import WireAdapter
+from tests.vault.real import RealVault
+from tests.vault.server import VaultStub
+
+Server = VaultStub | RealVault
+
+FIELD = "MUSHU_API_KEY"
+KEY = Secret("msk_test_0123456789abcdefghijklmnopqr")
+NEXT = Secret("msk_test_rqponmlkjihgfedcba9876543210")
+#: A value of somebody else, never to be shown.
+FOREIGN = "s3cret-of-somebody-else"
+
+_NEIGHBOURS: dict[str, Any] = {
+    "mushu_api_key": "lower case",
+    f"{FIELD} ": "a blank",
+    "": "no name",
+    "empty": "",
+    "nothing": None,
+    "number": 1.25,
+    "large": 9007199254740991,
+    "yes": True,
+    "nested": {"list": [1, None, {"x": None}], "<tag>": "&\u2028"},
+    "ünï/☃": "🗝\n\t\x00",
+}
+
+
+class VaultPlace(Place):
+    """One secret, looked at over HTTP with all rights: the stub and a real server look the same from here."""
+
+    def __init__(self, server: Server, mount: str, path: str, version: int) -> None:
+        self._server, self._mount, self._path, self._version = server, mount, path, version
+
+    def destination(self) -> VaultDestination:
+        return destination(self._server, f"{self._mount}/{self._path}")
+
+    def hold(self, value: Secret) -> None:
+        self._put({**self.fields(), FIELD: value.reveal()})
+
+    def stored(self) -> bytes:
+        found = [self._ask("GET", self._data), self._ask("LIST", self._list)]
+        if self._version == 2:
+            found.append(self._ask("GET", self._metadata))
+        return json.dumps([answer.get("data") for answer in found]).encode()
+
+    def add_neighbours(self) -> None:
+        self._put({**_NEIGHBOURS, **self.fields()})
+        self._ask("POST", f"{self._data}-beside", self._body({FIELD: "beside"}, None))
+        if self._version == 2:
+            entries = {"custom_metadata": {"owner": "somebody"}, "max_versions": 7}
+            self._ask("POST", self._metadata, entries)
+
+    def neighbours(self) -> object:
+        others = {name: value for name, value in self.fields().items() if name != FIELD}
+        if not others:
+            return None
+        metadata = self._ask("GET", self._metadata).get("data", {})
+        entries = {
+            name: value
+            for name, value in (metadata.get("custom_metadata") or {}).items()
+            if not name.startswith("mushu_")
+        }
+        beside = self._ask("GET", f"{self._data}-beside").get("data")
+        return others, entries, metadata.get("max_versions"), beside
+
+    @contextmanager
+    def lose_next_answer(self) -> Iterator[None]:
+        with answers_lost(self._data):
+            yield
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a client of the secret gets."""
+        data = self._ask("GET", self._data).get("data")
+        found = (data or {}).get("data") if self._version == 2 else data
+        return dict(found or {})
+
+    def _put(self, fields: Mapping[str, Any]) -> None:
+        current = self._ask("GET", self._metadata).get("data", {}).get("current_version", 0)
+        answer = self._ask("POST", self._data, self._body(fields, current))
+        assert "errors" not in answer, answer
+
+    def _body(self, fields: Mapping[str, Any], cas: int | None) -> dict[str, Any]:
+        if self._version == 1:
+            return dict(fields)
+        return {"data": dict(fields), "options": {} if cas is None else {"cas": cas}}
+
+    @property
+    def _data(self) -> str:
+        return f"{self._mount}/data/{self._path}" if self._version == 2 else f"{self._mount}/{self._path}"
+
+    @property
+    def _metadata(self) -> str:
+        return f"{self._mount}/metadata/{self._path}"
+
+    @property
+    def _list(self) -> str:
+        folder = self._path.rpartition("/")[0]
+        return f"{self._mount}/metadata/{folder}" if self._version == 2 else f"{self._mount}/{folder}"
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return asked(self._server, method, path, body)
+
+
+def asked(
+    server: Server, method: str, path: str, body: Mapping[str, Any] | None = None, version: int = 0
+) -> dict[str, Any]:
+    """Ask with all rights, past the plugin; an empty answer is an empty object."""
+    headers = {"X-Vault-Token": server.root_token}
+    params = {"version": version} if version else None
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.request(
+            method, f"{server.address}/v1/{quote(path)}", headers=headers, json=body, params=params, timeout=30
+        )
+    return cast("dict[str, Any]", answer.json()) if answer.content else {}
+
+
+def destination(server: Server, path: str, field: str = FIELD, **settings: str) -> VaultDestination:
+    """Return the destination for `field` of the secret at `path`, with all rights unless told otherwise."""
+    mine = {"addr": server.address, "token": server.root_token, **settings}
+    if "role_id" in settings or "auth" in settings:
+        del mine["token"]
+    made = VaultDestination.parse(f"vault:{quote(path)}#{quote(field, safe='')}", Surroundings(Path("/nowhere"), mine))
+    assert made is not None
+    return made
+
+
+def deliver(place: VaultDestination, secret: Secret = KEY, key_id: str = "key_1") -> Receipt:
+    """Write `secret` as a caller does that has just looked."""
+    return place.write(secret, Attempt("att_1", key_id, place.read().version))
+
+
+@contextmanager
+def answers_lost(path: str, times: int = 1) -> Iterator[None]:
+    """Let `times` changes of `path` be carried out, and their answers never arrive."""
+    left = [times]
+    real = WireAdapter.send
+
+    def send(adapter: WireAdapter, request: requests.PreparedRequest, **named: Any) -> requests.Response:
+        response = real(adapter, request, **named)
+        if (
+            left[0]
+            and request.method in ("POST", "PATCH", "DELETE")
+            and str(request.url).endswith(f"/v1/{quote(path)}")
+        ):
+            left[0] -= 1
+            response.close()
+            raise requests.ConnectionError
+        return response
+
+    with mock.patch.object(WireAdapter, "send", send):
+        yield
+    assert left[0] < times, f"nothing was written to {path}, so no answer could be lost"

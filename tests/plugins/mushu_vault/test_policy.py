@@ -1,0 +1,268 @@
+"""What our token may do: found out before anything is minted, and said such that it can be pasted."""
+
+import itertools
+import logging
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from mushu.destination import Attempt, Denied, DestinationError, Surroundings
+from mushu_vault import VaultDestination
+from mushu_vault.policy import stanza
+from tests.plugins.mushu_vault.places import KEY, Server, asked, deliver, destination
+from tests.vault.server import VaultStub
+from tests.vault.system import Mount
+
+_PATH = "apps/backend"
+_WORDS = ("create", "read", "update", "patch")
+_STATES = ("never", "there", "deleted")
+
+
+def _prepare(vault: Server, mount: str, state: str) -> None:
+    data = f"{mount}/data/{_PATH}"
+    if state != "never":
+        asked(vault, "POST", data, {"data": {"OTHER": "1"}})
+    if state == "deleted":
+        asked(vault, "DELETE", data)
+
+
+def _rules(message: str) -> dict[str, list[str]]:
+    """Return the stanzas in `message`, read as HCL is."""
+    found = re.findall(r'path "((?:[^"\\]|\\.)*)" \{ capabilities = \[([^\]]*)\] \}', message)
+    return {path.replace('\\"', '"').replace("\\\\", "\\"): re.findall(r'"(\w+)"', words) for path, words in found}
+
+
+def _token(vault: Server, rules: dict[str, Iterable[str]], namespace: str = "") -> str:
+    name = f"mushu-{next(_NUMBERS)}"
+    vault.policy(name, rules, namespace=namespace)
+    return vault.token([name], namespace=namespace)
+
+
+_NUMBERS = itertools.count()
+_SUBSETS = [
+    pytest.param(words, id="+".join(words) or "nothing")
+    for size in range(len(_WORDS) + 1)
+    for words in itertools.combinations(_WORDS, size)
+]
+
+
+@pytest.mark.parametrize("state", _STATES)
+@pytest.mark.parametrize("words", _SUBSETS)
+def test_what_preflight_says_is_what_is_missing_and_enough(
+    vault: Server, kv2: str, state: str, words: tuple[str, ...]
+) -> None:
+    """With what it asks for, and nothing else, everything can be done; with what it does not complain of, too."""
+    _prepare(vault, kv2, state)
+    path = f"{kv2}/data/{_PATH}"
+    token = _token(vault, {path: words, f"{kv2}/data/other": ["read"]})
+    place = destination(vault, f"{kv2}/{_PATH}", token=token)
+    asked_for: set[str] = set()
+    try:
+        place.preflight()
+    except Denied as denied:
+        rules = _rules(str(denied))
+        assert list(rules) == [path]
+        asked_for = set(rules[path]) - set(words)
+        assert asked_for
+        place = destination(vault, f"{kv2}/{_PATH}", token=_token(vault, cast("Any", rules)))
+        place.preflight()
+    receipt = deliver(place)
+    assert place.read().digest == KEY.digest()
+    assert place.restore(receipt)
+    # The fewest: without any of them, it would have complained.
+    for word in asked_for:
+        fewer = {path: [*words, *(asked_for - {word})], f"{kv2}/data/other": ["read"]}
+        if state == "there":
+            with pytest.raises(Denied):
+                destination(vault, f"{kv2}/{_PATH}", token=_token(vault, cast("Any", fewer))).preflight()
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "wanted"),
+    [
+        ("never", ["read"], '"create", "read", "patch"'),
+        ("never", ["read", "update"], '"create", "read", "update"'),
+        ("there", ["read"], '"read", "patch"'),
+        ("there", ["patch"], '"create", "read", "update", "patch"'),
+        ("deleted", ["read", "patch"], '"read", "update", "patch"'),
+        ("never", ["read", "delete", "list"], '"create", "read", "patch", "delete", "list"'),
+    ],
+)
+def test_the_policy_is_the_shortest_and_keeps_what_was_granted(
+    vault: Server, kv2: str, state: str, words: list[str], wanted: str
+) -> None:
+    _prepare(vault, kv2, state)
+    place = destination(vault, f"{kv2}/{_PATH}", token=_token(vault, {f"{kv2}/data/*": words}))
+    with pytest.raises(Denied) as caught:
+        place.preflight()
+    assert f'path "{kv2}/data/{_PATH}" {{ capabilities = [{wanted}] }}' in str(caught.value)
+
+
+@pytest.mark.parametrize("state", ["never", "there"])
+@pytest.mark.parametrize("words", _SUBSETS)
+def test_in_version_1_too(vault: Server, kv1: str, state: str, words: tuple[str, ...]) -> None:
+    if state == "there":
+        asked(vault, "POST", f"{kv1}/{_PATH}", {"OTHER": "1"})
+    path = f"{kv1}/{_PATH}"
+    place = destination(vault, path, token=_token(vault, {path: words, f"{kv1}/other": ["read"]}))
+    try:
+        place.preflight()
+    except Denied as denied:
+        place = destination(vault, path, token=_token(vault, cast("Any", _rules(str(denied)))))
+        place.preflight()
+    receipt = deliver(place)
+    assert place.restore(receipt)
+
+
+@pytest.mark.parametrize("mount", ["secret", "plain"])
+@pytest.mark.parametrize("state", ["never", "there"])
+@pytest.mark.parametrize("words", _SUBSETS)
+def test_a_write_that_is_refused_says_the_same(stub: VaultStub, mount: str, state: str, words: tuple[str, ...]) -> None:
+    if state == "there":
+        stub.put(mount, _PATH, {"OTHER": "1"})
+    path = f"{mount}/data/{_PATH}" if mount == "secret" else f"{mount}/{_PATH}"
+    version = destination(stub, f"{mount}/{_PATH}").read().version
+    place = destination(stub, f"{mount}/{_PATH}", token=_token(stub, {path: words, f"{mount}/data/other": ["read"]}))
+    try:
+        place.write(KEY, Attempt("att_1", "key_1", version))
+    except Denied as denied:
+        assert denied.__context__ is None
+        place = destination(stub, f"{mount}/{_PATH}", token=_token(stub, cast("Any", _rules(str(denied)))))
+        place.write(KEY, Attempt("att_1", "key_1", version))
+    found = stub.kv(mount, _PATH)
+    assert found is not None
+    assert KEY.reveal() in str(found)
+
+
+def test_a_token_that_may_do_nothing_there_is_told_for_both_versions(vault: Server, kv2: str, kv1: str) -> None:
+    for mount in (kv2, kv1):
+        place = destination(vault, f"{mount}/{_PATH}", token=vault.token())
+        for act in (place.preflight, place.read):
+            with pytest.raises(Denied, match="There is no mount for") as caught:
+                act()
+        rules = _rules(str(caught.value))
+        assert set(rules) == {f"{mount}/data/{_PATH}", f"{mount}/{_PATH}"}
+        permitted = destination(vault, f"{mount}/{_PATH}", token=_token(vault, cast("Any", rules)))
+        permitted.preflight()
+        deliver(permitted)
+
+
+def test_a_mount_that_is_not_there_is_said_to_be_perhaps_not_there(vault: Server) -> None:
+    place = destination(vault, "mushu-nowhere/apps/backend")
+    for act in (place.preflight, place.read):
+        with pytest.raises(Denied, match="no mount for mushu-nowhere/apps/backend"):
+            act()
+
+
+def test_a_policy_is_told_for_the_namespace(vault: Server) -> None:
+    vault.namespace("mushu-policies")
+    vault.mount("mushu-policies/kv")
+    token = _token(vault, {"kv/data/*": ["read"]}, "mushu-policies")
+    settings = {"addr": vault.address, "token": token}
+    place = VaultDestination.parse(f"vault:kv/{_PATH}?namespace=mushu-policies", _surroundings(settings))
+    assert place is not None
+    with pytest.raises(Denied, match="in the namespace mushu-policies") as caught:
+        place.preflight()
+    rules = _rules(str(caught.value))
+    assert list(rules) == [f"kv/data/{_PATH}"]
+    permitted = _surroundings(settings | {"token": _token(vault, cast("Any", rules), "mushu-policies")})
+    place = VaultDestination.parse(place.uri, permitted)
+    assert place is not None
+    place.preflight()
+    deliver(place)
+
+
+def test_what_else_is_mounted_there_stores_no_keys(stub: VaultStub, monkeypatch: pytest.MonkeyPatch) -> None:
+
+    monkeypatch.setattr(Mount, "info", lambda _mount: {"type": "transit", "options": None})
+    with pytest.raises(DestinationError, match="is not KV") as caught:
+        destination(stub, f"secret/{_PATH}").preflight()
+    assert caught.value.permanent
+
+
+def test_a_mount_of_version_1_is_known_by_saying_nothing_of_versions(
+    stub: VaultStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    monkeypatch.setattr(Mount, "info", lambda _mount: {"type": "generic", "options": None})
+    assert deliver(destination(stub, f"plain/{_PATH}")).version.startswith("v1-")
+
+
+def test_a_mount_is_no_secret(vault: Server) -> None:
+    vault.mount("mushu-a/b")
+    with pytest.raises(DestinationError, match="is itself a mount") as caught:
+        destination(vault, "mushu-a/b").read()
+    assert caught.value.permanent
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_without_leave_to_ask_it_goes_on_and_says_so(
+    stub: VaultStub, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    caplog.set_level(logging.WARNING)
+    stub.fault("error-before", "POST", "sys/capabilities-self", times=-1, status=status, text="permission denied")
+    place = destination(stub, f"secret/{_PATH}")
+    place.preflight()
+    assert "may not ask sys/capabilities-self" in caplog.text
+    deliver(place)
+
+
+def test_without_leave_to_ask_a_read_that_is_refused_is_told_all(stub: VaultStub) -> None:
+    stub.fault("error-before", "POST", "sys/capabilities-self", times=-1, status=403, text="permission denied")
+    place = destination(stub, f"secret/{_PATH}", token=_token(stub, {"secret/data/*": ["create"]}))
+    with pytest.raises(Denied, match='"create", "read", "update"'):
+        place.preflight()
+
+
+@pytest.mark.parametrize("kind", ["cut-before", "error-before"])
+def test_when_it_cannot_be_asked_now_that_passes(stub: VaultStub, kind: Any) -> None:
+    stub.fault(kind, "POST", "sys/capabilities-self", times=3, status=500)
+    with pytest.raises(DestinationError) as caught:
+        destination(stub, f"secret/{_PATH}").preflight()
+    assert not caught.value.permanent
+
+
+@pytest.mark.parametrize("kind", ["html", "errors-in-200"])
+def test_an_answer_about_capabilities_that_is_none_is_not_guessed_at(stub: VaultStub, kind: Any) -> None:
+    stub.fault(kind, "POST", "sys/capabilities-self")
+    with pytest.raises(DestinationError, match="not Vault's") as caught:
+        destination(stub, f"secret/{_PATH}").preflight()
+    assert not caught.value.permanent
+
+
+def test_a_refusal_that_no_policy_explains_says_so(stub: VaultStub) -> None:
+    """A policy can restrict parameters, and other rules than policies exist."""
+    place = destination(stub, f"secret/{_PATH}")
+    version = place.read().version
+    stub.fault("error-before", "P*", f"secret/data/{_PATH}", times=-1, status=403, text="permission denied")
+    with pytest.raises(Denied, match="though a policy allows it"):
+        place.write(KEY, Attempt("att_1", "key_1", version))
+
+
+def test_when_a_refusal_cannot_be_explained_all_is_asked_for(stub: VaultStub) -> None:
+    place = destination(stub, f"secret/{_PATH}")
+    stub.fault("error-before", "GET", f"secret/data/{_PATH}", times=-1, status=403, text="permission denied")
+    stub.fault("error-before", "POST", "sys/capabilities-self", times=3)
+    with pytest.raises(Denied, match='"create", "read", "update"'):
+        place.read()
+
+
+def test_a_stanza_is_one_line_of_hcl_whatever_the_path() -> None:
+    assert stanza('kv/data/a"b\\c', {"patch", "read", "x"}) == (
+        'path "kv/data/a\\"b\\\\c" { capabilities = ["read", "patch", "x"] }'
+    )
+
+
+def test_preflight_writes_nothing(stub: VaultStub) -> None:
+    destination(stub, f"secret/{_PATH}").preflight()
+    assert {(request.method, request.path) for request in stub.requests if request.method != "GET"} == {
+        ("POST", "sys/capabilities-self")
+    }
+
+
+def _surroundings(settings: dict[str, str]) -> Surroundings:
+
+    return Surroundings(Path("/nowhere"), settings)

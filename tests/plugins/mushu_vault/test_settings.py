@@ -1,0 +1,149 @@
+"""Where settings come from, and which are refused."""
+
+import traceback
+from collections.abc import Mapping
+
+import pytest
+
+from mushu.destination import DestinationError
+from mushu_vault.server import Server, server_from
+from mushu_vault.settings import Settings
+
+_ADDRESS = "https://vault.example:8200"
+
+
+def _server(environ: Mapping[str, str] | None = None, namespace: str | None = None, **own: str) -> Server:
+    return server_from(Settings(own, environ or {}), namespace)
+
+
+def test_own_settings_go_before_vaults_variables_and_those_before_openbaos() -> None:
+    environ = {"VAULT_ADDR": "https://vault.example", "BAO_ADDR": "https://bao.example", "BAO_NAMESPACE": "team"}
+    assert _server(environ, addr="https://own.example").url == "https://own.example"
+    assert _server(environ).url == "https://vault.example"
+    assert _server({"BAO_ADDR": "https://bao.example", "VAULT_ADDR": ""}).url == "https://bao.example"
+    assert _server(environ).namespace == "team"
+
+
+def test_the_namespace_of_the_uri_goes_first_and_root_is_the_uppermost() -> None:
+    environ = {"VAULT_ADDR": _ADDRESS, "VAULT_NAMESPACE": "/team/"}
+    assert _server(environ).namespace == "team"
+    assert _server(environ, "other").namespace == "other"
+    assert _server(environ, "root").namespace == ""
+
+
+def test_files_of_tls_are_taken_from_each_source() -> None:
+    server = _server(
+        {"VAULT_ADDR": _ADDRESS, "VAULT_CACERT": "/ca.pem", "BAO_CLIENT_CERT": "/c.pem", "VAULT_CLIENT_KEY": "/k.pem"},
+        tls_server_name="vault.internal",
+    )
+    assert (server.cacert, server.client_cert, server.client_key) == ("/ca.pem", "/c.pem", "/k.pem")
+    assert server.tls_server_name == "vault.internal"
+    assert _server({"VAULT_ADDR": _ADDRESS, "VAULT_CAPATH": "/certs"}).capath == "/certs"
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("https://vault.example", "https://vault.example"),
+        ("https://Vault.Example:8200/", "https://vault.example:8200"),
+        ("https://proxy.example/vault/", "https://proxy.example/vault"),
+        ("https://[2001:db8::1]:8200", "https://[2001:db8::1]:8200"),
+        ("http://127.0.0.1:8200", "http://127.0.0.1:8200"),
+        ("http://127.9.9.9", "http://127.9.9.9"),
+        ("http://[::1]:8200", "http://[::1]:8200"),
+        ("http://localhost:8200", "http://localhost:8200"),
+        (" https://vault.example \n", "https://vault.example"),
+    ],
+)
+def test_an_address_that_can_be_trusted_with_a_key(address: str, url: str) -> None:
+    assert _server({"VAULT_ADDR": address}).url == url
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("", "is not set"),
+        ("vault.example:8200", "does not begin with https"),
+        ("127.0.0.1:8200", "does not begin with https"),
+        ("unix:///run/vault.sock", "does not begin with https"),
+        ("http://vault.example:8200", "unencrypted"),
+        ("http://10.0.0.1:8200", "unencrypted"),
+        ("http://localhost.example", "unencrypted"),
+        ("http://127.0.0.1.example", "unencrypted"),
+        ("http://0.0.0.0:8200", "unencrypted"),
+        ("https://user:hunter2@vault.example", "user name, a password"),
+        ("https://hunter2@vault.example", "user name, a password"),
+        ("https://vault.example/?token=hunter2", "a query"),
+        ("https://vault.example?hunter2", "a query"),
+        ("https://vault.example/#hunter2", "a fragment"),
+        ("https://vault.example:8200/v1", "ends with /v1"),
+        ("https://vault.example:8200/v1/", "ends with /v1"),
+        ("https://vault.example/../hunter2", "odd in its path"),
+        ("https://vault.example//hunter2", "odd in its path"),
+        ("https://", "names no host"),
+        ("https://:8200", "names no host"),
+        ("https://vault.example:", "names no host"),
+        ("https://vault.example:0", "names no host"),
+        ("https://vault.example:99999", "is no address"),
+        ("https://[::1", "is no address"),
+        ("https://[::1%25eth0]", "names no host"),
+        ("https://vault example", "names no host"),
+        ("https://väult.example", "names no host"),
+        ("https://vault.example\\@evil.example", "user name, a password"),
+    ],
+)
+def test_an_address_that_cannot_is_refused_and_not_repeated(address: str, sentence: str) -> None:
+    with pytest.raises(DestinationError, match=sentence) as caught:
+        _server({"VAULT_ADDR": address})
+    assert caught.value.permanent
+    assert caught.value.__context__ is None
+    assert "such as https://vault.example:8200" in str(caught.value)
+    printed = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    # The frame of this test itself holds the address.
+    frames = [
+        frame for frame in printed.stack if "mushu_vault/" in frame.filename and "plugins/mushu_vault" in frame.filename
+    ]
+    shown = repr([frame.locals for frame in frames if "tests" not in frame.filename])
+    assert "hunter2" not in f"{caught.value} {shown}"
+
+
+@pytest.mark.parametrize("variable", ["VAULT_SKIP_VERIFY", "BAO_SKIP_VERIFY"])
+@pytest.mark.parametrize("answer", ["1", "true", "T", "yes", "anything"])
+def test_to_skip_verification_is_refused_not_obeyed(variable: str, answer: str) -> None:
+    with pytest.raises(DestinationError, match="Unset it, and set VAULT_CACERT") as caught:
+        _server({"VAULT_ADDR": _ADDRESS, variable: answer})
+    assert caught.value.permanent
+
+
+def test_to_skip_verification_is_refused_as_a_setting_of_ours_too() -> None:
+    with pytest.raises(DestinationError, match="VAULT_SKIP_VERIFY"):
+        _server(addr=_ADDRESS, skip_verify="1")
+
+
+@pytest.mark.parametrize("answer", ["", "0", "false", "F", "no", " "])
+def test_not_to_skip_verification_is_no_reason_to_refuse(answer: str) -> None:
+    assert _server({"VAULT_ADDR": _ADDRESS, "VAULT_SKIP_VERIFY": answer}).url == _ADDRESS
+
+
+@pytest.mark.parametrize("own", [{"client_cert": "/c.pem"}, {"client_key": "/k.pem"}])
+def test_half_a_client_certificate_is_refused(own: dict[str, str]) -> None:
+    with pytest.raises(DestinationError, match="belong together"):
+        _server(addr=_ADDRESS, **own)
+
+
+def test_a_namespace_that_could_break_a_header_is_refused() -> None:
+    with pytest.raises(DestinationError, match="VAULT_NAMESPACE"):
+        _server({"VAULT_ADDR": _ADDRESS, "VAULT_NAMESPACE": "a\nX-Vault-Token: b"})
+
+
+def test_the_time_for_an_answer_can_be_set_and_bounds_the_time_to_connect() -> None:
+    assert (_server(addr=_ADDRESS).connect_timeout, _server(addr=_ADDRESS).read_timeout) == (5, 15)
+    assert _server(addr=_ADDRESS, timeout="2.5").connect_timeout == 2.5
+    assert _server(addr=_ADDRESS, timeout="60", connect_timeout="9").connect_timeout == 9
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "x", "nan", "inf", "601", "1s"])
+@pytest.mark.parametrize("name", ["timeout", "connect_timeout"])
+def test_a_time_that_is_none_is_refused(name: str, seconds: str) -> None:
+    with pytest.raises(DestinationError, match=f"MUSHU_VAULT_{name.upper()} must be a number of seconds"):
+        _server(addr=_ADDRESS, **{name: seconds})
