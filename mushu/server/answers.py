@@ -1,11 +1,13 @@
 """What is told of a thing, over HTTP and by the commands alike: the same fields in the same order."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from mushu.secret import Secret
-from mushu.server.clock import rfc3339
+from mushu.server.clock import rfc3339, written_duration
+from mushu.server.delivery.models import Delivery
+from mushu.server.delivery.overview import Overview
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.orgs.invitations import status_of
@@ -16,25 +18,25 @@ from mushu.server.users.models import User
 Answer = dict[str, Any]
 
 
-def created_key(key: ApiKey, secret: Secret | None = None, delivered_to: Sequence[str] = ()) -> Answer:
-    """Answer a creation, in the order of the contract.
+def created_key(
+    key: ApiKey, secret: Secret | None = None, delivered_to: Sequence[str] = (), replaces: str | None = None
+) -> Answer:
+    """Answer a creation, in the order of the contract; a rotation with the id of the key that is replaced.
 
     Args:
         secret: the plaintext, for a key that is shown this once; None for one that was delivered.
     """
-    answer: Answer = {"key_id": key.id}
-    if secret is not None:
-        answer["key"] = secret.reveal()
-    answer |= {
+    rest: Answer = {
         "name": key.name,
         "scopes": list(key.scopes),
         "created_at": rfc3339(key.created_at),
         "environment": key.environment,
-    }
-    return answer | _where_they_apply(key, delivered_to)
+    } | _where_they_apply(key, Overview(delivered_to, replaces))
+    # Last, so that nothing can fail here with the plaintext in a variable.
+    return {"key_id": key.id} | ({} if secret is None else {"key": secret.reveal()}) | rest
 
 
-def shown_key(key: ApiKey, now: datetime, delivered_to: Sequence[str] = ()) -> Answer:
+def shown_key(key: ApiKey, now: datetime, about: Overview) -> Answer:
     """Answer what may be known of a key: all but the key."""
     return {
         "key_id": key.id,
@@ -44,7 +46,7 @@ def shown_key(key: ApiKey, now: datetime, delivered_to: Sequence[str] = ()) -> A
         "environment": key.environment,
         "state": key.state(now),
         "hint": key.hint,
-    } | _where_they_apply(key, delivered_to)
+    } | _where_they_apply(key, about)
 
 
 def org(organization: Organization) -> Answer:
@@ -108,12 +110,45 @@ def user(person: User) -> Answer:
     }
 
 
-def _where_they_apply(key: ApiKey, delivered_to: Sequence[str]) -> Answer:
-    answer: Answer = {}
-    if key.expires_at is not None:
-        answer["expires_at"] = rfc3339(key.expires_at)
-    if key.confirm_by is not None and key.stored_state == State.PENDING:
-        answer["confirm_by"] = rfc3339(key.confirm_by)
-    if delivered_to:
-        answer["delivered_to"] = list(delivered_to)
-    return answer
+def delivery(found: Delivery, name: str | None) -> Answer:
+    """Answer one line of the ledger.
+
+    Args:
+        name: what the destination is called over HTTP, where it has a name.
+    """
+    moments = {
+        "started_at": found.created_at,
+        "delivered_at": found.delivered_at,
+        "verified_at": found.verified_at,
+        "checked_at": found.checked_at,
+        "removed_at": found.removed_at,
+    }
+    texts = {"destination": name, "version": found.version, "condition": found.condition, "error": found.error}
+    answer: Answer = {"uri": found.uri, "state": found.state, "by": "client" if found.on_client else "server"}
+    answer |= {field: rfc3339(moment) for field, moment in moments.items() if moment is not None}
+    answer |= {field: text for field, text in texts.items() if text is not None}
+    return answer | {"delivered_by": found.delivered_by or "unknown"}
+
+
+def _where_they_apply(key: ApiKey, about: Overview) -> Answer:
+    retiring = key.stored_state == State.RETIRING
+    pending = key.stored_state == State.PENDING
+    found = {
+        "expires_at": _written(key.expires_at),
+        "confirm_by": _written(key.confirm_by) if pending else None,
+        "rotate_every": written_duration(timedelta(seconds=key.rotate_every)) if key.rotate_every else None,
+        "rotate_at": _written(key.rotate_at),
+        "replaces": about.replaces,
+        "replaced_by": about.replaced_by,
+        "retires_at": _written(key.retires_at) if retiring else None,
+        "delivered_to": list(about.delivered_to) or None,
+    }
+    if about.use is not None:
+        found["first_used_at"] = rfc3339(about.use.first_used_at)
+        found["last_used_at"] = rfc3339(about.use.last_used_at)
+        found["last_used_from"] = about.use.last_used_from
+    return {field: value for field, value in found.items() if value is not None}
+
+
+def _written(moment: datetime | None) -> str | None:
+    return rfc3339(moment) if moment is not None else None

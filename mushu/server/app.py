@@ -7,19 +7,24 @@ Commands are not mounted here but found by Flask through the entry points in set
 from importlib.metadata import version
 from typing import Final
 
+import click
 from flask import Flask
 
+from mushu import process
 from mushu.server import logs
 from mushu.server.config import Settings
 from mushu.server.core import Core
 from mushu.server.core import install as install_core
-from mushu.server.web import guard, headers, problems, sessions
+from mushu.server.errors import ConfigurationError
+from mushu.server.web import guard, headers, problems, sessions, usage
 from mushu.server.web.api import (
     auth,
     client_deliveries,
+    destinations,
     device,
     health,
     invitations,
+    key_rotation,
     keys,
     members,
     orgs,
@@ -38,7 +43,9 @@ ENVIRONMENTAL: Final = (
     members.RESOURCE,
     invitations.RESOURCE,
     keys.RESOURCE,
+    key_rotation.RESOURCE,
     client_deliveries.RESOURCE,
+    destinations.RESOURCE,
 )
 PAGES: Final = (
     signing_in.PAGES,
@@ -55,13 +62,16 @@ def create_app(core: Core | None = None) -> Flask:
     """Return the whole application.
 
     Raises:
-        ConfigurationError: the settings are wrong; every fault is named.
+        ConfigurationError: the settings are wrong, every fault is named; or a debugger would be served.
     """
+    process.harden()
     core = core or Core(Settings.load())
     logs.configure(core.settings.log_level)
     app = make_app(version("mushu"))
+    _refuse_debugger(app)
     install_core(app, core)
     sessions.install(app, core.settings)
+    usage.install(app, core.settings.usage_seconds)
     headers.trust_proxies(app, core.settings.trusted_proxies)
     for install in (guard.install, problems.install, headers.install):
         install(app)
@@ -74,3 +84,13 @@ def create_app(core: Core | None = None) -> Flask:
         app.register_blueprint(pages)
     serve_document(app)
     return app
+
+
+def _refuse_debugger(app: Flask) -> None:
+    """Werkzeug's shows the variables of a failed request to whoever caused it, keys among them, and offers a shell."""
+    context = click.get_current_context(silent=True)  # of `flask run --debugger`, which sets no debug mode
+    if app.debug or (context is not None and context.params.get("debugger")):
+        raise ConfigurationError(
+            "Mushu does not run in debug mode: an error would show keys in the browser. Unset FLASK_DEBUG, leave out "
+            "--debug and --debugger, and see the log for what went wrong."
+        )

@@ -23,7 +23,14 @@ def rfc3339(moment: datetime) -> str:
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
-def parse_duration(text: str) -> timedelta:
+def written_duration(duration: timedelta) -> str:
+    """Return `duration` as `parse_duration` reads it, in the largest unit that is exact: `90d`, `36h`."""
+    seconds = int(duration.total_seconds())
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _UNITS[unit] == 0)
+    return f"{seconds // _UNITS[unit]}{unit}"
+
+
+def parse_duration(text: str, field: str | None = None) -> timedelta:
     """Return the duration that `text` names: a whole number and one of s, m, h, d, w, as in `90d`.
 
     Raises:
@@ -32,5 +39,6 @@ def parse_duration(text: str) -> timedelta:
     found = re.fullmatch(r"([0-9]{1,10})([smhdw])", text.strip())
     seconds = int(found[1]) * _UNITS[found[2]] if found else 0
     if not 0 < seconds <= 100 * 366 * 86_400:
-        raise Invalid("A duration is a whole number with s, m, h, d or w, such as 90d, and at most 100 years.")
+        sentence = "A duration is a whole number with s, m, h, d or w, such as 90d, and at most 100 years."
+        raise Invalid(sentence, field=field)
     return timedelta(seconds=seconds)

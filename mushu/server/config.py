@@ -18,7 +18,10 @@ from mushu.server.errors import ConfigurationError
 
 PREFIX: Final = "MUSHU_"
 SETTINGS_FILE: Final = "settings.toml"
+#: Tells of revoked keys (`keys/journal.py`).
+JOURNAL_FILE: Final = "revoked-keys"
 SECRET_KEY_FILE: Final = "secret_key"  # noqa: S105 - the name of a file
+SEALING_KEYS_FILE: Final = "sealing_keys"
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 #: Not settings of the server, yet of our prefix: clients and destinations read them.
 FOREIGN: Final = frozenset({"MUSHU_API_KEY", "MUSHU_ORG_ID", "MUSHU_URL", "MUSHU_INSTANCE_PATH"})
@@ -52,6 +55,13 @@ class Settings:
     log_level: str = "INFO"
     #: How long one attempt to deliver a key may take before others may judge it dead.
     delivery_lease_seconds: int = 60
+    #: How often each worker writes down which keys were used; 0: only when it ends.
+    usage_seconds: int = 1
+    #: How often the server looks for what time and crashes left to do, such as a key that is to retire; 0: never.
+    housekeeping_seconds: int = 60
+    #: The file with the keys that encrypt what must be read back; empty: `sealing_keys` in the instance folder. Servers
+    #: that share a database share it, too.
+    sealing_keys_file: str = ""
     #: Largest request body the API takes.
     max_body_bytes: int = 1_048_576
     #: Argon2id for passwords (OWASP's second choice: t=2, m=19 MiB, p=1).
@@ -105,6 +115,8 @@ class Settings:
             "workers": (1, 256),
             "threads": (1, 256),
             "delivery_lease_seconds": (1, 86_400),
+            "usage_seconds": (0, 3_600),
+            "housekeeping_seconds": (0, 86_400),
             "trusted_proxies": (0, 10),
             "max_body_bytes": (1_024, 1_073_741_824),
             "argon2_time_cost": (1, 100),
@@ -125,6 +137,8 @@ class Settings:
         if self.smtp_url and not _is_mail_server(self.smtp_url):
             # Not repeated: it holds a password.
             found.append(f"{PREFIX}SMTP_URL must look like smtp://user:password@mail.example.com:587")
+        if self.sealing_keys_file and not Path(self.sealing_keys_file).is_absolute():
+            found.append(f"{PREFIX}SEALING_KEYS_FILE must be an absolute path, not {self.sealing_keys_file!r}")
         scheme = self.database_url.split(":", 1)[0]
         if self.database_url and scheme.split("+")[0] not in ("sqlite", "postgresql"):
             # Not repeated whole: it may hold a password.
@@ -140,6 +154,10 @@ class Settings:
         # psycopg 3 is the driver that is installed; a bare postgresql:// would ask for psycopg2.
         scheme, rest = self.database_url.split(":", 1)
         return f"postgresql+psycopg:{rest}" if scheme == "postgresql" else self.database_url
+
+    @property
+    def sealing_keys_path(self) -> Path:
+        return Path(self.sealing_keys_file) if self.sealing_keys_file else self.instance_path / SEALING_KEYS_FILE
 
     @property
     def base_url(self) -> str:

@@ -3,7 +3,7 @@
 Kept free of everything that only the web needs, so that `flask keys list` starts fast.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,10 +15,14 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 
 from mushu.server import schema
+from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, utc_now
-from mushu.server.config import ROOT, Settings, prepare_instance, secret_key
-from mushu.server.db import SESSION_OPTIONS, prepare_engine
-from mushu.server.delivery.destinations import OpenDestination, opener
+from mushu.server.config import JOURNAL_FILE, ROOT, Settings, prepare_instance, secret_key
+from mushu.server.db import SESSION_OPTIONS, own_session, prepare_engine
+from mushu.server.delivery import named
+from mushu.server.delivery.opening import OpenDestination, opener
+from mushu.server.delivery.protocol import Courier
+from mushu.server.sealing.ring import SealingKeys
 
 if TYPE_CHECKING:
     from mushu.server.users.passwords import Passwords
@@ -35,7 +39,13 @@ class Core:
 
     settings: Settings
     clock: Clock = utc_now
-    open_destination: OpenDestination = field(default_factory=lambda: opener(Path.cwd()))
+    open_destination: OpenDestination = field(
+        default_factory=lambda: opener(Path.cwd(), settings_for=_settings_for)  # a lambda: it is defined further down
+    )
+
+    @property
+    def sealing_keys(self) -> SealingKeys:
+        return SealingKeys(self.settings.sealing_keys_path)
 
     @cached_property
     def passwords(self) -> "Passwords":
@@ -65,7 +75,7 @@ def install(app: Flask, core: Core) -> None:
     db.init_app(app)
     _migrate.init_app(app)
     with app.app_context():
-        prepare_engine(db.engine)
+        prepare_engine(db.engine, settings.instance_path / JOURNAL_FILE)
 
 
 def get_core() -> Core:
@@ -89,3 +99,15 @@ def core_context(load: Callable[[], Settings] = Settings.load) -> Iterator[Core]
         finally:
             db.session.remove()
             db.engine.dispose()
+
+
+def _settings_for(uri: str) -> Mapping[str, str]:
+    """Return what a named destination needs to be opened; in a session of its own, whatever the caller's is about."""
+    with own_session(db.engine) as session:
+        return named.settings_for(session, get_core().sealing_keys, uri)
+
+
+def courier_for(actor: Actor) -> Courier:
+    """Return what delivers keys for `actor`, within the current app."""
+    core = get_core()
+    return Courier(db.session, core.clock, actor, core.open_destination, core.settings.delivery_lease)

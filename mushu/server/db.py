@@ -8,9 +8,10 @@ Sessions here never begin by themselves (`autobegin=False`): whoever owns a tran
 and a service called outside of one fails at once instead of holding a lock for as long as nobody notices.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, event
@@ -20,6 +21,8 @@ from sqlalchemy.types import TypeDecorator
 #: Milliseconds that SQLite waits for another writer before it gives up.
 BUSY_TIMEOUT: Final = 15_000
 _READ_ONLY: Final = "mushu_read_only"
+_BEFORE_COMMIT: Final = "mushu_before_commit"
+_JOURNAL: Final = "mushu_journal"
 
 SESSION_OPTIONS: Final[dict[str, Any]] = {"autobegin": False, "expire_on_commit": False}
 
@@ -59,11 +62,24 @@ class UTCDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def own_session(engine: Engine) -> Session:
+    """Return a session for work that is part of no request and no command; the caller closes it."""
+    return Session(engine, autobegin=False, expire_on_commit=False)
+
+
 @contextmanager
 def writing(session: AnySession) -> Iterator[None]:
     """Own one transaction that may write."""
+    session.info[_BEFORE_COMMIT] = {}
     with session.begin():
         yield
+        for act, items in session.info[_BEFORE_COMMIT].items():
+            act(session, items)
+
+
+def before_commit(session: AnySession, act: Callable[[AnySession, list[str]], None], item: str) -> None:
+    """Have `act` done at the end of the caller's transaction, if it comes that far, with all items that are given."""
+    session.info[_BEFORE_COMMIT].setdefault(act, []).append(item)
 
 
 @contextmanager
@@ -74,8 +90,19 @@ def reading(session: AnySession) -> Iterator[None]:
         yield
 
 
-def prepare_engine(engine: Engine) -> None:
-    """Teach an engine Mushu's rules; must be called once for each engine, before its first connection."""
+def journal_path(session: AnySession) -> Path | None:
+    """Return the journal of revoked keys that lies beside the database of this session; None where there is none."""
+    found: Path | None = session.get_bind().get_execution_options().get(_JOURNAL)
+    return found
+
+
+def prepare_engine(engine: Engine, journal: Path | None = None) -> None:
+    """Teach an engine Mushu's rules; must be called once for each engine, before its first connection.
+
+    Args:
+        journal: the file that tells of revoked keys (`keys/journal.py`).
+    """
+    engine.update_execution_options(**{_JOURNAL: journal})
     if engine.dialect.name != "sqlite":
         return
 

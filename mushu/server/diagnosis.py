@@ -20,6 +20,7 @@ from mushu.server.errors import ConfigurationError
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.migrating import pending_migrations
+from mushu.server.sealing.rows import faults, sealed_values
 
 _ENOUGH_DISK: Final = 256 * 1024 * 1024
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
@@ -44,7 +45,7 @@ def examine() -> list[Check]:
     if not (settings.instance_path / SECRET_KEY_FILE).exists():
         return [*checks, Check("instance", False, f"{instance_path()} is not set up. Run script/up once.")]
     with core_context(lambda: settings) as core:
-        for look in (_permissions, _disk, _address, _plugins, _schema, _integrity, _deliveries):
+        for look in (_permissions, _disk, _address, _plugins, _schema, _integrity, _sealing, _deliveries):
             checks.extend(_looked_at(look, core))
     return checks
 
@@ -58,9 +59,7 @@ def _looked_at(look: Callable[[Core], Iterator[Check]], core: Core) -> Iterator[
 
 
 def _permissions(core: Core) -> Iterator[Check]:
-    open_paths = [
-        path for path in _private_paths(core.settings.instance_path) if stat.S_IMODE(path.stat().st_mode) & 0o077
-    ]
+    open_paths = [path for path in _private_paths(core.settings) if stat.S_IMODE(path.stat().st_mode) & 0o077]
     if open_paths:
         fixes = "; ".join(f"chmod go= {path}" for path in open_paths)
         yield Check("permissions", False, f"others on this machine can read what is private. Mend it with: {fixes}")
@@ -68,8 +67,10 @@ def _permissions(core: Core) -> Iterator[Check]:
         yield Check("permissions", True, "only this account can read the secrets and the database")
 
 
-def _private_paths(instance: Path) -> list[Path]:
-    candidates = [instance, instance / SECRET_KEY_FILE, *instance.glob("*.sqlite3*"), *instance.glob("*.env")]
+def _private_paths(settings: Settings) -> list[Path]:
+    instance = settings.instance_path
+    secrets = [instance / SECRET_KEY_FILE, settings.sealing_keys_path]
+    candidates = [instance, *secrets, *instance.glob("*.sqlite3*"), *instance.glob("*.env")]
     return [path for path in candidates if path.exists()]
 
 
@@ -110,6 +111,13 @@ def _integrity(_: Core) -> Iterator[Check]:
         answer = db.session.scalar(text("PRAGMA quick_check(1)"))
     good = answer == "ok"
     yield Check("database", good, "sound" if good else f"damaged ({answer}). Restore a backup of the instance folder.")
+
+
+def _sealing(core: Core) -> Iterator[Check]:
+    with reading(db.session):
+        count = sum(1 for _ in sealed_values(db.session))
+        broken = faults(db.session, core.sealing_keys)
+    yield Check("sealing", not broken, " ".join(broken) or f"{count} encrypted values, all of which open")
 
 
 def _deliveries(core: Core) -> Iterator[Check]:

@@ -11,13 +11,15 @@
     │   └── MissingScope, WrongEnvironment, UserRequired, OwnerRequired
     ├── NotFound                it is not there, or the caller may not know that it is              404
     │   └── OrgNotFound, UserNotFound, MemberNotFound, KeyNotFound, LinkNotFound,
-    │                           TokenNotFound, UserCodeNotFound, InvitationNotFound
+    │                           TokenNotFound, UserCodeNotFound, InvitationNotFound, DestinationNotFound
     ├── Clash                   it contradicts what is there                                        409
-    │   └── AmbiguousName, EmailTaken, AlreadyMember, OwnerImmovable, WrongState, DestinationHeld
+    │   └── AmbiguousName, EmailTaken, AlreadyMember, OwnerImmovable, WrongState, DestinationHeld,
+    │                           NameTaken
     ├── DeliveryFailed          a key could not be delivered, and is dead                           502
     ├── DeliveryUndecided       a key may have been delivered; `flask keys reconcile` will tell     503
     ├── DatabaseUnavailable     the database does not answer, or is not set up                      503
     ├── MailFailed              the mail server did not take a mail                                 502
+    ├── SealingFailed           what is encrypted at rest cannot be opened                          500
     └── ConfigurationError      the settings are wrong; reported at start, never over HTTP
 
 The statuses are given by `web/problems.py` and stand here for the reader only. A `code` is stable and documented in
@@ -179,6 +181,11 @@ class InvitationNotFound(NotFound):
     title = "There is no such invitation"
 
 
+class DestinationNotFound(NotFound):
+    code = "destination_not_found"
+    title = "There is no such destination"
+
+
 class LinkNotFound(NotFound):
     code = "link_not_found"
     title = "The link is not valid any more"
@@ -219,6 +226,11 @@ class DestinationHeld(Clash):
     title = "The destination holds another value"
 
 
+class NameTaken(Clash):
+    code = "name_taken"
+    title = "The name, or the place it should stand for, is taken"
+
+
 class DeliveryFailed(MushuError):
     code = "delivery_failed"
     title = "The API key could not be delivered"
@@ -237,6 +249,11 @@ class DatabaseUnavailable(MushuError):
 class MailFailed(MushuError):
     code = "mail_failed"
     title = "The mail could not be sent"
+
+
+class SealingFailed(MushuError):
+    code = "sealing_failed"
+    title = "What is encrypted at rest cannot be opened"
 
 
 class ConfigurationError(MushuError):

@@ -13,10 +13,10 @@ from sqlalchemy import exists, select
 
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings, make_private
-from mushu.server.core import Core, db
+from mushu.server.core import Core, courier_for, db
 from mushu.server.db import reading, writing
-from mushu.server.delivery.protocol import Courier
-from mushu.server.delivery.recovery import Finding, Reconciler
+from mushu.server.delivery.recovery import Finding
+from mushu.server.delivery.rotation import keep_house
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import KeyRequest
 from mushu.server.keys.states import State
@@ -51,7 +51,7 @@ def prepare(core: Core) -> list[str]:
     """
     with _alone(core.settings):
         migrate()
-        findings = Reconciler(db.session, core.clock, SYSTEM, core.open_destination).settle_all()
+        findings = keep_house(courier_for(SYSTEM))
         found_org = _found_organization(core)
         minted = _first_key(core, found_org) if found_org is not None else None
         return _report(core.settings, minted, _owner(core), findings)
@@ -81,8 +81,9 @@ def _first_key(core: Core, org_id: str) -> tuple[ApiKey, list[str]] | None:
     with reading(db.session):
         if db.session.scalar(select(exists().where(ApiKey.stored_state != State.FAILED))):
             return None
-    courier = Courier(db.session, core.clock, SYSTEM, core.open_destination, core.settings.delivery_lease)
-    return courier.deliver(KeyRequest(org_id=org_id, name=KEY_NAME), [f"env:{core.settings.instance_path / KEY_FILE}"])
+    return courier_for(SYSTEM).deliver(
+        KeyRequest(org_id=org_id, name=KEY_NAME), [f"env:{core.settings.instance_path / KEY_FILE}"]
+    )
 
 
 def _owner(core: Core) -> Owner | None:

@@ -3,11 +3,13 @@
 from mushu.server.audit import models as audit
 from mushu.server.db import Base
 from mushu.server.delivery import models as delivery
+from mushu.server.destinations import models as destinations
 from mushu.server.keys import models as keys
 from mushu.server.orgs import models as orgs
 from mushu.server.tokens import models as tokens
+from mushu.server.usage import models as usage
 from mushu.server.users import models as users
 
-__all__ = ["audit", "delivery", "keys", "metadata", "orgs", "tokens", "users"]
+__all__ = ["audit", "delivery", "destinations", "keys", "metadata", "orgs", "tokens", "usage", "users"]
 
 metadata = Base.metadata

@@ -2,7 +2,7 @@
 
 The preparation runs in a child: the memory that held the plaintext of a first key is gone before a port is opened. The
 modules of the app are loaded before, once, so that neither the child nor the workers, which are forked too where the
-platform does that, load them again.
+platform does that, load them again. Beside the workers runs one process that keeps house.
 """
 
 import argparse
@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 
 import mushu.server.app  # noqa: F401 - loaded here once, for the child and the workers
-from mushu.server import first_run, logs
+from mushu import process
+from mushu.server import first_run, housekeeping, logs
 from mushu.server.config import Settings
 from mushu.server.core import core_context
 from mushu.server.errors import ConfigurationError, MushuError
@@ -22,6 +23,7 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Set up what is new, print what the operator should know, and serve until a signal ends it."""
+    process.harden()
     try:
         settings = settings_from(sys.argv[1:])
         bindable_address(settings)
@@ -32,6 +34,7 @@ def main() -> None:
         sys.exit(_INTERRUPTED)
     if code != 0:
         sys.exit(code)
+    housekeeping.start(settings)
     serve(settings)
 
 

@@ -27,9 +27,10 @@ from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
 from mushu.server.db import writing
+from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, Scope
-from mushu.server.keys.service import KeyRequest, issue_key
+from mushu.server.keys.service import KeyRequest
 from mushu.server.migrating import migrate
 from mushu.server.orgs.members import add_member
 from mushu.server.orgs.models import Organization
@@ -44,6 +45,8 @@ POSTGRESQL = os.environ.get("MUSHU_TEST_POSTGRESQL_URL", "") if os.environ.get("
 
 #: Argon2id at its weakest: the tests are about what is done with it.
 CHEAP_ARGON2: dict[str, Any] = {"argon2_time_cost": 1, "argon2_memory_kib": 8}
+#: Uses are written down when a test says so.
+_QUIET: dict[str, Any] = {"usage_seconds": 0, **CHEAP_ARGON2}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -94,13 +97,13 @@ def settings_on(instance: Path, template: str | Path) -> Settings:
         instance.mkdir(mode=0o700)
         shutil.copy(template, instance / "mushu.sqlite3")
         (instance / "mushu.sqlite3").chmod(0o600)
-        return Settings(instance_path=instance, **CHEAP_ARGON2)
+        return Settings(instance_path=instance, **_QUIET)
     engine = create_engine(template)
     with engine.begin() as connection:
         names = ", ".join(table.name for table in schema.metadata.sorted_tables)
         connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
     engine.dispose()
-    return Settings(instance_path=instance, database_url=template, **CHEAP_ARGON2)
+    return Settings(instance_path=instance, database_url=template, **_QUIET)
 
 
 def quiet_app(core: Core) -> Flask:

@@ -26,6 +26,9 @@ class Actor:
     kind: ActorKind
     id: str
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
 
 SYSTEM: Final = Actor(ActorKind.SYSTEM, "mushu")
 

@@ -13,13 +13,15 @@ from mushu.server.commands.common import (
     print_rows,
     yes,
 )
-from mushu.server.core import db, get_core
+from mushu.server.commands.key_ledger import check, deliveries, reconcile
+from mushu.server.commands.key_rotation import rotate
+from mushu.server.core import courier_for, db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.delivery.ledger import delivered_to
-from mushu.server.delivery.protocol import Courier
-from mushu.server.delivery.recovery import Finding, Reconciler, Verdict
+from mushu.server.delivery.overview import overviews
+from mushu.server.delivery.recovery import Finding, Verdict
 from mushu.server.delivery.removal import delete_key
 from mushu.server.keys import service
+from mushu.server.keys.activation import issue_key
 from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, parse_scopes
 from mushu.server.keys.states import DISABLE, ENABLE, Transition
 from mushu.server.orgs.service import resolve_org
@@ -38,11 +40,20 @@ def keys() -> None:
 @click.option("--scopes", default=",".join(DEFAULT_SCOPES), show_default=True, help="Of read, write, admin.")
 @click.option("--env", type=click.Choice([e.value for e in Environment]), default="live", show_default=True)
 @click.option("--expires", metavar="DURATION", help="How long it lives, such as 90d; for ever if left out.")
+@click.option("--rotate-every", metavar="DURATION", help="How often `flask keys rotate --due` replaces it, as 90d.")
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Deliver it there, unseen; may be repeated.")
 @click.option("--show-once", is_flag=True, help="Print the key, this one time, instead of delivering it.")
 @click.option("--force", is_flag=True, help="Overwrite a value that the destination holds.")
 def create(
-    org: str, name: str, scopes: str, env: str, expires: str | None, uris: tuple[str, ...], show_once: bool, force: bool
+    org: str,
+    name: str,
+    scopes: str,
+    env: str,
+    expires: str | None,
+    rotate_every: str | None,
+    uris: tuple[str, ...],
+    show_once: bool,
+    force: bool,
 ) -> None:
     """Mint a key, and deliver it (--to) or print it (--show-once)."""
     if bool(uris) == show_once:
@@ -59,14 +70,14 @@ def create(
         scopes=parse_scopes([scope.strip() for scope in scopes.split(",") if scope.strip()]),
         environment=Environment(env),
         expires_at=core.clock() + parse_duration(expires) if expires else None,
+        rotate_every=parse_duration(rotate_every) if rotate_every else None,
     )
     if show_once:
         with writing(db.session):
-            key, secret = service.issue_key(db.session, core.clock, operator(), request)
+            key, secret = issue_key(db.session, core.clock, operator(), request)
         print_json(answers.created_key(key, secret))
     else:
-        courier = Courier(db.session, core.clock, operator(), core.open_destination, core.settings.delivery_lease)
-        key, places = courier.deliver(request, uris, force=force)
+        key, places = courier_for(operator()).deliver(request, uris, force=force)
         print_json(answers.created_key(key, delivered_to=places))
 
 
@@ -80,8 +91,8 @@ def list_(org: str, with_deleted: bool, as_json: bool) -> None:
     with reading(db.session):
         selection = service.Selection(with_deleted=with_deleted)
         found = list(service.iterate_keys(db.session, resolve_org(db.session, org).id, selection))
-        places = delivered_to(db.session, [key.id for key in found])
-    rows = [answers.shown_key(key, now, places.get(key.id, ())) for key in found]
+        about = overviews(db.session, [key.id for key in found])
+    rows = [answers.shown_key(key, now, about[key.id]) for key in found]
     if not as_json:
         rows = [row | {"created_at": row["created_at"][:10]} for row in rows]
     print_rows(rows, _COLUMNS | ({"state": "STATE"} if with_deleted else {}), json_wanted=as_json)
@@ -93,8 +104,8 @@ def show(key_id: str) -> None:
     """Show all that may be known of a key."""
     with reading(db.session):
         key = service.get_key(db.session, key_id)
-        places = delivered_to(db.session, [key.id])
-    print_json(answers.shown_key(key, get_core().clock(), places.get(key.id, ())))
+        about = overviews(db.session, [key.id])[key.id]
+    print_json(answers.shown_key(key, get_core().clock(), about))
 
 
 @keys.command("disable")
@@ -126,27 +137,16 @@ def delete(key_id: str, yes: bool, keep_value: bool) -> None:
     _report(findings)
 
 
-@keys.command("reconcile")
-@as_json
-def reconcile(as_json: bool) -> None:
-    """Finish or clean up what a crash or an unreachable destination left behind."""
-    core = get_core()
-    findings = Reconciler(db.session, core.clock, operator(), core.open_destination).settle_all()
-    rows = [{"key_id": found.key_id, "result": found.verdict.value, "detail": found.detail} for found in findings]
-    if rows or as_json:
-        print_rows(rows, {"key_id": "KEY_ID", "result": "RESULT", "detail": "DETAIL"}, json_wanted=as_json)
-    else:
-        click.echo("Nothing is unfinished.")
-    if any(found.verdict is Verdict.UNREACHABLE for found in findings):
-        raise click.exceptions.Exit(1)
+for command in (rotate, check, deliveries, reconcile):
+    keys.add_command(command)
 
 
 def _change(key_id: str, change: Transition) -> None:
     core = get_core()
     with writing(db.session):
         key = service.change_state(db.session, core.clock, operator(), key_id, change)
-        places = delivered_to(db.session, [key.id])
-    print_json(answers.shown_key(key, core.clock(), places.get(key.id, ())))
+        about = overviews(db.session, [key.id])[key.id]
+    print_json(answers.shown_key(key, core.clock(), about))
 
 
 def _report(findings: Sequence[Finding]) -> None:

@@ -5,14 +5,16 @@ from typing import Final
 
 import click
 
+from mushu.server.commands.destinations import destinations
 from mushu.server.commands.doctor import doctor
 from mushu.server.commands.keys import keys
 from mushu.server.commands.members import members
 from mushu.server.commands.orgs import orgs
+from mushu.server.commands.sealing import sealing
 from mushu.server.commands.tokens import tokens
 from mushu.server.commands.users import users
 
-COMMANDS: Final = (keys, orgs, members, users, tokens, doctor)
+COMMANDS: Final = (keys, destinations, orgs, members, users, tokens, sealing, doctor)
 
 _INTRODUCTION: Final = """\
 # Commands

@@ -16,11 +16,13 @@ from mushu.secret import Secret
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession
+from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import KeyRequest, change_state, mint_key
-from mushu.server.keys.states import ACTIVATE, State
+from mushu.server.keys.rotation import Terms, begin
+from mushu.server.keys.service import KeyRequest, mint_key
+from mushu.server.keys.states import State
 
 #: Long enough for a person who has to unlock something, short enough to be forgotten soon.
 CONFIRM_WITHIN: Final = timedelta(minutes=10)
@@ -48,6 +50,20 @@ def mint_for_client(session: AnySession, clock: Clock, actor: Actor, request: Ke
     return key, secret
 
 
+def rotate_for_client(
+    session: AnySession, clock: Clock, actor: Actor, key_id: str, terms: Terms
+) -> tuple[ApiKey, Secret]:
+    """Create a pending successor of a key for a client to deliver; the key works on until it did.
+
+    Raises:
+        KeyNotFound, WrongState: there is no such key, or it is not active.
+        Invalid: the terms cannot be kept.
+    """
+    key, secret = begin(session, clock, actor, key_id, terms)
+    key.confirm_by = key.created_at + CONFIRM_WITHIN
+    return key, secret
+
+
 def confirm(session: AnySession, clock: Clock, actor: Actor, key: ApiKey, proofs: Sequence[Proof]) -> ApiKey:
     """Activate a key that a client proved to have delivered. Said twice, it is done once.
 
@@ -69,7 +85,7 @@ def confirm(session: AnySession, clock: Clock, actor: Actor, key: ApiKey, proofs
         return key
     if key.stored_state == State.PENDING and key.confirm_by <= now:
         raise WrongState(f"{key.id} had to be confirmed by {rfc3339(key.confirm_by)}. Create a new key.")
-    key = change_state(session, clock, actor, key.id, ACTIVATE)
+    key = activate(session, clock, actor, key.id, places)
     for place in places:
         session.add(
             Delivery(
@@ -85,6 +101,7 @@ def confirm(session: AnySession, clock: Clock, actor: Actor, key: ApiKey, proofs
                 verified_at=now,
                 cleanup_due=False,
                 on_client=True,
+                delivered_by=str(actor),
             )
         )
     return key

@@ -6,15 +6,18 @@ from datetime import datetime
 from sqlalchemy import select, union, update
 
 from mushu.keyformat import public_id
+from mushu.server.audit.service import Actor
 from mushu.server.db import AnySession
-from mushu.server.delivery.models import IS_CLEANUP_DUE, IS_UNDER_WAY, Delivery, DeliveryState
+from mushu.server.delivery.models import IS_CLEANUP_DUE, IS_UNDER_WAY, Condition, Delivery, DeliveryState
 from mushu.server.keys.models import IS_PENDING, ApiKey
 
 UNDER_WAY = (DeliveryState.PENDING, DeliveryState.DELIVERED)
 _ANY = tuple(DeliveryState)
 
 
-def open_delivery(key_id: str, uri: str, expected_version: str, now: datetime, lease_until: datetime) -> Delivery:
+def open_delivery(
+    key_id: str, uri: str, expected_version: str, now: datetime, lease_until: datetime, actor: Actor
+) -> Delivery:
     """Return a new pending delivery; the caller adds it to its transaction."""
     return Delivery(
         id=public_id("dlv"),
@@ -26,6 +29,7 @@ def open_delivery(key_id: str, uri: str, expected_version: str, now: datetime, l
         lease_until=lease_until,
         created_at=now,
         cleanup_due=False,
+        delivered_by=str(actor),
     )
 
 
@@ -46,6 +50,16 @@ def delivered_to(session: AnySession, key_ids: Sequence[str]) -> dict[str, list[
         if delivery.state == DeliveryState.VERIFIED:
             found.setdefault(delivery.key_id, []).append(delivery.uri)
     return found
+
+
+def places_of(session: AnySession, key_id: str) -> list[Delivery]:
+    """Return the deliveries of a key to destinations of this server at which it was proven to be."""
+    return on_server(list_deliveries(session, [key_id]))
+
+
+def on_server(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Return those that prove that the key is at a destination of this server."""
+    return [found for found in deliveries if found.state == DeliveryState.VERIFIED and not found.on_client]
 
 
 def find_under_way(session: AnySession, uri: str) -> Delivery | None:
@@ -117,6 +131,16 @@ def hand_back(session: AnySession, delivery: Delivery, lease_until: datetime) ->
     _change(session, delivery, _ANY, {"lease_until": lease_until})
 
 
+def replaced(session: AnySession, key_id: str, uris: Sequence[str]) -> None:
+    """Note that another key was proven to be where this one had been."""
+    session.execute(
+        update(Delivery)
+        .where(Delivery.key_id == key_id, Delivery.uri.in_(uris), Delivery.state == DeliveryState.VERIFIED)
+        .values(state=DeliveryState.REPLACED, error=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def removed(session: AnySession, delivery: Delivery, now: datetime) -> None:
     """Note that Mushu took the value of a dead key away from where it had been proven to be."""
     _change(session, delivery, (DeliveryState.VERIFIED,), {"state": DeliveryState.REMOVED, "removed_at": now})
@@ -130,6 +154,18 @@ def cleaned_up(session: AnySession, delivery: Delivery) -> None:
 def note(session: AnySession, delivery: Delivery, error: str) -> None:
     """Keep what went wrong for a person to read; nothing else changes."""
     _change(session, delivery, _ANY, {"error": error})
+
+
+def checked(session: AnySession, delivery: Delivery, condition: Condition, error: str | None, now: datetime) -> None:
+    """Note what a look at the destination found, as long as the key is still said to be there."""
+    changes = {"checked_at": now, "condition": condition, "error": error}
+    _change(session, delivery, (DeliveryState.VERIFIED,), changes)
+
+
+def let_go(session: AnySession, key_id: str) -> None:
+    """Give up taking the key's value away: it stays where it lies, and nobody looks for it any more."""
+    here = update(Delivery).where(Delivery.key_id == key_id, IS_CLEANUP_DUE)
+    session.execute(here.values(cleanup_due=False).execution_options(synchronize_session=False))
 
 
 def mark_for_cleanup(session: AnySession, key_id: str) -> None:

@@ -15,8 +15,24 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     VERIFIED = "verified"
     FAILED = "failed"
+    #: Another key was delivered over it: the one that took its place.
+    REPLACED = "replaced"
     #: The key is dead and its value was taken away again.
     REMOVED = "removed"
+
+
+class Condition(StrEnum):
+    """What a look at one destination found, as against what the ledger says."""
+
+    OK = "ok"
+    #: Something else is there.
+    DRIFTED = "drifted"
+    #: Nothing is there.
+    MISSING = "missing"
+    #: It could not be found out; it may be there.
+    UNREACHABLE = "unreachable"
+    #: The destination answers, and does not let Mushu look.
+    DENIED = "denied"
 
 
 # Literal text: SQLite uses a partial index only where a query repeats its condition word for word, no parameters.
@@ -52,6 +68,11 @@ class Delivery(Base):
     delivered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     verified_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     removed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: When it was last looked at, and what was found then (`Condition`).
+    checked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    condition: Mapped[str | None] = mapped_column(String(16))
+    #: Who had the key put there, as `user usr_…`; None for deliveries from before this was noted.
+    delivered_by: Mapped[str | None] = mapped_column(String(160))
     #: The version that the write produced.
     version: Mapped[str | None] = mapped_column(Text)
     #: What last went wrong, for a person.

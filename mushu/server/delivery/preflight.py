@@ -1,10 +1,10 @@
 """Phases 0 and 1 of a delivery: what is asked of every destination before anything is minted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mushu.destination import DestinationError, Holding
 from mushu.server.db import AnySession, reading
-from mushu.server.delivery.destinations import OpenDestination, guarded
+from mushu.server.delivery.opening import OpenDestination, guarded
 from mushu.server.delivery.stops import Stop
 from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid
 from mushu.server.keys.service import find_key_by_digest
@@ -16,10 +16,13 @@ def open_stops(open_destination: OpenDestination, uris: Sequence[str]) -> list[S
 
     Raises:
         Invalid: one names none, or two the same; or there is none.
+        DeliveryFailed: one cannot be opened at the moment.
     """
     try:
         stops = [guarded(lambda uri=uri: _open(open_destination, uri)) for uri in uris]  # type: ignore[misc]
     except DestinationError as error:
+        if not error.permanent:  # what it needs cannot be had at the moment: no fault of who asks
+            raise DeliveryFailed(f"{error} Nothing was minted.") from None
         raise Invalid(str(error), field="to") from None
     if not stops or len({stop.uri for stop in stops}) < len(stops):
         raise Invalid("Name at least one destination, and none twice.", field="to")
@@ -31,10 +34,11 @@ def _open(open_destination: OpenDestination, uri: str) -> Stop:
     return Stop(destination, destination.uri)
 
 
-def check_stops(session: AnySession, stops: Sequence[Stop], *, force: bool) -> None:
+def check_stops(session: AnySession, stops: Sequence[Stop], *, replacing: Collection[str] = (), force: bool) -> None:
     """Phase 1: every destination can be written to and holds nothing that would be lost.
 
     Args:
+        replacing: ids of living keys whose value may be overwritten.
         force: a foreign value may be lost.
 
     Raises:
@@ -48,11 +52,11 @@ def check_stops(session: AnySession, stops: Sequence[Stop], *, force: bool) -> N
         except DestinationError as error:
             raise DeliveryFailed(f"{stop.uri}: {error} Nothing was minted.") from None
         if holding.digest is not None and not force:
-            _refuse_foreign(session, stop.uri, holding)
+            _refuse_foreign(session, stop.uri, holding, replacing)
         stop.expected_version = holding.version
 
 
-def _refuse_foreign(session: AnySession, uri: str, holding: Holding) -> None:
+def _refuse_foreign(session: AnySession, uri: str, holding: Holding, replacing: Collection[str]) -> None:
     with reading(session):
         holder = find_key_by_digest(session, holding.digest or "")
     if holder is None:
@@ -61,7 +65,7 @@ def _refuse_foreign(session: AnySession, uri: str, holding: Holding) -> None:
             "or overwrite it with --force.",
             field="to",
         )
-    if State(holder.stored_state) not in DEAD:
+    if State(holder.stored_state) not in DEAD and holder.id not in replacing:
         raise DestinationHeld(
             f"{uri} holds {holder.id} ({holder.name}). Delete that key first, name another place, "
             "or overwrite it with --force.",

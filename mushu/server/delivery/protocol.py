@@ -1,10 +1,10 @@
-"""The protocol that brings a new key to its destinations: phases 0 to 5, in order, in `Courier.deliver`.
+"""The protocol that brings a new key to its destinations: phases 0 to 5, in order, in `Courier.carry`.
 
 The courier owns its transactions. Between them it holds no lock and keeps the plaintext in memory, nowhere else.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,16 +17,20 @@ from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
-from mushu.server.delivery.destinations import OpenDestination
+from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
+from mushu.server.delivery.opening import OpenDestination
 from mushu.server.delivery.preflight import check_stops, open_stops
 from mushu.server.delivery.recovery import Reconciler, Verdict
 from mushu.server.delivery.stops import NotHeldError, Pause, Stop
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import KeyRequest, change_state, get_key, mint_key
-from mushu.server.keys.states import ACTIVATE, DEAD, FAIL
+from mushu.server.keys.states import DEAD, FAIL
 from mushu.server.orgs.service import get_org
+
+#: Makes a pending key in the caller's transaction.
+Mint = Callable[[], tuple[ApiKey, Secret]]
 
 
 @dataclass(slots=True)
@@ -53,17 +57,37 @@ class Courier:
             force: overwrite a foreign value.
 
         Raises:
-            Invalid: the request or a URI is wrong, or two name one place; nothing was minted.
             OrgNotFound: the organization is gone; nothing was minted.
+            and what `carry` raises.
+        """
+
+        def mint() -> tuple[ApiKey, Secret]:
+            get_org(self.session, request.org_id)  # it may have been deleted since the caller looked
+            return mint_key(self.session, self.clock, self.actor, request)
+
+        return self.carry(mint, uris, force=force)
+
+    def carry(
+        self, mint: Mint, uris: Sequence[str], *, replacing: Collection[str] = (), force: bool = False
+    ) -> tuple[ApiKey, list[str]]:
+        """Bring the key that `mint` makes to every destination, and return it active, with their full URIs.
+
+        Args:
+            mint: makes a pending key within the transaction T1; what it raises ends the run with nothing minted.
+            replacing: ids of living keys whose value may be overwritten.
+            force: overwrite a foreign value, too.
+
+        Raises:
+            Invalid: the request or a URI is wrong, or two name one place; nothing was minted.
             DestinationHeld: a destination holds something else, or another delivery is at work there; nothing was
                 minted.
             DeliveryFailed: a destination refused; the key is dead, and what was written was put back.
             DeliveryUndecided: it is not known whether a destination has the key; recovery will find out.
         """
         stops = open_stops(self.open_destination, uris)
-        self._reconciler.settle_destinations([stop.uri for stop in stops])
-        check_stops(self.session, stops, force=force)
-        key_id, secret = self._mint(request, stops)  # T1
+        self.reconciler.settle_destinations([stop.uri for stop in stops])
+        check_stops(self.session, stops, replacing=replacing, force=force)
+        key_id, secret = self._mint(mint, stops)  # T1
         try:
             self._write(stops, secret)  # T2 for each
             self._prove(stops, secret)  # T3 for each
@@ -73,22 +97,23 @@ class Courier:
         return key, [stop.uri for stop in stops]
 
     @property
-    def _reconciler(self) -> Reconciler:
+    def reconciler(self) -> Reconciler:
         return Reconciler(self.session, self.clock, self.actor, self.open_destination)
 
-    def _mint(self, request: KeyRequest, stops: Sequence[Stop]) -> tuple[str, Secret]:
+    def _mint(self, mint: Mint, stops: Sequence[Stop]) -> tuple[str, Secret]:
         """T1: the key and its deliveries, pending; one attempt at a time for each destination."""
         try:
             with writing(self.session):
                 now = self.clock()
-                get_org(self.session, request.org_id)  # it may have been deleted since the caller looked
                 for stop in stops:
                     other = ledger.find_at_work(self.session, stop.uri, now)
                     if other is not None:
                         raise _busy(other)
-                key, secret = mint_key(self.session, self.clock, self.actor, request)
+                key, secret = mint()
                 for stop in stops:
-                    stop.delivery = ledger.open_delivery(key.id, stop.uri, stop.expected_version, now, now + self.lease)
+                    stop.delivery = ledger.open_delivery(
+                        key.id, stop.uri, stop.expected_version, now, now + self.lease, self.actor
+                    )
                     self.session.add(stop.delivery)
         except IntegrityError:  # where transactions that write do not wait for each other, as on PostgreSQL
             raise DestinationHeld(
@@ -128,15 +153,14 @@ class Courier:
 
     def _activate(self, stops: Sequence[Stop], key_id: str) -> ApiKey:
         """T4: active, unless the key was given up or deleted meanwhile; this process writes no more."""
-        with writing(self.session):
-            try:
-                key = change_state(self.session, self.clock, self.actor, key_id, ACTIVATE)
-            except WrongState as error:
-                reason = str(error)
-            else:
+        try:
+            with writing(self.session):
+                key = activate(self.session, self.clock, self.actor, key_id, [stop.uri for stop in stops])
                 for stop in stops:
                     ledger.hand_back(self.session, stop.delivery, stop.delivery.created_at)
                 return key
+        except WrongState as error:
+            reason = str(error)
         raise _Refused(reason)
 
     def _insist(self, stop: Stop, *, alive: bool) -> None:
@@ -180,8 +204,12 @@ class Courier:
                 ledger.hand_back(self.session, stop.delivery, now if stop.unclear else stop.delivery.created_at)
             for stop in restored:
                 ledger.cleaned_up(self.session, stop.delivery)
-        left = [found.detail for found in self._reconciler.clean_up(key_id) if found.verdict is Verdict.UNREACHABLE]
-        end = f"Left there, and opening nothing: {' '.join(left)}" if left else "What was written was put back."
+        left = [found.detail for found in self.reconciler.clean_up(key_id) if found.verdict is Verdict.UNREACHABLE]
+        end = "What was written was put back."
+        if left:
+            end = f"Left there, and opening nothing: {' '.join(left)}"
+        elif any(stop.unclear for stop in stops):
+            end = "If it lies there all the same, it opens nothing, and `flask keys reconcile` takes it away."
         raise DeliveryFailed(f"{reason} The key was not activated. {end}") from None
 
 

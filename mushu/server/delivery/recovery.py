@@ -18,12 +18,13 @@ from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
-from mushu.server.delivery.destinations import OpenDestination, guarded
+from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
+from mushu.server.delivery.opening import OpenDestination, guarded
 from mushu.server.errors import WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state, get_key
-from mushu.server.keys.states import ACTIVATE, DEAD, FAIL, State
+from mushu.server.keys.states import DEAD, FAIL, State
 
 
 class Verdict(StrEnum):
@@ -31,6 +32,14 @@ class Verdict(StrEnum):
 
     ACTIVATED = "activated"
     FAILED = "failed"
+    #: A rotation that was cut off was done again.
+    ROTATED = "rotated"
+    #: Its successor was seen in use long enough ago: it is over.
+    RETIRED = "retired"
+    #: It was deleted before, and an older database came back that did not know.
+    REVOKED = "revoked"
+    #: A destination holds something else, which Mushu leaves alone.
+    DRIFTED = "drifted"
     CLEANED_UP = "cleaned_up"
     #: It is dead, and its value was not there to be removed.
     ABSENT = "absent"
@@ -113,13 +122,13 @@ class Reconciler:
 
     def _activate(self, key_id: str, held: Sequence[tuple[Delivery, Holding]]) -> Finding:
         """T3 for each delivery, and T4, for a key that was found in every destination."""
-        with writing(self.session):
-            try:
-                change_state(self.session, self.clock, self.actor, key_id, ACTIVATE)
-            except WrongState as error:  # someone was faster, whichever way
-                return Finding(key_id, Verdict.UNDER_WAY, str(error))
-            for delivery, holding in held:
-                ledger.verified(self.session, delivery, holding.version, self.clock())
+        try:
+            with writing(self.session):
+                for delivery, holding in held:
+                    ledger.verified(self.session, delivery, holding.version, self.clock())
+                activate(self.session, self.clock, self.actor, key_id, [delivery.uri for delivery, _ in held])
+        except WrongState as error:  # someone was faster, whichever way; or the key it succeeds cannot make way
+            return self._fail(key_id, [delivery for delivery, _ in held], str(error))
         return Finding(key_id, Verdict.ACTIVATED, "Every destination holds it; it is active.")
 
     def _fail(self, key_id: str, deliveries: Sequence[Delivery], reason: str) -> Finding:

@@ -1,14 +1,16 @@
 """Deleting a key: revoked in the database first, then taken away from where it lies, if it still is what lies there."""
 
-from mushu.server.audit.service import Actor
+from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession, writing
+from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
-from mushu.server.delivery.destinations import OpenDestination
-from mushu.server.delivery.recovery import Finding, Reconciler
+from mushu.server.delivery.named import remove_all_named
+from mushu.server.delivery.opening import OpenDestination
+from mushu.server.delivery.recovery import Finding, Reconciler, Verdict
+from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import Selection, change_state, iterate_keys
-from mushu.server.keys.states import DELETE
+from mushu.server.keys.service import Selection, change_state, get_key, iterate_keys
+from mushu.server.keys.states import DEAD, DELETE
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import delete_org
 
@@ -43,6 +45,9 @@ def delete_key(
 ) -> tuple[ApiKey, list[Finding]]:
     """Revoke the key, commit, and remove its value from its destinations; owns its transactions.
 
+    Args:
+        keep_value: leave the value where it lies; of a key that is dead already, too, which ends the search for it.
+
     Returns:
         The key, and what came of each destination. One that cannot be reached stays due; `reconcile` tries again.
 
@@ -50,18 +55,46 @@ def delete_key(
         KeyNotFound, WrongState: there is no such key, or it is deleted already.
     """
     with writing(session):
+        key = get_key(session, key_id)
+        if keep_value and key.stored_state in DEAD:  # its destination is gone for good, say
+            ledger.let_go(session, key_id)
+            record(session, clock(), actor, "key.value_left", key_id, org_id=key.org_id)
+            return key, []
         key = revoke_key(session, clock, actor, key_id, keep_value=keep_value)
     return key, Reconciler(session, clock, actor, open_destination).clean_up(key_id)
+
+
+def follow_journal(session: AnySession, clock: Clock, actor: Actor) -> list[Finding]:
+    """Revoke again what was deleted before and is alive here, as after an old backup was restored; owns a transaction.
+
+    Whether the journal has more to say is looked up without taking the lock of a writer.
+    """
+    with reading(session):
+        behind = journal.is_behind(session)
+    if not behind:
+        return []
+    with writing(session):
+        key_ids = journal.to_follow(session)
+        for key_id in key_ids:
+            revoke_key(session, clock, actor, key_id)
+        journal.followed(session)
+    detail = "It had been deleted, and an older database knew nothing of it; it is deleted again."
+    return [Finding(key_id, Verdict.REVOKED, detail) for key_id in key_ids]
 
 
 def delete_org_with_keys(
     session: AnySession, clock: Clock, actor: Actor, open_destination: OpenDestination, org: Organization
 ) -> list[Finding]:
-    """Delete the organization and every key it has, commit, and remove their values; owns its transactions."""
+    """Delete the organization and every key it has, commit, and remove their values; owns its transactions.
+
+    Its destinations are free for others from that moment on; what is needed to clean up there is kept as long.
+    """
     with writing(session):
         key_ids = [key.id for key in iterate_keys(session, org.id, Selection())]
         for key_id in key_ids:
             revoke_key(session, clock, actor, key_id)
         delete_org(session, clock, actor, org)
+        session.flush()  # first, so that nobody names another destination in it meanwhile
+        remove_all_named(session, clock, actor, org.id)
     reconciler = Reconciler(session, clock, actor, open_destination)
     return [finding for key_id in key_ids for finding in reconciler.clean_up(key_id)]

@@ -8,8 +8,8 @@ from functools import partial
 from mushu.destination import Attempt, Destination, DestinationError, Holding, Receipt
 from mushu.secret import Secret
 from mushu.server.clock import Clock
-from mushu.server.delivery.destinations import guarded, patiently
 from mushu.server.delivery.models import Delivery
+from mushu.server.delivery.opening import guarded, patiently
 
 #: Waits so many seconds.
 Pause = Callable[[float], None]

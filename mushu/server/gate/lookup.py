@@ -25,6 +25,7 @@ from mushu.server.users.models import User
 
 _KEY = select(
     ApiKey.id, ApiKey.org_id, ApiKey.environment, ApiKey.scope_names, ApiKey.stored_state, ApiKey.expires_at,
+    ApiKey.retires_at,
     Organization.deleted_at.label("org_deleted_at"),
 ).join(Organization, Organization.id == ApiKey.org_id)  # fmt: skip
 
@@ -51,7 +52,11 @@ def _key(session: AnySession, now: datetime, digest: str) -> KeyPrincipal:
     row = session.execute(_KEY.where(ApiKey.digest == digest)).one_or_none()
     if row is None:
         raise UnknownCredential(_UNKNOWN)
-    state = State.REVOKED if row.org_deleted_at is not None else State(row.stored_state)
+    if row.org_deleted_at is not None:
+        raise _why_not(State.REVOKED)
+    state = State(row.stored_state)
+    if row.retires_at is not None and (state is State.REVOKED or row.retires_at <= now):
+        raise DeletedCredential("This API key was rotated, and its time is over. Load the one that took its place.")
     if state not in AUTHENTICATING:
         raise _why_not(state)
     if row.expires_at is not None and row.expires_at <= now:

@@ -1,7 +1,8 @@
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import Base, UTCDateTime
@@ -10,6 +11,9 @@ from mushu.server.keys.states import State
 
 # Literal text: SQLite uses a partial index only where a query repeats its condition word for word, no parameters.
 IS_PENDING: Final = text("state = 'pending'")
+IS_TO_ROTATE: Final = text("rotate_at IS NOT NULL")
+IS_TO_RETIRE: Final = text("state = 'retiring' AND retires_at IS NOT NULL")
+IS_OPEN: Final = text("settled_at IS NULL")
 
 
 class ApiKey(Base):
@@ -19,6 +23,8 @@ class ApiKey(Base):
     __table_args__ = (
         Index("ix_api_keys_org_id_environment_created_at_id", "org_id", "environment", "created_at", "id"),
         Index("ix_api_keys_pending", "created_at", "id", sqlite_where=IS_PENDING, postgresql_where=IS_PENDING),
+        Index("ix_api_keys_rotate_at", "rotate_at", sqlite_where=IS_TO_ROTATE, postgresql_where=IS_TO_ROTATE),
+        Index("ix_api_keys_retires_at", "retires_at", sqlite_where=IS_TO_RETIRE, postgresql_where=IS_TO_RETIRE),
         CheckConstraint("environment IN ('live', 'test')", name="environment"),
     )
 
@@ -39,6 +45,12 @@ class ApiKey(Base):
     confirm_by: Mapped[datetime | None] = mapped_column(UTCDateTime)
     activated_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: Seconds after which the key is due to be rotated, counted from when it became active; None: never.
+    rotate_every: Mapped[int | None] = mapped_column(Integer)
+    #: The moment it is due; None for a key that is never, that is not active yet, or that has a successor.
+    rotate_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: From when on a retiring key opens nothing; None until its successor was seen in use.
+    retires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
@@ -52,5 +64,62 @@ class ApiKey(Base):
     def state(self, now: datetime) -> State:
         """Return the state at `now`; `expired` where the time of a living key is over."""
         stored = State(self.stored_state)
+        if stored is State.RETIRING and self.retires_at is not None and self.retires_at <= now:
+            return State.REVOKED
         living = stored in (State.ACTIVE, State.DISABLED, State.RETIRING)
         return State.EXPIRED if living and self.expires_at is not None and self.expires_at <= now else stored
+
+
+class JournalPosition(Base):
+    """Up to which byte this database has followed a journal that lies beside it (`journal.py`)."""
+
+    __tablename__ = "journal_positions"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
+
+
+class AtDeadline(StrEnum):
+    """What becomes of the old key where the new one was not seen in use by the deadline."""
+
+    #: It lives on, and the rotation is reported as stalled.
+    KEEP = "keep"
+    #: It ends.
+    REVOKE = "revoke"
+
+
+class Rotation(Base):
+    """How one key makes way for another. Rows are never deleted; one is begun for each successor that is minted."""
+
+    __tablename__ = "rotations"
+    __table_args__ = (
+        Index("ix_rotations_open", "predecessor_id", sqlite_where=IS_OPEN, postgresql_where=IS_OPEN),
+        Index("ix_rotations_predecessor_id", "predecessor_id"),
+        CheckConstraint("at_deadline IN ('keep', 'revoke')", name="at_deadline"),
+    )
+
+    successor_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"), primary_key=True)
+    predecessor_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
+    #: How long the old key lives on after the new one was first used.
+    settle_seconds: Mapped[int] = mapped_column(Integer)
+    #: How long the first use is waited for.
+    deadline_seconds: Mapped[int] = mapped_column(Integer)
+    at_deadline: Mapped[str] = mapped_column(String(8))
+    #: The old key ends in the moment in which the new one begins.
+    at_once: Mapped[bool] = mapped_column(default=False)
+    started_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: When the new key became active and the old one retiring.
+    handed_over_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: When the new key was first seen in use.
+    first_used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: When nothing was left to do: the old key is over, or the attempt failed and the old key lies where it lay.
+    settled_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+    @property
+    def settle(self) -> timedelta:
+        return timedelta(seconds=self.settle_seconds)
+
+    @property
+    def deadline_at(self) -> datetime | None:
+        """The moment until which the new key should have been used; None as long as it is not active."""
+        return self.handed_over_at + timedelta(seconds=self.deadline_seconds) if self.handed_over_at else None

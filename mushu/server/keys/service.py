@@ -8,12 +8,13 @@ from sqlalchemy import select, tuple_, update
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, Detail, record
-from mushu.server.clock import Clock, rfc3339
+from mushu.server.clock import Clock, rfc3339, written_duration
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, KeyNotFound, WrongState
+from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, Scope
-from mushu.server.keys.states import ACTIVATE, State, Transition
+from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
 
 _PREFIXES: Final = {Environment.LIVE: Prefix.LIVE_KEY, Environment.TEST: Prefix.TEST_KEY}
@@ -21,6 +22,8 @@ _MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
 PAGE_SIZE: Final = 500
 #: A year that calendars and databases agree upon; beyond it, leave the expiry out.
 _LONGEST_LIFE: Final = timedelta(days=36_525)
+#: Below that, one rotation would run into the next.
+SHORTEST_INTERVAL: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class KeyRequest:
     environment: Environment = Environment.LIVE
     #: When the key ends; None: when it is deleted.
     expires_at: datetime | None = None
+    #: After how long it is due to be rotated; None: never.
+    rotate_every: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +49,13 @@ class Selection:
     with_deleted: bool = False
 
 
-def issue_key(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) -> tuple[ApiKey, Secret]:
-    """Create a key that is active at once, to be shown to the caller this one time.
-
-    Raises:
-        Invalid: the name or the expiry is not usable.
-    """
-    key, secret = mint_key(session, clock, actor, request)
-    return change_state(session, clock, actor, key.id, ACTIVATE), secret
-
-
 def mint_key(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) -> tuple[ApiKey, Secret]:
     """Create a pending key and return it with its plaintext, which is nowhere else.
 
-    It authenticates nobody until `activate_key`.
+    It authenticates nobody until it is activated (`activation.py`).
 
     Raises:
-        Invalid: the name or the expiry is not usable.
+        Invalid: the name, the expiry or the interval of rotation is not usable.
     """
     now = clock()
     name = checked_name(request.name)
@@ -77,6 +72,7 @@ def mint_key(session: AnySession, clock: Clock, actor: Actor, request: KeyReques
         stored_state=State.PENDING,
         created_at=now,
         expires_at=expires_at,
+        rotate_every=_checked_interval(request.rotate_every),
     )
     session.add(key)
     session.flush()
@@ -86,6 +82,8 @@ def mint_key(session: AnySession, clock: Clock, actor: Actor, request: KeyReques
         "environment": request.environment,
         "expires_at": rfc3339(expires_at) if expires_at else None,
     }
+    if request.rotate_every is not None:
+        details["rotate_every"] = written_duration(request.rotate_every)
     record(session, now, actor, "key.created", key.id, org_id=key.org_id, details=details)
     return key, secret
 
@@ -181,6 +179,8 @@ def change_state(session: AnySession, clock: Clock, actor: Actor, key_id: str, c
     key = get_key(session, key_id)
     if changed.rowcount == 0:  # type: ignore[attr-defined]
         raise WrongState(f"{key_id} is {key.state(now)}, and a key in that state cannot become {change.to}.")
+    if change.to is State.REVOKED:
+        journal.note(session, key.digest)
     record(session, now, actor, change.action, key.id, org_id=key.org_id)
     return key
 
@@ -191,3 +191,11 @@ def _checked_expiry(now: datetime, expires_at: datetime | None) -> datetime | No
             "The expiry must lie ahead, by 100 years at most; leave it out for a key without end.", field="expires_at"
         )
     return expires_at
+
+
+def _checked_interval(rotate_every: timedelta | None) -> int | None:
+    if rotate_every is None:
+        return None
+    if not SHORTEST_INTERVAL <= rotate_every <= _LONGEST_LIFE:
+        raise Invalid("A key can be rotated every hour at the most, as in 90d.", field="rotate_every")
+    return int(rotate_every.total_seconds())

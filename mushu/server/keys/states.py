@@ -4,8 +4,11 @@
                  │         │
                  └→ retiring ─→ revoked     (active, disabled, pending and failed can be revoked, too)
 
-`expired` is no stored state: it is what an active, disabled or retiring key is called once its time is over, so that
-no clock has to tick for a key to end.
+A key is retiring while its successor is not yet seen in use (`rotation.py`).
+
+`expired` is no stored state: it is what an active, disabled or retiring key is called once its time is over. In the
+same way a retiring key is called revoked once the moment of its retirement has passed. So no clock has to tick for a
+key to end, and whoever writes the state down may come later.
 """
 
 from dataclasses import dataclass
@@ -43,4 +46,6 @@ ACTIVATE: Final = Transition("key.activated", frozenset({State.PENDING}), State.
 FAIL: Final = Transition("key.failed", frozenset({State.PENDING}), State.FAILED)
 DISABLE: Final = Transition("key.disabled", frozenset({State.ACTIVE}), State.DISABLED)
 ENABLE: Final = Transition("key.enabled", frozenset({State.DISABLED}), State.ACTIVE)
+RETIRE: Final = Transition("key.retiring", frozenset({State.ACTIVE}), State.RETIRING)
+END_RETIREMENT: Final = Transition("key.retired", frozenset({State.RETIRING}), State.REVOKED)
 DELETE: Final = Transition("key.deleted", frozenset(State) - {State.REVOKED}, State.REVOKED)

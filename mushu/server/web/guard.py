@@ -20,6 +20,7 @@ from mushu.server.gate.lookup import authenticate
 from mushu.server.gate.principal import Principal, UserPrincipal
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.web.sessions import ask_to_sign_in, signed_in_user
+from mushu.server.web.usage import count
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -122,6 +123,7 @@ def _admit(policy: Policy, credential: Credential) -> None:
     org_id = (request.view_args or {}).get("org_id")
     with reading(db.session):
         g.principal = authenticate(db.session, get_core().clock, credential)
+        count(g.principal)  # before anything is refused: a key that may not do this is in use all the same
         authorize(db.session, g.principal, policy, current_environment(), org_id)
 
 

@@ -227,3 +227,12 @@ except SystemExit as stop:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(done.stderr.splitlines()[-1]) == [0, []]
+
+
+def test_commands_work_where_debug_mode_is_set_for_the_sake_of_another_app(
+    run: Run, acme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASK_DEBUG", "1")
+    ran = run("keys", "create", "--org", acme, "--name", "k", "--to", "env:.env")
+    assert ran.code == 0, ran.stderr
+    assert run("--debug", "keys", "list", "--org", acme).code == 0

@@ -1,10 +1,12 @@
-"""A stage for killing: a real database and real `.env` files, what is done there, and a look at what is left."""
+"""A stage for killing: a real database, real `.env` files, a Vault; what is done there, and a look at what is left."""
 
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,29 +18,39 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.db import prepare_engine, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.protocol import Courier
-from mushu.server.delivery.recovery import Finding, Reconciler
+from mushu.server.delivery.recovery import Finding
 from mushu.server.delivery.removal import delete_key
+from mushu.server.delivery.rotation import Rotator, keep_house
 from mushu.server.errors import DeliveryFailed
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.rotation import Terms, note_first_uses
 from mushu.server.keys.service import KeyRequest, Selection, iterate_keys
 from mushu.server.keys.states import DEAD
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 from mushu_dotenv import DotenvDestination
+from mushu_vault import VaultDestination
 from tests.conftest import TurnableClock
 from tests.server.delivery.conftest import LEASE
+from tests.vault.server import VaultStub
 
 NEIGHBOURS: Final = "# who works here\r\nexport DATABASE='postgres://db'\nEMPTY=\n\nLAST=last"
+VAULT_URI: Final = "vault:secret/apps/backend#MUSHU_API_KEY"
+VAULT_NEIGHBOURS: Final = {"DATABASE": "postgres://db", "odd": {"n": [1, None, "ü"]}, "": "x"}
+SETTLE: Final = timedelta(hours=1)
 _METHODS: Final = ("preflight", "read", "write", "restore", "remove")
 
 Notice = Callable[[str], None]
 
 
-def opened(uri: str) -> Destination:
-    """Open an `env:` URI as `open_destination` does, without a search through all that is installed."""
-    destination = DotenvDestination.parse(uri, Surroundings(Path("/")))
-    assert destination is not None
-    return destination
+PLUGINS: Final[tuple[type[Destination], ...]] = (DotenvDestination, VaultDestination)
+
+
+def opened(uri: str, vault: VaultStub | None = None) -> Destination:
+    """Open a URI as `open_destination` does, without a search through all that is installed."""
+    settings = {"addr": vault.address, "token": vault.root_token} if vault is not None else {}
+    found = (plugin.parse(uri, Surroundings(Path("/"), settings)) for plugin in PLUGINS)
+    return next(destination for destination in found if destination is not None)
 
 
 @dataclass
@@ -48,23 +60,30 @@ class Process:
     engine: Engine
     clock: TurnableClock
     org_id: str
+    vault: VaultStub | None = None
     session: Session = field(init=False)
 
     def __post_init__(self) -> None:
         self.session = Session(self.engine, autobegin=False, expire_on_commit=False)
 
     def open(self, uri: str) -> Destination:
-        return opened(uri)
+        return opened(uri, self.vault)
+
+    @property
+    def courier(self) -> Courier:
+        return Courier(self.session, self.clock, SYSTEM, self.open, LEASE, lambda _: None)
 
     def deliver(self, *uris: str) -> ApiKey:
-        courier = Courier(self.session, self.clock, SYSTEM, self.open, LEASE, lambda _: None)
-        return courier.deliver(KeyRequest(org_id=self.org_id, name="k"), uris)[0]
+        return self.courier.deliver(KeyRequest(org_id=self.org_id, name="k"), uris)[0]
+
+    def rotate(self, key_id: str) -> ApiKey:
+        return Rotator(self.courier).rotate(key_id, Terms(settle=SETTLE))[0]
 
     def delete(self, key_id: str) -> None:
         delete_key(self.session, self.clock, SYSTEM, self.open, key_id)
 
     def reconcile(self) -> list[Finding]:
-        return Reconciler(self.session, self.clock, SYSTEM, self.open).settle_all()
+        return keep_house(self.courier)
 
     def all_keys(self) -> list[ApiKey]:
         with reading(self.session):
@@ -80,6 +99,9 @@ class Stage:
 
     folder: Path
     clock: TurnableClock
+    #: What each of its destinations is: a file of its own, or the one path in the Vault.
+    kinds: tuple[str, ...] = ("env", "env")
+    vault: VaultStub | None = None
     org_id: str = ""
 
     def __post_init__(self) -> None:
@@ -93,7 +115,10 @@ class Stage:
 
     @property
     def uris(self) -> list[str]:
-        return [f"env:{self.folder}/{name}#MUSHU_API_KEY" for name in ("one/.env", "two/.env")]
+        return [
+            VAULT_URI if kind == "vault" else f"env:{self.folder}/{name}/.env#MUSHU_API_KEY"
+            for kind, name in zip(self.kinds, ("one", "two"), strict=False)
+        ]
 
     def set_up(self, database: Path, prepare: Act) -> None:
         """Make the scene that every kill begins with."""
@@ -101,6 +126,9 @@ class Stage:
             (self.folder / name).mkdir(parents=True)
             (self.folder / name / ".env").write_bytes(NEIGHBOURS.encode())
             (self.folder / name / ".env").chmod(0o600)
+        if self.vault is not None:
+            self.vault.mount("secret")
+            self.vault.put("secret", "apps/backend", VAULT_NEIGHBOURS)
         shutil.copy(database, self.database)
         with self.process() as process:
             with writing(process.session):
@@ -110,6 +138,8 @@ class Stage:
             prepare(process, self)
         shutil.copytree(self.folder, self._scene)
         self._moment = self.clock.now
+        if self.vault is not None:
+            self._kept = self.vault.snapshot("secret")
 
     @property
     def _scene(self) -> Path:
@@ -119,10 +149,12 @@ class Stage:
         shutil.rmtree(self.folder)
         shutil.copytree(self._scene, self.folder)
         self.clock.now = self._moment
+        if self.vault is not None:
+            self.vault.restore("secret", self._kept)
 
     @contextmanager
     def process(self) -> Iterator[Process]:
-        process = Process(self.engine, self.clock, self.org_id)
+        process = Process(self.engine, self.clock, self.org_id, self.vault)
         try:
             yield process
         finally:
@@ -132,14 +164,14 @@ class Stage:
         """Do `act`, noticing every boundary of a transaction and of a call of a destination."""
         with self.process() as process:
             _notice_transactions(process.engine, notice)
-            for name in _METHODS:
-                _notice_calls(name, notice)
+            for plugin, name in product(PLUGINS, _METHODS):
+                _notice_calls(plugin, name, notice)
             act(process, self)
 
     # What is left
 
     def held(self) -> list[str | None]:
-        return [opened(uri).read().digest for uri in self.uris]
+        return [opened(uri, self.vault).read().digest for uri in self.uris]
 
     def settle(self) -> str:
         """Let the lease be over, reconcile, and assert that all is sound; return what became of the key."""
@@ -147,24 +179,63 @@ class Stage:
         with self.process() as process:
             process.reconcile()
             self._must_be_sound(process)
-            outcome = "/".join(key.stored_state for key in process.all_keys()) or "nothing minted"
+            outcome = self._outcome(process)
+            self._must_retire(process)
             self._must_work_again(process)
         return outcome
 
     def _must_be_sound(self, process: Process) -> None:
         held = dict(zip(self.uris, self.held(), strict=True))
-        for key in process.all_keys():
+        keys = process.all_keys()
+        for key in keys:
             with reading(process.session):
                 rows = ledger.list_deliveries(process.session, [key.id])
-            assert key.stored_state in ("active", *DEAD)
+            assert key.stored_state in ("active", "retiring", *DEAD)
             assert not {"pending", "delivered"} & {row.state for row in rows}
             if key.stored_state == "active":
                 assert [(row.state, held[row.uri]) for row in rows] == [("verified", key.digest)] * len(rows)
             else:
                 assert key.digest not in held.values()
+        if any(key.stored_state == "retiring" for key in keys):  # and then its successor is everywhere
+            assert set(held.values()) == {key.digest for key in keys if key.stored_state == "active"}
         for uri in self.uris:
-            path = Path(uri.removeprefix("env:").partition("#")[0])
-            self._must_be_unharmed(path)
+            if uri.startswith("env:"):
+                self._must_be_unharmed(Path(uri.removeprefix("env:").partition("#")[0]))
+        if self.vault is not None:
+            self._vault_must_be_unharmed(self.vault)
+
+    def _outcome(self, process: Process) -> str:
+        states = sorted(key.stored_state for key in process.all_keys())
+        return "/".join(states) or "nothing minted"
+
+    def _vault_must_be_unharmed(self, vault: VaultStub) -> None:
+        """Neighbours are as they were, in every version, and no version is gone."""
+        found = vault.kv("secret", "apps/backend")
+        assert found is not None
+        versions = found["versions"].values()
+        assert list(found["versions"]) == [str(number + 1) for number in range(len(versions))]
+        for version in versions:
+            others = {name: value for name, value in version["data"].items() if name != "MUSHU_API_KEY"}
+            assert others == VAULT_NEIGHBOURS
+            assert not version["destroyed"]
+            assert not version["deletion_time"]
+        stored = b"".join(file.read_bytes() for file in self.folder.glob("mushu.sqlite3*"))
+        ours = [version["data"].get("MUSHU_API_KEY", "") for version in versions]
+        assert not [value for value in ours if value and value.encode() in stored]
+
+    def _must_retire(self, process: Process) -> None:
+        """A key that has a successor ends once that was seen in use, and not before."""
+        process.clock.now += 2 * SETTLE
+        assert [str(found.verdict) for found in process.reconcile()] == []
+        retiring = [key.id for key in process.all_keys() if key.stored_state == "retiring"]
+        active = [key.id for key in process.all_keys() if key.stored_state == "active"]
+        with writing(process.session):
+            note_first_uses(process.session, dict.fromkeys(active, process.clock.now))
+        process.clock.now += SETTLE
+        assert [(found.key_id, str(found.verdict)) for found in process.reconcile()] == [
+            (key_id, "retired") for key_id in retiring
+        ]
+        assert [key.id for key in process.all_keys() if key.stored_state == "active"] == active
 
     def _must_be_unharmed(self, path: Path) -> None:
         lines = path.read_bytes().splitlines(keepends=True)
@@ -181,11 +252,11 @@ class Stage:
         for key in process.all_keys():
             if key.stored_state == "active":
                 process.delete(key.id)
-        assert self.held() == [None, None]
+        assert self.held() == [None] * len(self.uris)
         process.clock.turn(seconds=1)
         key = process.deliver(*self.uris)
         assert key.stored_state == "active"
-        assert self.held() == [key.digest] * 2
+        assert self.held() == [key.digest] * len(self.uris)
         assert not list(self.folder.glob("*/.env.mushu-*.tmp"))
 
 
@@ -210,16 +281,16 @@ def _notice_transactions(engine: Engine, notice: Notice) -> None:
     engine.dialect.do_commit = noticed  # type: ignore[method-assign, assignment]
 
 
-def _notice_calls(name: str, notice: Notice) -> None:
-    method = getattr(DotenvDestination, name)
+def _notice_calls(plugin: type[Destination], name: str, notice: Notice) -> None:
+    method = getattr(plugin, name)
 
-    def noticed(self: DotenvDestination, *args: Any) -> Any:
-        notice(f"before {name}")
+    def noticed(self: Destination, *args: Any) -> Any:
+        notice(f"before {name} in {plugin.scheme}:")
         answer = method(self, *args)
-        notice(f"after {name}")
+        notice(f"after {name} in {plugin.scheme}:")
         return answer
 
-    setattr(DotenvDestination, name, noticed)
+    setattr(plugin, name, noticed)
 
 
 def refuse_second(process: Process, stage: Stage) -> None:

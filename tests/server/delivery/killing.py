@@ -11,7 +11,7 @@ from typing import Any, Final
 from mushu.testing.processes import fork, wait_for
 from tests.server.delivery.crashing import Act, Stage
 
-_WATCHED: Final = ("mushu.", "mushu_dotenv", "sqlalchemy.engine")
+_WATCHED: Final = ("mushu.", "mushu_dotenv", "mushu_vault", "hvac", "requests", "sqlalchemy.engine")
 
 
 def _kill_now() -> None:

@@ -24,7 +24,7 @@ def opened(post: Post) -> Callable[..., tuple[ApiKey, list[Delivery]]]:
         now = post.clock()
         with writing(post.session):
             key, _ = mint_key(post.session, post.clock, SYSTEM, KeyRequest(org_id=post.org_id, name="k"))
-            rows = [ledger.open_delivery(key.id, uri, "v0", now, now + LEASE) for uri in uris]
+            rows = [ledger.open_delivery(key.id, uri, "v0", now, now + LEASE, SYSTEM) for uri in uris]
             post.session.add_all(rows)
         return key, rows
 

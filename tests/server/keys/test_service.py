@@ -13,13 +13,13 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, KeyNotFound
+from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import (
     KeyRequest,
     Selection,
     get_key_of,
-    issue_key,
     iterate_keys,
     list_keys,
     mint_key,

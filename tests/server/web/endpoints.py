@@ -21,7 +21,19 @@ from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role
 from mushu.server.tokens.service import issue_token
 from mushu.server.users.models import User
-from mushu.server.web.api import auth, device, health, invitations, keys, members, orgs, tokens, users
+from mushu.server.web.api import (
+    auth,
+    destinations,
+    device,
+    health,
+    invitations,
+    key_rotation,
+    keys,
+    members,
+    orgs,
+    tokens,
+    users,
+)
 from mushu.server.web.api.models import Deleted
 from tests.server.conftest import World, bearer
 from tests.server.web.asking import SeparateClient
@@ -179,6 +191,10 @@ def _address(_: Stage) -> dict[str, Any]:
     return {"email": "someone@example.com", "role": "member"}
 
 
+def _nothing(_: Stage) -> dict[str, Any]:
+    return {}
+
+
 def _role(_: Stage) -> dict[str, Any]:
     return {"role": "admin"}
 
@@ -238,6 +254,7 @@ TWICE = (
     Endpoint(
         method="DELETE", path="/orgs/{org}/invites/{invitation}", scope=ADMIN, changes_shared=True, answer=Deleted
     ),
+    Endpoint(method="GET", path="/orgs/{org}/destinations", scope=ADMIN, answer=destinations.DestinationList),
     Endpoint(method="POST", path="/orgs/{org}/api-keys", scope=ADMIN, body=_name, answer=keys.CreatedKey),
     Endpoint(method="GET", path="/orgs/{org}/api-keys", scope=ADMIN, answer=keys.KeyList),
     Endpoint(method="GET", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, answer=keys.Key),
@@ -245,6 +262,12 @@ TWICE = (
     Endpoint(method="POST", path="/orgs/{org}/api-keys/{key}/disable", scope=ADMIN, answer=keys.Key),
     Endpoint(method="POST", path="/orgs/{org}/api-keys/{disabled_key}/enable", scope=ADMIN, answer=keys.Key),
     Endpoint(method="DELETE", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, answer=Deleted),
+    Endpoint(
+        method="POST", path="/orgs/{org}/api-keys/{key}/rotate", scope=ADMIN, body=_nothing, answer=keys.CreatedKey
+    ),
+    Endpoint(
+        method="GET", path="/orgs/{org}/api-keys/{key}/deliveries", scope=ADMIN, answer=key_rotation.KeyDeliveries
+    ),
     Endpoint(
         method="POST", path="/orgs/{org}/api-keys/{pending_key}/delivered", scope=ADMIN, body=_proof, answer=keys.Key
     ),

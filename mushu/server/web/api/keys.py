@@ -1,15 +1,19 @@
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from mushu.server import answers
-from mushu.server.core import db, get_core
+from mushu.server.clock import parse_duration
+from mushu.server.core import courier_for, db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.client import mint_for_client
-from mushu.server.delivery.ledger import delivered_to
+from mushu.server.delivery.named import uris_of
+from mushu.server.delivery.overview import overviews
 from mushu.server.delivery.removal import delete_key
+from mushu.server.errors import Invalid
+from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import DEFAULT_SCOPES, Scope, parse_scopes
 from mushu.server.keys.service import (
@@ -17,7 +21,6 @@ from mushu.server.keys.service import (
     Selection,
     change_state,
     get_key_of,
-    issue_key,
     list_keys,
     rename_key,
 )
@@ -25,6 +28,10 @@ from mushu.server.keys.states import DISABLE, ENABLE, Transition
 from mushu.server.web.api.models import Body, Deleted, OrgPath, Text, optional
 from mushu.server.web.guard import current_environment, current_principal, requires
 from mushu.server.web.routes import Resource, Route
+
+#: What a delivery by the server can end with.
+DELIVERY_REFUSALS: Final = (HTTPStatus.CONFLICT, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
+MOST_DESTINATIONS: Final = 20
 
 
 class KeyPath(OrgPath):
@@ -39,11 +46,16 @@ def _written_out(moment: object) -> object:
 
 
 class NewKey(Body):
-    """`delivery: client` asks for a key that is pending until `…/delivered` proves where the client put it."""
+    """`delivery: client` asks for a key that is pending until `…/delivered` proves where the client put it.
+
+    `deliver_to` names destinations that an operator has set up; then the answer holds no key.
+    """
 
     name: Text
     scopes: list[Text] = Field(default=[*DEFAULT_SCOPES], max_length=10)
     delivery: Literal["client"] | None = None
+    deliver_to: list[Text] | None = Field(default=None, max_length=MOST_DESTINATIONS)
+    rotate_every: Text | None = None
     expires_at: Annotated[AwareDatetime | None, Field(strict=False), BeforeValidator(_written_out)] = None
 
 
@@ -58,16 +70,20 @@ class Page(BaseModel):
 
 
 class CreatedKey(BaseModel):
-    """A new key; `key` is in this answer only, and nowhere else ever again."""
+    """A new key; `key` is in this answer only, and nowhere else ever again. One that was delivered is in no answer."""
 
     key_id: str
-    key: str
+    key: str | None = optional()
     name: str
     scopes: list[str]
     created_at: str
     environment: str
     expires_at: str | None = optional()
     confirm_by: str | None = optional()
+    rotate_every: str | None = optional()
+    rotate_at: str | None = optional()
+    replaces: str | None = optional()
+    delivered_to: list[str] | None = optional()
 
 
 class Key(BaseModel):
@@ -80,7 +96,15 @@ class Key(BaseModel):
     hint: str
     expires_at: str | None = optional()
     confirm_by: str | None = optional()
+    rotate_every: str | None = optional()
+    rotate_at: str | None = optional()
+    replaces: str | None = optional()
+    replaced_by: str | None = optional()
+    retires_at: str | None = optional()
     delivered_to: list[str] | None = optional()
+    first_used_at: str | None = optional()
+    last_used_at: str | None = optional()
+    last_used_from: str | None = optional()
 
 
 class KeyList(BaseModel):
@@ -97,7 +121,10 @@ def create_api_key(path: OrgPath, body: NewKey) -> CreatedKey:
         scopes=parse_scopes(body.scopes),
         environment=current_environment(),
         expires_at=body.expires_at,
+        rotate_every=parse_duration(body.rotate_every, "rotate_every") if body.rotate_every is not None else None,
     )
+    if body.deliver_to is not None:
+        return _delivered(request, named_uris(path.org_id, body.delivery, body.deliver_to))
     mint = mint_for_client if body.delivery == "client" else issue_key
     with writing(db.session):
         key, secret = mint(db.session, get_core().clock, current_principal().actor, request)
@@ -113,10 +140,10 @@ def list_api_keys(path: OrgPath, query: Page) -> KeyList:
         if query.cursor:  # a key that was deleted since still marks its place
             after = get_key_of(db.session, path.org_id, current_environment(), query.cursor, with_deleted=True)
         keys = list_keys(db.session, path.org_id, selection, after=after, limit=query.limit)
-        places = delivered_to(db.session, [key.id for key in keys])
+        about = overviews(db.session, [key.id for key in keys])
     now = get_core().clock()
     return KeyList(
-        api_keys=[Key(**answers.shown_key(key, now, places.get(key.id, ()))) for key in keys],
+        api_keys=[Key(**answers.shown_key(key, now, about[key.id])) for key in keys],
         next_cursor=keys[-1].id if len(keys) == query.limit else None,
     )
 
@@ -166,7 +193,26 @@ def _change(path: KeyPath, change: Transition) -> Key:
 
 def key_answer(key: ApiKey) -> Key:
     """Answer a key within the caller's transaction."""
-    return Key(**answers.shown_key(key, get_core().clock(), delivered_to(db.session, [key.id]).get(key.id, ())))
+    about = overviews(db.session, [key.id])[key.id]
+    return Key(**answers.shown_key(key, get_core().clock(), about))
+
+
+def named_uris(org_id: str, delivery: str | None, names: list[str]) -> list[str]:
+    """Return the URIs of the destinations that a body names.
+
+    Raises:
+        Invalid: the key is asked for in two ways, or no or the same name is given.
+        DestinationNotFound: a name is none of this organization's.
+    """
+    if delivery is not None:
+        raise Invalid("Ask for a delivery by the server (deliver_to) or by you (delivery), not both.", field="delivery")
+    with reading(db.session):
+        return uris_of(db.session, org_id, names)
+
+
+def _delivered(request: KeyRequest, uris: list[str]) -> CreatedKey:
+    key, places = courier_for(current_principal().actor).deliver(request, uris)
+    return CreatedKey(**answers.created_key(key, delivered_to=places))
 
 
 _MANY = "/orgs/<org_id>/api-keys"
@@ -175,7 +221,7 @@ _ONE = f"{_MANY}/<key_id>"
 RESOURCE = Resource(
     "api-keys",
     [
-        Route("POST", _MANY, create_api_key, CreatedKey),
+        Route("POST", _MANY, create_api_key, CreatedKey, DELIVERY_REFUSALS),
         Route("GET", _MANY, list_api_keys, KeyList, (HTTPStatus.UNPROCESSABLE_ENTITY,)),
         Route("GET", _ONE, show_api_key, Key),
         Route("PATCH", _ONE, rename_api_key, Key),

@@ -1,5 +1,6 @@
 """Keys over HTTP: created once, shown never again, renamed, disabled, enabled, deleted."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from mushu.server.config import Settings
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.models import Delivery, DeliveryState
+from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
-from mushu.server.keys.service import change_state, issue_key
+from mushu.server.keys.service import change_state
 from mushu.server.keys.states import State, Transition
 from tests.server.conftest import World, api_key, bearer
 from tests.server.web.asking import SeparateClient, all_rows, answer, refusal
@@ -221,11 +223,20 @@ class TestCreate:
     def test_an_unknown_field_is_refused_and_named(self, house: House, stage: Stage, field: str) -> None:
         assert refused(house, stage, name="k", **{field: "x"})["detail"] == f"{field} is not a known field."
 
-    @pytest.mark.parametrize("field", ["to", "uri", "destination", "destinations", "deliver_to", "delivered_to"])
+    @pytest.mark.parametrize("field", ["to", "uri", "destination", "destinations", "delivered_to"])
     def test_no_uri_is_taken_through_http(self, house: House, stage: Stage, field: str) -> None:
         """A caller could have any file of the server written (design, section 7)."""
         for value in ("env:/etc/passwd#X", ["env:/etc/passwd#X"]):
             assert refused(house, stage, name="k", **{field: value})["detail"] == f"{field} is not a known field."
+
+    def test_nor_in_the_place_of_a_name(self, house: House, stage: Stage, tmp_path: Path) -> None:
+        uri = f"env:{tmp_path}/.env#X"
+        assert refused(house, stage, name="k", deliver_to=uri)["detail"] == "deliver_to must be a list."
+        body = {"name": "k", "deliver_to": [uri]}
+        response = house.client.post(keys_of(stage), json=body, headers=stage.headers)
+        refusal(response, 404, "destination_not_found")
+        assert answer(house.client.get(keys_of(stage), headers=stage.headers))["api_keys"] == []
+        assert list(tmp_path.iterdir()) == []
 
     def test_of_a_field_named_twice_the_last_one_counts_and_is_answered(self, house: House, stage: Stage) -> None:
         body = b'{"name": "first", "scopes": ["admin"], "name": "last", "scopes": ["read"]}'

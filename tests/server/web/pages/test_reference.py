@@ -78,7 +78,7 @@ def test_it_says_what_is_taken_and_what_is_answered(text: str) -> None:
         ("expires_at", "date-time or null, optional"),
     ):
         assert f"<code>{name}</code></th><td>{kind}</td>" in created
-    assert "<code>key</code></th><td>string</td>" in created
+    assert "<code>key</code></th><td>string or null, optional</td>" in created
     assert "<code>422</code> Unprocessable" in created
     listed = section(text, "list_api_keys")
     assert "<caption>Query</caption>" in listed

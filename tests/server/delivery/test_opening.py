@@ -1,17 +1,46 @@
 """How a plugin is opened and called: with its own settings, patiently, and such that nothing of it leaks."""
 
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from mushu import destination
 from mushu.destination import Conflict, Destination, DestinationError, Surroundings
 from mushu.keyformat import Prefix, generate
-from mushu.server.delivery import destinations
-from mushu.server.delivery.destinations import guarded, opener, patiently
+from mushu.server.delivery import opening
+from mushu.server.delivery.opening import guarded, opener, patiently
 from mushu.testing.leaks import traces
 from tests.server.delivery.shelf import FakeDestination, Shelf
+
+#: A URI that the plugin was given, and with which settings.
+Entry = tuple[str, Mapping[str, str]]
+
+
+@pytest.fixture
+def scribe(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """A plugin `scribe:` that takes several spellings of one place, and writes down how it is opened."""
+    entries: list[Entry] = []
+
+    class Scribe(FakeDestination):
+        @classmethod
+        def parse(cls, uri: str, surroundings: Surroundings) -> Self | None:
+            entries.append((uri, surroundings.settings))
+            return cls(Shelf(), uri.removeprefix("scribe:").strip("/"))
+
+        @property
+        def uri(self) -> str:
+            return f"scribe:/{self.name}"
+
+    def search(uri: str, surroundings: Surroundings) -> Destination:
+        found = Scribe.parse(uri, surroundings)
+        assert found is not None
+        return found
+
+    monkeypatch.setattr(opening, "open_destination", search)
+    return entries
 
 
 class TestOpener:
@@ -25,7 +54,7 @@ class TestOpener:
             seen.append((uri, surroundings))
             return opened
 
-        monkeypatch.setattr(destinations, "open_destination", note)
+        monkeypatch.setattr(opening, "open_destination", note)
         environ = {"MUSHU_FAKE_TIMEOUT": "5", "MUSHU_FAKER_X": "y", "MUSHU_OTHER_TOKEN": "t", "FAKE_TIMEOUT": "6"}
         assert opener(tmp_path, environ)("fake:a#B") is opened
         assert seen == [("fake:a#B", Surroundings(tmp_path, {"timeout": "5"}))]
@@ -39,6 +68,58 @@ class TestOpener:
             open_here("env:a.env")
         monkeypatch.delenv("MUSHU_ENV_TIMEOUT")
         assert open_here("env:a.env").uri == f"env:{tmp_path}/a.env#{destination.DEFAULT_FIELD}"
+
+    def test_what_a_place_has_of_its_own_overrides_the_environment(self, tmp_path: Path, scribe: list[Entry]) -> None:
+        own = {"scribe:/a": {"token": "of a", "addr": "there"}}
+        open_here = opener(
+            tmp_path, {"MUSHU_SCRIBE_TOKEN": "common", "MUSHU_SCRIBE_TIMEOUT": "5"}, lambda uri: own.get(uri, {})
+        )
+        assert open_here("scribe:/a").uri == "scribe:/a"
+        assert scribe[-1] == ("scribe:/a", {"token": "of a", "addr": "there", "timeout": "5"})
+        open_here("scribe:/b")
+        assert scribe[-1] == ("scribe:/b", {"token": "common", "timeout": "5"})
+
+    @pytest.mark.parametrize("spelling", ["scribe:/a/", "scribe:a", "scribe:///a"])
+    def test_in_whichever_spelling_the_place_is_named(self, tmp_path: Path, scribe: list[Entry], spelling: str) -> None:
+        open_here = opener(tmp_path, {}, lambda uri: {"token": "of a"} if uri == "scribe:/a" else {})
+        assert open_here(spelling).uri == "scribe:/a"
+        assert scribe[-1] == ("scribe:/a", {"token": "of a"})
+
+    def test_settings_that_cannot_be_read_end_the_opening_and_the_plugin_sees_nothing(
+        self, tmp_path: Path, scribe: list[Entry]
+    ) -> None:
+        def broken(_: str) -> Mapping[str, str]:
+            raise DestinationError("The ring is gone.", permanent=False)
+
+        with pytest.raises(DestinationError, match="ring is gone") as caught:
+            guarded(lambda: opener(tmp_path, {}, broken)("scribe:/a"))
+        assert not caught.value.permanent
+        assert scribe == []
+
+    def test_all_that_is_installed_is_searched_once_for_a_scheme(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        searched: list[str] = []
+        search = destination.open_destination
+
+        def count(uri: str, surroundings: Surroundings) -> Destination:
+            searched.append(uri)
+            return search(uri, surroundings)
+
+        monkeypatch.setattr(opening, "open_destination", count)
+        open_here = opener(tmp_path, {})
+        uris = [open_here(f"env:/srv/{number}/.env").uri for number in range(3)]
+        assert uris == [f"env:/srv/{number}/.env#MUSHU_API_KEY" for number in range(3)]
+        assert searched == ["env:/srv/0/.env"]
+
+    def test_and_every_time_for_one_that_nobody_serves_so_that_a_plugin_may_be_installed_later(
+        self, tmp_path: Path
+    ) -> None:
+        open_here = opener(tmp_path, {})
+        for uri in ("nosuch:thing", "env:", "nosuch:thing"):
+            with pytest.raises(DestinationError) as caught:
+                open_here(uri)
+            assert caught.value.permanent
 
 
 def _raise(error: Exception) -> None:

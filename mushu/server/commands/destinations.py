@@ -1,0 +1,124 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mushu.server.clock import rfc3339
+from mushu.server.commands.common import AdminGroup, as_json, ask, operator, print_json, print_rows, yes
+from mushu.server.commands.given_settings import read_settings, settings_options
+from mushu.server.core import db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.delivery.looking import look_at, true_uri
+from mushu.server.delivery.named import forget_settings, living_at, remove_named
+from mushu.server.destinations import service
+from mushu.server.destinations.models import NamedDestination
+from mushu.server.errors import Invalid, SealingFailed
+from mushu.server.orgs.service import resolve_org
+
+_COLUMNS = {"name": "NAME", "uri": "URI", "settings": "SETTINGS", "keys": "KEYS"}
+#: Exit status: what was looked at is not as it should be.
+_WRONG = 3
+
+of_org = click.option("--org", required=True, help="Id or exact name of the organization.")
+
+
+@click.group(cls=AdminGroup)
+def destinations() -> None:
+    """Destinations with a name: the only places that keys are delivered to over HTTP."""
+
+
+@destinations.command("add")
+@click.argument("name")
+@click.argument("uri")
+@of_org
+@settings_options
+def add(name: str, uri: str, org: str, given: tuple[str, ...], files: tuple[str, ...], asked: tuple[str, ...]) -> None:
+    """Give a place a name, and what is needed to get in there, which is kept encrypted."""
+    core, settings = get_core(), read_settings(given, files, asked)
+    with reading(db.session):
+        place = service.Place(resolve_org(db.session, org).id, name, uri, settings)
+    service.check(place)  # before a plugin sees any of it
+    place = replace(place, uri=true_uri(uri, settings, Path.cwd()))
+    with writing(db.session):
+        forget_settings(db.session, core.clock)
+        found = service.add(db.session, core.clock, operator(), core.sealing_keys, place)
+    print_json(_answer(found) | {"settings": sorted(settings)})
+
+
+@destinations.command("list")
+@of_org
+@as_json
+def list_(org: str, as_json: bool) -> None:
+    """List the destinations of an organization, with the names of their settings and how many living keys lie there."""
+    keys, unreadable = get_core().sealing_keys, set[str]()
+    with reading(db.session):
+        found = service.list_destinations(db.session, resolve_org(db.session, org).id)
+        living = living_at(db.session, [destination.uri for destination in found])
+    rows = []
+    for destination in found:
+        try:
+            names = sorted(service.settings_of(destination, keys))
+        except SealingFailed as error:
+            names = ["unreadable"]
+            unreadable.add(error.detail)
+        rows.append(_answer(destination) | {"settings": names, "keys": len(living.get(destination.uri, []))})
+    print_rows(rows, _COLUMNS, json_wanted=as_json)
+    for detail in sorted(unreadable):
+        click.echo(detail, err=True)
+    if unreadable:
+        raise click.exceptions.Exit(_WRONG)
+
+
+@destinations.command("set")
+@click.argument("name")
+@of_org
+@settings_options
+def set_(name: str, org: str, given: tuple[str, ...], files: tuple[str, ...], asked: tuple[str, ...]) -> None:
+    """Replace all settings of a destination by those that are given; none, where none is."""
+    core, settings = get_core(), read_settings(given, files, asked)
+    with reading(db.session):
+        found = service.get(db.session, resolve_org(db.session, org).id, name)
+    if true_uri(found.uri, settings, Path.cwd()) != found.uri:
+        raise Invalid(f"With these settings, {found.uri} is another place.", field="settings")
+    with writing(db.session):
+        found = service.get(db.session, found.org_id, name)
+        service.change_settings(db.session, core.clock, operator(), core.sealing_keys, found, settings)
+    print_json(_answer(found) | {"settings": sorted(settings)})
+
+
+@destinations.command("check")
+@click.argument("name")
+@of_org
+def check(name: str, org: str) -> None:
+    """Try whether a key could be written there, and say what lies there; exit 3 if something is wrong."""
+    core = get_core()
+    with reading(db.session):
+        found = service.get(db.session, resolve_org(db.session, org).id, name)
+    sight = look_at(db.session, core.open_destination, found.uri)
+    answer: dict[str, Any] = {"name": found.name, "uri": found.uri, "holds": sight.held}
+    if sight.key is not None:
+        answer |= {"key_id": sight.key.id, "key_name": sight.key.name, "state": sight.key.state(core.clock())}
+    print_json(answer | {"faults": sight.faults})
+    if sight.faults:
+        raise click.exceptions.Exit(_WRONG)
+
+
+@destinations.command("remove")
+@click.argument("name")
+@of_org
+@yes
+def remove(name: str, org: str, yes: bool) -> None:
+    """Take the name away, and with it what is needed to get in there. Refused while a living key lies there."""
+    core = get_core()
+    with reading(db.session):
+        found = service.get(db.session, resolve_org(db.session, org).id, name)
+    ask(f"Remove the destination {found.name} ({found.uri})?", agreed=yes)
+    with writing(db.session):
+        remove_named(db.session, core.clock, operator(), found.org_id, name)
+        forget_settings(db.session, core.clock)
+    print_json({"name": found.name, "uri": found.uri, "removed": True})
+
+
+def _answer(destination: NamedDestination) -> dict[str, Any]:
+    return {"name": destination.name, "uri": destination.uri, "created_at": rfc3339(destination.created_at)}

@@ -1,0 +1,131 @@
+"""`flask keys rotate`: one key, or all that are due."""
+
+from collections.abc import Sequence
+
+import click
+
+from mushu.server import answers
+from mushu.server.clock import parse_duration, rfc3339
+from mushu.server.commands.common import as_json, operator, print_json, print_rows
+from mushu.server.core import courier_for, db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.delivery.activation import issue_successor
+from mushu.server.delivery.rotation import Rotator, keep_house
+from mushu.server.errors import MushuError
+from mushu.server.keys import rotation
+from mushu.server.keys.models import AtDeadline, Rotation
+from mushu.server.keys.rotation import Terms
+from mushu.server.keys.service import get_key
+from mushu.server.orgs.service import resolve_org
+from mushu.server.usage.service import uses_of
+
+_RESULTS = {"key_id": "KEY_ID", "name": "NAME", "result": "RESULT", "detail": "DETAIL"}
+#: The exit status where nothing failed and yet somebody should look.
+_ATTENTION = 3
+
+
+@click.command("rotate")
+@click.argument("key_id", required=False)
+@click.option("--due", is_flag=True, help="Rotate every key whose interval is over; for a timer.")
+@click.option("--org", help="With --due: of this organization only (id or exact name).")
+@click.option(
+    "--settle", default="1h", show_default=True, help="How long the old key works after the new one's first use."
+)
+@click.option("--deadline", default="7d", show_default=True, help="How long that first use is waited for.")
+@click.option(
+    "--at-deadline",
+    type=click.Choice(list(AtDeadline)),
+    default="keep",
+    show_default=True,
+    help="Whether the old key then lives on, or ends.",
+)
+@click.option("--now", "at_once", is_flag=True, help="End the old key at once, without waiting for anything.")
+@click.option("--to", "uris", multiple=True, metavar="URI", help="Deliver it there instead; may be repeated.")
+@click.option("--show-once", is_flag=True, help="Print the new key, this one time, instead of delivering it.")
+@click.option("--force", is_flag=True, help="Overwrite a value there that is not Mushu's.")
+@as_json
+def rotate(
+    key_id: str | None,
+    due: bool,
+    org: str | None,
+    settle: str,
+    deadline: str,
+    at_deadline: str,
+    at_once: bool,
+    uris: tuple[str, ...],
+    show_once: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Put a new key in the place of a key, which works on until the new one was seen in use."""
+    if (key_id is None) != due or (due and (uris or show_once or force)) or (org and not due):
+        raise click.UsageError("Name one key, or say --due (with --org, if you like) to rotate all that are due.")
+    if show_once and uris:
+        raise click.UsageError("Deliver the new key (--to), or print it (--show-once). One of the two.")
+    terms = Terms(
+        settle=parse_duration(settle),
+        deadline=parse_duration(deadline),
+        at_deadline=AtDeadline(at_deadline),
+        at_once=at_once,
+    )
+    if due:
+        _rotate_due(org, terms, as_json=as_json)
+    elif show_once:
+        with writing(db.session):
+            successor, secret = issue_successor(db.session, get_core().clock, operator(), str(key_id), terms)
+        print_json(answers.created_key(successor, secret, replaces=key_id))
+    else:
+        successor, places = Rotator(courier_for(operator())).rotate(str(key_id), terms, uris, force=force)
+        print_json(answers.created_key(successor, delivered_to=places, replaces=key_id))
+
+
+def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
+    """Keep house, rotate what is due, and say which rotations have stalled; exit 1 if a key could not be rotated."""
+    courier = courier_for(operator())
+    with reading(db.session):
+        org_id = resolve_org(db.session, org).id if org is not None else None
+    rows = [
+        {"key_id": found.key_id, "name": None, "result": str(found.verdict), "detail": found.detail}
+        for found in keep_house(courier)
+    ]
+    with reading(db.session):
+        due = [(key.id, key.name) for key in rotation.keys_due(db.session, courier.clock(), org_id)]
+    outcomes = [_rotate_one(Rotator(courier), key_id, name, terms) for key_id, name in due]
+    with reading(db.session):
+        stalled = _stalled(rotation.list_stalled(db.session, courier.clock(), org_id))
+    rows += outcomes + stalled
+    if rows or as_json:
+        print_rows(rows, _RESULTS, json_wanted=as_json)
+    else:
+        click.echo("No key is due.")
+    if any(outcome["result"] == "failed" for outcome in outcomes):
+        raise click.exceptions.Exit(1)
+    if stalled:
+        raise click.exceptions.Exit(_ATTENTION)
+
+
+def _rotate_one(rotator: Rotator, key_id: str, name: str, terms: Terms) -> dict[str, str | None]:
+    row: dict[str, str | None] = {"key_id": key_id, "name": name}
+    try:
+        successor, places = rotator.rotate(key_id, terms)
+    except MushuError as error:  # the others are due all the same
+        return row | {"result": "failed", "detail": error.detail}
+    return row | {"result": "rotated", "detail": f"{successor.id} is in {', '.join(places)}."}
+
+
+def _stalled(rotations: Sequence[Rotation]) -> list[dict[str, str | None]]:
+    """Say, within the caller's transaction, which old keys are waited for in vain, and who uses them."""
+    uses = uses_of(db.session, [found.predecessor_id for found in rotations])
+    rows: list[dict[str, str | None]] = []
+    for found in rotations:
+        key, use = get_key(db.session, found.predecessor_id), uses.get(found.predecessor_id)
+        still = (
+            f"it was last used {rfc3339(use.last_used_at)} from {use.last_used_from}" if use else "it was never used"
+        )
+        since = rfc3339(found.handed_over_at) if found.handed_over_at else "never"
+        detail = (
+            f"{found.successor_id} took over {since} and was not used since; {still}. Let its user load the new key, "
+            f"or end the old one with `flask keys delete {key.id}`."
+        )
+        rows.append({"key_id": key.id, "name": key.name, "result": "stalled", "detail": detail})
+    return rows

@@ -1,0 +1,151 @@
+"""Named destinations as deliveries see them: what a name stands for, what lies there, what is needed to get in."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+
+from mushu.destination import DestinationError
+from mushu.server.audit.service import Actor
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession, reading
+from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery, DeliveryState
+from mushu.server.destinations import service
+from mushu.server.destinations.models import NamedDestination
+from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.states import DEAD
+from mushu.server.sealing.ring import SealingKeys
+
+_LYING: Final = (DeliveryState.PENDING, DeliveryState.DELIVERED, DeliveryState.VERIFIED)
+_MOST_NAMED: Final = 5
+
+
+def uris_of(session: AnySession, org_id: str, names: Sequence[str]) -> list[str]:
+    """Return the URIs that these names stand for in the organization, in their order.
+
+    Raises:
+        Invalid: no name, or one twice.
+        DestinationNotFound: one stands for nothing there; the first such is named.
+    """
+    if not names or len(set(names)) < len(names):
+        raise Invalid("Name at least one destination, and none twice.", field="deliver_to")
+    query = select(NamedDestination.name, NamedDestination.uri).where(
+        NamedDestination.org_id == org_id, NamedDestination.removed_at.is_(None), NamedDestination.name.in_(names)
+    )
+    uris: dict[str, str] = dict(session.execute(query).all())
+    for name in names:
+        if name not in uris:
+            raise DestinationNotFound(
+                f"There is no destination {name!r} in this organization. An operator names one with "
+                "`flask destinations add`.",
+                field="deliver_to",
+            )
+    return [uris[name] for name in names]
+
+
+def names_of(session: AnySession, uris: Sequence[str], org_id: str | None = None) -> dict[str, str]:
+    """Return the names of those of these URIs that have one, by URI.
+
+    Args:
+        org_id: names of this organization only: what others call a place is not for everybody.
+    """
+    query = select(NamedDestination.uri, NamedDestination.name).where(
+        NamedDestination.uri.in_(uris), NamedDestination.removed_at.is_(None)
+    )
+    if org_id is not None:
+        query = query.where(NamedDestination.org_id == org_id)
+    return dict(session.execute(query).all())
+
+
+def living_at(session: AnySession, uris: Sequence[str]) -> dict[str, list[ApiKey]]:
+    """Return, by URI, the keys that are not over and by the ledger lie there, or are on their way."""
+    query = select(Delivery.uri, ApiKey).join(ApiKey, ApiKey.id == Delivery.key_id)
+    found: dict[str, list[ApiKey]] = {}
+    for uri, key in session.execute(query.where(Delivery.uri.in_(uris), _is_living()).order_by(ApiKey.id)):
+        found.setdefault(uri, []).append(key)
+    return found
+
+
+def remove_named(session: AnySession, clock: Clock, actor: Actor, org_id: str, name: str) -> NamedDestination:
+    """Take the name of a destination away.
+
+    Raises:
+        DestinationNotFound: the organization has none of this name.
+        DestinationHeld: a living key lies there, whose value could not be taken away any more when it ends.
+    """
+    destination = service.get(session, org_id, name)
+    living = living_at(session, [destination.uri]).get(destination.uri, [])
+    if living:
+        shown = ", ".join(f"{key.id} ({key.name})" for key in living[:_MOST_NAMED])
+        more = f" and {len(living) - _MOST_NAMED} more" if len(living) > _MOST_NAMED else ""
+        raise DestinationHeld(
+            f"{destination.uri} holds {shown}{more}. Delete what lies there first (`flask keys delete KEY_ID`): "
+            "without the destination, its value could not be taken away any more.",
+            field="name",
+        )
+    service.remove(session, clock, actor, destination)
+    return destination
+
+
+def remove_all_named(session: AnySession, clock: Clock, actor: Actor, org_id: str) -> None:
+    """Take the names of all destinations of a deleted organization away, so that others can have the places.
+
+    What is sealed for them stays until the values of its keys are taken away from there (`forget_settings`).
+    """
+    for destination in service.list_destinations(session, org_id):
+        service.remove(session, clock, actor, destination)
+
+
+def settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[str, str]:
+    """Return the settings of the place with this URI; owns its transactions.
+
+    A place that has no name any more keeps those it had for as long as something of Mushu may lie there.
+
+    Raises:
+        DestinationError: they cannot be opened; not for good, for the keys that seal can be restored.
+    """
+    try:
+        return _settings_for(session, keys, uri)
+    except SealingFailed:
+        pass  # `flask sealing rotate` may have ended between the row and the keys: look once more
+    try:
+        return _settings_for(session, keys, uri)
+    except SealingFailed as error:
+        reason = error.detail
+    raise DestinationError(f"The settings of this destination cannot be read. {reason}", permanent=False)
+
+
+def forget_settings(session: AnySession, clock: Clock) -> None:
+    """Erase what is sealed for places without a name at which nothing of Mushu can lie any more.
+
+    Not at once: a delivery that began just before the name was taken away is not in the ledger yet.
+    """
+    gone = and_(NamedDestination.removed_at <= clock() - LATEST_ARRIVAL, NamedDestination.sealed_settings.is_not(None))
+    unneeded = update(NamedDestination).where(gone, ~_is_needed()).values(sealed_settings=None)
+    session.execute(unneeded.execution_options(synchronize_session=False))
+
+
+def _settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[str, str]:
+    here = select(NamedDestination).where(NamedDestination.uri == uri)
+    with reading(session):
+        destination = (
+            service.find_at(session, uri)
+            or session.scalars(
+                here.where(NamedDestination.sealed_settings.is_not(None), _is_needed())
+                .order_by(NamedDestination.removed_at.desc())
+                .limit(1)
+            ).one_or_none()
+        )
+        return {} if destination is None else service.settings_of(destination, keys)
+
+
+def _is_living() -> ColumnElement[bool]:
+    lying = and_(Delivery.state.in_(_LYING), Delivery.on_client.is_(False))
+    return and_(lying, ApiKey.stored_state.not_in(DEAD))
+
+
+def _is_needed() -> "ColumnElement[Any]":
+    """Tell whether a value of Mushu lies at the place, or may."""
+    lies = and_(ApiKey.id == Delivery.key_id, Delivery.uri == NamedDestination.uri)
+    return exists().where(lies, or_(_is_living(), Delivery.cleanup_due))

@@ -1,0 +1,145 @@
+"""Rotating a key that lies in destinations: its successor is delivered over it, as in every delivery, and takes over.
+
+A rotation that was cut off between two destinations leaves a dead key at the first. What stood there is nowhere any
+more, for no plaintext is kept; so `resume` mints another successor and brings it to both, while the old key works on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mushu.destination import DestinationError, Holding
+from mushu.secret import Secret
+from mushu.server.clock import rfc3339
+from mushu.server.db import reading, writing
+from mushu.server.delivery import ledger
+from mushu.server.delivery.models import Delivery
+from mushu.server.delivery.opening import guarded
+from mushu.server.delivery.protocol import Courier
+from mushu.server.delivery.recovery import Finding, Verdict
+from mushu.server.delivery.removal import follow_journal
+from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, Invalid, WrongState
+from mushu.server.keys import rotation
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.rotation import Terms
+from mushu.server.keys.service import change_state, find_key_by_digest, get_key
+from mushu.server.keys.states import DEAD, END_RETIREMENT, State
+
+
+@dataclass(slots=True)
+class Rotator:
+    """Rotates keys by way of a courier; owns its transactions, as the courier does."""
+
+    courier: Courier
+
+    def rotate(
+        self, key_id: str, terms: Terms, uris: Sequence[str] = (), *, force: bool = False
+    ) -> tuple[ApiKey, list[str]]:
+        """Deliver a successor over the key, and return it active, with its destinations; the key is retiring then.
+
+        Args:
+            uris: other destinations than those that the key lies in now.
+            force: overwrite a value there that is neither the key nor one that it followed.
+
+        Raises:
+            Invalid: the key lies in no destination of this server, and none is named.
+            KeyNotFound, WrongState: there is no such key, or it is not active; nothing was minted.
+            and what `Courier.carry` raises.
+        """
+        courier = self.courier
+        with reading(courier.session):
+            rotation.get_key_to_rotate(courier.session, courier.clock(), key_id)
+            places = [delivery.uri for delivery in ledger.places_of(courier.session, key_id)]
+            lineage = [key_id, *rotation.ancestors(courier.session, key_id)]
+        if not (uris or places):
+            raise Invalid(
+                f"{key_id} lies in no destination of this server. Name one with --to, or ask for the new key itself "
+                "with --show-once.",
+                field="to",
+            )
+
+        def mint() -> tuple[ApiKey, Secret]:
+            return rotation.begin(courier.session, courier.clock, courier.actor, key_id, terms)
+
+        return courier.carry(mint, uris or places, replacing=lineage, force=force)
+
+    def resume(self) -> list[Finding]:
+        """Do again what was cut off, where it left a destination without a key that works; and say what came of it."""
+        with reading(self.courier.session):
+            broken = rotation.list_broken_off(self.courier.session)
+        return [found for found in map(self._resume, broken) if found is not None]
+
+    def _resume(self, successor_id: str) -> Finding | None:
+        """Look where the old key should be, and rotate again unless it is there."""
+        courier, now = self.courier, self.courier.clock()
+        with reading(courier.session):
+            broken = rotation.get_rotation_to(courier.session, successor_id)
+            key = get_key(courier.session, broken.predecessor_id)
+            places = ledger.places_of(courier.session, key.id)
+            attempts = ledger.list_deliveries(courier.session, [successor_id])
+        if key.state(now) is not State.ACTIVE:
+            self._settle(successor_id)
+            return None
+        lease = max((delivery.lease_until for delivery in attempts), default=now)
+        if lease > now:  # the process that failed may be putting it back at this moment
+            return Finding(key.id, Verdict.UNDER_WAY, f"Its rotation may be ending; run again after {rfc3339(lease)}.")
+        try:
+            holdings = [_look(courier, delivery) for delivery in places]
+        except DestinationError as error:
+            return Finding(key.id, Verdict.UNREACHABLE, f"Its rotation was cut off. {error}")
+        if all(holding.digest == key.digest for holding in holdings):
+            self._settle(successor_id)
+            return None
+        if any(self._is_foreign(holding, key) for holding in holdings):
+            detail = f"Its rotation was cut off, and a foreign value lies there. See `flask keys check {key.id}`."
+            self._settle(successor_id)
+            return Finding(key.id, Verdict.DRIFTED, detail)
+        return self._again(key.id, successor_id, Terms.of(broken))
+
+    def _again(self, key_id: str, successor_id: str, terms: Terms) -> Finding:
+        try:
+            successor, _ = self.rotate(key_id, terms)
+        except (DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState) as error:
+            return Finding(key_id, Verdict.UNREACHABLE, f"Its rotation was cut off, and cannot be done again: {error}")
+        self._settle(successor_id)
+        return Finding(key_id, Verdict.ROTATED, f"Its rotation was cut off and done again: {successor.id} took over.")
+
+    def _is_foreign(self, holding: Holding, key: ApiKey) -> bool:
+        if holding.digest in (None, key.digest):
+            return False
+        with reading(self.courier.session):
+            holder = find_key_by_digest(self.courier.session, holding.digest or "")
+        return holder is None or holder.stored_state not in DEAD
+
+    def _settle(self, successor_id: str) -> None:
+        with writing(self.courier.session):
+            rotation.settle(self.courier.session, self.courier.clock(), successor_id)
+
+    def retire(self) -> list[Finding]:
+        """End the keys whose successors were seen in use long enough ago, and take their values away."""
+        courier = self.courier
+        with reading(courier.session):
+            key_ids = rotation.keys_to_retire(courier.session, courier.clock())
+        findings = []
+        for key_id in key_ids:
+            with writing(courier.session):
+                key = get_key(courier.session, key_id)
+                if key.stored_state != State.RETIRING:  # someone was faster
+                    continue
+                change_state(courier.session, courier.clock, courier.actor, key_id, END_RETIREMENT)
+                ledger.mark_for_cleanup(courier.session, key_id)
+            courier.reconciler.clean_up(key_id)
+            findings.append(Finding(key_id, Verdict.RETIRED, f"{key.name}: its successor is in use; it is over."))
+        with writing(courier.session):
+            rotation.settle_ended(courier.session, courier.clock())
+        return findings
+
+
+def _look(courier: Courier, delivery: Delivery) -> Holding:
+    return guarded(lambda: courier.open_destination(delivery.uri).read())
+
+
+def keep_house(courier: Courier) -> list[Finding]:
+    """Do all that time and crashes have left to do, and say what came of it; safe at any time, also several at once."""
+    rotator = Rotator(courier)
+    again = follow_journal(courier.session, courier.clock, courier.actor)
+    return [*again, *courier.reconciler.settle_all(), *rotator.resume(), *rotator.retire()]

@@ -1,0 +1,204 @@
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import unquote
+
+from sqlalchemy import Select, select
+from sqlalchemy.exc import IntegrityError
+
+from mushu.keyformat import CREDENTIAL_PATTERN, public_id
+from mushu.secret import Secret
+from mushu.server.audit.service import Actor, record
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession
+from mushu.server.destinations.models import NamedDestination
+from mushu.server.errors import DestinationNotFound, Invalid, NameTaken, OrgNotFound
+from mushu.server.orgs.models import Organization
+from mushu.server.sealing.ring import SealingKeys
+from mushu.server.sealing.rows import context_of, ring_to_seal
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_SETTING: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_URI_LENGTH: Final = 1_000
+_VALUE_LENGTH: Final = 65_536
+#: A user and a password in front of a host.
+_USER_INFO: Final = re.compile(r"://[^/?#@]*:[^/?#]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is to have a name: `uri` as its plugin spells it, and what the plugin needs to get in there."""
+
+    org_id: str
+    name: str
+    uri: str
+    settings: Mapping[str, Secret] = field(default_factory=dict)
+
+
+def add(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: Place) -> NamedDestination:
+    """Give a place a name in an organization.
+
+    Raises:
+        Invalid: the name, the URI or a setting is not usable.
+        OrgNotFound: the organization is gone.
+        NameTaken: the name stands for another place, or the place has a name, there or in another organization.
+        SealingFailed: the settings cannot be sealed.
+    """
+    check(place)
+    _hold_org(session, place.org_id)
+    _refuse_taken(session, place)
+    now = clock()
+    destination = NamedDestination(
+        id=public_id("dst"),
+        org_id=place.org_id,
+        name=place.name,
+        uri=place.uri,
+        created_at=now,
+        created_by=str(actor),
+        removed_at=None,
+    )
+    destination.sealed_settings = _sealed(session, keys, destination.id, place.settings)
+    session.add(destination)
+    try:
+        session.flush()
+    except IntegrityError:  # where transactions that write do not wait for each other, as on PostgreSQL
+        raise NameTaken(
+            f"The name {place.name}, or the place, was taken at this very moment. `flask destinations list` tells.",
+            field="name",
+        ) from None
+    _record(session, clock, actor, "destination.added", destination)
+    return destination
+
+
+def change_settings(
+    session: AnySession,
+    clock: Clock,
+    actor: Actor,
+    keys: SealingKeys,
+    destination: NamedDestination,
+    settings: Mapping[str, Secret],
+) -> None:
+    """Put these settings in the place of all that the destination has; they need not be readable any more.
+
+    Raises:
+        Invalid, SealingFailed: they are not usable, or cannot be sealed.
+    """
+    _check_settings(settings)
+    destination.sealed_settings = _sealed(session, keys, destination.id, settings)
+    _record(session, clock, actor, "destination.settings_changed", destination)
+
+
+def find(session: AnySession, org_id: str, name: str) -> NamedDestination | None:
+    return session.scalars(_living().filter_by(org_id=org_id, name=name)).one_or_none()
+
+
+def get(session: AnySession, org_id: str, name: str) -> NamedDestination:
+    """Return the destination.
+
+    Raises:
+        DestinationNotFound: the organization has none of this name.
+    """
+    destination = find(session, org_id, name)
+    if destination is None:
+        raise DestinationNotFound(f"There is no destination {name!r} in this organization.", field="name")
+    return destination
+
+
+def list_destinations(session: AnySession, org_id: str) -> Sequence[NamedDestination]:
+    """Return the destinations of an organization, by name."""
+    return session.scalars(_living().filter_by(org_id=org_id).order_by(NamedDestination.name)).all()
+
+
+def find_at(session: AnySession, uri: str) -> NamedDestination | None:
+    """Return the destination that has a name and this URI."""
+    return session.scalars(_living().filter_by(uri=uri)).one_or_none()
+
+
+def remove(session: AnySession, clock: Clock, actor: Actor, destination: NamedDestination) -> None:
+    """Take the name away; both are free again. What still lies there is the caller's concern (`delivery/named.py`)."""
+    destination.removed_at = clock()
+    _record(session, clock, actor, "destination.removed", destination)
+
+
+def settings_of(destination: NamedDestination, keys: SealingKeys) -> dict[str, str]:
+    """Return what the plugin needs to get in there, in clear.
+
+    Raises:
+        SealingFailed: it cannot be opened.
+    """
+    if destination.sealed_settings is None:
+        return {}
+    settings: dict[str, str] = json.loads(keys.load().unseal(destination.sealed_settings, _context(destination.id)))
+    return settings
+
+
+def check(place: Place) -> None:
+    """Make sure that a place can have this name, this URI and these settings, as far as they say themselves.
+
+    Raises:
+        Invalid: one of them is not usable. Neither a URI nor a value is repeated: it may hold a secret.
+    """
+    if not _NAME.fullmatch(place.name):
+        raise Invalid("A name has 1 to 63 of a-z, 0-9 and -, and does not begin with -.", field="name")
+    plain = unquote(place.uri)
+    if CREDENTIAL_PATTERN.search(plain) or _USER_INFO.search(plain):
+        raise Invalid(
+            "There is a credential in this URI, which everybody sees who sees the destination. If it is a real one, "
+            "revoke it. What is needed to get in there is a setting: --ask NAME, or --set-from-file NAME=PATH.",
+            field="uri",
+        )
+    if not 0 < len(place.uri) <= _URI_LENGTH or not place.uri.isprintable():
+        raise Invalid(f"A URI has at most {_URI_LENGTH} characters, all of them printable.", field="uri")
+    _check_settings(place.settings)
+
+
+def _check_settings(settings: Mapping[str, Secret]) -> None:
+    for name, value in settings.items():
+        if not _SETTING.fullmatch(name):
+            raise Invalid("The name of a setting has a-z, 0-9 and _, and begins with a letter.", field="settings")
+        if not 0 < len(value.reveal()) <= _VALUE_LENGTH or "\0" in value.reveal():
+            raise Invalid(f"The setting {name} is empty, too long, or holds a NUL.", field="settings")
+
+
+def _refuse_taken(session: AnySession, place: Place) -> None:
+    other = find(session, place.org_id, place.name)
+    if other is not None:
+        raise NameTaken(
+            f"{place.name} stands for {other.uri} already. Choose another name, or remove it.", field="name"
+        )
+    other = find_at(session, place.uri)
+    if other is not None:
+        raise NameTaken(
+            f"{place.uri} has a name already: {other.name} in {other.org_id}. One place belongs to one organization, "
+            "under one name.",
+            field="uri",
+        )
+
+
+def _hold_org(session: AnySession, org_id: str) -> None:
+    """Make sure that the organization lives until this transaction ends, or its deletion would miss the destination."""
+    living = select(Organization.id).where(Organization.id == org_id, Organization.deleted_at.is_(None))
+    if session.scalar(living.with_for_update(read=True)) is None:
+        raise OrgNotFound(f"There is no organization {org_id!r}.", field="org")
+
+
+def _sealed(session: AnySession, keys: SealingKeys, destination_id: str, settings: Mapping[str, Secret]) -> str | None:
+    if not settings:
+        return None
+    plain = json.dumps({name: value.reveal() for name, value in settings.items()}, ensure_ascii=False)
+    return ring_to_seal(session, keys).seal(plain, _context(destination_id))
+
+
+def _context(destination_id: str) -> str:
+    return context_of(NamedDestination.__table__.c.sealed_settings, destination_id)
+
+
+def _living() -> Select[Any]:
+    return select(NamedDestination).where(NamedDestination.removed_at.is_(None))
+
+
+def _record(session: AnySession, clock: Clock, actor: Actor, action: str, destination: NamedDestination) -> None:
+    details = {"name": destination.name, "uri": destination.uri}
+    record(session, clock(), actor, action, destination.id, org_id=destination.org_id, details=details)

@@ -1,0 +1,58 @@
+"""A process beside the workers that does what time and crashes leave to do, as long as the server runs.
+
+Keys that are to retire open nothing from their moment on, whether this runs or not; here it is written down, and their
+values are taken away. `flask keys reconcile` and `flask keys rotate --due` do the same for who serves in another way.
+"""
+
+import logging
+import os
+import select
+import signal
+from typing import Final
+
+from mushu.server import logs
+from mushu.server.audit.service import SYSTEM
+from mushu.server.config import Settings
+from mushu.server.core import core_context, courier_for
+from mushu.server.delivery.rotation import keep_house
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def start(settings: Settings) -> int | None:
+    """Fork the process, which ends when this one does, and return its id; None where the settings want none."""
+    if not settings.housekeeping_seconds:
+        return None
+    # Nothing is ever written to it: that its other end is closed is the news, and no death can withhold that.
+    ended, ours = os.pipe()
+    os.set_inheritable(ours, False)
+    child = os.fork()
+    if child:
+        os.close(ended)
+        return child
+    os.close(ours)
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it, too; the server ends first
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        logs.configure(settings.log_level)
+        keep(settings, ended)
+    finally:
+        os._exit(0)
+
+
+def keep(settings: Settings, ended: int) -> None:
+    """Keep house at intervals until the other end of the pipe `ended` is closed."""
+    while not select.select([ended], [], [], settings.housekeeping_seconds)[0]:
+        tick(settings)
+
+
+def tick(settings: Settings) -> None:
+    """Keep house once; what fails is logged, and tried again the next time."""
+    try:
+        with core_context(lambda: settings):
+            findings = keep_house(courier_for(SYSTEM))
+    except Exception as error:
+        _LOG.exception("housekeeping failed", exc_info=error)
+        return
+    for found in findings:
+        _LOG.info("housekeeping", extra={"key_id": found.key_id, "result": str(found.verdict), "detail": found.detail})

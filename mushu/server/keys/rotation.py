@@ -1,0 +1,207 @@
+"""Rotation: a successor takes a key's place, and the key retires once the successor was seen in use.
+
+begin           the successor is pending; the key works on as if nothing were
+hand over       the successor is active, the key retiring (`activation.py`); both work
+first use       of the successor: from now on the key has `settle` left
+retirement      the key is over
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Self
+
+from sqlalchemy import select, update
+
+from mushu.secret import Secret
+from mushu.server.audit.service import Actor, record
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession
+from mushu.server.errors import Invalid, WrongState
+from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, IS_TO_ROTATE, ApiKey, AtDeadline, Rotation
+from mushu.server.keys.scopes import Environment
+from mushu.server.keys.service import KeyRequest, get_key, mint_key
+from mushu.server.keys.states import DEAD, State
+from mushu.server.orgs.service import get_org
+
+_LONGEST_WAIT: Final = timedelta(days=366)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How long the old key lives on."""
+
+    #: After the first use of the new one.
+    settle: timedelta = timedelta(hours=1)
+    #: How long the first use is waited for.
+    deadline: timedelta = timedelta(days=7)
+    at_deadline: AtDeadline = AtDeadline.KEEP
+    #: The old key ends in the moment in which the new one begins, seen in use or not.
+    at_once: bool = False
+
+    @classmethod
+    def of(cls, rotation: Rotation) -> Self:
+        return cls(
+            settle=rotation.settle,
+            deadline=timedelta(seconds=rotation.deadline_seconds),
+            at_deadline=AtDeadline(rotation.at_deadline),
+            at_once=rotation.at_once,
+        )
+
+
+def begin(session: AnySession, clock: Clock, actor: Actor, key_id: str, terms: Terms) -> tuple[ApiKey, Secret]:
+    """Mint a pending successor with the same organization, name, scopes, environment, interval and length of life.
+
+    Raises:
+        KeyNotFound, OrgNotFound: the key or its organization is gone.
+        WrongState: the key is not active.
+        Invalid: the terms cannot be kept.
+    """
+    if not timedelta(0) <= terms.settle <= _LONGEST_WAIT or not timedelta(0) < terms.deadline <= _LONGEST_WAIT:
+        raise Invalid("Settle and deadline are durations such as 1h and 7d, of a year at most.", field="settle")
+    now = clock()
+    key = get_key_to_rotate(session, now, key_id)
+    get_org(session, key.org_id)
+    successor, secret = mint_key(session, clock, actor, _request_like(key, now))
+    session.add(
+        Rotation(
+            successor_id=successor.id,
+            predecessor_id=key.id,
+            settle_seconds=int(terms.settle.total_seconds()),
+            deadline_seconds=int(terms.deadline.total_seconds()),
+            at_deadline=terms.at_deadline,
+            at_once=terms.at_once,
+            started_at=now,
+        )
+    )
+    record(session, now, actor, "key.rotation_begun", key.id, org_id=key.org_id, details={"successor": successor.id})
+    return successor, secret
+
+
+def get_key_to_rotate(session: AnySession, now: datetime, key_id: str) -> ApiKey:
+    """Return a key that can be rotated.
+
+    Raises:
+        KeyNotFound: there is no such key.
+        WrongState: it is not active; the message says what to do instead.
+    """
+    key = get_key(session, key_id)
+    if key.state(now) is not State.ACTIVE:
+        raise WrongState(_why_not(session, key, now))
+    return key
+
+
+def _request_like(key: ApiKey, now: datetime) -> KeyRequest:
+    return KeyRequest(
+        org_id=key.org_id,
+        name=key.name,
+        scopes=key.scopes,
+        environment=Environment(key.environment),
+        expires_at=now + (key.expires_at - key.created_at) if key.expires_at is not None else None,
+        rotate_every=timedelta(seconds=key.rotate_every) if key.rotate_every is not None else None,
+    )
+
+
+def _why_not(session: AnySession, key: ApiKey, now: datetime) -> str:
+    state = key.state(now)
+    if state is State.RETIRING:
+        rotation = find_rotation_of(session, key.id)
+        return f"{key.id} is being rotated already: {rotation.successor_id if rotation else 'another key'} takes over."
+    ways = {
+        State.PENDING: "Wait until it is delivered.",
+        State.DISABLED: f"Enable it first (`flask keys enable {key.id}`), or delete it.",
+    }
+    return f"{key.id} is {state}, and only an active key can be rotated. {ways.get(state, 'Create a new key.')}"
+
+
+def find_rotation_to(session: AnySession, successor_id: str) -> Rotation | None:
+    """Return the rotation that brought this key, if one did."""
+    return session.get(Rotation, successor_id, populate_existing=True)
+
+
+def get_rotation_to(session: AnySession, successor_id: str) -> Rotation:
+    """Return the rotation that brought this key, which must be one."""
+    return session.get_one(Rotation, successor_id, populate_existing=True)
+
+
+def find_rotation_of(session: AnySession, predecessor_id: str) -> Rotation | None:
+    """Return the rotation in which this key handed over, if it did."""
+    query = select(Rotation).where(Rotation.predecessor_id == predecessor_id, Rotation.handed_over_at.is_not(None))
+    return session.scalars(query.order_by(Rotation.handed_over_at)).first()
+
+
+def list_rotations_among(session: AnySession, key_ids: Sequence[str]) -> Sequence[Rotation]:
+    """Return the rotations that brought these keys or that they handed over in."""
+    brought = Rotation.successor_id.in_(key_ids)
+    handed_over = Rotation.predecessor_id.in_(key_ids) & Rotation.handed_over_at.is_not(None)
+    query = select(Rotation).where(brought | handed_over).order_by(Rotation.started_at)
+    return session.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def ancestors(session: AnySession, key_id: str) -> list[str]:
+    """Return the ids of the keys that this one has followed, the latest first."""
+    found: list[str] = []
+    while (rotation := find_rotation_to(session, found[-1] if found else key_id)) is not None:
+        found.append(rotation.predecessor_id)
+    return found
+
+
+def note_first_uses(session: AnySession, moments: Mapping[str, datetime]) -> None:
+    """Let the predecessors of keys that were used for the first time retire, `settle` after that use.
+
+    Args:
+        moments: by key id, when it was used; of keys without a predecessor, and of later uses, nothing is made.
+    """
+    query = select(Rotation).where(
+        Rotation.successor_id.in_(list(moments)),
+        Rotation.handed_over_at.is_not(None),
+        Rotation.first_used_at.is_(None),
+    )
+    for rotation in session.scalars(query):
+        rotation.first_used_at = moments[rotation.successor_id]
+        predecessor = get_key(session, rotation.predecessor_id)
+        over = predecessor.retires_at is not None and predecessor.retires_at <= rotation.first_used_at
+        if predecessor.stored_state == State.RETIRING and not over:
+            predecessor.retires_at = rotation.first_used_at + rotation.settle
+
+
+def keys_to_retire(session: AnySession, now: datetime) -> Sequence[str]:
+    """Return the ids of retiring keys whose time is over."""
+    return session.scalars(select(ApiKey.id).where(IS_TO_RETIRE, ApiKey.retires_at <= now)).all()
+
+
+def keys_due(session: AnySession, now: datetime, org_id: str | None = None) -> Sequence[ApiKey]:
+    """Return the active keys that are due to be rotated, the most overdue first."""
+    query = select(ApiKey).where(IS_TO_ROTATE, ApiKey.rotate_at <= now, ApiKey.stored_state == State.ACTIVE)
+    if org_id is not None:
+        query = query.where(ApiKey.org_id == org_id)
+    return [key for key in session.scalars(query.order_by(ApiKey.rotate_at, ApiKey.id)) if key.state(now) == "active"]
+
+
+def list_stalled(session: AnySession, now: datetime, org_id: str | None = None) -> Sequence[Rotation]:
+    """Return the rotations whose deadline is over, and whose old key lives on because the new one was never used."""
+    query = select(Rotation).join(ApiKey, ApiKey.id == Rotation.predecessor_id)
+    query = query.where(IS_OPEN, Rotation.first_used_at.is_(None), ApiKey.stored_state == State.RETIRING)
+    if org_id is not None:
+        query = query.where(ApiKey.org_id == org_id)
+    waiting = session.scalars(query.order_by(Rotation.handed_over_at, Rotation.successor_id))
+    return [found for found in waiting if found.deadline_at is not None and found.deadline_at <= now]
+
+
+def list_broken_off(session: AnySession) -> Sequence[str]:
+    """Return the ids of keys that died before they took over from another, and after which nobody has looked."""
+    query = select(Rotation.successor_id).join(ApiKey, ApiKey.id == Rotation.successor_id)
+    ended = query.where(IS_OPEN, Rotation.handed_over_at.is_(None), ApiKey.stored_state.in_(list(DEAD)))
+    return session.scalars(ended.order_by(Rotation.started_at)).all()
+
+
+def settle(session: AnySession, now: datetime, successor_id: str) -> None:
+    """Note that nothing is left to do for a rotation."""
+    session.execute(update(Rotation).where(Rotation.successor_id == successor_id, IS_OPEN).values(settled_at=now))
+
+
+def settle_ended(session: AnySession, now: datetime) -> None:
+    """Note it for every rotation that handed over and whose old key is over."""
+    over = select(ApiKey.id).where(ApiKey.stored_state.in_(list(DEAD)))
+    ended = update(Rotation).where(IS_OPEN, Rotation.handed_over_at.is_not(None), Rotation.predecessor_id.in_(over))
+    session.execute(ended.values(settled_at=now).execution_options(synchronize_session=False))

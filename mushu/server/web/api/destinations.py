@@ -1,0 +1,37 @@
+from pydantic import BaseModel
+
+from mushu.server.clock import rfc3339
+from mushu.server.core import db
+from mushu.server.db import reading
+from mushu.server.destinations.service import list_destinations
+from mushu.server.keys.scopes import Scope
+from mushu.server.web.api.models import OrgPath
+from mushu.server.web.guard import requires
+from mushu.server.web.routes import Resource, Route
+
+
+class NamedDestination(BaseModel):
+    """A place that keys may be delivered to, by its name; what is needed to get in there is never answered."""
+
+    name: str
+    uri: str
+    created_at: str
+
+
+class DestinationList(BaseModel):
+    destinations: list[NamedDestination]
+
+
+@requires(Scope.ADMIN)
+def list_named_destinations(path: OrgPath) -> DestinationList:
+    """List the destinations of an organization, by name. Only an operator can add one: `flask destinations add`."""
+    with reading(db.session):
+        found = list_destinations(db.session, path.org_id)
+    return DestinationList(
+        destinations=[NamedDestination(name=one.name, uri=one.uri, created_at=rfc3339(one.created_at)) for one in found]
+    )
+
+
+RESOURCE = Resource(
+    "destinations", [Route("GET", "/orgs/<org_id>/destinations", list_named_destinations, DestinationList)]
+)

@@ -1,0 +1,338 @@
+"""`flask destinations`: places get names, and what is needed to get in there is never shown again."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from mushu.keyformat import Prefix, generate
+from mushu.server.config import Settings
+from mushu.server.core import db, get_core
+from mushu.server.db import writing
+from tests.ran import Ran
+from tests.server.commands.conftest import Run
+
+pytestmark = pytest.mark.usefixtures("acme")
+TOKEN = "hunter2"
+
+
+def add(run: Run, name: str = "backend", uri: str = "env:.env", *options: str, stdin: str | None = None) -> Ran:
+    ran = run("destinations", "add", name, uri, "--org", "acme", *options, stdin=stdin)
+    assert TOKEN not in ran.stdout + ran.stderr
+    return ran
+
+
+def listed(run: Run, org: str = "acme") -> list[dict[str, object]]:
+    ran = run("destinations", "list", "--org", org, "--json")
+    assert TOKEN not in ran.stdout + ran.stderr
+    rows: list[dict[str, object]] = ran.json
+    return rows
+
+
+def check(run: Run, name: str = "backend") -> tuple[int, dict[str, object]]:
+    ran = run("destinations", "check", name, "--org", "acme")
+    return ran.code, ran.json
+
+
+def deliver(run: Run, *uris: str, org: str = "acme") -> Ran:
+    return run("keys", "create", "--org", org, "--name", "k", *(part for uri in uris for part in ("--to", uri)))
+
+
+class TestAdding:
+    def test_it_works(self, run: Run, tmp_path: Path) -> None:
+        ran = add(run, "backend", "env:app/../.env#KEY", "--set", "timeout=5")
+        assert ran.code == 0, ran.stderr
+        assert ran.json == {
+            "name": "backend",
+            "uri": f"env:{tmp_path}/.env#KEY",
+            "created_at": ran.json["created_at"],
+            "settings": ["timeout"],
+        }
+        table = run("destinations", "list", "--org", "acme").rows
+        assert table == [["NAME", "URI", "SETTINGS", "KEYS"], ["backend", f"env:{tmp_path}/.env#KEY", "timeout", "0"]]
+
+    def test_a_place_that_has_a_name_says_which(self, run: Run, tmp_path: Path) -> None:
+        add(run)
+        ran = add(run, "other", f"env:{tmp_path}//./.env#MUSHU_API_KEY")
+        assert ran.code == 1
+        assert "has a name already: backend" in ran.stderr
+
+    def test_of_another_organization_too(self, run: Run) -> None:
+        run("orgs", "create", "rival", "--owner", "ada@example.com")
+        add(run)
+        ran = run("destinations", "add", "mine", "env:.env", "--org", "rival")
+        assert (ran.code, listed(run, "rival")) == (1, [])
+        assert "belongs to one organization" in ran.stderr
+
+    @pytest.mark.parametrize(
+        ("name", "uri", "said"),
+        [
+            ("Backend", "env:.env", "A name has"),
+            ("-", "env:.env", "A name has"),
+            ("b", "nosuch:x", "installed plugin"),
+            ("b", "env://root:hunter2@host/.env", "credential in this URI"),
+            ("b", f"env:{generate(Prefix.LIVE_KEY).reveal()}", "credential in this URI"),
+            ("b", "env:.env#not a name", "env"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_with_a_reason(self, run: Run, name: str, uri: str, said: str) -> None:
+        ran = add(run, name, uri)
+        assert ran.code == 1
+        assert said in ran.stderr
+        assert "msk_live_" not in ran.stderr
+        assert listed(run) == []
+
+    def test_an_organization_that_is_not_there(self, run: Run) -> None:
+        assert run("destinations", "add", "b", "env:.env", "--org", "nosuch").code == 1
+
+
+class TestSecretSettings:
+    @pytest.mark.parametrize(
+        "name", ["token", "vault_token", "secret_id", "password", "passwd", "proxy_password", "api_key", "client_key",
+                 "passphrase", "credentials", "private_pem", "tokens", "key"],
+    )  # fmt: skip
+    def test_are_not_taken_from_the_command_line(self, run: Run, name: str) -> None:
+        ran = add(run, "b", "env:.env", "--set", f"{name}={TOKEN}")
+        assert ran.code == 2
+        assert f"--ask {name}" in ran.stderr
+        assert listed(run) == []
+
+    def test_nor_is_what_looks_like_one_under_any_name(self, run: Run) -> None:
+        key = generate(Prefix.LIVE_KEY).reveal()
+        ran = add(run, "b", "env:.env", "--set", f"header={key}")
+        assert ran.code == 2
+        assert key not in ran.stderr
+
+    @pytest.mark.parametrize("name", ["secret_id_file", "addr", "token_path", "mount", "role_id", "monkey_business"])
+    def test_what_is_none_is(self, run: Run, name: str) -> None:
+        assert add(run, "b", "env:.env", "--set", f"{name}=/x").json["settings"] == [name]
+
+    def test_nor_is_the_path_of_a_file(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "client.pem").touch()
+        assert add(run, "b", "env:.env", "--set", f"client_key={tmp_path}/client.pem").code == 0
+
+    def test_come_from_a_file_that_only_this_account_reads(self, run: Run, tmp_path: Path, in_core: None) -> None:
+        (tmp_path / "token").write_text(f"{TOKEN}\r\n")
+        ran = add(run, "b", "env:.env", "--set-from-file", "token=token")
+        assert ran.code == 1
+        assert "chmod go= token" in ran.stderr
+        (tmp_path / "token").chmod(0o600)
+        assert add(run, "b", "env:.env", "--set-from-file", "token=token").code == 0
+        assert self._settings() == {"token": TOKEN}
+
+    @pytest.mark.parametrize("content", [None, b"\xff\xfe", b""])
+    def test_from_a_file_that_is_missing_or_holds_none_say_so(
+        self, run: Run, tmp_path: Path, content: bytes | None
+    ) -> None:
+        if content is not None:
+            (tmp_path / "token").write_bytes(content)
+            (tmp_path / "token").chmod(0o600)
+        ran = add(run, "b", "env:.env", "--set-from-file", "token=token")
+        assert ran.code == 1
+        assert "token" in ran.stderr
+
+    def test_come_from_standard_input_a_line_each(self, run: Run, in_core: None) -> None:
+        assert add(run, "b", "env:.env", "--ask", "token", "--ask", "pin", stdin=f"{TOKEN}\n1234\n").code == 0
+        assert self._settings() == {"token": TOKEN, "pin": "1234"}
+
+    def test_that_do_not_come_are_missed(self, run: Run) -> None:
+        ran = add(run, "b", "env:.env", "--ask", "token", "--ask", "pin", stdin=f"{TOKEN}\n")
+        assert ran.code == 2
+        assert "no line on standard input for pin" in ran.stderr
+
+    def test_are_asked_for_unseen_where_there_is_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from mushu.server.commands import given_settings
+
+        prompts: list[tuple[str, dict[str, object]]] = []
+
+        class Terminal(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
+        def prompt(text: str, **options: object) -> str:
+            prompts.append((text, options))
+            return TOKEN
+
+        monkeypatch.setattr(sys, "stdin", Terminal())
+        monkeypatch.setattr(given_settings.click, "prompt", prompt)
+        assert given_settings.read_settings((), (), ("token",))["token"].reveal() == TOKEN
+        assert prompts == [("token", {"hide_input": True})]
+
+    @pytest.mark.parametrize(
+        "options",
+        [("--set", "timeout=5", "--set", "timeout=6"), ("--set", TOKEN), ("--set-from-file", TOKEN),
+         ("--set", "timeout=5", "--ask", "timeout")],
+    )  # fmt: skip
+    def test_one_given_twice_or_without_a_name_is_refused_and_not_repeated(
+        self, run: Run, options: tuple[str, ...]
+    ) -> None:
+        assert add(run, "b", "env:.env", *options, stdin=f"{TOKEN}\n").code == 2
+
+    def _settings(self) -> dict[str, str]:
+        from mushu.server.delivery.named import settings_for
+        from mushu.server.destinations.models import NamedDestination
+
+        with writing(db.session):
+            uri = db.session.query(NamedDestination).one().uri
+        return dict(settings_for(db.session, get_core().sealing_keys, uri))
+
+
+class TestOpening:
+    """Whoever opens the place gets its settings. Those of the environment are broken here, so it shows."""
+
+    @pytest.fixture(autouse=True)
+    def _broken(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        add(run, "backend", f"env:{tmp_path}/.env", "--set", "timeout=5")
+        monkeypatch.setenv("MUSHU_ENV_TIMEOUT", "not a number")
+
+    def test_they_count_wherever_it_is_named_by_its_uri(self, run: Run, tmp_path: Path) -> None:
+        uri = f"env:{tmp_path}/.env#MUSHU_API_KEY"
+        assert "MUSHU_ENV_TIMEOUT" in deliver(run, f"env:{tmp_path}/other.env#MUSHU_API_KEY").stderr
+        ran = deliver(run, uri)
+        assert ran.json["delivered_to"] == [uri]
+        assert check(run)[0] == 0
+        assert run("keys", "delete", ran.json["key_id"], "--yes").code == 0
+        assert "MUSHU_API_KEY" not in (tmp_path / ".env").read_text()
+
+    def test_where_they_cannot_be_opened_nothing_is_minted_and_the_way_out_is_named(
+        self, run: Run, tmp_path: Path, settings: Settings
+    ) -> None:
+        settings.sealing_keys_path.rename(tmp_path / "lost")
+        ran = deliver(run, f"env:{tmp_path}/.env#MUSHU_API_KEY")
+        assert ran.code == 1
+        assert "sealing_keys is missing. Restore it from a backup." in ran.stderr
+        assert "Nothing was minted." in ran.stderr
+        assert run("keys", "list", "--org", "acme", "--all", "--json").json == []
+        code, found = check(run)
+        assert (code, found["holds"]) == (3, None)
+
+    def test_a_key_that_cannot_be_taken_away_without_them_stays_due(
+        self, run: Run, tmp_path: Path, settings: Settings
+    ) -> None:
+        key_id = deliver(run, f"env:{tmp_path}/.env#MUSHU_API_KEY").json["key_id"]
+        settings.sealing_keys_path.rename(tmp_path / "lost")
+        ran = run("keys", "delete", key_id, "--yes")
+        assert ran.code == 1
+        assert "is missing" in ran.stderr
+        (tmp_path / "lost").rename(settings.sealing_keys_path)
+        assert "cleaned_up" in run("keys", "reconcile", "--json").stdout
+        assert "MUSHU_API_KEY" not in (tmp_path / ".env").read_text()
+
+
+class TestListing:
+    def test_says_how_many_living_keys_lie_there(self, run: Run) -> None:
+        add(run)
+        key_id = deliver(run, "env:.env").json["key_id"]
+        assert [row["keys"] for row in listed(run)] == [1]
+        run("keys", "delete", key_id, "--yes")
+        assert [row["keys"] for row in listed(run)] == [0]
+
+    def test_names_its_fields_and_no_value(self, run: Run) -> None:
+        add(run, "backend", "env:.env", "--ask", "token", stdin=f"{TOKEN}\n")
+        (row,) = listed(run)
+        assert list(row) == ["name", "uri", "created_at", "settings", "keys"]
+        assert row["settings"] == ["token"]
+
+    def test_works_without_the_keys_and_says_what_is_wrong(self, run: Run, settings: Settings) -> None:
+        add(run, "backend", "env:.env", "--set", "timeout=5")
+        settings.sealing_keys_path.unlink()
+        ran = run("destinations", "list", "--org", "acme")
+        assert ran.code == 3
+        assert ran.rows[1][2] == "unreadable"
+        assert "Restore it from a backup" in ran.stderr
+
+
+class TestSetting:
+    def test_replaces_all(self, run: Run) -> None:
+        add(run, "backend", "env:.env", "--set", "timeout=5", "--set", "other=1")
+        assert run("destinations", "set", "backend", "--org", "acme", "--set", "timeout=6").json["settings"] == [
+            "timeout"
+        ]
+        assert run("destinations", "set", "backend", "--org", "acme").json["settings"] == []
+
+    def test_while_a_key_lies_there(self, run: Run) -> None:
+        add(run)
+        deliver(run, "env:.env")
+        assert run("destinations", "set", "backend", "--org", "acme", "--set", "timeout=6").code == 0
+
+    def test_refuses_what_its_plugin_refuses(self, run: Run) -> None:
+        add(run, "backend", "env:.env", "--set", "timeout=5")
+        ran = run("destinations", "set", "backend", "--org", "acme", "--set", "timeout=never")
+        assert ran.code == 1
+        assert listed(run)[0]["settings"] == ["timeout"]
+
+    def test_a_name_that_stands_for_nothing(self, run: Run) -> None:
+        assert run("destinations", "set", "nosuch", "--org", "acme").code == 1
+
+
+class TestChecking:
+    def test_an_empty_place(self, run: Run, tmp_path: Path) -> None:
+        add(run)
+        uri = f"env:{tmp_path}/.env#MUSHU_API_KEY"
+        assert check(run) == (0, {"name": "backend", "uri": uri, "holds": "nothing", "faults": []})
+        assert not (tmp_path / ".env").exists()
+
+    def test_one_of_our_keys(self, run: Run) -> None:
+        add(run)
+        key_id = deliver(run, "env:.env").json["key_id"]
+        code, found = check(run)
+        assert code == 0
+        assert (found["holds"], found["key_id"], found["key_name"], found["state"]) == ("key", key_id, "k", "active")
+
+    def test_a_foreign_value(self, run: Run, tmp_path: Path) -> None:
+        add(run)
+        (tmp_path / ".env").write_text(f"MUSHU_API_KEY={TOKEN}\n")
+        (tmp_path / ".env").chmod(0o600)
+        code, found = check(run)
+        assert (code, found["holds"]) == (3, "foreign")
+        assert TOKEN not in str(found)
+
+    def test_what_is_in_the_way(self, run: Run, tmp_path: Path) -> None:
+        add(run)
+        (tmp_path / ".env").touch(mode=0o644)
+        code, found = check(run)
+        assert code == 3
+        assert "chmod 600" in str(found["faults"])
+
+
+class TestRemoving:
+    def test_it_works(self, run: Run, tmp_path: Path) -> None:
+        add(run)
+        ran = run("destinations", "remove", "backend", "--org", "acme", "--yes")
+        assert ran.json == {"name": "backend", "uri": f"env:{tmp_path}/.env#MUSHU_API_KEY", "removed": True}
+        assert listed(run) == []
+        assert add(run).code == 0
+
+    def test_nobody_is_asked_where_there_is_no_terminal(self, run: Run) -> None:
+        add(run)
+        assert run("destinations", "remove", "backend", "--org", "acme").code == 2
+        assert len(listed(run)) == 1
+
+    def test_is_refused_while_a_key_lives_there(self, run: Run) -> None:
+        add(run)
+        key_id = deliver(run, "env:.env").json["key_id"]
+        ran = run("destinations", "remove", "backend", "--org", "acme", "--yes")
+        assert ran.code == 1
+        assert f"{key_id} (k)" in ran.stderr
+        assert "flask keys delete" in ran.stderr
+        assert len(listed(run)) == 1
+
+    def test_a_name_that_stands_for_nothing(self, run: Run) -> None:
+        assert "'nosuch'" in run("destinations", "remove", "nosuch", "--org", "acme", "--yes").stderr
+
+    def test_a_deleted_organization_leaves_its_places(self, run: Run, tmp_path: Path) -> None:
+        add(run)
+        deliver(run, "env:.env")
+        run("orgs", "create", "rival", "--owner", "ada@example.com")
+        assert run("orgs", "delete", "acme", "--yes").code == 0
+        assert "MUSHU_API_KEY" not in (tmp_path / ".env").read_text()
+        assert run("destinations", "add", "mine", "env:.env", "--org", "rival").code == 0
+
+
+def test_a_path_with_escape_codes_cannot_paint_on_the_terminal(run: Run, in_core: None) -> None:
+    add(run)
+    with writing(db.session):
+        db.session.execute(text("UPDATE destinations SET uri = 'env:/\x1b[2J#KEY'"))
+    assert "\x1b" not in run("destinations", "list", "--org", "acme").stdout

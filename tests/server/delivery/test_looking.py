@@ -1,0 +1,116 @@
+"""What a place is called everywhere, and what a look at it finds."""
+
+from pathlib import Path
+
+import pytest
+
+from mushu.keyformat import Prefix, generate
+from mushu.secret import Secret
+from mushu.server.delivery.looking import Held, look_at, true_uri
+from mushu.server.errors import Invalid
+from tests.server.delivery.conftest import Post
+from tests.server.delivery.shelf import Crash, Shelf, crash, fail, leak_foreign, refuse
+
+
+class TestTheTrueUri:
+    @pytest.mark.parametrize(
+        ("uri", "true"),
+        [
+            ("env:.env", "env:{}/.env#MUSHU_API_KEY"),
+            ("env:app/../.env#KEY", "env:{}/.env#KEY"),
+            ("env:/srv/./app/.env", "env:/srv/app/.env#MUSHU_API_KEY"),
+            ("env:/srv/app/.env#KEY", "env:/srv/app/.env#KEY"),
+        ],
+    )
+    def test_is_absolute_and_in_one_spelling(self, tmp_path: Path, uri: str, true: str) -> None:
+        assert true_uri(uri, {}, tmp_path) == true.format(tmp_path)
+
+    def test_two_links_to_one_file_are_two_places_because_the_plugin_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to("real")
+        spellings = {true_uri(f"env:{name}/.env", {}, tmp_path) for name in ("real", "link", "link/../real")}
+        assert spellings == {f"env:{tmp_path}/{name}/.env#MUSHU_API_KEY" for name in ("real", "link")}
+
+    @pytest.mark.parametrize("uri", ["", "nosuch:thing", "/srv/.env", "env:", "env://host/x", "env:/x#not a name"])
+    def test_what_names_no_place_is_refused(self, tmp_path: Path, uri: str) -> None:
+        with pytest.raises(Invalid) as caught:
+            true_uri(uri, {}, tmp_path)
+        assert caught.value.field == "uri"
+
+    def test_a_key_in_it_is_not_repeated(self, tmp_path: Path) -> None:
+        key = generate(Prefix.LIVE_KEY).reveal()
+        for uri in (key, f"env:/srv/{key}"):
+            with pytest.raises(Invalid) as caught:
+                true_uri(uri, {}, tmp_path)
+            assert key not in caught.value.detail
+
+    def test_the_plugin_has_the_settings_that_the_place_will_have(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MUSHU_ENV_TIMEOUT", "not a number")
+        with pytest.raises(Invalid, match="timeout"):
+            true_uri("env:.env", {}, tmp_path)
+        assert true_uri("env:.env", {"timeout": Secret("5")}, tmp_path)
+
+
+class TestALook:
+    def test_at_an_empty_place(self, post: Post, shelf: Shelf) -> None:
+        sight = look_at(post.session, shelf.open, "fake:a")
+        assert (sight.held, sight.key, sight.faults) == (Held.NOTHING, None, [])
+        assert shelf.calls == ["preflight fake:a", "read fake:a"], "and nothing is written"
+
+    def test_at_one_of_our_keys(self, post: Post, shelf: Shelf) -> None:
+        key = post.deliver("fake:a")
+        sight = look_at(post.session, shelf.open, "fake:a")
+        assert (sight.held, sight.key, sight.faults) == (Held.KEY, key, [])
+
+    def test_at_a_foreign_value(self, post: Post, shelf: Shelf) -> None:
+        shelf.values["fake:a"] = "theirs"
+        sight = look_at(post.session, shelf.open, "fake:a")
+        assert (sight.held, sight.key) == (Held.FOREIGN, None)
+        assert "did not put there" in sight.faults[0]
+        assert "theirs" not in repr(sight)
+
+    @pytest.mark.parametrize("value", ["theirs", None])
+    def test_where_the_key_is_gone(self, post: Post, shelf: Shelf, value: str | None) -> None:
+        key = post.deliver("fake:a")
+        shelf.put("test", "fake:a", value)
+        sight = look_at(post.session, shelf.open, "fake:a")
+        assert f"By the ledger {key.id} (backend) lies there, and it does not." in sight.faults
+
+    def test_at_a_dead_key_of_ours_is_no_fault(self, post: Post, shelf: Shelf) -> None:
+        key = post.deliver("fake:a")
+        post.delete(key.id, keep_value=True)
+        sight = look_at(post.session, shelf.open, "fake:a")
+        assert (sight.held, sight.faults) == (Held.KEY, [])
+        assert sight.key is not None
+        assert sight.key.stored_state == "revoked"
+
+    def test_at_one_that_was_not_written_to_may_still_be_read(self, post: Post, shelf: Shelf) -> None:
+        shelf.plan("preflight fake:a", refuse)
+        sight = look_at(post.session, shelf.open, "fake:a")
+        assert (sight.held, sight.faults) == (Held.NOTHING, ["It refuses for good."])
+
+    def test_at_one_that_does_not_answer(self, post: Post, shelf: Shelf) -> None:
+        shelf.unreachable.add("fake:a")
+        sight = look_at(post.session, shelf.open, "fake:a")
+        assert (sight.held, sight.faults) == (None, ["It does not answer."])
+
+    def test_at_one_that_cannot_be_read(self, post: Post, shelf: Shelf) -> None:
+        shelf.plan("read fake:a", fail)
+        assert look_at(post.session, shelf.open, "fake:a").faults == ["It timed out."]
+
+    def test_at_none(self, post: Post, shelf: Shelf) -> None:
+        assert look_at(post.session, shelf.open, "nosuch:a").held is None
+
+    def test_lets_nothing_of_a_careless_plugin_out(self, post: Post, shelf: Shelf) -> None:
+        post.deliver("fake:a")
+        shelf.plan("preflight fake:a", leak_foreign)
+        sight = look_at(post.session, shelf.open, "fake:a")
+        assert sight.faults == ["The destination plugin failed unexpectedly (ValueError)."]
+
+    def test_that_is_interrupted_leaves_no_transaction_open(self, post: Post, shelf: Shelf) -> None:
+        shelf.plan("read fake:a", crash)
+        with pytest.raises(Crash):
+            look_at(post.session, shelf.open, "fake:a")
+        assert not post.session.in_transaction()

@@ -1,0 +1,454 @@
+"""Rotation: a key that works lies in every destination, at every moment and whatever happens."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mushu.destination import digest_of
+from mushu.server.audit.service import SYSTEM
+from mushu.server.db import reading, writing
+from mushu.server.delivery.activation import issue_successor
+from mushu.server.delivery.rotation import Rotator, keep_house
+from mushu.server.errors import (
+    DeliveryFailed,
+    DeliveryUndecided,
+    DestinationHeld,
+    Invalid,
+    KeyNotFound,
+    WrongState,
+)
+from mushu.server.keys import rotation
+from mushu.server.keys.activation import issue_key
+from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
+from mushu.server.keys.rotation import Terms
+from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.service import KeyRequest, change_state, get_key
+from mushu.server.keys.states import DISABLE, State
+from tests.server.delivery.conftest import LEASE, Post
+from tests.server.delivery.shelf import Crash, after, before, crash, crash_after, fail, lie, lose_answer, refuse
+
+A, B = "fake:a", "fake:b"
+HOUR = timedelta(hours=1)
+
+
+def rotator(post: Post) -> Rotator:
+    return Rotator(post.courier())
+
+
+def rotate(post: Post, key: ApiKey, *uris: str, force: bool = False, **terms: object) -> ApiKey:
+    return rotator(post).rotate(key.id, Terms(**terms), uris, force=force)[0]  # type: ignore[arg-type]
+
+
+def house(post: Post) -> list[tuple[str, str]]:
+    return [(found.key_id, str(found.verdict)) for found in keep_house(post.courier())]
+
+
+def use(post: Post, key: ApiKey) -> None:
+    with writing(post.session):
+        rotation.note_first_uses(post.session, {key.id: post.clock()})
+
+
+def state(post: Post, key: ApiKey) -> str:
+    with reading(post.session):
+        return get_key(post.session, key.id).state(post.clock())
+
+
+def active(post: Post) -> ApiKey:
+    (found,) = [key for key in post.all_keys() if key.stored_state == State.ACTIVE]
+    return found
+
+
+def row(post: Post, successor: ApiKey) -> Rotation:
+    with reading(post.session):
+        found = rotation.find_rotation_to(post.session, successor.id)
+    assert found is not None
+    return found
+
+
+def held(post: Post) -> list[str | None]:
+    return [post.shelf.digest_at(uri) for uri in (A, B)]
+
+
+def test_it_works(post: Post) -> None:
+    old = post.deliver(A, B)
+    new, places = rotator(post).rotate(old.id, Terms())
+    assert places == [A, B]
+    assert held(post) == [new.digest, new.digest]
+    assert (state(post, old), state(post, new)) == ("retiring", "active")
+    assert post.states(old.id) == ["replaced", "replaced"]
+    assert post.states(new.id) == ["verified", "verified"]
+
+
+def test_the_successor_is_like_the_key(post: Post) -> None:
+    request = KeyRequest(
+        org_id=post.org_id,
+        name="reader",
+        scopes=(Scope.READ,),
+        environment=Environment.TEST,
+        expires_at=post.clock() + timedelta(days=30),
+        rotate_every=timedelta(days=7),
+    )
+    old = post.courier().deliver(request, [A])[0]
+    post.clock.turn(days=8)
+    new = rotate(post, old)
+    assert (new.name, new.scopes, new.environment, new.org_id) == ("reader", (Scope.READ,), "test", post.org_id)
+    assert new.expires_at == post.clock() + timedelta(days=30)
+    assert new.rotate_at == post.clock() + timedelta(days=7)
+    with reading(post.session):
+        assert get_key(post.session, old.id).rotate_at is None
+
+
+class TestRetiring:
+    def test_the_old_key_lives_until_it_settled_after_the_first_use_of_the_new_one(self, post: Post) -> None:
+        old = post.deliver(A)
+        new = rotate(post, old, settle=HOUR)
+        post.clock.turn(days=300)
+        assert (state(post, old), house(post)) == ("retiring", [])
+        use(post, new)
+        post.clock.turn(seconds=3_599)
+        assert (state(post, old), house(post)) == ("retiring", [])
+        post.clock.turn(seconds=1)
+        assert state(post, old) == "revoked"
+        assert house(post) == [(old.id, "retired")]
+        assert post.state(old.id) == "revoked"
+        assert held(post)[0] == new.digest
+        assert row(post, new).settled_at == post.clock()
+        assert house(post) == []
+
+    def test_only_the_first_use_counts(self, post: Post) -> None:
+        old = post.deliver(A)
+        new = rotate(post, old, settle=HOUR)
+        use(post, new)
+        first = post.clock()
+        post.clock.turn(minutes=30)
+        use(post, new)
+        with reading(post.session):
+            assert get_key(post.session, old.id).retires_at == first + HOUR
+
+    def test_uses_of_other_keys_change_nothing(self, post: Post) -> None:
+        old = post.deliver(A)
+        rotate(post, old)
+        use(post, post.deliver(B))
+        use(post, old)
+        with reading(post.session):
+            assert get_key(post.session, old.id).retires_at is None
+
+    def test_the_value_of_the_old_key_is_taken_away_where_the_new_one_is_not(self, post: Post) -> None:
+        old = post.deliver(A)
+        new = rotate(post, old, B, settle=HOUR)
+        assert held(post) == [old.digest, new.digest]
+        use(post, new)
+        post.clock.turn(hours=1)
+        house(post)
+        assert held(post) == [None, new.digest]
+
+    def test_at_once_ends_it_in_the_same_moment(self, post: Post) -> None:
+        old = post.deliver(A)
+        new = rotate(post, old, at_once=True)
+        assert (post.state(old.id), post.state(new.id)) == ("revoked", "active")
+        assert house(post) == []
+        assert held(post)[0] == new.digest
+
+    def test_at_once_elsewhere_takes_the_old_value_away(self, post: Post) -> None:
+        old = post.deliver(A)
+        new = rotate(post, old, B, at_once=True)
+        house(post)
+        assert held(post) == [None, new.digest]
+
+    def test_what_keeps_its_old_key_is_said_to_have_stalled(self, post: Post) -> None:
+        old = post.deliver(A)
+        new = rotate(post, old, deadline=timedelta(days=1))
+        post.clock.turn(seconds=86_399)
+        with reading(post.session):
+            assert rotation.list_stalled(post.session, post.clock()) == []
+        post.clock.turn(seconds=1)
+        with reading(post.session):
+            (stalled,) = rotation.list_stalled(post.session, post.clock(), post.org_id)
+            assert rotation.list_stalled(post.session, post.clock(), "org_other") == []
+        assert (stalled.predecessor_id, stalled.successor_id) == (old.id, new.id)
+        assert state(post, old) == "retiring"
+        post.delete(old.id)
+        with reading(post.session):
+            assert rotation.list_stalled(post.session, post.clock()) == []
+
+    def test_revoke_does_not_wait_beyond_the_deadline(self, post: Post) -> None:
+        old = post.deliver(A)
+        rotate(post, old, deadline=HOUR, at_deadline=AtDeadline.REVOKE)
+        post.clock.turn(seconds=3_599)
+        assert state(post, old) == "retiring"
+        post.clock.turn(seconds=1)
+        assert state(post, old) == "revoked"
+        assert house(post) == [(old.id, "retired")]
+
+    def test_a_first_use_shortly_before_the_deadline_still_settles(self, post: Post) -> None:
+        old = post.deliver(A)
+        new = rotate(post, old, settle=HOUR, deadline=HOUR, at_deadline=AtDeadline.REVOKE)
+        post.clock.turn(minutes=59)
+        use(post, new)
+        post.clock.turn(minutes=59)
+        assert state(post, old) == "retiring"
+        post.clock.turn(minutes=1)
+        assert state(post, old) == "revoked"
+
+    def test_a_first_use_after_its_end_does_not_revive_it(self, post: Post) -> None:
+        old = post.deliver(A)
+        new = rotate(post, old, deadline=HOUR, at_deadline=AtDeadline.REVOKE)
+        post.clock.turn(hours=1)
+        use(post, new)
+        assert state(post, old) == "revoked"
+
+    def test_deleting_the_new_key_lets_the_old_one_live(self, post: Post) -> None:
+        old = post.deliver(A)
+        new = rotate(post, old)
+        post.delete(new.id)
+        post.clock.turn(days=1)
+        assert house(post) == []
+        assert state(post, old) == "retiring"
+
+
+class TestWhatCannotBeRotated:
+    def test_a_key_in_another_state(self, post: Post) -> None:
+        retiring, disabled, deleted = post.deliver(A), post.deliver(B), post.deliver("fake:c")
+        rotate(post, retiring)
+        with writing(post.session):
+            change_state(post.session, post.clock, SYSTEM, disabled.id, DISABLE)
+        post.delete(deleted.id)
+        words = {retiring.id: "being rotated already", disabled.id: "Enable it first", deleted.id: "new key"}
+        for key_id, word in words.items():
+            with pytest.raises(WrongState, match=word):
+                rotator(post).rotate(key_id, Terms(), ["fake:elsewhere"])
+        with pytest.raises(KeyNotFound):
+            rotator(post).rotate("key_unknown", Terms())
+
+    def test_an_expired_key(self, post: Post) -> None:
+        request = KeyRequest(org_id=post.org_id, name="k", expires_at=post.clock() + HOUR)
+        key = post.courier().deliver(request, [A])[0]
+        post.clock.turn(hours=1)
+        before = held(post)
+        with pytest.raises(WrongState, match="expired"):
+            rotate(post, key)
+        assert held(post) == before
+
+    def test_a_key_that_lies_nowhere(self, post: Post) -> None:
+        with writing(post.session):
+            key, _ = issue_key(post.session, post.clock, SYSTEM, KeyRequest(org_id=post.org_id, name="shown"))
+        with pytest.raises(Invalid, match="--show-once"):
+            rotate(post, key)
+        assert rotate(post, key, A).digest == held(post)[0]
+
+    @pytest.mark.parametrize(
+        "terms",
+        [{"settle": timedelta(days=367)}, {"settle": timedelta(-1)}, {"deadline": timedelta(0)}],
+    )
+    def test_terms_that_cannot_be_kept(self, post: Post, terms: dict[str, Any]) -> None:
+        key = post.deliver(A)
+        with pytest.raises(Invalid):
+            rotate(post, key, **terms)
+        assert (len(post.all_keys()), held(post)[0]) == (1, key.digest)
+
+
+class TestWhatLiesThere:
+    def test_a_foreign_value_is_not_overwritten(self, post: Post) -> None:
+        key = post.deliver(A)
+        post.shelf.put("hand", A, "theirs")
+        with pytest.raises(DestinationHeld):
+            rotate(post, key)
+        assert (post.shelf.values[A], state(post, key), len(post.all_keys())) == ("theirs", "active", 1)
+        assert held(post)[0] == digest_of("theirs")
+        assert rotate(post, key, force=True).digest == held(post)[0]
+
+    def test_a_missing_value_is_put_there_again(self, post: Post) -> None:
+        key = post.deliver(A)
+        post.shelf.put("hand", A, None)
+        assert rotate(post, key).digest == held(post)[0]
+
+    def test_a_former_key_of_the_same_line_makes_way(self, post: Post) -> None:
+        first = post.deliver(A)
+        value = post.shelf.values[A]
+        second = rotate(post, first)
+        post.shelf.put("hand", A, value)  # someone restored an old copy
+        third = rotate(post, second)
+        assert (held(post)[0], state(post, first)) == (third.digest, "retiring")
+
+    def test_another_living_key_does_not(self, post: Post) -> None:
+        key, other = post.deliver(A), post.deliver(B)
+        post.shelf.put("hand", A, post.shelf.values[B])
+        with pytest.raises(DestinationHeld, match=other.id):
+            rotate(post, key)
+
+
+class TestFailing:
+    def test_where_the_second_place_refuses_the_old_key_is_put_back_and_works(self, post: Post) -> None:
+        old = post.deliver(A, B)
+        post.shelf.plan(f"write {B}", refuse)
+        with pytest.raises(DeliveryFailed):
+            rotate(post, old)
+        assert held(post) == [old.digest, old.digest]
+        assert state(post, old) == "active"
+        assert post.states(old.id) == ["verified", "verified"]
+        assert house(post) == []
+        with reading(post.session):
+            assert rotation.list_broken_off(post.session) == []
+        assert rotate(post, old).digest == held(post)[1]
+
+    def test_a_lie_is_found_out_before_the_old_key_retires(self, post: Post) -> None:
+        old = post.deliver(A)
+        post.shelf.plan(f"write {A}", lie)
+        with pytest.raises(DeliveryFailed):
+            rotate(post, old)
+        assert (state(post, old), held(post)[0]) == ("active", old.digest)
+
+    def test_a_key_that_is_disabled_meanwhile_is_not_succeeded(self, post: Post) -> None:
+        old = post.deliver(A)
+
+        other = post.another()
+
+        def disable() -> None:
+            with writing(other.session):
+                change_state(other.session, other.clock, SYSTEM, old.id, DISABLE)
+
+        post.shelf.plan(f"write {A}", before(disable))
+        with pytest.raises(DeliveryFailed, match="disabled"):
+            rotate(post, old)
+        assert (state(post, old), held(post)[0]) == ("disabled", old.digest)
+
+    def test_a_key_that_is_deleted_meanwhile_is_succeeded_all_the_same(self, post: Post) -> None:
+        old = post.deliver(A)
+        other = post.another()
+
+        post.shelf.plan(f"write {A}", after(lambda: other.delete(old.id)))
+        new = rotate(post, old)
+        assert (state(post, old), state(post, new), held(post)[0]) == ("revoked", "active", new.digest)
+        post.clock.turn(hours=1)
+        house(post)
+        assert held(post)[0] == new.digest
+
+
+class TestCutOff:
+    def test_after_the_first_of_two_places_it_is_done_again(self, post: Post) -> None:
+        old = post.deliver(A, B)
+        post.shelf.plan(f"write {B}", crash)
+        with pytest.raises(Crash):
+            rotate(post, old)
+        assert house(post)[0][1] == "under_way"
+        assert state(post, old) == "active"
+        post.clock.turn(seconds=LEASE.total_seconds())
+        verdicts = [verdict for _, verdict in house(post)]
+        assert verdicts == ["failed", "rotated"]
+        new = active(post)
+        assert held(post) == [new.digest, new.digest]
+        assert (state(post, old), state(post, new)) == ("retiring", "active")
+        assert house(post) == []
+
+    def test_after_the_last_place_it_is_finished(self, post: Post) -> None:
+        old = post.deliver(A, B)
+        post.shelf.plan(f"write {B}", crash_after)
+        with pytest.raises(Crash):
+            rotate(post, old)
+        assert [verdict for _, verdict in house(post)] == ["activated"]
+        new = active(post)
+        assert held(post) == [new.digest, new.digest]
+        assert (state(post, old), state(post, new)) == ("retiring", "active")
+        assert post.states(old.id) == ["replaced", "replaced"]
+
+    def test_before_anything_was_written_nothing_is_done_again(self, post: Post) -> None:
+        old = post.deliver(A, B)
+        post.shelf.plan(f"write {A}", crash)
+        with pytest.raises(Crash):
+            rotate(post, old)
+        post.clock.turn(seconds=LEASE.total_seconds())
+        assert [verdict for _, verdict in house(post)] == ["failed"]
+        assert held(post) == [old.digest, old.digest]
+        assert state(post, old) == "active"
+        assert house(post) == []
+
+    def test_an_unclear_write_is_found_out_later(self, post: Post) -> None:
+        old = post.deliver(A)
+        post.shelf.plan(f"write {A}", lose_answer, fail, fail)
+        post.shelf.plan(f"read {A}", *[_fine] * 2, fail, fail, fail)
+        with pytest.raises(DeliveryUndecided):
+            rotate(post, old)
+        assert state(post, old) == "active"
+        assert [verdict for _, verdict in house(post)] == ["activated"]
+        assert state(post, old) == "retiring"
+
+    def test_what_cannot_be_put_back_is_done_again_once_it_can_be_reached(self, post: Post) -> None:
+        old = post.deliver(A, B)
+        post.shelf.plan(f"write {B}", refuse)
+        post.shelf.plan(f"restore {A}", fail, fail, fail)
+        with pytest.raises(DeliveryFailed):
+            rotate(post, old)
+        post.shelf.unreachable.add(A)
+        post.clock.turn(hours=1)
+        assert "unreachable" in [verdict for _, verdict in house(post)]
+        post.shelf.unreachable.clear()
+        assert "rotated" in [verdict for _, verdict in house(post)]
+        new = active(post)
+        assert held(post) == [new.digest, new.digest]
+
+    def test_a_foreign_value_that_came_meanwhile_is_left_alone(self, post: Post) -> None:
+        old = post.deliver(A, B)
+        post.shelf.plan(f"write {B}", crash)
+        with pytest.raises(Crash):
+            rotate(post, old)
+        post.shelf.put("hand", A, "theirs")
+        post.clock.turn(seconds=LEASE.total_seconds())
+        assert [verdict for _, verdict in house(post)] == ["failed", "drifted"]
+        assert post.shelf.values[A] == "theirs"
+        assert house(post) == []
+
+    def test_a_key_that_was_deleted_since_is_not_rotated_again(self, post: Post) -> None:
+        old = post.deliver(A, B)
+        post.shelf.plan(f"write {B}", crash)
+        with pytest.raises(Crash):
+            rotate(post, old)
+        post.delete(old.id)
+        post.clock.turn(hours=1)
+        house(post)
+        assert held(post) == [None, None]
+        assert {key.stored_state for key in post.all_keys()} <= {"revoked", "failed"}
+
+
+class TestShown:
+    def test_a_successor_that_is_shown_once_works_at_once(self, post: Post) -> None:
+        old = post.deliver(A)
+        with writing(post.session):
+            new, secret = issue_successor(post.session, post.clock, SYSTEM, old.id, Terms(settle=HOUR))
+        assert secret.digest() == new.digest
+        assert (state(post, old), state(post, new)) == ("retiring", "active")
+        assert post.states(old.id) == ["verified"]
+        use(post, new)
+        post.clock.turn(hours=1)
+        house(post)
+        assert held(post)[0] is None
+
+    def test_of_two_successors_one_takes_over(self, post: Post) -> None:
+        old = post.deliver(A)
+        with writing(post.session):
+            issue_successor(post.session, post.clock, SYSTEM, old.id, Terms())
+        with pytest.raises(WrongState), writing(post.session):
+            issue_successor(post.session, post.clock, SYSTEM, old.id, Terms())
+        assert sorted(key.stored_state for key in post.all_keys()) == [State.ACTIVE, State.RETIRING]
+
+
+def test_what_is_due_is_told_the_most_overdue_first(post: Post) -> None:
+    def minted(days: int) -> ApiKey:
+        request = KeyRequest(org_id=post.org_id, name=f"every {days}", rotate_every=timedelta(days=days))
+        return post.courier().deliver(request, [f"fake:{days}"])[0]
+
+    weekly, daily, never = minted(7), minted(1), post.deliver(A)
+    with reading(post.session):
+        assert rotation.keys_due(post.session, post.clock()) == []
+    post.clock.turn(days=7)
+    with reading(post.session):
+        assert [key.id for key in rotation.keys_due(post.session, post.clock())] == [daily.id, weekly.id]
+        assert rotation.keys_due(post.session, post.clock(), "org_other") == []
+    rotate(post, daily)
+    with reading(post.session):
+        assert [key.id for key in rotation.keys_due(post.session, post.clock(), post.org_id)] == [weekly.id]
+    assert never.rotate_at is None
+
+
+def _fine(plaintext: str, act: object) -> object:
+    return act()  # type: ignore[operator]

@@ -1,0 +1,67 @@
+"""Named destinations over HTTP: their names can be seen, and nothing can be named there."""
+
+import pytest
+
+from mushu.secret import Secret
+from mushu.server.audit.service import SYSTEM
+from mushu.server.core import db
+from mushu.server.db import writing
+from mushu.server.destinations import service
+from mushu.server.destinations.service import Place
+from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.orgs.models import Organization
+from tests.server.conftest import World, api_key
+from tests.server.web.asking import SeparateClient, all_rows, answer, refusal
+
+
+def name(world: World, org: Organization, called: str, **settings: str) -> None:
+    given = {setting: Secret(value) for setting, value in settings.items()}
+    place = Place(org.id, called, f"env:/srv/{org.id}/{called}/.env#KEY", given)
+    with writing(db.session):
+        service.add(db.session, world.clock, SYSTEM, world.core.sealing_keys, place)
+
+
+@pytest.mark.parametrize(("prefix", "environment"), [("", Environment.LIVE), ("/sandbox", Environment.TEST)])
+def test_it_works(client: SeparateClient, world: World, prefix: str, environment: Environment) -> None:
+    org, other = world.org(), world.org()
+    name(world, org, "b", token="hunter2")
+    name(world, org, "a")
+    name(world, other, "c")
+    key = world.key(org, Scope.ADMIN, environment=environment)[1]
+    response = client.get(f"{prefix}/orgs/{org.id}/destinations", headers=api_key(key))
+    assert answer(response) == {
+        "destinations": [
+            {"name": called, "uri": f"env:/srv/{org.id}/{called}/.env#KEY", "created_at": "2026-01-15T10:30:00Z"}
+            for called in ("a", "b")
+        ]
+    }
+    assert "hunter2" not in response.get_data(as_text=True)
+
+
+def test_an_organization_without_any_has_an_empty_list(client: SeparateClient, world: World) -> None:
+    org = world.org()
+    headers = api_key(world.key(org, Scope.ADMIN)[1])
+    assert answer(client.get(f"/orgs/{org.id}/destinations", headers=headers)) == {"destinations": []}
+
+
+def test_those_of_another_organization_are_not_there(client: SeparateClient, world: World) -> None:
+    mine, theirs = world.org(), world.org()
+    name(world, theirs, "secret-place")
+    headers = api_key(world.key(mine, Scope.ADMIN)[1])
+    refusal(client.get(f"/orgs/{theirs.id}/destinations", headers=headers), 404, "org_not_found")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("prefix", ["", "/sandbox"])
+def test_nothing_can_be_named_or_changed_over_http(
+    client: SeparateClient, world: World, method: str, prefix: str
+) -> None:
+    org = world.org()
+    name(world, org, "a")
+    headers = api_key(world.key(org, *Scope)[1])
+    before = all_rows()["destinations"]
+    for path in ("destinations", "destinations/a"):
+        body = {"name": "b", "uri": "env:/etc/passwd#KEY"}
+        response = client.open(f"{prefix}/orgs/{org.id}/{path}", method=method, json=body, headers=headers)
+        assert response.status_code in (404, 405)
+    assert all_rows()["destinations"] == before
