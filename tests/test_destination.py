@@ -1,5 +1,6 @@
 """Finding the plugin of a URI, and the shapes of the contract."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,30 @@ def test_a_key_pasted_as_a_uri_is_not_repeated() -> None:
     assert "msk_live_abc" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "env:/srv/msk_live_abcdefghijklmnopqrstuvwxyz12/.env",
+        "nosuch:x#msk_test_abcdefghijklmnopqrstuvwxyz12",
+        "nosuch:x?token=mct_%61bcdefghijklmnopqrstuvwxyz12",
+        "nosuch://ada:hunter22@host/x",
+        "vault://hunter22@127.0.0.1/secret",
+    ],
+)
+def test_a_credential_in_a_uri_is_refused_for_every_plugin_and_not_repeated(uri: str) -> None:
+    with pytest.raises(DestinationError, match="There is a credential in this URI") as caught:
+        open_destination(uri, HERE)
+    assert caught.value.permanent
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(caught.value.__traceback__)][1:]
+    for secret in ("hunter22", "bcdefghijklmnopqrstuvwxyz12"):
+        assert secret not in f"{caught.value} {frames}"
+
+
+@pytest.mark.parametrize("uri", ["env:/srv/a@b/.env", "env:/srv/.env%40x", "env:/srv/a//b@c/.env"])
+def test_an_at_sign_in_a_path_is_no_credential(uri: str) -> None:
+    assert open_destination(uri, HERE).scheme == "env"
+
+
 def test_a_plugin_that_answers_none_leaves_the_uri_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     class Shy:
         @staticmethod
@@ -62,3 +87,7 @@ def test_errors_say_whether_trying_again_can_help() -> None:
 
 def test_a_receipt_does_not_show_what_it_could_undo() -> None:
     assert "former" not in repr(Receipt("v", "d", Secret("former")))
+
+
+def test_surroundings_do_not_show_the_settings_of_a_plugin() -> None:
+    assert "hvs.token" not in repr(Surroundings(Path("/srv"), {"token": "hvs.token"}))
