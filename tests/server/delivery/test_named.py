@@ -12,6 +12,7 @@ from mushu.server.config import Settings
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger, named
 from mushu.server.delivery.models import LATEST_ARRIVAL
+from mushu.server.delivery.rotation import keep_house
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
 from mushu.server.destinations.service import Place
@@ -49,9 +50,12 @@ class Named:
         return dict(named.settings_for(self.post.session, self.keys, f"fake:{name}"))
 
     def forget(self) -> list[str | None]:
-        """Return what is still sealed."""
+        """Forget what is not needed, and return what is still sealed."""
         with writing(self.post.session):
             named.forget_settings(self.post.session, self.post.clock)
+        return self.sealed()
+
+    def sealed(self) -> list[str | None]:
         with reading(self.post.session):
             rows = self.post.session.query(NamedDestination).populate_existing().all()
             return [row.id for row in rows if row.sealed_settings is not None]
@@ -298,3 +302,14 @@ class TestADeletedOrganization:
         assert post.verdicts() == ["cleaned_up"]
         assert names.settings() == {}
         assert names.forget() == []
+
+    def test_of_which_only_housekeeping_is_left_to_erase_what_is_sealed(self, names: Named, post: Post) -> None:
+        row = names.add(token=TOKEN)
+        key = post.deliver("fake:a")
+        assert [found.verdict for found in post.delete_org()] == ["cleaned_up"]
+        assert (post.state(key.id), names.settings()) == ("revoked", {})
+        keep_house(post.courier())
+        assert names.sealed() == [row.id], "not at once: a delivery may have begun just before"
+        post.clock.turn(seconds=LATEST_ARRIVAL.total_seconds())
+        keep_house(post.courier())
+        assert names.sealed() == []

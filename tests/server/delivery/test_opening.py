@@ -112,6 +112,15 @@ class TestOpener:
         assert uris == [f"env:/srv/{number}/.env#MUSHU_API_KEY" for number in range(3)]
         assert searched == ["env:/srv/0/.env"]
 
+    @pytest.mark.parametrize(
+        "rest", ["//root:hunter2@host/.env", f"/srv/{generate(Prefix.LIVE_KEY).reveal()}"], ids=["password", "key"]
+    )
+    def test_a_plugin_that_is_remembered_still_sees_no_credential(self, tmp_path: Path, rest: str) -> None:
+        open_here = opener(tmp_path, {})
+        open_here("env:/srv/.env")
+        with pytest.raises(DestinationError, match="There is a credential in this URI"):
+            open_here(f"env:{rest}")
+
     def test_and_every_time_for_one_that_nobody_serves_so_that_a_plugin_may_be_installed_later(
         self, tmp_path: Path
     ) -> None:

@@ -206,6 +206,31 @@ class TestRetiring:
         assert house(post) == []
         assert state(post, old) == "retiring"
 
+    def test_one_whose_new_key_was_deleted_says_what_to_do(self, post: Post) -> None:
+        old = post.deliver(A)
+        new = rotate(post, old)
+        post.delete(new.id)
+        with pytest.raises(WrongState, match=f"made way for {new.id}, which is over. Create a new key"):
+            rotate(post, old)
+        another = post.deliver(A)
+        assert held(post)[0] == another.digest
+
+    def test_an_old_key_that_expired_is_not_waited_for(self, post: Post) -> None:
+        request = KeyRequest(org_id=post.org_id, name="k", expires_at=post.clock() + 3 * HOUR)
+        old = post.courier().deliver(request, [A])[0]
+        rotate(post, old, deadline=HOUR)
+        for hours, expected in ((1, [old.id]), (1, [old.id]), (1, [])):
+            post.clock.turn(hours=hours)
+            with reading(post.session):
+                stalled = rotation.list_stalled(post.session, post.clock())
+            assert [found.predecessor_id for found in stalled] == expected
+
+    def test_a_key_that_is_being_rotated_says_so_and_not_that_it_lies_nowhere(self, post: Post) -> None:
+        old = post.deliver(A)
+        new = rotate(post, old)
+        with pytest.raises(WrongState, match=f"{new.id} takes over"):
+            rotate(post, old)
+
 
 class TestWhatCannotBeRotated:
     def test_a_key_in_another_state(self, post: Post) -> None:
@@ -396,6 +421,23 @@ class TestCutOff:
         post.clock.turn(seconds=LEASE.total_seconds())
         assert [verdict for _, verdict in house(post)] == ["failed", "drifted"]
         assert post.shelf.values[A] == "theirs"
+        assert house(post) == []
+
+    def test_what_fails_again_and_again_is_tried_once_each_time(self, post: Post) -> None:
+        old = post.deliver(A, B)
+        post.shelf.plan(f"write {B}", crash, *[refuse] * 50)
+        with pytest.raises(Crash):
+            rotate(post, old)
+        for minted in range(3, 8):
+            post.clock.turn(hours=1)
+            assert [verdict for _, verdict in house(post)][-1] == "unreachable"
+            assert len(post.all_keys()) == minted
+            assert state(post, old) == "active"
+        post.shelf.script.clear()
+        post.clock.turn(hours=1)
+        assert (old.id, "rotated") in house(post)
+        new = active(post)
+        assert held(post) == [new.digest, new.digest]
         assert house(post) == []
 
     def test_a_key_that_was_deleted_since_is_not_rotated_again(self, post: Post) -> None:

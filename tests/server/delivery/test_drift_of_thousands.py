@@ -1,0 +1,152 @@
+"""A thousand keys in a Vault, looked at in one run: every one told right, in no more memory than a few hundred."""
+
+import gc
+import itertools
+import tracemalloc
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+from sqlalchemy import Engine, create_engine, insert
+from sqlalchemy.orm import Session
+
+from mushu.destination import Destination, Surroundings, digest_of
+from mushu.keyformat import Prefix, generate
+from mushu.server.audit.service import SYSTEM
+from mushu.server.config import Settings
+from mushu.server.db import prepare_engine, reading, writing
+from mushu.server.delivery import drift, ledger
+from mushu.server.delivery.drift import Inspector, Scope
+from mushu.server.delivery.models import Delivery
+from mushu.server.keys.models import ApiKey
+from mushu.server.orgs.service import create_org
+from mushu.server.users.service import create_user
+from mushu_vault import VaultDestination
+from tests.conftest import TurnableClock
+from tests.vault.server import VaultStub
+
+THOUSAND: Final = 1_000
+#: What of every ten paths is found at the others is the key.
+_FAULTS: Final = {3: "drifted", 5: "missing", 7: "denied"}
+#: How much more memory four times as many keys may take; all at once would take four times as much.
+_BOUND: Final = 1.5
+
+
+class Place:
+    """A Vault with keys in it, and a database that says so."""
+
+    def __init__(self, engine: Engine, clock: TurnableClock, stub: VaultStub) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.stub = stub
+        stub.mount("secret")
+        stub.policy("mushu", {"secret/data/open/*": ["read"], "sys/internal/ui/mounts/*": ["read"]})
+        self.token = stub.token(["mushu"])
+        self.numbers = itertools.count()
+        self.session = Session(engine, autobegin=False, expire_on_commit=False)
+
+    def org(self, keys: int) -> tuple[str, dict[str, str]]:
+        """Return the id of an organization with so many keys, and by URI what is to be found there."""
+        with writing(self.session):
+            owner = create_user(self.session, self.clock, SYSTEM, f"u{next(self.numbers)}@example.com")
+            org_id = create_org(self.session, self.clock, SYSTEM, "acme", owner.id).id
+        found = [self._line(org_id, number) for number in range(keys)]
+        with writing(self.session):
+            self.session.execute(insert(ApiKey), [key for key, _, _ in found])
+            self.session.execute(insert(Delivery), [delivery for _, delivery, _ in found])
+        return org_id, {delivery["uri"]: condition for _, delivery, condition in found}
+
+    def _line(self, org_id: str, number: int) -> tuple[dict[str, object], dict[str, str], str]:
+        """Return the rows of one key and its delivery, and what is to be found where it should be."""
+        condition, serial = _FAULTS.get(number % 10, "ok"), next(self.numbers)
+        path = f"{'closed' if condition == 'denied' else 'open'}/{serial}"
+        plaintext = generate(Prefix.LIVE).reveal()
+        self.stub.put("secret", path, {"OTHER": "x"} if condition == "missing" else {"MUSHU_API_KEY": plaintext})
+        if condition == "drifted":
+            self.stub.put("secret", path, {"MUSHU_API_KEY": "theirs"})
+        now = self.clock()
+        key = {
+            "id": f"key_{serial:012}",
+            "org_id": org_id,
+            "name": "backend",
+            "digest": digest_of(plaintext),
+            "last_four": plaintext[-4:],
+            "scope_names": "read",
+            "environment": "live",
+            "stored_state": "active",
+            "created_at": now,
+        }
+        delivery = {
+            "id": f"dlv_{serial:012}",
+            "key_id": key["id"],
+            "uri": f"vault:secret/{path}#MUSHU_API_KEY",
+            "state": "verified",
+            "attempt_id": f"att_{serial:012}",
+            "expected_version": "0",
+            "lease_until": now,
+            "created_at": now,
+            "verified_at": now,
+            "cleanup_due": False,
+            "on_client": False,
+        }
+        return key, delivery, condition  # type: ignore[return-value]
+
+    def open(self, uri: str) -> Destination:
+        settings = {"addr": self.stub.address, "token": self.token}
+        found = VaultDestination.parse(uri, Surroundings(Path("/"), settings))
+        assert found is not None
+        return found
+
+    def check(self, org_id: str) -> Iterator[tuple[str, str]]:
+        for look in Inspector(self.session, self.clock, self.open).check(Scope(org_id=org_id)):
+            yield look.uri, str(look.condition)
+
+
+@pytest.fixture
+def place(settings: Settings, clock: TurnableClock) -> Iterator[Place]:
+    engine = create_engine(settings.sqlalchemy_url)
+    prepare_engine(engine)
+    with VaultStub() as stub:
+        yield Place(engine, clock, stub)
+    engine.dispose()
+
+
+def peak(act: Callable[[], object]) -> int:
+    """Return how many bytes more than before were in use at the most."""
+    gc.collect()
+    tracemalloc.start()
+    act()
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found
+
+
+def test_a_thousand_keys_are_checked_in_one_run_and_every_condition_is_right(place: Place) -> None:
+    org_id, expected = place.org(THOUSAND)
+    place.clock.turn(hours=1)
+    found = list(place.check(org_id))
+    assert len(found) == THOUSAND
+    assert dict(found) == expected
+    assert set(expected.values()) == {"ok", "drifted", "missing", "denied"}
+    with reading(place.session):
+        rows = ledger.list_deliveries(place.session, [f"key_{serial:012}" for serial in range(THOUSAND + 1)])
+        noted = {row.uri: row.condition for row in rows}
+    assert noted == expected
+    assert {row.checked_at for row in rows} == {place.clock()}
+    assert timedelta(hours=1) == place.clock() - rows[0].created_at
+
+
+def test_four_times_as_many_take_no_more_memory(place: Place) -> None:
+    few, many = place.org(THOUSAND // 4)[0], place.org(THOUSAND)[0]
+
+    def check(org_id: str, count: int) -> None:
+        assert sum(1 for _ in place.check(org_id)) == count
+
+    check(few, THOUSAND // 4)  # what is loaded once is loaded now
+    for_few = peak(lambda: check(few, THOUSAND // 4))
+    place.session.expunge_all()
+    for_many = peak(lambda: check(many, THOUSAND))
+    assert for_many < _BOUND * for_few, f"{for_few} bytes for {THOUSAND // 4} keys, {for_many} for {THOUSAND}"
+    assert drift._PAGE < THOUSAND // 4, "otherwise this measures nothing"
