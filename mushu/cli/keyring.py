@@ -8,12 +8,15 @@ from mushu.cli.faults import Failure, Refused, misunderstood
 
 if TYPE_CHECKING:
     from mushu.cli.api import Api
+    from mushu.cli.session import Session
 
 Environment = Literal["live", "test"]
 ENVIRONMENTS: Final[tuple[Environment, ...]] = ("live", "test")
 
 _PAGE: Final = "500"
 _NOT_FOUND: Final = "key_not_found"
+#: How a server of an older version answers a look-up, of which it has not heard: 404, 405.
+_NO_LOOKUP: Final = ("not_found", "method_not_allowed")
 
 Result = TypeVar("Result")
 
@@ -54,6 +57,43 @@ class Keyring:
     def delete_in(self, environment: Environment, key_id: str) -> Answer:
         return self._api.delete(*self._path(environment), key_id)
 
+    def rotate(self, key_id: str, terms: Answer) -> Answer:
+        """Put a new key in the place of one, on the server or by being told it."""
+        return self._wherever(key_id, lambda environment: self.rotate_in(environment, key_id, terms))
+
+    def rotate_in(self, environment: Environment, key_id: str, terms: Answer) -> Answer:
+        return self._api.post(*self._path(environment), key_id, "rotate", body=terms)
+
+    def deliveries(self, key_id: str) -> list[Answer]:
+        """Return the ledger of where a key was put, oldest first; of a deleted key, too."""
+        answer = self._wherever(
+            key_id, lambda environment: self._api.get(*self._path(environment), key_id, "deliveries")
+        )
+        return rows_of(answer, "deliveries")
+
+    def environment_of(self, key_id: str) -> Environment:
+        """Return the side on which a key stands.
+
+        Raises:
+            Failure: there is no such key.
+        """
+
+        def found(environment: Environment) -> Environment:
+            self.show_in(environment, key_id)
+            return environment
+
+        return self._wherever(key_id, found)
+
+    def find_by_digest(self, digest: str) -> Answer | None:
+        """Return the key with this SHA-256, on whichever side it stands and deleted ones included; None if none has."""
+        for environment in ENVIRONMENTS:
+            try:
+                return self._api.post(*self._path(environment), "lookup", body={"digest": digest})
+            except Refused as refusal:
+                if refusal.code not in (_NOT_FOUND, *_NO_LOOKUP):
+                    raise
+        return None
+
     def confirm(self, environment: Environment, key_id: str, deliveries: list[dict[str, str]]) -> Answer:
         """Tell the server what was read back where; only then is the key active."""
         return self._api.post(*self._path(environment), key_id, "delivered", body={"deliveries": deliveries})
@@ -86,3 +126,12 @@ class Keyring:
         raise Failure(
             f"There is no API key {key_id} in {self._org_id}. `mushu api-key list --org {self._org_id}` shows them all."
         )
+
+
+def keyring_of(session: "Session", org: str | None) -> Keyring:
+    """Return the keys of the organization that a command is about.
+
+    Raises:
+        UsageError, Failure: none is named, or nobody is logged in.
+    """
+    return Keyring(session.api(), session.required_org(org))

@@ -1,25 +1,29 @@
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import click
 
 from mushu.cli.answers import without_secrets
-from mushu.cli.keyring import ENVIRONMENTS, Environment, Keyring
+from mushu.cli.key_rotation import deliveries, rotate
+from mushu.cli.keyring import ENVIRONMENTS, Environment, keyring_of
 from mushu.cli.options import (
     DurationType,
-    IdType,
     always_json,
     as_json,
     ask,
     connecting,
+    deliver_to,
     from_now,
+    key_id,
     org,
     pass_session,
+    written,
     yes,
 )
 from mushu.cli.output import Column, print_json, print_rows
 from mushu.cli.session import Session
-from mushu.cli.showing import print_once
+from mushu.cli.showing import print_new
 
 # The least widths are those of the product contract's listing.
 _COLUMNS = (
@@ -29,7 +33,7 @@ _COLUMNS = (
     Column("created_at", "CREATED", is_day=True),
 )
 _STATE = Column("state", "STATE")
-_key_id = click.argument("key_id", type=IdType())
+_UNHEARD: Final = "A key may have been created all the same: see `mushu api-key list`."
 
 
 @click.group()
@@ -43,7 +47,9 @@ def keys() -> None:
 @click.option("--scopes", metavar="SCOPES", help="Of read, write, admin; read,write if left out.")
 @click.option("--env", type=click.Choice(ENVIRONMENTS), default="live", show_default=True)
 @click.option("--expires", type=DurationType(), help="How long it lives, such as 90d; for ever if left out.")
+@click.option("--rotate-every", type=DurationType(), help="After how long it is due to be rotated, such as 90d.")
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Put it there unseen, as in env:.env; repeatable.")
+@deliver_to
 @click.option("--force", is_flag=True, help="Overwrite a value that the destination holds.")
 @connecting
 @always_json
@@ -55,25 +61,45 @@ def create(
     scopes: str | None,
     env: Environment,
     expires: timedelta | None,
+    rotate_every: timedelta | None,
     uris: tuple[str, ...],
+    names: tuple[str, ...],
     force: bool,
 ) -> None:
-    """Create a key, and print it this one time, or deliver it with --to and print it never."""
+    """Create a key, and print it this one time, or deliver it with --to or --deliver-to and print it never."""
+    if uris and names:
+        raise click.UsageError(
+            "A key is put somewhere from here (--to) or by the server (--deliver-to). One of the two."
+        )
     if force and not uris:
         raise click.UsageError("--force is about what a destination holds: it needs --to.")
+    request = _request(name, scopes, expires, rotate_every)
+    if uris:
+        from mushu.cli.delivery import deliver
+        from mushu.cli.holders import Holders
+        from mushu.cli.pending import PendingKey
+        from mushu.cli.stops import open_stops
+
+        stops, keyring = open_stops(uris), keyring_of(session, org)
+        mint = partial(PendingKey.create, keyring, env, request)
+        print_json(deliver(mint, stops, Holders(keyring, force=force)))
+    else:
+        named = {"deliver_to": list(names)} if names else {}
+        print_new(partial(keyring_of(session, org).create, env, request | named), _UNHEARD)
+
+
+def _request(
+    name: str, scopes: str | None, expires: timedelta | None, rotate_every: timedelta | None
+) -> dict[str, Any]:
+    """Return what is asked for; what was left out is left to the server."""
     request: dict[str, Any] = {"name": name}
     if scopes is not None:
         request["scopes"] = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     if expires is not None:
         request["expires_at"] = from_now(expires)
-    if uris:
-        from mushu.cli.delivery import deliver
-        from mushu.cli.stops import open_stops
-
-        stops = open_stops(uris)
-        print_json(deliver(_keyring(session, org), env, request, stops, force=force))
-    else:
-        print_once(_keyring(session, org), env, request)
+    if rotate_every is not None:
+        request["rotate_every"] = written(rotate_every)
+    return request
 
 
 @keys.command("list")
@@ -84,23 +110,23 @@ def create(
 @pass_session
 def list_(session: Session, org: str | None, with_deleted: bool, as_json: bool) -> None:
     """List the keys of an organization, newest first, live and test."""
-    rows = [without_secrets(key) for key in _keyring(session, org).list_all(with_deleted=with_deleted)]
+    rows = [without_secrets(key) for key in keyring_of(session, org).list_all(with_deleted=with_deleted)]
     print_rows((*_COLUMNS, _STATE) if with_deleted else _COLUMNS, rows, json_wanted=as_json)
 
 
 @keys.command("show")
-@_key_id
+@key_id
 @org
 @connecting
 @always_json
 @pass_session
 def show(session: Session, key_id: str, org: str | None) -> None:
     """Show all that may be known of a key."""
-    print_json(without_secrets(_keyring(session, org).show(key_id)))
+    print_json(without_secrets(keyring_of(session, org).show(key_id)))
 
 
 @keys.command("rename")
-@_key_id
+@key_id
 @click.argument("name")
 @org
 @connecting
@@ -108,33 +134,33 @@ def show(session: Session, key_id: str, org: str | None) -> None:
 @pass_session
 def rename(session: Session, key_id: str, name: str, org: str | None) -> None:
     """Give a key another name."""
-    print_json(without_secrets(_keyring(session, org).rename(key_id, name)))
+    print_json(without_secrets(keyring_of(session, org).rename(key_id, name)))
 
 
 @keys.command("disable")
-@_key_id
+@key_id
 @org
 @connecting
 @always_json
 @pass_session
 def disable(session: Session, key_id: str, org: str | None) -> None:
     """Refuse a key from now on, until it is enabled again."""
-    print_json(without_secrets(_keyring(session, org).change(key_id, "disable")))
+    print_json(without_secrets(keyring_of(session, org).change(key_id, "disable")))
 
 
 @keys.command("enable")
-@_key_id
+@key_id
 @org
 @connecting
 @always_json
 @pass_session
 def enable(session: Session, key_id: str, org: str | None) -> None:
     """Let a disabled key work again."""
-    print_json(without_secrets(_keyring(session, org).change(key_id, "enable")))
+    print_json(without_secrets(keyring_of(session, org).change(key_id, "enable")))
 
 
 @keys.command("delete")
-@_key_id
+@key_id
 @org
 @yes
 @connecting
@@ -142,11 +168,11 @@ def enable(session: Session, key_id: str, org: str | None) -> None:
 @pass_session
 def delete(session: Session, key_id: str, org: str | None, yes: bool) -> None:
     """Delete a key for good: the very next request with it is refused."""
-    keyring = _keyring(session, org)
+    keyring = keyring_of(session, org)
     ask(f"Delete {key_id} for good? Requests with it fail at once.", agreed=yes)
     keyring.delete(key_id)
     print_json({"key_id": key_id, "deleted": True})
 
 
-def _keyring(session: Session, org: str | None) -> Keyring:
-    return Keyring(session.api(), session.required_org(org))
+for command in (rotate, deliveries):
+    keys.add_command(command)

@@ -23,6 +23,9 @@ pass_session = click.make_pass_decorator(Session, ensure=True)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
+deliver_to = click.option(
+    "--deliver-to", "names", multiple=True, metavar="NAME", help="Have the server put it there, by name; repeatable."
+)
 org = click.option("--org", metavar="ORG", help="Id or exact name; else MUSHU_ORG_ID, .mushu.json, `mushu org use`.")
 
 
@@ -72,9 +75,18 @@ class DurationType(click.ParamType[timedelta]):
         return duration
 
 
+#: The key that a command is about.
+key_id = click.argument("key_id", type=IdType())
+
+
 def from_now(duration: timedelta) -> str:
     """Return the moment that lies so far ahead, as RFC 3339 in UTC with whole seconds."""
     return (datetime.now(UTC) + duration).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def written(duration: timedelta) -> str:
+    """Return a duration as the server reads it."""
+    return f"{int(duration.total_seconds())}s"
 
 
 def ask(question: str, *, agreed: bool) -> None:

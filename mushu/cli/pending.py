@@ -1,6 +1,11 @@
-"""A key that the server keeps inert until its delivery is confirmed: how it begins, becomes active, or is deleted."""
+"""A key that the server keeps inert until its delivery is confirmed: how it begins, becomes active, or is given up.
+
+A successor takes over from a key in the moment in which it becomes active. From then on it must not be deleted, or the
+old key would retire in favour of nothing; so a successor is looked at before it is given up.
+"""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -14,7 +19,10 @@ _PREFIXES: Final = {"live": Prefix.LIVE_KEY, "test": Prefix.TEST_KEY}
 #: Seconds to wait before a report whose answer got lost is made again.
 _PAUSES: Final = (0.5, 1.0, 2.0)
 _INVALID: Final = "invalid_input"
+_NOT_FOUND: Final = "key_not_found"
 _ACTIVE: Final = "active"
+_GONE: Final = "revoked"
+_BY_CLIENT: Final = {"delivery": "client"}
 _SERVER_SIDE: Final = (
     "This server does not know deliveries by a client. Update it, or deliver on it: flask keys create."
 )
@@ -30,6 +38,8 @@ class PendingKey:
     secret: Secret
     #: What the server answered, without the key.
     answer: Answer
+    #: The id of the key whose place it is to take; None for a key that is simply new.
+    replaces: str | None = None
 
     @classmethod
     def create(cls, keyring: Keyring, environment: Environment, request: dict[str, Any]) -> Self:
@@ -38,15 +48,21 @@ class PendingKey:
         Raises:
             Failure: there is none.
         """
-        answer = _created(keyring, environment, request)
-        key_id, secret = id_of(answer, "key_id"), answer.pop("key", None)
-        if not isinstance(secret, Secret) or not _is_key(secret, environment):
-            fault = misunderstood(f"it holds no {environment} key").message
-        elif not isinstance(answer.get("confirm_by"), str):
-            fault = _SERVER_SIDE  # it made an active key
-        else:
-            return cls(keyring, environment, key_id, secret, answer)
-        raise Failure(f"{fault} {_deleted(keyring, environment, key_id)}")
+        answer = _asked(lambda: keyring.create(environment, request | _BY_CLIENT))
+        return cls(keyring, environment, *_taken_apart(keyring, environment, answer))
+
+    @classmethod
+    def succeed(cls, keyring: Keyring, environment: Environment, key_id: str, terms: dict[str, Any]) -> Self:
+        """Create the successor of a key, which works on as if nothing were; one that cannot be used is deleted at once.
+
+        Args:
+            terms: how long the old key lives on, as the server takes it.
+
+        Raises:
+            Failure: there is none.
+        """
+        answer = _asked(lambda: keyring.rotate_in(environment, key_id, terms | _BY_CLIENT))
+        return cls(keyring, environment, *_taken_apart(keyring, environment, answer), replaces=key_id)
 
     def confirm(self, proofs: list[dict[str, str]]) -> None:
         """Have the key activated. Where the answer got lost, look whether it is: the server may have heard.
@@ -74,26 +90,57 @@ class PendingKey:
         if not self._is_active():
             raise lost
 
-    def delete(self) -> str:
-        """Delete the key, and return what to tell the user about it."""
+    def give_up(self) -> str | None:
+        """End the key, and return what to tell the user about it; None if it has taken over already, and is to stay."""
+        if self.replaces is not None:
+            state = self._state()
+            if state == _ACTIVE:
+                return None
+            if state is None:
+                return (
+                    f"It is not known whether {self.key_id} took over from {self.replaces}: mushu api-key show "
+                    f"{self.key_id} tells. If it is active, rotate it in turn; if it is pending, it opens nothing."
+                )
         return _deleted(self.keyring, self.environment, self.key_id)
 
     def _is_active(self) -> bool:
+        return self._state() == _ACTIVE
+
+    def _state(self) -> str | None:
+        """Return the state, `revoked` for a key that is gone; None if it cannot be found out."""
         try:
-            return self.keyring.show_in(self.environment, self.key_id).get("state") == _ACTIVE
+            return text_of(self.keyring.show_in(self.environment, self.key_id), "state")
+        except Refused as refusal:
+            return _GONE if refusal.code == _NOT_FOUND else None
         except Failure:
-            return False
+            return None
 
 
-def _created(keyring: Keyring, environment: Environment, request: dict[str, Any]) -> Answer:
+def _asked(ask: Callable[[], Answer]) -> Answer:
     try:
-        return keyring.create(environment, request | {"delivery": "client"})
+        return ask()
     except Refused as refusal:
         if refusal.code == _INVALID and "delivery" in refusal.message:
             raise Failure(_SERVER_SIDE) from None
         raise
     except Unreachable as failure:
         raise Unreachable(f"{failure.message} If a key was created, it is pending and opens nothing.") from None
+
+
+def _taken_apart(keyring: Keyring, environment: Environment, answer: Answer) -> tuple[str, Secret, Answer]:
+    """Return the id and the key of what was created, and the rest; delete what cannot be worked with.
+
+    Raises:
+        Failure: it cannot.
+    """
+    key_id, secret = id_of(answer, "key_id"), answer.pop("key", None)
+    if not isinstance(secret, Secret) or not _is_key(secret, environment):
+        fault = misunderstood(f"it holds no {environment} key").message
+    elif not isinstance(answer.get("confirm_by"), str):
+        fault = _SERVER_SIDE  # it made an active key
+    else:
+        return key_id, secret, answer
+    raise Failure(f"{fault} {_deleted(keyring, environment, key_id)}")
 
 
 def _is_key(secret: Secret, environment: Environment) -> bool:

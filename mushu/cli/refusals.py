@@ -10,6 +10,8 @@ from mushu.cli.place import Place
 _UNAUTHORIZED: Final = 401
 _REDIRECTS: Final = range(300, 400)
 _SERVER_ERRORS: Final = range(500, 600)
+#: Codes of server errors that say what became of a delivery by the server: nothing is left to guess.
+_OF_DELIVERIES: Final = ("delivery_failed", "delivery_undecided")
 _LONGEST_SENTENCE: Final = 1_000
 _LONGEST_CODE: Final = 40
 
@@ -44,7 +46,7 @@ def refusal(reply: Reply, place: Place, *, as_user: bool) -> Failure:
         sentence = detail[:_LONGEST_SENTENCE]
     if reply.retry_after.isascii() and reply.retry_after.isdigit():
         sentence += f" It asks to wait {reply.retry_after[:9]} seconds."
-    if reply.status in _SERVER_ERRORS:
+    if reply.status in _SERVER_ERRORS and code not in _OF_DELIVERIES:
         return Unreachable(sentence)
     return Refused(sentence, reply.status, code)
 

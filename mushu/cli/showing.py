@@ -1,25 +1,49 @@
-"""A key that is shown, this one time."""
+"""What is printed of a new key: the key, this one time, or where it was put."""
 
 import sys
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
+from mushu.cli.answers import Answer, without_secrets
 from mushu.cli.faults import Unreachable, misunderstood
-from mushu.cli.keyring import Environment, Keyring
 from mushu.cli.output import note, print_json
 from mushu.secret import Secret
 
 #: The order of the answer to a creation; what else the server tells comes after.
 _CONTRACT: Final = ("key_id", "key", "name", "scopes", "created_at")
+#: What is answered of a delivered key, in the contract's order; never the key.
+_OF_DELIVERED: Final = (
+    "key_id", "name", "scopes", "created_at", "environment", "expires_at", "rotate_every", "rotate_at", "replaces",
+)  # fmt: skip
+_PLACES: Final = "delivered_to"
 
 
-def print_once(keyring: Keyring, environment: Environment, request: dict[str, Any]) -> None:
-    """Create a key and print the answer with the key in it, this one time."""
+def delivered_answer(answer: Answer, places: Sequence[object]) -> Answer:
+    """Return what is told of a key that was put into these places, without the key."""
+    return {name: answer[name] for name in _OF_DELIVERED if name in answer} | {_PLACES: list(places)}
+
+
+def print_new(ask: Callable[[], Answer], unheard: str) -> None:
+    """Have a key made, and print the answer: where the server put it, or the key in it, this one time.
+
+    Args:
+        unheard: what may have happened all the same where no answer came.
+
+    Raises:
+        Failure: there is no key, or nobody can tell.
+    """
     try:
-        answer = keyring.create(environment, request)
+        answer = ask()
     except Unreachable as failure:
-        raise Unreachable(
-            f"{failure.message} A key may have been created all the same: see `mushu api-key list`."
-        ) from None
+        raise Unreachable(f"{failure.message} {unheard}") from None
+    places = answer.get(_PLACES)
+    if isinstance(places, list) and places:
+        print_json(delivered_answer(without_secrets(answer), places))
+    else:
+        _print_once(answer)
+
+
+def _print_once(answer: Answer) -> None:
     key = answer.get("key")
     if not isinstance(key, Secret):
         raise misunderstood("it holds no key")

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,9 +16,22 @@ from mushu.keyformat import mask
 from mushu.secret import Secret
 
 Result = TypeVar("Result")
+#: Says of a destination's URI and the digest of what it holds why that must stay, or None where it may be overwritten.
+Objection = Callable[[str, str], str | None]
 
 #: Seconds to wait before what may yet succeed is tried again.
 _PAUSES: Final = (0.2, 0.8)
+
+
+class Aftermath(Enum):
+    """What a destination holds once a delivery was given up."""
+
+    #: What it held before, or what somebody else wrote there since.
+    AS_BEFORE = auto()
+    #: Nothing, and it held something before.
+    EMPTIED = auto()
+    #: The key, as far as can be seen.
+    NOT_TAKEN_BACK = auto()
 
 
 @dataclass(slots=True)
@@ -28,28 +42,28 @@ class Stop:
     uri: str
     #: What the destination was at before: the condition of the write.
     expected_version: str = field(default="", init=False)
+    #: SHA-256 of what it held before; None where that was nothing.
+    former_digest: str | None = field(default=None, init=False)
     #: Something was sent, whatever came of it.
     attempted: bool = field(default=False, init=False)
     receipt: Receipt | None = field(default=None, init=False)
 
-    def check(self, *, force: bool) -> None:
+    def check(self, objection: Objection) -> None:
         """Make sure that a write would be allowed, and that nothing would be lost.
 
         Args:
-            force: what the destination holds may be lost.
+            objection: judges what the destination holds.
 
         Raises:
             DestinationError: the reason; permanent.
+            Failure: it could not be judged.
         """
         self._ask(self.destination.preflight)
         holding = self._ask(self.destination.read)
-        if holding.digest is not None and not force:
-            raise DestinationError(
-                f"{self.uri} holds a value already. Name another variable, remove the value, or overwrite it with "
-                "--force.",
-                permanent=True,
-            )
-        self.expected_version = holding.version
+        reason = objection(self.uri, holding.digest) if holding.digest is not None else None
+        if reason is not None:
+            raise DestinationError(reason, permanent=True)
+        self.expected_version, self.former_digest = holding.version, holding.digest
 
     def write(self, secret: Secret, attempt_id: str, key_id: str) -> None:
         """Write, until it is clear what came of it.
@@ -76,21 +90,24 @@ class Stop:
 
         return patiently(read_once)
 
-    def put_back(self, secret: Secret) -> bool:
-        """Restore what stood there before, or at least take the key away, and tell whether it is gone for sure."""
+    def put_back(self, secret: Secret) -> Aftermath:
+        """Restore what stood there before, or at least take the key away, and tell what came of it."""
         if not self.attempted:
-            return True
+            return Aftermath.AS_BEFORE
         receipt = self.receipt
         try:
             if receipt is not None and patiently(lambda: self._ask(lambda: self.destination.restore(receipt))):
-                return True
+                return Aftermath.AS_BEFORE
         except DestinationError:  # of a plugin that cannot restore, or that found its own earlier write
             pass
         try:
             patiently(lambda: self._ask(lambda: self.destination.remove(secret.digest())))
-            return not secret.matches(patiently(lambda: self._ask(self.destination.read)).digest)
+            left = patiently(lambda: self._ask(self.destination.read)).digest
         except DestinationError:
-            return False
+            return Aftermath.NOT_TAKEN_BACK
+        if secret.matches(left):
+            return Aftermath.NOT_TAKEN_BACK
+        return Aftermath.EMPTIED if left is None and self.former_digest is not None else Aftermath.AS_BEFORE
 
     def _ask(self, act: Callable[[], Result]) -> Result:
         return guarded(act, f"{self.uri}: ")

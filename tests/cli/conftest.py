@@ -7,19 +7,24 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from mushu.cli import main, storage
+from mushu import destination
+from mushu.cli import main, pending, stops, storage
 from mushu.cli.logins import Login, remember
 from mushu.secret import Secret
 from tests.cli.stub import Stub, serving
 from tests.ran import Ran
 from tests.server.conftest import World, app, core, database_template, settings, world
+
+if TYPE_CHECKING:
+    from tests.cli.deliveries import Drawer
 
 __all__ = ["app", "core", "database_template", "settings", "world"]
 
@@ -83,6 +88,20 @@ def asking(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Stub:
     monkeypatch.setenv("MUSHU_URL", stub.url)
     log_in(stub.url)
     return stub
+
+
+@pytest.fixture
+def drawer(monkeypatch: pytest.MonkeyPatch) -> Iterator["Drawer"]:
+    """The destination `drawer:desk`, whose plugin is installed for this test; nobody waits for it."""
+    from tests.cli.deliveries import DRAWERS, Drawer
+
+    ours = EntryPoint("drawer", "tests.cli.deliveries:DrawerDestination", "mushu.destinations")
+    found = EntryPoints([ours, *entry_points(group="mushu.destinations")])
+    monkeypatch.setattr(destination, "entry_points", lambda **wanted: found.select(**wanted))
+    for module in (stops, pending):
+        monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    yield DRAWERS.setdefault("desk", Drawer())
+    DRAWERS.clear()
 
 
 @pytest.fixture

@@ -5,22 +5,39 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mushu.destination import Attempt, Conflict, Destination, DestinationError, Holding, Receipt, Secret, Surroundings
+from mushu.destination import (
+    Attempt,
+    Conflict,
+    Destination,
+    DestinationError,
+    Holding,
+    Receipt,
+    Secret,
+    Surroundings,
+    digest_of,
+)
 from mushu.keyformat import Prefix, generate
 from tests.cli.conftest import ORG
 from tests.cli.stub import Asked, Stub, Told, problem
 
 KEY_ID = "key_2x7kq4m5znb3"
+OLD_ID = "key_4c6dq2m5znb3"
 PATHS = {"live": f"/orgs/{ORG}/api-keys", "test": f"/sandbox/orgs/{ORG}/api-keys"}
+
+
+def no_such_key(asked: Asked) -> Told:
+    return problem(404, "key_not_found", f"There is no such key at {asked.path}.")
 
 
 @dataclass
 class Authority:
-    """Issues one key, pending until its digest is reported."""
+    """Issues one key, pending until its digest is reported; and knows keys by their digests."""
 
     stub: Stub
     environment: str = "live"
     state: str = "none"
+    #: What is answered to a look-up, by digest.
+    known: dict[str, dict[str, str]] = field(default_factory=dict)
     secret: Secret = field(init=False)
     #: Called when the delivery is reported, before it is judged.
     on_report: Callable[[Asked], Told | None] = lambda asked: None
@@ -32,6 +49,15 @@ class Authority:
         self.stub.tell("POST", f"{path}/{KEY_ID}/delivered", self._delivered)
         self.stub.tell("DELETE", f"{path}/{KEY_ID}", self._delete)
         self.stub.tell("GET", f"{path}/{KEY_ID}", lambda asked: Told(self._shown()))
+        for side, answer in (
+            (path, self._look_up),
+            *((other, no_such_key) for other in PATHS.values() if other != path),
+        ):
+            self.stub.tell("POST", f"{side}/lookup", answer)
+
+    def knows(self, value: str, **key: str) -> None:
+        """Let a value be that of a key."""
+        self.known[digest_of(value)] = {"key_id": OLD_ID, "state": "active"} | key
 
     @property
     def reports(self) -> list[Asked]:
@@ -66,6 +92,34 @@ class Authority:
     def _delete(self, asked: Asked) -> Told:
         self.state = "revoked"
         return Told({"deleted": True})
+
+    def _look_up(self, asked: Asked) -> Told:
+        found = self.known.get(asked.json["digest"])
+        return Told(found) if found is not None else no_such_key(asked)
+
+
+@dataclass
+class RotatingAuthority(Authority):
+    """Has one active key, `OLD_ID`, and issues its successor."""
+
+    old: Secret = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.old = generate(Prefix.LIVE_KEY if self.environment == "live" else Prefix.TEST_KEY)
+        self.knows(self.old.reveal())
+        for side in PATHS.values():
+            self.stub.tell("GET", f"{side}/{OLD_ID}", no_such_key)
+        path = PATHS[self.environment]
+        self.stub.tell("GET", f"{path}/{OLD_ID}", {"key_id": OLD_ID, "state": "active"})
+        self.stub.tell("POST", f"{path}/{OLD_ID}/rotate", self._create)
+
+    @property
+    def rotations(self) -> list[Asked]:
+        return self.stub.asked_for("POST", f"{PATHS[self.environment]}/{OLD_ID}/rotate")
+
+    def created(self) -> dict[str, Any]:
+        return super().created() | {"replaces": OLD_ID}
 
 
 @dataclass

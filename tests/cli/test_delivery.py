@@ -2,15 +2,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mushu import destination
-from mushu.cli import pending, stops
+from mushu.cli import stops
 from mushu.destination import Attempt, DestinationError, Receipt, Secret
 from mushu.keyformat import Prefix, generate
 from mushu.testing.leaks import traces
@@ -26,18 +23,6 @@ CREATE = ("api-key", "create", "--name", "backend", "--org", ORG)
 @pytest.fixture
 def authority(asking: Stub) -> Authority:
     return Authority(asking)
-
-
-@pytest.fixture
-def drawer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Drawer]:
-    """The destination `drawer:desk`, whose plugin is installed for this test."""
-    ours = EntryPoint("drawer", "tests.cli.deliveries:DrawerDestination", "mushu.destinations")
-    found = EntryPoints([ours, *entry_points(group="mushu.destinations")])
-    monkeypatch.setattr(destination, "entry_points", lambda **wanted: found.select(**wanted))
-    for module in (stops, pending):
-        monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
-    yield DRAWERS.setdefault("desk", Drawer())
-    DRAWERS.clear()
 
 
 def _key_in(path: Path, name: str = "MUSHU_API_KEY") -> str | None:
@@ -110,6 +95,18 @@ def test_a_value_that_is_there_is_left_alone_and_nothing_is_created(mushu: Mushu
     assert "No key was created." in ran.stderr
     assert "mine" not in ran.stderr
     assert (path.read_text(), authority.state) == ("MUSHU_API_KEY=mine\n", "none")
+
+
+def test_a_forced_out_value_that_is_lost_is_not_said_to_be_back(
+    mushu: Mushu, authority: Authority, drawer: Drawer
+) -> None:
+    drawer.put("mine")
+    drawer.faults["restore"] = [REFUSING]
+    authority.on_report = lambda asked: problem(409, "too_late", "Too late.")
+    ran = mushu(*CREATE, "--to", "drawer:desk", "--force")
+    assert "What drawer:desk held before could not be put back: nothing is there now." in ran.stderr
+    assert "What was written was put back." not in ran.stderr
+    assert drawer.value is None
 
 
 def test_force_overwrites_it(mushu: Mushu, authority: Authority) -> None:

@@ -7,6 +7,12 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from mushu.server.audit.service import SYSTEM
+from mushu.server.core import courier_for, db
+from mushu.server.db import writing
+from mushu.server.delivery.rotation import keep_house
+from mushu.server.destinations import service as destinations
+from mushu.server.destinations.service import Place
 from tests.cli.conftest import Mushu, Served
 from tests.conftest import TurnableClock
 
@@ -30,6 +36,18 @@ def _key() -> str | None:
 
 def _opens(served: Served, key: str | None, path: str = "/orgs") -> bool:
     return served.app.test_client().get(path, headers={"X-API-Key": key or ""}).status_code == 200
+
+
+def _let_the_time_to_confirm_pass(served: Served, clock: TurnableClock) -> None:
+    clock.turn(minutes=11)
+    with served.app.app_context():
+        keep_house(courier_for(SYSTEM))
+
+
+def _state(mushu: Mushu, org: str, key_id: str) -> str:
+    keys = mushu("api-key", "list", "--org", org, "--all", "--json").json
+    state: str = next(key["state"] for key in keys if key["key_id"] == key_id)
+    return state
 
 
 @pytest.mark.parametrize(("env", "path"), [("live", "/orgs"), ("test", "/sandbox/orgs")])
@@ -65,7 +83,11 @@ def test_a_client_that_is_killed_leaves_a_key_that_opens_nothing_and_fails_by_it
     assert not _opens(served, _key())
     (left,) = mushu("api-key", "list", "--org", acme, "--json").json
     assert left["state"] == "pending"
-    again = mushu(*create, *(["--force"] if written else []))
+    if written:  # it may be on its way still, until its time is over or somebody says that it is not
+        said = mushu(*create)
+        assert (said.code, f"holds {left['key_id']}, which is pending" in said.stderr) == (1, True)
+        _let_the_time_to_confirm_pass(served, clock)
+    again = mushu(*create)
     assert again.code == 0, again.stderr
     assert _opens(served, _key())
 
@@ -88,3 +110,142 @@ def test_a_client_that_reports_too_late_puts_everything_back(
     assert "What was written was put back." in ran.stderr
     assert _key() is None
     assert mushu("api-key", "list", "--org", acme, "--json").json == []
+
+
+CREATE = ("api-key", "create", "--name", "backend", "--to", "env:.env", "--org")
+
+
+@pytest.mark.parametrize(("env", "path"), [("live", "/orgs"), ("test", "/sandbox/orgs")])
+def test_a_rotated_key_opens_its_side_and_the_old_one_works_until_it_was_used(
+    served: Served, mushu: Mushu, acme: str, env: str, path: str
+) -> None:
+    old_id, old = mushu(*CREATE, acme, "--env", env).json["key_id"], _key()
+    ran = mushu("api-key", "rotate", old_id, "--org", acme, "--to", "env:.env")
+    assert ran.code == 0, ran.stderr
+    place = f"env:{Path.cwd()}/.env#MUSHU_API_KEY"
+    assert (ran.json["replaces"], ran.json["delivered_to"]) == (old_id, [place])
+    assert _key() not in (None, old)
+    assert _opens(served, old, path)
+    assert _opens(served, _key(), path)
+    shown = mushu("api-key", "show", old_id, "--org", acme).json
+    assert (shown["state"], shown["replaced_by"]) == ("retiring", ran.json["key_id"])
+    (line,) = mushu("api-key", "deliveries", ran.json["key_id"], "--org", acme, "--json").json
+    assert (line["uri"], line["state"], line["by"]) == (place, "verified", "client")
+    again = mushu("api-key", "rotate", ran.json["key_id"], "--org", acme, "--to", "env:.env", "--now")
+    assert again.code == 0, again.stderr
+    assert _state(mushu, acme, ran.json["key_id"]) == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "after", "written", "over"),
+    [
+        ("stops", "Stop.write", False, False, False),
+        ("stops", "Stop.write", True, True, False),
+        ("stops", "Stop.read_back", True, True, False),
+        ("pending", "PendingKey.confirm", False, True, False),
+        ("pending", "PendingKey.confirm", True, True, True),
+    ],
+)
+def test_a_rotation_that_is_killed_leaves_one_working_key_and_can_be_done_again(
+    served: Served,
+    mushu: Mushu,
+    acme: str,
+    clock: TurnableClock,
+    module: str,
+    name: str,
+    after: bool,
+    written: bool,
+    over: bool,
+) -> None:
+    old_id, old = mushu(*CREATE, acme).json["key_id"], _key()
+    rotate = ["api-key", "rotate", old_id, "--org", acme, "--to", "env:.env"]
+    script = _KILLER.format(module=module, name=name, after=after, arguments=rotate)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-9, "", "")
+    assert (_key() != old) is written
+    assert _opens(served, old)
+    assert _opens(served, _key()) is (over or not written)
+    if over:
+        assert f"which has taken the place of {old_id} already." in mushu(*rotate).stderr
+        return
+    (left,) = (key for key in mushu("api-key", "list", "--org", acme, "--json").json if key["key_id"] != old_id)
+    assert left["state"] == "pending"
+    if written:
+        assert f"mushu api-key delete {left['key_id']}" in mushu(*rotate).stderr
+        assert mushu("api-key", "delete", left["key_id"], "--org", acme).code == 0
+    again = mushu(*rotate)
+    assert again.code == 0, again.stderr
+    assert _opens(served, _key())
+
+
+def test_a_rotation_that_is_reported_too_late_puts_the_old_key_back(
+    served: Served, mushu: Mushu, acme: str, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mushu.cli.stops import Stop
+
+    read_back = Stop.read_back
+
+    def dawdle(stop: Stop, secret: object) -> str:
+        clock.turn(minutes=11)
+        return read_back(stop, secret)  # type: ignore[arg-type]
+
+    old_id, old = mushu(*CREATE, acme).json["key_id"], _key()
+    monkeypatch.setattr(Stop, "read_back", dawdle)
+    ran = mushu("api-key", "rotate", old_id, "--org", acme, "--to", "env:.env")
+    assert ran.code == 1
+    assert "What was written was put back." in ran.stderr
+    assert (_key(), _state(mushu, acme, old_id)) == (old, "active")
+    assert _opens(served, old)
+
+
+def test_a_deleted_key_s_value_makes_way_for_a_new_key_and_a_foreign_one_does_not(
+    served: Served, mushu: Mushu, acme: str
+) -> None:
+    old_id = mushu(*CREATE, acme).json["key_id"]
+    assert f"holds {old_id}, a key that is active" in mushu(*CREATE, acme).stderr
+    assert mushu("api-key", "delete", old_id, "--org", acme).code == 0
+    assert mushu(*CREATE, acme, "--env", "test").code == 0
+    other = mushu("org", "create", "other").json["org_id"]
+    assert "holds a value already" in mushu(*CREATE, other).stderr
+
+
+def test_a_key_that_was_delivered_from_here_is_not_rotated_elsewhere_by_mistake(
+    served: Served, mushu: Mushu, acme: str
+) -> None:
+    key_id = mushu(*CREATE, acme).json["key_id"]
+    ran = mushu("api-key", "rotate", key_id, "--org", acme)
+    assert ran.code == 1
+    assert f"`mushu api-key rotate {key_id} --to 'env:{Path.cwd()}/.env#MUSHU_API_KEY'`" in ran.stderr
+    assert _state(mushu, acme, key_id) == "active"
+    assert _opens(served, mushu("api-key", "rotate", key_id, "--org", acme, "--show").json["key"])
+
+
+def test_a_key_that_was_never_delivered_is_rotated_by_being_printed(served: Served, mushu: Mushu, acme: str) -> None:
+    key_id = mushu("api-key", "create", "--name", "n", "--org", acme).json["key_id"]
+    ran = mushu("api-key", "rotate", key_id, "--org", acme)
+    assert list(ran.json)[:5] == ["key_id", "key", "name", "scopes", "created_at"]
+    assert ran.json["replaces"] == key_id
+    assert _opens(served, ran.json["key"])
+
+
+def test_the_server_puts_a_key_and_its_successors_where_an_operator_named_a_place(
+    served: Served, mushu: Mushu, acme: str, clock: TurnableClock
+) -> None:
+    core = served.world.core
+    with served.app.app_context(), writing(db.session):
+        uri = f"env:{Path.cwd()}/.env#MUSHU_API_KEY"
+        destinations.add(db.session, clock, SYSTEM, core.sealing_keys, Place(acme, "backend", uri))
+    created = mushu("api-key", "create", "--name", "n", "--org", acme, "--deliver-to", "backend")
+    assert created.code == 0, created.stderr
+    assert ("key" in created.json, created.json["delivered_to"]) == (False, [uri])
+    old = _key()
+    assert _opens(served, old)
+    ran = mushu("api-key", "rotate", created.json["key_id"], "--org", acme)
+    assert ran.code == 0, ran.stderr
+    assert ("key" in ran.json, ran.json["delivered_to"]) == (False, [uri])
+    assert _key() != old
+    named = mushu("api-key", "rotate", ran.json["key_id"], "--org", acme, "--deliver-to", "backend", "--now")
+    assert named.code == 0, named.stderr
+    assert _opens(served, _key())
+    unknown = mushu("api-key", "rotate", named.json["key_id"], "--org", acme, "--deliver-to", "nowhere")
+    assert (unknown.code, "There is no destination 'nowhere'" in unknown.stderr) == (1, True)

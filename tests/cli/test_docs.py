@@ -35,6 +35,6 @@ def test_every_command_line_on_the_page_runs_in_order(
         arguments = [key_id if word == "KEY_ID" else word for word in words if word is not None]
         ran = mushu(*arguments, stdin=f"{served.world.password}\n")
         assert ran.code == 0, f"{line}: {ran.stderr}"
-        if arguments[:2] == ["api-key", "create"]:
+        if arguments[:2] in (["api-key", "create"], ["api-key", "rotate"]):
             key_id = ran.json["key_id"]
     assert len(SHOWN) > 25

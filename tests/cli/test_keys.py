@@ -61,6 +61,42 @@ def test_what_is_left_out_is_left_to_the_server(mushu: Mushu, asking: Stub) -> N
     assert asking.asked[-1].json == {"name": "n"}
 
 
+def test_a_key_can_be_due_to_be_rotated_from_time_to_time(mushu: Mushu, acme: str) -> None:
+    created = mushu("api-key", "create", "--name", "n", "--org", acme, "--rotate-every", "90d").json
+    assert (created["rotate_every"], created["rotate_at"]) == ("90d", "2026-04-15T10:30:00Z")
+    delivered = mushu("api-key", "create", "--name", "n", "--org", acme, "--rotate-every", "90d", "--to", "env:.env")
+    assert delivered.json["rotate_every"] == "90d"
+    shown = mushu("api-key", "show", delivered.json["key_id"], "--org", acme).json
+    assert shown["rotate_at"] == "2026-04-15T10:30:00Z"
+
+
+def test_a_key_that_the_server_puts_somewhere_is_not_printed(mushu: Mushu, asking: Stub) -> None:
+    answer = {
+        "key_id": "key_1",
+        "name": "n",
+        "scopes": ["read"],
+        "created_at": "x",
+        "delivered_to": ["env:/srv/.env#K"],
+    }
+    asking.tell("POST", KEYS, answer | {"key": KEY})
+    names = ["--deliver-to", "backend", "--deliver-to", "worker"]
+    ran = mushu("api-key", "create", "--name", "n", "--org", ORG, *names)
+    assert (ran.code, ran.json, ran.stderr) == (0, answer, "")
+    assert asking.asked[-1].json == {"name": "n", "deliver_to": ["backend", "worker"]}
+
+
+def test_a_delivery_that_failed_on_the_server_leaves_no_doubt(mushu: Mushu, asking: Stub) -> None:
+    asking.problem("POST", KEYS, 502, "delivery_failed", "env:/srv/.env: It is read-only. Nothing was minted.")
+    ran = mushu("api-key", "create", "--name", "n", "--org", ORG, "--deliver-to", "backend")
+    assert (ran.code, ran.stderr) == (1, "Error: env:/srv/.env: It is read-only. Nothing was minted.\n")
+
+
+def test_a_key_is_put_somewhere_from_here_or_by_the_server_and_not_by_both(mushu: Mushu, asking: Stub) -> None:
+    ran = mushu("api-key", "create", "--name", "n", "--org", ORG, "--to", "env:.env", "--deliver-to", "backend")
+    assert ran.code == 2
+    assert asking.asked == []
+
+
 @pytest.mark.parametrize("wrong", ["90", "0d", "d", "-1d", "1y", "99999999w", "1.5d", ""])
 def test_a_duration_that_is_none_is_a_usage_error(mushu: Mushu, asking: Stub, wrong: str) -> None:
     ran = mushu("api-key", "create", "--name", "n", "--org", ORG, "--expires", wrong)

@@ -40,8 +40,8 @@ def test_the_commands_are_these() -> None:
         "auth login", "auth logout", "auth status", "auth token",
         "org create", "org list", "org members add", "org members list", "org members remove", "org members set-role",
         "org show", "org use",
-        "api-key create", "api-key delete", "api-key disable", "api-key enable", "api-key list", "api-key rename",
-        "api-key show",
+        "api-key create", "api-key delete", "api-key deliveries", "api-key disable", "api-key enable", "api-key list",
+        "api-key rename", "api-key rotate", "api-key show",
         "config set", "config show", "completion",
     ]  # fmt: skip
 

@@ -203,6 +203,10 @@ def _proof(stage: Stage) -> dict[str, Any]:
     return {"deliveries": [{"place": "env:/home/ada/.env#MUSHU_API_KEY", "digest": stage.pending_key_row.digest}]}
 
 
+def _digest(stage: Stage) -> dict[str, Any]:
+    return {"digest": stage.pending_key_row.digest}
+
+
 #: About the server or the signed-in user; they stand once.
 SINGLE = (
     Endpoint(method="POST", path="/auth/logout", scope=None, user_only=True, answer=auth.LoggedOut),
@@ -257,6 +261,7 @@ TWICE = (
     Endpoint(method="GET", path="/orgs/{org}/destinations", scope=ADMIN, answer=destinations.DestinationList),
     Endpoint(method="POST", path="/orgs/{org}/api-keys", scope=ADMIN, body=_name, answer=keys.CreatedKey),
     Endpoint(method="GET", path="/orgs/{org}/api-keys", scope=ADMIN, answer=keys.KeyList),
+    Endpoint(method="POST", path="/orgs/{org}/api-keys/lookup", scope=ADMIN, body=_digest, answer=keys.Key),
     Endpoint(method="GET", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, answer=keys.Key),
     Endpoint(method="PATCH", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, body=_name, answer=keys.Key),
     Endpoint(method="POST", path="/orgs/{org}/api-keys/{key}/disable", scope=ADMIN, answer=keys.Key),
