@@ -56,6 +56,13 @@ def login_from(settings: Settings) -> GivenToken | Login:
         DestinationError: none does, or it lacks something; permanent.
     """
     method = settings.own("auth") or _guessed(settings)
+    # A token of one server is not shown to another, which could use it there.
+    if settings.is_elsewhere and not settings.own("auth") and not settings.own("token") and not settings.own("role_id"):
+        raise DestinationError(
+            "This destination is at another server than VAULT_ADDR, so the token of that one is not sent there. Give "
+            "it credentials of its own: token, or auth with what that needs.",
+            permanent=True,
+        )
     if method == "token":
         return _token(settings)
     if method == "approle":
@@ -74,13 +81,13 @@ def _guessed(settings: Settings) -> str:
 
 def _token(settings: Settings) -> GivenToken:
     source = "MUSHU_VAULT_TOKEN" if settings.own("token") else "VAULT_TOKEN"
-    token = settings.secret("token") or settings.secret_variable("token")
+    token = settings.secret("token") or (None if settings.is_elsewhere else settings.secret_variable("token"))
     path = Path(settings.home() or "/nonexistent") / ".vault-token"
     if token is not None:
         if not is_token(token):
             raise DestinationError(f"{source} is not one printable word. Set it to the token alone.", permanent=True)
         return GivenToken(token, source)
-    if not path.exists():
+    if settings.is_elsewhere or not path.exists():
         raise DestinationError(
             "There is no token for Vault. Set VAULT_TOKEN, or log in with `vault login`; a service sets VAULT_ROLE_ID "
             "and VAULT_SECRET_ID_FILE, or MUSHU_VAULT_AUTH=kubernetes.",

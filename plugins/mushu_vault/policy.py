@@ -54,7 +54,8 @@ def denied(client: Client, engine: Engine, presence: Presence | None) -> Denied:
         granted = granted_to(client, engine.data_path)
     except DestinationError:
         granted = None
-    lacking = engine.lacking(presence, granted or ())
+    # A secret that has metadata and no version looks like none, and yet a write to it is an update.
+    lacking = engine.lacking(presence, granted or ()) or engine.lacking(None, granted or ())
     if granted is not None and not lacking:
         return Denied(
             f"{client.server.url} refuses the token from {client.token_source} at {engine.data_path}, though a policy "

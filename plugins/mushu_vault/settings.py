@@ -47,6 +47,12 @@ class Settings:
         """Return VAULT_`NAME`, wrapped; None where it is not set."""
         return Secret(self.variable(name)) if self.variable(name) else None
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the plugin's own address is another server than the one that Vault's variables are about."""
+        own, usual = self.own("addr").rstrip("/"), self.variable("addr").rstrip("/")
+        return bool(own and usual and own != usual)
+
     def home(self) -> str:
         """Return the home folder; empty where it is not known."""
         return self._environ.get("HOME", "")

@@ -16,6 +16,7 @@ class RealVault:
         self.address = address.rstrip("/")
         self.root_token = root_token
         self._made: list[tuple[str, str]] = []
+        self._namespaces: list[str] = []
         self._client = httpx.Client(headers={"X-Vault-Token": root_token}, trust_env=False, timeout=30)
 
     def close(self) -> None:
@@ -28,6 +29,7 @@ class RealVault:
     def namespace(self, path: str) -> None:
         self._ask("POST", f"sys/namespaces/{path.strip('/')}")
         self._made.append(("", f"sys/namespaces/{path.strip('/')}"))
+        self._namespaces.append(f"{path.strip('/')}/")
 
     def mount(
         self,
@@ -37,8 +39,8 @@ class RealVault:
         max_versions: int = 0,
         delete_version_after: int = 0,
     ) -> None:
-        self._ask("POST", f"{_mounts(path)}", {"type": "kv", "options": {"version": str(version)}})
-        self._made.append(("", _mounts(path)))
+        self._ask("POST", self._mounts(path), {"type": "kv", "options": {"version": str(version)}})
+        self._made.append(("", self._mounts(path)))
         if version == 2:
             self._await(path)
         settings = {"cas_required": cas_required, "max_versions": max_versions}
@@ -52,7 +54,7 @@ class RealVault:
             time.sleep(0.02)
 
     def unmount(self, path: str) -> None:
-        self._ask("DELETE", _mounts(path))
+        self._ask("DELETE", self._mounts(path))
 
     def policy(self, name: str, rules: Mapping[str, Iterable[str]], namespace: str = "") -> None:
         paths = {path: {"capabilities": list(words)} for path, words in rules.items()}
@@ -105,8 +107,7 @@ class RealVault:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json() if answer.content else None
 
-
-def _mounts(path: str) -> str:
-    """Return where a mount is made; one in a namespace is made inside of it."""
-    namespace, slash, name = path.strip("/").rpartition("/")
-    return f"{namespace}{slash}sys/mounts/{name}"
+    def _mounts(self, path: str) -> str:
+        """Return where a mount is made; one in a namespace that was made here is made inside of it."""
+        inside = max((made for made in self._namespaces if path.strip("/").startswith(made)), key=len, default="")
+        return f"{inside}sys/mounts/{path.strip('/').removeprefix(inside)}"

@@ -35,6 +35,15 @@ def test_a_stranger_writes_past_all_rules(stub: VaultStub) -> None:
     assert stub.kv("plain", "app") == {"data": {"a": "3"}}
 
 
+def test_a_mount_can_be_put_back_to_what_it_was(stub: VaultStub, stub_place: Place) -> None:
+    stub_place.write("app", {"a": "1"})
+    before = stub.snapshot(stub_place.mount)
+    for _ in range(2):
+        stub_place.write("app", {"a": "2"}, cas=1)
+        stub.restore(stub_place.mount, before)
+        assert stub_place.read("app").json()["data"]["data"] == {"a": "1"}
+
+
 def test_an_expired_token_is_denied(stub: VaultStub, stub_place: Place) -> None:
     token = stub.token()
     stub.expire(token)

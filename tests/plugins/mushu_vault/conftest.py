@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.plugins.mushu_vault.places import Server
+from tests.plugins.mushu_vault.places import RULES, Server
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 
@@ -32,6 +32,13 @@ def stub() -> Iterator[VaultStub]:
         stub.mount("secret")
         stub.mount("plain", version=1)
         yield stub
+
+
+@pytest.fixture
+def rules(stub: VaultStub) -> str:
+    """Return the name of a policy of the stub that is enough for a delivery."""
+    stub.policy("keys", RULES)
+    return "keys"
 
 
 if _ADDRESS and _TOKEN:

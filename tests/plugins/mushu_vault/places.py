@@ -1,7 +1,7 @@
 """A secret as the kit wants it, and the few hands that the tests of the plugin share."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,8 @@ Server = VaultStub | RealVault
 FIELD = "MUSHU_API_KEY"
 KEY = Secret("msk_test_0123456789abcdefghijklmnopqr")
 NEXT = Secret("msk_test_rqponmlkjihgfedcba9876543210")
+#: Enough for whatever a delivery does in the mount `secret`.
+RULES = {"secret/data/*": ["create", "read", "update", "patch"], "secret/metadata/*": ["patch"]}
 #: A value of somebody else, never to be shown.
 FOREIGN = "s3cret-of-somebody-else"
 
@@ -165,3 +167,60 @@ def answers_lost(path: str, times: int = 1) -> Iterator[None]:
     with mock.patch.object(WireAdapter, "send", send):
         yield
     assert left[0] < times, f"nothing was written to {path}, so no answer could be lost"
+
+
+def data_path(mount: str, path: str = "apps/backend") -> str:
+    """Return where the API has the data of a secret in one of the two mounts of the stub."""
+    return f"{mount}/data/{path}" if mount == "secret" else f"{mount}/{path}"
+
+
+def hasty(stub: VaultStub, mount: str = "secret", **settings: str) -> VaultDestination:
+    """Return a destination in one of the two mounts of the stub that does not wait for long."""
+    return destination(stub, f"{mount}/apps/backend", timeout="0.4", **settings)
+
+
+def begun_write(stub: VaultStub, mount: str) -> Callable[[], Receipt]:
+    """Return the second half of a delivery, after the caller has looked."""
+    place = hasty(stub, mount)
+    attempt = Attempt("att_1", "key_1", place.read().version)
+    return lambda: place.write(KEY, attempt)
+
+
+def fields_in(stub: VaultStub, mount: str) -> Any:
+    """Return what a client of the secret in one of the two mounts of the stub gets."""
+    found = asked(stub, "GET", data_path(mount))["data"]
+    return found["data"] if mount == "secret" else found
+
+
+def backend(**settings: str) -> VaultDestination:
+    """Return a destination that has just these settings."""
+    made = VaultDestination.parse("vault:secret/apps/backend", Surroundings(Path("/nowhere"), settings))
+    assert made is not None
+    return made
+
+
+def private(path: Path, text: str) -> str:
+    """Write `text` to a file that nobody else can read, and return its path."""
+    path.touch(0o600)
+    path.write_text(text)
+    return str(path)
+
+
+def logins(stub: VaultStub) -> int:
+    """Return how often somebody logged in."""
+    return sum(request.path.endswith("/login") for request in stub.requests)
+
+
+def put(vault: Server, mount: str, fields: Mapping[str, Any]) -> None:
+    """Write a version of `apps/backend`, as a stranger does."""
+    asked(vault, "POST", f"{mount}/data/apps/backend", {"data": fields})
+
+
+def fields_of(vault: Server, mount: str, version: int = 0) -> Any:
+    """Return the fields of `apps/backend`, in its newest version unless another is named."""
+    return asked(vault, "GET", f"{mount}/data/apps/backend", version=version)["data"]["data"]
+
+
+def metadata_of(vault: Server, mount: str) -> dict[str, Any]:
+    """Return the metadata of `apps/backend`."""
+    return dict(asked(vault, "GET", f"{mount}/metadata/apps/backend")["data"])

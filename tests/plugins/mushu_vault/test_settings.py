@@ -16,6 +16,10 @@ def _server(environ: Mapping[str, str] | None = None, namespace: str | None = No
     return server_from(Settings(own, environ or {}), namespace)
 
 
+def _own(**own: str) -> Server:
+    return _server({}, None, **own)
+
+
 def test_own_settings_go_before_vaults_variables_and_those_before_openbaos() -> None:
     environ = {"VAULT_ADDR": "https://vault.example", "BAO_ADDR": "https://bao.example", "BAO_NAMESPACE": "team"}
     assert _server(environ, addr="https://own.example").url == "https://own.example"
@@ -128,7 +132,7 @@ def test_not_to_skip_verification_is_no_reason_to_refuse(answer: str) -> None:
 @pytest.mark.parametrize("own", [{"client_cert": "/c.pem"}, {"client_key": "/k.pem"}])
 def test_half_a_client_certificate_is_refused(own: dict[str, str]) -> None:
     with pytest.raises(DestinationError, match="belong together"):
-        _server(addr=_ADDRESS, **own)
+        _own(addr=_ADDRESS, **own)
 
 
 def test_a_namespace_that_could_break_a_header_is_refused() -> None:
@@ -146,4 +150,4 @@ def test_the_time_for_an_answer_can_be_set_and_bounds_the_time_to_connect() -> N
 @pytest.mark.parametrize("name", ["timeout", "connect_timeout"])
 def test_a_time_that_is_none_is_refused(name: str, seconds: str) -> None:
     with pytest.raises(DestinationError, match=f"MUSHU_VAULT_{name.upper()} must be a number of seconds"):
-        _server(addr=_ADDRESS, **{name: seconds})
+        _own(addr=_ADDRESS, **{name: seconds})

@@ -1,0 +1,136 @@
+"""The two pages about Vault name every setting that is read, quote what is said, and print policies that suffice."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from mushu.destination import Denied, Surroundings
+from mushu_vault import VaultDestination
+from tests.plugins.mushu_vault.places import FIELD, KEY, Server, asked, deliver, destination
+
+_ROOT: Final = Path(__file__).resolve().parents[3]
+_REFERENCE: Final = (_ROOT / "docs" / "destinations" / "vault.md").read_text()
+_GUIDE: Final = (_ROOT / "docs" / "vault.md").read_text()
+_TREES: Final = [ast.parse(path.read_text()) for path in sorted((_ROOT / "plugins" / "mushu_vault").glob("*.py"))]
+
+# Methods of `Settings`, and where each of them looks.
+_OWN: Final = ("own", "find", "secret", "seconds")
+_VARIABLES: Final = ("variable", "find", "secret_variable")
+
+
+def _asked_for() -> Iterator[tuple[str, str]]:
+    """Yield every setting that the plugin asks for by name, with the method of `Settings` that it asks."""
+    for tree in _TREES:
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Attribute(attr=method), args=[ast.Constant(value=str(name)), *_]):
+                    if method in (*_OWN, *_VARIABLES):
+                        yield method, name
+
+
+def _variables_read() -> set[str]:
+    found = set(_asked_for())
+    own = {f"MUSHU_VAULT_{name.upper()}" for method, name in found if method in _OWN}
+    others = {name.upper() for method, name in found if method in _VARIABLES}
+    return own | {f"{prefix}_{name}" for prefix in ("VAULT", "BAO") for name in others}
+
+
+def test_every_setting_that_is_read_is_in_the_reference_and_none_that_is_not() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|([^|]*)\|", _REFERENCE, re.MULTILINE)
+    assert all(variable == f"MUSHU_VAULT_{name.upper()}" for name, variable, _ in rows)
+    named = {variable for _, variable, _ in rows} | {name for _, _, cell in rows for name in re.findall(r"\w+", cell)}
+    assert named == _variables_read()
+    assert len(named) > 40
+
+
+def test_every_variable_that_the_guide_names_is_one_that_is_read() -> None:
+    named = set(re.findall(r"\b(?:MUSHU_VAULT|VAULT|BAO)_[A-Z_]+\b", _GUIDE))
+    assert named
+    assert named <= _variables_read()
+
+
+def test_every_refusal_is_quoted_as_it_is_said() -> None:
+    quoted = re.findall(r'^\| "([^"]+)" \|', _REFERENCE, re.MULTILINE)
+    texts = [node.value for tree in _TREES for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    said = [text for text in texts if isinstance(text, str)]
+    assert len(quoted) > 20
+    assert [quote for quote in quoted if not any(quote in text for text in said)] == []
+
+
+@pytest.mark.parametrize("page", [_REFERENCE, _GUIDE], ids=["reference", "guide"])
+def test_every_uri_that_is_shown_is_one(page: str) -> None:
+    uris = re.findall(r"(?<![`\w])vault:[\w/-]+(?:\?[\w=-]+)?#\w+", page)
+    assert uris
+    for uri in uris:
+        made = VaultDestination.parse(uri, Surroundings(Path("/nowhere")))
+        assert made is not None
+        assert made.uri == uri
+
+
+def _policy(name: str) -> dict[str, list[str]]:
+    """Return the rules of the policy that the guide prints under `name`."""
+    found = re.search(rf"^```hcl {re.escape(name)}\n(.*?)^```", _GUIDE, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    stanzas = re.findall(r'path "([^"]+)" \{\s*capabilities = \[([^\]]*)\]\s*\}', found[1])
+    assert len(stanzas) == found[1].count("path ")
+    return {path: re.findall(r'"(\w+)"', words) for path, words in stanzas}
+
+
+def _moved(rules: dict[str, list[str]], mount: str) -> dict[str, list[str]]:
+    """Return `rules` for another mount than the one that people have."""
+    return {f"{mount}/{path.partition('/')[2]}": words for path, words in rules.items()}
+
+
+def _token(vault: Server, mount: str, name: str) -> str:
+    policy = f"{mount}-{name.partition('.')[0]}"
+    vault.policy(policy, _moved(_policy(name), mount))
+    return vault.token([policy])
+
+
+@pytest.mark.parametrize("state", ["never", "there", "deleted", "destroyed"])
+def test_the_policy_that_is_printed_is_enough_for_all_that_is_done(vault: Server, kv2: str, state: str) -> None:
+    data = f"{kv2}/data/apps/backend"
+    if state != "never":
+        asked(vault, "POST", data, {"data": {"OTHER": "1"}})
+    if state == "deleted":
+        asked(vault, "DELETE", data)
+    if state == "destroyed":
+        asked(vault, "POST", f"{kv2}/destroy/apps/backend", {"versions": [1]})
+    place = destination(vault, f"{kv2}/apps/backend", token=_token(vault, kv2, "mushu.hcl"))
+    place.preflight()
+    receipt = deliver(place)
+    assert place.read().digest == KEY.digest()
+    metadata = asked(vault, "GET", f"{kv2}/metadata/apps/backend")["data"]
+    assert metadata["custom_metadata"] == {f"mushu_{FIELD}": "key_1"}
+    assert place.restore(receipt)
+    assert place.read().digest is None
+    deliver(place)
+    assert place.remove(KEY.digest())
+    found = asked(vault, "GET", data)["data"]
+    # Without the leave to delete, a version without fields would lie there.
+    assert found["data"] == ({"OTHER": "1"} if state == "there" else None)
+
+
+@pytest.mark.parametrize("state", ["never", "there"])
+def test_in_version_1_too(vault: Server, kv1: str, state: str) -> None:
+    if state == "there":
+        asked(vault, "POST", f"{kv1}/apps/backend", {"OTHER": "1"})
+    place = destination(vault, f"{kv1}/apps/backend", token=_token(vault, kv1, "mushu-v1.hcl"))
+    place.preflight()
+    deliver(place)
+    assert place.remove(KEY.digest())
+    found = asked(vault, "GET", f"{kv1}/apps/backend").get("data")
+    assert found == ({"OTHER": "1"} if state == "there" else None)
+
+
+def test_the_service_can_read_its_key_and_do_no_more(vault: Server, kv2: str) -> None:
+    deliver(destination(vault, f"{kv2}/apps/backend"))
+    token = _token(vault, kv2, "backend.hcl")
+    place = destination(vault, f"{kv2}/apps/backend", token=token)
+    assert place.read().digest == KEY.digest()
+    with pytest.raises(Denied, match="may not patch"):
+        place.preflight()

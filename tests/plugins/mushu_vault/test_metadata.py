@@ -1,0 +1,82 @@
+"""The metadata names the key, beside what others wrote there, and no delivery fails for it."""
+
+from typing import Any
+
+import pytest
+
+from tests.plugins.mushu_vault.places import (
+    FIELD,
+    KEY,
+    NEXT,
+    Server,
+    asked,
+    deliver,
+    destination,
+    metadata_of,
+    put,
+)
+from tests.vault.server import VaultStub
+
+_PATH = "apps/backend"
+
+
+def test_the_metadata_names_the_key_beside_what_others_wrote_there(vault: Server, kv2: str) -> None:
+    put(vault, kv2, {"OTHER": "1"})
+    asked(vault, "POST", f"{kv2}/metadata/{_PATH}", {"custom_metadata": {"owner": "x"}, "max_versions": 5})
+    place = destination(vault, f"{kv2}/{_PATH}")
+    first = deliver(place, KEY, "key_1")
+    assert metadata_of(vault, kv2)["custom_metadata"] == {"owner": "x", f"mushu_{FIELD}": "key_1"}
+    second = deliver(place, NEXT, "key_2")
+    assert metadata_of(vault, kv2)["custom_metadata"] == {"owner": "x", f"mushu_{FIELD}": "key_2"}
+    assert place.restore(second)
+    assert metadata_of(vault, kv2)["custom_metadata"] == {"owner": "x", f"mushu_{FIELD}": "key_1"}
+    assert place.restore(first)
+    assert metadata_of(vault, kv2)["custom_metadata"] == {"owner": "x"}
+    assert metadata_of(vault, kv2)["max_versions"] == 5
+
+
+def test_the_name_of_a_key_that_is_gone_goes_too(vault: Server, kv2: str) -> None:
+    place = destination(vault, f"{kv2}/{_PATH}")
+    deliver(place)
+    assert place.remove(KEY.digest())
+    assert not metadata_of(vault, kv2)["custom_metadata"]
+
+
+def test_a_write_that_finds_its_key_mends_the_name(vault: Server, kv2: str) -> None:
+    """A process may have been killed between the two."""
+    put(vault, kv2, {FIELD: KEY.reveal()})
+    deliver(destination(vault, f"{kv2}/{_PATH}"), KEY, "key_9")
+    assert metadata_of(vault, kv2)["custom_metadata"] == {f"mushu_{FIELD}": "key_9"}
+
+
+@pytest.mark.parametrize("field", ["x" * 200, "line\nline"])
+def test_a_field_that_metadata_cannot_name_is_delivered_without_a_name(stub: VaultStub, field: str) -> None:
+    deliver(destination(stub, f"secret/{_PATH}", field))
+    assert stub.kv("secret", _PATH) is not None
+    assert not [request for request in stub.requests if "metadata" in request.path]
+
+
+_DATA = {"secret/data/*": ["create", "read", "patch"], "sys/capabilities-self": ["update"]}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "named"),
+    [(["patch"], True), (["read", "update"], True), (["update"], False), (["read"], False), ([], False)],
+)
+def test_without_leave_to_name_the_key_it_is_delivered_all_the_same(
+    stub: VaultStub, capabilities: list[str], named: bool
+) -> None:
+    stub.policy("keys", {**_DATA, "secret/metadata/*": capabilities})
+    stub.put("secret", _PATH, {"OTHER": "1"})
+    asked(stub, "POST", f"secret/metadata/{_PATH}", {"custom_metadata": {"owner": "x"}})
+    place = destination(stub, f"secret/{_PATH}", token=stub.token(["keys"]))
+    assert deliver(place).version == "2"
+    entries = metadata_of(stub, "secret")["custom_metadata"]
+    assert entries == {"owner": "x"} | ({f"mushu_{FIELD}": "key_1"} if named else {})
+
+
+@pytest.mark.parametrize("kind", ["cut-before", "cut-after", "error-before", "html", "invalid-json", "redirect"])
+def test_whatever_happens_to_the_name_the_key_is_delivered(stub: VaultStub, kind: Any) -> None:
+    stub.fault(kind, "*", "secret/metadata/*", times=9)
+    receipt = deliver(destination(stub, f"secret/{_PATH}"))
+    assert receipt.version == "1"

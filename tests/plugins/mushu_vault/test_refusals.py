@@ -1,0 +1,146 @@
+"""What a server refuses, and whether it is asked again: a question twice more, a change never."""
+
+import time
+from typing import Any
+
+import pytest
+
+from mushu.destination import Attempt, Conflict, DestinationError
+from tests.plugins.mushu_vault.places import (
+    KEY,
+    begun_write,
+    data_path,
+    hasty,
+)
+from tests.vault.server import VaultStub
+
+_PATH = "apps/backend"
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "permanent"),
+    [
+        (400, "invalid request", True),
+        (404, "no handler for route", True),
+        (405, "unsupported operation", True),
+        (413, "request too large", True),
+        (418, "teapot", True),
+        (400, "Upgrading from non-versioned to versioned data.", False),
+        (412, "required index state not present", False),
+        (429, "rate limit", False),
+        (472, "standby", False),
+        (473, "standby", False),
+        (500, "internal error", False),
+        (501, "not initialized", False),
+        (502, "bad gateway", False),
+        (503, "Vault is sealed", False),
+        (599, "?", False),
+    ],
+)
+def test_each_refusal_says_whether_to_try_again(stub: VaultStub, status: int, text: str, permanent: bool) -> None:
+    stub.put("secret", _PATH, {"OTHER": "1"})
+    place = hasty(stub)
+    expected = place.read().version
+    stub.fault("error-before", "*", data_path("secret"), times=-1, status=status, text=f"{text} hunter2")
+    for act in (place.read, place.preflight, lambda: place.write(KEY, Attempt("att_1", "key_1", expected))):
+        with pytest.raises(DestinationError) as caught:
+            act()
+        assert caught.value.permanent is permanent
+        assert not isinstance(caught.value, Conflict)
+        assert "hunter2" not in str(caught.value), "what a server says is not repeated"
+        assert str(caught.value).endswith(".")
+        assert stub.address in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 405, 413, 429, 412])
+def test_a_write_that_was_certainly_refused_is_not_looked_for(stub: VaultStub, status: int) -> None:
+    write = begun_write(stub, "secret")
+    stub.fault("error-before", "P*", data_path("secret"), times=-1, status=status, text="refused")
+    before = len(stub.requests)
+    with pytest.raises(DestinationError) as caught:
+        write()
+    assert caught.value.permanent is (status not in (412, 429))
+    assert [request.method for request in stub.requests[before:]] == ["GET", "GET", "POST"]
+
+
+def test_a_sealed_server_is_waited_for(stub: VaultStub) -> None:
+    place = hasty(stub)
+    write = begun_write(stub, "secret")
+    stub.seal()
+    for act in (place.preflight, place.read, write, lambda: place.remove(KEY.digest())):
+        with pytest.raises(DestinationError, match="unseal it") as caught:
+            act()
+        assert not caught.value.permanent
+    stub.unseal()
+    write()
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        (
+            "https://active.example:8200/v1/secret/data/x?token=hunter2",
+            "Set VAULT_ADDR to https://active.example:8200,",
+        ),
+        ("https://user:hunter2@active.example/x", "Set VAULT_ADDR to https://active.example,"),
+        ("//hunter2/x", "of the active Vault itself"),
+        ("javascript://hunter2", "of the active Vault itself"),
+        ("https://hunter2 x/", "of the active Vault itself"),
+        ("https://[hunter2/", "of the active Vault itself"),
+        ("", "of the active Vault itself"),
+    ],
+)
+def test_a_redirect_is_not_followed_and_says_where_to_go(stub: VaultStub, location: str, shown: str) -> None:
+    place = hasty(stub)
+    write = begun_write(stub, "secret")
+    for pattern in ("sys/internal/*", data_path("secret")):
+        stub.clear_faults()
+        stub.fault("redirect", "*", pattern, times=-1, location=location)
+        for act in (place.read, write):
+            with pytest.raises(DestinationError, match="sends us elsewhere") as caught:
+                act()
+            assert caught.value.permanent
+            assert shown in str(caught.value)
+            assert "hunter2" not in str(caught.value)
+
+
+def test_no_key_follows_a_redirect(stub: VaultStub) -> None:
+    with VaultStub() as other:
+        other.mount("secret")
+        write = begun_write(stub, "secret")
+        stub.standby(other.address)
+        with pytest.raises(DestinationError, match=f"Set VAULT_ADDR to {other.address}"):
+            write()
+        assert other.requests == []
+
+
+# Asking again
+
+
+@pytest.mark.parametrize("kind", ["cut-before", "error-before"])
+def test_a_question_is_asked_again_twice(stub: VaultStub, kind: Any) -> None:
+    place = hasty(stub)
+    stub.fault(kind, "GET", data_path("secret"), times=2)
+    assert place.read().digest is None
+    stub.fault(kind, "GET", data_path("secret"), times=3)
+    with pytest.raises(DestinationError) as caught:
+        place.read()
+    assert not caught.value.permanent
+
+
+def test_a_change_is_never_sent_twice(stub: VaultStub) -> None:
+    stub.put("secret", _PATH, {"OTHER": "1"})
+    write = begun_write(stub, "secret")
+    stub.fault("error-before", "PATCH", data_path("secret"), times=-1)
+    with pytest.raises(DestinationError):
+        write()
+    assert [request.method for request in stub.requests].count("PATCH") == 1
+
+
+def test_nobody_waits_three_times_for_a_server_that_does_not_answer(stub: VaultStub) -> None:
+    place = hasty(stub)
+    stub.fault("delay", "GET", data_path("secret"), times=-1, seconds=30)
+    begun = time.monotonic()
+    with pytest.raises(DestinationError, match="MUSHU_VAULT_TIMEOUT"):
+        place.read()
+    assert time.monotonic() - begun < 1.2

@@ -1,0 +1,244 @@
+"""What goes over the wire: to the server that was verified, past every proxy, and into no log of keys."""
+
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import certifi
+import pytest
+import requests
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from urllib3.exceptions import NewConnectionError
+
+from mushu.destination import Attempt, DestinationError
+from mushu_vault.wire import WireAdapter
+from tests.cli.certificates import certificates
+from tests.plugins.mushu_vault.places import KEY, deliver, destination
+from tests.vault.server import VaultStub
+
+_PATH = "secret/apps/backend"
+
+
+def _stub(certificate: str) -> Iterator[VaultStub]:
+    with VaultStub(certificate=certificate) as stub:
+        stub.mount("secret")
+        yield stub
+
+
+@pytest.fixture
+def encrypted() -> Iterator[VaultStub]:
+    yield from _stub("own")
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[VaultStub]:
+    """A server whose certificate was issued for another name."""
+    yield from _stub("other-host")
+
+
+@pytest.fixture
+def expired() -> Iterator[VaultStub]:
+    yield from _stub("expired")
+
+
+def _pem(name: str) -> str:
+    return str(certificates() / f"{name}.pem")
+
+
+# Whom we believe
+
+
+def test_a_server_is_believed_by_the_authority_that_is_named(encrypted: VaultStub) -> None:
+    place = destination(encrypted, _PATH, cacert=_pem("own"))
+    place.preflight()
+    deliver(place)
+    assert place.read().digest == KEY.digest()
+
+
+def test_nothing_is_said_to_a_server_that_nobody_vouches_for(
+    encrypted: VaultStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where other libraries were told to trust it."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", _pem("own"))
+    monkeypatch.setenv("CURL_CA_BUNDLE", _pem("own"))
+    place = destination(encrypted, _PATH)
+    for act in (place.preflight, place.read, lambda: place.write(KEY, Attempt("att_1", "key_1", "0"))):
+        with pytest.raises(DestinationError, match=r"does not verify\. Set VAULT_CACERT") as caught:
+            act()
+        assert caught.value.permanent
+        assert caught.value.__context__ is None, "the request hangs on what it was made from"
+    assert encrypted.requests == []
+
+
+def test_a_certificate_that_has_expired_is_not_believed(expired: VaultStub) -> None:
+    with pytest.raises(DestinationError, match="does not verify"):
+        destination(expired, _PATH, cacert=_pem("expired")).read()
+    assert expired.requests == []
+
+
+def test_a_certificate_for_another_name_is_believed_under_that_name_only(elsewhere: VaultStub) -> None:
+    with pytest.raises(DestinationError, match="the name that it was issued for"):
+        destination(elsewhere, _PATH, cacert=_pem("other-host")).read()
+    assert elsewhere.requests == []
+    deliver(destination(elsewhere, _PATH, cacert=_pem("other-host"), tls_server_name="elsewhere.example"))
+
+
+def test_a_folder_of_authorities_can_be_named(encrypted: VaultStub, tmp_path: Path) -> None:
+    """An empty one vouches for nobody; the authorities of the machine are not added to it."""
+    with pytest.raises(DestinationError, match="does not verify"):
+        destination(encrypted, _PATH, capath=str(tmp_path)).read()
+
+
+def test_where_the_machine_has_no_authorities_those_of_certifi_are_taken(
+    encrypted: VaultStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: SimpleNamespace(cafile=None, capath=None))
+    monkeypatch.setattr(certifi, "where", lambda: _pem("own"))
+    deliver(destination(encrypted, _PATH))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_an_authority_that_cannot_be_read_is_told_before_anything_is_asked(
+    encrypted: VaultStub, tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DestinationError, match=r"VAULT_CACERT .* cannot be read as certificates") as caught:
+        destination(encrypted, _PATH, cacert=str(path)).read()
+    assert caught.value.permanent
+
+
+def test_a_certificate_of_our_own_is_shown_to_a_server_that_asks(encrypted: VaultStub) -> None:
+    own = {"client_cert": _pem("own"), "client_key": _pem("key")}
+    deliver(destination(encrypted, _PATH, "MUSHU_API_KEY", cacert=_pem("own"), **own))
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(encrypted: VaultStub, tmp_path: Path) -> None:
+    key = load_pem_private_key((certificates() / "key.pem").read_bytes(), None)
+    locked = tmp_path / "locked.pem"
+    locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter2")))
+    place = destination(encrypted, _PATH, cacert=_pem("own"), client_cert=_pem("own"), client_key=str(locked))
+    with pytest.raises(DestinationError, match="the key must have no password") as caught:
+        place.read()
+    assert caught.value.permanent
+
+
+def test_a_server_that_speaks_no_tls_is_not_spoken_to(stub: VaultStub) -> None:
+    with pytest.raises(DestinationError, match="does not speak TLS") as caught:
+        destination(stub, _PATH, addr=stub.address.replace("http:", "https:")).read()
+    assert caught.value.permanent
+    assert stub.requests == []
+
+
+def test_a_server_that_hangs_up_in_the_middle_of_tls_may_come_back() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=_hang_up, args=(listening,))
+        thread.start()
+        port = listening.getsockname()[1]
+        with pytest.raises(DestinationError, match="broke the connection off") as caught:
+            destination(VaultStub(), _PATH, addr=f"https://127.0.0.1:{port}").read()
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert not caught.value.permanent
+
+
+def _hang_up(listening: socket.socket) -> None:
+    with suppress(OSError):  # it is shut when nobody comes any more
+        while True:
+            connected, _ = listening.accept()
+            connected.recv(65536)  # all of it, or the end would be a reset
+            connected.close()
+
+
+# What is not obeyed
+
+
+def test_no_log_of_tls_keys_is_written(encrypted: VaultStub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    log = tmp_path / "keys.log"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(log))
+    deliver(destination(encrypted, _PATH, cacert=_pem("own")))
+    assert not log.exists()
+
+
+def test_no_proxy_and_no_netrc_gets_in_between(
+    stub: VaultStub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", "VAULT_HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    netrc = tmp_path / ".netrc"
+    netrc.touch(0o600)
+    netrc.write_text("machine 127.0.0.1 login somebody password hunter2\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(netrc))
+    deliver(destination(stub, _PATH))
+    asked = stub.asked("POST", "secret/data/apps/backend")
+    assert asked
+    assert all("authorization" not in request.headers for request in asked)
+
+
+def test_while_somebody_has_requests_printed_none_is_made(stub: VaultStub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    with pytest.raises(DestinationError, match="debuglevel is set") as caught:
+        destination(stub, _PATH).read()
+    assert caught.value.permanent
+    assert stub.requests == []
+
+
+# What goes wrong
+
+
+def test_a_server_that_is_not_there_may_come_back(stub: VaultStub) -> None:
+    place = destination(stub, _PATH, addr="http://127.0.0.1:1")
+    for act in (place.preflight, place.read, lambda: place.write(KEY, Attempt("att_1", "key_1", "0"))):
+        with pytest.raises(DestinationError, match="cannot be reached") as caught:
+            act()
+        assert not caught.value.permanent
+        assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("mount", ["secret", "plain"])
+def test_a_write_that_was_never_sent_is_not_looked_for(
+    stub: VaultStub, monkeypatch: pytest.MonkeyPatch, mount: str
+) -> None:
+    place = destination(stub, f"{mount}/apps/backend")
+    attempt, real = Attempt("att_1", "key_1", place.read().version), WireAdapter.send
+
+    def send(adapter: WireAdapter, request: requests.PreparedRequest, **named: Any) -> requests.Response:
+        if request.method == "POST":
+            raise requests.ConnectionError(NewConnectionError(cast("Any", None), "refused"))
+        return real(adapter, request, **named)
+
+    before = len(stub.requests)
+    with monkeypatch.context() as patched:
+        patched.setattr(WireAdapter, "send", send)
+        with pytest.raises(DestinationError, match="cannot be reached") as caught:
+            place.write(KEY, attempt)
+    assert not caught.value.permanent
+    assert [request.method for request in stub.requests[before:]] == ["GET", "GET"], "the mount, and the secret"
+    assert place.write(KEY, attempt).undo is not None
+
+
+def test_a_fault_that_nobody_thought_of_is_no_refusal_and_shows_nothing(
+    stub: VaultStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send(_adapter: WireAdapter, request: requests.PreparedRequest, **_named: object) -> requests.Response:
+        raise LookupError(request.headers)
+
+    monkeypatch.setattr(WireAdapter, "send", send)
+    with pytest.raises(DestinationError, match=r"could not be asked \(LookupError\)") as caught:
+        destination(stub, _PATH).read()
+    assert not caught.value.permanent
+    assert caught.value.__context__ is None
+    assert stub.root_token not in str(caught.value)
