@@ -200,6 +200,11 @@ def installed_schemes() -> list[str]:
     return sorted({entry_point.name for entry_point in entry_points(group=ENTRY_POINT_GROUP)})
 
 
+def holds_credential(uri: str) -> bool:
+    """Tell whether something that opens a place stands in `uri`, which is shown to everybody."""
+    return bool(CREDENTIAL_PATTERN.search(unquote(uri)) or _USER_INFO.match(uri))
+
+
 def open_destination(uri: str, surroundings: Surroundings) -> Destination:
     """Return the destination that `uri` names, loading only the plugin of its scheme.
 
@@ -207,7 +212,7 @@ def open_destination(uri: str, surroundings: Surroundings) -> Destination:
         DestinationError: no plugin for the scheme, a credential in the URI, or a fault that the plugin finds with it;
             permanent.
     """
-    if CREDENTIAL_PATTERN.search(unquote(uri)) or _USER_INFO.match(uri):
+    if holds_credential(uri):
         del uri  # or a traceback that is printed with locals shows it
         raise DestinationError(
             "There is a credential in this URI. Treat it as leaked: what is written on a command line can be read by "

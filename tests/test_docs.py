@@ -12,7 +12,8 @@ from mushu.server.errors import MushuError
 from mushu.server.web.problems import status_of
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "instance" / "README.md"])
+ELSEWHERE = [ROOT / "instance" / "README.md", ROOT / "deploy" / "README.md"]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ELSEWHERE])
 
 
 def test_every_command_is_described_as_its_help_says() -> None:

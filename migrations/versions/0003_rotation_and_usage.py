@@ -106,12 +106,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("rotate_at IS NOT NULL"),
     )
 
+    op.create_index("ix_deliveries_uri", "deliveries", ["uri"], unique=False)
     op.add_column("deliveries", sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("deliveries", sa.Column("condition", sa.String(length=16), nullable=True))
     op.add_column("deliveries", sa.Column("delivered_by", sa.String(length=160), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_index("ix_deliveries_uri", "deliveries")
     op.drop_column("deliveries", "delivered_by")
     op.drop_column("deliveries", "condition")
     op.drop_column("deliveries", "checked_at")

@@ -55,7 +55,7 @@ class Settings:
     log_level: str = "INFO"
     #: How long one attempt to deliver a key may take before others may judge it dead.
     delivery_lease_seconds: int = 60
-    #: How often each worker writes down which keys were used; 0: only when it ends.
+    #: How often each worker writes down which keys were used; 0: never, and no rotation sees its new key in use.
     usage_seconds: int = 1
     #: How often the server looks for what time and crashes left to do, such as a key that is to retire; 0: never.
     housekeeping_seconds: int = 60

@@ -1,5 +1,6 @@
 """What can be wrong with a server, looked at one thing after another, each with the way to mend it."""
 
+import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -12,17 +13,21 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from mushu.destination import ENTRY_POINT_GROUP
-from mushu.server.config import SECRET_KEY_FILE, Settings, instance_path
+from mushu.server.config import JOURNAL_FILE, SECRET_KEY_FILE, Settings, instance_path
 from mushu.server.core import Core, core_context, db
 from mushu.server.db import reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery
+from mushu.server.delivery.stalled import stalled_rotations
 from mushu.server.errors import ConfigurationError
+from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.migrating import pending_migrations
 from mushu.server.sealing.rows import faults, sealed_values
 
 _ENOUGH_DISK: Final = 256 * 1024 * 1024
+#: Sentences about things of one kind; `flask sealing status` has them all.
+_ENOUGH_TOLD: Final = 3
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -45,7 +50,7 @@ def examine() -> list[Check]:
     if not (settings.instance_path / SECRET_KEY_FILE).exists():
         return [*checks, Check("instance", False, f"{instance_path()} is not set up. Run script/up once.")]
     with core_context(lambda: settings) as core:
-        for look in (_permissions, _disk, _address, _plugins, _schema, _integrity, _sealing, _deliveries):
+        for look in LOOKS:
             checks.extend(_looked_at(look, core))
     return checks
 
@@ -110,14 +115,16 @@ def _integrity(_: Core) -> Iterator[Check]:
     with reading(db.session):
         answer = db.session.scalar(text("PRAGMA quick_check(1)"))
     good = answer == "ok"
-    yield Check("database", good, "sound" if good else f"damaged ({answer}). Restore a backup of the instance folder.")
+    yield Check("database", good, "sound" if good else f"damaged ({answer}). Restore a backup: docs/backup.md.")
 
 
 def _sealing(core: Core) -> Iterator[Check]:
     with reading(db.session):
         count = sum(1 for _ in sealed_values(db.session))
         broken = faults(db.session, core.sealing_keys)
-    yield Check("sealing", not broken, " ".join(broken) or f"{count} encrypted values, all of which open")
+    yield Check(
+        "sealing", not broken, " ".join(broken[:_ENOUGH_TOLD]) or f"{count} encrypted values, all of which open"
+    )
 
 
 def _deliveries(core: Core) -> Iterator[Check]:
@@ -136,3 +143,42 @@ def _deliveries(core: Core) -> Iterator[Check]:
         )
     )
     yield Check("deliveries", good, detail)
+
+
+def _journal(core: Core) -> Iterator[Check]:
+    path = core.settings.instance_path / JOURNAL_FILE
+    fault = _why_not_writable(path)
+    if fault is not None:
+        advice = "As long as this lasts, restoring an old backup brings keys back that are deleted meanwhile. Mend it."
+        yield Check("journal", False, f"{path}, which tells of revoked keys, cannot be written ({fault}). {advice}")
+        return
+    with reading(db.session):
+        behind = journal.is_behind(db.session)
+    if behind:
+        advice = "an older database was put in place, or a crash was in between. Run `flask keys reconcile`."
+        yield Check("journal", False, f"{path} tells of revoked keys that this database may not know of: {advice}")
+    else:
+        yield Check("journal", True, "every revocation that it tells of was followed")
+
+
+def _why_not_writable(path: Path) -> str | None:
+    """Try it as the journal itself does, but make no file: looking changes nothing."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return None if os.access(path.parent, os.W_OK | os.X_OK) else f"{path.parent} takes no new file"
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def _rotations(core: Core) -> Iterator[Check]:
+    with reading(db.session):
+        stalled = stalled_rotations(db.session, core.clock())
+    told = " ".join(f"{found.key_id} ({found.key_name}): {found.detail}" for found in stalled)
+    yield Check("rotations", not stalled, told or "none has stalled")
+
+
+LOOKS: Final = (
+    _permissions, _disk, _address, _plugins, _schema, _integrity, _sealing, _deliveries, _journal, _rotations,
+)  # fmt: skip

@@ -182,6 +182,24 @@ def _over_http(story: Story) -> None:
         story.scene.note("answers", story.http.get(page).text)
 
 
+def _on_a_client(story: Story) -> None:
+    """The same with the `mushu` command, which writes on its own machine."""
+    story.scene.extra["MUSHU_URL"] = story.base
+    command = story.scene.command("nothing", "mushu", "auth", "login", "--email", "owner@localhost", "--password-stdin")
+    subprocess.run(
+        command, input=PASSWORD + "\n", text=True, env=story.scene.environment, cwd=story.scene.folder, check=True,
+        capture_output=True,
+    )  # fmt: skip
+    file = story.env()
+    code, shown = story.scene.run("mushu", "api-key", "create", "--org", "default", "--name", "k", "--to", file)
+    assert code == 0, shown
+    key = json.loads(shown[shown.index("{") : shown.rindex("}") + 1])["key_id"]
+    code, shown = story.scene.run("mushu", "api-key", "rotate", key, "--org", "default", "--to", file)
+    assert code == 0, shown
+    assert story.scene.run("mushu", "api-key", "create", "--org", "default", "--name", "k", "--to", file)[0] != 0
+    assert story.scene.run("mushu", "api-key", "deliveries", key, "--org", "default")[0] == 0
+
+
 def _what_is_shown_once(story: Story) -> None:
     """A key that was asked for is shown in the one answer to that, and nowhere else."""
     code, shown = story.scene.run("flask", "keys", "create", "--org", "default", "--name", "k", "--show-once")
@@ -196,6 +214,7 @@ def _what_is_shown_once(story: Story) -> None:
 def test_the_key_is_in_its_destination_and_nowhere_else(story: Story) -> None:
     _operator(story)
     _over_http(story)
+    _on_a_client(story)
     _what_is_shown_once(story)
     assert len(story.scene.plaintexts) > 12
     assert story.scene.leaks() == {}

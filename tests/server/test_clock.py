@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from mushu.server.clock import parse_duration, rfc3339, utc_now
+from mushu.server.clock import parse_duration, rfc3339, utc_now, written_duration
 from mushu.server.errors import Invalid
 
 
@@ -33,3 +33,22 @@ def test_durations_are_a_number_and_a_unit(text: str, duration: timedelta) -> No
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(Invalid, match="90d"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [
+        (timedelta(days=90), "90d"),
+        (timedelta(weeks=2), "14d"),
+        (timedelta(hours=36), "36h"),
+        (timedelta(minutes=90), "90m"),
+        (timedelta(seconds=61), "61s"),
+        (timedelta(seconds=1), "1s"),
+        (timedelta(days=100 * 366), "36600d"),
+    ],
+)
+def test_a_duration_is_written_in_the_largest_exact_unit_and_read_back_as_it_was(
+    duration: timedelta, text: str
+) -> None:
+    assert written_duration(duration) == text
+    assert parse_duration(text) == duration

@@ -42,7 +42,10 @@ def check(key_id: str | None, org: str | None, as_json: bool) -> None:
         )
     inspector = Inspector(db.session, core.clock, core.open_destination)
     total = inspector.count(scope)
-    with click.progressbar(inspector.check(scope), length=total, label="Checking", file=sys.stderr) as looks:
+    quiet = not sys.stderr.isatty()  # in the mail of a timer a bar is noise
+    with click.progressbar(
+        inspector.check(scope), length=total, label="Checking", file=sys.stderr, hidden=quiet
+    ) as looks:
         rows = [_row(look) for look in looks]
     print_rows(rows, _LOOKS, json_wanted=as_json)
     wrong = sum(row["condition"] != Condition.OK for row in rows)

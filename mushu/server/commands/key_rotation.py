@@ -1,23 +1,21 @@
 """`flask keys rotate`: one key, or all that are due."""
 
-from collections.abc import Sequence
-
 import click
 
 from mushu.server import answers
-from mushu.server.clock import parse_duration, rfc3339
+from mushu.server.clock import parse_duration
 from mushu.server.commands.common import as_json, operator, print_json, print_rows
 from mushu.server.core import courier_for, db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import issue_successor
+from mushu.server.delivery.recovery import Verdict
 from mushu.server.delivery.rotation import Rotator, keep_house
+from mushu.server.delivery.stalled import stalled_rotations
 from mushu.server.errors import MushuError
 from mushu.server.keys import rotation
-from mushu.server.keys.models import AtDeadline, Rotation
+from mushu.server.keys.models import AtDeadline
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import resolve_org
-from mushu.server.usage.service import uses_of
 
 _RESULTS = {"key_id": "KEY_ID", "name": "NAME", "result": "RESULT", "detail": "DETAIL"}
 #: The exit status where nothing failed and yet somebody should look.
@@ -34,7 +32,7 @@ _ATTENTION = 3
 @click.option("--deadline", default="7d", show_default=True, help="How long that first use is waited for.")
 @click.option(
     "--at-deadline",
-    type=click.Choice(list(AtDeadline)),
+    type=click.Choice([choice.value for choice in AtDeadline]),
     default="keep",
     show_default=True,
     help="Whether the old key then lives on, or ends.",
@@ -84,21 +82,26 @@ def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
     courier = courier_for(operator())
     with reading(db.session):
         org_id = resolve_org(db.session, org).id if org is not None else None
+    findings = keep_house(courier)
     rows = [
         {"key_id": found.key_id, "name": None, "result": str(found.verdict), "detail": found.detail}
-        for found in keep_house(courier)
+        for found in findings
     ]
     with reading(db.session):
         due = [(key.id, key.name) for key in rotation.keys_due(db.session, courier.clock(), org_id)]
     outcomes = [_rotate_one(Rotator(courier), key_id, name, terms) for key_id, name in due]
     with reading(db.session):
-        stalled = _stalled(rotation.list_stalled(db.session, courier.clock(), org_id))
+        stalled: list[dict[str, str | None]] = [
+            {"key_id": found.key_id, "name": found.key_name, "result": "stalled", "detail": found.detail}
+            for found in stalled_rotations(db.session, courier.clock(), org_id)
+        ]
     rows += outcomes + stalled
     if rows or as_json:
         print_rows(rows, _RESULTS, json_wanted=as_json)
     else:
         click.echo("No key is due.")
-    if any(outcome["result"] == "failed" for outcome in outcomes):
+    unreachable = any(found.verdict is Verdict.UNREACHABLE for found in findings)
+    if unreachable or any(outcome["result"] == "failed" for outcome in outcomes):
         raise click.exceptions.Exit(1)
     if stalled:
         raise click.exceptions.Exit(_ATTENTION)
@@ -111,21 +114,3 @@ def _rotate_one(rotator: Rotator, key_id: str, name: str, terms: Terms) -> dict[
     except MushuError as error:  # the others are due all the same
         return row | {"result": "failed", "detail": error.detail}
     return row | {"result": "rotated", "detail": f"{successor.id} is in {', '.join(places)}."}
-
-
-def _stalled(rotations: Sequence[Rotation]) -> list[dict[str, str | None]]:
-    """Say, within the caller's transaction, which old keys are waited for in vain, and who uses them."""
-    uses = uses_of(db.session, [found.predecessor_id for found in rotations])
-    rows: list[dict[str, str | None]] = []
-    for found in rotations:
-        key, use = get_key(db.session, found.predecessor_id), uses.get(found.predecessor_id)
-        still = (
-            f"it was last used {rfc3339(use.last_used_at)} from {use.last_used_from}" if use else "it was never used"
-        )
-        since = rfc3339(found.handed_over_at) if found.handed_over_at else "never"
-        detail = (
-            f"{found.successor_id} took over {since} and was not used since; {still}. Let its user load the new key, "
-            f"or end the old one with `flask keys delete {key.id}`."
-        )
-        rows.append({"key_id": key.id, "name": key.name, "result": "stalled", "detail": detail})
-    return rows

@@ -5,7 +5,6 @@ than it must. What is found is noted in the ledger; nothing is mended here: repa
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -18,11 +17,14 @@ from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
 from mushu.server.delivery.opening import OpenDestination, guarded
+from mushu.server.delivery.side_by_side import side_by_side
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import DEAD, State
 
 #: Destinations that are read at the same time.
 SIDE_BY_SIDE: Final = 16
+#: Seconds that one may take; longer than a plugin that tries several times needs to give up by itself.
+PATIENCE: Final = 60.0
 _PAGE: Final = 200
 
 
@@ -61,6 +63,7 @@ class Inspector:
     session: AnySession
     clock: Clock
     open_destination: OpenDestination
+    patience: float = PATIENCE
 
     def count(self, scope: Scope) -> int:
         """Return how many destinations `check` would look at."""
@@ -70,13 +73,13 @@ class Inspector:
     def check(self, scope: Scope) -> Iterator[Look]:
         """Look at every destination of every living key, and yield what was found, in the order of the ledger."""
         last = ""
-        with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="check") as threads:
-            while page := self._page(scope, last):
-                opened = [self._open(line) for line in page]
-                looks = list(threads.map(_look_at, page, opened))
-                self._note(page, looks)
-                yield from looks
-                last = page[-1].delivery.id
+        while page := self._page(scope, last):
+            acts = [partial(_look_at, line, self._open(line)) for line in page]
+            found = side_by_side(acts, SIDE_BY_SIDE, self.patience)
+            looks = [look or _unanswered(line) for line, look in zip(page, found, strict=True)]
+            self._note(page, looks)
+            yield from looks
+            last = page[-1].delivery.id
 
     def _page(self, scope: Scope, last: str) -> Sequence[_Line]:
         query = _lines(scope).where(Delivery.id > last).order_by(Delivery.id).limit(_PAGE)
@@ -111,8 +114,12 @@ def _lines(scope: Scope) -> Select[Delivery, str, str]:
     return query
 
 
+def _unanswered(line: _Line) -> Look:
+    return Look(line.delivery.key_id, line.key_name, line.delivery.uri, Condition.UNREACHABLE, "It does not answer.")
+
+
 def _look_at(line: _Line, destination: Destination | str) -> Look:
-    """Read one destination and compare; on a thread of the pool, so it touches no session."""
+    """Read one destination and compare; on a thread of its own, so it touches no session."""
     look = partial(Look, line.delivery.key_id, line.key_name, line.delivery.uri)
     if isinstance(destination, str):
         return look(Condition.UNREACHABLE, destination)

@@ -51,6 +51,7 @@ class Delivery(Base):
         Index("uq_deliveries_key_id_uri", "key_id", "uri", unique=True),
         # Two attempts never work on one destination at once, whatever two processes do.
         Index("uq_deliveries_under_way", "uri", unique=True, sqlite_where=IS_UNDER_WAY, postgresql_where=IS_UNDER_WAY),
+        Index("ix_deliveries_uri", "uri"),
         Index("ix_deliveries_cleanup_due", "uri", sqlite_where=IS_CLEANUP_DUE, postgresql_where=IS_CLEANUP_DUE),
     )
 

@@ -3,7 +3,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from mushu.destination import Denied, Destination, DestinationError, Surroundings, open_destination
+from mushu.destination import (
+    Denied,
+    Destination,
+    DestinationError,
+    Surroundings,
+    holds_credential,
+    open_destination,
+)
 from mushu.keyformat import mask
 
 Result = TypeVar("Result")
@@ -51,7 +58,8 @@ class _Plugins:
 
     def open(self, uri: str, surroundings: Surroundings) -> Destination:
         scheme = uri.partition(":")[0]
-        known = self._found.get(scheme)
+        # What holds a credential is refused by `open_destination`, before a plugin sees it.
+        known = None if holds_credential(uri) else self._found.get(scheme)
         opened = known.parse(uri, surroundings) if known else None
         if opened is None:
             opened = open_destination(uri, surroundings)

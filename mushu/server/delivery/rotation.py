@@ -13,6 +13,7 @@ from mushu.server.clock import rfc3339
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
+from mushu.server.delivery.named import forget_settings
 from mushu.server.delivery.opening import guarded
 from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Finding, Verdict
@@ -66,7 +67,12 @@ class Rotator:
         """Do again what was cut off, where it left a destination without a key that works; and say what came of it."""
         with reading(self.courier.session):
             broken = rotation.list_broken_off(self.courier.session)
-        return [found for found in map(self._resume, broken) if found is not None]
+        # One that was done again and failed again stands for those before it, or they would double with each look.
+        latest = {found.predecessor_id: found.successor_id for found in broken}
+        for found in broken:
+            if found.successor_id != latest[found.predecessor_id]:
+                self._settle(found.successor_id)
+        return [finding for finding in map(self._resume, latest.values()) if finding is not None]
 
     def _resume(self, successor_id: str) -> Finding | None:
         """Look where the old key should be, and rotate again unless it is there."""
@@ -142,4 +148,7 @@ def keep_house(courier: Courier) -> list[Finding]:
     """Do all that time and crashes have left to do, and say what came of it; safe at any time, also several at once."""
     rotator = Rotator(courier)
     again = follow_journal(courier.session, courier.clock, courier.actor)
-    return [*again, *courier.reconciler.settle_all(), *rotator.resume(), *rotator.retire()]
+    findings = [*again, *courier.reconciler.settle_all(), *rotator.resume(), *rotator.retire()]
+    with writing(courier.session):  # of a deleted organization, say, about which nobody gives a command any more
+        forget_settings(courier.session, courier.clock)
+    return findings

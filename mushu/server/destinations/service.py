@@ -8,7 +8,8 @@ from urllib.parse import unquote
 from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 
-from mushu.keyformat import CREDENTIAL_PATTERN, public_id
+from mushu.destination import holds_credential
+from mushu.keyformat import public_id
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
@@ -23,8 +24,6 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SETTING: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _URI_LENGTH: Final = 1_000
 _VALUE_LENGTH: Final = 65_536
-#: A user and a password in front of a host.
-_USER_INFO: Final = re.compile(r"://[^/?#@]*:[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +141,7 @@ def check(place: Place) -> None:
     """
     if not _NAME.fullmatch(place.name):
         raise Invalid("A name has 1 to 63 of a-z, 0-9 and -, and does not begin with -.", field="name")
-    plain = unquote(place.uri)
-    if CREDENTIAL_PATTERN.search(plain) or _USER_INFO.search(plain):
+    if holds_credential(place.uri) or holds_credential(unquote(place.uri)):
         raise Invalid(
             "There is a credential in this URI, which everybody sees who sees the destination. If it is a real one, "
             "revoke it. What is needed to get in there is a setting: --ask NAME, or --set-from-file NAME=PATH.",

@@ -105,13 +105,24 @@ def _request_like(key: ApiKey, now: datetime) -> KeyRequest:
 def _why_not(session: AnySession, key: ApiKey, now: datetime) -> str:
     state = key.state(now)
     if state is State.RETIRING:
-        rotation = find_rotation_of(session, key.id)
-        return f"{key.id} is being rotated already: {rotation.successor_id if rotation else 'another key'} takes over."
+        return _who_takes_over(session, key)
     ways = {
         State.PENDING: "Wait until it is delivered.",
         State.DISABLED: f"Enable it first (`flask keys enable {key.id}`), or delete it.",
     }
     return f"{key.id} is {state}, and only an active key can be rotated. {ways.get(state, 'Create a new key.')}"
+
+
+def _who_takes_over(session: AnySession, key: ApiKey) -> str:
+    rotation = find_rotation_of(session, key.id)
+    if rotation is None:
+        return f"{key.id} is being rotated already."
+    if get_key(session, rotation.successor_id).stored_state in DEAD:
+        return (
+            f"{key.id} made way for {rotation.successor_id}, which is over. Create a new key, and delete {key.id} once "
+            "that is in use."
+        )
+    return f"{key.id} is being rotated already: {rotation.successor_id} takes over."
 
 
 def find_rotation_to(session: AnySession, successor_id: str) -> Rotation | None:
@@ -180,19 +191,21 @@ def keys_due(session: AnySession, now: datetime, org_id: str | None = None) -> S
 
 def list_stalled(session: AnySession, now: datetime, org_id: str | None = None) -> Sequence[Rotation]:
     """Return the rotations whose deadline is over, and whose old key lives on because the new one was never used."""
-    query = select(Rotation).join(ApiKey, ApiKey.id == Rotation.predecessor_id)
+    query = select(Rotation, ApiKey).join(ApiKey, ApiKey.id == Rotation.predecessor_id)
     query = query.where(IS_OPEN, Rotation.first_used_at.is_(None), ApiKey.stored_state == State.RETIRING)
     if org_id is not None:
         query = query.where(ApiKey.org_id == org_id)
-    waiting = session.scalars(query.order_by(Rotation.handed_over_at, Rotation.successor_id))
-    return [found for found in waiting if found.deadline_at is not None and found.deadline_at <= now]
+    waiting = session.execute(query.order_by(Rotation.handed_over_at, Rotation.successor_id))
+    overdue = ((found, key) for found, key in waiting if found.deadline_at is not None and found.deadline_at <= now)
+    return [found for found, key in overdue if key.state(now) is State.RETIRING]  # and has not expired meanwhile
 
 
-def list_broken_off(session: AnySession) -> Sequence[str]:
-    """Return the ids of keys that died before they took over from another, and after which nobody has looked."""
-    query = select(Rotation.successor_id).join(ApiKey, ApiKey.id == Rotation.successor_id)
+def list_broken_off(session: AnySession) -> Sequence[Rotation]:
+    """Return the rotations whose new key died before it took over, and after which nobody has looked, oldest first."""
+    query = select(Rotation).join(ApiKey, ApiKey.id == Rotation.successor_id)
     ended = query.where(IS_OPEN, Rotation.handed_over_at.is_(None), ApiKey.stored_state.in_(list(DEAD)))
-    return session.scalars(ended.order_by(Rotation.started_at)).all()
+    ordered = ended.order_by(Rotation.started_at, Rotation.successor_id)
+    return session.scalars(ordered.execution_options(populate_existing=True)).all()
 
 
 def settle(session: AnySession, now: datetime, successor_id: str) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING, Final
 
 from mushu.server.config import make_private
 from mushu.server.errors import SealingFailed
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -51,7 +51,7 @@ class Ring:
     def seal(self, text: str, context: str) -> str:
         """Return `text` encrypted with the newest key; only who names the same `context` can open it."""
         key, nonce = self.keys[0], secrets.token_bytes(_NONCE_BYTES)
-        sealed = AESGCM(key.material).encrypt(nonce, text.encode(), _bound(key.id, context))
+        sealed = _cipher(key).encrypt(nonce, text.encode(), _bound(key.id, context))
         return f"{_FORMAT}.{key.id}.{base64.urlsafe_b64encode(nonce + sealed).decode()}"
 
     def unseal(self, sealed: str, context: str) -> str:
@@ -67,11 +67,11 @@ class Ring:
                 f"{context} is sealed with the key {key_id or '(none)'}, which is not in {self.source}. "
                 f"Restore the file that had it. {_WAY_OUT}"
             )
+        from cryptography.exceptions import InvalidTag  # as in `_cipher`
+
         try:
             content = base64.urlsafe_b64decode(sealed.split(".", 2)[2])
-            plain = AESGCM(key.material).decrypt(
-                content[:_NONCE_BYTES], content[_NONCE_BYTES:], _bound(key.id, context)
-            )
+            plain = _cipher(key).decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], _bound(key.id, context))
         except (InvalidTag, ValueError):
             plain = None
         if plain is None:  # raised here, so that nothing of the attempt is chained to it
@@ -173,6 +173,12 @@ def key_id_of(sealed: str) -> str | None:
     """Return the name of the key that `sealed` was sealed with; None where that is not what it is."""
     parts = sealed.split(".")
     return parts[1] if len(parts) == 3 and parts[0] == _FORMAT else None
+
+
+def _cipher(key: SealingKey) -> "AESGCM":
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # not loaded by who seals and opens nothing
+
+    return AESGCM(key.material)
 
 
 def _bound(key_id: str, context: str) -> bytes:

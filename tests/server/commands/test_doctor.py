@@ -1,13 +1,14 @@
 """`flask doctor`: each fault is found, and the way to mend it is named."""
 
+import os
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from mushu.server.config import Settings
+from mushu.server.config import JOURNAL_FILE, Settings
 from mushu.server.core import db
-from mushu.server.db import writing
+from mushu.server.db import reading, writing
 from tests.server.commands.conftest import Run
 
 
@@ -22,6 +23,11 @@ def bad(run: Run) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _set_up(run: Run) -> None:
     run("orgs", "list")  # the first command makes what is missing in the instance folder
+
+
+@pytest.fixture
+def journal(settings: Settings, in_core: None) -> Path:
+    return settings.instance_path / JOURNAL_FILE
 
 
 def test_a_healthy_server_has_nothing_wrong(run: Run) -> None:
@@ -99,3 +105,75 @@ def test_unfinished_deliveries(run: Run, acme: str) -> None:
     with writing(db.session):
         db.session.execute(text("UPDATE api_keys SET state = 'pending' WHERE id = :id"), {"id": made["key_id"]})
     assert "flask keys reconcile" in bad(run)["deliveries"]
+
+
+class TestTheJournalOfRevokedKeys:
+    def test_one_that_is_not_there_yet_is_no_fault_and_is_not_made(self, run: Run, journal: Path) -> None:
+        assert bad(run) == {}
+        assert not journal.exists()
+
+    def test_one_that_is_followed_is_no_fault(self, run: Run, journal: Path, acme: str) -> None:
+        made = run("keys", "create", "--org", acme, "--name", "k", "--show-once").json
+        run("keys", "delete", made["key_id"], "--yes")
+        assert journal.stat().st_size > 0
+        assert bad(run) == {}
+
+    @pytest.mark.parametrize("what", ["folder", "link"])
+    def test_one_that_cannot_be_written_is(self, run: Run, journal: Path, tmp_path: Path, what: str) -> None:
+        if what == "folder":
+            journal.mkdir()
+        else:
+            (tmp_path / "elsewhere").touch()
+            journal.symlink_to(tmp_path / "elsewhere")
+        found = bad(run)
+        assert list(found) == ["journal"]
+        assert f"{journal}, which tells of revoked keys, cannot be written" in found["journal"]
+
+    def test_a_folder_that_takes_no_journal_is(self, run: Run, journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        access = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode: path != journal.parent and access(path, mode))
+        assert f"{journal.parent} takes no new file" in bad(run)["journal"]
+
+    def test_one_that_says_more_than_the_database_knows_is_until_it_was_followed(
+        self, run: Run, journal: Path, acme: str
+    ) -> None:
+        key_id = run("keys", "create", "--org", acme, "--name", "k", "--to", "env:.env").json["key_id"]
+        journal.write_text(f"{_digest_of(key_id)}\n")
+        assert "flask keys reconcile" in bad(run)["journal"]
+        assert [row["result"] for row in run("keys", "reconcile", "--json").json] == ["revoked", "cleaned_up"]
+        assert bad(run) == {}
+
+
+@pytest.mark.usefixtures("in_core")
+class TestRotations:
+    def test_one_that_is_waited_for_is_no_fault(self, run: Run, acme: str) -> None:
+        _rotated(run, acme)
+        assert bad(run) == {}
+
+    def test_one_that_has_stalled_is_told_with_who_uses_the_old_key(self, run: Run, acme: str) -> None:
+        old, new = _rotated(run, acme)
+        with writing(db.session):
+            db.session.execute(text("UPDATE rotations SET handed_over_at = '2020-01-15 10:30:00+00:00'"))
+        assert bad(run) == {
+            "rotations": f"{old} (backend): {new} took over 2020-01-15T10:30:00Z and was not used since; it was never "
+            f"used. Let its user load the new key, or end the old one with `flask keys delete {old}`."
+        }
+        with writing(db.session):
+            db.session.execute(
+                text("INSERT INTO key_uses VALUES (:id, :moment, :moment, '192.0.2.7', 1)"),
+                {"id": old, "moment": "2026-01-15 10:30:00+00:00"},
+            )
+        assert "it was last used 2026-01-15T10:30:00Z from 192.0.2.7" in bad(run)["rotations"]
+        assert run("keys", "delete", old, "--yes").code == 0
+        assert bad(run) == {}
+
+
+def _rotated(run: Run, org: str) -> tuple[str, str]:
+    """Rotate a key that nobody uses; return its id, and its successor's."""
+    old = run("keys", "create", "--org", org, "--name", "backend", "--to", "env:.env").json["key_id"]
+    return old, run("keys", "rotate", old).json["key_id"]
+
+
+def _digest_of(key_id: str) -> str:
+    with reading(db.session):
+        return str(db.session.scalar(text("SELECT digest FROM api_keys WHERE id = :id"), {"id": key_id}))

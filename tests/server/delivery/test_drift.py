@@ -1,217 +1,377 @@
-"""Looking for drift: side by side, whatever a destination does, and without holding anything meanwhile."""
+"""Drift: every destination is looked at, whatever one of them does, and nothing is changed but the ledger."""
 
+import gc
 import threading
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy.orm import Session
 
-from mushu.destination import Denied, Destination
-from mushu.keyformat import public_id
+from mushu.destination import Denied, Destination, DestinationError, Holding
 from mushu.server.audit.service import SYSTEM
-from mushu.server.db import reading, writing
-from mushu.server.delivery import drift
+from mushu.server.db import writing
+from mushu.server.delivery import ledger
+from mushu.server.delivery.client import Proof, confirm, mint_for_client
 from mushu.server.delivery.drift import SIDE_BY_SIDE, Inspector, Look, Scope
-from mushu.server.delivery.models import Delivery
+from mushu.server.delivery.models import Condition, DeliveryState
+from mushu.server.delivery.opening import OpenDestination
 from mushu.server.delivery.rotation import Rotator
+from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms
+from mushu.server.keys.service import KeyRequest, change_state
+from mushu.server.keys.states import DISABLE
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 from tests.server.delivery.conftest import Post
-from tests.server.delivery.shelf import crash, fail, leak_foreign, refuse
+from tests.server.delivery.shelf import Crash, Shelf, before, crash, fail, fine, leak_foreign
 
 A, B, C = "fake:a", "fake:b", "fake:c"
+#: Seconds to wait for what must happen; a machine that is busy may need some of them.
+_LONG = 60
 
 
-def inspector(post: Post, open_destination: Callable[[str], Destination] | None = None) -> Inspector:
-    return Inspector(post.session, post.clock, open_destination or post.shelf.open)
+@pytest.fixture(autouse=True)
+def _one_look_at_the_lock_at_a_time(post: Post, shelf: Shelf) -> None:
+    """The shelf looks at each call whether the database is free; from several threads it would find itself there."""
+    is_free, lock = shelf.on_call, threading.Lock()
+
+    def look(call: str) -> None:
+        with lock:
+            is_free(call)
+
+    shelf.on_call = look
 
 
-def looks(post: Post, scope: Scope = Scope()) -> dict[str, Look]:  # noqa: B008 - it is frozen
-    return {look.uri: look for look in inspector(post).check(scope)}
+@pytest.fixture
+def busy(shelf: Shelf) -> None:
+    """Others are at work in the database meanwhile, each time that they are let in."""
+    shelf.on_call = lambda _: None
 
 
-def conditions(post: Post) -> dict[str, str]:
-    return {uri: str(look.condition) for uri, look in looks(post).items()}
+def inspector(post: Post, patience: float = _LONG, opened: OpenDestination | None = None) -> Inspector:
+    return Inspector(post.session, post.clock, opened or post.shelf.open, patience)
 
 
-def deny(plaintext: str, act: Callable[[], Any]) -> Any:
-    raise Denied("It lets nobody look.")
+def looks(post: Post, scope: Scope | None = None, patience: float = _LONG) -> list[Look]:
+    return list(inspector(post, patience).check(scope or Scope()))
 
 
-def test_every_condition_is_told_and_noted(post: Post) -> None:
-    keys = {name: post.deliver(f"fake:{name}") for name in ("ok", "drifted", "missing", "unreachable", "denied")}
-    post.shelf.values["fake:drifted"] = "theirs"
-    del post.shelf.values["fake:missing"]
-    post.shelf.unreachable.add("fake:unreachable")
-    post.shelf.plan("read fake:denied", deny)
-    post.clock.turn(hours=1)
-    found = looks(post)
-    assert {uri: str(look.condition) for uri, look in found.items()} == {f"fake:{name}": name for name in keys}
-    for name, key in keys.items():
-        look, (row,) = found[f"fake:{name}"], post.rows(key.id)
-        assert (look.key_id, look.key_name) == (key.id, "backend")
-        assert (row.condition, row.checked_at, row.error) == (name, post.clock(), look.detail or None)
-        assert bool(look.detail) == (name != "ok")
-        assert row.state == "verified"
+def conditions(post: Post, scope: Scope | None = None, patience: float = _LONG) -> dict[str, str]:
+    found = looks(post, scope, patience)
+    assert len({look.uri for look in found}) == len(found) == inspector(post).count(scope or Scope())
+    return {look.uri: str(look.condition) for look in found}
 
 
-def test_what_is_well_again_is_noted_as_such(post: Post) -> None:
-    key = post.deliver(A)
-    post.shelf.unreachable.add(A)
-    assert conditions(post) == {A: "unreachable"}
-    post.shelf.unreachable.clear()
-    assert conditions(post) == {A: "ok"}
-    (row,) = post.rows(key.id)
-    assert (row.condition, row.error) == ("ok", None)
+def deny(_: str, __: Callable[[], Any]) -> Any:
+    raise Denied("It does not let Mushu look.")
 
 
-def test_nothing_is_written_to_a_destination(post: Post) -> None:
-    post.deliver(A)
-    post.shelf.values[A] = "theirs"
-    before = len(post.shelf.calls)
-    looks(post)
-    assert post.shelf.calls[before:] == [f"read {A}"]
+def raising(error: BaseException) -> Callable[[str, Callable[[], Any]], Any]:
+    def fault(_: str, __: Callable[[], Any]) -> Any:
+        raise error
+
+    return fault
 
 
-def test_destinations_are_read_side_by_side(post: Post) -> None:
-    for number in range(SIDE_BY_SIDE):
-        post.deliver(f"fake:{number}")
-    together = threading.Barrier(SIDE_BY_SIDE, timeout=30)
-
-    def meet(plaintext: str, act: Callable[[], Any]) -> Any:
-        together.wait()  # is left only once all others are in it, too
-        return act()
-
-    for number in range(SIDE_BY_SIDE):
-        post.shelf.plan(f"read fake:{number}", meet)
-    assert set(conditions(post).values()) == {"ok"}
-    assert not together.broken
+def answering(answer: object) -> Callable[[str, Callable[[], Any]], Any]:
+    return lambda _, __: answer
 
 
-@pytest.mark.parametrize("fault", [refuse, fail, leak_foreign, deny])
-def test_one_that_raises_stops_none_of_the_others(post: Post, fault: Callable[..., Any]) -> None:
-    for uri in (A, B, C):
-        post.deliver(uri)
-    post.shelf.plan(f"read {B}", fault)
-    found = looks(post)
-    expected = "denied" if fault is deny else "unreachable"
-    assert [str(found[uri].condition) for uri in (A, B, C)] == ["ok", expected, "ok"]
-    assert not [plaintext for plaintext in post.shelf.seen if plaintext in repr(found)]
+class TestWhatIsFound:
+    def test_it_works(self, post: Post) -> None:
+        keys = [post.deliver(A, B), post.deliver(C)]
+        before = dict(post.shelf.values)
+        assert conditions(post) == {A: "ok", B: "ok", C: "ok"}
+        assert post.shelf.values == before
+        for key in keys:
+            for row in post.rows(key.id):
+                assert (row.condition, row.checked_at, row.error) == ("ok", post.clock(), None)
+
+    def test_each_condition_is_told_and_noted(self, post: Post) -> None:
+        uris = {f"fake:{condition}": condition for condition in Condition}
+        keys = {uri: post.deliver(uri) for uri in uris}
+        post.shelf.put("hand", "fake:drifted", "theirs")
+        post.shelf.put("hand", "fake:missing", None)
+        post.shelf.plan("read fake:unreachable", fail)
+        post.shelf.plan("read fake:denied", deny)
+        found = {look.uri: look for look in looks(post)}
+        assert {uri: look.condition for uri, look in found.items()} == uris
+        for uri, condition in uris.items():
+            (row,) = post.rows(keys[uri].id)
+            assert (row.condition, row.state) == (condition, "verified")
+            assert row.error == (found[uri].detail or None)
+            assert (found[uri].key_id, found[uri].key_name) == (keys[uri].id, "backend")
+            assert bool(found[uri].detail) is (condition is not Condition.OK)
+        for uri in ("fake:drifted", "fake:missing"):
+            assert f"`flask keys rotate {keys[uri].id}`" in found[uri].detail
+
+    def test_what_was_mended_is_noted_as_well(self, post: Post) -> None:
+        key = post.deliver(A)
+        value = post.shelf.values[A]
+        post.shelf.put("hand", A, "theirs")
+        assert conditions(post) == {A: "drifted"}
+        post.shelf.put("hand", A, value)
+        post.clock.turn(minutes=1)
+        assert conditions(post) == {A: "ok"}
+        (row,) = post.rows(key.id)
+        assert (row.condition, row.error, row.checked_at) == ("ok", None, post.clock())
+
+    def test_another_key_of_mushu_is_drift_too(self, post: Post) -> None:
+        post.deliver(A)
+        post.deliver(B)
+        post.shelf.put("hand", A, post.shelf.values[B])
+        assert conditions(post) == {A: "drifted", B: "ok"}
+
+    def test_rotating_repairs_it(self, post: Post) -> None:
+        key = post.deliver(A)
+        post.shelf.put("hand", A, None)
+        assert conditions(post) == {A: "missing"}
+        Rotator(post.courier()).rotate(key.id, Terms())
+        assert conditions(post) == {A: "ok"}
 
 
-def test_a_uri_that_cannot_be_opened_stops_none_of_the_others(post: Post) -> None:
-    key = post.deliver(A)
-    post.deliver(B)
-    with writing(post.session):
-        post.session.get_one(Delivery, post.rows(key.id)[0].id).uri = "gone:a"
-    found = looks(post)
-    assert {uri: str(look.condition) for uri, look in found.items()} == {"gone:a": "unreachable", B: "ok"}
-    assert "No destination plugin" in found["gone:a"].detail
+class TestWhatIsLookedAt:
+    def test_where_a_key_was_replaced_its_successor_is_looked_for(self, post: Post) -> None:
+        old = post.deliver(A)
+        new, _ = Rotator(post.courier()).rotate(old.id, Terms())
+        assert [(look.uri, look.key_id) for look in looks(post)] == [(A, new.id)]
+
+    def test_a_retiring_key_is_where_its_successor_did_not_go(self, post: Post) -> None:
+        old = post.deliver(A)
+        Rotator(post.courier()).rotate(old.id, Terms(), [B])
+        assert conditions(post) == {A: "ok", B: "ok"}
+
+    def test_a_disabled_key_is(self, post: Post) -> None:
+        key = post.deliver(A)
+        with writing(post.session):
+            change_state(post.session, post.clock, SYSTEM, key.id, DISABLE)
+        assert conditions(post) == {A: "ok"}
+
+    def test_dead_and_pending_keys_and_those_of_clients_are_not(self, post: Post) -> None:
+        post.delete(post.deliver(A).id, keep_value=True)
+        post.shelf.plan(f"write {B}", crash)
+        with pytest.raises(Crash):
+            post.deliver(B)
+        with writing(post.session):
+            request = KeyRequest(org_id=post.org_id, name="by a client")
+            key, secret = mint_for_client(post.session, post.clock, SYSTEM, request)
+            confirm(post.session, post.clock, SYSTEM, key, [Proof("env:/home/ada/.env#K", secret.digest())])
+        calls = len(post.shelf.calls)
+        assert conditions(post) == {}
+        assert len(post.shelf.calls) == calls
+
+    def test_one_key_or_one_organization_can_be_meant(self, post: Post) -> None:
+        mine, theirs = post.deliver(A), self.elsewhere(post, B)
+        also_mine = post.deliver(C)
+        assert conditions(post, Scope(org_id=post.org_id)) == {A: "ok", C: "ok"}
+        assert conditions(post, Scope(org_id=theirs.org_id)) == {B: "ok"}
+        assert conditions(post, Scope(key_id=mine.id)) == {A: "ok"}
+        assert conditions(post, Scope(org_id=theirs.org_id, key_id=also_mine.id)) == {}
+        assert conditions(post, Scope(org_id="org_nosuch")) == {}
+
+    def elsewhere(self, post: Post, uri: str) -> ApiKey:
+        with writing(post.session):
+            owner = create_user(post.session, post.clock, SYSTEM, "bob@example.com")
+            org_id = create_org(post.session, post.clock, SYSTEM, "other", owner.id).id
+        return post.courier().deliver(KeyRequest(org_id=org_id, name="theirs"), [uri])[0]
 
 
-def test_one_that_cannot_be_opened_in_an_unforeseen_way_stops_none_of_the_others(post: Post) -> None:
-    post.deliver(A)
-    post.deliver(B)
+class TestSideBySide:
+    def test_as_many_reads_overlap_as_are_said_to(self, post: Post) -> None:
+        uris = [f"fake:{number}" for number in range(SIDE_BY_SIDE)]
+        post.deliver(*uris)
+        together = threading.Barrier(SIDE_BY_SIDE)  # passed only if all of them are in it at one moment
+        for uri in uris:
+            post.shelf.plan(f"read {uri}", before(lambda: together.wait(_LONG)))
+        assert set(conditions(post).values()) == {"ok"}
 
-    def open_destination(uri: str) -> Destination:
-        if uri == A:
-            raise ZeroDivisionError
-        return post.shelf.open(uri)
+    def test_and_never_more(self, post: Post) -> None:
+        uris = [f"fake:{number}" for number in range(3 * SIDE_BY_SIDE)]
+        for start in range(0, len(uris), SIDE_BY_SIDE):
+            post.deliver(*uris[start : start + SIDE_BY_SIDE])
+        lock, inside, most = threading.Lock(), [0], [0]
 
-    found = {look.uri: look for look in inspector(post, open_destination).check(Scope())}
-    assert [str(found[uri].condition) for uri in (A, B)] == ["unreachable", "ok"]
-    assert "ZeroDivisionError" in found[A].detail
+        def count(_: str, act: Callable[[], Any]) -> Any:
+            with lock:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+            try:
+                return act()
+            finally:
+                with lock:
+                    inside[0] -= 1
+
+        for uri in uris:
+            post.shelf.plan(f"read {uri}", count)
+        assert set(conditions(post).values()) == {"ok"}
+        assert 1 <= most[0] <= SIDE_BY_SIDE
+
+    def test_those_that_hang_hold_up_no_other_however_many_they_are(self, post: Post) -> None:
+        hanging = [f"fake:hanging{number}" for number in range(SIDE_BY_SIDE + 1)]
+        post.deliver(*hanging)
+        post.deliver(A, B, C)
+        released = threading.Event()
+        for uri in hanging:
+            post.shelf.plan(f"read {uri}", before(lambda: released.wait(_LONG)))
+        try:
+            found = conditions(post, patience=1)
+        finally:
+            released.set()
+        assert found == dict.fromkeys(hanging, "unreachable") | {A: "ok", B: "ok", C: "ok"}
+
+    def test_a_thread_that_hangs_does_not_outlive_the_process(self, post: Post) -> None:
+        post.deliver(A)
+        released, hung = threading.Event(), []
+
+        def hang() -> None:
+            hung.append(threading.current_thread())
+            released.wait(_LONG)
+
+        post.shelf.plan(f"read {A}", before(hang))
+        try:
+            assert conditions(post, patience=0.1) == {A: "unreachable"}
+            assert [thread.daemon for thread in hung] == [True]
+        finally:
+            released.set()
 
 
-def test_a_process_that_is_killed_notes_nothing_of_the_page(post: Post) -> None:
-    key = post.deliver(A)
-    post.shelf.plan(f"read {A}", crash)
-    with pytest.raises(BaseException, match="") as raised:
+class TestWhatGoesWrong:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            raising(ValueError("broken")),
+            raising(MemoryError()),
+            raising(RecursionError()),
+            raising(SystemExit(1)),
+            raising(KeyboardInterrupt()),
+            raising(GeneratorExit()),
+            raising(Crash()),
+            answering(None),
+            answering("msk_live_"),
+            leak_foreign,
+        ],
+    )
+    def test_whatever_a_plugin_does_the_others_are_looked_at(
+        self, post: Post, fault: Callable[[str, Callable[[], Any]], Any]
+    ) -> None:
+        post.deliver(A, B, C)
+        plaintext = post.shelf.values[B]
+        post.shelf.plan(f"read {B}", fault)
+        found = {look.uri: look for look in looks(post)}
+        assert {uri: str(look.condition) for uri, look in found.items()} == {A: "ok", B: "unreachable", C: "ok"}
+        assert found[B].detail.endswith(".")
+        assert plaintext not in found[B].detail
+
+    def test_a_plugin_that_cannot_be_opened_is_told_by_its_reason(self, post: Post) -> None:
+        post.deliver(A, B, C)
+
+        def opened(uri: str) -> Destination:
+            if uri == A:
+                raise DestinationError("No destination plugin takes this URI.", permanent=True)
+            if uri == B:
+                raise ImportError("hvac")
+            return post.shelf.open(uri)
+
+        found = {look.uri: look for look in inspector(post, opened=opened).check(Scope())}
+        assert {uri: str(look.condition) for uri, look in found.items()} == {
+            A: "unreachable", B: "unreachable", C: "ok",
+        }  # fmt: skip
+        assert found[A].detail == "No destination plugin takes this URI."
+        assert "ImportError" in found[B].detail
+
+    @pytest.mark.usefixtures("busy")
+    def test_no_transaction_is_held_while_destinations_are_read(self, post: Post) -> None:
+        post.deliver(A, B)
+        other = post.another()
+        post.shelf.plan(f"read {A}", before(lambda: other.deliver(C)))
+        assert [str(look.condition) for look in looks(post)] == ["ok", "ok"]
+        assert sorted(conditions(post)) == [A, B, C]
+
+    @pytest.mark.usefixtures("busy")
+    @pytest.mark.parametrize("keep_value", [True, False])
+    def test_a_key_that_is_deleted_meanwhile_is_left_as_that_left_it(self, post: Post, keep_value: bool) -> None:
+        gone, stays = post.deliver(A), post.deliver(B)
+        other = post.another()
+        post.shelf.plan(f"read {A}", before(lambda: other.delete(gone.id, keep_value=keep_value)))
         looks(post)
-    assert raised.typename == "Crash"
-    assert post.rows(key.id)[0].condition is None
+        assert post.state(gone.id) == "revoked"
+        if not keep_value:
+            assert [(row.state, row.condition) for row in post.rows(gone.id)] == [("removed", None)]
+        assert [row.condition for row in post.rows(stays.id)] == ["ok"]
+        assert conditions(post) == {B: "ok"}
+
+    @pytest.mark.usefixtures("busy")
+    def test_a_key_that_is_rotated_meanwhile_is_not_said_to_have_drifted(self, post: Post) -> None:
+        old, other = post.deliver(A), post.another()
+        post.shelf.plan(f"read {A}", before(lambda: Rotator(other.courier()).rotate(old.id, Terms())), *[fine] * 9)
+        looks(post)
+        assert [(row.state, row.condition, row.error) for row in post.rows(old.id)] == [("replaced", None, None)]
+        assert conditions(post) == {A: "ok"}
+
+    def test_whoever_stops_listening_leaves_nothing_open(self, post: Post) -> None:
+        post.deliver(A, B, C)
+        for look in inspector(post).check(Scope()):
+            assert look.condition is Condition.OK
+            break
+        assert conditions(post) == {A: "ok", B: "ok", C: "ok"}
 
 
-def test_a_key_that_is_deleted_while_it_is_looked_at_is_not_said_to_be_there(post: Post) -> None:
-    gone, stays = post.deliver(A), post.deliver(B)
-    other = post.another()
-    other.session = Session(post.engine, autobegin=False, expire_on_commit=False)
+class TestLongLedgers:
+    @pytest.mark.parametrize("page", [1, 2, 3, 9, 10, 11])
+    def test_pages_of_any_size_show_each_destination_once_and_in_its_order(
+        self, post: Post, monkeypatch: pytest.MonkeyPatch, page: int
+    ) -> None:
+        monkeypatch.setattr("mushu.server.delivery.drift._PAGE", page)
+        for number in range(5):
+            post.deliver(f"fake:{number}", f"fake:{number}-again")
+        in_order = sorted((row.id, row.uri) for key in post.all_keys() for row in post.rows(key.id))
+        found = looks(post)
+        assert [look.uri for look in found] == [uri for _, uri in in_order]
+        assert {look.condition for look in found} == {Condition.OK}
 
-    def delete(plaintext: str, act: Callable[[], Any]) -> Any:
-        answer = act()
-        other.delete(gone.id)
-        return answer
+    def test_what_was_seen_is_noted_page_by_page(self, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mushu.server.delivery.drift._PAGE", 2)
+        key = post.deliver(A, B, C)
+        check = inspector(post).check(Scope())
+        next(check)
+        assert [row.condition for row in sorted(post.rows(key.id), key=lambda row: row.id)] == ["ok", "ok", None]
 
-    post.shelf.plan(f"read {A}", delete)
-    assert conditions(post) == {A: "ok", B: "ok"}
-    assert post.states(gone.id) == ["removed"]
-    assert post.rows(gone.id)[0].condition is None
-    assert post.rows(stays.id)[0].condition == "ok"
+    def test_memory_stays_flat_from_200_destinations_to_2000(self, post: Post) -> None:
+        self.fill(post, 200)
+        self.peak(post)  # loads, the first time, what has nothing to do with the ledger's length
+        few = self.peak(post)
+        self.fill(post, 1_800)
+        assert self.peak(post) < 1.5 * few
 
+    def fill(self, post: Post, count: int) -> None:
+        with writing(post.session):
+            now = post.clock()
+            for _ in range(count):
+                key, _ = issue_key(post.session, post.clock, SYSTEM, KeyRequest(org_id=post.org_id, name="k"))
+                delivery = ledger.open_delivery(key.id, f"held:{key.digest}", "0", now, now, SYSTEM)
+                delivery.state = DeliveryState.VERIFIED
+                post.session.add(delivery)
+        post.session.expunge_all()
 
-def test_a_key_that_is_rotated_while_it_is_looked_at_keeps_its_line_as_it_became(post: Post) -> None:
-    old = post.deliver(A)
-    other = post.another()
-
-    def rotate(plaintext: str, act: Callable[[], Any]) -> Any:
-        Rotator(other.courier()).rotate(old.id, Terms())
-        return act()
-
-    post.shelf.plan(f"read {A}", rotate)
-    looks(post)
-    assert post.states(old.id) == ["replaced"]
-    assert post.rows(old.id)[0].condition is None
-    assert conditions(post) == {A: "ok"}
-
-
-@pytest.mark.parametrize("page", [1, 2, 7, 8])
-def test_a_long_ledger_is_looked_at_page_by_page_and_once(
-    post: Post, monkeypatch: pytest.MonkeyPatch, page: int
-) -> None:
-    monkeypatch.setattr(drift, "_PAGE", page)
-    uris = {f"fake:{number}" for number in range(7)}
-    keys = [post.deliver(uri) for uri in sorted(uris)]
-    post.shelf.values["fake:3"] = "theirs"
-    found = list(inspector(post).check(Scope()))
-    assert sorted(look.uri for look in found) == sorted(uris)
-    assert [look.uri for look in found if look.condition != "ok"] == ["fake:3"]
-    assert all(post.rows(key.id)[0].checked_at == post.clock() for key in keys)
-    assert inspector(post).count(Scope()) == 7
-
-
-def test_what_is_asked_for_is_looked_at_and_nothing_else(post: Post) -> None:
-    first, _ = post.deliver(A), post.deliver(B)
-    theirs = post.another()
-    with writing(theirs.session):
-        owner = create_user(theirs.session, post.clock, SYSTEM, f"{public_id('u')}@example.com")
-        theirs.org_id = create_org(theirs.session, post.clock, SYSTEM, "other", owner.id).id
-    theirs.deliver(C)
-    for scope, uris in (
-        (Scope(), {A, B, C}),
-        (Scope(org_id=post.org_id), {A, B}),
-        (Scope(org_id=theirs.org_id), {C}),
-        (Scope(key_id=first.id), {A}),
-        (Scope(key_id="key_nosuch"), set()),
-    ):
-        assert set(looks(post, scope)) == uris
-        assert inspector(post).count(scope) == len(uris)
+    def peak(self, post: Post) -> int:
+        """Return the most memory, in bytes, that one check of the whole ledger takes."""
+        gc.collect()
+        tracemalloc.start()
+        try:
+            for look in inspector(post, opened=_Held).check(Scope()):  # type: ignore[arg-type]
+                assert look.condition is Condition.OK
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
 
 
-def test_what_is_dead_replaced_or_on_a_client_is_not_looked_at(post: Post) -> None:
-    dead, old, client = post.deliver(A), post.deliver(B), post.deliver(C)
-    post.delete(dead.id, keep_value=True)
-    new = Rotator(post.courier()).rotate(old.id, Terms())[0]
-    with writing(post.session):
-        post.session.get_one(Delivery, post.rows(client.id)[0].id).on_client = True
-    assert {look.key_id for look in looks(post).values()} == {new.id}
+class _Held:
+    """Holds what its URI says."""
 
+    def __init__(self, uri: str) -> None:
+        self.digest = uri.removeprefix("held:")
 
-def test_a_retiring_key_that_lies_elsewhere_is_looked_at(post: Post) -> None:
-    old = post.deliver(A)
-    Rotator(post.courier()).rotate(old.id, Terms(), [B])
-    with reading(post.session):
-        assert post.session.get_one(ApiKey, old.id).stored_state == "retiring"
-    assert conditions(post) == {A: "ok", B: "ok"}
+    def read(self) -> Holding:
+        return Holding("1", self.digest)

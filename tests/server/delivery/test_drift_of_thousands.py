@@ -25,7 +25,7 @@ from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 from mushu_vault import VaultDestination
 from tests.conftest import TurnableClock
-from tests.vault.server import VaultStub
+from tests.vault.remote import RemoteVault, another_process
 
 THOUSAND: Final = 1_000
 #: What of every ten paths is found at the others is the key.
@@ -37,7 +37,7 @@ _BOUND: Final = 1.5
 class Place:
     """A Vault with keys in it, and a database that says so."""
 
-    def __init__(self, engine: Engine, clock: TurnableClock, stub: VaultStub) -> None:
+    def __init__(self, engine: Engine, clock: TurnableClock, stub: RemoteVault) -> None:
         self.engine = engine
         self.clock = clock
         self.stub = stub
@@ -62,7 +62,7 @@ class Place:
         """Return the rows of one key and its delivery, and what is to be found where it should be."""
         condition, serial = _FAULTS.get(number % 10, "ok"), next(self.numbers)
         path = f"{'closed' if condition == 'denied' else 'open'}/{serial}"
-        plaintext = generate(Prefix.LIVE).reveal()
+        plaintext = generate(Prefix.LIVE_KEY).reveal()
         self.stub.put("secret", path, {"OTHER": "x"} if condition == "missing" else {"MUSHU_API_KEY": plaintext})
         if condition == "drifted":
             self.stub.put("secret", path, {"MUSHU_API_KEY": "theirs"})
@@ -108,7 +108,7 @@ class Place:
 def place(settings: Settings, clock: TurnableClock) -> Iterator[Place]:
     engine = create_engine(settings.sqlalchemy_url)
     prepare_engine(engine)
-    with VaultStub() as stub:
+    with another_process() as stub:  # what it remembers of requests is no memory of ours
         yield Place(engine, clock, stub)
     engine.dispose()
 

@@ -103,7 +103,9 @@ def test_no_other_name_is(namer: Namer, name: str) -> None:
         "store://:hunter2@host",
         "store://user:hunt@er2@host",
         "store:%2F%2Fuser:hunter2@host",
+        "store://hunter2@host",
     ],
+    ids=["key", "escaped token", "user and password", "password", "password with an @", "escaped password", "token"],
 )
 def test_a_credential_in_a_uri_is_refused_and_not_repeated(namer: Namer, uri: str) -> None:
     with pytest.raises(Invalid, match="credential in this URI") as caught:
@@ -119,8 +121,8 @@ def test_a_uri_that_cannot_be_shown_is_refused(namer: Namer, uri: str) -> None:
         namer.add(uri=uri)
 
 
-@pytest.mark.parametrize("uri", ["store://deploy@host/path", "env:/srv/a@b/.env#KEY", "env:/srv/a:b@c/.env#KEY"])
-def test_a_name_in_front_of_a_host_and_an_at_sign_are_no_credentials(namer: Namer, uri: str) -> None:
+@pytest.mark.parametrize("uri", ["store:deploy@host/path", "env:/srv/a@b/.env#KEY", "env:/srv/a:b@c/.env#KEY"])
+def test_an_at_sign_in_a_path_is_no_credential(namer: Namer, uri: str) -> None:
     assert namer.add(uri=uri).uri == uri
 
 

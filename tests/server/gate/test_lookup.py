@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -16,13 +17,12 @@ from mushu.server.errors import DeletedCredential, ExpiredCredential, MushuError
 from mushu.server.gate.credential import Credential
 from mushu.server.gate.lookup import authenticate
 from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal
+from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.service import change_state
-from mushu.server.keys.states import DELETE, DISABLE, ENABLE, State, Transition
+from mushu.server.keys.states import DELETE, DISABLE, ENABLE, END_RETIREMENT, RETIRE, State, Transition
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
-
-RETIRE = Transition("key.retiring", frozenset({State.ACTIVE}), State.RETIRING)
 
 
 def look_up(clock: TurnableClock, plaintext: str, *, is_key: bool = True) -> Principal:
@@ -153,3 +153,30 @@ def test_no_refusal_holds_the_credential(world: World, clock: TurnableClock) -> 
         faults.append(caught.value)
     assert [fault.code for fault in faults] == ["expired_credential", "disabled_credential", "deleted_credential"]
     assert not any(plaintext in fault.detail for fault in faults)
+
+
+def test_a_retiring_key_works_until_the_moment_it_retires_and_not_in_it(world: World, clock: TurnableClock) -> None:
+    key, plaintext = world.key(world.org())
+    key_id = key.id
+    change(clock, key_id, RETIRE)
+    with writing(db.session):
+        db.session.get_one(ApiKey, key_id).retires_at = clock() + timedelta(hours=1)
+    clock.turn(hours=1, microseconds=-1)
+    assert isinstance(look_up(clock, plaintext), KeyPrincipal)
+    clock.turn(microseconds=1)
+    with pytest.raises(DeletedCredential, match="was rotated") as before:
+        look_up(clock, plaintext)
+    change(clock, key_id, END_RETIREMENT)  # written down later, it is told in the same words
+    with pytest.raises(DeletedCredential) as after:
+        look_up(clock, plaintext)
+    assert before.value.detail == after.value.detail
+
+
+def test_a_retiring_key_without_a_moment_works_until_it_expires(world: World, clock: TurnableClock) -> None:
+    key, plaintext = world.key(world.org(), lives_seconds=3_600)
+    change(clock, key.id, RETIRE)
+    clock.turn(hours=1, microseconds=-1)
+    assert isinstance(look_up(clock, plaintext), KeyPrincipal)
+    clock.turn(microseconds=1)
+    with pytest.raises(ExpiredCredential):
+        look_up(clock, plaintext)

@@ -10,15 +10,29 @@ from mushu.server.db import reading, writing
 from mushu.server.errors import KeyNotFound, WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state, find_key
-from mushu.server.keys.states import ACTIVATE, AUTHENTICATING, DELETE, DISABLE, ENABLE, FAIL, State, Transition
+from mushu.server.keys.states import (
+    ACTIVATE,
+    AUTHENTICATING,
+    DELETE,
+    DISABLE,
+    ENABLE,
+    END_RETIREMENT,
+    FAIL,
+    RETIRE,
+    State,
+    Transition,
+)
 from tests.server.conftest import World
 
+CHANGES = (ACTIVATE, FAIL, DISABLE, ENABLE, RETIRE, END_RETIREMENT, DELETE)
 STORED = [state for state in State if state is not State.EXPIRED]
 ALLOWED = {
     (ACTIVATE, State.PENDING): State.ACTIVE,
     (FAIL, State.PENDING): State.FAILED,
     (DISABLE, State.ACTIVE): State.DISABLED,
     (ENABLE, State.DISABLED): State.ACTIVE,
+    (RETIRE, State.ACTIVE): State.RETIRING,
+    (END_RETIREMENT, State.RETIRING): State.REVOKED,
     (DELETE, State.PENDING): State.REVOKED,
     (DELETE, State.ACTIVE): State.REVOKED,
     (DELETE, State.DISABLED): State.REVOKED,
@@ -27,7 +41,7 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize(("change", "before"), list(product([ACTIVATE, FAIL, DISABLE, ENABLE, DELETE], STORED)))
+@pytest.mark.parametrize(("change", "before"), list(product(CHANGES, STORED)))
 def test_a_transition_is_made_where_it_is_drawn_and_refused_elsewhere(
     world: World, change: Transition, before: State
 ) -> None:

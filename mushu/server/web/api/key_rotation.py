@@ -105,7 +105,7 @@ def list_api_key_deliveries(path: KeyPath) -> KeyDeliveries:
     with reading(db.session):
         key = get_key_of(db.session, path.org_id, current_environment(), path.key_id, with_deleted=True)
         found = ledger.list_deliveries(db.session, [key.id])
-        names = names_of(db.session, [delivery.uri for delivery in found])
+        names = names_of(db.session, [delivery.uri for delivery in found], path.org_id)
     lines = [answers.delivery(delivery, names.get(delivery.uri)) for delivery in found]
     return KeyDeliveries(deliveries=[KeyDelivery(**line) for line in lines])
 

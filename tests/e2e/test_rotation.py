@@ -1,0 +1,194 @@
+"""Rotation under load, with processes of their own: nobody is refused who loads the new key, or has time left."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from dotenv import dotenv_values
+
+from tests.e2e.conftest import Server, Start
+
+ROTATIONS: Final = 50
+#: How often, and after how many seconds, a client reads the file again: between the write and the activation, some
+#: milliseconds, what lies there opens nothing yet.
+_TRIES: Final = 200
+_PAUSE: Final = 0.02
+
+#: Rotates one key after another, as `flask keys rotate` does, and leaves each a moment to be used in.
+_DRIVER: Final = f"""
+import sys, time
+from datetime import timedelta
+from mushu.server.audit.service import SYSTEM
+from mushu.server.core import core_context, courier_for
+from mushu.server.delivery.rotation import Rotator
+from mushu.server.keys.rotation import Terms
+key_id = sys.argv[1]
+with core_context():
+    for _ in range({ROTATIONS}):
+        key_id = Rotator(courier_for(SYSTEM)).rotate(key_id, Terms(settle=timedelta(seconds=1)))[0].id
+        time.sleep(0.25)
+"""
+
+
+@dataclass
+class Client:
+    """A service that uses the key from its file, on a thread of its own, until it is told to end."""
+
+    server: Server
+    #: Whether it reads the file for each request, or only when it is refused.
+    reads_each_time: bool
+    answered: int = 0
+    reloads: int = 0
+    failures: list[tuple[int, str]] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+
+    def run(self, end: threading.Event) -> None:
+        key = key_in_file(self.server)
+        while not end.is_set():
+            if self.reads_each_time:
+                key = key_in_file(self.server)
+            key = self._ask(key)
+
+    def _ask(self, key: str) -> str:
+        """Ask until it is answered; return the key that was accepted, or the last one that was not."""
+        for _ in range(_TRIES):
+            status, code = asked(self.server, key)
+            if status == 200:
+                self.answered += 1
+                self.keys.add(key)
+                return key
+            if status != 401:
+                break
+            time.sleep(_PAUSE)
+            self.reloads += 1
+            key = key_in_file(self.server)
+        self.failures.append((status, code))
+        return key
+
+
+def key_in_file(server: Server) -> str:
+    return dotenv_values(server.instance / "first-key.env")["MUSHU_API_KEY"] or ""
+
+
+def asked(server: Server, key: str) -> tuple[int, str]:
+    """Return the status of one request, and the code of its refusal."""
+    with closing(server.connect()) as connection:
+        connection.request("GET", "/orgs", headers={"X-API-Key": key})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read()).get("code", "")
+
+
+@contextmanager
+def at_work(*clients: Client) -> Iterator[None]:
+    end = threading.Event()
+    threads = [threading.Thread(target=client.run, args=(end,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def rows(server: Server, query: str, *values: str) -> list[tuple[Any, ...]]:
+    """Read the database as it is by now."""
+    with closing(sqlite3.connect(server.instance / "mushu.sqlite3")) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def only_key(server: Server) -> str:
+    ((key_id,),) = rows(server, "SELECT id FROM api_keys")
+    return str(key_id)
+
+
+def wait_for(server: Server, query: str, *values: str) -> list[tuple[Any, ...]]:
+    """Wait until a query finds something, and return it."""
+    for _ in range(600):
+        if found := rows(server, query, *values):
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"nothing was found in time: {query}")
+
+
+@pytest.fixture
+def server(start: Start) -> Server:
+    running = start(MUSHU_WORKERS="2", MUSHU_HOUSEKEEPING_SECONDS="1")
+    running.wait_until_up()
+    return running
+
+
+def test_fifty_rotations_under_load_fail_no_request(server: Server, tmp_path: Path) -> None:
+    eager, lazy = Client(server, reads_each_time=True), Client(server, reads_each_time=False)
+    with at_work(eager, lazy):
+        driver = subprocess.run(
+            [sys.executable, "-c", _DRIVER, only_key(server)],
+            env=server.environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert driver.returncode == 0, driver.stderr
+    assert (eager.failures, lazy.failures) == ([], [])
+    assert len(eager.keys) > ROTATIONS // 2, "the keys were not used while they were new"
+    assert lazy.reloads > 0, "no key retired while it was in use"
+    wait_for(server, "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM api_keys WHERE state = 'retiring')")
+    states = dict(rows(server, "SELECT state, count(*) FROM api_keys GROUP BY state"))
+    assert states == {"active": 1, "revoked": ROTATIONS}
+    assert asked(server, key_in_file(server)) == (200, "")
+    assert server.stop() == 0
+    assert "msk_" not in server.output.read_text() + driver.stdout + driver.stderr
+
+
+def test_a_client_that_keeps_its_key_is_answered_until_it_retires_and_then_told_why(server: Server) -> None:
+    old_id, old = only_key(server), key_in_file(server)
+    assert asked(server, old) == (200, "")
+    rotated = server.flask("keys", "rotate", old_id, "--settle", "2s")
+    assert rotated.returncode == 0, rotated.stderr
+    answers = [asked(server, old) for _ in range(50)]
+    assert rows(server, "SELECT retires_at FROM api_keys WHERE id = ?", old_id) == [(None,)]
+    assert asked(server, key_in_file(server)) == (200, "")
+    moments: list[tuple[datetime, datetime, tuple[int, str]]] = []
+    while not moments or moments[-1][2][0] == 200:
+        sent = datetime.now(UTC)
+        answer = asked(server, old)
+        moments.append((sent, datetime.now(UTC), answer))
+    assert set(answers) | {answer for *_, answer in moments[:-1]} == {(200, "")}
+    *_, (_, refused_at, refusal) = moments
+    assert refusal == (401, "deleted_credential")
+    ((written,),) = rows(server, "SELECT retires_at FROM api_keys WHERE id = ?", old_id)
+    retires_at = datetime.fromisoformat(written).replace(tzinfo=UTC)
+    assert refused_at >= retires_at
+    assert all(sent < retires_at for sent, _, (status, _) in moments if status == 200)
+    wait_for(server, "SELECT 1 FROM api_keys WHERE id = ? AND state = 'revoked'", old_id)
+    assert [asked(server, old) for _ in range(20)] == [(401, "deleted_credential")] * 20
+    assert asked(server, key_in_file(server)) == (200, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_counted_is_written_down_when_the_server_is_stopped(start: Start, number: signal.Signals) -> None:
+    server = start(MUSHU_WORKERS="2", MUSHU_USAGE_SECONDS="3600")
+    server.wait_until_up()
+    assert asked(server, key_in_file(server)) == (200, "")
+    assert rows(server, "SELECT * FROM key_uses") == []
+    assert server.stop(number) == 0
+    ((key_id, requests),) = rows(server, "SELECT key_id, requests FROM key_uses")
+    assert requests == 1
+    shown = json.loads(server.flask("keys", "show", key_id).stdout)
+    assert shown["last_used_from"] == "127.0.0.1"
+    assert shown["first_used_at"] == shown["last_used_at"]

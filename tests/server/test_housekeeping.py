@@ -1,0 +1,166 @@
+"""What the process beside the workers does, and that it ends with them however they end."""
+
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from mushu.server import housekeeping
+from mushu.server.audit.service import SYSTEM
+from mushu.server.clock import utc_now
+from mushu.server.config import Settings
+from mushu.server.core import core_context, courier_for, db
+from mushu.server.db import reading, writing
+from mushu.server.delivery.protocol import Courier
+from mushu.server.delivery.recovery import Finding
+from mushu.server.delivery.rotation import Rotator, keep_house
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.rotation import Terms, note_first_uses
+from mushu.server.keys.service import KeyRequest, get_key
+from mushu.server.orgs.service import create_org
+from mushu.server.users.service import create_user
+
+#: Seconds after which something that must happen has not; nothing here waits for it to pass.
+_LONG: Final = 30
+
+#: Starts housekeeping, says the id of its process, and waits to be killed.
+_PARENT: Final = """
+import sys, time
+from pathlib import Path
+from mushu.server import housekeeping
+from mushu.server.config import Settings
+print(housekeeping.start(Settings(instance_path=Path(sys.argv[1]), housekeeping_seconds=int(sys.argv[2]))), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def in_core(settings: Settings) -> Iterator[None]:
+    with core_context(lambda: settings):
+        yield
+
+
+def retiring(folder: Path) -> ApiKey:
+    """Return a key whose successor, in another file, was used, and whose time is over."""
+    with writing(db.session):
+        owner = create_user(db.session, utc_now, SYSTEM, "ada@example.com")
+        org_id = create_org(db.session, utc_now, SYSTEM, "acme", owner.id).id
+    courier = courier_for(SYSTEM)
+    old, _ = courier.deliver(KeyRequest(org_id=org_id, name="backend"), [f"env:{folder}/old.env"])
+    new, _ = Rotator(courier).rotate(old.id, Terms(), [f"env:{folder}/new.env"])
+    with writing(db.session):
+        note_first_uses(db.session, {new.id: utc_now()})
+        db.session.get_one(ApiKey, old.id).retires_at = utc_now()
+    return old
+
+
+def stored_state(key: ApiKey) -> str:
+    with reading(db.session):
+        found = get_key(db.session, key.id)
+        db.session.refresh(found)
+        return found.stored_state
+
+
+@pytest.mark.usefixtures("in_core")
+def test_a_tick_ends_what_is_to_end_and_takes_its_value_away(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = retiring(tmp_path)
+    assert "MUSHU_API_KEY" in (tmp_path / "old.env").read_text()
+    with caplog.at_level(logging.INFO, "mushu"):
+        housekeeping.tick(settings)
+    assert stored_state(old) == "revoked"
+    assert "MUSHU_API_KEY" not in (tmp_path / "old.env").read_text()
+    assert "MUSHU_API_KEY" in (tmp_path / "new.env").read_text()
+    (said,) = [record for record in caplog.records if record.name == housekeeping.__name__]
+    assert (said.__dict__["key_id"], said.__dict__["result"]) == (old.id, "retired")
+
+
+@pytest.mark.usefixtures("in_core")
+def test_a_tick_that_fails_is_logged_and_the_next_one_runs(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, ticks = retiring(tmp_path), []
+    ended, ours = os.pipe()
+
+    def keep_or_fail(courier: Courier) -> list[Finding]:
+        ticks.append(courier)
+        if len(ticks) < 3:
+            raise ZeroDivisionError("a fault of our own")
+        os.close(ours)  # no further tick after this one
+        return keep_house(courier)
+
+    monkeypatch.setattr(housekeeping, "keep_house", keep_or_fail)
+    monkeypatch.setattr(select, "select", lambda ended, *_: _select(ended, [], [], 0))
+    housekeeping.keep(settings, ended)
+    os.close(ended)
+    assert len(ticks) == 3
+    assert stored_state(old) == "revoked"
+    failed = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.message for record in failed] == ["housekeeping failed"] * 2
+
+
+def test_a_tick_on_a_database_that_is_not_there_is_logged(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    housekeeping.tick(replace(settings, database_url=f"sqlite:///{tmp_path}/missing/mushu.sqlite3"))
+    assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == ["housekeeping failed"]
+
+
+def test_it_can_be_switched_off(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "fork")
+    assert housekeeping.start(replace(settings, housekeeping_seconds=0)) is None
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_it_ends_when_its_parent_does_even_by_force(
+    settings: Settings, tmp_path: Path, signal_number: signal.Signals
+) -> None:
+    command = [sys.executable, "-c", _PARENT, str(settings.instance_path), "3600"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as parent:
+        assert parent.stdout is not None
+        child = os.pidfd_open(int(parent.stdout.readline()))
+        assert not _ended(child, 0)
+        parent.send_signal(signal_number)
+        assert parent.wait(_LONG) == -signal_number
+        assert _ended(child, _LONG)
+        os.close(child)
+
+
+def test_a_key_pressed_at_the_terminal_leaves_it_to_the_server_to_end_it(settings: Settings, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _PARENT, str(settings.instance_path), "3600"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        child = os.pidfd_open(pid)
+        _wait_until_ignored(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGINT)
+        assert not _ended(child, 0)
+        os.kill(pid, signal.SIGTERM)
+        assert _ended(child, _LONG)
+        os.close(child)
+        parent.kill()
+
+
+_select = select.select
+
+
+def _ended(process: int, seconds: float) -> bool:
+    """Tell whether the process behind a pidfd has ended, which makes it readable; wait so long for it."""
+    return bool(_select([process], [], [], seconds)[0])
+
+
+def _wait_until_ignored(pid: int, number: signal.Signals) -> None:
+    """Wait until a process ignores a signal (`SigIgn` of proc(5))."""
+    while True:
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        if int(status["SigIgn"], 16) >> (number - 1) & 1:
+            return

@@ -1,0 +1,144 @@
+"""Which requests are counted, for whom, and where they are said to have come from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from mushu.destination import Surroundings, open_destination
+from mushu.server.core import Core, db
+from mushu.server.db import reading
+from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.states import State
+from mushu.server.usage.models import KeyUse
+from mushu.server.usage.service import uses_of
+from mushu.server.web.usage import recorder_of
+from tests.conftest import TurnableClock
+from tests.server.conftest import World, api_key, quiet_app, settings_on
+from tests.server.web.api.test_keys import keys_of, put_into
+from tests.server.web.asking import SeparateClient, answer, refusal
+from tests.server.web.conftest import House
+from tests.server.web.endpoints import Stage
+
+
+def use_of(app: Flask, key_id: str) -> KeyUse | None:
+    """Return what is written down of a key, once everything is."""
+    recorder_of(app).flush()
+    with reading(db.session):
+        return uses_of(db.session, [key_id]).get(key_id)
+
+
+def requests(app: Flask, key_id: str) -> int:
+    use = use_of(app, key_id)
+    return use.requests if use is not None else 0
+
+
+def test_a_request_is_counted_and_shown(house: House, stage: Stage) -> None:
+    key, plaintext = house.world.key(stage.organization)
+    before = house.clock()
+    answer(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)))
+    house.clock.turn(minutes=5)
+    answer(house.client.get(f"/orgs/{stage.org}", headers={"X-API-Key": plaintext}))
+    use = use_of(house.app, key.id)
+    assert use is not None
+    assert (use.first_used_at, use.last_used_at) == (before, before + timedelta(minutes=5))
+    assert (use.last_used_from, use.requests) == ("127.0.0.1", 2)
+    shown = answer(house.client.get(f"{keys_of(stage)}/{key.id}", headers=stage.headers))
+    assert {"first_used_at", "last_used_at", "last_used_from"} <= set(shown)
+
+
+def test_a_key_that_was_never_used_says_nothing_of_uses(house: House, stage: Stage) -> None:
+    shown = answer(house.client.get(f"{keys_of(stage)}/{stage.key}", headers=stage.headers))
+    assert not {"first_used_at", "last_used_at", "last_used_from"} & set(shown)
+
+
+def test_what_a_key_proves_is_a_use_also_where_it_may_not(house: House, stage: Stage) -> None:
+    """Its owner holds it and has loaded it; that is what a rotation waits for."""
+    key, plaintext = house.world.key(stage.organization, Scope.READ)
+    refusal(house.client.get(keys_of(stage), headers=api_key(plaintext)), 403, "missing_scope")
+    assert requests(house.app, key.id) == 1
+    test_key, plaintext = house.world.key(stage.organization, environment=Environment.TEST)
+    refusal(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)), 403, "wrong_environment")
+    assert requests(house.app, test_key.id) == 1
+    other = Stage(house.world)
+    refusal(house.client.get(f"/orgs/{other.org}", headers=api_key(plaintext)), 404, "org_not_found")
+    assert requests(house.app, test_key.id) == 2
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.DISABLED, State.REVOKED, State.FAILED])
+def test_a_key_that_opens_nothing_is_not_counted(house: House, stage: Stage, state: State) -> None:
+    key, plaintext = house.world.key(stage.organization)
+    put_into(house.world, key.id, state)
+    assert house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)).status_code == 401
+    assert requests(house.app, key.id) == 0
+
+
+def test_an_expired_key_is_not_counted(house: House, stage: Stage) -> None:
+    key, plaintext = house.world.key(stage.organization, lives_seconds=1)
+    house.clock.turn(seconds=1)
+    refusal(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)), 401, "expired_credential")
+    assert requests(house.app, key.id) == 0
+
+
+def test_users_strangers_and_public_pages_are_not_counted(house: House, stage: Stage) -> None:
+    recorder_of(house.app).flush()
+    with reading(db.session):
+        before = db.session.query(KeyUse).count()
+    answer(house.client.get(f"/orgs/{stage.org}", headers=stage.headers))
+    answer(house.client.get("/health"))
+    assert house.client.get("/docs").status_code == 200
+    refusal(house.client.get("/users/me"), 401, "missing_credential")
+    refusal(house.client.get("/users/me", headers=api_key("msk_live_x")), 401, "malformed_credential")
+    recorder_of(house.app).flush()
+    with reading(db.session):
+        assert db.session.query(KeyUse).count() == before
+
+
+@contextmanager
+def app_behind(proxies: int, folder: Path, template: str | Path, clock: TurnableClock) -> Iterator[tuple[Flask, World]]:
+    """Provide an application that believes so many proxies."""
+    settings = replace(settings_on(folder / "instance", template), trusted_proxies=proxies)
+    core = Core(settings, clock, lambda uri: open_destination(uri, Surroundings(folder)))
+    app = quiet_app(core)
+    with app.app_context():
+        yield app, World(clock, core)
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("proxies", "expected"),
+    [(0, "127.0.0.1"), (1, "198.51.100.3"), (2, "192.0.2.9"), (3, "203.0.113.66"), (4, "127.0.0.1")],
+)
+def test_only_as_many_forwarded_addresses_are_believed_as_there_are_proxies(
+    proxies: int, expected: str, tmp_path: Path, database_template: str | Path, clock: TurnableClock
+) -> None:
+    with app_behind(proxies, tmp_path, database_template, clock) as (app, world):
+        org = world.org()
+        key, plaintext = world.key(org)
+        headers = api_key(plaintext) | {
+            "X-Forwarded-For": "203.0.113.66, 192.0.2.9, 198.51.100.3",
+            "X-Real-IP": "203.0.113.1",
+            "Forwarded": "for=203.0.113.2",
+        }
+        answer(SeparateClient(app).get(f"/orgs/{org.id}", headers=headers))
+        use = use_of(app, key.id)
+        assert use is not None
+        assert use.last_used_from == expected
+
+
+def test_an_endless_address_is_cut_and_costs_no_count(
+    tmp_path: Path, database_template: str | Path, clock: TurnableClock
+) -> None:
+    with app_behind(1, tmp_path, database_template, clock) as (app, world):
+        org = world.org()
+        key, plaintext = world.key(org)
+        headers = api_key(plaintext) | {"X-Forwarded-For": "9" * 5_000}
+        answer(SeparateClient(app).get(f"/orgs/{org.id}", headers=headers))
+        use = use_of(app, key.id)
+        assert use is not None
+        assert (use.last_used_from, use.requests) == ("9" * 64, 1)
