@@ -1,5 +1,6 @@
 """Migrations: up, down, and equal to what the models say."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,15 +8,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, inspect, select, text
 
 from mushu.server import schema
 from mushu.server.config import Settings
 from mushu.server.core import MIGRATIONS, core_context, db
+from mushu.server.db import reading
 from mushu.server.errors import ConfigurationError
+from mushu.server.keys.models import ApiKey
 from mushu.server.migrating import migrate, pending_migrations
 
 REVISIONS = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
+
+_NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 
 
 def test_migrating_an_empty_database_makes_what_the_models_describe(tmp_path: Path) -> None:
@@ -85,3 +90,99 @@ def test_a_database_from_the_future_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="newer Mushu"):
             migrate()
         db.engine.dispose()
+
+
+_BEFORE_ROTATION = {
+    "users": {"id": "usr_a", "email": "a@example.com", "created_at": _NOW, "tokens_valid_from": _NOW},
+    "organizations": {"id": "org_a", "name": "acme", "created_at": _NOW, "created_by": "usr_a"},
+    "api_keys": {
+        "id": "key_a",
+        "org_id": "org_a",
+        "name": "k",
+        "digest": "a" * 64,
+        "last_four": "abcd",
+        "scopes": "read",
+        "environment": "live",
+        "state": "active",
+        "created_at": _NOW,
+    },
+    "deliveries": {
+        "id": "dlv_a",
+        "key_id": "key_a",
+        "uri": "env:/srv/.env#KEY",
+        "state": "verified",
+        "attempt_id": "att_a",
+        "expected_version": "",
+        "lease_until": _NOW,
+        "created_at": _NOW,
+        "cleanup_due": False,
+        "on_client": False,
+    },
+}
+_WITH_ROTATION = {
+    "api_keys": _BEFORE_ROTATION["api_keys"] | {"id": "key_b", "digest": "b" * 64, "rotate_every": 86_400},
+    "rotations": {
+        "successor_id": "key_b",
+        "predecessor_id": "key_a",
+        "settle_seconds": 3_600,
+        "deadline_seconds": 86_400,
+        "at_deadline": "keep",
+        "at_once": False,
+        "started_at": _NOW,
+    },
+    "key_uses": {
+        "key_id": "key_b",
+        "first_used_at": _NOW,
+        "last_used_at": _NOW,
+        "last_used_from": "192.0.2.1",
+        "requests": 1,
+    },
+    "journal_positions": {"name": "revoked", "position": 65},
+    "destinations": {
+        "id": "dst_a",
+        "org_id": "org_a",
+        "name": "backend-env",
+        "uri": "env:/srv/.env#KEY",
+        "created_at": _NOW,
+        "created_by": "operator ada",
+    },
+}
+
+
+def test_keys_and_deliveries_from_before_rotation_go_up_and_down_unharmed(tmp_path: Path) -> None:
+    with core_context(lambda: Settings(instance_path=tmp_path)):
+        upgrade(str(MIGRATIONS), "0002")
+        insert(_BEFORE_ROTATION)
+        before = rows("api_keys", "deliveries")
+        upgrade(str(MIGRATIONS), "0003")
+        assert [key.id for key in keys_of_the_models()] == ["key_a"]
+        insert(_WITH_ROTATION)
+        assert [key.rotate_every for key in keys_of_the_models()] == [None, 86_400]
+        downgrade(str(MIGRATIONS), "0002")
+        kept = rows("api_keys", "deliveries")
+        assert [row for row in kept if row["id"] != "key_b"] == before
+        assert len(kept) == len(before) + 1
+        upgrade(str(MIGRATIONS), "0003")
+        assert [key.rotate_every for key in keys_of_the_models()] == [None, None]
+        db.engine.dispose()
+
+
+def insert(tables: dict[str, dict[str, object]]) -> None:
+    """Add one row to each table, as the database describes it by now."""
+    found = MetaData()
+    with db.engine.begin() as connection:
+        found.reflect(connection)
+        for name, row in tables.items():
+            connection.execute(found.tables[name].insert(), row)
+
+
+def rows(*tables: str) -> list[dict[str, object]]:
+    with db.engine.connect() as connection:
+        found = [connection.execute(text(f"SELECT * FROM {table} ORDER BY id")) for table in tables]
+        return [dict(row) for result in found for row in result.mappings()]
+
+
+def keys_of_the_models() -> list[ApiKey]:
+    with reading(db.session):
+        query = select(ApiKey).order_by(ApiKey.id).execution_options(populate_existing=True)
+        return list(db.session.scalars(query))

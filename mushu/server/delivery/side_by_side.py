@@ -20,36 +20,40 @@ def side_by_side(acts: Sequence[Callable[[], Result]], width: int, patience: flo
     Returns:
         None for what did not answer in time, or not at all.
     """
-    running: dict[Future[Result], float] = {}
-    begun: list[Future[Result]] = []
+    running: dict[Future[Result | None], float] = {}
+    begun: list[Future[Result | None]] = []
     for act in acts:
         if len(running) == width:
             _make_room(running)
-        future: Future[Result] = Future()
+        future: Future[Result | None] = Future()
         Thread(target=_call, args=(act, future), name="side by side", daemon=True).start()
         running[future] = time.monotonic() + patience
         begun.append(future)
     while running:
         _make_room(running)
-    return [None if future.cancelled() else future.result() for future in begun]
+    return [future.result() for future in begun]
 
 
-def _make_room(running: dict[Future[Result], float]) -> None:
+def _make_room(running: dict[Future[Result | None], float]) -> None:
     """Wait until one of them has ended, or the oldest has had its time."""
     oldest, until = next(iter(running.items()))
     ended = wait(running, max(0, until - time.monotonic()), FIRST_COMPLETED).done
     if not ended:
-        oldest.cancel()
+        _end(oldest, None)
         ended = {oldest}
     for future in ended:
         del running[future]
 
 
-def _call(act: Callable[[], Result], future: Future[Result]) -> None:
+def _call(act: Callable[[], Result], future: Future[Result | None]) -> None:
     try:
         answer = act()
     except BaseException:  # whatever it is, it ends this act and no other
-        future.cancel()
-        return
-    with suppress(InvalidStateError):  # it was given up
+        _end(future, None)
+    else:
+        _end(future, answer)
+
+
+def _end(future: Future[Result | None], answer: Result | None) -> None:
+    with suppress(InvalidStateError):  # it was given up, or it ended in the very moment in which it would have been
         future.set_result(answer)

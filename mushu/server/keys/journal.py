@@ -1,14 +1,15 @@
 """The journal of revoked keys: what makes a deletion outlive the restoring of an old backup.
 
-A file beside the database, one digest a line, only ever added to, and on disk before a deletion is committed. The
-database remembers up to where it has followed. After an old copy was put in its place it remembers less than the file
-holds, and `follow` revokes the rest again. A digest opens nothing, so the file is no secret; whoever can write to it
-can revoke keys, as whoever can write to the database can.
+A file beside the database: a line that names it, then one digest a line, only ever added to, and on disk before a
+deletion is committed. The database remembers up to where it has followed. After an old copy was put in its place it
+remembers less than the file holds, and what the rest tells of is revoked again. A digest opens nothing, so the file is
+no secret; whoever can write to it can revoke keys, as whoever can write to the database can.
 """
 
 import logging
 import os
 import re
+import secrets
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,8 @@ from mushu.server.keys.models import ApiKey, JournalPosition
 from mushu.server.keys.states import State
 
 _LOG: Final = logging.getLogger(__name__)
-_NAME: Final = "revoked"
+#: Its first line, so that no position in another journal is taken for one in this.
+_HEAD: Final = re.compile(rb"#([0-9a-f]{16})\n")
 _LINE: Final = re.compile(rb"[0-9a-f]{64}")
 _AT_ONCE: Final = 500
 
@@ -39,8 +41,8 @@ def _write(session: AnySession, digests: list[str]) -> None:
         # A key that was compromised must die all the same; `flask doctor` tells of the file.
         _LOG.exception("the journal of revoked keys cannot be written", exc_info=error)
         return
-    if _position(session) == start:  # or what stands before it has yet to be followed
-        _remember(session, end)
+    if _position(session, path) == start:  # or what stands before it has yet to be followed
+        _remember(session, path, end)
 
 
 def _append(path: Path, lines: bytes) -> tuple[int, int]:
@@ -48,7 +50,9 @@ def _append(path: Path, lines: bytes) -> tuple[int, int]:
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(descriptor).st_size
-        if size and os.pread(descriptor, 1, size - 1) != b"\n":  # a write was cut off by a crash
+        if not size:
+            lines = f"#{secrets.token_hex(8)}\n".encode() + lines
+        elif os.pread(descriptor, 1, size - 1) != b"\n":  # a write was cut off by a crash
             lines = b"\n" + lines
         os.write(descriptor, lines)
         os.fsync(descriptor)
@@ -70,14 +74,15 @@ def _sync_folder(folder: Path) -> None:
 def is_behind(session: AnySession) -> bool:
     """Tell whether the journal says more than this database has followed."""
     path = journal_path(session)
-    return path is not None and path.exists() and path.stat().st_size > _position(session)
+    return path is not None and path.exists() and path.stat().st_size > _position(session, path)
 
 
 def to_follow(session: AnySession) -> list[str]:
     """Return the ids of keys that the journal calls revoked, and this database does not: it is older than the file."""
-    path, position = journal_path(session), _position(session)
+    path = journal_path(session)
     if path is None or not path.exists():
         return []
+    position = _position(session, path)
     with path.open("rb") as file:
         file.seek(max(0, position - 65))  # a position within a line is none of ours; begin with a whole one
         digests = sorted({line.strip().decode() for line in file if _LINE.fullmatch(line.strip())})
@@ -92,17 +97,24 @@ def followed(session: AnySession) -> None:
     """Note that everything that the journal holds now has been followed."""
     path = journal_path(session)
     if path is not None and path.exists():
-        _remember(session, path.stat().st_size)
+        _remember(session, path, path.stat().st_size)
 
 
-def _position(session: AnySession) -> int:
-    known = session.get(JournalPosition, _NAME, populate_existing=True)
+def _name(path: Path) -> str:
+    """Return what this journal is called in the database: each machine has one of its own, and a lost one is new."""
+    with path.open("rb") as file:
+        head = _HEAD.fullmatch(file.readline(64))
+    return f"revoked {head[1].decode()}" if head else "revoked"
+
+
+def _position(session: AnySession, path: Path) -> int:
+    known = session.get(JournalPosition, _name(path), populate_existing=True)
     return known.position if known is not None else 0
 
 
-def _remember(session: AnySession, position: int) -> None:
-    known = session.get(JournalPosition, _NAME, with_for_update=True, populate_existing=True)
+def _remember(session: AnySession, path: Path, position: int) -> None:
+    known = session.get(JournalPosition, _name(path), with_for_update=True, populate_existing=True)
     if known is None:
-        session.add(JournalPosition(name=_NAME, position=position))
+        session.add(JournalPosition(name=_name(path), position=position))
     else:
         known.position = max(known.position, position)

@@ -168,12 +168,16 @@ def note_first_uses(session: AnySession, moments: Mapping[str, datetime]) -> Non
         Rotation.handed_over_at.is_not(None),
         Rotation.first_used_at.is_(None),
     )
+    before: dict[str, datetime] = {}
     for rotation in session.scalars(query):
         rotation.first_used_at = moments[rotation.successor_id]
+        before[rotation.predecessor_id] = rotation.first_used_at
         predecessor = get_key(session, rotation.predecessor_id)
         over = predecessor.retires_at is not None and predecessor.retires_at <= rotation.first_used_at
         if predecessor.stored_state == State.RETIRING and not over:
             predecessor.retires_at = rotation.first_used_at + rotation.settle
+    if before:  # a successor that was itself succeeded before anybody used it keeps no one waiting
+        note_first_uses(session, before)
 
 
 def keys_to_retire(session: AnySession, now: datetime) -> Sequence[str]:

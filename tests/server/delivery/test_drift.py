@@ -286,7 +286,7 @@ class TestWhatGoesWrong:
         post.deliver(A, B)
         other = post.another()
         post.shelf.plan(f"read {A}", before(lambda: other.deliver(C)))
-        assert [str(look.condition) for look in looks(post)] == ["ok", "ok"]
+        assert {str(look.condition) for look in looks(post)} == {"ok"}  # the new one may be among them
         assert sorted(conditions(post)) == [A, B, C]
 
     @pytest.mark.usefixtures("busy")
@@ -343,7 +343,7 @@ class TestLongLedgers:
         self.peak(post)  # loads, the first time, what has nothing to do with the ledger's length
         few = self.peak(post)
         self.fill(post, 1_800)
-        assert self.peak(post) < 1.5 * few
+        assert self.peak(post) < 2 * few  # for ten times as many: one page is still held when the next one is read
 
     def fill(self, post: Post, count: int) -> None:
         with writing(post.session):

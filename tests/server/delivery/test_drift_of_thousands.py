@@ -2,9 +2,11 @@
 
 import gc
 import itertools
+import json
 import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +43,7 @@ class Place:
         self.engine = engine
         self.clock = clock
         self.stub = stub
+        self.connection = HTTPConnection(stub.address.removeprefix("http://"))
         stub.mount("secret")
         stub.policy("mushu", {"secret/data/open/*": ["read"], "sys/internal/ui/mounts/*": ["read"]})
         self.token = stub.token(["mushu"])
@@ -63,9 +66,8 @@ class Place:
         condition, serial = _FAULTS.get(number % 10, "ok"), next(self.numbers)
         path = f"{'closed' if condition == 'denied' else 'open'}/{serial}"
         plaintext = generate(Prefix.LIVE_KEY).reveal()
-        self.stub.put("secret", path, {"OTHER": "x"} if condition == "missing" else {"MUSHU_API_KEY": plaintext})
-        if condition == "drifted":
-            self.stub.put("secret", path, {"MUSHU_API_KEY": "theirs"})
+        held = {"drifted": {"MUSHU_API_KEY": "theirs"}, "missing": {"OTHER": "x"}}
+        self._put(path, held.get(condition, {"MUSHU_API_KEY": plaintext}))
         now = self.clock()
         key = {
             "id": f"key_{serial:012}",
@@ -93,6 +95,13 @@ class Place:
         }
         return key, delivery, condition  # type: ignore[return-value]
 
+    def _put(self, path: str, data: dict[str, str]) -> None:
+        body = json.dumps({"data": data})
+        self.connection.request("POST", f"/v1/secret/data/{path}", body, {"X-Vault-Token": self.stub.root_token})
+        response = self.connection.getresponse()
+        response.read()
+        assert response.status == 200
+
     def open(self, uri: str) -> Destination:
         settings = {"addr": self.stub.address, "token": self.token}
         found = VaultDestination.parse(uri, Surroundings(Path("/"), settings))
@@ -109,7 +118,9 @@ def place(settings: Settings, clock: TurnableClock) -> Iterator[Place]:
     engine = create_engine(settings.sqlalchemy_url)
     prepare_engine(engine)
     with another_process() as stub:  # what it remembers of requests is no memory of ours
-        yield Place(engine, clock, stub)
+        place = Place(engine, clock, stub)
+        yield place
+        place.connection.close()
     engine.dispose()
 
 

@@ -126,6 +126,15 @@ class TestRetiring:
         with reading(post.session):
             assert get_key(post.session, old.id).retires_at == first + HOUR
 
+    def test_a_successor_that_was_succeeded_unused_keeps_no_one_waiting(self, post: Post) -> None:
+        first = post.deliver(A)
+        second = rotate(post, first, settle=HOUR)
+        third = rotate(post, second, settle=HOUR)
+        use(post, third)
+        post.clock.turn(hours=1)
+        assert sorted(house(post)) == sorted([(first.id, "retired"), (second.id, "retired")])
+        assert state(post, third) == "active"
+
     def test_uses_of_other_keys_change_nothing(self, post: Post) -> None:
         old = post.deliver(A)
         rotate(post, old)
