@@ -103,7 +103,7 @@ def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
     unreachable = any(found.verdict is Verdict.UNREACHABLE for found in findings)
     if unreachable or any(outcome["result"] == "failed" for outcome in outcomes):
         raise click.exceptions.Exit(1)
-    if stalled:
+    if stalled or any(found.verdict is Verdict.DRIFTED for found in findings):
         raise click.exceptions.Exit(_ATTENTION)
 
 
