@@ -114,7 +114,7 @@ class Client:
                 f"{self.server.url} refuses the login at auth/{login.mount} with {login.source}. See whether the "
                 "mount, the role and the namespace are right, and whether that file or setting has ended or is used up."
             )
-        raise unexpected(self.server.url, reply.status if not reply.is_success else 500)
+        raise unexpected(self.server.url, 500 if reply.is_success else reply.status, reply.location)
 
     def _unwrap(self, login: Login, wrapping: Secret) -> Lease:
         """Take the secret id out of its wrapping, which anybody can do, once.

@@ -1,0 +1,317 @@
+"""The rules of rotation, apart from any destination: who may be succeeded, by what, and for how long."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from mushu.server.audit.models import AuditEvent
+from mushu.server.audit.service import SYSTEM
+from mushu.server.core import db
+from mushu.server.db import reading, writing
+from mushu.server.errors import Invalid, KeyNotFound, OrgNotFound, WrongState
+from mushu.server.keys import rotation
+from mushu.server.keys.activation import activate, issue_key
+from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
+from mushu.server.keys.rotation import Terms
+from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.service import KeyRequest, change_state, get_key
+from mushu.server.keys.states import DELETE, DISABLE, ENABLE, FAIL, State
+from mushu.server.orgs.models import Organization
+from mushu.server.orgs.service import delete_org
+from tests.conftest import TurnableClock
+from tests.server.conftest import World
+
+HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=366)
+
+
+@pytest.fixture
+def org(world: World) -> Organization:
+    return world.org()
+
+
+@pytest.fixture
+def old(world: World, org: Organization) -> ApiKey:
+    return world.key(org)[0]
+
+
+def begin(clock: TurnableClock, key_id: str, terms: Terms | None = None) -> ApiKey:
+    with writing(db.session):
+        return rotation.begin(db.session, clock, SYSTEM, key_id, terms or Terms())[0]
+
+
+def hand_over(clock: TurnableClock, successor_id: str) -> ApiKey:
+    with writing(db.session):
+        return activate(db.session, clock, SYSTEM, successor_id)
+
+
+def rotate(clock: TurnableClock, key_id: str, terms: Terms | None = None) -> ApiKey:
+    return hand_over(clock, begin(clock, key_id, terms).id)
+
+
+def change(clock: TurnableClock, key_id: str, transition: object) -> None:
+    with writing(db.session):
+        change_state(db.session, clock, SYSTEM, key_id, transition)  # type: ignore[arg-type]
+
+
+def use(clock: TurnableClock, *key_ids: str) -> None:
+    with writing(db.session):
+        rotation.note_first_uses(db.session, dict.fromkeys(key_ids, clock()))
+
+
+def now_of(key_id: str) -> ApiKey:
+    with reading(db.session):
+        found = get_key(db.session, key_id)
+        db.session.refresh(found)
+        return found
+
+
+def row(successor_id: str) -> Rotation:
+    with reading(db.session):
+        return rotation.get_rotation_to(db.session, successor_id)
+
+
+def counts() -> tuple[int, ...]:
+    """Return how many rows there are of everything that a rotation writes."""
+    with reading(db.session):
+        return tuple(
+            db.session.scalar(select(func.count()).select_from(of)) or 0 for of in (ApiKey, Rotation, AuditEvent)
+        )
+
+
+class TestBeginning:
+    def test_changes_nothing_for_the_key(self, clock: TurnableClock, old: ApiKey) -> None:
+        successor = begin(clock, old.id)
+        assert (now_of(old.id).stored_state, now_of(successor.id).stored_state) == ("active", "pending")
+        with reading(db.session):
+            assert rotation.find_rotation_of(db.session, old.id) is None
+        assert (row(successor.id).predecessor_id, row(successor.id).handed_over_at) == (old.id, None)
+
+    def test_several_may_be_on_their_way_and_one_takes_over(self, clock: TurnableClock, old: ApiKey) -> None:
+        first, second, old_id = begin(clock, old.id).id, begin(clock, old.id).id, old.id
+        hand_over(clock, second)
+        with pytest.raises(WrongState):
+            hand_over(clock, first)
+        assert now_of(first).stored_state == "pending", "both or neither"
+        assert row(first).handed_over_at is None
+        with reading(db.session):
+            found = rotation.find_rotation_of(db.session, old_id)
+        assert found is not None
+        assert found.successor_id == second
+
+    def test_a_key_that_was_disabled_meanwhile_can_be_enabled_and_succeeded(
+        self, clock: TurnableClock, old: ApiKey
+    ) -> None:
+        old_id, successor_id = old.id, begin(clock, old.id).id
+        change(clock, old_id, DISABLE)
+        with pytest.raises(WrongState, match="disabled"):
+            hand_over(clock, successor_id)
+        change(clock, old_id, ENABLE)
+        assert hand_over(clock, successor_id).stored_state == "active"
+
+    def test_the_successor_is_like_it_in_all_that_was_asked_for(
+        self, clock: TurnableClock, world: World, org: Organization
+    ) -> None:
+        request = KeyRequest(
+            org_id=org.id,
+            name="naïve 鍵",
+            scopes=(Scope.READ, Scope.ADMIN),
+            environment=Environment.TEST,
+            expires_at=clock() + 10 * DAY,
+            rotate_every=2 * DAY,
+        )
+        with writing(db.session):
+            old, _ = issue_key(db.session, clock, SYSTEM, request)
+        clock.turn(days=9)
+        new = rotate(clock, old.id)
+        for field in ("org_id", "name", "scopes", "environment", "rotate_every"):
+            assert getattr(new, field) == getattr(old, field)
+        assert (new.expires_at, new.rotate_at) == (clock() + 10 * DAY, clock() + 2 * DAY)
+        assert now_of(old.id).rotate_at is None
+
+    @pytest.mark.parametrize(
+        "terms",
+        [
+            Terms(settle=-timedelta(microseconds=1)),
+            Terms(settle=YEAR + timedelta(microseconds=1)),
+            Terms(settle=timedelta.max),
+            Terms(deadline=timedelta(0)),
+            Terms(deadline=-DAY),
+            Terms(deadline=YEAR + timedelta(microseconds=1)),
+        ],
+    )
+    def test_terms_that_cannot_be_kept_are_refused(self, clock: TurnableClock, old: ApiKey, terms: Terms) -> None:
+        before = counts()
+        with pytest.raises(Invalid):
+            begin(clock, old.id, terms)
+        assert counts() == before
+
+    @pytest.mark.parametrize("terms", [Terms(settle=timedelta(0)), Terms(settle=YEAR), Terms(deadline=YEAR)])
+    def test_terms_at_the_very_limits_are_kept(self, clock: TurnableClock, old: ApiKey, terms: Terms) -> None:
+        assert Terms.of(row(begin(clock, old.id, terms).id)) == terms
+
+    def test_terms_are_read_as_they_were_given(self, clock: TurnableClock, old: ApiKey) -> None:
+        terms = Terms(settle=90 * HOUR, deadline=3 * DAY, at_deadline=AtDeadline.REVOKE, at_once=True)
+        assert Terms.of(row(begin(clock, old.id, terms).id)) == terms
+
+
+class TestWhoIsNotSucceeded:
+    @pytest.mark.parametrize(
+        ("state", "says"),
+        [
+            (State.PENDING, "Wait until it is delivered"),
+            (State.DISABLED, "Enable it first"),
+            (State.FAILED, "Create a new key"),
+            (State.REVOKED, "Create a new key"),
+        ],
+    )
+    def test_a_key_in_another_state(self, clock: TurnableClock, old: ApiKey, state: State, says: str) -> None:
+        with writing(db.session):
+            get_key(db.session, old.id).stored_state = state
+        before = counts()
+        with pytest.raises(WrongState, match=f"{old.id} is {state}.*{says}"):
+            begin(clock, old.id)
+        assert counts() == before
+
+    def test_an_expired_key(self, clock: TurnableClock, world: World, org: Organization) -> None:
+        key, _ = world.key(org, lives_seconds=60)
+        clock.turn(seconds=60)
+        with pytest.raises(WrongState, match="expired"):
+            begin(clock, key.id)
+
+    def test_a_key_that_is_being_succeeded_says_by_which(self, clock: TurnableClock, old: ApiKey) -> None:
+        new = rotate(clock, old.id)
+        with pytest.raises(WrongState, match=f"{new.id} takes over"):
+            begin(clock, old.id)
+
+    def test_one_whose_successor_is_over_says_what_to_do(self, clock: TurnableClock, old: ApiKey) -> None:
+        new = rotate(clock, old.id)
+        change(clock, new.id, DELETE)
+        with pytest.raises(WrongState, match=f"made way for {new.id}, which is over. Create a new key"):
+            begin(clock, old.id)
+
+    def test_one_whose_time_is_over_though_nobody_wrote_it_down(self, clock: TurnableClock, old: ApiKey) -> None:
+        new = rotate(clock, old.id, Terms(settle=HOUR))
+        use(clock, new.id)
+        clock.turn(hours=1)
+        assert now_of(old.id).stored_state == "retiring"
+        with pytest.raises(WrongState, match=f"{old.id} is revoked"):
+            begin(clock, old.id)
+
+    def test_a_key_of_a_deleted_organization(self, clock: TurnableClock, org: Organization, old: ApiKey) -> None:
+        with writing(db.session):
+            delete_org(db.session, clock, SYSTEM, db.session.merge(org))
+        with pytest.raises((OrgNotFound, WrongState)):
+            begin(clock, old.id)
+
+    def test_a_key_that_is_not_there(self, clock: TurnableClock, world: World) -> None:
+        with pytest.raises(KeyNotFound):
+            begin(clock, "key_nosuch")
+
+
+class TestFirstUses:
+    def test_start_the_clock_of_the_key_before(self, clock: TurnableClock, old: ApiKey) -> None:
+        new = rotate(clock, old.id, Terms(settle=2 * HOUR))
+        clock.turn(days=3)
+        use(clock, new.id, old.id, "key_nosuch")
+        assert now_of(old.id).retires_at == clock() + 2 * HOUR
+        assert row(new.id).first_used_at == clock()
+
+    def test_later_ones_do_not_prolong_it(self, clock: TurnableClock, old: ApiKey) -> None:
+        new = rotate(clock, old.id, Terms(settle=HOUR))
+        use(clock, new.id)
+        ends = clock() + HOUR
+        clock.turn(minutes=59)
+        use(clock, new.id)
+        assert now_of(old.id).retires_at == ends
+
+    def test_of_a_key_that_is_on_its_way_mean_nothing(self, clock: TurnableClock, old: ApiKey) -> None:
+        new = begin(clock, old.id)
+        use(clock, new.id)
+        assert row(new.id).first_used_at is None
+        hand_over(clock, new.id)
+        assert now_of(old.id).retires_at is None
+
+    def test_do_not_revive_what_was_deleted(self, clock: TurnableClock, old: ApiKey) -> None:
+        new = rotate(clock, old.id)
+        change(clock, old.id, DELETE)
+        use(clock, new.id)
+        assert now_of(old.id).state(clock()) == "revoked"
+        assert now_of(old.id).retires_at is None
+
+    def test_reach_back_along_a_chain_of_which_nobody_used_the_middle(self, clock: TurnableClock, old: ApiKey) -> None:
+        middle = rotate(clock, old.id, Terms(settle=HOUR))
+        clock.turn(hours=1)
+        last = rotate(clock, middle.id, Terms(settle=2 * HOUR))
+        use(clock, last.id)
+        assert now_of(middle.id).retires_at == clock() + 2 * HOUR
+        assert now_of(old.id).retires_at == clock() + HOUR
+
+    @pytest.mark.parametrize(("microseconds", "state"), [(-1, "retiring"), (0, "revoked")])
+    def test_the_end_is_the_very_moment(self, clock: TurnableClock, old: ApiKey, microseconds: int, state: str) -> None:
+        new = rotate(clock, old.id, Terms(settle=HOUR))
+        use(clock, new.id)
+        clock.turn(hours=1, microseconds=microseconds)
+        assert now_of(old.id).state(clock()) == state
+        with reading(db.session):
+            assert rotation.keys_to_retire(db.session, clock()) == ([old.id] if state == "revoked" else [])
+
+
+class TestWhatIsLeftToDo:
+    def test_a_rotation_whose_new_key_failed_is_broken_off_until_it_is_settled(
+        self, clock: TurnableClock, old: ApiKey
+    ) -> None:
+        failed, under_way = begin(clock, old.id), begin(clock, old.id)
+        change(clock, failed.id, FAIL)
+        assert self.broken_off() == [failed.id]
+        with writing(db.session):
+            rotation.settle(db.session, clock(), failed.id)
+        assert self.broken_off() == []
+        hand_over(clock, under_way.id)
+        change(clock, under_way.id, DELETE)
+        assert self.broken_off() == [], "it took over first"
+
+    def test_what_has_ended_is_settled_once_and_the_rest_is_not(
+        self, clock: TurnableClock, world: World, org: Organization, old: ApiKey
+    ) -> None:
+        waiting = rotate(clock, world.key(org)[0].id)
+        ended = rotate(clock, old.id)
+        change(clock, old.id, DELETE)
+        for _ in range(2):
+            self.settle(clock())
+            assert row(ended.id).settled_at is not None
+            clock.turn(hours=1)
+        assert row(ended.id).settled_at == clock() - 2 * HOUR
+        assert row(waiting.id).settled_at is None
+
+    def test_ancestors_are_told_the_latest_first(self, clock: TurnableClock, old: ApiKey) -> None:
+        line = [old.id]
+        for _ in range(3):
+            line.append(rotate(clock, line[-1]).id)
+        with reading(db.session):
+            assert rotation.ancestors(db.session, line[-1]) == line[-2::-1]
+            assert rotation.ancestors(db.session, old.id) == []
+
+    def test_a_stalled_one_is_told_from_its_deadline_on_until_the_new_key_is_used(
+        self, clock: TurnableClock, org: Organization, old: ApiKey
+    ) -> None:
+        new = rotate(clock, old.id, Terms(deadline=DAY))
+        clock.turn(days=1, microseconds=-1)
+        assert self.stalled(clock()) == []
+        clock.turn(microseconds=1)
+        assert self.stalled(clock()) == self.stalled(clock(), org.id) == [new.id]
+        assert self.stalled(clock(), "org_nosuch") == []
+        use(clock, new.id)
+        assert self.stalled(clock()) == []
+
+    def broken_off(self) -> list[str]:
+        with reading(db.session):
+            return [found.successor_id for found in rotation.list_broken_off(db.session)]
+
+    def stalled(self, now: datetime, org_id: str | None = None) -> list[str]:
+        with reading(db.session):
+            return [found.successor_id for found in rotation.list_stalled(db.session, now, org_id)]
+
+    def settle(self, now: datetime) -> None:
+        with writing(db.session):
+            rotation.settle_ended(db.session, now)
