@@ -20,7 +20,11 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 def start(settings: Settings) -> int | None:
-    """Fork the process, which ends when this one does, and return its id; None where the settings want none."""
+    """Fork the process, and return its id; None where the settings want none.
+
+    It ends when this process has ended and all that this one forks later, however they end: as long as a worker is left
+    that serves, there is a house to keep.
+    """
     if not settings.housekeeping_seconds:
         return None
     # Nothing is ever written to it: that its other end is closed is the news, and no death can withhold that.

@@ -69,8 +69,8 @@ def create(
         name=name,
         scopes=parse_scopes([scope.strip() for scope in scopes.split(",") if scope.strip()]),
         environment=Environment(env),
-        expires_at=core.clock() + parse_duration(expires) if expires else None,
-        rotate_every=parse_duration(rotate_every) if rotate_every else None,
+        expires_at=core.clock() + parse_duration(expires) if expires is not None else None,
+        rotate_every=parse_duration(rotate_every) if rotate_every is not None else None,
     )
     if show_once:
         with writing(db.session):

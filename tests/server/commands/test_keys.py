@@ -69,6 +69,9 @@ def test_options_become_what_they_say(run: Run, acme: str) -> None:
         ("--scopes", "", 1, "at least one"),
         ("--scopes", "read,read", 1, "more than once"),
         ("--expires", "soon", 1, "90d"),
+        ("--expires", "", 1, "90d"),  # a variable that is not set, in a script
+        ("--rotate-every", "", 1, "90d"),
+        ("--rotate-every", "59m", 1, "every hour"),
         ("--env", "staging", 2, "live"),
         ("--org", "nosuch", 1, "flask orgs list"),
         ("--name", "", 1, "printable"),
