@@ -1,8 +1,6 @@
 """Drift: every destination is looked at, whatever one of them does, and nothing is changed but the ledger."""
 
-import gc
 import threading
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +23,7 @@ from mushu.server.keys.states import DISABLE
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 from tests.server.delivery.conftest import Post
+from tests.server.delivery.memory import peak
 from tests.server.delivery.shelf import Crash, Shelf, before, crash, fail, fine, leak_foreign
 
 A, B, C = "fake:a", "fake:b", "fake:c"
@@ -357,14 +356,12 @@ class TestLongLedgers:
 
     def peak(self, post: Post) -> int:
         """Return the most memory, in bytes, that one check of the whole ledger takes."""
-        gc.collect()
-        tracemalloc.start()
-        try:
+
+        def check() -> None:
             for look in inspector(post, opened=_Held).check(Scope()):  # type: ignore[arg-type]
                 assert look.condition is Condition.OK
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+
+        return peak(check)
 
 
 class _Held:

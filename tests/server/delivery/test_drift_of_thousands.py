@@ -1,10 +1,8 @@
 """A thousand keys in a Vault, looked at in one run: every one told right, in no more memory than a few hundred."""
 
-import gc
 import itertools
 import json
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
@@ -27,6 +25,7 @@ from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 from mushu_vault import VaultDestination
 from tests.conftest import TurnableClock
+from tests.server.delivery.memory import peak
 from tests.vault.remote import RemoteVault, another_process
 
 THOUSAND: Final = 1_000
@@ -122,16 +121,6 @@ def place(settings: Settings, clock: TurnableClock) -> Iterator[Place]:
         yield place
         place.connection.close()
     engine.dispose()
-
-
-def peak(act: Callable[[], object]) -> int:
-    """Return how many bytes more than before were in use at the most."""
-    gc.collect()
-    tracemalloc.start()
-    act()
-    found = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return found
 
 
 def test_a_thousand_keys_are_checked_in_one_run_and_every_condition_is_right(place: Place) -> None:
