@@ -37,6 +37,13 @@ def run(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
+def migrated(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no migration missing: on PostgreSQL, the tables of tests are made from the models."""
+    if settings.database_url:
+        monkeypatch.setattr("mushu.server.diagnosis.pending_migrations", list)
+
+
+@pytest.fixture
 def acme(run: Run) -> str:
     """The id of an organization named acme, owned by ada@example.com."""
     run("users", "create", "--email", "ada@example.com")

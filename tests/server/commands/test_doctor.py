@@ -21,11 +21,10 @@ def bad(run: Run) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def _set_up(run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def _set_up(run: Run, request: pytest.FixtureRequest) -> None:
     run("orgs", "list")  # the first command makes what is missing in the instance folder
-    if settings.database_url and request.node.name != "test_a_schema_that_is_behind":
-        # On PostgreSQL, the tables of tests are made from the models and not by migrations.
-        monkeypatch.setattr("mushu.server.diagnosis.pending_migrations", list)
+    if request.node.name != "test_a_schema_that_is_behind":
+        request.getfixturevalue("migrated")
 
 
 @pytest.fixture

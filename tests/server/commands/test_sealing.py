@@ -10,7 +10,7 @@ from mushu.server.core import db
 from mushu.server.db import writing
 from tests.server.commands.conftest import Run
 
-pytestmark = pytest.mark.usefixtures("acme")
+pytestmark = pytest.mark.usefixtures("acme", "migrated")
 
 
 @pytest.fixture
