@@ -25,15 +25,15 @@ def _complain(plaintext: str) -> None:
 
 
 def _log(plaintext: str) -> None:
-    logging.getLogger("some.library").debug("sending %s", plaintext)
+    logging.getLogger("a.stranger").debug("sending %s", plaintext)
 
 
 def _log_encoded(plaintext: str) -> None:
-    logging.getLogger("some.library").debug("sending %s", base64.b64encode(b"key=" + plaintext.encode()).decode())
+    logging.getLogger("a.stranger").debug("sending %s", base64.b64encode(b"key=" + plaintext.encode()).decode())
 
 
 def _log_beside(plaintext: str) -> None:
-    logging.getLogger("some.library").info("sending", extra={"body": {"value": plaintext}})
+    logging.getLogger("a.stranger").info("sending", extra={"body": {"value": plaintext}})
 
 
 def _temporary_file(plaintext: str) -> None:

@@ -13,7 +13,7 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.drift import Inspector, Look, Scope
 from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named import names_of
-from mushu.server.delivery.recovery import Verdict
+from mushu.server.delivery.recovery import any_unreachable
 from mushu.server.delivery.rotation import keep_house
 from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import resolve_org
@@ -75,7 +75,7 @@ def reconcile(as_json: bool) -> None:
         print_rows(rows, {"key_id": "KEY_ID", "result": "RESULT", "detail": "DETAIL"}, json_wanted=as_json)
     else:
         click.echo("Nothing is unfinished.")
-    if any(found.verdict is Verdict.UNREACHABLE for found in findings):
+    if any_unreachable(findings):
         raise click.exceptions.Exit(1)
 
 

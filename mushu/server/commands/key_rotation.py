@@ -8,7 +8,7 @@ from mushu.server.commands.common import as_json, operator, print_json, print_ro
 from mushu.server.core import courier_for, db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import issue_successor
-from mushu.server.delivery.recovery import Verdict
+from mushu.server.delivery.recovery import Verdict, any_unreachable
 from mushu.server.delivery.rotation import Rotator, keep_house
 from mushu.server.delivery.stalled import stalled_rotations
 from mushu.server.errors import MushuError
@@ -100,8 +100,7 @@ def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
         print_rows(rows, _RESULTS, json_wanted=as_json)
     else:
         click.echo("No key is due.")
-    unreachable = any(found.verdict is Verdict.UNREACHABLE for found in findings)
-    if unreachable or any(outcome["result"] == "failed" for outcome in outcomes):
+    if any_unreachable(findings) or any(outcome["result"] == "failed" for outcome in outcomes):
         raise click.exceptions.Exit(1)
     if stalled or any(found.verdict is Verdict.DRIFTED for found in findings):
         raise click.exceptions.Exit(_ATTENTION)

@@ -18,7 +18,7 @@ from mushu.server.commands.key_rotation import rotate
 from mushu.server.core import courier_for, db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.overview import overviews
-from mushu.server.delivery.recovery import Finding, Verdict
+from mushu.server.delivery.recovery import Finding, any_unreachable
 from mushu.server.delivery.removal import delete_key
 from mushu.server.keys import service
 from mushu.server.keys.activation import issue_key
@@ -153,7 +153,7 @@ def _report(findings: Sequence[Finding]) -> None:
     """Say on stderr what came of each destination; exit 1 if one could not be reached."""
     for found in findings:
         click.echo(found.detail, err=True)
-    if any(found.verdict is Verdict.UNREACHABLE for found in findings):
+    if any_unreachable(findings):
         click.echo(
             "The key is deleted. `flask keys reconcile` removes its value once the destination answers.", err=True
         )

@@ -56,6 +56,11 @@ class Finding:
     detail: str
 
 
+def any_unreachable(findings: Iterable[Finding]) -> bool:
+    """Tell whether something is left to do until a destination can be reached."""
+    return any(found.verdict is Verdict.UNREACHABLE for found in findings)
+
+
 @dataclass(slots=True)
 class Reconciler:
     """Settles unfinished deliveries. Owns its transactions; safe to run at any time, also several at once."""

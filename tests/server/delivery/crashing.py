@@ -293,6 +293,15 @@ def _notice_calls(plugin: type[Destination], name: str, notice: Notice) -> None:
     setattr(plugin, name, noticed)
 
 
+def nothing(process: Process, stage: Stage) -> None:
+    """The scene is empty."""
+
+
+def delivered(process: Process, stage: Stage) -> None:
+    """A key is in all destinations."""
+    process.deliver(*stage.uris)
+
+
 def refuse_second(process: Process, stage: Stage) -> None:
     """Deliver to both, where the second refuses at the last moment."""
     write = DotenvDestination.write

@@ -5,10 +5,12 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
+from itertools import groupby
 from types import FrameType
 from typing import Any, Final
 
 from mushu.testing.processes import fork, wait_for
+from tests.server.delivery.conftest import MATRIX
 from tests.server.delivery.crashing import Act, Stage
 
 _WATCHED: Final = ("mushu.", "mushu_dotenv", "mushu_vault", "hvac", "requests", "sqlalchemy.engine")
@@ -48,6 +50,20 @@ def kill_at_step(stage: Stage, act: Act, number: int) -> None:
         return 0
 
     assert wait_for(fork(work)) == -signal.SIGKILL
+
+
+def kill_at_every_step(stage: Stage, act: Act, title: str, record: Callable[[str, object], None]) -> set[str]:
+    """Kill `act` at each of its steps, record the row of the matrix, and return what became of the keys."""
+    steps = rehearse(stage, act)
+    ended = []
+    for number, step in enumerate(steps):
+        kill_at_step(stage, act, number)
+        ended.append((number + 1, step, stage.settle()))
+    record(MATRIX, f"{title}: {len(steps)} steps")
+    for outcome, group in groupby(ended, key=lambda row: row[2]):
+        (first, begin, _), *_, (last, end, _) = [*group] * 2
+        record(MATRIX, f"  {first:3d}-{last:<3d}  {outcome:22s} {begin} … {end}")
+    return {outcome for _, _, outcome in ended}
 
 
 def count_calls(stage: Stage, act: Act) -> int:

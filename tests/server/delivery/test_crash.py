@@ -7,7 +7,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -18,18 +17,10 @@ from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHe
 from mushu.testing.processes import fork, wait_for
 from tests.conftest import TurnableClock
 from tests.server.delivery.conftest import LEASE, MATRIX
-from tests.server.delivery.crashing import Act, Process, Stage, opened, refuse_second
-from tests.server.delivery.killing import count_calls, kill_after, kill_at_call, kill_at_step, rehearse
+from tests.server.delivery.crashing import Act, Process, Stage, delivered, nothing, opened, refuse_second
+from tests.server.delivery.killing import count_calls, kill_after, kill_at_call, kill_at_every_step, rehearse
 
 pytestmark = pytest.mark.sqlite
-
-
-def _nothing(process: Process, stage: Stage) -> None:
-    """The scene is empty."""
-
-
-def _delivered(process: Process, stage: Stage) -> None:
-    process.deliver(*stage.uris)
 
 
 def _undecided(process: Process, stage: Stage) -> None:
@@ -69,10 +60,10 @@ def _cut_off(process: Process, stage: Stage, method: str) -> None:
 
 
 SCENARIOS: Final[dict[str, tuple[Act, Act]]] = {
-    "create in one file": (_nothing, lambda process, stage: process.deliver(stage.uris[0])),
-    "create in two files": (_nothing, lambda process, stage: process.deliver(*stage.uris)),
-    "create, refused by the second": (_nothing, refuse_second),
-    "delete": (_delivered, lambda process, stage: process.delete(process.all_keys()[0].id)),
+    "create in one file": (nothing, lambda process, stage: process.deliver(stage.uris[0])),
+    "create in two files": (nothing, lambda process, stage: process.deliver(*stage.uris)),
+    "create, refused by the second": (nothing, refuse_second),
+    "delete": (delivered, lambda process, stage: process.delete(process.all_keys()[0].id)),
     "reconcile what arrived": (_undecided, lambda process, stage: process.reconcile()),
     "reconcile what did not": (_half_way, lambda process, stage: process.reconcile()),
 }
@@ -99,16 +90,7 @@ def test_killed_at_any_step_a_key_is_delivered_or_dead(
 ) -> None:
     prepare, act = SCENARIOS[scenario]
     stage.set_up(database_template, prepare)
-    steps = rehearse(stage, act)
-    ended = []
-    for number, step in enumerate(steps):
-        kill_at_step(stage, act, number)
-        ended.append((number + 1, step, stage.settle()))
-    record_property(MATRIX, f"{scenario}: {len(steps)} steps")
-    for outcome, group in groupby(ended, key=lambda row: row[2]):
-        (first, begin, _), *_, (last, end, _) = [*group] * 2
-        record_property(MATRIX, f"  {first:3d}-{last:<3d}  {outcome:15s} {begin} … {end}")
-    assert {outcome for _, _, outcome in ended} == OUTCOMES[scenario]
+    assert kill_at_every_step(stage, act, scenario, record_property) == OUTCOMES[scenario]
 
 
 RANDOM: Final = ("create in two files", "create, refused by the second", "delete")
@@ -154,7 +136,7 @@ def test_two_that_reconcile_far_too_early_and_one_that_delivers_break_no_promise
     stage: Stage, database_template: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Really at the same time. The clocks of the two go ahead, so that every attempt is late in their eyes."""
-    stage.set_up(database_template, _nothing)
+    stage.set_up(database_template, nothing)
     done = stage.folder / "done"
 
     def reconcile() -> int:

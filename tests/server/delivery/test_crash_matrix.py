@@ -6,7 +6,7 @@ The report ends with the matrix: at which step a process was killed, and what be
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -14,26 +14,18 @@ import pytest
 
 from tests.conftest import TurnableClock
 from tests.server.delivery.conftest import MATRIX
-from tests.server.delivery.crashing import Act, Process, Stage
-from tests.server.delivery.killing import count_calls, kill_at_call, kill_at_step, rehearse
+from tests.server.delivery.crashing import Act, Stage, delivered, nothing
+from tests.server.delivery.killing import count_calls, kill_at_call, kill_at_every_step, rehearse
 from tests.vault.server import VaultStub
 
 pytestmark = pytest.mark.sqlite
 
 
-def _nothing(process: Process, stage: Stage) -> None:
-    """The scene is empty."""
-
-
-def _delivered(process: Process, stage: Stage) -> None:
-    process.deliver(*stage.uris)
-
-
 PLACES: Final = {"env": ("env",), "vault": ("vault",), "both": ("vault", "env")}
 ACTS: Final[dict[str, tuple[Act, Act]]] = {
-    "create": (_nothing, lambda process, stage: process.deliver(*stage.uris)),
-    "rotate": (_delivered, lambda process, stage: process.rotate(process.all_keys()[0].id)),
-    "delete": (_delivered, lambda process, stage: process.delete(process.all_keys()[0].id)),
+    "create": (nothing, lambda process, stage: process.deliver(*stage.uris)),
+    "rotate": (delivered, lambda process, stage: process.rotate(process.all_keys()[0].id)),
+    "delete": (delivered, lambda process, stage: process.delete(process.all_keys()[0].id)),
 }
 #: What may become of the keys; each must be seen at one step at least.
 OUTCOMES: Final = {
@@ -68,16 +60,7 @@ def test_killed_at_any_step_no_promise_is_broken(
 ) -> None:
     prepare, work = ACTS[act]
     stage.set_up(database_template, prepare)
-    steps = rehearse(stage, work)
-    ended = []
-    for number, step in enumerate(steps):
-        kill_at_step(stage, work, number)
-        ended.append((number + 1, step, stage.settle()))
-    record_property(MATRIX, f"{act} × {places}: {len(steps)} steps")
-    for outcome, group in groupby(ended, key=lambda row: row[2]):
-        (first, begin, _), *_, (last, end, _) = [*group] * 2
-        record_property(MATRIX, f"  {first:3d}-{last:<3d}  {outcome:22s} {begin} … {end}")
-    assert {outcome for _, _, outcome in ended} == OUTCOMES[act, places]
+    assert kill_at_every_step(stage, work, f"{act} × {places}", record_property) == OUTCOMES[act, places]
 
 
 KILLS: Final = 56

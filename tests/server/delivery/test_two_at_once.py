@@ -14,7 +14,7 @@ from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHe
 from mushu.testing.processes import fork, wait_for
 from tests.conftest import TurnableClock
 from tests.server.delivery.conftest import LEASE, MATRIX
-from tests.server.delivery.crashing import Process, Stage
+from tests.server.delivery.crashing import Process, Stage, nothing
 from tests.vault.server import VaultStub
 
 pytestmark = pytest.mark.sqlite
@@ -28,10 +28,6 @@ _LEASE_IS_OVER: Final = LEASE * 20  # nothing is watched for any more
 def stage(tmp_path: Path, clock: TurnableClock) -> Iterator[Stage]:
     with VaultStub() as vault:
         yield Stage(tmp_path / "stage", clock, ("vault", "env"), vault)
-
-
-def _nothing(process: Process, stage: Stage) -> None:
-    """The scene is empty."""
 
 
 def _try(process: Process, stage: Stage) -> str:
@@ -102,7 +98,7 @@ def _count_up(vault: VaultStub, over: Event, noted: Path) -> int:
 def test_nothing_is_lost_and_no_key_works_without_being_there(
     stage: Stage, database_template: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    stage.set_up(database_template, _nothing)
+    stage.set_up(database_template, nothing)
     assert stage.vault is not None
     context = get_context("fork")
     gate, over, vault = context.Barrier(2), context.Event(), stage.vault

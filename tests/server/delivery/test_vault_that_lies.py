@@ -19,7 +19,7 @@ from mushu.server.keys.models import ApiKey
 from mushu_vault import VaultDestination
 from tests.conftest import TurnableClock
 from tests.server.delivery.conftest import LEASE, MATRIX
-from tests.server.delivery.crashing import VAULT_URI, Process, Stage
+from tests.server.delivery.crashing import VAULT_URI, Process, Stage, delivered, nothing
 from tests.vault.faults import Kind
 from tests.vault.server import VaultStub
 
@@ -81,17 +81,9 @@ def _rotate(process: Process) -> None:
     process.rotate(process.all_keys()[0].id)
 
 
-def _nothing(process: Process, stage: Stage) -> None:
-    """The scene is empty."""
-
-
-def _delivered(process: Process, stage: Stage) -> None:
-    process.deliver(VAULT_URI)
-
-
 ACTS: Final[dict[str, tuple[Callable[[Process, Stage], None], Callable[[Process], None]]]] = {
-    "create": (_nothing, _create),
-    "rotate": (_delivered, _rotate),
+    "create": (nothing, _create),
+    "rotate": (delivered, _rotate),
 }
 
 
