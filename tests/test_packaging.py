@@ -7,6 +7,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Written by script/generate-sdk.
+GENERATED = ("core", "notify", "media")
 
 
 def test_every_package_of_the_tree_is_listed_in_setup_cfg() -> None:
@@ -40,17 +42,20 @@ def test_every_package_says_what_it_is_for() -> None:
 
 
 def test_the_base_of_the_package_loads_no_server_code() -> None:
-    script = "import sys, mushu, mushu.destination, mushu.keyformat; print([m for m in sys.modules if m in %r])"
-    heavy = ("flask", "sqlalchemy", "click", "httpx", "pydantic", "mushu.server", "dotenv", "hvac")
+    script = (
+        "import sys, mushu, mushu.destination, mushu.keyformat, mushu.sdk; print([m for m in sys.modules if m in %r])"
+    )
+    heavy = ("flask", "sqlalchemy", "click", "httpx", "attrs", "pydantic", "mushu.server", "dotenv", "hvac")
     done = subprocess.run([sys.executable, "-c", script % (heavy,)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_no_module_has_outgrown_its_calm_size() -> None:
-    """The house rule: 150 lines wanted, 300 at the outside."""
+    """The house rule: 150 lines wanted, 300 at the outside; what nobody writes and nobody edits grows as it likes."""
     sizes = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
         for base in ("mushu", "plugins")
         for path in (ROOT / base).rglob("*.py")
+        if not {ROOT / "mushu" / package for package in GENERATED} & {*path.parents}
     }
     assert not {path: size for path, size in sizes.items() if size > 300}

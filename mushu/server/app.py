@@ -16,24 +16,31 @@ from mushu.server.config import Settings
 from mushu.server.core import Core
 from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
-from mushu.server.web import guard, headers, problems, sessions, usage
+from mushu.server.web import guard, headers, problems, sending, sessions, usage
 from mushu.server.web.api import (
     auth,
     client_deliveries,
     destinations,
     device,
+    devices,
     health,
     invitations,
     key_lookup,
     key_rotation,
+    key_validation,
     keys,
+    media,
     members,
+    org_settings,
     orgs,
+    push,
+    tenants,
     tokens,
     users,
 )
 from mushu.server.web.openapi import make_app, serve_document
-from mushu.server.web.pages import account, activation, joining, loopback, password, reference, signing_in
+from mushu.server.web.pages import account, activation, joining, loopback, outbox, password, reference, signing_in
+from mushu.server.web.published import add_aliases
 from mushu.server.web.routes import blueprint
 
 #: Stand once: they are about the server or the signed-in user.
@@ -41,13 +48,20 @@ SINGLE: Final = (health.RESOURCE, auth.RESOURCE, device.RESOURCE, tokens.RESOURC
 #: Stand twice: for live, and under /sandbox for test.
 ENVIRONMENTAL: Final = (
     orgs.RESOURCE,
+    org_settings.RESOURCE,
     members.RESOURCE,
     invitations.RESOURCE,
     keys.RESOURCE,
     key_lookup.RESOURCE,
+    key_validation.RESOURCE,
     key_rotation.RESOURCE,
     client_deliveries.RESOURCE,
     destinations.RESOURCE,
+    tenants.RESOURCE,
+    devices.RESOURCE,
+    media.RESOURCE,
+    media.CONTENT,
+    push.RESOURCE,
 )
 PAGES: Final = (
     signing_in.PAGES,
@@ -55,6 +69,7 @@ PAGES: Final = (
     activation.PAGES,
     joining.PAGES,
     loopback.PAGES,
+    outbox.PAGES,
     password.PAGES,
     reference.PAGES,
 )
@@ -72,8 +87,10 @@ def create_app(core: Core | None = None) -> Flask:
     app = make_app(version("mushu"))
     _refuse_debugger(app)
     install_core(app, core)
+    _ = core.media  # a storage that cannot be used here is told now, not to the first who uploads
     sessions.install(app, core.settings)
     usage.install(app, core.settings.usage_seconds)
+    sending.install(app, core.clock)
     headers.trust_proxies(app, core.settings.trusted_proxies)
     for install in (guard.install, problems.install, headers.install):
         install(app)
@@ -85,6 +102,7 @@ def create_app(core: Core | None = None) -> Flask:
     for pages in PAGES:
         app.register_blueprint(pages)
     serve_document(app)
+    add_aliases(app)
     return app
 
 

@@ -5,7 +5,6 @@ variable `MUSHU_` + its name in capitals. `docs/settings.md` lists them all; a t
 """
 
 import os
-import secrets
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+from mushu.server.addresses import is_mail_server, is_push_service, is_web_address
 from mushu.server.errors import ConfigurationError
 
 PREFIX: Final = "MUSHU_"
@@ -23,8 +23,9 @@ JOURNAL_FILE: Final = "revoked-keys"
 SECRET_KEY_FILE: Final = "secret_key"  # noqa: S105 - the name of a file
 SEALING_KEYS_FILE: Final = "sealing_keys"
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+APNS_PRODUCTION: Final = "https://api.push.apple.com"
 #: Not settings of the server, yet of our prefix: clients and destinations read them.
-FOREIGN: Final = frozenset({"MUSHU_API_KEY", "MUSHU_ORG_ID", "MUSHU_URL", "MUSHU_INSTANCE_PATH"})
+FOREIGN: Final = frozenset({"MUSHU_API_KEY", "MUSHU_ORG_ID", "MUSHU_TENANT_ID", "MUSHU_URL", "MUSHU_INSTANCE_PATH"})
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -64,6 +65,24 @@ class Settings:
     sealing_keys_file: str = ""
     #: Largest request body the API takes.
     max_body_bytes: int = 1_048_576
+    #: Apple's push service.
+    apns_url: str = APNS_PRODUCTION
+    #: Apple's sandbox, where all test notifications go.
+    apns_sandbox_url: str = "https://api.sandbox.push.apple.com"
+    #: Where media are kept (empty: `media` in the instance folder), or the S3 bucket that keeps them instead.
+    media_folder: str = ""
+    media_s3_bucket: str = ""
+    #: Empty: Amazon's. Clients upload to it, so they must reach it.
+    media_s3_endpoint: str = ""
+    media_s3_region: str = ""
+    media_s3_prefix: str = "mushu/"
+    media_s3_addressing: str = "auto"
+    #: Largest file; 5 GiB is also what one upload to S3 can hold.
+    media_max_bytes: int = 5_368_709_120
+    #: Largest picture: the memory that decoding one takes follows from it.
+    media_max_pixels: int = 50_000_000
+    #: Uploads, downloads and pictures in work at once in one worker, in threads of their own.
+    media_transfers: int = 8
     #: Argon2id for passwords (OWASP's second choice: t=2, m=19 MiB, p=1).
     argon2_time_cost: int = 2
     argon2_memory_kib: int = 19_456
@@ -119,6 +138,9 @@ class Settings:
             "housekeeping_seconds": (0, 86_400),
             "trusted_proxies": (0, 10),
             "max_body_bytes": (1_024, 1_073_741_824),
+            "media_max_bytes": (1, 5_368_709_120),
+            "media_max_pixels": (1, 200_000_000),
+            "media_transfers": (1, 256),
             "argon2_time_cost": (1, 100),
             "argon2_memory_kib": (8, 4_194_304),
             "argon2_concurrency": (1, 64),
@@ -132,19 +154,42 @@ class Settings:
             found.append(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, not {self.log_level!r}")
         if "@" not in self.owner_email:
             found.append(f"{PREFIX}OWNER_EMAIL must be an e-mail address, not {self.owner_email!r}")
-        if self.public_url and not _is_web_address(self.public_url):
-            found.append(f"{PREFIX}PUBLIC_URL must be a web address such as https://keys.example.com")
-        if self.smtp_url and not _is_mail_server(self.smtp_url):
+        found += [
+            f"{PREFIX}{name.upper()} must be a web address such as https://keys.example.com"
+            for name in ("public_url", "media_s3_endpoint")
+            if getattr(self, name) and not is_web_address(getattr(self, name))
+        ]
+        if self.smtp_url and not is_mail_server(self.smtp_url):
             # Not repeated: it holds a password.
             found.append(f"{PREFIX}SMTP_URL must look like smtp://user:password@mail.example.com:587")
-        if self.sealing_keys_file and not Path(self.sealing_keys_file).is_absolute():
-            found.append(f"{PREFIX}SEALING_KEYS_FILE must be an absolute path, not {self.sealing_keys_file!r}")
+        found += [
+            f"{PREFIX}{name.upper()} must be an absolute path, not {getattr(self, name)!r}"
+            for name in ("sealing_keys_file", "media_folder")
+            if getattr(self, name) and not Path(getattr(self, name)).is_absolute()
+        ]
+        found += self._apns_faults()
+        if self.media_s3_addressing not in ("auto", "path", "virtual"):
+            found.append(f"{PREFIX}MEDIA_S3_ADDRESSING is auto, path or virtual, not {self.media_s3_addressing!r}")
         scheme = self.database_url.split(":", 1)[0]
         if self.database_url and scheme.split("+")[0] not in ("sqlite", "postgresql"):
             # Not repeated whole: it may hold a password.
             found.append(
                 f"{PREFIX}DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://, not with {scheme!r}"
             )
+        return found
+
+    def _apns_faults(self) -> list[str]:
+        found = [
+            f"{PREFIX}{name.upper()} must look like {APNS_PRODUCTION}; http is for a stand-in on this machine only"
+            for name in ("apns_url", "apns_sandbox_url")
+            if not is_push_service(getattr(self, name))
+        ]
+        if not found:
+            sandbox, production = urlsplit(self.apns_sandbox_url), urlsplit(self.apns_url)
+            if sandbox.netloc == production.netloc or sandbox.hostname == urlsplit(APNS_PRODUCTION).hostname:
+                found.append(
+                    f"{PREFIX}APNS_SANDBOX_URL must be another host: test notifications never reach production"
+                )
         return found
 
     @property
@@ -158,6 +203,10 @@ class Settings:
     @property
     def sealing_keys_path(self) -> Path:
         return Path(self.sealing_keys_file) if self.sealing_keys_file else self.instance_path / SEALING_KEYS_FILE
+
+    @property
+    def media_path(self) -> Path:
+        return Path(self.media_folder) if self.media_folder else self.instance_path / "media"
 
     @property
     def base_url(self) -> str:
@@ -179,40 +228,6 @@ def instance_path(environ: Mapping[str, str] = os.environ) -> Path:
     return (ROOT if (ROOT / "wsgi.py").is_file() else Path.cwd()) / "instance"
 
 
-def make_private(path: Path, content: str) -> bool:
-    """Create `path` with mode 0600 and `content`, unless it exists; tell whether it was created."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return False
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
-    return True
-
-
-def prepare_instance(settings: Settings) -> None:
-    """Make the instance folder (0700) and the secret that signs browser sessions (0600), where they are missing."""
-    settings.instance_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    make_private(settings.instance_path / SECRET_KEY_FILE, secrets.token_urlsafe(48))
-    if settings.sqlalchemy_url.startswith("sqlite:////"):
-        # SQLite would create it with the umask's mode; its WAL and shared memory copy the mode from here.
-        make_private(Path(settings.sqlalchemy_url.removeprefix("sqlite:///")), "")
-
-
-def secret_key(settings: Settings) -> str:
-    """Return the secret that signs browser sessions.
-
-    Raises:
-        ConfigurationError: it was never generated.
-    """
-    try:
-        return (settings.instance_path / SECRET_KEY_FILE).read_text()
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"{settings.instance_path} is not set up. Run script/up once: it generates secrets and the database there."
-        ) from None
-
-
 def _read_file(path: Path) -> tuple[dict[str, object], list[str]]:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -228,19 +243,3 @@ def _read_file(path: Path) -> tuple[dict[str, object], list[str]]:
 def _refuse(faults: list[str]) -> None:
     if faults:
         raise ConfigurationError("The settings are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults))
-
-
-def _is_mail_server(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        return False
-
-
-def _is_web_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username

@@ -17,14 +17,16 @@ from flask_sqlalchemy import SQLAlchemy
 from mushu.server import schema
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, utc_now
-from mushu.server.config import JOURNAL_FILE, ROOT, Settings, prepare_instance, secret_key
+from mushu.server.config import JOURNAL_FILE, ROOT, Settings
 from mushu.server.db import SESSION_OPTIONS, own_session, prepare_engine
 from mushu.server.delivery import named
 from mushu.server.delivery.opening import OpenDestination, opener
 from mushu.server.delivery.protocol import Courier
+from mushu.server.instance import prepare_instance, secret_key
 from mushu.server.sealing.ring import SealingKeys
 
 if TYPE_CHECKING:
+    from mushu.server.media.opening import Media
     from mushu.server.users.passwords import Passwords
 
 MIGRATIONS: Final = ROOT / "migrations"
@@ -46,6 +48,13 @@ class Core:
     @property
     def sealing_keys(self) -> SealingKeys:
         return SealingKeys(self.settings.sealing_keys_path)
+
+    @cached_property
+    def media(self) -> "Media":
+        """Raises ConfigurationError where the storage that is asked for cannot be used here."""
+        from mushu.server.media.opening import open_media  # only the web and housekeeping touch media
+
+        return open_media(self.settings)
 
     @cached_property
     def passwords(self) -> "Passwords":

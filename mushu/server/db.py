@@ -24,6 +24,9 @@ _READ_ONLY: Final = "mushu_read_only"
 _BEFORE_COMMIT: Final = "mushu_before_commit"
 _JOURNAL: Final = "mushu_journal"
 
+#: Execution option of the few statements that are about live and test alike, such as sealing anew what is sealed.
+IN_ALL_ENVIRONMENTS: Final = "mushu_in_all_environments"
+
 SESSION_OPTIONS: Final[dict[str, Any]] = {"autobegin": False, "expire_on_commit": False}
 
 AnySession: TypeAlias = Session | scoped_session[Any]

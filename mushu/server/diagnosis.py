@@ -18,7 +18,7 @@ from mushu.server.core import Core, core_context, db
 from mushu.server.db import reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery
 from mushu.server.delivery.stalled import stalled_rotations
-from mushu.server.errors import ConfigurationError
+from mushu.server.errors import ConfigurationError, StorageUnavailable
 from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
@@ -179,6 +179,14 @@ def _rotations(core: Core) -> Iterator[Check]:
     yield Check("rotations", not stalled, told or "none has stalled")
 
 
+def _media(core: Core) -> Iterator[Check]:
+    try:
+        yield Check("media", True, core.media.storage.check())
+    except (ConfigurationError, StorageUnavailable) as error:
+        yield Check("media", False, error.detail)
+
+
 LOOKS: Final = (
     _permissions, _disk, _address, _plugins, _schema, _integrity, _sealing, _deliveries, _journal, _rotations,
+    _media,
 )  # fmt: skip

@@ -12,13 +12,14 @@ from typing import Final
 from sqlalchemy import exists, select
 
 from mushu.server.audit.service import SYSTEM
-from mushu.server.config import Settings, make_private
+from mushu.server.config import Settings
 from mushu.server.core import Core, courier_for, db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.recovery import Finding
 from mushu.server.delivery.rotation import keep_house
+from mushu.server.instance import make_private
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import KeyRequest
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.states import State
 from mushu.server.migrating import migrate
 from mushu.server.orgs.models import Organization

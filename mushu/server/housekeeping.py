@@ -8,13 +8,15 @@ import logging
 import os
 import select
 import signal
+from dataclasses import asdict
 from typing import Final
 
 from mushu.server import logs
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
-from mushu.server.core import core_context, courier_for
+from mushu.server.core import core_context, courier_for, db
 from mushu.server.delivery.rotation import keep_house
+from mushu.server.media.cleaning import clean_media
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -53,10 +55,12 @@ def keep(settings: Settings, ended: int) -> None:
 def tick(settings: Settings) -> None:
     """Keep house once; what fails is logged, and tried again the next time."""
     try:
-        with core_context(lambda: settings):
-            findings = keep_house(courier_for(SYSTEM))
+        with core_context(lambda: settings) as core:
+            for found in keep_house(courier_for(SYSTEM)):
+                told = {"key_id": found.key_id, "result": str(found.verdict), "detail": found.detail}
+                _LOG.info("housekeeping", extra=told)
+            cleaned = clean_media(db.session, core.clock, core.media.storage)
+            if cleaned:
+                _LOG.info("media cleaned", extra=asdict(cleaned))
     except Exception as error:
         _LOG.exception("housekeeping failed", exc_info=error)
-        return
-    for found in findings:
-        _LOG.info("housekeeping", extra={"key_id": found.key_id, "result": str(found.verdict), "detail": found.detail})

@@ -11,6 +11,8 @@ from typing import Final
 
 from mushu.keyformat import mask
 
+#: They write down addresses and headers of what is sent, which hold device tokens and signatures.
+_TALKATIVE: Final = ("httpx", "httpcore", "h2", "hpack")
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
@@ -37,3 +39,5 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(root.level, logging.WARNING))

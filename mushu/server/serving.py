@@ -1,18 +1,31 @@
 """Serves the application with Granian; Ctrl-C and SIGTERM end it cleanly."""
 
+import logging
 import socket
 from typing import Any, Final
 
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
 
+
+class IntendedThreads(logging.Filter):
+    """Keeps Granian from warning at every start that there are more threads than cores.
+
+    There are, because those of transfers wait for the network, and the work that does not wait is bounded elsewhere.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Configuration allows spawning up to")
+
+
 _LOGGING: Final[dict[str, Any]] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "mushu.server.logs.JsonFormatter"}},
+    "filters": {"intended": {"()": IntendedThreads}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
     "loggers": {
-        "_granian": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "_granian": {"handlers": ["stderr"], "filters": ["intended"], "level": "INFO", "propagate": False},
         "granian.access": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
@@ -49,7 +62,8 @@ def serve(settings: Settings) -> None:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        blocking_threads=settings.threads,
+        # A transfer holds a thread for as long as its client takes; these are there for the rest.
+        blocking_threads=settings.threads + settings.media_transfers,
         websockets=False,
         log_dictconfig=_LOGGING,
         respawn_failed_workers=True,

@@ -26,11 +26,12 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
+from mushu.server.core import install as install_core
 from mushu.server.db import writing
 from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, Scope
-from mushu.server.keys.service import KeyRequest
 from mushu.server.migrating import migrate
 from mushu.server.orgs.members import add_member
 from mushu.server.orgs.models import Organization
@@ -131,6 +132,24 @@ def app(core: Core) -> Iterator[Flask]:
 
 
 @pytest.fixture
+def context(request: pytest.FixtureRequest, core: Core) -> Iterator[None]:
+    """The database in an app context: of the whole application where a test asks for that, and without the web else.
+
+    Making the web takes longer than most tests that do without it.
+    """
+    if "app" in request.fixturenames:
+        request.getfixturevalue("app")
+        yield
+        return
+    plain = Flask("mushu.server", static_folder=None)
+    install_core(plain, core)
+    with plain.app_context():
+        yield
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
@@ -191,7 +210,7 @@ class World:
 
 
 @pytest.fixture
-def world(app: Flask, core: Core) -> World:
+def world(context: None, core: Core) -> World:
     return World(core.clock, core)
 
 

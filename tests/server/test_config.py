@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mushu.server.config import ROOT, Settings, instance_path, make_private, prepare_instance, secret_key
+from mushu.server.config import ROOT, Settings, instance_path
 from mushu.server.errors import ConfigurationError
+from mushu.server.instance import make_private, prepare_instance, secret_key
 
 
 def load(instance: Path, **environ: str) -> Settings:

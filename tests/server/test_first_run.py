@@ -1,5 +1,6 @@
 """The first run, in this process: each step looks before it acts."""
 
+import logging
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,14 @@ def test_up_serves_only_what_could_be_prepared(tmp_path: Path, monkeypatch: pyte
     assert stopped.value.code == 130
 
 
+def test_that_there_are_more_threads_than_cores_is_no_warning() -> None:
+    def is_told(message: str) -> bool:
+        return serving.IntendedThreads().filter(logging.makeLogRecord({"msg": message}))
+
+    assert not is_told("Configuration allows spawning up to 10 Python threads, which seems quite high")
+    assert is_told("Starting granian (main PID: 1)")
+
+
 def test_serving_hands_the_settings_to_granian(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, object] = {}
 
@@ -148,7 +157,7 @@ def test_serving_hands_the_settings_to_granian(settings: Settings, monkeypatch: 
     monkeypatch.setattr("granian.Granian", Granian)
     serving.serve(replace(settings, host="localhost", port=18_000, workers=3, threads=4))
     assert given["target"] == "mushu.server.app:create_app"
-    assert (given["workers"], given["blocking_threads"], given["served"]) == (3, 4, True)
+    assert (given["workers"], given["blocking_threads"], given["served"]) == (3, 4 + settings.media_transfers, True)
     assert given["address"] in ("127.0.0.1", "::1")
     with pytest.raises(ConfigurationError):
         serving.bindable_address(replace(settings, host="nosuch.invalid"))

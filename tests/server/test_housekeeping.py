@@ -23,8 +23,9 @@ from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Finding
 from mushu.server.delivery.rotation import Rotator, keep_house
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, note_first_uses
-from mushu.server.keys.service import KeyRequest, get_key
+from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 

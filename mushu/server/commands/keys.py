@@ -22,7 +22,8 @@ from mushu.server.delivery.recovery import Finding, any_unreachable
 from mushu.server.delivery.removal import delete_key
 from mushu.server.keys import service
 from mushu.server.keys.activation import issue_key
-from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, parse_scopes
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.scopes import Environment, parse_scopes
 from mushu.server.keys.states import DISABLE, ENABLE, Transition
 from mushu.server.orgs.service import resolve_org
 
@@ -37,7 +38,7 @@ def keys() -> None:
 @keys.command("create")
 @click.option("--org", required=True, help="Id or exact name of the organization.")
 @click.option("--name", required=True, help="What the key is for.")
-@click.option("--scopes", default=",".join(DEFAULT_SCOPES), show_default=True, help="Of read, write, admin.")
+@click.option("--scopes", help="Of read, write, admin; read,write, or what the organization has settled, if left out.")
 @click.option("--env", type=click.Choice([e.value for e in Environment]), default="live", show_default=True)
 @click.option("--expires", metavar="DURATION", help="How long it lives, such as 90d; for ever if left out.")
 @click.option("--rotate-every", metavar="DURATION", help="How often `flask keys rotate --due` replaces it, as 90d.")
@@ -47,7 +48,7 @@ def keys() -> None:
 def create(
     org: str,
     name: str,
-    scopes: str,
+    scopes: str | None,
     env: str,
     expires: str | None,
     rotate_every: str | None,
@@ -64,10 +65,12 @@ def create(
     core = get_core()
     with reading(db.session):
         org_id = resolve_org(db.session, org).id
-    request = service.KeyRequest(
+    request = KeyRequest(
         org_id=org_id,
         name=name,
-        scopes=parse_scopes([scope.strip() for scope in scopes.split(",") if scope.strip()]),
+        scopes=parse_scopes([scope.strip() for scope in scopes.split(",") if scope.strip()])
+        if scopes is not None
+        else None,
         environment=Environment(env),
         expires_at=core.clock() + parse_duration(expires) if expires is not None else None,
         rotate_every=parse_duration(rotate_every) if rotate_every is not None else None,

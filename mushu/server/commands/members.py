@@ -9,6 +9,7 @@ from mushu.server.orgs import members as service
 from mushu.server.orgs.invitations import DEFAULT_DAYS, MAX_DAYS, InvitationStatus, Terms
 from mushu.server.orgs.roles import Role
 from mushu.server.orgs.service import resolve_org
+from mushu.server.orgs.settings import refuse_foreign
 from mushu.server.users.service import checked_email, emails_of, get_user_by_email
 
 _role = click.option(
@@ -29,6 +30,7 @@ def add(org: str, email: str, role: str) -> None:
     """Let a user into an organization."""
     with writing(db.session):
         found, user = resolve_org(db.session, org), get_user_by_email(db.session, email)
+        refuse_foreign(db.session, found.id, user.email)
         member = service.add_member(db.session, get_core().clock, operator(), found.id, user.id, Role(role))
     print_json(answers.member(member, user.email))
 

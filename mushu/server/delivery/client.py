@@ -20,8 +20,9 @@ from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, begin
-from mushu.server.keys.service import KeyRequest, mint_key
+from mushu.server.keys.service import mint_key
 from mushu.server.keys.states import State
 
 #: Long enough for a person who has to unlock something, short enough to be forgotten soon.

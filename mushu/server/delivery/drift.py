@@ -17,9 +17,9 @@ from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
 from mushu.server.delivery.opening import OpenDestination, guarded
-from mushu.server.delivery.side_by_side import side_by_side
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import DEAD, State
+from mushu.server.side_by_side import side_by_side
 
 #: Destinations that are read at the same time.
 SIDE_BY_SIDE: Final = 16
@@ -54,6 +54,18 @@ class _Line:
     delivery: Delivery
     key_name: str
     digest: str
+    state: str
+
+    @property
+    def way_out(self) -> str:
+        key_id = self.delivery.key_id
+        match self.state:
+            case State.DISABLED:
+                return f"The key is disabled; `flask keys enable {key_id}`, then `flask keys rotate {key_id}`"
+            case State.RETIRING:
+                return "The key is retiring, and needs no place any more once its successor is in use"
+            case _:
+                return f"`flask keys rotate {key_id}` puts a new key there"
 
 
 @dataclass(slots=True)
@@ -84,7 +96,7 @@ class Inspector:
     def _page(self, scope: Scope, last: str) -> Sequence[_Line]:
         query = _lines(scope).where(Delivery.id > last).order_by(Delivery.id).limit(_PAGE)
         with reading(self.session):
-            return [_Line(delivery, name, digest) for delivery, name, digest in self.session.execute(query)]
+            return [_Line(*row) for row in self.session.execute(query)]
 
     def _open(self, line: _Line) -> Destination | str:
         """Return the destination, or why it cannot be opened."""
@@ -102,8 +114,8 @@ class Inspector:
             self.session.expunge(line.delivery)
 
 
-def _lines(scope: Scope) -> Select[Delivery, str, str]:
-    query = select(Delivery, ApiKey.name, ApiKey.digest).join(ApiKey, ApiKey.id == Delivery.key_id)
+def _lines(scope: Scope) -> Select[Delivery, str, str, str]:
+    query = select(Delivery, ApiKey.name, ApiKey.digest, ApiKey.stored_state).join(ApiKey, ApiKey.id == Delivery.key_id)
     alive = [state for state in State if state not in DEAD]
     query = query.where(Delivery.state == DeliveryState.VERIFIED, Delivery.on_client.is_(False))
     query = query.where(ApiKey.stored_state.in_(alive))
@@ -131,7 +143,7 @@ def _look_at(line: _Line, destination: Destination | str) -> Look:
         return look(Condition.UNREACHABLE, str(error))
     if held == line.digest:
         return look(Condition.OK)
-    again = f"`flask keys rotate {line.delivery.key_id}` puts a new key there"
     if held is None:
-        return look(Condition.MISSING, f"The key is not there any more. {again}.")
-    return look(Condition.DRIFTED, f"Something else is there. {again}; --force if it is not one of Mushu's keys.")
+        return look(Condition.MISSING, f"The key is not there any more. {line.way_out}.")
+    force = "; --force if it is not one of Mushu's keys." if line.state == State.ACTIVE else "."
+    return look(Condition.DRIFTED, f"Something else is there. {line.way_out}{force}")

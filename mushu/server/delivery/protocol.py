@@ -25,7 +25,8 @@ from mushu.server.delivery.recovery import Reconciler, Verdict
 from mushu.server.delivery.stops import NotHeldError, Pause, Stop
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import KeyRequest, change_state, get_key, mint_key
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.service import change_state, get_key, mint_key
 from mushu.server.keys.states import DEAD, FAIL
 from mushu.server.orgs.service import get_org
 

@@ -7,12 +7,17 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.named import remove_all_named
 from mushu.server.delivery.opening import OpenDestination
 from mushu.server.delivery.recovery import Finding, Reconciler, Verdict
+from mushu.server.devices.service import forget_devices_of
+from mushu.server.environments import within
 from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import Selection, change_state, get_key, iterate_keys
 from mushu.server.keys.states import DEAD, DELETE
+from mushu.server.media.service import delete_media_of_org
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import delete_org
+from mushu.server.tenants.service import delete_tenant, tenants_of
 
 
 def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, keep_value: bool = False) -> ApiKey:
@@ -94,7 +99,18 @@ def delete_org_with_keys(
         for key_id in key_ids:
             revoke_key(session, clock, actor, key_id)
         delete_org(session, clock, actor, org)
+        _close_services(session, clock, actor, org.id)
         session.flush()  # first, so that nobody names another destination in it meanwhile
         remove_all_named(session, clock, actor, org.id)
     reconciler = Reconciler(session, clock, actor, open_destination)
     return [finding for key_id in key_ids for finding in reconciler.clean_up(key_id)]
+
+
+def _close_services(session: AnySession, clock: Clock, actor: Actor, org_id: str) -> None:
+    """Delete the tenants of both environments with their credentials and devices, and all media."""
+    for environment in Environment:
+        with within(session, environment):
+            for tenant in tenants_of(session, org_id):
+                forget_devices_of(session, tenant.id)
+                delete_tenant(session, clock, actor, tenant)
+    delete_media_of_org(session, clock, org_id)

@@ -82,6 +82,7 @@ class Rotator:
             key = get_key(courier.session, broken.predecessor_id)
             places = ledger.places_of(courier.session, key.id)
             attempts = ledger.list_deliveries(courier.session, [successor_id])
+            again_after = rotation.again_after(courier.session, broken)
         if key.state(now) is not State.ACTIVE:
             self._settle(successor_id)
             return None
@@ -99,6 +100,9 @@ class Rotator:
             detail = f"Its rotation was cut off, and a foreign value lies there. See `flask keys check {key.id}`."
             self._settle(successor_id)
             return Finding(key.id, Verdict.DRIFTED, detail)
+        if again_after > now:
+            detail = f"Its rotation was cut off, and failed again. It will be tried after {rfc3339(again_after)}; "
+            return Finding(key.id, Verdict.UNREACHABLE, f"{detail}`flask keys rotate {key.id}` does it now.")
         return self._again(key.id, successor_id, Terms.of(broken))
 
     def _again(self, key_id: str, successor_id: str, terms: Terms) -> Finding:

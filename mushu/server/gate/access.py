@@ -1,6 +1,7 @@
 """Who may do what (design, section 6)."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from mushu.server.db import AnySession
@@ -17,6 +18,18 @@ ROLE_SCOPES: Final = {
 }
 
 
+class Subject(StrEnum):
+    """How a request says which organization it is about."""
+
+    #: By its path, or it is about none.
+    PATH = "path"
+    #: By the `org_id` of its query or of its body; an API key need not say it.
+    NAMED = "named"
+    #: By a tenant or an item of media in its path, which belongs to one.
+    TENANT = "tenant"
+    MEDIA = "media"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What an endpoint asks of a principal."""
@@ -29,6 +42,7 @@ class Policy:
     owner_only: bool = False
     #: It changes what live and test share (an organization, its members), which counts as live.
     changes_shared: bool = False
+    subject: Subject = Subject.PATH
 
 
 def authorize(
@@ -46,7 +60,7 @@ def authorize(
         UserRequired, MissingScope, OwnerRequired: not enough.
     """
     scopes = scopes_in(session, principal, org_id)
-    _require_environment(principal, policy, environment)
+    require_environment(principal, policy, environment)
     if policy.user_only and not isinstance(principal, UserPrincipal):
         raise UserRequired("An API key cannot do this; sign in and use a CLI token.")
     if policy.scope is not None and policy.scope not in scopes:
@@ -74,7 +88,7 @@ def scopes_in(session: AnySession, principal: Principal, org_id: str | None) -> 
     raise OrgNotFound(f"There is no organization {org_id!r}, or this credential may not see it.")
 
 
-def _require_environment(principal: Principal, policy: Policy, environment: Environment) -> None:
+def require_environment(principal: Principal, policy: Policy, environment: Environment) -> None:
     if isinstance(principal, UserPrincipal):
         return
     if principal.environment is not environment:

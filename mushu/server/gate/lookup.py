@@ -1,11 +1,12 @@
 """One indexed read per request, in SQLAlchemy Core: no entity is built, and nothing is kept."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import select
 
 from mushu.server.clock import Clock, rfc3339
-from mushu.server.db import AnySession
+from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
 from mushu.server.errors import (
     DeletedCredential,
     DisabledCredential,
@@ -23,16 +24,19 @@ from mushu.server.orgs.models import Organization
 from mushu.server.tokens.models import CliToken
 from mushu.server.users.models import User
 
+# A credential is looked up before the environment of the request means anything; and this is the hot path.
+_EVERYWHERE: Final = {IN_ALL_ENVIRONMENTS: True}
+
 _KEY = select(
     ApiKey.id, ApiKey.org_id, ApiKey.environment, ApiKey.scope_names, ApiKey.stored_state, ApiKey.expires_at,
     ApiKey.retires_at,
     Organization.deleted_at.label("org_deleted_at"),
-).join(Organization, Organization.id == ApiKey.org_id)  # fmt: skip
+).join(Organization, Organization.id == ApiKey.org_id).execution_options(**_EVERYWHERE)  # fmt: skip
 
 _TOKEN = select(
     CliToken.id, CliToken.user_id, CliToken.issued_at, CliToken.expires_at, CliToken.revoked_at,
     User.disabled_at, User.tokens_valid_from,
-).join(User, User.id == CliToken.user_id)  # fmt: skip
+).join(User, User.id == CliToken.user_id).execution_options(**_EVERYWHERE)  # fmt: skip
 
 _UNKNOWN = "This credential is not known here. Check that it belongs to this server."
 

@@ -7,7 +7,8 @@ from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
-from mushu.server.keys.service import KeyRequest, change_state, get_key, mint_key
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.service import change_state, get_key, mint_key
 from mushu.server.keys.states import ACTIVATE, DEAD, END_RETIREMENT, RETIRE
 
 

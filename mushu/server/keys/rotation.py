@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, record
@@ -19,12 +19,16 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, IS_TO_ROTATE, ApiKey, AtDeadline, Rotation
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment
-from mushu.server.keys.service import KeyRequest, get_key, mint_key
+from mushu.server.keys.service import get_key, mint_successor
 from mushu.server.keys.states import DEAD, State
 from mushu.server.orgs.service import get_org
 
 _LONGEST_WAIT: Final = timedelta(days=366)
+#: Between two attempts to do a rotation again that was cut off: doubled with each that fails.
+_FIRST_WAIT: Final = timedelta(minutes=1)
+_LAST_WAIT: Final = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,7 @@ def begin(session: AnySession, clock: Clock, actor: Actor, key_id: str, terms: T
     now = clock()
     key = get_key_to_rotate(session, now, key_id)
     get_org(session, key.org_id)
-    successor, secret = mint_key(session, clock, actor, _request_like(key, now))
+    successor, secret = mint_successor(session, clock, actor, _request_like(key, now))
     session.add(
         Rotation(
             successor_id=successor.id,
@@ -210,6 +214,19 @@ def list_broken_off(session: AnySession) -> Sequence[Rotation]:
     ended = query.where(IS_OPEN, Rotation.handed_over_at.is_(None), ApiKey.stored_state.in_(list(DEAD)))
     ordered = ended.order_by(Rotation.started_at, Rotation.successor_id)
     return session.scalars(ordered.execution_options(populate_existing=True)).all()
+
+
+def again_after(session: AnySession, broken: Rotation) -> datetime:
+    """Return from when on a rotation that was cut off may be done again: at once, then after longer and longer.
+
+    Each attempt mints a key, so one that fails whenever it is made must not be made every minute for ever.
+    """
+    cut_off = select(func.count()).select_from(Rotation).where(Rotation.predecessor_id == broken.predecessor_id)
+    attempts = session.scalar(cut_off.where(Rotation.handed_over_at.is_(None))) or 1
+    if attempts == 1:
+        return broken.started_at
+    doublings: int = min(attempts - 2, 16)
+    return broken.started_at + min(_FIRST_WAIT * (1 << doublings), _LAST_WAIT)
 
 
 def settle(session: AnySession, now: datetime, successor_id: str) -> None:

@@ -12,10 +12,13 @@ from mushu.server.clock import Clock, rfc3339, written_duration
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, KeyNotFound, WrongState
 from mushu.server.keys import journal
+from mushu.server.keys.house_rules import with_defaults, within_limits
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, Scope
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
+from mushu.server.orgs.settings import rules_of
 
 _PREFIXES: Final = {Environment.LIVE: Prefix.LIVE_KEY, Environment.TEST: Prefix.TEST_KEY}
 _MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
@@ -24,20 +27,6 @@ PAGE_SIZE: Final = 500
 _LONGEST_LIFE: Final = timedelta(days=36_525)
 #: Below that, one rotation would run into the next.
 SHORTEST_INTERVAL: Final = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRequest:
-    """What is asked for when a key is minted."""
-
-    org_id: str
-    name: str
-    scopes: tuple[Scope, ...] = DEFAULT_SCOPES
-    environment: Environment = Environment.LIVE
-    #: When the key ends; None: when it is deleted.
-    expires_at: datetime | None = None
-    #: After how long it is due to be rotated; None: never.
-    rotate_every: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +41,23 @@ class Selection:
 def mint_key(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) -> tuple[ApiKey, Secret]:
     """Create a pending key and return it with its plaintext, which is nowhere else.
 
-    It authenticates nobody until it is activated (`activation.py`).
+    It authenticates nobody until it is activated (`activation.py`). What the request leaves open is filled in as the
+    organization has settled it.
 
     Raises:
         Invalid: the name, the expiry or the interval of rotation is not usable.
     """
+    return _mint(session, clock, actor, with_defaults(request, rules_of(session, request.org_id), clock()))
+
+
+def mint_successor(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) -> tuple[ApiKey, Secret]:
+    """Create a pending key like the one it is to follow; only the organization's limit to its life is applied."""
+    return _mint(session, clock, actor, within_limits(request, rules_of(session, request.org_id), clock()))
+
+
+def _mint(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) -> tuple[ApiKey, Secret]:
     now = clock()
+    scopes = request.scopes or DEFAULT_SCOPES
     name = checked_name(request.name)
     expires_at = _checked_expiry(now, request.expires_at)
     secret = generate(_PREFIXES[request.environment])
@@ -67,7 +67,7 @@ def mint_key(session: AnySession, clock: Clock, actor: Actor, request: KeyReques
         name=name,
         digest=secret.digest(),
         last_four=secret.reveal()[-4:],
-        scope_names=",".join(request.scopes),
+        scope_names=",".join(scopes),
         environment=request.environment,
         stored_state=State.PENDING,
         created_at=now,
@@ -78,7 +78,7 @@ def mint_key(session: AnySession, clock: Clock, actor: Actor, request: KeyReques
     session.flush()
     details: dict[str, Detail] = {
         "name": name,
-        "scopes": list(request.scopes),
+        "scopes": list(scopes),
         "environment": request.environment,
         "expires_at": rfc3339(expires_at) if expires_at else None,
     }

@@ -14,6 +14,7 @@ from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, InvitationNotFound
 from mushu.server.orgs.models import Invitation, Organization
 from mushu.server.orgs.roles import parse_assignable
+from mushu.server.orgs.settings import refuse_foreign
 
 DEFAULT_DAYS: Final = 7
 MAX_DAYS: Final = 90
@@ -50,8 +51,10 @@ def invite_by_email(
         email: as `users.service.checked_email` returns it; a user who has it may come later.
 
     Raises:
-        Invalid: the role is not admin or member, or the time is not 1 to 90 days.
+        Invalid: the role is not admin or member, or the time is not 1 to 90 days, or the address is of a domain that
+            the organization does not take.
     """
+    refuse_foreign(session, org.id, email)
     return _invite(session, clock, actor, org, terms, email)
 
 

@@ -14,6 +14,7 @@ from mushu.server.orgs.invitations import InvitationStatus, has_status, settle
 from mushu.server.orgs.members import add_member, find_member
 from mushu.server.orgs.models import Invitation, Membership, Organization
 from mushu.server.orgs.roles import Role
+from mushu.server.orgs.settings import refuse_foreign
 
 # One sentence for every reason, so that who tries tokens, or holds another's, learns nothing.
 _GONE: Final = (
@@ -37,10 +38,12 @@ def accept_invitation(session: AnySession, clock: Clock, invitee: Invitee, token
         InvitationNotFound: unknown, used, over, for another address or into a deleted organization; also when another
             request was a moment faster.
         AlreadyMember: the user belongs to the organization; neither the role nor the invitation changes.
+        Invalid: the organization does not take members with the user's address.
     """
     invitation = get_open_invitation(session, clock, invitee, token)
     if find_member(session, invitation.org_id, invitee.user_id) is not None:
         raise AlreadyMember(f"You are a member of {invitation.org_id} already; the invitation stays as it is.")
+    refuse_foreign(session, invitation.org_id, invitee.email)
     actor = _answer(session, clock, invitation, invitee, InvitationStatus.ACCEPTED)
     return add_member(session, clock, actor, invitation.org_id, invitee.user_id, Role(invitation.role))
 

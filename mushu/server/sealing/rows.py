@@ -8,13 +8,14 @@ from sqlalchemy import Column, select, text, update
 
 from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession, Base, reading, writing
+from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, Base, reading, writing
 from mushu.server.errors import SealingFailed
 from mushu.server.sealing.ring import Ring, SealingKeys, key_id_of
 
 #: `mapped_column(…, info=SEALED)`: this column holds sealed values, or None. Its table has one primary key.
 SEALED: Final[Mapping[str, bool]] = {"sealed": True}
 
+_EVERYWHERE: Final = {IN_ALL_ENVIRONMENTS: True}
 #: Names the advisory lock of PostgreSQL under which values are sealed (shared) and sealed anew (alone).
 _LOCK: Final = 0x6D757368755F7331
 
@@ -54,7 +55,8 @@ def sealed_values(session: AnySession) -> Iterator[SealedValue]:
     """Return everything that is sealed, table by table."""
     for column in sealed_columns():
         (row_id,) = column.table.primary_key.columns
-        for found in session.execute(select(row_id, column).where(column.is_not(None)).order_by(row_id)).all():
+        query = select(row_id, column).where(column.is_not(None)).order_by(row_id)
+        for found in session.execute(query, execution_options=_EVERYWHERE).all():
             yield SealedValue(column, *found)
 
 
@@ -112,7 +114,8 @@ def _seal_anew(session: AnySession, ring: Ring) -> int:
             plain = ring.unseal(value.sealed, value.context)
             (row_id,) = value.column.table.primary_key.columns
             changed = {value.column.name: ring.seal(plain, value.context)}
-            session.execute(update(value.column.table).where(row_id == value.row_id).values(changed))
+            statement = update(value.column.table).where(row_id == value.row_id).values(changed)
+            session.execute(statement, execution_options=_EVERYWHERE)
     return len(values)
 
 

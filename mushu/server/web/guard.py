@@ -13,11 +13,13 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
+from mushu.server.environments import set_environment
 from mushu.server.errors import Forbidden, Invalid
-from mushu.server.gate.access import Policy, authorize
+from mushu.server.gate.access import Policy, Subject
 from mushu.server.gate.credential import Credential, read_headers, read_token
 from mushu.server.gate.lookup import authenticate
 from mushu.server.gate.principal import Principal, UserPrincipal
+from mushu.server.gate.subjects import admit
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.web.sessions import ask_to_sign_in, signed_in_user
 from mushu.server.web.usage import count
@@ -58,10 +60,15 @@ def takes_token_in_body(view: View) -> View:
 
 
 def requires(
-    scope: Scope, *, owner_only: bool = False, user_only: bool = False, changes_shared: bool = False
+    scope: Scope,
+    *,
+    owner_only: bool = False,
+    user_only: bool = False,
+    changes_shared: bool = False,
+    subject: Subject = Subject.PATH,
 ) -> Callable[[View], View]:
-    """Let in who has `scope` in the organization that the path names, or anywhere if it names none."""
-    policy = Policy(scope, user_only=user_only, owner_only=owner_only, changes_shared=changes_shared)
+    """Let in who has `scope` in the organization that the request is about, or anywhere if it is about none."""
+    policy = Policy(scope, user_only=user_only, owner_only=owner_only, changes_shared=changes_shared, subject=subject)
     return lambda view: _mark(view, policy)
 
 
@@ -80,6 +87,11 @@ def current_user() -> UserPrincipal:
     return cast(UserPrincipal, g.principal)
 
 
+def current_org() -> str:
+    """Return the organization that this request is about; views whose subject is not the path ask for it here."""
+    return cast(str, g.org_id)
+
+
 def current_environment() -> Environment:
     """Return the environment that the path stands for: the one place where it is decided."""
     rule = request.url_rule.rule if request.url_rule is not None else ""
@@ -90,6 +102,7 @@ def guard() -> BaseResponse | None:
     """Decide about the request; what is not let in raises an error of the tree, or is sent to sign in."""
     if request.routing_exception is not None or request.endpoint is None or request.method == "OPTIONS":
         return None
+    set_environment(db.session, current_environment())
     view = current_app.view_functions[request.endpoint]
     policy = policy_of(view)
     if isinstance(policy, Policy):
@@ -120,11 +133,26 @@ def _credential(view: Callable[..., Any]) -> Credential:
 
 
 def _admit(policy: Policy, credential: Credential) -> None:
-    org_id = (request.view_args or {}).get("org_id")
     with reading(db.session):
         g.principal = authenticate(db.session, get_core().clock, credential)
         count(g.principal)  # before anything is refused: a key that may not do this is in use all the same
-        authorize(db.session, g.principal, policy, current_environment(), org_id)
+        named = _named(policy.subject)
+        g.org_id = admit(db.session, g.principal, policy, current_environment(), named)
+
+
+def _named(subject: Subject) -> str | None:
+    """Return what the request names as its subject, or None; what is not text is left to be refused as any field."""
+    match subject:
+        case Subject.PATH:
+            named = (request.view_args or {}).get("org_id")
+        case Subject.NAMED if request.method == "GET":
+            named = request.args.get("org_id")
+        case Subject.NAMED:
+            body = request.get_json(silent=True) if request.is_json else None
+            named = body.get("org_id") if isinstance(body, dict) else None
+        case _:
+            named = (request.view_args or {}).get(f"{subject}_id")
+    return named if isinstance(named, str) else None
 
 
 def _require_json_object() -> None:

@@ -15,7 +15,7 @@ from mushu.server.web.faults import FieldError, faults_of
 
 MEDIA_TYPE: Final = "application/problem+json"
 _CHALLENGE: Final = 'ApiKey realm="mushu", Bearer realm="mushu"'
-_KEPT_HEADERS: Final = frozenset({"Allow", "Retry-After"})
+_KEPT_HEADERS: Final = frozenset({"Allow", "Content-Range", "Retry-After"})
 
 #: By class of the tree; the nearest ancestor counts.
 STATUSES: Final[dict[type[MushuError], HTTPStatus]] = {
@@ -30,6 +30,7 @@ STATUSES: Final[dict[type[MushuError], HTTPStatus]] = {
     errors.MailFailed: HTTPStatus.BAD_GATEWAY,
     errors.DeliveryUndecided: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     MushuError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 

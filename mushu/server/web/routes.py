@@ -3,11 +3,20 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from pydantic import BaseModel
+
+#: An answer: a document, or one that is described by hand, or none.
+Answer: TypeAlias = type[BaseModel] | dict[str, Any] | None
+
+
+def content(*media_types: str) -> dict[str, Any]:
+    """Describe an answer that is no document, but bytes of one of these types."""
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    return {"description": "The bytes", "content": {media_type: dict(schema) for media_type in media_types}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +26,13 @@ class Route:
     method: str
     rule: str
     view: Callable[..., Any]
-    answer: type[BaseModel]
+    answer: type[BaseModel] | dict[str, Any]
     #: Further statuses it can refuse with, beyond those that its guard and its arguments imply.
     refusals: tuple[HTTPStatus, ...] = ()
     #: Answers of another form, by status.
-    answers: Mapping[HTTPStatus, type[BaseModel]] = field(default_factory=dict)
+    answers: Mapping[HTTPStatus, Answer] = field(default_factory=dict)
+    #: Whether its body is bytes of any type.
+    takes_bytes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,9 @@ def blueprint(resource: Resource, prefix: str) -> APIBlueprint:
             summary=(route.view.__doc__ or view_name).splitlines()[0],
             responses={HTTPStatus.OK: route.answer, **route.answers},
             tags=[Tag(name=f"{resource.name} ({environment})" if environment else resource.name)],
-            openapi_extensions={"x-mushu-statuses": [int(status) for status in route.refusals]},
+            openapi_extensions={
+                "x-mushu-statuses": [int(status) for status in route.refusals],
+                "x-mushu-takes-bytes": route.takes_bytes,
+            },
         )(route.view)
     return api

@@ -24,7 +24,8 @@ from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Finding, Reconciler
 from mushu.server.delivery.removal import delete_key, delete_org_with_keys
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import KeyRequest, get_key
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import create_org, get_org
 from mushu.server.users.service import create_user
 from tests.conftest import TurnableClock

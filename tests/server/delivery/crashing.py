@@ -23,8 +23,9 @@ from mushu.server.delivery.removal import delete_key
 from mushu.server.delivery.rotation import Rotator, keep_house
 from mushu.server.errors import DeliveryFailed
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, note_first_uses
-from mushu.server.keys.service import KeyRequest, Selection, iterate_keys
+from mushu.server.keys.service import Selection, iterate_keys
 from mushu.server.keys.states import DEAD
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user

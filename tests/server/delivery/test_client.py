@@ -14,7 +14,8 @@ from mushu.server.delivery.removal import delete_key
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import KeyRequest, get_key
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.service import get_key
 from mushu.server.keys.states import State
 from tests.conftest import TurnableClock
 from tests.server.conftest import World

@@ -17,9 +17,10 @@ from mushu.server.delivery.opening import OpenDestination
 from mushu.server.delivery.rotation import Rotator
 from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.service import KeyRequest, change_state
-from mushu.server.keys.states import DISABLE
+from mushu.server.keys.service import change_state
+from mushu.server.keys.states import DISABLE, ENABLE, RETIRE
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 from tests.server.delivery.conftest import Post
@@ -147,6 +148,18 @@ class TestWhatIsLookedAt:
         with writing(post.session):
             change_state(post.session, post.clock, SYSTEM, key.id, DISABLE)
         assert conditions(post) == {A: "ok"}
+
+    @pytest.mark.parametrize("held", [None, "theirs"])
+    def test_what_is_advised_is_what_the_state_of_the_key_allows(self, post: Post, held: str | None) -> None:
+        key = post.deliver(A)
+        with writing(post.session):
+            change_state(post.session, post.clock, SYSTEM, key.id, DISABLE)
+        post.shelf.put("hand", A, held)
+        assert f"`flask keys enable {key.id}`, then" in looks(post)[0].detail
+        with writing(post.session):
+            change_state(post.session, post.clock, SYSTEM, key.id, ENABLE)
+            change_state(post.session, post.clock, SYSTEM, key.id, RETIRE)
+        assert "`flask" not in looks(post)[0].detail
 
     def test_dead_and_pending_keys_and_those_of_clients_are_not(self, post: Post) -> None:
         post.delete(post.deliver(A).id, keep_value=True)

@@ -11,7 +11,8 @@ from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import KeyRequest, change_state, mint_key
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.service import change_state, mint_key
 from mushu.server.keys.states import FAIL
 from tests.server.delivery.conftest import LEASE, Post
 

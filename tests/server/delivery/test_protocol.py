@@ -18,7 +18,8 @@ from mushu.server.errors import (
     DestinationHeld,
     MushuError,
 )
-from mushu.server.keys.service import KeyRequest, change_state
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
 from mushu.testing.leaks import traces
 from tests.conftest import TurnableClock

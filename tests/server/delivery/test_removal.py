@@ -7,7 +7,7 @@ from mushu.server.db import writing
 from mushu.server.delivery.removal import revoke_key
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, KeyNotFound, WrongState
 from mushu.server.keys.activation import issue_key
-from mushu.server.keys.service import KeyRequest
+from mushu.server.keys.requests import KeyRequest
 from tests.server.delivery.conftest import LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, answer_no, before, crash, crash_after, fail, refuse
 

@@ -21,9 +21,10 @@ from mushu.server.errors import (
 from mushu.server.keys import rotation
 from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.scopes import Environment, Scope
-from mushu.server.keys.service import KeyRequest, change_state, get_key
+from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DISABLE, State
 from tests.server.delivery.conftest import LEASE, Post
 from tests.server.delivery.shelf import Crash, after, before, crash, crash_after, fail, lie, lose_answer, refuse
@@ -447,6 +448,24 @@ class TestCutOff:
         assert (old.id, "rotated") in house(post)
         new = active(post)
         assert held(post) == [new.digest, new.digest]
+        assert house(post) == []
+
+    def test_what_fails_whenever_it_is_tried_is_tried_less_and_less(self, post: Post) -> None:
+        old = post.deliver(A, B)
+        post.shelf.plan(f"write {B}", crash, *[refuse] * 500)
+        with pytest.raises(Crash):
+            rotate(post, old)
+        told = ""
+        for _ in range(24 * 12):
+            post.clock.turn(minutes=5)
+            findings = keep_house(post.courier())
+            told += " ".join(finding.detail for finding in findings)
+        assert len(post.all_keys()) < 20
+        assert f"`flask keys rotate {old.id}` does it now." in told
+        post.shelf.script.clear()
+        new = rotate(post, old)
+        assert held(post) == [new.digest, new.digest]
+        house(post)
         assert house(post) == []
 
     def test_a_key_that_was_deleted_since_is_not_rotated_again(self, post: Post) -> None:

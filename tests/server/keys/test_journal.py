@@ -20,7 +20,8 @@ from mushu.server.delivery.removal import follow_journal, revoke_key
 from mushu.server.keys import journal
 from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import KeyRequest, get_key
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 from tests.conftest import TurnableClock

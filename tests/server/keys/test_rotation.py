@@ -13,9 +13,10 @@ from mushu.server.errors import Invalid, KeyNotFound, OrgNotFound, WrongState
 from mushu.server.keys import rotation
 from mushu.server.keys.activation import activate, issue_key
 from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.scopes import Environment, Scope
-from mushu.server.keys.service import KeyRequest, change_state, get_key
+from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DELETE, DISABLE, ENABLE, FAIL, State
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import delete_org

@@ -15,9 +15,9 @@ from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, KeyNotFound
 from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import (
-    KeyRequest,
     Selection,
     get_key_of,
     iterate_keys,

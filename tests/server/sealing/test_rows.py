@@ -105,7 +105,7 @@ def test_every_column_that_is_called_sealed_is_marked(vault: Vault) -> None:
         for column in table.columns
         if column.name.startswith("sealed_")
     }
-    assert marked == called == {"destinations.sealed_settings"}
+    assert marked == called == {"destinations.sealed_settings", "tenants.sealed_private_key"}
 
 
 def test_two_rows_cannot_exchange_what_is_sealed_in_them(vault: Vault) -> None:

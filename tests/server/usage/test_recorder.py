@@ -16,8 +16,9 @@ from mushu.server.config import Settings
 from mushu.server.db import own_session, prepare_engine, reading, writing
 from mushu.server.keys.activation import activate, issue_key
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, begin
-from mushu.server.keys.service import KeyRequest, get_key
+from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import create_org
 from mushu.server.usage.models import KeyUse
 from mushu.server.usage.recorder import Recorder

@@ -39,7 +39,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, database_template: str | Pat
     core = Core(settings, clock, lambda uri: open_destination(uri, Surroundings(folder)))
     app = quiet_app(core)
     with app.app_context():
-        _hurry()
+        hurry()
         yield House(app, clock, World(clock, core), SeparateClient(app))
         db.session.remove()
         db.engine.dispose()
@@ -51,7 +51,7 @@ def stage(house: House) -> Stage:
     return Stage(house.world)
 
 
-def _hurry() -> None:
+def hurry() -> None:
     """Spare thousands of small transactions the wait for the disk: nobody cuts the power here."""
     if db.engine.dialect.name == "sqlite":
         event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))

@@ -1,5 +1,6 @@
 """Who may call what, written by hand from the design (section 6), and not derived from the marks in the code."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,25 +13,40 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.delivery.client import mint_for_client
+from mushu.server.devices.service import Registration, register_device
+from mushu.server.environments import within
+from mushu.server.gate.access import Subject
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment, Scope
-from mushu.server.keys.service import KeyRequest, change_state
+from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
+from mushu.server.media.models import MediaItem
+from mushu.server.media.service import Announcement, announce, mark_ready, mark_uploaded
+from mushu.server.media.uploading import place_of
+from mushu.server.notifications.service import NotificationRequest, record_notification
 from mushu.server.orgs.invitations import Terms, invite_by_link
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role
+from mushu.server.tenants.service import TenantRequest, create_tenant, get_tenant
 from mushu.server.tokens.service import issue_token
 from mushu.server.users.models import User
 from mushu.server.web.api import (
     auth,
     destinations,
     device,
+    devices,
     health,
     invitations,
     key_rotation,
+    key_validation,
     keys,
+    media,
     members,
+    org_settings,
     orgs,
+    push,
+    tenants,
     tokens,
     users,
 )
@@ -39,8 +55,25 @@ from tests.server.conftest import World, bearer
 from tests.server.web.asking import SeparateClient
 
 READ, WRITE, ADMIN = Scope.READ, Scope.WRITE, Scope.ADMIN
+NAMED, TENANT, MEDIA = Subject.NAMED, Subject.TENANT, Subject.MEDIA
 LIVE, TEST = Environment.LIVE, Environment.TEST
 PREFIXES = {LIVE: "", TEST: "/sandbox"}
+#: What the words in our paths are called in Flask's rules.
+PARAMETERS = {
+    "org": "org_id",
+    "member": "user_id",
+    "token": "token",
+    "invitation": "invite_id",
+    "cli_token": "token_id",
+    "key": "key_id",
+    "pending_key": "key_id",
+    "disabled_key": "key_id",
+    "tenant": "tenant_id",
+    "device": "token",
+    "message": "message_id",
+    "picture": "media_id",
+    "arrived": "media_id",
+}
 
 
 class Stage:
@@ -122,6 +155,52 @@ class Stage:
         with writing(db.session):
             return invite_by_link(db.session, self.world.clock, SYSTEM, elsewhere, Terms("member"))[1].reveal()
 
+    @cached_property
+    def tenant(self) -> str:
+        request = TenantRequest(org_id=self.org, bundle_id="com.example.shop")
+        with within(db.session, self.environment), writing(db.session):
+            return create_tenant(db.session, self.world.clock, SYSTEM, self.world.core.sealing_keys, request).id
+
+    @cached_property
+    def device(self) -> str:
+        registration = Registration(tenant_id=self.tenant, user_id="ada", token=secrets.token_hex(32))
+        with within(db.session, self.environment), writing(db.session):
+            return register_device(db.session, self.world.clock, registration).token
+
+    @cached_property
+    def message(self) -> str:
+        """A notification in the outbox of the tenant."""
+        tenant_id, _ = self.tenant, self.device
+        payload = {"aps": {"badge": 1}}
+        request = NotificationRequest(tenant_id=tenant_id, user_ids=["ada"], payload=payload, actor=SYSTEM)
+        with within(db.session, self.environment), writing(db.session):
+            tenant = get_tenant(db.session, tenant_id)
+            return record_notification(db.session, self.world.clock, tenant, request).id
+
+    @cached_property
+    def picture(self) -> str:
+        """An item of media that is ready."""
+        item = self._announced("image/png")
+        with within(db.session, self.environment), writing(db.session):
+            assert mark_ready(db.session, self.world.clock, SYSTEM, item)
+        return item.id
+
+    @cached_property
+    def arrived(self) -> str:
+        """An item of media whose bytes are there, and were not looked at yet."""
+        item = self._announced("text/plain")
+        self.world.core.media.storage.receive(place_of(item), item.size_bytes, iter([b"Hello"]))
+        with within(db.session, self.environment), writing(db.session):
+            assert mark_uploaded(db.session, self.world.clock, item)
+        return item.id
+
+    def _announced(self, content_type: str) -> MediaItem:
+        asked = Announcement(
+            org_id=self.org, tenant_id=self.tenant, filename="hello", content_type=content_type, size_bytes=5
+        )
+        with within(db.session, self.environment), writing(db.session):
+            return announce(db.session, self.world.clock, SYSTEM, asked, 100)
+
     def __getitem__(self, name: str) -> str:
         value: str = getattr(self, name)
         return value
@@ -140,6 +219,8 @@ class Endpoint:
     owner_only: bool = False
     #: It changes what live and test share.
     changes_shared: bool = False
+    #: How it says which organization it is about.
+    subject: Subject = Subject.PATH
     body: Callable[[Stage], dict[str, Any]] | None = None
 
     @property
@@ -161,10 +242,10 @@ class Mounted:
     @property
     def rule(self) -> tuple[str, str]:
         """The method and the rule as Flask writes it."""
-        path = self.path.replace("{org}", "<org_id>").replace("{member}", "<user_id>").replace("{token}", "<token>")
-        path = path.replace("{invitation}", "<invite_id>").replace("{cli_token}", "<token_id>")
-        path = path.replace("{pending_key}", "<key_id>")
-        return self.endpoint.method, path.replace("{key}", "<key_id>").replace("{disabled_key}", "<key_id>")
+        path = self.path.partition("?")[0]
+        for word, parameter in PARAMETERS.items():
+            path = path.replace(f"{{{word}}}", f"<{parameter}>")
+        return self.endpoint.method, path
 
     def __str__(self) -> str:
         return f"{self.endpoint.method} {self.path}"
@@ -205,6 +286,30 @@ def _proof(stage: Stage) -> dict[str, Any]:
 
 def _digest(stage: Stage) -> dict[str, Any]:
     return {"digest": stage.pending_key_row.digest}
+
+
+def _settings(_: Stage) -> dict[str, Any]:
+    return {"default_scopes": ["read"], "max_key_age": "90d"}
+
+
+def _app(stage: Stage) -> dict[str, Any]:
+    return {"org_id": stage.org, "bundle_id": "com.example.shop"}
+
+
+def _phone(_: Stage) -> dict[str, Any]:
+    return {"user_id": "grace", "token": "5" * 64, "platform": "ios"}
+
+
+def _file(stage: Stage) -> dict[str, Any]:
+    return {"org_id": stage.org, "filename": "a.txt", "content_type": "text/plain", "size_bytes": 5}
+
+
+def _message(_: Stage) -> dict[str, Any]:
+    return {"user_id": "ada", "alert": {"title": "Hello", "body": "The parcel is here."}}
+
+
+def _bulk_message(_: Stage) -> dict[str, Any]:
+    return {"user_ids": ["ada", "grace"], "alert": {"body": "The shop is open."}}
 
 
 #: About the server or the signed-in user; they stand once.
@@ -276,7 +381,75 @@ TWICE = (
     Endpoint(
         method="POST", path="/orgs/{org}/api-keys/{pending_key}/delivered", scope=ADMIN, body=_proof, answer=keys.Key
     ),
+    Endpoint(method="GET", path="/orgs/{org}/settings", scope=READ, answer=org_settings.OrgSettings),
+    Endpoint(
+        method="PATCH", path="/orgs/{org}/settings", scope=ADMIN, changes_shared=True, body=_settings,
+        answer=org_settings.OrgSettings,
+    ),
+    Endpoint(method="GET", path="/orgs/{org}/tenants", scope=READ, answer=tenants.TenantList),
+    Endpoint(method="POST", path="/tenants", scope=ADMIN, subject=NAMED, body=_app, answer=tenants.Tenant),
+    Endpoint(method="GET", path="/tenants?org_id={org}", scope=READ, subject=NAMED, answer=tenants.TenantList),
+    Endpoint(method="GET", path="/tenants/{tenant}", scope=READ, subject=TENANT, answer=tenants.Tenant),
+    Endpoint(
+        method="PATCH", path="/tenants/{tenant}", scope=ADMIN, subject=TENANT, body=_nothing, answer=tenants.Tenant
+    ),
+    Endpoint(method="DELETE", path="/tenants/{tenant}", scope=ADMIN, subject=TENANT, answer=Deleted),
+    Endpoint(
+        method="POST", path="/tenants/{tenant}/api-keys", scope=ADMIN, subject=TENANT, body=_name,
+        answer=keys.CreatedKey,
+    ),
+    Endpoint(
+        method="POST", path="/tenants/{tenant}/devices", scope=WRITE, subject=TENANT, body=_phone,
+        answer=devices.Device,
+    ),
+    Endpoint(
+        method="GET", path="/tenants/{tenant}/devices", scope=READ, subject=TENANT, answer=devices.DeviceList
+    ),
+    Endpoint(method="DELETE", path="/tenants/{tenant}/devices/{device}", scope=WRITE, subject=TENANT, answer=Deleted),
+    Endpoint(
+        method="POST", path="/tenants/{tenant}/notify", scope=WRITE, subject=TENANT, body=_message,
+        answer=push.SentNotification,
+    ),
+    Endpoint(
+        method="POST", path="/tenants/{tenant}/notify/bulk", scope=WRITE, subject=TENANT, body=_bulk_message,
+        answer=push.SentBulkNotification,
+    ),
+    Endpoint(
+        method="GET", path="/tenants/{tenant}/notifications", scope=READ, subject=TENANT, answer=push.NotificationList
+    ),
+    Endpoint(
+        method="GET", path="/tenants/{tenant}/notifications/{message}", scope=READ, subject=TENANT,
+        answer=push.NotificationDetail,
+    ),
+    Endpoint(
+        method="POST", path="/media/upload-url", scope=WRITE, subject=NAMED, body=_file, answer=media.UploadAddress
+    ),
+    Endpoint(method="GET", path="/media/org/{org}", scope=READ, answer=media.MediaList),
+    Endpoint(
+        method="GET", path="/media/tenant/{tenant}", scope=READ, subject=TENANT, answer=media.MediaList
+    ),
+    Endpoint(method="GET", path="/media/{picture}", scope=READ, subject=MEDIA, answer=media.Media),
+    Endpoint(method="DELETE", path="/media/{picture}", scope=WRITE, subject=MEDIA, answer=Deleted),
+    Endpoint(
+        method="POST", path="/media/{arrived}/confirm", scope=WRITE, subject=MEDIA, answer=media.ConfirmedMedia
+    ),
+    Endpoint(method="GET", path="/media/{picture}/url", scope=READ, subject=MEDIA, answer=media.MediaUrl),
+    Endpoint(method="GET", path="/media/{picture}/images", scope=READ, subject=MEDIA, answer=media.ImageUrls),
 )  # fmt: skip
+
+#: Second addresses of what stands above, for the published SDK: method, rule, and the rule that it stands for.
+ALIASES = {
+    (method, prefix + rule): (method, prefix + meant)
+    for prefix in PREFIXES.values()
+    for method, rule, meant in (
+        ("POST", "/apps/<tenant_id>/devices", "/tenants/<tenant_id>/devices"),
+        ("GET", "/apps/<tenant_id>/devices", "/tenants/<tenant_id>/devices"),
+        ("DELETE", "/apps/<tenant_id>/devices/<token>", "/tenants/<tenant_id>/devices/<token>"),
+        ("POST", "/apps/<tenant_id>/notify", "/tenants/<tenant_id>/notify"),
+        ("POST", "/apps/<tenant_id>/notify/bulk", "/tenants/<tenant_id>/notify/bulk"),
+        ("GET", "/media/app/<tenant_id>", "/media/tenant/<tenant_id>"),
+    )
+}
 
 #: Open to everybody: method and rule.
 PUBLIC = {
@@ -284,6 +457,14 @@ PUBLIC = {
     ("POST", "/auth/login"),
     ("POST", "/auth/device/code"),
     ("POST", "/auth/token"),
+    ("POST", "/api-keys/validate"),
+    ("POST", "/sandbox/api-keys/validate"),
+    ("PUT", "/media/<media_id>/content"),
+    ("GET", "/media/<media_id>/content"),
+    ("GET", "/t/<variant>/<key>"),
+    ("PUT", "/sandbox/media/<media_id>/content"),
+    ("GET", "/sandbox/media/<media_id>/content"),
+    ("GET", "/sandbox/t/<variant>/<key>"),
     ("GET", "/login"),
     ("POST", "/login"),
     ("GET", "/password/<link>"),
@@ -296,6 +477,7 @@ PUBLIC = {
 #: Pages for who is signed in in this browser, which no credential of the API opens: method and rule.
 IN_BROWSER = {
     ("GET", "/"),
+    ("GET", "/outbox"),
     ("POST", "/logout"),
     ("GET", "/account/password"),
     ("POST", "/account/password"),
@@ -313,6 +495,8 @@ PUBLIC_ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("GET", "/health"): health.Health,
     ("POST", "/auth/login"): auth.LoginAnswer,
     ("POST", "/auth/device/code"): device.DeviceCode,
+    ("POST", "/api-keys/validate"): key_validation.KeyValidation,
+    ("POST", "/sandbox/api-keys/validate"): key_validation.KeyValidation,
 }
 
 MOUNTED = [

@@ -75,6 +75,8 @@ def faults(spec: Schema, schema: Schema, value: Any, at: str = "$") -> list[str]
         return [fault for part in found for fault in part]
     if isinstance(value, dict):
         missing = [f"{at}.{name} is missing" for name in schema.get("required", []) if name not in value]
+        if schema.get("additionalProperties") is True:  # whatever the app likes to send
+            return missing
         unknown = [f"{at}.{name} is not described" for name in value if name not in schema["properties"]]
         inside = [
             fault
@@ -123,7 +125,10 @@ class TestTheDocument:
         for _, path, operation in operations(spec):
             assert operation["summary"].endswith("."), path
             assert set(operation["tags"]) <= tags
-            assert "application/json" in operation["responses"]["200"]["content"]
+            content = operation["responses"]["200"]["content"]
+            assert "application/json" in content or all(
+                one["schema"] == {"type": "string", "format": "binary"} for one in content.values()
+            ), path
 
     def test_it_names_every_endpoint_of_the_table(self, spec: Schema) -> None:
         for mounted in MOUNTED:
@@ -174,8 +179,8 @@ class TestRefusals:
         weak = house.world.key(stage.organization, Scope.WRITE, environment=mounted.environment)[1]
         outsider = bearer(house.world.token(house.world.user()))
         path, method = mounted.path.format_map(stage), mounted.endpoint.method
-        wrong = path.replace(stage.__dict__.get("key", "-"), "key_x").replace(
-            stage.__dict__.get("member", "-"), "usr_x"
+        wrong = path.replace(stage.__dict__.get("key", "no key"), "key_x").replace(
+            stage.__dict__.get("member", "no member"), "usr_x"
         )
         requests: list[tuple[str, dict[str, Any]]] = [
             (path, {}),
@@ -187,7 +192,7 @@ class TestRefusals:
             (path, {"headers": stage.headers, "data": b"{"}),
             (path, {"headers": stage.headers, "json": {"more": 1}}),
             (path, {"headers": stage.headers, "json": {"name": "a" * 1_100_000}}),
-            (path, {"headers": stage.headers, "query_string": {"limit": "0"}}),
+            (f"{path}{'&' if '?' in path else '?'}limit=0", {"headers": stage.headers}),
         ]
         seen = {str(house.client.open(where, method=method, **request).status_code) for where, request in requests}
         assert seen <= set(documented(spec, mounted)["responses"])
@@ -222,9 +227,10 @@ class TestAnswers:
 
     def test_that_are_public_look_as_described(self, house: House, spec: Schema) -> None:
         user = house.world.user(with_password=True)
-        body = {"email": user.email, "password": house.world.password}
+        signing_in = {"email": user.email, "password": house.world.password}
         for (method, rule), model in PUBLIC_ANSWERS.items():
             schema = spec["paths"][rule][method.lower()]["responses"]["200"]["content"]["application/json"]["schema"]
+            body = {"key": "no key"} if rule.endswith("/api-keys/validate") else signing_in
             document = answer(house.client.open(rule, method=method, json=body if method == "POST" else None))
             assert schema == {"$ref": f"#/components/schemas/{model.__name__}"}
             assert faults(spec, schema, document) == []

@@ -15,15 +15,9 @@ from mushu.server.delivery.removal import delete_key
 from mushu.server.errors import Invalid
 from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import DEFAULT_SCOPES, Scope, parse_scopes
-from mushu.server.keys.service import (
-    KeyRequest,
-    Selection,
-    change_state,
-    get_key_of,
-    list_keys,
-    rename_key,
-)
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.scopes import Scope, parse_scopes
+from mushu.server.keys.service import Selection, change_state, get_key_of, list_keys, rename_key
 from mushu.server.keys.states import DISABLE, ENABLE, Transition
 from mushu.server.web.api.models import Body, Deleted, OrgPath, Text, optional
 from mushu.server.web.guard import current_environment, current_principal, requires
@@ -52,7 +46,7 @@ class NewKey(Body):
     """
 
     name: Text
-    scopes: list[Text] = Field(default=[*DEFAULT_SCOPES], max_length=10)
+    scopes: Annotated[list[Text], Field(max_length=10)] | None = None
     delivery: Literal["client"] | None = None
     deliver_to: list[Text] | None = Field(default=None, max_length=MOST_DESTINATIONS)
     rotate_every: Text | None = None
@@ -118,7 +112,7 @@ def create_api_key(path: OrgPath, body: NewKey) -> CreatedKey:
     request = KeyRequest(
         org_id=path.org_id,
         name=body.name,
-        scopes=parse_scopes(body.scopes),
+        scopes=parse_scopes(body.scopes) if body.scopes is not None else None,
         environment=current_environment(),
         expires_at=body.expires_at,
         rotate_every=parse_duration(body.rotate_every, "rotate_every") if body.rotate_every is not None else None,

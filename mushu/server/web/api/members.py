@@ -17,6 +17,7 @@ from mushu.server.orgs.members import (
 from mushu.server.orgs.models import Membership
 from mushu.server.orgs.roles import parse_assignable
 from mushu.server.orgs.service import get_org
+from mushu.server.orgs.settings import refuse_foreign
 from mushu.server.users.service import emails_of, get_user
 from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
 from mushu.server.web.guard import current_principal, current_user, requires
@@ -67,6 +68,7 @@ def add_membership(path: OrgPath, body: NewMember) -> Member:
     role = parse_assignable(body.role)
     with writing(db.session):
         user = get_user(db.session, body.user_id)
+        refuse_foreign(db.session, path.org_id, user.email)
         actor = current_principal().actor
         member = add_member(db.session, get_core().clock, actor, path.org_id, user.id, role)
     return _answer(member)

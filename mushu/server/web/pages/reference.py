@@ -1,5 +1,6 @@
 """The API reference at /docs: written from the OpenAPI document on the server, with nothing loaded from elsewhere."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,12 @@ class Operation:
     who: str
     query: list[Field]
     body: list[Field]
+    #: The media types of a body or an answer that is bytes, not fields.
+    taken: list[str]
     answer: list[Field]
+    answered: list[str]
+    #: Further answers that refuse nothing, such as a part of a file.
+    others: list[tuple[str, str]]
     refusals: list[tuple[str, str]]
 
 
@@ -58,11 +64,17 @@ def _operation(spec: Schema, path: str, method: str, operation: Schema) -> Opera
         who=_who(operation),
         query=_query(spec, operation),
         body=_fields(spec, operation.get("requestBody")),
+        taken=_bytes(operation.get("requestBody")),
         answer=_fields(spec, operation["responses"]["200"]),
-        refusals=[
-            (status, answer["description"]) for status, answer in operation["responses"].items() if status != "200"
-        ],
+        answered=_bytes(operation["responses"]["200"]),
+        others=_described(operation, lambda status: status != "200" and status < "400"),
+        refusals=_described(operation, lambda status: status >= "400"),
     )
+
+
+def _described(operation: Schema, wanted: Callable[[str], bool]) -> list[tuple[str, str]]:
+    answers = operation["responses"].items()
+    return [(status, answer["description"]) for status, answer in answers if wanted(status)]
 
 
 def _who(operation: Schema) -> str:
@@ -85,7 +97,7 @@ def _query(spec: Schema, operation: Schema) -> list[Field]:
 
 
 def _fields(spec: Schema, content: Schema | None) -> list[Field]:
-    if content is None:
+    if content is None or _bytes(content):
         return []
     (described,) = content["content"].values()  # JSON, or a form
     schema = _resolve(spec, described["schema"])
@@ -93,6 +105,11 @@ def _fields(spec: Schema, content: Schema | None) -> list[Field]:
     return [
         Field(name, _kind(spec, kind), required=name in required) for name, kind in schema.get("properties", {}).items()
     ]
+
+
+def _bytes(content: Schema | None) -> list[str]:
+    kinds = (content or {}).get("content", {})
+    return [kind for kind, described in kinds.items() if described["schema"].get("format") == "binary"]
 
 
 def _kind(spec: Schema, schema: Schema) -> str:

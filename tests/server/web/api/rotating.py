@@ -14,8 +14,8 @@ from mushu.server.db import writing
 from mushu.server.delivery.rotation import keep_house
 from mushu.server.destinations import service as destinations
 from mushu.server.destinations.service import Place
+from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment
-from mushu.server.keys.service import KeyRequest
 from mushu.server.web.usage import recorder_of
 from tests.server.conftest import api_key, bearer
 from tests.server.web.api.test_keys import keys_of

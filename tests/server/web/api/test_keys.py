@@ -117,7 +117,6 @@ class TestCreate:
             (["read", "read"], "The scope read is named more than once."),
             (["read", "write", "read"], "The scope read is named more than once."),
             ("read", "scopes must be a list."),
-            (None, "scopes must be a list."),
             ({"read": True}, "scopes must be a list."),
             ([1], "scopes.0 must be a string."),
             ([["read"]], "scopes.0 must be a string."),

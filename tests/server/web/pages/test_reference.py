@@ -74,7 +74,7 @@ def test_it_says_what_is_taken_and_what_is_answered(text: str) -> None:
     created = section(text, "create_api_key")
     for name, kind in (
         ("name", "string"),
-        ("scopes", "list of string, optional"),
+        ("scopes", "list of string or null, optional"),
         ("expires_at", "date-time or null, optional"),
     ):
         assert f"<code>{name}</code></th><td>{kind}</td>" in created

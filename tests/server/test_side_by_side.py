@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mushu.server.delivery.side_by_side import side_by_side
+from mushu.server.side_by_side import side_by_side
 
 #: Seconds to wait for what must happen; a machine that is busy may need some of them.
 _LONG = 60.0

@@ -1,0 +1,150 @@
+"""Every way in which a call to a service can fail, in one tree.
+
+    MushuError
+    ├── Invalid                 the input is wrong, and the message says what would be right        422
+    │   └── IdempotencyMismatch, MediaRejected
+    ├── Unauthenticated         the credential proves nothing                                       401
+    │   ├── MissingCredential, MalformedCredential, MistypedCredential, UnknownCredential
+    │   └── InactiveCredential, ExpiredCredential, DisabledCredential, DeletedCredential, LoginRefused
+    ├── TooManyAttempts         signing in failed too often; `retry_after` says how long to wait    429
+    ├── AmbiguousCredential     two different credentials in one request                            400
+    ├── Forbidden               the credential is good, and not enough for this                     403
+    │   └── MissingScope, WrongEnvironment, UserRequired, OwnerRequired, LinkNotValid
+    ├── NotFound                it is not there, or the caller may not know that it is              404
+    │   └── OrgNotFound, UserNotFound, MemberNotFound, KeyNotFound, LinkNotFound,
+    │                           TokenNotFound, UserCodeNotFound, InvitationNotFound, DestinationNotFound,
+    │                           TenantNotFound, DeviceNotFound, NotificationNotFound, MediaNotFound
+    ├── Clash                   it contradicts what is there                                        409
+    │   └── AmbiguousName, EmailTaken, AlreadyMember, OwnerImmovable, WrongState, DestinationHeld,
+    │                           NameTaken, MediaWrongState, TooManyUploads
+    ├── DeliveryFailed          a key could not be delivered, and is dead                           502
+    ├── DeliveryUndecided       a key may have been delivered; `flask keys reconcile` will tell     503
+    ├── DatabaseUnavailable     the database does not answer, or is not set up                      503
+    ├── StorageUnavailable      the media storage does not answer, is full, or is busy              503
+    ├── MailFailed              the mail server did not take a mail                                 502
+    ├── SealingFailed           what is encrypted at rest cannot be opened                          500
+    └── ConfigurationError      the settings are wrong; reported at start, never over HTTP
+
+The statuses are given by `web/problems.py` and stand here for the reader only. A `code` is stable and documented in
+`docs/errors.md`; a message is one or two sentences that say what to do, and never holds a secret.
+"""
+
+from mushu.server.errors.access import (
+    AmbiguousCredential,
+    DeletedCredential,
+    DisabledCredential,
+    ExpiredCredential,
+    Forbidden,
+    InactiveCredential,
+    LinkNotValid,
+    LoginRefused,
+    MalformedCredential,
+    MissingCredential,
+    MissingScope,
+    MistypedCredential,
+    OwnerRequired,
+    TooManyAttempts,
+    Unauthenticated,
+    UnknownCredential,
+    UserRequired,
+    WrongEnvironment,
+)
+from mushu.server.errors.base import (
+    MushuError,
+)
+from mushu.server.errors.clashes import (
+    AlreadyMember,
+    AmbiguousName,
+    Clash,
+    DestinationHeld,
+    EmailTaken,
+    IdempotencyMismatch,
+    Invalid,
+    MediaRejected,
+    MediaWrongState,
+    NameTaken,
+    OwnerImmovable,
+    TooManyUploads,
+    WrongState,
+)
+from mushu.server.errors.failures import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    DeliveryFailed,
+    DeliveryUndecided,
+    MailFailed,
+    SealingFailed,
+    StorageUnavailable,
+)
+from mushu.server.errors.missing import (
+    DestinationNotFound,
+    DeviceNotFound,
+    InvitationNotFound,
+    KeyNotFound,
+    LinkNotFound,
+    MediaNotFound,
+    MemberNotFound,
+    NotFound,
+    NotificationNotFound,
+    OrgNotFound,
+    TenantNotFound,
+    TokenNotFound,
+    UserCodeNotFound,
+    UserNotFound,
+)
+
+__all__ = [
+    "AlreadyMember",
+    "AmbiguousCredential",
+    "AmbiguousName",
+    "Clash",
+    "ConfigurationError",
+    "DatabaseUnavailable",
+    "DeletedCredential",
+    "DeliveryFailed",
+    "DeliveryUndecided",
+    "DestinationHeld",
+    "DestinationNotFound",
+    "DeviceNotFound",
+    "DisabledCredential",
+    "EmailTaken",
+    "ExpiredCredential",
+    "Forbidden",
+    "IdempotencyMismatch",
+    "InactiveCredential",
+    "Invalid",
+    "InvitationNotFound",
+    "KeyNotFound",
+    "LinkNotFound",
+    "LinkNotValid",
+    "LoginRefused",
+    "MailFailed",
+    "MalformedCredential",
+    "MediaNotFound",
+    "MediaRejected",
+    "MediaWrongState",
+    "MemberNotFound",
+    "MissingCredential",
+    "MissingScope",
+    "MistypedCredential",
+    "MushuError",
+    "NameTaken",
+    "NotFound",
+    "NotificationNotFound",
+    "OrgNotFound",
+    "OwnerImmovable",
+    "OwnerRequired",
+    "SealingFailed",
+    "StorageUnavailable",
+    "TenantNotFound",
+    "TokenNotFound",
+    "TooManyAttempts",
+    "TooManyUploads",
+    "Unauthenticated",
+    "UnknownCredential",
+    "UserCodeNotFound",
+    "UserNotFound",
+    "UserRequired",
+    "WrongEnvironment",
+    "WrongState",
+]

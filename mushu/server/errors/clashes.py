@@ -1,0 +1,68 @@
+"""What is asked for is wrong, or contradicts what is there."""
+
+from mushu.server.errors.base import MushuError
+
+
+class Invalid(MushuError):
+    code = "invalid_input"
+    title = "The input is not valid"
+
+
+class IdempotencyMismatch(Invalid):
+    code = "idempotency_mismatch"
+    title = "The Idempotency-Key was used for another request"
+
+
+class MediaRejected(Invalid):
+    code = "media_rejected"
+    title = "What was uploaded is not what was announced"
+
+
+class Clash(MushuError):
+    code = "conflict"
+    title = "This contradicts what is there"
+
+
+class AmbiguousName(Clash):
+    code = "ambiguous_name"
+    title = "More than one organization has this name"
+
+
+class EmailTaken(Clash):
+    code = "email_taken"
+    title = "There is a user with this e-mail address"
+
+
+class AlreadyMember(Clash):
+    code = "already_member"
+    title = "The user is a member already"
+
+
+class OwnerImmovable(Clash):
+    code = "owner_immovable"
+    title = "The owner's membership cannot be changed"
+
+
+class WrongState(Clash):
+    code = "wrong_state"
+    title = "The API key is in a state that does not allow this"
+
+
+class DestinationHeld(Clash):
+    code = "destination_held"
+    title = "The destination holds another value"
+
+
+class NameTaken(Clash):
+    code = "name_taken"
+    title = "The name, or the place it should stand for, is taken"
+
+
+class MediaWrongState(Clash):
+    code = "media_wrong_state"
+    title = "The media is in a state that does not allow this"
+
+
+class TooManyUploads(Clash):
+    code = "too_many_uploads"
+    title = "Too many uploads are announced and not finished"

@@ -1,0 +1,38 @@
+"""The server, or something that it needs, cannot do it."""
+
+from mushu.server.errors.base import MushuError
+
+
+class DeliveryFailed(MushuError):
+    code = "delivery_failed"
+    title = "The API key could not be delivered"
+
+
+class DeliveryUndecided(MushuError):
+    code = "delivery_undecided"
+    title = "It is not known whether the API key was delivered"
+
+
+class DatabaseUnavailable(MushuError):
+    code = "database_unavailable"
+    title = "The database does not answer"
+
+
+class StorageUnavailable(MushuError):
+    code = "storage_unavailable"
+    title = "The media storage does not answer"
+
+
+class MailFailed(MushuError):
+    code = "mail_failed"
+    title = "The mail could not be sent"
+
+
+class SealingFailed(MushuError):
+    code = "sealing_failed"
+    title = "What is encrypted at rest cannot be opened"
+
+
+class ConfigurationError(MushuError):
+    code = "configuration"
+    title = "The settings are wrong"

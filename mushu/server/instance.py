@@ -1,0 +1,42 @@
+"""The instance folder: made, and read, for this account alone."""
+
+import os
+import secrets
+from pathlib import Path
+
+from mushu.server.config import SECRET_KEY_FILE, Settings
+from mushu.server.errors import ConfigurationError
+
+
+def make_private(path: Path, content: str) -> bool:
+    """Create `path` with mode 0600 and `content`, unless it exists; tell whether it was created."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+    return True
+
+
+def prepare_instance(settings: Settings) -> None:
+    """Make the instance folder (0700) and the secret that signs browser sessions (0600), where they are missing."""
+    settings.instance_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(settings.instance_path / SECRET_KEY_FILE, secrets.token_urlsafe(48))
+    if settings.sqlalchemy_url.startswith("sqlite:////"):
+        # SQLite would create it with the umask's mode; its WAL and shared memory copy the mode from here.
+        make_private(Path(settings.sqlalchemy_url.removeprefix("sqlite:///")), "")
+
+
+def secret_key(settings: Settings) -> str:
+    """Return the secret that signs browser sessions.
+
+    Raises:
+        ConfigurationError: it was never generated.
+    """
+    try:
+        return (settings.instance_path / SECRET_KEY_FILE).read_text()
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{settings.instance_path} is not set up. Run script/up once: it generates secrets and the database there."
+        ) from None

@@ -1,0 +1,58 @@
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mushu.server.db import Base, UTCDateTime
+from mushu.server.environments import Environmental
+from mushu.server.idempotency import Idempotent
+
+
+class Status(StrEnum):
+    """`pending → uploaded → ready`, and from the first two to `failed`; nothing leads back."""
+
+    #: Announced; its bytes may be on their way, or, in a bucket, there already.
+    PENDING = "pending"
+    #: All its bytes are there, and nobody looked at them yet.
+    UPLOADED = "uploaded"
+    #: Looked at and found to be what was announced.
+    READY = "ready"
+    #: Something else came, or nothing in time.
+    FAILED = "failed"
+
+
+class MediaItem(Environmental, Idempotent, Base):
+    """One file: what was announced, and what is there. A deleted one stays as a row until its bytes are gone."""
+
+    __tablename__ = "media"
+    __table_args__ = (
+        Index("ix_media_org_id_environment_created_at_id", "org_id", "environment", "created_at", "id"),
+        Index("ix_media_tenant_id_created_at_id", "tenant_id", "created_at", "id"),
+        Index("ix_media_org_id_status", "org_id", "status"),
+        Index("ix_media_status_upload_ends_at", "status", "upload_ends_at"),
+        Index("ix_media_removal_at", "removal_at"),
+        CheckConstraint("environment IN ('live', 'test')", name="environment"),
+    )
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"))
+    tenant_id: Mapped[str | None] = mapped_column(ForeignKey("tenants.id"))
+    #: As the client named it; never a path.
+    filename: Mapped[str] = mapped_column(String(255))
+    content_type: Mapped[str] = mapped_column(String(100))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    #: Where its bytes lie in the storage; holds so much randomness that nobody guesses it.
+    key: Mapped[str] = mapped_column(String(400), unique=True)
+    #: One of `Status`.
+    status: Mapped[str] = mapped_column(String(16))
+    #: Why it failed; a sentence.
+    failure: Mapped[str | None] = mapped_column(Text)
+    #: When the last address that was given out for its upload ends.
+    upload_ends_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_by: Mapped[str] = mapped_column(String(160))
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: When its bytes are to be removed, and removed again; None as long as it lives.
+    removal_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

@@ -1,0 +1,44 @@
+"""Everything that media need besides rows, as the settings say it."""
+
+import threading
+from dataclasses import dataclass
+
+from mushu.server.config import Settings
+from mushu.server.instance import secret_key
+from mushu.server.media.folder import FolderStorage
+from mushu.server.media.links import Signer
+from mushu.server.media.pictures import Pictures
+from mushu.server.media.storage import Storage
+
+
+@dataclass(frozen=True)
+class Media:
+    """One for each process."""
+
+    storage: Storage
+    signer: Signer
+    pictures: Pictures
+    #: Free places for what may hold a thread for as long as a client takes.
+    slots: threading.BoundedSemaphore
+
+
+def open_media(settings: Settings) -> Media:
+    """Return the media of this server.
+
+    Raises:
+        ConfigurationError: the storage that is asked for cannot be used here.
+    """
+    return Media(
+        open_storage(settings),
+        Signer(secret_key(settings)),
+        Pictures(settings.media_max_pixels),
+        threading.BoundedSemaphore(settings.media_transfers),
+    )
+
+
+def open_storage(settings: Settings) -> Storage:
+    if not settings.media_s3_bucket:
+        return FolderStorage(settings.media_path)
+    from mushu.server.media.bucket import BucketStorage  # a folder needs no boto3
+
+    return BucketStorage(settings)

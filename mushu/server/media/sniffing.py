@@ -1,0 +1,107 @@
+"""What the first bytes of a file say it is. Held against what was announced, where that kind has a signature.
+
+Files of kinds that begin in no certain way (text, JSON, `application/octet-stream`) are taken as they are: they are
+served for saving, never to be shown.
+"""
+
+import re
+from typing import Final
+
+#: How many bytes are looked at.
+HEAD: Final = 4_096
+
+_SIGNATURES: Final = (
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"GIF87a", "image/gif"),
+    (0, b"GIF89a", "image/gif"),
+    (8, b"WEBP", "image/webp"),
+    (0, b"BM", "image/bmp"),
+    (0, b"II*\x00", "image/tiff"),
+    (0, b"MM\x00*", "image/tiff"),
+    (0, b"\x00\x00\x01\x00", "image/x-icon"),
+    (0, b"\x1aE\xdf\xa3", "video/webm"),
+    (0, b"%PDF-", "application/pdf"),
+    (0, b"PK\x03\x04", "application/zip"),
+    (0, b"PK\x05\x06", "application/zip"),
+    (0, b"\x1f\x8b", "application/gzip"),
+    (0, b"ID3", "audio/mpeg"),
+    (0, b"OggS", "audio/ogg"),
+    (8, b"WAVE", "audio/wav"),
+    (0, b"fLaC", "audio/flac"),
+    (0, b"MZ", "program"),
+    (0, b"\x7fELF", "program"),
+    (0, b"#!", "program"),
+)
+#: The major brand of an ISO base media file; every other one is a film.
+_BRANDS: Final = {
+    b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heic",
+    b"M4A ": "audio/mp4", b"qt  ": "video/quicktime",
+}  # fmt: skip
+_ATOMS: Final = (b"moov", b"mdat", b"free", b"wide", b"skip")
+_MARKUP: Final = re.compile(
+    rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype|\?xml|html|head|body|script|iframe|svg|style|title|table|div|img|a|p|h1|br|b)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_FILMS: Final = frozenset({"video/mp4", "video/quicktime"})
+#: What may be found where this was announced; what is not listed has no signature that we know.
+_EXPECTED: Final = {
+    "image/jpeg": {"image/jpeg"},
+    "image/jpg": {"image/jpeg"},
+    "image/png": {"image/png"},
+    "image/gif": {"image/gif"},
+    "image/webp": {"image/webp"},
+    "image/avif": {"image/avif", "image/heic"},  # mif1 is a brand of both; the decoder decides
+    "image/heic": {"image/heic"},
+    "image/heif": {"image/heic"},
+    "image/bmp": {"image/bmp"},
+    "image/tiff": {"image/tiff"},
+    "image/x-icon": {"image/x-icon"},
+    "image/vnd.microsoft.icon": {"image/x-icon"},
+    "image/svg+xml": {"markup"},
+    "video/mp4": _FILMS,
+    "video/quicktime": _FILMS,
+    "video/x-m4v": _FILMS,
+    "video/webm": {"video/webm"},
+    "video/x-matroska": {"video/webm"},
+    "audio/webm": {"video/webm"},
+    "audio/ogg": {"audio/ogg"},
+    "video/ogg": {"audio/ogg"},
+    "audio/wav": {"audio/wav"},
+    "audio/flac": {"audio/flac"},
+    "audio/mp4": {"audio/mp4"} | _FILMS,
+    "application/pdf": {"application/pdf"},
+    "application/zip": {"application/zip"},
+    "application/gzip": {"application/gzip"},
+}
+
+
+def mismatch(content_type: str, head: bytes) -> str | None:
+    """Return in what the first bytes contradict the content type, as a sentence; None if they do not."""
+    found = kind_of(head)
+    expected = _EXPECTED.get(content_type)
+    if expected is not None:
+        return None if found in expected else f"This is announced as {content_type} and does not begin like one."
+    family = content_type.partition("/")[0]
+    if family in ("image", "video", "audio", "font") and found is not None and not found.startswith(family):
+        return f"This is announced as {content_type} and looks like something else ({found})."
+    return None
+
+
+def kind_of(head: bytes) -> str | None:
+    """Return what begins like this, or None if nothing that we know does."""
+    for offset, signature, kind in _SIGNATURES:
+        if head.startswith(signature, offset) and (offset == 0 or head.startswith(b"RIFF")):
+            return kind
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "video/mp4")
+    if head[4:8] in _ATOMS:
+        return "video/quicktime"
+    return "markup" if _MARKUP.match(_as_ascii(head)) else None
+
+
+def _as_ascii(head: bytes) -> bytes:
+    """Return text without what its encoding puts around ASCII letters."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return head[2:].replace(b"\x00", b"")
+    return head.removeprefix(b"\xef\xbb\xbf")

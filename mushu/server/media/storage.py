@@ -1,0 +1,112 @@
+"""What a storage of media offers. Nothing here knows of rows; whoever calls owns no transaction meanwhile.
+
+Bytes arrive in an area of their own (`incoming`) and are settled only once they were looked at: an address for uploads
+that is used again, or late, never touches what is served.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO, Final, Protocol
+
+from mushu.server.errors import Invalid
+
+ORIGINAL: Final = "original"
+CHUNK: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the bytes of one item lie: live and test share nothing."""
+
+    environment: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What arrived."""
+
+    size: int
+    #: What the store was told; None where it asks for none.
+    content_type: str | None
+    #: Changes with the bytes.
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A real file, at its beginning; the caller closes it."""
+
+    file: BinaryIO
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """How a download is to be answered."""
+
+    content_type: str
+    disposition: str
+
+
+class Storage(Protocol):
+    """A folder or a bucket. Every method may raise StorageUnavailable; each leaves nothing behind if it fails."""
+
+    def upload_url(self, place: Place, content_type: str, size: int, seconds: int) -> str | None:
+        """Return an address that takes the upload; None where it comes to this server."""
+
+    def receive(self, place: Place, size: int, chunks: Iterator[bytes]) -> None:
+        """Take an upload that comes to this server.
+
+        Raises:
+            Invalid: not exactly `size` bytes came.
+            MediaWrongState: another upload was faster.
+        """
+
+    def find_upload(self, place: Place) -> Upload | None:
+        """Return what arrived and is not settled yet."""
+
+    def open_upload(self, place: Place, upload: Upload, most: int) -> Opened | None:
+        """Open what arrived, at least its first `most` bytes; None if it is gone, or is not that any more."""
+
+    def settle(self, place: Place, upload: Upload) -> bool:
+        """Make what arrived the original; False if it is gone, or is not that any more."""
+
+    def open(self, place: Place, name: str = ORIGINAL) -> Opened | None:
+        """Open the original or a variant; None if it is not there."""
+
+    def has(self, place: Place) -> bool:
+        """Tell whether the original is there."""
+
+    def write(self, place: Place, name: str, content: BinaryIO) -> None:
+        """Keep a variant, whole or not at all."""
+
+    def download_url(self, place: Place, presentation: Presentation, seconds: int) -> str | None:
+        """Return an address at which the store serves the original itself; None where this server does."""
+
+    def remove(self, place: Place) -> None:
+        """Remove all there is: what arrived, the original, its variants. That nothing is there is no failure."""
+
+    def sweep(self, environment: str, before: datetime) -> int:
+        """Remove what arrived before then and was never settled; return how much there was."""
+
+    def check(self) -> str:
+        """Return where it is, having made sure that it can be used."""
+
+
+def exactly(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """Pass the chunks on, as long as they are what was announced.
+
+    Raises:
+        Invalid: there are more bytes, or fewer.
+    """
+    received = 0
+    for chunk in chunks:
+        received += len(chunk)
+        if received > size:
+            break
+        yield chunk
+    if received != size:
+        came = "more" if received > size else f"{received}"
+        raise Invalid(f"{size} bytes were announced, and {came} came. Nothing was kept.", field="size_bytes")

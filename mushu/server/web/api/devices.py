@@ -1,0 +1,103 @@
+from http import HTTPStatus
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from mushu.server.clock import rfc3339
+from mushu.server.core import db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.devices import models, service
+from mushu.server.gate.access import Subject
+from mushu.server.keys.scopes import Scope
+from mushu.server.web.api.models import Body, Deleted
+from mushu.server.web.api.tenants import TenantPath, TenantWindow
+from mushu.server.web.guard import requires
+from mushu.server.web.routes import Resource, Route
+
+
+class DevicePath(TenantPath):
+    token: str
+
+
+class RegisterDeviceRequest(Body):
+    """A device and the user of the app that it belongs to; again is an update."""
+
+    user_id: Annotated[str, Field(min_length=1, max_length=service.USER_ID_LENGTH)]
+    token: Annotated[str, Field(min_length=8, max_length=200)]
+    platform: Annotated[str, Field(max_length=16)] = "ios"
+    app_version: Annotated[str | None, Field(max_length=64)] = None
+
+
+class DevicesOf(TenantWindow):
+    user_id: str | None = Field(default=None, max_length=service.USER_ID_LENGTH)
+
+
+class Device(BaseModel):
+    tenant_id: str
+    user_id: str
+    token: str
+    platform: str
+    app_version: str | None
+    environment: str
+    created_at: str
+    updated_at: str
+
+
+class DeviceList(BaseModel):
+    devices: list[Device]
+    next_cursor: str | None
+
+
+@requires(Scope.WRITE, subject=Subject.TENANT)
+def register_device(path: TenantPath, body: RegisterDeviceRequest) -> Device:
+    """Register a device of a user, or tell what is new about one."""
+    registration = service.Registration(
+        tenant_id=path.tenant_id,
+        user_id=body.user_id,
+        token=body.token,
+        platform=body.platform,
+        app_version=body.app_version,
+    )
+    with writing(db.session):
+        return _answer(service.register_device(db.session, get_core().clock, registration))
+
+
+@requires(Scope.READ, subject=Subject.TENANT)
+def list_devices(path: TenantPath, query: DevicesOf) -> DeviceList:
+    """List the devices of a tenant, or of one of its users, newest first."""
+    with reading(db.session):
+        found = service.list_devices(db.session, path.tenant_id, query.user_id, query.window)
+    return DeviceList(devices=[_answer(device) for device in found.rows], next_cursor=found.next_cursor)
+
+
+@requires(Scope.WRITE, subject=Subject.TENANT)
+def unregister_device(path: DevicePath) -> Deleted:
+    """Forget a device: nothing is sent to it any more."""
+    with writing(db.session):
+        service.unregister_device(db.session, path.tenant_id, path.token)
+    return Deleted()
+
+
+def _answer(device: models.Device) -> Device:
+    return Device(
+        tenant_id=device.tenant_id,
+        user_id=device.user_id,
+        token=device.token,
+        platform=device.platform,
+        app_version=device.app_version,
+        environment=device.environment,
+        created_at=rfc3339(device.created_at),
+        updated_at=rfc3339(device.registered_at),
+    )
+
+
+_MANY = "/tenants/<tenant_id>/devices"
+
+RESOURCE = Resource(
+    "devices",
+    [
+        Route("POST", _MANY, register_device, Device),
+        Route("GET", _MANY, list_devices, DeviceList, (HTTPStatus.UNPROCESSABLE_ENTITY,)),
+        Route("DELETE", f"{_MANY}/<token>", unregister_device, Deleted),
+    ],
+)

@@ -1,0 +1,280 @@
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, Field
+
+from mushu.server.clock import rfc3339
+from mushu.server.core import db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.errors import MediaWrongState, TenantNotFound
+from mushu.server.gate.access import Subject
+from mushu.server.keys.scopes import Scope
+from mushu.server.media import service
+from mushu.server.media.links import LIFE, Purpose
+from mushu.server.media.models import MediaItem, Status
+from mushu.server.media.naming import CONTENT_TYPE_PATTERN, MOST_LETTERS, disposition_of, media_type_of, served_type
+from mushu.server.media.pictures import Variant, is_picture
+from mushu.server.media.storage import Presentation
+from mushu.server.media.uploading import Uploads, place_of
+from mushu.server.paging import CURSOR_LENGTH, MOST, Page, Window
+from mushu.server.web.api.media_content import MediaPath, Uploaded, address, receive_upload, send_download, send_picture
+from mushu.server.web.api.models import Body, Deleted, OrgPath
+from mushu.server.web.guard import current_org, current_principal, requires
+from mushu.server.web.once import IdempotencyHeader, once
+from mushu.server.web.routes import Resource, Route, content
+
+#: The largest that any setting allows; `MUSHU_MEDIA_MAX_BYTES` may say less.
+LARGEST: Final = 5 * 1024**3
+_LIFE_SECONDS: Final = int(LIFE / timedelta(seconds=1))
+
+
+class NewUpload(Body):
+    """A file that is to come."""
+
+    org_id: str | None = Field(default=None, max_length=24)
+    tenant_id: str | None = Field(default=None, max_length=24)
+    filename: Annotated[str, Field(min_length=1, max_length=MOST_LETTERS)]
+    content_type: Annotated[str, Field(min_length=3, max_length=99, pattern=CONTENT_TYPE_PATTERN)]
+    size_bytes: Annotated[int, Field(ge=1, le=LARGEST)]
+
+
+class UploadAddress(BaseModel):
+    """Where to PUT the bytes, and for how many seconds."""
+
+    media_id: str
+    upload_url: str
+    key: str
+    expires_in: int
+
+
+class MediaWindow(BaseModel):
+    limit: int = Field(default=100, ge=1, le=MOST)
+    cursor: str | None = Field(default=None, max_length=CURSOR_LENGTH)
+
+    @property
+    def window(self) -> Window:
+        return Window(self.limit, self.cursor)
+
+
+class MediaOfTenant(MediaWindow):
+    org_id: str | None = Field(default=None, max_length=24)
+
+
+class TenantMediaPath(BaseModel):
+    tenant_id: str
+
+
+class ConfirmedMedia(BaseModel):
+    media_id: str
+    status: Literal["ready"]
+    url: str
+
+
+class Media(BaseModel):
+    """One file; `app_id` is its tenant. `url` is a signed address for an hour, null as long as it is not ready."""
+
+    media_id: str
+    org_id: str
+    app_id: str | None
+    filename: str
+    content_type: str
+    size_bytes: int
+    media_type: Literal["image", "video", "document", "other"]
+    status: Literal["pending", "uploaded", "ready", "failed"]
+    key: str
+    created_at: str
+    updated_at: str
+    url: str | None
+
+
+class MediaList(BaseModel):
+    items: list[Media]
+    next_cursor: str | None
+
+
+class MediaUrl(BaseModel):
+    media_id: str
+    url: str
+    expires_in: int
+
+
+class ImageUrls(BaseModel):
+    """Addresses of a picture, which need no credential: whoever knows one sees the picture."""
+
+    media_id: str
+    original: str
+    thumbnail: str
+    small: str
+    medium: str
+    large: str
+
+
+@requires(Scope.WRITE, subject=Subject.NAMED)
+def create_upload_url(header: IdempotencyHeader, body: NewUpload) -> UploadAddress:
+    """Announce a file, and get the address to PUT it to."""
+    core = get_core()
+    asked = service.Announcement(
+        org_id=current_org(),
+        tenant_id=body.tenant_id,
+        filename=body.filename,
+        content_type=body.content_type,
+        size_bytes=body.size_bytes,
+        once=once(header, body),
+    )
+    actor, most = current_principal().actor, core.settings.media_max_bytes
+    with writing(db.session):
+        item = service.announce(db.session, core.clock, actor, asked, most)
+    storage = core.media.storage
+    url = storage.upload_url(place_of(item), item.content_type, item.size_bytes, _LIFE_SECONDS)
+    return UploadAddress(
+        media_id=item.id,
+        upload_url=url or _own_url(Purpose.UPLOAD, item),
+        key=item.key,
+        expires_in=_LIFE_SECONDS,
+    )
+
+
+@requires(Scope.WRITE, subject=Subject.MEDIA)
+def confirm_media(path: MediaPath) -> ConfirmedMedia:
+    """Say that a file is uploaded: it is looked at, and served from then on."""
+    core = get_core()
+    item = Uploads(db.session, core.clock, core.media).confirm(current_principal().actor, path.media_id)
+    return ConfirmedMedia(media_id=item.id, status="ready", url=_download_url(item))
+
+
+@requires(Scope.READ, subject=Subject.MEDIA)
+def show_media(path: MediaPath) -> Media:
+    """Show what is known of a file."""
+    return _answer(_item(path))
+
+
+@requires(Scope.READ)
+def list_media_of_organization(path: OrgPath, query: MediaWindow) -> MediaList:
+    """List the files of an organization, newest first."""
+    with reading(db.session):
+        return _listed(service.list_media_of_org(db.session, path.org_id, query.window))
+
+
+@requires(Scope.READ, subject=Subject.TENANT)
+def list_media_of_tenant(path: TenantMediaPath, query: MediaOfTenant) -> MediaList:
+    """List the files of a tenant, newest first."""
+    if query.org_id not in (None, current_org()):
+        raise TenantNotFound(f"There is no tenant {path.tenant_id!r} of that organization.")
+    with reading(db.session):
+        return _listed(service.list_media_of_tenant(db.session, path.tenant_id, query.window))
+
+
+@requires(Scope.WRITE, subject=Subject.MEDIA)
+def delete_media(path: MediaPath) -> Deleted:
+    """Delete a file: the very next request for it, or for a picture made of it, finds nothing."""
+    core = get_core()
+    Uploads(db.session, core.clock, core.media).delete(current_principal().actor, path.media_id)
+    return Deleted()
+
+
+@requires(Scope.READ, subject=Subject.MEDIA)
+def show_media_url(path: MediaPath) -> MediaUrl:
+    """Get a signed address at which the file can be downloaded for an hour, without a credential."""
+    item = _ready(path)
+    return MediaUrl(media_id=item.id, url=_download_url(item), expires_in=_LIFE_SECONDS)
+
+
+@requires(Scope.READ, subject=Subject.MEDIA)
+def show_image_urls(path: MediaPath) -> ImageUrls:
+    """Get the addresses of a picture in several sizes."""
+    item = _ready(path)
+    if not is_picture(item.content_type):
+        raise MediaWrongState(f"There are no pictures of {item.content_type}. Use its url.")
+    urls = {str(variant): address(item.environment, f"/t/{variant}/{item.key}") for variant in Variant}
+    return ImageUrls(media_id=item.id, **urls)
+
+
+def _item(path: MediaPath) -> MediaItem:
+    with reading(db.session):
+        return service.get_media(db.session, path.media_id)
+
+
+def _ready(path: MediaPath) -> MediaItem:
+    item = _item(path)
+    if item.status != Status.READY:
+        raise MediaWrongState(f"This is not ready but {item.status}. Upload it, and confirm it.")
+    return item
+
+
+def _own_url(purpose: Purpose, item: MediaItem) -> str:
+    core = get_core()
+    expires, signature = core.media.signer.sign(purpose, item, core.clock() + LIFE)
+    return address(item.environment, f"/media/{item.id}/content?expires={expires}&signature={signature}")
+
+
+def _download_url(item: MediaItem) -> str:
+    shown = Presentation(served_type(item.content_type), disposition_of(item.filename, item.content_type))
+    url = get_core().media.storage.download_url(place_of(item), shown, _LIFE_SECONDS)
+    return url or _own_url(Purpose.DOWNLOAD, item)
+
+
+def _listed(found: Page[MediaItem]) -> MediaList:
+    return MediaList(items=[_answer(item) for item in found.rows], next_cursor=found.next_cursor)
+
+
+def _answer(item: MediaItem) -> Media:
+    return Media.model_validate(
+        {
+            "media_id": item.id,
+            "org_id": item.org_id,
+            "app_id": item.tenant_id,
+            "filename": item.filename,
+            "content_type": item.content_type,
+            "size_bytes": item.size_bytes,
+            "media_type": media_type_of(item.content_type),
+            "status": item.status,
+            "key": item.key,
+            "created_at": rfc3339(item.created_at),
+            "updated_at": rfc3339(item.updated_at),
+            "url": _download_url(item) if item.status == Status.READY else None,
+        }
+    )
+
+
+_INVALID: Final = HTTPStatus.UNPROCESSABLE_ENTITY
+_CONFLICT: Final = HTTPStatus.CONFLICT
+_UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
+_ONE: Final = "/media/<media_id>"
+_ANY: Final = content("*/*")
+_PICTURE: Final = content("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif")
+_CACHED: Final = {HTTPStatus.FOUND: None, HTTPStatus.NOT_MODIFIED: None}
+_RANGE: Final = (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, _INVALID, _UNAVAILABLE)
+_UPLOAD: Final = (
+    HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, _CONFLICT, _INVALID, _UNAVAILABLE
+)  # fmt: skip
+
+RESOURCE = Resource(
+    "media",
+    [
+        Route("POST", "/media/upload-url", create_upload_url, UploadAddress, (HTTPStatus.NOT_FOUND, _CONFLICT)),
+        Route("GET", "/media/org/<org_id>", list_media_of_organization, MediaList, (_INVALID,)),
+        Route("GET", "/media/tenant/<tenant_id>", list_media_of_tenant, MediaList, (_INVALID,)),
+        Route("GET", _ONE, show_media, Media),
+        Route("DELETE", _ONE, delete_media, Deleted),
+        Route("POST", f"{_ONE}/confirm", confirm_media, ConfirmedMedia, (_CONFLICT, _INVALID, _UNAVAILABLE)),
+        Route("GET", f"{_ONE}/url", show_media_url, MediaUrl, (_CONFLICT,)),
+        Route("GET", f"{_ONE}/images", show_image_urls, ImageUrls, (_CONFLICT,)),
+    ],
+)
+
+#: Opened by an address that was answered before, without a credential.
+CONTENT = Resource(
+    "media content",
+    [
+        Route("PUT", f"{_ONE}/content", receive_upload, Uploaded, _UPLOAD, takes_bytes=True),
+        Route(
+            "GET", f"{_ONE}/content", send_download, _ANY, (HTTPStatus.FORBIDDEN, *_RANGE),
+            {HTTPStatus.PARTIAL_CONTENT: _ANY, **_CACHED},
+        ),
+        Route(
+            "GET", "/t/<variant>/<key>", send_picture, _PICTURE, _RANGE,
+            {HTTPStatus.PARTIAL_CONTENT: _PICTURE, **_CACHED},
+        ),
+    ],
+)  # fmt: skip

@@ -1,0 +1,188 @@
+"""The bytes of media: uploads, downloads and pictures. No credential is asked for: the address is the permission.
+
+Each of these may hold a thread for as long as its client takes, so each takes one of the places that are for that.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http import HTTPStatus
+from typing import IO, Final, Literal
+
+from flask import Response, redirect, request
+from pydantic import BaseModel, Field
+from werkzeug import Response as BaseResponse
+from werkzeug.exceptions import PreconditionFailed, RequestTimeout
+from werkzeug.wsgi import wrap_file
+
+from mushu.server.core import db, get_core
+from mushu.server.db import reading
+from mushu.server.errors import MediaNotFound, StorageUnavailable
+from mushu.server.keys.scopes import Environment
+from mushu.server.media.links import EXPIRES_PATTERN, SIGNATURE_PATTERN, Purpose
+from mushu.server.media.models import MediaItem, Status
+from mushu.server.media.naming import KEY_PATTERN, disposition_of, served_type
+from mushu.server.media.pictures import Variant
+from mushu.server.media.service import find_media
+from mushu.server.media.sniffing import HEAD, kind_of
+from mushu.server.media.storage import CHUNK, Opened, Presentation
+from mushu.server.media.uploading import Uploads, place_of
+from mushu.server.media.variants import get_picture, open_variant
+from mushu.server.web.guard import SANDBOX, public
+
+_POLICY: Final = "default-src 'none'; sandbox; frame-ancestors 'none'"
+#: Seconds for which a picture may be shown again without asking; after a deletion, caches may show it for as long.
+_PICTURE_LIFE: Final = 300
+#: An upload that brings less than this, on average, is ended: it holds a thread.
+_BYTES_A_SECOND: Final = 1_024
+_PATIENCE: Final = 60
+#: Seconds within which a chunk must have come for the next one to be larger.
+_PROMPT: Final = 0.05
+
+
+class MediaPath(BaseModel):
+    media_id: str = Field(max_length=24)
+
+
+class Signed(BaseModel):
+    """What a signed address carries."""
+
+    expires: str = Field(pattern=EXPIRES_PATTERN)
+    signature: str = Field(pattern=SIGNATURE_PATTERN)
+
+
+class PicturePath(BaseModel):
+    variant: Literal["original", "thumbnail", "small", "medium", "large"]
+    key: str = Field(pattern=KEY_PATTERN)
+
+
+class Uploaded(BaseModel):
+    """All bytes are there; confirm them next."""
+
+    media_id: str
+    status: Literal["uploaded"] = "uploaded"
+
+
+def address(environment: str, path: str) -> str:
+    """Return the absolute address of a path of this server."""
+    side = SANDBOX if environment == Environment.TEST else ""
+    return f"{get_core().settings.base_url}{side}{path}"
+
+
+@public
+def receive_upload(path: MediaPath, query: Signed) -> Uploaded:
+    """Upload the bytes of an announced file to its signed address."""
+    core = get_core()
+    item = _signed_item(Purpose.UPLOAD, path, query)
+    with ExitStack() as transfer:
+        transfer.callback(_take_place())
+        request.max_content_length = sys.maxsize  # what was announced is the limit
+        uploads = Uploads(db.session, core.clock, core.media)
+        item = uploads.receive(item, request.mimetype, request.content_length, _chunks(request.stream))
+    return Uploaded(media_id=item.id)
+
+
+@public
+def send_download(path: MediaPath, query: Signed) -> BaseResponse:
+    """Download a file from its signed address."""
+    item = _signed_item(Purpose.DOWNLOAD, path, query)
+    if item.status != Status.READY:
+        raise MediaNotFound("There is nothing to download at this address.")
+    return _original(item)
+
+
+@public
+def send_picture(path: PicturePath) -> BaseResponse:
+    """Show a picture in one of its sizes."""
+    core, variant = get_core(), Variant(path.variant)
+    item = get_picture(db.session, path.key)
+    if variant is Variant.ORIGINAL:
+        response = _original(item)
+    else:
+        with ExitStack() as transfer:
+            transfer.callback(_take_place())
+            opened = open_variant(db.session, core.media, item, variant)
+            with opened.file as file:
+                picture = file.read()
+        # It is small: handed over whole, it holds no thread while a slow client takes it.
+        response = Response(picture, mimetype=kind_of(picture[:HEAD]))
+        response = _conditional(response, f"{item.id}-{variant}", len(picture))
+    response.headers["Cache-Control"] = f"public, max-age={_PICTURE_LIFE}"
+    return response
+
+
+def _signed_item(purpose: Purpose, path: MediaPath, query: Signed) -> MediaItem:
+    core = get_core()
+    with reading(db.session):
+        item = find_media(db.session, path.media_id)
+    core.media.signer.verify(purpose, item, query.expires, query.signature, core.clock())
+    if item is None:  # no signature fits what is not there
+        raise MediaNotFound("There is no such media.")
+    return item
+
+
+def _original(item: MediaItem) -> BaseResponse:
+    storage = get_core().media.storage
+    shown = Presentation(served_type(item.content_type), disposition_of(item.filename, item.content_type))
+    elsewhere = storage.download_url(place_of(item), shown, _PICTURE_LIFE)
+    if elsewhere is not None:
+        return redirect(elsewhere)
+    with ExitStack() as transfer:
+        transfer.callback(_take_place())
+        opened = storage.open(place_of(item))
+        if opened is None:
+            raise MediaNotFound("This was deleted just now.")
+        transfer.callback(opened.file.close)
+        response = _streamed(item, opened, shown)
+        response.call_on_close(transfer.pop_all().close)
+    return response
+
+
+def _streamed(item: MediaItem, opened: Opened, shown: Presentation) -> Response:
+    response = Response(wrap_file(request.environ, opened.file, CHUNK), content_type=shown.content_type)
+    response.content_length = opened.size
+    response.headers["Content-Disposition"] = shown.disposition
+    return _conditional(response, item.id, opened.size)
+
+
+def _conditional(response: Response, etag: str, size: int) -> Response:
+    """Answer with a part, or with nothing where the client has it; and see that a browser runs none of it."""
+    response.set_etag(etag)
+    response.make_conditional(request, accept_ranges=True, complete_length=size)
+    if response.status_code == HTTPStatus.PRECONDITION_FAILED:
+        raise PreconditionFailed
+    response.headers["Content-Security-Policy"] = _POLICY
+    return response
+
+
+def _take_place() -> Callable[[], None]:
+    """Return what gives the place back.
+
+    Raises:
+        StorageUnavailable: all are taken; whoever waited for one would hold a thread that the API needs.
+    """
+    slots = get_core().media.slots
+    if not slots.acquire(blocking=False):
+        raise StorageUnavailable("Too many files are on their way at this moment. Try again shortly.")
+    return slots.release
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    """Read a body in pieces: small ones from a slow client, because a piece that is waited for cannot be given up.
+
+    Raises:
+        RequestTimeout: it is too slow.
+    """
+    began, received, size = time.monotonic(), 0, _BYTES_A_SECOND
+    while True:
+        asked = time.monotonic()
+        chunk = stream.read(size)
+        if not chunk:
+            return
+        received += len(chunk)
+        yield chunk
+        now = time.monotonic()
+        if now - began > _PATIENCE and received < (now - began) * _BYTES_A_SECOND:
+            raise RequestTimeout
+        size = min(size * 2, CHUNK) if now - asked < _PROMPT else max(size // 2, _BYTES_A_SECOND)

@@ -1,0 +1,203 @@
+from http import HTTPStatus
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from mushu.secret import Secret
+from mushu.server import answers
+from mushu.server.clock import rfc3339
+from mushu.server.core import db, get_core
+from mushu.server.db import reading, writing
+from mushu.server.devices.service import forget_devices_of
+from mushu.server.gate.access import Subject
+from mushu.server.keys.activation import issue_key
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.scopes import Scope
+from mushu.server.media.service import delete_media_of_tenant
+from mushu.server.paging import CURSOR_LENGTH, MOST, Page, Window
+from mushu.server.tenants import models, service
+from mushu.server.tenants.credentials import ApnsCredentials, checked_credentials
+from mushu.server.web.api.keys import CreatedKey
+from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
+from mushu.server.web.guard import current_environment, current_org, current_principal, requires
+from mushu.server.web.once import IdempotencyHeader, once
+from mushu.server.web.routes import Resource, Route
+
+_Short = Annotated[str | None, Field(max_length=64)]
+_Pem = Annotated[str | None, Field(max_length=8_000)]
+
+
+class TenantPath(BaseModel):
+    tenant_id: str
+
+
+class TenantWindow(BaseModel):
+    limit: int = Field(default=100, ge=1, le=MOST)
+    cursor: str | None = Field(default=None, max_length=CURSOR_LENGTH)
+
+    @property
+    def window(self) -> Window:
+        return Window(self.limit, self.cursor)
+
+
+class TenantsOf(TenantWindow):
+    org_id: str | None = Field(default=None, max_length=24)
+
+
+class ApnsKey(Body):
+    """Apple's credentials: all three, or none."""
+
+    team_id: _Short = None
+    key_id: _Short = None
+    private_key: _Pem = None
+
+    @property
+    def credentials(self) -> ApnsCredentials | None:
+        return checked_credentials(self.team_id, self.key_id, Secret(self.private_key or ""))
+
+
+class NewTenant(ApnsKey):
+    """An app. Without Apple's credentials its notifications go to the outbox."""
+
+    org_id: _Short = None
+    bundle_id: Annotated[str, Field(max_length=155)]
+    use_sandbox: bool = False
+
+
+class TenantChange(ApnsKey):
+    """What is to change; `team_id`, `key_id` and `private_key` only together, and null takes them away."""
+
+    use_sandbox: bool | None = None
+
+
+class TenantKeyName(Body):
+    name: Text
+
+
+class Tenant(BaseModel):
+    """An app; its private key is in no answer."""
+
+    tenant_id: str
+    org_id: str
+    bundle_id: str
+    team_id: str | None
+    key_id: str | None
+    use_sandbox: bool
+    environment: str
+    created_at: str
+
+
+class TenantList(BaseModel):
+    tenants: list[Tenant]
+    next_cursor: str | None
+
+
+@requires(Scope.ADMIN, subject=Subject.NAMED)
+def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
+    """Create a tenant: an app that notifications are sent to."""
+    core = get_core()
+    request = service.TenantRequest(
+        org_id=current_org(),
+        bundle_id=body.bundle_id,
+        credentials=body.credentials,
+        use_sandbox=body.use_sandbox,
+        once=once(header, body),
+    )
+    with writing(db.session):
+        tenant = service.create_tenant(db.session, core.clock, current_principal().actor, core.sealing_keys, request)
+    return _answer(tenant)
+
+
+@requires(Scope.READ, subject=Subject.NAMED)
+def list_tenants(query: TenantsOf) -> TenantList:
+    """List the tenants of an organization, newest first."""
+    return _listed(current_org(), query.window)
+
+
+@requires(Scope.READ)
+def list_tenants_of_organization(path: OrgPath, query: TenantWindow) -> TenantList:
+    """List the tenants of an organization, newest first."""
+    return _listed(path.org_id, query.window)
+
+
+@requires(Scope.READ, subject=Subject.TENANT)
+def show_tenant(path: TenantPath) -> Tenant:
+    """Show a tenant: all but its private key."""
+    with reading(db.session):
+        return _answer(service.get_tenant(db.session, path.tenant_id))
+
+
+@requires(Scope.ADMIN, subject=Subject.TENANT)
+def change_tenant(path: TenantPath, body: TenantChange) -> Tenant:
+    """Give a tenant other credentials, or take them away; or send it to Apple's sandbox, or back."""
+    core, given = get_core(), body.model_fields_set
+    with writing(db.session):
+        tenant = service.get_tenant(db.session, path.tenant_id)
+        actor = current_principal().actor
+        if given & {"team_id", "key_id", "private_key"}:
+            service.change_credentials(db.session, core.clock, actor, core.sealing_keys, tenant, body.credentials)
+        if body.use_sandbox is not None:
+            service.choose_host(db.session, core.clock, actor, tenant, use_sandbox=body.use_sandbox)
+    return _answer(tenant)
+
+
+@requires(Scope.ADMIN, subject=Subject.TENANT)
+def delete_tenant(path: TenantPath) -> Deleted:
+    """Delete a tenant, its credentials, its devices and its media."""
+    with writing(db.session):
+        tenant = service.get_tenant(db.session, path.tenant_id)
+        forget_devices_of(db.session, tenant.id)
+        delete_media_of_tenant(db.session, get_core().clock, tenant.id)
+        service.delete_tenant(db.session, get_core().clock, current_principal().actor, tenant)
+    return Deleted()
+
+
+@requires(Scope.ADMIN, subject=Subject.TENANT)
+def create_tenant_api_key(path: TenantPath, body: TenantKeyName) -> CreatedKey:
+    """Create an API key of the organization that the tenant belongs to; it works for all that the organization has."""
+    request = KeyRequest(org_id=current_org(), name=body.name, environment=current_environment())
+    with writing(db.session):
+        service.get_tenant(db.session, path.tenant_id)
+        key, secret = issue_key(db.session, get_core().clock, current_principal().actor, request)
+    return CreatedKey(**answers.created_key(key, secret))
+
+
+def _listed(org_id: str, window: Window) -> TenantList:
+    with reading(db.session):
+        found: Page[models.Tenant] = service.list_tenants(db.session, org_id, window)
+    return TenantList(tenants=[_answer(tenant) for tenant in found.rows], next_cursor=found.next_cursor)
+
+
+def _answer(tenant: models.Tenant) -> Tenant:
+    return Tenant(
+        tenant_id=tenant.id,
+        org_id=tenant.org_id,
+        bundle_id=tenant.bundle_id,
+        team_id=tenant.team_id,
+        key_id=tenant.apns_key_id,
+        use_sandbox=tenant.use_sandbox,
+        environment=tenant.environment,
+        created_at=rfc3339(tenant.created_at),
+    )
+
+
+_ONE = "/tenants/<tenant_id>"
+
+RESOURCE = Resource(
+    "tenants",
+    [
+        Route("POST", "/tenants", create_tenant, Tenant, (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)),
+        Route("GET", "/tenants", list_tenants, TenantList, (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)),
+        Route(
+            "GET",
+            "/orgs/<org_id>/tenants",
+            list_tenants_of_organization,
+            TenantList,
+            (HTTPStatus.UNPROCESSABLE_ENTITY,),
+        ),
+        Route("GET", _ONE, show_tenant, Tenant),
+        Route("PATCH", _ONE, change_tenant, Tenant),
+        Route("DELETE", _ONE, delete_tenant, Deleted),
+        Route("POST", f"{_ONE}/api-keys", create_tenant_api_key, CreatedKey),
+    ],
+)

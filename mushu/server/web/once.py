@@ -1,0 +1,38 @@
+"""`Idempotency-Key`: how a request says that asking again must not do it again.
+
+A view that takes the header names it in its signature, so that the reference shows it, and hands on what `once` makes:
+
+    def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
+        … once=once(header, body) …
+"""
+
+from flask import request
+from pydantic import BaseModel, Field
+
+from mushu.server.idempotency import Once
+from mushu.server.web.api.models import Body
+from mushu.server.web.guard import current_environment, current_org
+
+
+class IdempotencyHeader(BaseModel):
+    """`Idempotency-Key: anything that is new for each thing that is to be done once`, such as a UUID."""
+
+    idempotency_key: str | None = Field(
+        default=None, alias="Idempotency-Key", min_length=1, max_length=255, pattern="^[!-~]+$"
+    )
+
+
+def once(header: IdempotencyHeader, body: Body) -> Once | None:
+    """Return the mark of the current request, or None where it carries no key.
+
+    A key counts within one organization, one environment and one operation: what others send under the same key is
+    another thing. The same operation on something else, or with another body, is refused as a mismatch.
+
+    Raises:
+        Invalid: the key is not usable.
+    """
+    if header.idempotency_key is None:
+        return None
+    operation = (request.endpoint or "").rpartition(".")[2]
+    asked = {"path": dict(request.view_args or {}), "body": body.model_dump(mode="json")}
+    return Once.of(header.idempotency_key, (current_org(), current_environment(), operation), asked)

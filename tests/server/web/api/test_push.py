@@ -1,0 +1,315 @@
+"""Sending notifications over HTTP, and looking at what became of them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from mushu.server.audit.service import SYSTEM
+from mushu.server.config import Settings
+from mushu.server.core import Core, db
+from mushu.server.db import writing
+from mushu.server.devices.service import Registration, register_device
+from mushu.server.environments import within
+from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.tenants.credentials import ApnsCredentials
+from mushu.server.tenants.service import TenantRequest, create_tenant
+from mushu.server.web import sending
+from mushu.server.web.sending import sender_of
+from tests.cli.certificates import certificates
+from tests.conftest import TurnableClock
+from tests.server.conftest import World, api_key, quiet_app
+from tests.server.notifications.stand_in import Reply, StandIn
+from tests.server.web.asking import SeparateClient, answer, refusal
+from tests.server.web.conftest import House
+from tests.server.web.endpoints import Stage
+
+LIVE, TEST = Environment.LIVE, Environment.TEST
+HELLO: dict[str, Any] = {"user_id": "ada", "alert": {"title": "Hello", "body": "The parcel is here."}}
+ALL: dict[str, Any] = {"user_ids": ["ada", "grace"], "alert": {"body": "The shop is open."}}
+TOKEN = "a1" * 32
+
+
+class Caller:
+    """Calls about one tenant with a key of its organization."""
+
+    def __init__(self, client: SeparateClient, world: World, stage: Stage) -> None:
+        self._client = client
+        self._headers = api_key(world.key(stage.organization, *Scope, environment=stage.environment)[1])
+        self.stage = stage
+        prefix = "/sandbox" if stage.environment is TEST else ""
+        self.path = f"{prefix}/tenants/{stage.tenant}"
+
+    def send(self, body: Any, *, bulk: bool = False, key: str | None = None) -> Any:
+        headers = self._headers | ({"Idempotency-Key": key} if key is not None else {})
+        return self._client.post(f"{self.path}/notify{'/bulk' if bulk else ''}", json=body, headers=headers)
+
+    def raw(self, text: str) -> Any:
+        headers = self._headers | {"Content-Type": "application/json"}
+        return self._client.post(f"{self.path}/notify", data=text, headers=headers)
+
+    def get(self, path: str = "", **query: Any) -> Any:
+        return self._client.get(f"{self.path}/notifications{path}", query_string=query, headers=self._headers)
+
+
+@pytest.fixture(params=Environment)
+def caller(house: House, request: pytest.FixtureRequest) -> Caller:
+    """With a tenant that writes to its outbox, and one device of the user ada."""
+    stage = Stage(house.world, request.param)
+    _ = stage.device
+    return Caller(house.client, house.world, stage)
+
+
+class TestSending:
+    def test_answers_that_it_is_done(self, caller: Caller) -> None:
+        document = answer(caller.send(HELLO))
+        assert list(document) == ["success", "message_id", "error"]
+        assert (document["success"], document["error"]) == (True, None)
+        assert document["message_id"].startswith("msg_")
+
+    def test_to_a_user_without_a_device_says_so(self, caller: Caller) -> None:
+        document = answer(caller.send(HELLO | {"user_id": "nobody"}))
+        assert (document["success"], document["error"]) == (False, "This user has no device: register one first.")
+
+    def test_takes_what_the_published_client_sends(self, caller: Caller) -> None:
+        body = HELLO | {"badge": None, "sound": None, "data": None, "content_available": False}
+        assert answer(caller.send(body))["success"]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"alert": None},
+            {"alert": {}},
+            {"alert": {"title": ""}},
+            {"alert": {"title": "x", "colour": "red"}},
+            {"alert": "Hello"},
+            {"title": "Hello"},
+            {"user_id": ""},
+            {"user_id": "a\nb"},
+            {"user_id": " ada"},
+            {"user_id": "a" * 201},
+            {"user_id": 7},
+            {"user_id": None},
+            {"badge": -1},
+            {"badge": 2**31},
+            {"badge": 1.5},
+            {"badge": True},
+            {"badge": "1"},
+            {"sound": "x" * 256},
+            {"sound": {"name": "x"}},
+            {"data": {"aps": {}}},
+            {"data": []},
+            {"data": {"v": "x" * 4_096}},
+            {"content_available": 1},
+        ],
+        ids=str,
+    )
+    def test_is_refused_where_apple_or_we_would_not_take_it(self, caller: Caller, change: dict[str, Any]) -> None:
+        refusal(caller.send(HELLO | change), 422, "invalid_input")
+
+    @pytest.mark.parametrize(
+        ("text", "status"),
+        [
+            ('{"user_id": "ada", "data": {"a": NaN}}', 422),
+            ('{"user_id": "ada", "data": {"a": 1e999}}', 422),
+            ('{"user_id": "ada", "data": {"a": "\\ud800"}}', 422),
+            ('{"user_id": "ada", "data": {"\\udfff": 1}}', 422),
+            ('{"user_id": "\\ud800", "badge": 1}', 422),
+            ('{"user_id": "a\\u0000", "badge": 1}', 422),
+            ('{"user_id": "ada", "data": {"a": ' + "[" * 300 + "]" * 300 + "}}", 422),
+            ('{"user_id": "ada", "data": {"a": ' + "[" * 900 + "]" * 900 + "}}", 422),
+            ('{"user_id": "ada", "data": {"a": ' + "[" * 100_000 + "]" * 100_000 + "}}", 400),
+            ('{"user_id": "ada", "data": {"a": ' + "9" * 5_000 + "}}", 400),
+            ('{"user_id": "ada", "data": {"a": ' + "9" * 4_200 + "}}", 422),
+            ('{"user_id": "ada", "badge": ' + "9" * 4_000 + "}", 422),
+            ('{"user_id": "ada", "data": {"a": "\\u0000", "b": ' + "9" * 400 + "}}", 200),
+        ],
+        ids=lambda value: str(value)[:60],
+    )
+    def test_of_hostile_json_is_refused_or_sent_and_never_breaks_anything(
+        self, caller: Caller, text: str, status: int
+    ) -> None:
+        response = caller.raw(text)
+        assert response.status_code == status, response.get_data(as_text=True)
+        with_key = caller._client.post(
+            f"{caller.path}/notify",
+            data=text,
+            headers=caller._headers | {"Content-Type": "application/json", "Idempotency-Key": "hostile" + str(status)},
+        )
+        assert with_key.status_code == status
+
+
+class TestSendingToMany:
+    def test_counts_users(self, caller: Caller) -> None:
+        document = answer(caller.send(ALL, bulk=True))
+        assert list(document) == ["total", "success", "failed", "message_id", "results"]
+        assert (document["total"], document["success"], document["failed"]) == (2, 1, 1)
+
+    def test_says_of_each_user_in_the_order_of_asking_what_became_of_it(self, caller: Caller) -> None:
+        document = answer(caller.send(ALL | {"user_ids": ["grace", "ada"]}, bulk=True))
+        message_id = document["message_id"]
+        assert document["results"] == [
+            {"success": False, "message_id": message_id, "error": "This user has no device: register one first."},
+            {"success": True, "message_id": message_id, "error": None},
+        ]
+
+    def test_takes_a_user_who_is_named_twice_once(self, caller: Caller) -> None:
+        document = answer(caller.send(ALL | {"user_ids": ["ada", "ada"]}, bulk=True))
+        assert (document["total"], document["success"]) == (1, 1)
+        assert len(answer(caller.get(f"/{document['message_id']}"))["sendings"]) == 1
+
+    @pytest.mark.parametrize(
+        "user_ids",
+        [[], ["x"] * 1_001, [""], ["a\n"], ["a" * 201], "ada", None, [None], [["ada"]]],
+        ids=lambda v: str(v)[:20],
+    )
+    def test_names_one_to_a_thousand_users(self, caller: Caller, user_ids: Any) -> None:
+        refusal(caller.send(ALL | {"user_ids": user_ids}, bulk=True), 422, "invalid_input")
+
+
+class TestLooking:
+    def test_shows_the_newest_first_page_by_page(self, caller: Caller, house: House) -> None:
+        sent = []
+        for _ in range(3):
+            house.clock.turn(seconds=1)
+            sent.append(answer(caller.send(HELLO))["message_id"])
+        first = answer(caller.get(limit=2))
+        second = answer(caller.get(limit=2, cursor=first["next_cursor"]))
+        seen = [one["message_id"] for page in (first, second) for one in page["notifications"]]
+        assert seen == sent[::-1]
+        assert second["next_cursor"] is None
+
+    def test_makes_the_outbox_visible(self, caller: Caller) -> None:
+        message_id = answer(caller.send(HELLO | {"data": {"order": 7}}))["message_id"]
+        (one,) = answer(caller.get(outbox="true"))["notifications"]
+        assert one["message_id"] == message_id
+        assert one["payload"] == {"aps": {"alert": HELLO["alert"]}, "order": 7}
+        assert one["outbox"] is True
+        assert one["environment"] == caller.stage.environment
+        assert one["created_by"].startswith("api_key key_")
+        assert answer(caller.get(outbox="false"))["notifications"] == []
+
+    def test_shows_what_became_of_it_and_no_whole_token(self, caller: Caller) -> None:
+        message_id = answer(caller.send(ALL, bulk=True))["message_id"]
+        document = answer(caller.get(f"/{message_id}"))
+        assert document["outcomes"] == {
+            "pending": 0, "sent": 0, "recorded": 1, "failed": 0, "no_device": 1, "unknown": 0,
+        }  # fmt: skip
+        reached, missed = document["sendings"]
+        assert (reached["user_id"], reached["outcome"], reached["error"]) == ("ada", "recorded", None)
+        assert reached["token"] == f"{caller.stage.device[:8]}…"
+        assert (missed["user_id"], missed["outcome"], missed["token"]) == ("grace", "no_device", None)
+        assert missed["apns_id"] is None
+        assert caller.stage.device not in str(document)
+
+    def test_comes_in_pages_where_there_were_many(self, caller: Caller) -> None:
+        users = [f"user {number}" for number in range(5)]
+        message_id = answer(caller.send(ALL | {"user_ids": users}, bulk=True))["message_id"]
+        first = answer(caller.get(f"/{message_id}", limit=3))
+        second = answer(caller.get(f"/{message_id}", limit=3, cursor=first["next_cursor"]))
+        assert [one["user_id"] for page in (first, second) for one in page["sendings"]] == users
+        assert second["next_cursor"] is None
+
+    @pytest.mark.parametrize("path", ["", "/{id}"])
+    @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 501}, {"cursor": "x"}, {"cursor": "x" * 201}], ids=str)
+    def test_refuses_windows_that_are_none(self, caller: Caller, path: str, query: dict[str, Any]) -> None:
+        message_id = answer(caller.send(HELLO))["message_id"]
+        refusal(caller.get(path.format(id=message_id), **query), 422, "invalid_input")
+
+    def test_of_another_tenant_or_environment_is_in_vain(self, house: House, caller: Caller) -> None:
+        message_id = answer(caller.send(HELLO))["message_id"]
+        other = Stage(house.world, caller.stage.environment)
+        refusal(Caller(house.client, house.world, other).get(f"/{message_id}"), 404, "notification_not_found")
+        refusal(caller.get("/msg_aaaaaaaaaaaa"), 404, "notification_not_found")
+        tenants_elsewhere = caller.get().status_code
+        assert tenants_elsewhere == 200
+        swapped = caller.path.removeprefix("/sandbox") if "/sandbox" in caller.path else f"/sandbox{caller.path}"
+        environment = LIVE if caller.stage.environment is TEST else TEST
+        key = house.world.key(caller.stage.organization, *Scope, environment=environment)[1]
+        response = house.client.get(f"{swapped}/notifications/{message_id}", headers=api_key(key))
+        refusal(response, 404, "tenant_not_found")
+
+
+class TestAskingTwice:
+    @pytest.mark.parametrize(("body", "bulk"), [(HELLO, False), (ALL, True)], ids=["one", "many"])
+    def test_answers_the_same_and_sends_once(self, caller: Caller, body: dict[str, Any], bulk: bool) -> None:
+        first, second = (answer(caller.send(body, bulk=bulk, key="7d0c")) for _ in range(2))
+        assert first == second
+        assert len(answer(caller.get())["notifications"]) == 1
+
+    def test_for_something_else_is_refused(self, caller: Caller) -> None:
+        answer(caller.send(HELLO, key="7d0c"))
+        refusal(caller.send(HELLO | {"badge": 1}, key="7d0c"), 422, "idempotency_mismatch")
+        assert len(answer(caller.get())["notifications"]) == 1
+
+    def test_without_a_key_sends_twice(self, caller: Caller) -> None:
+        first, second = (answer(caller.send(HELLO))["message_id"] for _ in range(2))
+        assert first != second
+
+
+class Sent:
+    """An application of its own, whose hosts are stand-ins."""
+
+    def __init__(self, app: Flask, world: World, apple: StandIn, sandbox: StandIn) -> None:
+        self.app, self.world, self.apple, self.sandbox = app, world, apple, sandbox
+
+    def caller(self, environment: Environment, credentials: ApnsCredentials) -> Caller:
+        stage = Stage(self.world, environment)
+        request = TenantRequest(org_id=stage.org, bundle_id="com.example.shop", credentials=credentials)
+        with within(db.session, environment), writing(db.session):
+            tenant = create_tenant(db.session, self.world.clock, SYSTEM, self.world.core.sealing_keys, request)
+            registration = Registration(tenant_id=tenant.id, user_id="ada", token=TOKEN)
+            register_device(db.session, self.world.clock, registration)
+        stage.tenant = tenant.id
+        return Caller(SeparateClient(self.app), self.world, stage)
+
+
+@pytest.fixture
+def sent(settings: Settings, clock: TurnableClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates() / "own.pem"))
+    apple, sandbox = StandIn(clock), StandIn(clock)
+    core = Core(replace(settings, apns_url=apple.url, apns_sandbox_url=f"{sandbox.url}/"), clock)
+    app = quiet_app(core)
+    with app.app_context():
+        yield Sent(app, World(clock, core), apple, sandbox)
+        sender_of(app).close()
+        db.session.remove()
+        db.engine.dispose()
+    for stand_in in (apple, sandbox):
+        stand_in.close()
+        assert stand_in.problems == []
+
+
+class TestThroughApple:
+    def test_a_live_notification_goes_to_production(self, sent: Sent) -> None:
+        caller = sent.caller(LIVE, sent.apple.credentials())
+        assert answer(caller.send(HELLO))["success"]
+        (received,) = sent.apple.received
+        assert received.payload == {"aps": {"alert": HELLO["alert"]}}
+        assert sent.sandbox.connections == 0
+
+    def test_a_test_notification_goes_to_the_sandbox(self, sent: Sent) -> None:
+        caller = sent.caller(TEST, sent.sandbox.credentials())
+        assert answer(caller.send(HELLO))["success"]
+        assert (sent.apple.connections, sent.sandbox.count) == (0, 1)
+
+    def test_what_apple_refuses_is_told(self, sent: Sent) -> None:
+        caller = sent.caller(LIVE, sent.apple.credentials())
+        sent.apple.will(TOKEN, Reply(400, "DeviceTokenNotForTopic"))
+        document = answer(caller.send(HELLO))
+        assert document["success"] is False
+        assert document["error"] == (
+            "The device's token belongs to another app: compare the tenant's bundle_id (400 DeviceTokenNotForTopic)."
+        )
+        (one,) = answer(caller.get(f"/{document['message_id']}"))["sendings"]
+        assert (one["outcome"], one["status"], one["reason"]) == ("failed", 400, "DeviceTokenNotForTopic")
+        assert (one["error"], one["attempts"]) == (document["error"], 1)
+        assert one["apns_id"] == sent.apple.received[0].headers["apns-id"]
+
+    def test_a_worker_that_never_sends_opens_nothing(self, sent: Sent) -> None:
+        assert sent.apple.connections == sent.sandbox.connections == 0
+        assert sender_of(sent.app)._loop._loop is None
+        assert sending.hosts_of(sent.world.core.settings).sandbox == sent.sandbox.url
