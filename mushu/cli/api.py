@@ -5,7 +5,9 @@ and on the way to loopback no proxy is asked.
 """
 
 import json
+import re
 import time
+import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final
@@ -14,7 +16,8 @@ from urllib.parse import urlencode
 import httpx
 
 from mushu.cli.address import is_loopback
-from mushu.cli.answers import IDENTIFIER, Answer, parsed
+from mushu.cli.answers import Answer, parsed
+from mushu.cli.credentials import Credential
 from mushu.cli.faults import Failure, Unreachable, strange_answer
 from mushu.cli.network import unreachable
 from mushu.cli.place import Place
@@ -28,14 +31,18 @@ _TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 _OK: Final = 200
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
+#: What may stand between two slashes: a public id, or the token of a device.
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
+#: Seconds to wait before what may be repeated is tried again.
+_PAUSES: Final = (0.3, 1.0)
 
 
 class Api:
-    """Asks one server, as one login or as nobody; to be closed."""
+    """Asks one server, with one credential or as nobody; to be closed."""
 
-    def __init__(self, place: Place, token: Secret | None) -> None:
+    def __init__(self, place: Place, credential: Credential | None) -> None:
         self._place = place
-        self._token = token
+        self._credential = credential
 
     def get(self, *path: str, **query: str) -> Answer:
         """Answer what stands at a path, given by its segments."""
@@ -43,6 +50,16 @@ class Api:
 
     def post(self, *path: str, body: Mapping[str, Any] | None = None) -> Answer:
         return self._ask("POST", path, _JSON if body is not None else None, body or {})
+
+    def post_once(self, *path: str, body: Mapping[str, Any]) -> Answer:
+        """Have something made or sent, and try again where no answer came: the server knows the request by its key."""
+        once = {"Idempotency-Key": str(uuid.uuid4())}
+        for seconds in _PAUSES:
+            try:
+                return self._ask("POST", path, _JSON, body, headers=once)
+            except Unreachable:
+                time.sleep(seconds)
+        return self._ask("POST", path, _JSON, body, headers=once)
 
     def post_form(self, *path: str, fields: Mapping[str, Any]) -> Answer:
         return self._ask("POST", path, _FORM, fields)
@@ -74,6 +91,7 @@ class Api:
         media_type: str | None = None,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Return the answer of a success.
 
@@ -83,7 +101,7 @@ class Api:
         address = self._address(path, query or {})
         fault: Failure
         try:
-            reply = self._exchange(method, address, media_type, body or {})
+            reply = self._exchange(method, address, self._headers(media_type) | dict(headers or {}), body or {})
         except Failure as failure:
             fault = failure.with_traceback(None)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -93,21 +111,24 @@ class Api:
         else:
             if reply.status == _OK and reply.document is not None:
                 return reply.document
-            fault = refusal(reply, self._place, as_user=self._token is not None)
+            fault = refusal(reply, self._place, self._credential)
         raise fault  # here, where it carries no trace of what was sent
 
     def _address(self, path: tuple[str, ...], query: Mapping[str, str]) -> str:
-        if not all(IDENTIFIER.fullmatch(segment) for segment in path):  # `..` would climb to another resource
+        if not all(_SEGMENT.fullmatch(segment) for segment in path):  # `..` would climb to another resource
             raise Failure("An id has only letters, digits, _ and - in it. See the list for the right one.")
         return "/".join([self._place.url, *path]) + (f"?{urlencode(query)}" if query else "")
 
-    def _exchange(self, method: str, address: str, media_type: str | None, body: Mapping[str, Any]) -> Reply:
+    def _headers(self, media_type: str | None) -> dict[str, str]:
         headers = {"Accept": _JSON, "Accept-Encoding": "identity", "User-Agent": "mushu-cli"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        if self._credential is not None:
+            headers["Authorization"] = f"{self._credential.scheme} {self._credential.secret.reveal()}"
         if media_type is not None:
             headers["Content-Type"] = media_type
-        content = _encoded(media_type, body)
+        return headers
+
+    def _exchange(self, method: str, address: str, headers: dict[str, str], body: Mapping[str, Any]) -> Reply:
+        content = _encoded(headers.get("Content-Type"), body)
         with self._client.stream(method, address, headers=headers, content=content) as response:
             raw, end = bytearray(), time.monotonic() + _WHOLE_ANSWER
             for chunk in response.iter_raw():

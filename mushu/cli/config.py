@@ -6,8 +6,10 @@ from mushu.cli.answers import IDENTIFIER
 from mushu.cli.logins import servers
 from mushu.cli.options import as_json, connecting, pass_session
 from mushu.cli.output import Column, print_json, print_table, say
-from mushu.cli.session import ORGS, URL, Session
+from mushu.cli.session import ORGS, TENANTS, URL, Session
 
+#: What is set for one server, and the field of config.json that holds it.
+_PER_SERVER = {"org": ORGS, "tenant": TENANTS}
 _COLUMNS = (Column("name", "SETTING"), Column("value", "VALUE"), Column("source", "FROM"))
 
 
@@ -22,35 +24,43 @@ def config() -> None:
 @pass_session
 def show(session: Session, as_json: bool) -> None:
     """Show what is in force, and where it comes from."""
-    url, org, logins = session.url(), session.org(None), servers()
+    url, org, tenant, logins = session.url(), session.org(None), session.tenant(None), servers()
     if as_json:
         print_json(
-            {"url": url.value, "org": org.value if org else None, "logins": logins, "folder": str(storage.folder())}
+            {
+                "url": url.value,
+                "org": org.value if org else None,
+                "tenant": tenant.value if tenant else None,
+                "logins": logins,
+                "folder": str(storage.folder()),
+            }
         )
         return
     rows: list[dict[str, object]] = [
         {"name": "url", "value": url.value, "source": url.source},
         {"name": "org", "value": org.value if org else None, "source": org.source if org else None},
+        {"name": "tenant", "value": tenant.value if tenant else None, "source": tenant.source if tenant else None},
         {"name": "logins", "value": logins or None, "source": str(storage.folder() / storage.CREDENTIALS)},
     ]
     print_table(_COLUMNS, rows)
 
 
 @config.command("set")
-@click.argument("key", type=click.Choice([URL, "org"]))
+@click.argument("key", type=click.Choice([URL, *_PER_SERVER]))
 @click.argument("value")
 @connecting
 @as_json
 @pass_session
 def set_(session: Session, key: str, value: str, as_json: bool) -> None:
-    """Set the server (url), or the organization on it (org, an id); an empty VALUE takes the setting back."""
-    kept = _checked_url(value) if key == URL else _checked_org(value)
+    """Set the server (url), or the organization or tenant on it (an id); an empty VALUE takes the setting back."""
+    kept = _checked_url(value) if key == URL else _checked_id(value)
     with storage.changing(storage.CONFIG) as remembered:
         if key == URL:
             remembered[URL] = kept
         else:
-            orgs = remembered.get(ORGS)
-            remembered[ORGS] = (orgs if isinstance(orgs, dict) else {}) | {session.url().value: kept}
+            name = _PER_SERVER[key]
+            chosen = remembered.get(name)
+            remembered[name] = (chosen if isinstance(chosen, dict) else {}) | {session.url().value: kept}
     if as_json:
         print_json({key: kept})
     else:
@@ -64,7 +74,7 @@ def _checked_url(value: str) -> str | None:
         raise click.BadParameter(str(error)) from None
 
 
-def _checked_org(value: str) -> str | None:
+def _checked_id(value: str) -> str | None:
     if value and IDENTIFIER.fullmatch(value) is None:
         raise click.BadParameter("An id has only letters, digits, _ and - in it; `mushu org use` takes a name, too.")
     return value or None

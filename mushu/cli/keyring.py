@@ -1,10 +1,11 @@
 """The API keys of one organization on the server, in both of its environments."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from mushu.cli.answers import Answer, rows_of
-from mushu.cli.faults import Failure, Refused, misunderstood
+from mushu.cli.faults import Failure, Refused
+from mushu.cli.pages import rows_at
 
 if TYPE_CHECKING:
     from mushu.cli.api import Api
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 Environment = Literal["live", "test"]
 ENVIRONMENTS: Final[tuple[Environment, ...]] = ("live", "test")
 
-_PAGE: Final = "500"
 _NOT_FOUND: Final = "key_not_found"
 #: How a server of an older version answers a look-up, of which it has not heard: 404, 405.
 _NO_LOOKUP: Final = ("not_found", "method_not_allowed")
@@ -33,8 +33,12 @@ class Keyring:
 
     def list_all(self, *, with_deleted: bool) -> list[Answer]:
         """Return the keys of both environments, newest first."""
-        query = {"limit": _PAGE} | ({"include_deleted": "true"} if with_deleted else {})
-        found = [key for environment in ENVIRONMENTS for key in self._pages(environment, query)]
+        query = {"include_deleted": "true"} if with_deleted else {}
+        found = [
+            key
+            for environment in ENVIRONMENTS
+            for key in rows_at(self._api, self._path(environment), "api_keys", query)
+        ]
         return sorted(found, key=lambda key: (str(key.get("created_at")), str(key.get("key_id"))), reverse=True)
 
     def show(self, key_id: str) -> Answer:
@@ -101,19 +105,6 @@ class Keyring:
     def _path(self, environment: Environment) -> tuple[str, ...]:
         sandbox = ("sandbox",) if environment == "test" else ()
         return (*sandbox, "orgs", self._org_id, "api-keys")
-
-    def _pages(self, environment: Environment, query: dict[str, str]) -> Iterator[Answer]:
-        seen: set[str] = set()
-        cursor = None
-        while True:
-            page = self._api.get(*self._path(environment), **query, **({"cursor": cursor} if cursor else {}))
-            yield from rows_of(page, "api_keys")
-            cursor = page.get("next_cursor")
-            if cursor is None:
-                return
-            if not isinstance(cursor, str) or cursor in seen:  # a list that leads back to itself never ends
-                raise misunderstood("its pages do not end")
-            seen.add(cursor)
 
     def _wherever(self, key_id: str, ask: Callable[[Environment], Result]) -> Result:
         """Ask where live keys are, and where there is no such key, where test keys are."""

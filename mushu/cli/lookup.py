@@ -8,12 +8,13 @@ from mushu.cli.faults import Failure
 
 if TYPE_CHECKING:
     from mushu.cli.api import Api
+    from mushu.cli.sides import Side
 
 _ORG_ID: Final = re.compile(r"org_[a-z2-7]{12}")
 _LIST_ORGS: Final = "`mushu org list` shows yours."
 
 
-def org_id_of(api: "Api", id_or_name: str) -> str:
+def org_id_of(api: "Api | Side", id_or_name: str) -> str:
     """Return the id of the organization with this id or exact name.
 
     Raises:

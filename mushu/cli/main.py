@@ -19,6 +19,10 @@ _COMMANDS: Final = {
     "auth": "auth:auth",
     "org": "orgs:org",
     "api-key": "keys:keys",
+    "tenant": "tenants:tenant",
+    "device": "devices:device",
+    "push": "push:push",
+    "media": "media:media",
     "config": "config:config",
     "completion": "completion:completion",
 }

@@ -26,6 +26,10 @@ yes = click.option("--yes", is_flag=True, help="Do not ask.")
 deliver_to = click.option(
     "--deliver-to", "names", multiple=True, metavar="NAME", help="Have the server put it there, by name; repeatable."
 )
+tenant = click.option("--tenant", "-t", metavar="TENANT", help="Its id; else MUSHU_TENANT_ID, `mushu tenant use`.")
+env = click.option(
+    "--env", type=click.Choice(["live", "test"]), help="Live or test; else that of the API key, or live."
+)
 org = click.option("--org", metavar="ORG", help="Id or exact name; else MUSHU_ORG_ID, .mushu.json, `mushu org use`.")
 
 

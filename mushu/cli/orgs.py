@@ -4,6 +4,7 @@ from mushu.cli import storage
 from mushu.cli.answers import rows_of, text_of
 from mushu.cli.members import members
 from mushu.cli.options import always_json, as_json, connecting, pass_session
+from mushu.cli.org_settings import settings
 from mushu.cli.output import Column, print_json, print_rows, say
 from mushu.cli.session import ORGS, Session
 
@@ -64,3 +65,4 @@ def use(session: Session, org: str, as_json: bool) -> None:
 
 
 org.add_command(members)
+org.add_command(settings)

@@ -17,14 +17,14 @@ class Place:
     login_command: str
 
 
-def no_way_in_the_clear(url: str, *, insecure: bool) -> None:
-    """Refuse an address where anybody on the way could read the token.
+def no_way_in_the_clear(url: str, *, insecure: bool, what: str = "your token and your keys") -> None:
+    """Refuse an address where anybody on the way could read what is sent there.
 
     Raises:
         Failure: it is such an address, and the user did not insist.
     """
     if is_plain(url) and not is_loopback(url) and not insecure:
         raise Failure(
-            f"{url} is plain http: everybody on the way could read your token and your keys. Use https://, or add "
+            f"{url} is plain http: everybody on the way could read {what}. Use https://, or add "
             "--insecure if you trust the whole way."
         )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mushu.cli.answers import Answer
+from mushu.cli.credentials import KEY_VARIABLE, Credential
 from mushu.cli.faults import Failure, Refused, Unreachable, strange_answer
 from mushu.cli.place import Place
 
@@ -26,11 +27,11 @@ class Reply:
     retry_after: str
 
 
-def refusal(reply: Reply, place: Place, *, as_user: bool) -> Failure:
+def refusal(reply: Reply, place: Place, credential: Credential | None) -> Failure:
     """Return the failure for any answer but a good one: a problem document (RFC 9457), or an error of OAuth.
 
     Args:
-        as_user: the request carried a login.
+        credential: what the request carried.
     """
     document = reply.document or {}
     detail = document.get("detail", document.get("error_description"))
@@ -39,11 +40,13 @@ def refusal(reply: Reply, place: Place, *, as_user: bool) -> Failure:
         return strange_answer(place.url, "it sends the request elsewhere, and mushu does not follow with a token")
     if not isinstance(code, str):
         return _without_code(reply, place.url)
-    if reply.status == _UNAUTHORIZED and as_user:
+    if reply.status == _UNAUTHORIZED and credential is not None and not credential.is_key:
         return Refused(_logged_out(place, code), reply.status, code)
     sentence = f"The server refused ({code[:_LONGEST_CODE]})."
     if isinstance(detail, str) and detail:
         sentence = detail[:_LONGEST_SENTENCE]
+    if reply.status == _UNAUTHORIZED and credential is not None:
+        sentence += f" The key is the one in {KEY_VARIABLE}."
     if reply.retry_after.isascii() and reply.retry_after.isdigit():
         sentence += f" It asks to wait {reply.retry_after[:9]} seconds."
     if reply.status in _SERVER_ERRORS and code not in _OF_DELIVERIES:

@@ -1,4 +1,4 @@
-"""What one run of a command is about: which server, which organization, which login."""
+"""What one run of a command is about: which server, which organization, which tenant, which credential."""
 
 import os
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ import click
 
 from mushu.cli import storage
 from mushu.cli.address import DEFAULT_URL, normalized
+from mushu.cli.credentials import Credential, find_key, of_login
 from mushu.cli.faults import Failure
 from mushu.cli.logins import Login, find_login, servers
 from mushu.cli.output import note
@@ -17,12 +18,16 @@ from mushu.cli.project import find_project_org
 
 if TYPE_CHECKING:
     from mushu.cli.api import Api
+    from mushu.cli.sides import Sides
+    from mushu.cli.transfer import Depot
 
 URL_VARIABLE: Final = "MUSHU_URL"
 ORG_VARIABLE: Final = "MUSHU_ORG_ID"
-#: The name of this field in config.json.
+TENANT_VARIABLE: Final = "MUSHU_TENANT_ID"
+#: The names of these fields in config.json; what is chosen on a server is kept under its address.
 URL: Final = "url"
 ORGS: Final = "orgs"
+TENANTS: Final = "tenants"
 
 
 class Choice(NamedTuple):
@@ -69,9 +74,31 @@ class Session:
             return Choice(named, ORG_VARIABLE)
         if project := find_project_org(Path.cwd()):
             return Choice(project.org_id, str(project.path))
-        kept = storage.read(storage.CONFIG).get(ORGS)
-        org_id = kept.get(self.url().value) if isinstance(kept, dict) else None
-        return Choice(org_id, "mushu org use") if isinstance(org_id, str) and org_id else None
+        org_id = self._kept(ORGS)
+        return Choice(org_id, "mushu org use") if org_id else None
+
+    def tenant(self, option: str | None) -> Choice | None:
+        """Return the id of the tenant that is meant, or None if nothing names one."""
+        if option:
+            return Choice(option, "--tenant")
+        if named := os.environ.get(TENANT_VARIABLE, "").strip():
+            return Choice(named, TENANT_VARIABLE)
+        tenant_id = self._kept(TENANTS)
+        return Choice(tenant_id, "mushu tenant use") if tenant_id else None
+
+    def required_tenant(self, option: str | None) -> str:
+        """Return the id of the tenant that is meant.
+
+        Raises:
+            UsageError: nothing names one.
+        """
+        chosen = self.tenant(option)
+        if chosen is None:
+            raise click.UsageError(
+                "Which tenant? Add --tenant TENANT, or choose one for every command: mushu tenant use TENANT. "
+                "`mushu tenant list` shows yours."
+            )
+        return chosen.value
 
     def required_org(self, option: str | None) -> str:
         """Return the id of the organization that is meant; a name is looked up.
@@ -118,7 +145,34 @@ class Session:
             Failure: nobody is logged in, or the address is not safe.
         """
         place = self._place()
-        return self._connected(place, self.required_login())
+        return self._connected(place, of_login(self.required_login().token))
+
+    def sides(self) -> "Sides":
+        """Return the services, asked with the API key of the environment, or else as the user.
+
+        Raises:
+            Failure: there is neither, or the address is not safe.
+        """
+        from mushu.cli.sides import Sides
+
+        place = self._place()
+        credential = find_key() or of_login(self.required_login().token)
+        return Sides(self._connected(place, credential), credential)
+
+    def depot(self) -> "Depot":
+        """Return the way to the files of this server."""
+        from mushu.cli.transfer import Depot
+
+        return Depot(self._place(), insecure=self.insecure)
+
+    def org_of(self, sides: "Sides", option: str | None) -> str:
+        """Return the id of the organization that a service is asked for: of an API key, its own.
+
+        Raises:
+            UsageError: nothing names one.
+            Failure: there is none of that name.
+        """
+        return sides.org_id(option) if sides.credential.is_key else self.required_org(option)
 
     def anonymous(self) -> "Api":
         """Return the server, asked as nobody.
@@ -137,9 +191,15 @@ class Session:
         no_way_in_the_clear(url, insecure=self.insecure)
         return Place(url, self.ca, self.login_command())
 
-    def _connected(self, place: Place, login: Login | None) -> "Api":
+    def _kept(self, name: str) -> str | None:
+        """Return what was chosen for this server once and for all."""
+        kept = storage.read(storage.CONFIG).get(name)
+        value = kept.get(self.url().value) if isinstance(kept, dict) else None
+        return value if isinstance(value, str) and value else None
+
+    def _connected(self, place: Place, credential: Credential | None) -> "Api":
         from mushu.cli.api import Api
 
-        api = Api(place, login.token if login else None)
+        api = Api(place, credential)
         self._open.append(api)
         return api

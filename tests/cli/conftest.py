@@ -6,27 +6,32 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from mushu import destination
-from mushu.cli import main, pending, stops, storage
+from mushu.cli import api, main, pending, stops, storage
 from mushu.cli.logins import Login, remember
 from mushu.secret import Secret
+from mushu.server.config import Settings
 from tests.cli.stub import Stub, serving
+from tests.e2e.conftest import free_port
 from tests.ran import Ran
-from tests.server.conftest import World, app, core, database_template, settings, world
+from tests.server.conftest import World, app, context, core, database_template, settings_on, world
 
 if TYPE_CHECKING:
     from tests.cli.deliveries import Drawer
 
-__all__ = ["app", "core", "database_template", "settings", "world"]
+__all__ = ["app", "context", "core", "database_template", "world"]
 
 #: Right in form and checksum, and a token of nobody.
 TOKEN = "mct_0000000000000000000000000000"
@@ -105,6 +110,22 @@ def drawer(monkeypatch: pytest.MonkeyPatch) -> Iterator["Drawer"]:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried at once."""
+    monkeypatch.setattr(api, "_PAUSES", (0.0, 0.0))
+
+
+@pytest.fixture
+def apple_key(tmp_path: Path) -> Path:
+    """A private key as Apple hands one out."""
+    path = tmp_path / "AuthKey_ABCDE12345.p8"
+    key = ec.generate_private_key(ec.SECP256R1())
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
 def config_folder() -> Path:
     return storage.folder()
 
@@ -124,8 +145,15 @@ class _Quiet(WSGIRequestHandler):
 
 
 @pytest.fixture
-def served(app: Flask, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+def settings(tmp_path: Path, database_template: str | Path) -> Settings:
+    """Settings of a server that knows its own address: it signs addresses of files."""
+    return replace(settings_on(tmp_path / "instance", database_template), public_url=f"http://127.0.0.1:{free_port()}")
+
+
+@pytest.fixture
+def served(app: Flask, world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    port = urlsplit(settings.public_url).port or 0
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"

@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:  # the client had enough of it
             self.close_connection = True
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815 - the names that http.server calls
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 - the names that http.server calls
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass

@@ -23,6 +23,7 @@ def test_what_is_in_force_is_shown_with_where_it_comes_from(
     assert mushu("config", "show", "--json").json == {
         "url": "https://env.example.com",
         "org": None,
+        "tenant": None,
         "logins": ["https://a.example.com"],
         "folder": str(config_folder),
     }
@@ -34,6 +35,8 @@ def test_the_organization_is_set_for_the_server_in_force_and_taken_back(mushu: M
     assert mushu("config", "show", "--json", "--url", "https://o.example.com").json["org"] is None
     assert mushu("config", "set", "org", "", "--json").json == {"org": None}
     assert mushu("config", "show", "--json").json["org"] is None
+    assert mushu("config", "set", "tenant", "tenant_1").stdout == "tenant is tenant_1.\n"
+    assert mushu("config", "show").rows[3] == ["tenant", "tenant_1", "mushu tenant use"]
     assert mushu("config", "set", "url", "").stdout == "url is not set any more.\n"
 
 

@@ -1,5 +1,6 @@
 """docs/cli.md shows what runs: every command line on it, in its order, against a real server."""
 
+import base64
 import re
 import shlex
 from pathlib import Path
@@ -8,9 +9,14 @@ import pytest
 
 from tests.cli.conftest import Mushu, Served
 from tests.cli.test_main import LEAVES
+from tests.ran import Ran
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 SHOWN = [line.strip() for line in re.findall(r"^    (mushu .*)$", PAGE.read_text(), re.MULTILINE)]
+#: A picture of four pixels.
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGM4IWcDRAwQCgAh9gSJHoU67gAAAABJRU5ErkJggg=="
+)
 #: Needs a browser, and is run in test_device.py.
 ELSEWHERE = ("mushu auth login",)
 
@@ -22,19 +28,37 @@ def test_every_command_is_on_the_page() -> None:
 
 
 def test_every_command_line_on_the_page_runs_in_order(
-    served: Served, mushu: Mushu, monkeypatch: pytest.MonkeyPatch
+    served: Served, mushu: Mushu, monkeypatch: pytest.MonkeyPatch, apple_key: Path
 ) -> None:
     served.world.user("ada@example.com", with_password=True)
     bob = served.world.user("bob@example.com")
-    given = {"USER_ID": bob.id, "http://127.0.0.1:8000": served.url, "password.txt": None, "<": None}
-    key_id = ""
+    given: dict[str, str | None] = {
+        "USER_ID": bob.id,
+        "http://127.0.0.1:8000": served.url,
+        "AuthKey.p8": str(apple_key),
+    }
+    given |= {"password.txt": None, "<": None}
+    Path("photo.png").write_bytes(PICTURE)
     for line in SHOWN:
         if line in ELSEWHERE:
             continue
         words = [given.get(word, word) for word in shlex.split(line.removeprefix("mushu "))]
-        arguments = [key_id if word == "KEY_ID" else word for word in words if word is not None]
+        arguments = [word for word in words if word is not None]
         ran = mushu(*arguments, stdin=f"{served.world.password}\n")
         assert ran.code == 0, f"{line}: {ran.stderr}"
-        if arguments[:2] in (["api-key", "create"], ["api-key", "rotate"]):
-            key_id = ran.json["key_id"]
-    assert len(SHOWN) > 25
+        given |= _made(arguments, ran)
+    assert len(SHOWN) > 50
+
+
+def _made(arguments: list[str], ran: Ran) -> dict[str, str | None]:
+    """What later lines may name: the ids that this one answered."""
+    match arguments[:2]:
+        case ["api-key", "create" | "rotate"]:
+            return {"KEY_ID": ran.json["key_id"]}
+        case ["tenant", "create"]:
+            return {"TENANT_ID": ran.json["tenant_id"]}
+        case ["push", "send"]:
+            return {"MESSAGE_ID": ran.json["message_id"]}
+        case ["media", "upload"]:
+            return {"MEDIA_ID": ran.stdout.split()[0]}
+    return {}

@@ -39,9 +39,15 @@ def test_the_commands_are_these() -> None:
     assert [" ".join(leaf) for leaf in LEAVES] == [
         "auth login", "auth logout", "auth status", "auth token",
         "org create", "org list", "org members add", "org members list", "org members remove", "org members set-role",
-        "org show", "org use",
+        "org settings", "org show", "org use",
         "api-key create", "api-key delete", "api-key deliveries", "api-key disable", "api-key enable", "api-key list",
         "api-key rename", "api-key rotate", "api-key show",
+        "tenant create", "tenant credentials clear", "tenant credentials set", "tenant delete", "tenant list",
+        "tenant show", "tenant use",
+        "device list", "device register", "device unregister",
+        "push bulk", "push list", "push send", "push show",
+        "media confirm", "media delete", "media download", "media images", "media list", "media show", "media upload",
+        "media url",
         "config set", "config show", "completion",
     ]  # fmt: skip
 

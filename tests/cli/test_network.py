@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from mushu.cli.credentials import of_login
 from mushu.cli.network import unreachable
 from mushu.testing.leaks import traces
 from tests.cli.certificates import certificates
@@ -200,7 +201,7 @@ def test_no_failure_carries_the_token_or_the_password(stub: Stub) -> None:
     stub.tell("POST", "/html", Told(f"<p>{TOKEN}".encode(), 200, {"Content-Type": "text/html"}))
     stub.tell("POST", "/no", Told({"code": "no", "detail": f"No, {TOKEN[:4]}"}, 403))
     for url, path in [(stub.url, "huge"), (stub.url, "html"), (stub.url, "no"), ("http://127.0.0.1:1", "x")]:
-        api = Api(Place(url, None, "mushu auth login"), Secret(TOKEN))
+        api = Api(Place(url, None, "mushu auth login"), of_login(Secret(TOKEN)))
         with pytest.raises(Failure) as caught:
             _post(api, path, Secret(password))
         api.close()

@@ -125,3 +125,25 @@ def test_a_member_s_id_that_would_climb_is_not_sent(mushu: Mushu, asking: Stub) 
     assert ran.code == 1
     assert "An id has only letters" in ran.stderr
     assert asking.asked == []
+
+
+def test_settings_are_shown_changed_and_taken_back(mushu: Mushu, acme: str) -> None:
+    nothing = {
+        "default_scopes": None,
+        "default_lifetime": None,
+        "default_rotate_every": None,
+        "max_key_age": None,
+        "email_domains": None,
+    }
+    assert mushu("org", "settings", acme).json == nothing
+    changes = ["--default-scopes", "read, write", "--max-key-age", "90d", "--email-domains", "example.com,example.org"]
+    settled = nothing | {
+        "default_scopes": ["read", "write"],
+        "max_key_age": "90d",
+        "email_domains": ["example.com", "example.org"],
+    }
+    assert mushu("org", "settings", acme, *changes).json == settled
+    assert mushu("org", "settings", "acme", "--max-key-age", "none").json == settled | {"max_key_age": None}
+    ran = mushu("org", "settings", acme, "--default-lifetime", "soon")
+    assert (ran.code, ran.stdout) == (1, "")
+    assert "such as 90d" in ran.stderr
