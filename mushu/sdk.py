@@ -1,0 +1,127 @@
+"""A client for one of the services, made from an API key: what `mushu.client` does.
+
+The key goes to an address that somebody has named and to no other: there is no default, plain http leaves this machine
+never, redirects are not followed, and on the way to loopback no proxy is asked. A test key talks to the sandbox, which
+is the same API under another path. Everything that can be wrong is said before the first request, and no message,
+representation or traceback of ours repeats the key.
+
+    SdkError (a ValueError)
+    ├── UnknownService       there is no package of that name
+    ├── BadCredential        no API key, or a mistyped one
+    └── BadAddress           no server is named, or not one that a key may be sent to
+
+Standard library and `mushu.keyformat` only, until the package of the service is imported.
+"""
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from mushu.cli.address import host_of, is_loopback, is_plain, normalized
+from mushu.keyformat import MalformedCredential, MistypedCredential, Prefix, parse
+
+if TYPE_CHECKING:
+    from mushu.core import AuthenticatedClient as CoreClient
+    from mushu.media import AuthenticatedClient as MediaClient
+    from mushu.notify import AuthenticatedClient as NotifyClient
+
+SERVICES: Final = ("core", "notify", "media")
+URL_VARIABLE: Final = "MUSHU_URL"
+SANDBOX: Final = "/sandbox"
+_CONNECT: Final = 10.0
+#: What stands before a credential in the Authorization header.
+_SCHEMES: Final = {Prefix.LIVE_KEY: "ApiKey", Prefix.TEST_KEY: "ApiKey", Prefix.CLI_TOKEN: "Bearer"}
+
+
+class SdkError(ValueError):
+    """No client can be made of this; the message says what to change."""
+
+
+class UnknownService(SdkError):
+    """There is no such service."""
+
+
+class BadCredential(SdkError):
+    """What was given is no API key."""
+
+
+class BadAddress(SdkError):
+    """No server is named, or one that a key may not be sent to."""
+
+
+def make_client(
+    service: str, api_key: str, base_url: str | None, timeout: float
+) -> "CoreClient | NotifyClient | MediaClient":
+    """Return the client of a service.
+
+    Raises:
+        UnknownService, BadCredential, BadAddress: one of the arguments, or what stands for it in the environment.
+    """
+    if service not in SERVICES:
+        raise UnknownService(f"There is no service {service!r}. There are {', '.join(SERVICES)}.")
+    prefix = _prefix_of(api_key)
+    url = _address(service, base_url)
+    package = import_module(f"mushu.{service}")
+    import httpx
+
+    made: CoreClient | NotifyClient | MediaClient = package.AuthenticatedClient(
+        _sandboxed(url) if prefix is Prefix.TEST_KEY else url,
+        api_key,
+        _SCHEMES[prefix],
+        timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT)),
+        headers={"User-Agent": "mushu-python"},
+        # A proxy must not see what never leaves the machine.
+        httpx_args={"mounts": {f"all://{_host_in_url(url)}": None}} if is_loopback(url) else {},
+    )
+    return made
+
+
+def _prefix_of(api_key: str) -> Prefix:
+    if not api_key:  # None, too: what os.environ.get answers
+        raise BadCredential("There is no API key: api_key is empty. Is the variable that it comes from set?")
+    try:
+        prefix = parse(api_key)
+    except MalformedCredential:
+        reason = (
+            "api_key is no API key: one is msk_live_ or msk_test_ and 28 letters and digits, with nothing before or "
+            "after it, no line break either."
+        )
+    except MistypedCredential:
+        reason = "api_key is mistyped, or a part of it is missing: its last six characters do not fit the others."
+    else:
+        if prefix in _SCHEMES:
+            return prefix
+        reason = f"api_key is no API key: what begins with {prefix} is good for something else."
+    raise BadCredential(reason)  # here, where no traceback leads to where the key was looked at
+
+
+def _address(service: str, given: str | None) -> str:
+    """Return the address of the server: the argument, the variable of the service, or the one for all."""
+    named = [("base_url", given or "")]
+    named += [(name, os.environ.get(name, "")) for name in (f"MUSHU_{service.upper()}_URL", URL_VARIABLE)]
+    for source, text in named:
+        if text.strip():
+            return _safe(source, text)
+    raise BadAddress(
+        f"No server is named. Set {URL_VARIABLE}, for example to https://mushu.example.com, or MUSHU_"
+        f"{service.upper()}_URL where {service} stands elsewhere, or give base_url."
+    )
+
+
+def _safe(source: str, text: str) -> str:
+    try:
+        url = normalized(text)
+    except ValueError as error:
+        raise BadAddress(f"{source} is no address of a server. {error}") from None
+    if is_plain(url) and not is_loopback(url):
+        raise BadAddress(f"{source}: {url} is plain http, and everybody on the way could read the key. Use https://.")
+    return url
+
+
+def _sandboxed(url: str) -> str:
+    return url if url.endswith(SANDBOX) else url + SANDBOX
+
+
+def _host_in_url(url: str) -> str:
+    host = host_of(url)
+    return f"[{host}]" if ":" in host else host
