@@ -17,7 +17,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from mushu.cli.address import host_of, is_loopback, is_plain, normalized
+from mushu.address import host_of, is_loopback, is_plain, normalized
 from mushu.keyformat import MalformedCredential, MistypedCredential, Prefix, parse
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from mushu.cli.address import is_loopback
+from mushu.address import is_loopback
 from mushu.cli.answers import Answer, parsed
 from mushu.cli.credentials import Credential
 from mushu.cli.faults import Failure, Unreachable, strange_answer

@@ -1,7 +1,7 @@
 import click
 
+from mushu.address import normalized
 from mushu.cli import storage
-from mushu.cli.address import normalized
 from mushu.cli.answers import IDENTIFIER
 from mushu.cli.logins import servers
 from mushu.cli.options import as_json, connecting, pass_session

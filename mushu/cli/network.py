@@ -6,7 +6,7 @@ from typing import Final
 
 import httpx
 
-from mushu.cli.address import host_of
+from mushu.address import host_of
 from mushu.cli.faults import Failure, Unreachable
 
 _SELF_SIGNED: Final = frozenset({18, 19, 20, 21})  # X509_V_ERR_…: nobody that this machine trusts has signed it

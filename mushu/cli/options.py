@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from mushu.cli.address import normalized
+from mushu.address import normalized
 from mushu.cli.answers import IDENTIFIER
 from mushu.cli.session import Session
 

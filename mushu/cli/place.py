@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mushu.cli.address import is_loopback, is_plain
+from mushu.address import is_loopback, is_plain
 from mushu.cli.faults import Failure
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from mushu.address import DEFAULT_URL, normalized
 from mushu.cli import storage
-from mushu.cli.address import DEFAULT_URL, normalized
 from mushu.cli.credentials import Credential, find_key, of_login
 from mushu.cli.faults import Failure
 from mushu.cli.logins import Login, find_login, servers

@@ -3,7 +3,7 @@
 import os
 import ssl
 
-from mushu.cli.address import is_plain
+from mushu.address import is_plain
 from mushu.cli.faults import Failure
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from mushu.cli.address import is_loopback, normalized
+from mushu.address import is_loopback, normalized
 from mushu.cli.answers import parsed
 from mushu.cli.faults import Failure, Refused, Unreachable, misunderstood
 from mushu.cli.network import unreachable

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mushu.cli.address import DEFAULT_URL
+from mushu.address import DEFAULT_URL
 from tests.cli.conftest import ORG, Mushu, log_in
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mushu.cli.address import host_of, is_loopback, is_plain, normalized
+from mushu.address import host_of, is_loopback, is_plain, normalized
 
 
 @pytest.mark.parametrize(
