@@ -81,8 +81,8 @@ class Settings:
     media_max_bytes: int = 5_368_709_120
     #: Largest picture: the memory that decoding one takes follows from it.
     media_max_pixels: int = 50_000_000
-    #: Uploads, downloads and pictures in work at once in one worker, in threads of their own.
-    media_transfers: int = 8
+    #: Uploads, downloads, pictures and notifications in work at once in one worker, in threads of their own.
+    transfers: int = 8
     #: Argon2id for passwords (OWASP's second choice: t=2, m=19 MiB, p=1).
     argon2_time_cost: int = 2
     argon2_memory_kib: int = 19_456
@@ -140,7 +140,7 @@ class Settings:
             "max_body_bytes": (1_024, 1_073_741_824),
             "media_max_bytes": (1, 5_368_709_120),
             "media_max_pixels": (1, 200_000_000),
-            "media_transfers": (1, 256),
+            "transfers": (1, 256),
             "argon2_time_cost": (1, 100),
             "argon2_memory_kib": (8, 4_194_304),
             "argon2_concurrency": (1, 64),

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final, cast
 
 from flask import Flask, current_app
@@ -48,6 +49,11 @@ class Core:
     @property
     def sealing_keys(self) -> SealingKeys:
         return SealingKeys(self.settings.sealing_keys_path)
+
+    @cached_property
+    def places(self) -> BoundedSemaphore:
+        """Those in this process for requests that wait for somebody else (`web/places.py`)."""
+        return BoundedSemaphore(self.settings.transfers)
 
     @cached_property
     def media(self) -> "Media":

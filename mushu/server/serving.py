@@ -63,7 +63,7 @@ def serve(settings: Settings) -> None:
         interface=Interfaces.WSGI,
         workers=settings.workers,
         # A transfer holds a thread for as long as its client takes; these are there for the rest.
-        blocking_threads=settings.threads + settings.media_transfers,
+        blocking_threads=settings.threads + settings.transfers,
         websockets=False,
         log_dictconfig=_LOGGING,
         respawn_failed_workers=True,

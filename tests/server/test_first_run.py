@@ -157,7 +157,7 @@ def test_serving_hands_the_settings_to_granian(settings: Settings, monkeypatch: 
     monkeypatch.setattr("granian.Granian", Granian)
     serving.serve(replace(settings, host="localhost", port=18_000, workers=3, threads=4))
     assert given["target"] == "mushu.server.app:create_app"
-    assert (given["workers"], given["blocking_threads"], given["served"]) == (3, 4 + settings.media_transfers, True)
+    assert (given["workers"], given["blocking_threads"], given["served"]) == (3, 4 + settings.transfers, True)
     assert given["address"] in ("127.0.0.1", "::1")
     with pytest.raises(ConfigurationError):
         serving.bindable_address(replace(settings, host="nosuch.invalid"))

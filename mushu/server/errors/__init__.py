@@ -20,7 +20,8 @@
     ├── DeliveryFailed          a key could not be delivered, and is dead                           502
     ├── DeliveryUndecided       a key may have been delivered; `flask keys reconcile` will tell     503
     ├── DatabaseUnavailable     the database does not answer, or is not set up                      503
-    ├── StorageUnavailable      the media storage does not answer, is full, or is busy              503
+    ├── StorageUnavailable      the media storage does not answer, or is full                       503
+    ├── Busy                    too much is going on at this moment                                 503
     ├── MailFailed              the mail server did not take a mail                                 502
     ├── SealingFailed           what is encrypted at rest cannot be opened                          500
     └── ConfigurationError      the settings are wrong; reported at start, never over HTTP
@@ -68,6 +69,7 @@ from mushu.server.errors.clashes import (
     WrongState,
 )
 from mushu.server.errors.failures import (
+    Busy,
     ConfigurationError,
     DatabaseUnavailable,
     DeliveryFailed,
@@ -97,6 +99,7 @@ __all__ = [
     "AlreadyMember",
     "AmbiguousCredential",
     "AmbiguousName",
+    "Busy",
     "Clash",
     "ConfigurationError",
     "DatabaseUnavailable",

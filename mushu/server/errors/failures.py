@@ -23,6 +23,11 @@ class StorageUnavailable(MushuError):
     title = "The media storage does not answer"
 
 
+class Busy(MushuError):
+    code = "busy"
+    title = "The server has too much to do"
+
+
 class MailFailed(MushuError):
     code = "mail_failed"
     title = "The mail could not be sent"

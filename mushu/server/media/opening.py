@@ -1,6 +1,5 @@
 """Everything that media need besides rows, as the settings say it."""
 
-import threading
 from dataclasses import dataclass
 
 from mushu.server.config import Settings
@@ -18,8 +17,6 @@ class Media:
     storage: Storage
     signer: Signer
     pictures: Pictures
-    #: Free places for what may hold a thread for as long as a client takes.
-    slots: threading.BoundedSemaphore
 
 
 def open_media(settings: Settings) -> Media:
@@ -28,12 +25,7 @@ def open_media(settings: Settings) -> Media:
     Raises:
         ConfigurationError: the storage that is asked for cannot be used here.
     """
-    return Media(
-        open_storage(settings),
-        Signer(secret_key(settings)),
-        Pictures(settings.media_max_pixels),
-        threading.BoundedSemaphore(settings.media_transfers),
-    )
+    return Media(open_storage(settings), Signer(secret_key(settings)), Pictures(settings.media_max_pixels))
 
 
 def open_storage(settings: Settings) -> Storage:

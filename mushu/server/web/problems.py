@@ -31,6 +31,7 @@ STATUSES: Final[dict[type[MushuError], HTTPStatus]] = {
     errors.DeliveryUndecided: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     MushuError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
@@ -70,6 +71,8 @@ def on_mushu_error(error: MushuError) -> Response:
     response = problem(status, error.code, error.title, error.detail, faults=faults)
     if isinstance(error, errors.TooManyAttempts):
         response.headers["Retry-After"] = str(error.retry_after)
+    elif isinstance(error, errors.Busy):
+        response.headers["Retry-After"] = "1"
     return response
 
 

@@ -5,7 +5,7 @@ Each of these may hold a thread for as long as its client takes, so each takes o
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from http import HTTPStatus
 from typing import IO, Final, Literal
@@ -18,7 +18,7 @@ from werkzeug.wsgi import wrap_file
 
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
-from mushu.server.errors import MediaNotFound, StorageUnavailable
+from mushu.server.errors import MediaNotFound
 from mushu.server.keys.scopes import Environment
 from mushu.server.media.links import EXPIRES_PATTERN, SIGNATURE_PATTERN, Purpose
 from mushu.server.media.models import MediaItem, Status
@@ -30,6 +30,7 @@ from mushu.server.media.storage import CHUNK, Opened, Presentation
 from mushu.server.media.uploading import Uploads, place_of
 from mushu.server.media.variants import get_picture, open_variant
 from mushu.server.web.guard import SANDBOX, public
+from mushu.server.web.places import a_place
 
 _POLICY: Final = "default-src 'none'; sandbox; frame-ancestors 'none'"
 #: Seconds for which a picture may be shown again without asking; after a deletion, caches may show it for as long.
@@ -76,7 +77,7 @@ def receive_upload(path: MediaPath, query: Signed) -> Uploaded:
     core = get_core()
     item = _signed_item(Purpose.UPLOAD, path, query)
     with ExitStack() as transfer:
-        transfer.callback(_take_place())
+        transfer.enter_context(a_place())
         request.max_content_length = sys.maxsize  # what was announced is the limit
         uploads = Uploads(db.session, core.clock, core.media)
         item = uploads.receive(item, request.mimetype, request.content_length, _chunks(request.stream))
@@ -101,7 +102,7 @@ def send_picture(path: PicturePath) -> BaseResponse:
         response = _original(item)
     else:
         with ExitStack() as transfer:
-            transfer.callback(_take_place())
+            transfer.enter_context(a_place())
             opened = open_variant(db.session, core.media, item, variant)
             with opened.file as file:
                 picture = file.read()
@@ -129,7 +130,7 @@ def _original(item: MediaItem) -> BaseResponse:
     if elsewhere is not None:
         return redirect(elsewhere)
     with ExitStack() as transfer:
-        transfer.callback(_take_place())
+        transfer.enter_context(a_place())
         opened = storage.open(place_of(item))
         if opened is None:
             raise MediaNotFound("This was deleted just now.")
@@ -154,18 +155,6 @@ def _conditional(response: Response, etag: str, size: int) -> Response:
         raise PreconditionFailed
     response.headers["Content-Security-Policy"] = _POLICY
     return response
-
-
-def _take_place() -> Callable[[], None]:
-    """Return what gives the place back.
-
-    Raises:
-        StorageUnavailable: all are taken; whoever waited for one would hold a thread that the API needs.
-    """
-    slots = get_core().media.slots
-    if not slots.acquire(blocking=False):
-        raise StorageUnavailable("Too many files are on their way at this moment. Try again shortly.")
-    return slots.release
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ from mushu.server.web.api.models import Body
 from mushu.server.web.api.tenants import TenantPath, TenantWindow
 from mushu.server.web.guard import current_principal, requires
 from mushu.server.web.once import IdempotencyHeader, once
+from mushu.server.web.places import a_place
 from mushu.server.web.routes import Resource, Route
 from mushu.server.web.sending import dispatcher
 
@@ -205,15 +206,15 @@ def show_notification(path: MessagePath, query: TenantWindow) -> NotificationDet
 
 
 def _sent(header: IdempotencyHeader, path: TenantPath, body: _Message, user_ids: list[str]) -> models.Notification:
-    return dispatcher().dispatch(
-        service.NotificationRequest(
-            tenant_id=path.tenant_id,
-            user_ids=service.checked_users(user_ids),
-            payload=body.payload,
-            actor=current_principal().actor,
-            once=once(header, body),
-        )
+    request = service.NotificationRequest(
+        tenant_id=path.tenant_id,
+        user_ids=service.checked_users(user_ids),
+        payload=body.payload,
+        actor=current_principal().actor,
+        once=once(header, body),
     )
+    with a_place():
+        return dispatcher().dispatch(request)
 
 
 def _told(row: models.Notification) -> dict[str, Any]:
@@ -246,12 +247,13 @@ def _sending(row: models.Sending, notification_id: str, outcome: Outcome) -> Sen
 _TENANT = "/tenants/<tenant_id>"
 _MANY = f"{_TENANT}/notifications"
 _INVALID = (HTTPStatus.UNPROCESSABLE_ENTITY,)
+_SENDING = (HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE)
 
 RESOURCE = Resource(
     "push",
     [
-        Route("POST", f"{_TENANT}/notify", send_notification, SentNotification, (HTTPStatus.CONFLICT,)),
-        Route("POST", f"{_TENANT}/notify/bulk", send_bulk_notification, SentBulkNotification, (HTTPStatus.CONFLICT,)),
+        Route("POST", f"{_TENANT}/notify", send_notification, SentNotification, _SENDING),
+        Route("POST", f"{_TENANT}/notify/bulk", send_bulk_notification, SentBulkNotification, _SENDING),
         Route("GET", _MANY, list_notifications, NotificationList, _INVALID),
         Route("GET", f"{_MANY}/<message_id>", show_notification, NotificationDetail, _INVALID),
     ],

@@ -219,14 +219,14 @@ class TestUploads:
 
     def test_wait_for_no_place_when_all_are_taken(self, studio: Studio) -> None:
         announced, uploaded = studio.announce(), studio.upload()
-        taken = [studio.media.slots.acquire(blocking=False) for _ in range(studio.settings.media_transfers)]
+        taken = [studio.world.core.places.acquire(blocking=False) for _ in range(studio.settings.transfers)]
         try:
             assert all(taken)
-            refusal(studio.put_here(announced["upload_url"], TEXT), 503, "storage_unavailable")
-            refusal(studio.http.get(path_of(uploaded["url"])), 503, "storage_unavailable")
+            refusal(studio.put_here(announced["upload_url"], TEXT), 503, "busy")
+            refusal(studio.http.get(path_of(uploaded["url"])), 503, "busy")
         finally:
             for _ in taken:
-                studio.media.slots.release()
+                studio.world.core.places.release()
         assert studio.put(announced["upload_url"], TEXT) == 200
 
 
@@ -267,10 +267,10 @@ class TestDownloads:
         if content is not None:
             assert response.data == content
             assert response.headers["Content-Range"].endswith(f"/{len(TEXT)}")
-        free = studio.settings.media_transfers
-        assert [studio.media.slots.acquire(blocking=False) for _ in range(free)] == [True] * free
+        free = studio.settings.transfers
+        assert [studio.world.core.places.acquire(blocking=False) for _ in range(free)] == [True] * free
         for _ in range(free):
-            studio.media.slots.release()
+            studio.world.core.places.release()
 
     def test_are_not_sent_again_to_who_has_them(self, studio: Studio) -> None:
         url = path_of(studio.upload()["url"])

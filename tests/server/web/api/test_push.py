@@ -23,7 +23,7 @@ from tests.cli.certificates import certificates
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, quiet_app
 from tests.server.notifications.stand_in import Reply, StandIn
-from tests.server.web.asking import SeparateClient, answer, refusal
+from tests.server.web.asking import SeparateClient, all_rows, answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
@@ -73,6 +73,21 @@ class TestSending:
     def test_to_a_user_without_a_device_says_so(self, caller: Caller) -> None:
         document = answer(caller.send(HELLO | {"user_id": "nobody"}))
         assert (document["success"], document["error"]) == (False, "This user has no device: register one first.")
+
+    def test_waits_for_no_place_when_all_are_taken_and_writes_nothing_down(self, caller: Caller, house: House) -> None:
+        places, before = house.world.core.places, all_rows()["notifications"]
+        taken = [places.acquire(blocking=False) for _ in range(house.world.core.settings.transfers)]
+        try:
+            assert all(taken)
+            for body, bulk in ((HELLO, False), (ALL, True)):
+                refused = caller.send(body, bulk=bulk, key="once")
+                refusal(refused, 503, "busy")
+                assert refused.headers["Retry-After"] == "1"
+            assert all_rows()["notifications"] == before
+        finally:
+            for _ in taken:
+                places.release()
+        assert answer(caller.send(HELLO, key="once"))["success"] is True
 
     def test_takes_what_the_published_client_sends(self, caller: Caller) -> None:
         body = HELLO | {"badge": None, "sound": None, "data": None, "content_available": False}
