@@ -28,6 +28,11 @@ class Idempotent:
     #: Digest of what was asked for.
     request_digest: Mapped[str | None] = mapped_column(String(64))
 
+    def mark(self, once: "Once | None") -> None:
+        """Have the row be found again by a request with the same mark."""
+        if once is not None:
+            self.request_key, self.request_digest = once.request_key, once.request_digest
+
 
 @dataclass(frozen=True, slots=True)
 class Once:

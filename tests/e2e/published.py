@@ -1,15 +1,12 @@
 """The clients of the hosted service as they are on PyPI, each in an environment of its own, and people who use them."""
 
 import json
-import os
 import subprocess
 import venv
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.e2e.conftest import Server, clean_environment
+from tests.e2e.conftest import Server, clean_environment, leave_out
 
 CLI = "mushu-cli==0.1.13"
 SDK = "mushu-sdk==0.2.20"
@@ -22,9 +19,8 @@ def installed(folder: Path, package: str) -> Path:
     venv.create(folder, with_pip=True)
     command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", package]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    if done.returncode != 0 and os.environ.get("CI") != "true":
-        pytest.skip("no package index can be reached from here")
-    assert done.returncode == 0, done.stderr
+    if done.returncode != 0:
+        leave_out(f"no package index can be reached from here: {done.stderr}")
     return folder / "bin"
 
 

@@ -3,7 +3,6 @@
 Needs a package index, as a user's first start does: skipped without one, but not in CI.
 """
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from tests.e2e.conftest import ROOT, Server, clean_environment, free_port
+from tests.e2e.conftest import ROOT, Server, clean_environment, free_port, leave_out
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +22,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone-home")
     probe = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder / "probe"), "click"]
     reachable = subprocess.run(probe, capture_output=True, timeout=120, check=False).returncode == 0
-    if not reachable and os.environ.get("CI") != "true":
-        pytest.skip("no package index can be reached from here")
-    assert reachable, "CI needs a package index"
+    if not reachable:
+        leave_out("no package index can be reached from here")
     return folder
 
 

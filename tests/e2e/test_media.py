@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.conftest import ROOT, Server, Start
+from tests.e2e.conftest import ROOT, Server, Start, leave_out
 
 GIGABYTES = 2
 SIZE = GIGABYTES * 1024**3
@@ -235,7 +235,7 @@ class TestBrokenUploads:
 class TestJavaScript:
     def test_the_example_of_the_contract_runs_as_it_stands(self, server: Server, key: str, tmp_path: Path) -> None:
         if not CONTRACT.is_file():
-            pytest.skip("the contract does not lie beside the checkout")
+            leave_out("the contract does not lie beside the checkout")
         found = re.search(
             r"^Example: Node\.js\s+(.*?)^Listing API Keys", CONTRACT.read_text(), re.DOTALL | re.MULTILINE
         )
@@ -282,7 +282,7 @@ def node(folder: Path, script: str, *arguments: str, **environ: str) -> dict[str
     """Run a script under Node.js and return what it prints, as JSON."""
     program = shutil.which("node")
     if program is None:
-        pytest.skip("Node.js is not installed")
+        leave_out("Node.js is not installed")
     (folder / "example.cjs").write_text(script)
     done = subprocess.run(
         [program, "--no-warnings", str(folder / "example.cjs"), *arguments],

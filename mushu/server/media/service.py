@@ -67,9 +67,8 @@ def announce(session: AnySession, clock: Clock, actor: Actor, asked: Announcemen
         created_at=now,
         created_by=str(actor),
         updated_at=now,
-        request_key=asked.once.request_key if asked.once else None,
-        request_digest=asked.once.request_digest if asked.once else None,
     )
+    item.mark(asked.once)
     session.add(item)
     session.flush()
     _record(session, clock, actor, "media.created", item)

@@ -6,17 +6,16 @@ gets a new one. For use on one event loop.
 """
 
 import asyncio
-import ipaddress
 import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 
+from mushu.address import is_loopback
 from mushu.server.notifications.apple import Answer, read_answer
 from mushu.server.notifications.reasons import CONNECTION_LOST, TIMEOUT, UNREACHABLE
 
@@ -29,7 +28,6 @@ _IDLE: Final = 300
 _CONNECT_SECONDS: Final = 5
 #: Of an answer; Apple's have a hundred bytes.
 _MOST_BYTES: Final = 4_096
-_NO_PROXY_FOR: Final = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +168,6 @@ class Lines:
         idle = [name for name, line in self._lines.items() if not line.users]
         for name in idle[: max(0, len(self._lines) - _MOST_LINES)]:
             await self._lines.pop(name).close()
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether an address is of this very machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == _NO_PROXY_FOR
 
 
 async def _ask(client: httpx.AsyncClient, url: str, request: Request, watch: _Watch) -> tuple[Answer, bool]:

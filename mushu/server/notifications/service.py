@@ -62,9 +62,8 @@ def record_notification(
         payload=dict(request.payload),
         created_at=now,
         created_by=str(request.actor),
-        request_key=request.once.request_key if request.once else None,
-        request_digest=request.once.request_digest if request.once else None,
     )
+    notification.mark(request.once)
     session.add(notification)
     session.flush()
     waiting = False

@@ -52,9 +52,8 @@ def create_tenant(session: AnySession, clock: Clock, actor: Actor, keys: Sealing
         use_sandbox=request.use_sandbox or environment_of(session) is Environment.TEST,
         created_at=clock(),
         created_by=str(actor),
-        request_key=request.once.request_key if request.once else None,
-        request_digest=request.once.request_digest if request.once else None,
     )
+    tenant.mark(request.once)
     _set_credentials(session, keys, tenant, request.credentials)
     session.add(tenant)
     session.flush()

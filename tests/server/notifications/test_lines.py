@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import pytest
 
+from mushu.address import is_loopback
 from mushu.server import logs
 from mushu.server.core import db
 from mushu.server.db import own_session
 from mushu.server.environments import set_environment
 from mushu.server.notifications import lines
 from mushu.server.notifications.hosts import Hosts
-from mushu.server.notifications.lines import is_loopback
 from mushu.server.notifications.loop import BackgroundLoop
 from mushu.server.notifications.provider_token import ProviderTokens
 from tests.conftest import TurnableClock

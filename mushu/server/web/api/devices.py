@@ -9,8 +9,8 @@ from mushu.server.db import reading, writing
 from mushu.server.devices import models, service
 from mushu.server.gate.access import Subject
 from mushu.server.keys.scopes import Scope
-from mushu.server.web.api.models import Body, Deleted
-from mushu.server.web.api.tenants import TenantPath, TenantWindow
+from mushu.server.web.api.models import Body, Deleted, ListWindow
+from mushu.server.web.api.tenants import TenantPath
 from mushu.server.web.guard import requires
 from mushu.server.web.routes import Resource, Route
 
@@ -28,7 +28,7 @@ class RegisterDeviceRequest(Body):
     app_version: Annotated[str | None, Field(max_length=64)] = None
 
 
-class DevicesOf(TenantWindow):
+class DevicesOf(ListWindow):
     user_id: str | None = Field(default=None, max_length=service.USER_ID_LENGTH)
 
 

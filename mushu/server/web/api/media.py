@@ -17,9 +17,10 @@ from mushu.server.media.naming import CONTENT_TYPE_PATTERN, MOST_LETTERS, dispos
 from mushu.server.media.pictures import Variant, is_picture
 from mushu.server.media.storage import Presentation
 from mushu.server.media.uploading import Uploads, place_of
-from mushu.server.paging import CURSOR_LENGTH, MOST, Page, Window
+from mushu.server.paging import Page
 from mushu.server.web.api.media_content import MediaPath, Uploaded, address, receive_upload, send_download, send_picture
-from mushu.server.web.api.models import Body, Deleted, OrgPath
+from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath
+from mushu.server.web.api.tenants import TenantPath
 from mushu.server.web.guard import current_org, current_principal, requires
 from mushu.server.web.once import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route, content
@@ -48,21 +49,8 @@ class UploadAddress(BaseModel):
     expires_in: int
 
 
-class MediaWindow(BaseModel):
-    limit: int = Field(default=100, ge=1, le=MOST)
-    cursor: str | None = Field(default=None, max_length=CURSOR_LENGTH)
-
-    @property
-    def window(self) -> Window:
-        return Window(self.limit, self.cursor)
-
-
-class MediaOfTenant(MediaWindow):
+class MediaOfTenant(ListWindow):
     org_id: str | None = Field(default=None, max_length=24)
-
-
-class TenantMediaPath(BaseModel):
-    tenant_id: str
 
 
 class ConfirmedMedia(BaseModel):
@@ -150,14 +138,14 @@ def show_media(path: MediaPath) -> Media:
 
 
 @requires(Scope.READ)
-def list_media_of_organization(path: OrgPath, query: MediaWindow) -> MediaList:
+def list_media_of_organization(path: OrgPath, query: ListWindow) -> MediaList:
     """List the files of an organization, newest first."""
     with reading(db.session):
         return _listed(service.list_media_of_org(db.session, path.org_id, query.window))
 
 
 @requires(Scope.READ, subject=Subject.TENANT)
-def list_media_of_tenant(path: TenantMediaPath, query: MediaOfTenant) -> MediaList:
+def list_media_of_tenant(path: TenantPath, query: MediaOfTenant) -> MediaList:
     """List the files of a tenant, newest first."""
     if query.org_id not in (None, current_org()):
         raise TenantNotFound(f"There is no tenant {path.tenant_id!r} of that organization.")

@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mushu.server.paging import CURSOR_LENGTH, MOST, Window
+
 Text = Annotated[str, Field(max_length=1_000)]
 
 
@@ -16,6 +18,17 @@ class Body(BaseModel):
     """A request body: what it does not know, it refuses, so that a typo is not taken for consent."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class ListWindow(BaseModel):
+    """Which page of a list is asked for."""
+
+    limit: int = Field(default=100, ge=1, le=MOST)
+    cursor: str | None = Field(default=None, max_length=CURSOR_LENGTH)
+
+    @property
+    def window(self) -> Window:
+        return Window(self.limit, self.cursor)
 
 
 class OrgPath(BaseModel):

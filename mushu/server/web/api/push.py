@@ -14,8 +14,8 @@ from mushu.server.notifications.apple import Outcome
 from mushu.server.notifications.payload import MOST_BYTES, Content, payload_of
 from mushu.server.notifications.reasons import explain
 from mushu.server.notifications.sender import apns_id
-from mushu.server.web.api.models import Body
-from mushu.server.web.api.tenants import TenantPath, TenantWindow
+from mushu.server.web.api.models import Body, ListWindow
+from mushu.server.web.api.tenants import TenantPath
 from mushu.server.web.guard import current_principal, requires
 from mushu.server.web.once import IdempotencyHeader, once
 from mushu.server.web.places import a_place
@@ -33,7 +33,7 @@ class MessagePath(TenantPath):
     message_id: str
 
 
-class NotificationsOf(TenantWindow):
+class NotificationsOf(ListWindow):
     outbox: bool | None = None
 
 
@@ -190,7 +190,7 @@ def list_notifications(path: TenantPath, query: NotificationsOf) -> Notification
 
 
 @requires(Scope.READ, subject=Subject.TENANT)
-def show_notification(path: MessagePath, query: TenantWindow) -> NotificationDetail:
+def show_notification(path: MessagePath, query: ListWindow) -> NotificationDetail:
     """Show a notification and what became of it, device by device."""
     now = get_core().clock()
     with reading(db.session):

@@ -14,11 +14,11 @@ from mushu.server.keys.activation import issue_key
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Scope
 from mushu.server.media.service import delete_media_of_tenant
-from mushu.server.paging import CURSOR_LENGTH, MOST, Page, Window
+from mushu.server.paging import Page, Window
 from mushu.server.tenants import models, service
 from mushu.server.tenants.credentials import ApnsCredentials, checked_credentials
 from mushu.server.web.api.keys import CreatedKey
-from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
+from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, Text
 from mushu.server.web.guard import current_environment, current_org, current_principal, requires
 from mushu.server.web.once import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route
@@ -31,16 +31,7 @@ class TenantPath(BaseModel):
     tenant_id: str
 
 
-class TenantWindow(BaseModel):
-    limit: int = Field(default=100, ge=1, le=MOST)
-    cursor: str | None = Field(default=None, max_length=CURSOR_LENGTH)
-
-    @property
-    def window(self) -> Window:
-        return Window(self.limit, self.cursor)
-
-
-class TenantsOf(TenantWindow):
+class TenantsOf(ListWindow):
     org_id: str | None = Field(default=None, max_length=24)
 
 
@@ -115,7 +106,7 @@ def list_tenants(query: TenantsOf) -> TenantList:
 
 
 @requires(Scope.READ)
-def list_tenants_of_organization(path: OrgPath, query: TenantWindow) -> TenantList:
+def list_tenants_of_organization(path: OrgPath, query: ListWindow) -> TenantList:
     """List the tenants of an organization, newest first."""
     return _listed(path.org_id, query.window)
 
