@@ -1,5 +1,6 @@
 """What every test may use. Sockets are closed but for loopback (`setup.cfg`); warnings are errors."""
 
+import gc
 import os
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,24 @@ def _own_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     monkeypatch.setenv("HOME", str(home))
     for name in ("MUSHU_INSTANCE_PATH", "MUSHU_DATABASE_URL", "MUSHU_HOST", "MUSHU_PORT", "MUSHU_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+def pytest_collection_finish() -> None:
+    """Leave young what a test makes until the test has ended, so that the look at the end of it is a cheap one."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 1_000, 1_000)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Find what a test left open once it has ended, and not whenever the collector comes by: warnings are errors.
+
+    pytest reports it as an error in the setup of the test that follows.
+    """
+    ran = yield
+    gc.collect(1)
+    return ran
 
 
 @pytest.hookimpl(wrapper=True)

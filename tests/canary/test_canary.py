@@ -23,10 +23,10 @@ VAULT: Final = "vault:secret/apps/backend#MUSHU_API_KEY"
 class Story:
     """What happens, from the first start to the last deletion."""
 
-    def __init__(self, scene: Scene, vault: VaultStub, base: str) -> None:
-        self.scene, self.vault, self.base = scene, vault, base
+    def __init__(self, scene: Scene, vault: VaultStub, http: httpx.Client) -> None:
+        self.scene, self.vault, self.http = scene, vault, http
+        self.base = str(http.base_url).rstrip("/")
         self.files = iter(range(100))
-        self.http = httpx.Client(base_url=base, trust_env=False, timeout=30)
 
     def flask(self, *arguments: str, code: int = 0) -> str:
         ended, shown = self.scene.run("flask", *arguments)
@@ -97,9 +97,10 @@ def story(tmp_path: Path) -> Iterator[Story]:
                 env=scene.environment, cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
         try:
-            story = Story(scene, vault, f"http://127.0.0.1:{port}")
-            _wait_until_up(story, server)
-            yield story
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as http:
+                story = Story(scene, vault, http)
+                _wait_until_up(story, server)
+                yield story
             for pid in descendants(server.pid):
                 scene.look_at(pid)
         finally:
