@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+import httpcore
 import httpx
 
 from mushu.address import is_loopback
@@ -63,13 +64,27 @@ class _Client:
 
 
 class _Watch:
-    """Notes whether the payload was begun: without it Apple has nothing to deliver."""
+    """Notes whether the payload was begun: without it Apple has nothing to deliver.
+
+    And closes what httpcore (1.0.9) leaves open: a connection whose TLS handshake is cancelled, not failed.
+    """
 
     def __init__(self) -> None:
         self.began = False
+        self._in_handshake: httpcore.AsyncNetworkStream | None = None
 
-    async def __call__(self, event: str, _: Mapping[str, Any]) -> None:
+    async def __call__(self, event: str, told: Mapping[str, Any]) -> None:
         self.began = self.began or event == "http2.send_request_body.started"
+        if event == "connection.connect_tcp.complete":
+            self._in_handshake = told["return_value"]
+        elif event.startswith("http2.") or event.endswith(".start_tls.complete"):
+            self._in_handshake = None  # the client's from here on, and others may be on it
+
+    async def end(self) -> None:
+        """Leave nothing open that nobody else closes."""
+        if self._in_handshake is not None:
+            with suppress(Exception):  # it was broken before
+                await self._in_handshake.aclose()
 
 
 class Line:
@@ -95,6 +110,7 @@ class Line:
         except Exception:  # of httpx, httpcore, h2, anyio or TLS: no device's trouble is another's
             return Trouble(CONNECTION_LOST if watch.began else UNREACHABLE, watch.began)
         finally:
+            await watch.end()
             client.users -= 1
             if not sound:
                 self._client = None if self._client is client else self._client

@@ -51,7 +51,7 @@ class Waiting:
 
     @property
     def timing(self) -> Timing:
-        return Timing(self.sleep, self.now, lambda: 0.5, attempt_seconds=5, total_seconds=60)
+        return Timing(self.sleep, self.now, lambda: 0.5, attempt_seconds=60, total_seconds=60)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Connections: how many, to whom, for how long; and that nothing that goes over them is written into a log."""
 
 import asyncio
+import gc
 import io
 import logging
 import os
@@ -21,8 +22,9 @@ from mushu.server.notifications import lines
 from mushu.server.notifications.hosts import Hosts
 from mushu.server.notifications.loop import BackgroundLoop
 from mushu.server.notifications.provider_token import ProviderTokens
+from mushu.server.notifications.sender import Sender, Timing
 from tests.conftest import TurnableClock
-from tests.server.notifications.conftest import LIVE, TOKEN, Post
+from tests.server.notifications.conftest import LIVE, TOKEN, Post, Waiting
 from tests.server.notifications.stand_in import Reply, StandIn
 
 
@@ -148,6 +150,29 @@ class TestConnections:
             assert request.startswith(b"CONNECT apns.invalid:443 ")
             assert TOKEN.encode() not in request
             assert b"authorization" not in request.lower()
+
+    def test_that_are_cut_off_in_the_middle_of_the_handshake_are_closed(
+        self, post: Post, apple: StandIn, clock: TurnableClock, waiting: Waiting
+    ) -> None:
+        impatient = Sender(clock, Timing(waiting.sleep, waiting.now, attempts=1, attempt_seconds=0.3))
+        mute = socket.create_server(("127.0.0.1", 0))
+        tenant = post.tenant(apple.credentials())
+        post.device(tenant)
+        url = f"https://127.0.0.1:{mute.getsockname()[1]}"
+        there = replace(post, dispatcher=replace(post.dispatcher, hosts=Hosts(url, url)))
+        gc.disable()  # it would close them as well, some day
+        try:
+            (row,) = there.with_sender(impatient).send(tenant)
+            connection, _ = mute.accept()
+            with connection:
+                connection.settimeout(10)
+                while connection.recv(4_096):
+                    pass
+        finally:
+            gc.enable()
+            impatient.close()
+            mute.close()
+        assert (row.outcome, row.reason) == ("failed", "unreachable")
 
     @pytest.mark.parametrize(
         ("url", "here"),
