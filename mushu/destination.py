@@ -11,9 +11,10 @@ The plugin imports this module and its own library, nothing else of Mushu. `mush
 The protocol that calls a destination, and what it makes of each answer, stands in `mushu/server/delivery/`.
 """
 
+import difflib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -38,6 +39,7 @@ __all__ = [
     "digest_of",
     "installed_schemes",
     "open_destination",
+    "refuse_unknown_settings",
 ]
 
 ENTRY_POINT_GROUP: Final = "mushu.destinations"
@@ -128,6 +130,10 @@ class Destination(ABC):
     #: The URI scheme, equal to the name of the entry point.
     scheme: ClassVar[str]
 
+    #: The names of all settings that the plugin reads, as in `Surroundings.settings`. With another, no place is given a
+    #: name: a mistyped setting would be one that nobody obeys. None: the plugin does not say, and any are taken.
+    known_settings: ClassVar[Collection[str] | None] = None
+
     @classmethod
     @abstractmethod
     def parse(cls, uri: str, surroundings: Surroundings) -> Self | None:
@@ -198,6 +204,22 @@ class Destination(ABC):
 def installed_schemes() -> list[str]:
     """Return the schemes of all installed destination plugins, sorted; none of them is imported."""
     return sorted({entry_point.name for entry_point in entry_points(group=ENTRY_POINT_GROUP)})
+
+
+def refuse_unknown_settings(kind: type[Destination], names: Collection[str]) -> None:
+    """Make sure that a plugin reads all of these settings, as far as it says which it reads.
+
+    Raises:
+        DestinationError: it does not know one; the sentence names that, the nearest that is known, and all; permanent.
+    """
+    known = kind.known_settings
+    for name in sorted(names):
+        if known is None or name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        guess = f" Did you mean {near[0]}?" if near else ""
+        read = f"It reads {', '.join(sorted(known))}." if known else "It reads none."
+        raise DestinationError(f"{kind.scheme}: has no setting {name}.{guess} {read}", permanent=True)
 
 
 def holds_credential(uri: str) -> bool:

@@ -18,7 +18,7 @@ import httpx
 from mushu.address import is_loopback
 from mushu.cli.answers import Answer, parsed
 from mushu.cli.credentials import Credential
-from mushu.cli.faults import Failure, Unreachable, strange_answer
+from mushu.cli.faults import IN_PROGRESS, Failure, Refused, Unreachable, strange_answer
 from mushu.cli.network import unreachable
 from mushu.cli.place import Place
 from mushu.cli.refusals import Reply, refusal
@@ -58,6 +58,10 @@ class Api:
             try:
                 return self._ask("POST", path, _JSON, body, headers=once)
             except Unreachable:
+                time.sleep(seconds)
+            except Refused as refusal:
+                if refusal.code != IN_PROGRESS:
+                    raise
                 time.sleep(seconds)
         return self._ask("POST", path, _JSON, body, headers=once)
 

@@ -31,7 +31,7 @@ def login(session: Session, no_browser: bool, email: str | None, password_stdin:
     if password_stdin and not email:
         raise click.UsageError("--password-stdin needs --email.")
     if email:
-        found = _by_password(session, email, _password(from_stdin=password_stdin))
+        found = _by_password(session, email, _password(session, email, from_stdin=password_stdin))
     else:
         found = _by_browser(session, no_browser=no_browser)
     url = session.url().value
@@ -108,13 +108,19 @@ def _by_password(session: Session, email: str, password: Secret) -> Login:
     return Login.of(session.anonymous().post("auth", "login", body={"email": email, "password": password}))
 
 
-def _password(*, from_stdin: bool) -> Secret:
-    """Return the password from standard input or, asked for, from the terminal; never from an argument."""
+def _password(session: Session, email: str, *, from_stdin: bool) -> Secret:
+    """Return the password from standard input or, asked for, from the terminal; never from an argument.
+
+    A person at the terminal is told which server gets it, which may be the default. A script reads nothing, so there
+    somebody must have named the server. (Signing in by the browser sends nothing that is worth anything elsewhere.)
+    """
     if from_stdin:
+        session.refuse_unnamed("A password")
         return Secret(sys.stdin.readline().rstrip("\r\n"))
     if not sys.stdin.isatty():
         raise click.UsageError("There is no terminal to ask for the password on. Add --password-stdin.")
-    return Secret(click.prompt("Password", hide_input=True, err=True))
+    question = f"Password of {printable(email)} at {session.url().value}"
+    return Secret(click.prompt(question, hide_input=True, err=True))
 
 
 def _by_browser(session: Session, *, no_browser: bool) -> Login:

@@ -13,6 +13,10 @@ from typing import Final
 
 import click
 
+#: What a request that is repeated under its Idempotency-Key is told: an earlier one made it, or is at it.
+ALREADY_CREATED: Final = "already_created"
+IN_PROGRESS: Final = "in_progress"
+
 _CHECK_ADDRESS: Final = "See which server is asked with `mushu config show`, and name another with --url."
 
 
@@ -35,12 +39,14 @@ class Refused(Failure):
         message: the sentence for a person.
         status: the HTTP status.
         code: the stable code of the problem document, or the `error` of OAuth.
+        key_id: the API key that the refusal is about, where it names one.
     """
 
-    def __init__(self, message: str, status: int, code: str) -> None:
+    def __init__(self, message: str, status: int, code: str, key_id: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.key_id = key_id
 
 
 def strange_answer(url: str, why: str) -> WrongAnswer:

@@ -38,6 +38,8 @@ _LEDGER: Final = (
     Column("error", "ERROR"),
 )
 _INVALID: Final = "invalid_input"
+#: Not deleted: the old key would make way for nothing.
+_LOST: Final = "Rotate it in turn: `mushu api-key rotate {key_id} --show`."
 
 
 @click.command("rotate")
@@ -88,7 +90,7 @@ def rotate(
     ways: dict[str, Any] = {"deliver_to": list(names)} if names else {"delivery": "response"} if show else {}
     keyring = keyring_of(session, org)
     unheard = f"It may have been rotated all the same: see `mushu api-key show {key_id}`."
-    print_new(partial(_rotate_on_server, keyring, key_id, terms | ways), unheard)
+    print_new(partial(_rotate_on_server, keyring, key_id, terms | ways), unheard, _LOST)
 
 
 @click.command("deliveries")

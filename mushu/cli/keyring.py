@@ -29,7 +29,7 @@ class Keyring:
         self._org_id = org_id
 
     def create(self, environment: Environment, request: dict[str, Any]) -> Answer:
-        return self._api.post(*self._path(environment), body=request)
+        return self._api.post_once(*self._path(environment), body=request)
 
     def list_all(self, *, with_deleted: bool) -> list[Answer]:
         """Return the keys of both environments, newest first."""
@@ -66,7 +66,7 @@ class Keyring:
         return self._wherever(key_id, lambda environment: self.rotate_in(environment, key_id, terms))
 
     def rotate_in(self, environment: Environment, key_id: str, terms: Answer) -> Answer:
-        return self._api.post(*self._path(environment), key_id, "rotate", body=terms)
+        return self._api.post_once(*self._path(environment), key_id, "rotate", body=terms)
 
     def deliveries(self, key_id: str) -> list[Answer]:
         """Return the ledger of where a key was put, oldest first; of a deleted key, too."""

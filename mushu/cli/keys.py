@@ -34,6 +34,7 @@ _COLUMNS = (
 )
 _STATE = Column("state", "STATE")
 _UNHEARD: Final = "A key may have been created all the same: see `mushu api-key list`."
+_LOST: Final = "Delete it with `mushu api-key delete {key_id}`, and create another."
 
 
 @click.group()
@@ -85,7 +86,7 @@ def create(
         print_json(deliver(mint, stops, Holders(keyring, force=force)))
     else:
         named = {"deliver_to": list(names)} if names else {}
-        print_new(partial(keyring_of(session, org).create, env, request | named), _UNHEARD)
+        print_new(partial(keyring_of(session, org).create, env, request | named), _UNHEARD, _LOST)
 
 
 def _request(

@@ -7,10 +7,11 @@ old key would retire in favour of nothing; so a successor is looked at before it
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Self
 
 from mushu.cli.answers import Answer, id_of, text_of
-from mushu.cli.faults import Failure, Refused, Unreachable, misunderstood
+from mushu.cli.faults import ALREADY_CREATED, Failure, Refused, Unreachable, misunderstood
 from mushu.cli.keyring import Environment, Keyring
 from mushu.keyformat import MalformedCredential, MistypedCredential, Prefix, parse
 from mushu.secret import Secret
@@ -48,7 +49,7 @@ class PendingKey:
         Raises:
             Failure: there is none.
         """
-        answer = _asked(lambda: keyring.create(environment, request | _BY_CLIENT))
+        answer = _asked(keyring, environment, partial(keyring.create, environment, request | _BY_CLIENT))
         return cls(keyring, environment, *_taken_apart(keyring, environment, answer))
 
     @classmethod
@@ -61,7 +62,8 @@ class PendingKey:
         Raises:
             Failure: there is none.
         """
-        answer = _asked(lambda: keyring.rotate_in(environment, key_id, terms | _BY_CLIENT))
+        ask = partial(keyring.rotate_in, environment, key_id, terms | _BY_CLIENT)
+        answer = _asked(keyring, environment, ask)
         return cls(keyring, environment, *_taken_apart(keyring, environment, answer), replaces=key_id)
 
     def confirm(self, proofs: list[dict[str, str]]) -> None:
@@ -116,12 +118,15 @@ class PendingKey:
             return None
 
 
-def _asked(ask: Callable[[], Answer]) -> Answer:
+def _asked(keyring: Keyring, environment: Environment, ask: Callable[[], Answer]) -> Answer:
     try:
         return ask()
     except Refused as refusal:
         if refusal.code == _INVALID and "delivery" in refusal.message:
             raise Failure(_SERVER_SIDE) from None
+        if refusal.code == ALREADY_CREATED and refusal.key_id is not None:
+            ended = _deleted(keyring, environment, refusal.key_id)
+            raise Failure(f"The answer with the key was lost on the way. {ended} Run the command again.") from None
         raise
     except Unreachable as failure:
         raise Unreachable(f"{failure.message} If a key was created, it is pending and opens nothing.") from None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from mushu.cli.answers import Answer
+from mushu.cli.answers import IDENTIFIER, Answer
 from mushu.cli.credentials import KEY_VARIABLE, Credential
 from mushu.cli.faults import Failure, Refused, Unreachable, strange_answer
 from mushu.cli.place import Place
@@ -51,7 +51,9 @@ def refusal(reply: Reply, place: Place, credential: Credential | None) -> Failur
         sentence += f" It asks to wait {reply.retry_after[:9]} seconds."
     if reply.status in _SERVER_ERRORS and code not in _OF_DELIVERIES:
         return Unreachable(sentence)
-    return Refused(sentence, reply.status, code)
+    key_id = document.get("key_id")
+    named = isinstance(key_id, str) and IDENTIFIER.fullmatch(key_id) is not None
+    return Refused(sentence, reply.status, code, key_id if named else None)
 
 
 def _without_code(reply: Reply, url: str) -> Failure:

@@ -9,7 +9,7 @@ import click
 
 from mushu.address import DEFAULT_URL, normalized
 from mushu.cli import storage
-from mushu.cli.credentials import Credential, find_key, of_login
+from mushu.cli.credentials import KEY_VARIABLE, Credential, find_key, of_login
 from mushu.cli.faults import Failure
 from mushu.cli.logins import Login, find_login, servers
 from mushu.cli.output import note
@@ -28,6 +28,7 @@ TENANT_VARIABLE: Final = "MUSHU_TENANT_ID"
 URL: Final = "url"
 ORGS: Final = "orgs"
 TENANTS: Final = "tenants"
+_UNNAMED: Final = "default"
 
 
 class Choice(NamedTuple):
@@ -60,11 +61,31 @@ class Session:
             kept = storage.read(storage.CONFIG).get(URL)
             named, source = kept if isinstance(kept, str) else "", "mushu config set url"
         if not named:
-            return Choice(DEFAULT_URL, "default")
+            return Choice(DEFAULT_URL, _UNNAMED)
         try:
             return Choice(normalized(named), source)
         except ValueError as error:
             raise Failure(f"{error} See {source}.") from None
+
+    def refuse_unnamed(self, what: str) -> None:
+        """Refuse to send what opens other servers, too, to an address that nobody has named.
+
+        The default is whatever listens on that port of this machine, which may be anybody's. A key or a password that
+        is sent without a person looking would be theirs. The token of a login is not: it goes back to whom it is from.
+        A login at the default does not name it, either: it says who answered then, not who will.
+
+        Args:
+            what: what would be sent, as the beginning of the sentence: "The key in MUSHU_API_KEY".
+
+        Raises:
+            UsageError: neither an option, nor the environment, nor a setting names the server.
+            Failure: the setting that names it is wrong.
+        """
+        if self.url().source == _UNNAMED:
+            raise click.UsageError(
+                f"Which server? {what} is sent to no address that nobody has named. Add --url URL, set {URL_VARIABLE}, "
+                "or choose one for every command: mushu config set url URL."
+            )
 
     def org(self, option: str | None) -> Choice | None:
         """Return the id or name of the organization that is meant, or None if nothing names one."""
@@ -151,12 +172,15 @@ class Session:
         """Return the services, asked with the API key of the environment, or else as the user.
 
         Raises:
+            UsageError: there is a key, and nobody has named the server that it should go to.
             Failure: there is neither, or the address is not safe.
         """
         from mushu.cli.sides import Sides
 
-        place = self._place()
-        credential = find_key() or of_login(self.required_login().token)
+        place, key = self._place(), find_key()
+        if key is not None:
+            self.refuse_unnamed(f"The key in {KEY_VARIABLE}")
+        credential = key or of_login(self.required_login().token)
         return Sides(self._connected(place, credential), credential)
 
     def depot(self) -> "Depot":

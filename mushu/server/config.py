@@ -65,6 +65,8 @@ class Settings:
     sealing_keys_file: str = ""
     #: Largest request body the API takes.
     max_body_bytes: int = 1_048_576
+    #: How long notifications are kept, with what became of them; 0: for ever.
+    keep_notifications_days: int = 90
     #: Apple's push service.
     apns_url: str = APNS_PRODUCTION
     #: Apple's sandbox, where all test notifications go.
@@ -138,6 +140,7 @@ class Settings:
             "housekeeping_seconds": (0, 86_400),
             "trusted_proxies": (0, 10),
             "max_body_bytes": (1_024, 1_073_741_824),
+            "keep_notifications_days": (0, 36_500),
             "media_max_bytes": (1, 5_368_709_120),
             "media_max_pixels": (1, 200_000_000),
             "transfers": (1, 256),
@@ -219,6 +222,11 @@ class Settings:
     @property
     def delivery_lease(self) -> timedelta:
         return timedelta(seconds=self.delivery_lease_seconds)
+
+    @property
+    def keep_notifications(self) -> timedelta | None:
+        """How long notifications are kept; None for ever."""
+        return timedelta(days=self.keep_notifications_days) if self.keep_notifications_days else None
 
 
 def instance_path(environ: Mapping[str, str] = os.environ) -> Path:

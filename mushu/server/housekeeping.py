@@ -17,6 +17,7 @@ from mushu.server.config import Settings
 from mushu.server.core import core_context, courier_for, db
 from mushu.server.delivery.rotation import keep_house
 from mushu.server.media.cleaning import clean_media
+from mushu.server.notifications.cleaning import clean_notifications
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -59,6 +60,9 @@ def tick(settings: Settings) -> None:
             for found in keep_house(courier_for(SYSTEM)):
                 told = {"key_id": found.key_id, "result": str(found.verdict), "detail": found.detail}
                 _LOG.info("housekeeping", extra=told)
+            deleted = clean_notifications(db.session, core.clock, settings.keep_notifications)
+            if deleted:
+                _LOG.info("notifications deleted", extra={"deleted": deleted})
             cleaned = clean_media(db.session, core.clock, core.media.storage)
             if cleaned:
                 _LOG.info("media cleaned", extra=asdict(cleaned))

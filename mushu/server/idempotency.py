@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
-from sqlalchemy import String, select
+from sqlalchemy import ColumnElement, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import AnySession
@@ -61,15 +61,19 @@ class Once:
 Made = TypeVar("Made", bound=Idempotent)
 
 
-def find_made(session: AnySession, kind: type[Made], once: Once | None) -> Made | None:
-    """Return what a request with this key has made, or None.
+def find_made(session: AnySession, kind: type[Made], once: Once | None, *which: ColumnElement[bool]) -> Made | None:
+    """Return what a request with this key has made, as it is now, or None.
+
+    Args:
+        which: what it has to be like; anything else counts as not made.
 
     Raises:
         IdempotencyMismatch: it asked for something else.
     """
     if once is None:
         return None
-    made = session.scalars(select(kind).where(kind.request_key == once.request_key)).one_or_none()
+    query = select(kind).where(kind.request_key == once.request_key, *which)
+    made = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
     if made is not None and made.request_digest != once.request_digest:
         raise IdempotencyMismatch(
             "This Idempotency-Key was used for another request. Use a new one for each thing that is to be done once.",

@@ -1,11 +1,29 @@
-"""Serves the application with Granian; Ctrl-C and SIGTERM end it cleanly."""
+"""Serves the application with Granian; Ctrl-C and SIGTERM end it cleanly, and no worker outlives the main process.
+
+Granian's workers know nothing of their parent: killed by force, or by the kernel for want of memory, it would leave
+them with the port, and nobody to end them. Here each of them waits, in a thread, for the end of a pipe whose other end
+the main process alone holds. No death can withhold that news, none comes before a worker listens for it, and it needs
+nothing that only Linux has.
+"""
 
 import logging
+import os
+import signal
 import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any, Final
 
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
+
+_LOG: Final = logging.getLogger(__name__)
+#: Seconds that requests under way have to come to their end, once a worker was told to end.
+GRACE: Final = 10
 
 
 class IntendedThreads(logging.Filter):
@@ -50,14 +68,19 @@ def bindable_address(settings: Settings) -> str:
     return str(address[0])
 
 
-def serve(settings: Settings) -> None:
-    """Serve until a signal ends it. Workers read their settings from the environment, as this process did."""
+def serve(settings: Settings, load: Callable[[], Any]) -> None:
+    """Serve until a signal ends it. Workers read their settings from the environment, as this process did.
+
+    Args:
+        load: returns the application, in each worker; a function of a module, so that a worker that is not forked but
+            started anew, as on macOS, finds it by its name.
+    """
     from granian import Granian
     from granian.constants import Interfaces
 
+    ended, alive = Pipe(duplex=False)
     Granian(
-        "mushu.server.app:create_app",
-        factory=True,
+        "mushu",
         address=bindable_address(settings),
         port=settings.port,
         interface=Interfaces.WSGI,
@@ -67,5 +90,28 @@ def serve(settings: Settings) -> None:
         websockets=False,
         log_dictconfig=_LOGGING,
         respawn_failed_workers=True,
-        workers_kill_timeout=10,
-    ).serve()
+        workers_kill_timeout=GRACE,
+    ).serve(target_loader=partial(load_in_worker, ended, alive, load), wrap_loader=False)
+
+
+def load_in_worker(ended: Connection, alive: Connection, load: Callable[[], Any]) -> Any:
+    """Return the application, in a worker that ends from now on when its main process does.
+
+    Args:
+        ended, alive: the two ends of a pipe; of the second, the worker has a copy, which is not to keep it open.
+    """
+    alive.close()
+    # Until Granian takes its signals, a forked worker has those of the main process, and would pass over the news.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(ended,), name="main process", daemon=True).start()
+    return load()
+
+
+def _end_with(ended: Connection) -> None:
+    """Wait for the main process to end, then end this one as that would have: with grace first, then without."""
+    ended.poll(None)
+    _LOG.error("the main process has ended; so does this worker")
+    # To the main thread, which waits for it: a signal that another one takes would not wake it.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    time.sleep(GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-import mushu.server.app  # noqa: F401 - loaded here once, for the child and the workers
 from mushu import process
 from mushu.server import first_run, housekeeping, logs
+from mushu.server.app import create_app  # loaded here once, for the child and the workers
 from mushu.server.config import Settings
 from mushu.server.core import core_context
 from mushu.server.errors import ConfigurationError, MushuError
@@ -35,7 +35,7 @@ def main() -> None:
     if code != 0:
         sys.exit(code)
     housekeeping.start(settings)
-    serve(settings)
+    serve(settings, create_app)
 
 
 def settings_from(arguments: Sequence[str]) -> Settings:

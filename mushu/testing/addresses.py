@@ -1,5 +1,6 @@
 """Promises about the URI."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,24 @@ class AddressPromises:
         with pytest.raises(DestinationError) as caught:
             kind.parse(f"{kind.scheme}:", _NOWHERE)
         assert caught.value.permanent
+
+    def test_an_option_that_nobody_knows_is_refused_or_names_another_place(self, new_place: NewPlace) -> None:
+        """What is mistyped and left out of account sends a key elsewhere than it says."""
+        destination = new_place().destination()
+        located, hash_sign, field = destination.uri.partition("#")
+        option = f"{'&' if '?' in located else '?'}mushu_contract=1"
+        try:
+            odd = type(destination).parse(f"{located}{option}{hash_sign}{field}", _NOWHERE)
+        except DestinationError as error:
+            refused = error.permanent
+        else:
+            refused = odd is None or odd.uri != destination.uri
+        assert refused, "the option was left out of account"
+
+    def test_settings_that_are_declared_are_names_as_an_operator_gives_them(self, new_place: NewPlace) -> None:
+        known = type(new_place().destination()).known_settings
+        assert not isinstance(known, str), "a collection of names, not one"
+        assert all(re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name) for name in known or ())
 
     def test_parsing_touches_nothing(self, new_place: NewPlace) -> None:
         place = new_place()

@@ -19,6 +19,7 @@ class DotenvDestination(Destination):
     """One variable of one `.env` file."""
 
     scheme: ClassVar[str] = SCHEME
+    known_settings: ClassVar[frozenset[str]] = frozenset({"timeout"})
 
     def __init__(self, address: Address, lock_timeout: float) -> None:
         self._address = address

@@ -15,7 +15,7 @@ from mushu.destination import (
 from mushu_vault.change import Change, change
 from mushu_vault.document import ABSENT, Value
 from mushu_vault.engine import Look
-from mushu_vault.settings import Settings
+from mushu_vault.settings import KNOWN, Settings
 from mushu_vault.undo import Memory, unsealed
 from mushu_vault.uri import SCHEME, Address, credential_refusal, holds_credential, parse_address
 from mushu_vault.visit import Visit, visited
@@ -25,6 +25,7 @@ class VaultDestination(Destination):
     """One field of one secret in a KV engine."""
 
     scheme: ClassVar[str] = SCHEME
+    known_settings: ClassVar[frozenset[str]] = KNOWN
 
     def __init__(self, address: Address, settings: Settings) -> None:
         self._address = address

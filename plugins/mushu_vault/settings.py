@@ -9,6 +9,15 @@ from mushu.destination import DestinationError, Secret
 # `bool` of Vault's command line, and what people write for it; anything else counts as yes, to be on the safe side.
 _NO: Final = frozenset({"", "0", "f", "false", "n", "no", "off"})
 
+#: What can be set for one destination, or by MUSHU_VAULT_…; `docs/destinations/vault.md` says what each means.
+KNOWN: Final = frozenset(
+    {
+        "addr", "namespace", "cacert", "capath", "client_cert", "client_key", "tls_server_name", "skip_verify",
+        "timeout", "connect_timeout", "auth", "auth_mount", "token", "role_id", "secret_id", "wrapped_secret_id_file",
+        "secret_id_file", "role", "jwt_file",
+    }
+)  # fmt: skip
+
 _LONGEST: Final = 600.0
 
 

@@ -12,6 +12,8 @@ from mushu.destination import DEFAULT_FIELD, DestinationError
 
 SCHEME: Final = "vault"
 
+# An option where none is read: it would become a part of a name, and the key go to another namespace than was meant.
+_STRAY_OPTION: Final = re.compile(r"[?&]\w+=")
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # What begins as Mushu's credentials do, also ones to come, shorter than a whole one to catch a cut paste; and tokens of
 # Vault: service, batch and recovery, in their old form and their new one.
@@ -48,6 +50,11 @@ def parse_address(uri: str) -> Address | None:
         return None
     located, separator, fragment = rest.partition("#")
     path, _, query = located.partition("?")
+    if _STRAY_OPTION.search(path) or _STRAY_OPTION.search(fragment):
+        raise _refusal(
+            "An option stands right after the path, begins with ?, and ends before the #. In names, ? is written %3F "
+            "and & is written %26"
+        )
     field = _decoded(fragment) if separator else DEFAULT_FIELD
     if not field:
         raise _refusal("Nothing stands after #, where the name of the field belongs")

@@ -1,16 +1,24 @@
 """The services take the API key of the environment, or else the login."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
+from mushu.cli import auth, session
 from mushu.keyformat import Prefix, generate
-from tests.cli.conftest import ORG, TOKEN, Mushu, Served
+from tests.cli.conftest import ORG, TOKEN, Mushu, Served, log_in, login_answer
 from tests.cli.stub import Stub
 
 MakeKey = Callable[..., str]
 
 KEY = generate(Prefix.LIVE_KEY).reveal()
+SERVICES = [
+    ("tenant", "list"),
+    ("push", "list", "-t", "tenant_1"),
+    ("media", "list"),
+    ("device", "list", "-t", "tenant_1"),
+]
 MISTYPED_KEY = KEY[:-1] + ("a" if KEY[-1] != "a" else "b")
 
 
@@ -100,3 +108,66 @@ def test_a_key_of_more_than_one_organization_is_none_of_ours(
     monkeypatch.setenv("MUSHU_API_KEY", KEY)
     asking.tell("GET", "/orgs", {"orgs": []})
     assert "an API key belongs to one organization" in mushu("tenant", "list").stderr
+
+
+@pytest.fixture
+def anybody(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Stub:
+    """Whatever process happens to listen at the default address, and answers as a server would."""
+    monkeypatch.setattr(session, "DEFAULT_URL", stub.url)
+    monkeypatch.setenv("MUSHU_API_KEY", KEY)
+    stub.tell("GET", "/orgs", {"orgs": [{"org_id": ORG}]})
+    stub.tell("GET", f"/orgs/{ORG}/tenants", {"tenants": [], "next_cursor": None})
+    return stub
+
+
+@pytest.mark.parametrize("command", SERVICES, ids=" ".join)
+def test_a_key_is_sent_to_no_address_that_nobody_has_named(mushu: Mushu, anybody: Stub, command: list[str]) -> None:
+    ran = mushu(*command)
+    assert (ran.code, ran.stdout) == (2, "")
+    assert "The key in MUSHU_API_KEY is sent to no address that nobody has named." in ran.stderr
+    for way_out in ("--url URL", "MUSHU_URL", "mushu config set url URL"):
+        assert way_out in ran.stderr
+    assert KEY not in ran.stderr
+    assert anybody.asked == []
+
+
+def test_a_login_at_the_default_address_does_not_name_it_for_a_key(mushu: Mushu, anybody: Stub) -> None:
+    log_in(anybody.url)
+    assert mushu("tenant", "list").code == 2
+    assert anybody.asked == []
+
+
+@pytest.mark.parametrize("way", ["--url", "MUSHU_URL", "config"])
+def test_a_key_goes_to_the_server_that_was_named_in_any_of_the_ways(
+    mushu: Mushu, anybody: Stub, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    if way == "MUSHU_URL":
+        monkeypatch.setenv("MUSHU_URL", anybody.url)
+    if way == "config":
+        assert mushu("config", "set", "url", anybody.url).code == 0
+    ran = mushu("tenant", "list", *(["--url", anybody.url] if way == "--url" else []))
+    assert ran.code == 0, ran.stderr
+    assert {asked.headers["authorization"] for asked in anybody.asked} == {f"ApiKey {KEY}"}
+
+
+def test_a_password_that_nobody_types_is_sent_to_no_address_that_nobody_has_named(mushu: Mushu, anybody: Stub) -> None:
+    ran = mushu("auth", "login", "--email", "a@b.c", "--password-stdin", stdin="hunter2\n")
+    assert ran.code == 2
+    assert "A password is sent to no address that nobody has named." in ran.stderr
+    assert anybody.asked == []
+
+
+def test_who_types_a_password_is_told_which_server_gets_it(
+    mushu: Mushu, anybody: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def at_a_terminal(question: str, **_: object) -> str:
+        asked.append(question)
+        return "hunter2"
+
+    monkeypatch.setattr("click.prompt", at_a_terminal)
+    monkeypatch.setattr(auth, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    anybody.tell("POST", "/auth/login", login_answer())
+    assert mushu("auth", "login", "--email", "a@b.c").code == 0
+    assert asked == [f"Password of a@b.c at {anybody.url}"]

@@ -279,7 +279,7 @@ class TestOnTheServer:
         assert mushu(*ROTATE).stderr == f"Error: {OLD_ID} is disabled.\n"
 
     def test_a_lost_answer_says_that_there_may_be_a_new_key_and_a_failed_delivery_that_there_is_none(
-        self, mushu: Mushu, asking: Stub
+        self, mushu: Mushu, asking: Stub, impatient: None
     ) -> None:
         asking.tell("POST", f"{KEYS}/{OLD_ID}/rotate", Told(b"bad gateway", 502))
         ran = mushu(*ROTATE)

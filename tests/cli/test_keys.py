@@ -191,7 +191,9 @@ def test_an_answer_to_a_creation_without_a_key_is_no_success(mushu: Mushu, askin
     assert "it holds no key" in ran.stderr
 
 
-def test_a_creation_whose_answer_got_lost_says_that_there_may_be_a_key(mushu: Mushu, asking: Stub) -> None:
+def test_a_creation_whose_answer_got_lost_says_that_there_may_be_a_key(
+    mushu: Mushu, asking: Stub, impatient: None
+) -> None:
     asking.tell("POST", KEYS, Told(b"bad gateway", 502))
     ran = mushu("api-key", "create", "--name", "n", "--org", ORG)
     assert ran.code == 1

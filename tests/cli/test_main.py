@@ -293,7 +293,7 @@ def test_a_terminal_sees_a_spinner_while_it_waits_and_a_pipe_none(stub: Stub, ap
 def test_a_password_is_asked_for_at_a_terminal_and_not_shown(stub: Stub) -> None:
     stub.tell("POST", "/auth/login", login_answer())
     terminal = Terminal("auth", "login", "--url", stub.url, "--email", "a@b.c")
-    terminal.until("Password: ")
+    terminal.until(f"Password of a@b.c at {stub.url}: ")
     time.sleep(0.2)
     terminal.type("hunter2\n")
     assert terminal.end() == 0

@@ -1,6 +1,7 @@
 """A server as a user runs it: processes of its own, on a port of loopback, with an instance folder of its own."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,13 +11,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from tests.server.conftest import CHEAP_ARGON2
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def free_port() -> int:
@@ -155,6 +160,18 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if server.process.poll() is None:
             server.process.terminate()
             server.process.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> "Iterator[Browser]":
+    """A real browser, without a window; a module that asks for it is skipped where there is none (`CHROMIUM`)."""
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield browser
+        browser.close()
 
 
 def leave_out(reason: str) -> NoReturn:

@@ -51,7 +51,12 @@ def test_a_key_creates_lists_and_shows_keys(served: Served) -> None:
         assert listed.parsed.next_cursor is None
         first = list_api_keys.sync(org_id, client=client, limit=1)
         assert isinstance(first, KeyList)
-        assert first.next_cursor == first.api_keys[0].key_id
+        assert isinstance(first.next_cursor, str)
+        second = list_api_keys.sync(org_id, client=client, limit=1, cursor=first.next_cursor)
+        assert isinstance(second, KeyList)
+        assert {found.key_id for page in (first, second) for found in page.api_keys} == {
+            found.key_id for found in listed.parsed.api_keys
+        }
 
 
 def test_a_new_key_does_not_show_in_what_the_sdk_prints(served: Served, caplog: pytest.LogCaptureFixture) -> None:

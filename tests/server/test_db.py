@@ -11,7 +11,10 @@ from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from mushu.server.core import Core, db
 from mushu.server.db import UTCDateTime, reading, writing
 from mushu.server.delivery.ledger import find_under_way, keys_at, keys_to_clean_up, keys_under_way
+from mushu.server.idempotency import Once
+from mushu.server.keys.once import find_minted
 from mushu.server.keys.service import Selection, find_key_by_digest, list_keys
+from mushu.server.paging import Window
 from tests.server.conftest import World
 
 
@@ -75,6 +78,7 @@ def test_moments_come_back_as_they_went_in_and_naive_ones_are_refused(world: Wor
 def test_no_query_that_grows_with_the_number_of_keys_scans_a_table(world: World, app: Flask) -> None:
     """The design: every cost stays flat from one key to a million."""
     org = world.org()
+    world.key(org)
     key, _ = world.key(org)
     statements: list[tuple[str, object]] = []
     connection = sqlite3.connect(":memory:")
@@ -86,8 +90,9 @@ def test_no_query_that_grows_with_the_number_of_keys_scans_a_table(world: World,
         statements.append((statement, parameters))
 
     with reading(db.session):
-        list_keys(db.session, org.id, Selection())
-        list_keys(db.session, org.id, Selection(), after=key)
+        page = list_keys(db.session, org.id, Selection(), Window(1))
+        list_keys(db.session, org.id, Selection(), Window(1, page.next_cursor))
+        find_minted(db.session, Once("0" * 64, "1" * 64))
         find_key_by_digest(db.session, key.digest)
         find_under_way(db.session, "env:/x")
         keys_at(db.session, ["env:/x"])

@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 from flask import Flask
 
 from mushu.server import first_run, serving, up
+from mushu.server.app import create_app
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import Core, db
@@ -109,7 +110,7 @@ def test_up_serves_only_what_could_be_prepared(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("MUSHU_INSTANCE_PATH", str(tmp_path / "instance"))
     monkeypatch.setenv("MUSHU_HOST", "127.0.0.1")
     monkeypatch.setenv("MUSHU_WORKERS", "1")
-    monkeypatch.setattr(up, "serve", served.append)
+    monkeypatch.setattr(up, "serve", lambda settings, load: served.append(settings))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -151,13 +152,13 @@ def test_serving_hands_the_settings_to_granian(settings: Settings, monkeypatch: 
         def __init__(self, target: str, **options: object) -> None:
             given.update(options, target=target)
 
-        def serve(self) -> None:
-            given["served"] = True
+        def serve(self, **options: object) -> None:
+            given.update(options)
 
     monkeypatch.setattr("granian.Granian", Granian)
-    serving.serve(replace(settings, host="localhost", port=18_000, workers=3, threads=4))
-    assert given["target"] == "mushu.server.app:create_app"
-    assert (given["workers"], given["blocking_threads"], given["served"]) == (3, 4 + settings.transfers, True)
+    serving.serve(replace(settings, host="localhost", port=18_000, workers=3, threads=4), create_app)
+    assert given["target_loader"].args[-1] is create_app  # type: ignore[attr-defined]
+    assert (given["workers"], given["blocking_threads"]) == (3, 4 + settings.transfers)
     assert given["address"] in ("127.0.0.1", "::1")
     with pytest.raises(ConfigurationError):
         serving.bindable_address(replace(settings, host="nosuch.invalid"))

@@ -8,25 +8,35 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
+from sqlalchemy import Engine, event, func
+from sqlalchemy import select as query
 
+from mushu.keyformat import public_id
 from mushu.server import housekeeping
 from mushu.server.audit.service import SYSTEM
-from mushu.server.clock import utc_now
+from mushu.server.clock import Clock, utc_now
 from mushu.server.config import Settings
-from mushu.server.core import core_context, courier_for, db
+from mushu.server.core import core_context, courier_for, db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Finding
 from mushu.server.delivery.rotation import Rotator, keep_house
+from mushu.server.environments import within
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, note_first_uses
+from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import get_key
+from mushu.server.media.service import Announcement, announce
+from mushu.server.notifications.models import Notification
+from mushu.server.notifications.service import NotificationRequest, record_notification
 from mushu.server.orgs.service import create_org
+from mushu.server.tenants.service import TenantRequest, create_tenant
 from mushu.server.users.service import create_user
 
 #: Seconds after which something that must happen has not; nothing here waits for it to pass.
@@ -49,18 +59,53 @@ def in_core(settings: Settings) -> Iterator[None]:
         yield
 
 
-def retiring(folder: Path) -> ApiKey:
-    """Return a key whose successor, in another file, was used, and whose time is over."""
+def an_org() -> str:
     with writing(db.session):
-        owner = create_user(db.session, utc_now, SYSTEM, "ada@example.com")
-        org_id = create_org(db.session, utc_now, SYSTEM, "acme", owner.id).id
+        owner = create_user(db.session, utc_now, SYSTEM, f"{public_id('ada')}@example.com")
+        return create_org(db.session, utc_now, SYSTEM, "acme", owner.id).id
+
+
+def rotated(folder: Path) -> tuple[ApiKey, ApiKey]:
+    """Return a key that works on, and its successor in another file, which was used."""
     courier = courier_for(SYSTEM)
-    old, _ = courier.deliver(KeyRequest(org_id=org_id, name="backend"), [f"env:{folder}/old.env"])
+    old, _ = courier.deliver(KeyRequest(org_id=an_org(), name="backend"), [f"env:{folder}/old.env"])
     new, _ = Rotator(courier).rotate(old.id, Terms(), [f"env:{folder}/new.env"])
     with writing(db.session):
         note_first_uses(db.session, {new.id: utc_now()})
+    return old, new
+
+
+def retiring(folder: Path) -> ApiKey:
+    """Return a key whose successor, in another file, was used, and whose time is over."""
+    old, _ = rotated(folder)
+    with writing(db.session):
         db.session.get_one(ApiKey, old.id).retires_at = utc_now()
     return old
+
+
+def notified(clock: Clock) -> None:
+    """Have a notification in the outbox of a new tenant, asked for when `clock` says."""
+    tenant = TenantRequest(org_id=an_org(), bundle_id="com.example.shop")
+    with within(db.session, Environment.LIVE), writing(db.session):
+        made = create_tenant(db.session, clock, SYSTEM, get_core().sealing_keys, tenant)
+        asked = NotificationRequest(tenant_id=made.id, user_ids=["ada"], payload={"aps": {}}, actor=SYSTEM)
+        record_notification(db.session, clock, made, asked)
+
+
+def writers_of_a_tick(settings: Settings) -> int:
+    """Return how often housekeeping took SQLite's lock of a writer, on whichever connection."""
+    taken: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        taken.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        housekeeping.tick(settings)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert "BEGIN" in taken
+    return taken.count("BEGIN IMMEDIATE")
 
 
 def stored_state(key: ApiKey) -> str:
@@ -107,6 +152,42 @@ def test_a_tick_that_fails_is_logged_and_the_next_one_runs(
     assert stored_state(old) == "revoked"
     failed = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.message for record in failed] == ["housekeeping failed"] * 2
+
+
+@pytest.mark.sqlite
+@pytest.mark.usefixtures("in_core")
+def test_a_tick_with_nothing_to_do_takes_no_lock_of_a_writer(settings: Settings, tmp_path: Path) -> None:
+    rotated(tmp_path)
+    notified(utc_now)
+    file = Announcement(org_id=an_org(), tenant_id=None, filename="a.txt", content_type="text/plain", size_bytes=5)
+    with within(db.session, Environment.LIVE), writing(db.session):
+        announce(db.session, utc_now, SYSTEM, file, max_bytes=5)
+    first, second = writers_of_a_tick(settings), writers_of_a_tick(settings)
+    assert (first, second) == (0, 0)
+
+
+@pytest.mark.sqlite
+@pytest.mark.usefixtures("in_core")
+def test_a_tick_with_something_to_do_takes_it(settings: Settings, tmp_path: Path) -> None:
+    old = retiring(tmp_path)
+    assert writers_of_a_tick(settings) > 0
+    assert stored_state(old) == "revoked"
+    assert writers_of_a_tick(settings) == 0
+
+
+@pytest.mark.usefixtures("in_core")
+@pytest.mark.parametrize(("days", "left"), [(90, 1), (100, 2), (0, 2)])
+def test_a_tick_deletes_notifications_after_the_days_that_are_set(
+    settings: Settings, caplog: pytest.LogCaptureFixture, days: int, left: int
+) -> None:
+    notified(lambda: utc_now() - timedelta(days=91))
+    notified(utc_now)
+    with caplog.at_level(logging.INFO, "mushu"):
+        housekeeping.tick(replace(settings, keep_notifications_days=days))
+    with within(db.session, Environment.LIVE), reading(db.session):
+        assert db.session.scalar(query(func.count()).select_from(Notification)) == left
+    said = [record.__dict__["deleted"] for record in caplog.records if record.message == "notifications deleted"]
+    assert said == [1] * (2 - left)
 
 
 def test_a_tick_on_a_database_that_is_not_there_is_logged(

@@ -154,7 +154,7 @@ def test_keys_and_deliveries_from_before_rotation_go_up_and_down_unharmed(tmp_pa
         upgrade(str(MIGRATIONS), "0002")
         insert(_BEFORE_ROTATION)
         before = rows("api_keys", "deliveries")
-        upgrade(str(MIGRATIONS), "0003")
+        upgrade(str(MIGRATIONS))
         assert [key.id for key in keys_of_the_models()] == ["key_a"]
         insert(_WITH_ROTATION)
         assert [key.rotate_every for key in keys_of_the_models()] == [None, 86_400]
@@ -162,7 +162,7 @@ def test_keys_and_deliveries_from_before_rotation_go_up_and_down_unharmed(tmp_pa
         kept = rows("api_keys", "deliveries")
         assert [row for row in kept if row["id"] != "key_b"] == before
         assert len(kept) == len(before) + 1
-        upgrade(str(MIGRATIONS), "0003")
+        upgrade(str(MIGRATIONS))
         assert [key.rotate_every for key in keys_of_the_models()] == [None, None]
         db.engine.dispose()
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,6 +128,26 @@ class Welcoming(Shoebox):
         return super().parse(uri if uri.startswith("shoebox:") else "shoebox:/x#y", surroundings)
 
 
+class Lenient(Shoebox):
+    """Leaves out of account what it does not know."""
+
+    @classmethod
+    def parse(cls, uri: str, surroundings: Surroundings) -> Self | None:
+        return super().parse(re.sub(r"\?[^#]*", "", uri), surroundings)
+
+
+class Shouting(Shoebox):
+    """Names its settings as the variables are called."""
+
+    known_settings = ("MUSHU_SHOEBOX_SIZE",)
+
+
+class Bare(Shoebox):
+    """Forgets a comma."""
+
+    known_settings = "size"
+
+
 class Parroting(Shoebox):
     """Repeats a URI that it refuses."""
 
@@ -202,6 +223,9 @@ _BROKEN: list[tuple[type[Shoebox], Promise]] = [
     (Meddling, _CONTRACT.test_parsing_touches_nothing),
     (Relative, _CONTRACT.test_the_uri_is_parsed_to_the_same_uri_from_anywhere),
     (Welcoming, lambda place: _CONTRACT.test_another_scheme_is_not_ours(place, "other:x#Y")),
+    (Lenient, _CONTRACT.test_an_option_that_nobody_knows_is_refused_or_names_another_place),
+    (Shouting, _CONTRACT.test_settings_that_are_declared_are_names_as_an_operator_gives_them),
+    (Bare, _CONTRACT.test_settings_that_are_declared_are_names_as_an_operator_gives_them),
     (Parroting, _CONTRACT.test_a_pasted_key_is_refused_and_not_repeated),
 ]
 

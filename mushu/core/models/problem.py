@@ -26,6 +26,7 @@ class Problem:
         status (int):
         detail (str):
         code (str):
+        key_id (None | str | Unset):
         errors (list[FieldError] | None | Unset):
     """
 
@@ -34,6 +35,7 @@ class Problem:
     status: int
     detail: str
     code: str
+    key_id: None | str | Unset = UNSET
     errors: list[FieldError] | None | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -47,6 +49,12 @@ class Problem:
         detail = self.detail
 
         code = self.code
+
+        key_id: None | str | Unset
+        if isinstance(self.key_id, Unset):
+            key_id = UNSET
+        else:
+            key_id = self.key_id
 
         errors: list[dict[str, Any]] | None | Unset
         if isinstance(self.errors, Unset):
@@ -71,6 +79,8 @@ class Problem:
                 "code": code,
             }
         )
+        if key_id is not UNSET:
+            field_dict["key_id"] = key_id
         if errors is not UNSET:
             field_dict["errors"] = errors
 
@@ -90,6 +100,15 @@ class Problem:
         detail = d.pop("detail")
 
         code = d.pop("code")
+
+        def _parse_key_id(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        key_id = _parse_key_id(d.pop("key_id", UNSET))
 
         def _parse_errors(data: object) -> list[FieldError] | None | Unset:
             if data is None:
@@ -119,6 +138,7 @@ class Problem:
             status=status,
             detail=detail,
             code=code,
+            key_id=key_id,
             errors=errors,
         )
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from mushu import process
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
+from mushu.server.commands import ways_out
 from mushu.server.core import core_context
 from mushu.server.errors import MushuError
 
@@ -31,7 +32,7 @@ class AdminGroup(click.Group):
                 stack.enter_context(core_context())
                 return super().invoke(ctx)
             except MushuError as error:
-                raise click.ClickException(error.detail) from None
+                raise click.ClickException(ways_out.of_refusal(error)) from None
             except (OperationalError, ProgrammingError) as error:
                 raise click.ClickException(
                     f"The database does not do what was asked ({error.orig}). Run `flask doctor`, or script/up once "

@@ -9,7 +9,7 @@ from mushu.server.commands.common import AdminGroup, as_json, ask, operator, pri
 from mushu.server.commands.given_settings import read_settings, settings_options
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.delivery.looking import look_at, true_uri
+from mushu.server.delivery.looking import Held, look_at, true_uri
 from mushu.server.delivery.named import forget_settings, living_at, remove_named
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
@@ -100,6 +100,8 @@ def check(name: str, org: str) -> None:
     if sight.key is not None:
         answer |= {"key_id": sight.key.id, "key_name": sight.key.name, "state": sight.key.state(core.clock())}
     print_json(answer | {"faults": sight.faults})
+    if sight.held is Held.FOREIGN:
+        click.echo("With --force, `flask keys create` and `flask keys rotate` overwrite what it holds.", err=True)
     if sight.faults:
         raise click.exceptions.Exit(_WRONG)
 

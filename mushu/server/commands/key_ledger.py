@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from mushu.server import answers
+from mushu.server.commands import ways_out
 from mushu.server.commands.common import as_json, operator, print_rows
 from mushu.server.core import courier_for, db, get_core
 from mushu.server.db import reading
@@ -85,5 +86,5 @@ def _row(look: Look) -> dict[str, Any]:
         "name": look.key_name,
         "uri": look.uri,
         "condition": str(look.condition),
-        "detail": look.detail or None,
+        "detail": ways_out.of_look(look) or None,
     }

@@ -4,11 +4,13 @@ import click
 
 from mushu.server import answers
 from mushu.server.clock import parse_duration
+from mushu.server.commands import ways_out
 from mushu.server.commands.common import as_json, operator, print_json, print_rows
 from mushu.server.core import courier_for, db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import issue_successor
 from mushu.server.delivery.recovery import Verdict, any_unreachable
+from mushu.server.delivery.removal import follow_journal
 from mushu.server.delivery.rotation import Rotator, keep_house
 from mushu.server.delivery.stalled import stalled_rotations
 from mushu.server.errors import MushuError
@@ -25,7 +27,7 @@ _ATTENTION = 3
 @click.command("rotate")
 @click.argument("key_id", required=False)
 @click.option("--due", is_flag=True, help="Rotate every key whose interval is over; for a timer.")
-@click.option("--org", help="With --due: of this organization only (id or exact name).")
+@click.option("--org", help="With --due: of this organization only, and nothing else is done.")
 @click.option(
     "--settle", default="1h", show_default=True, help="How long the old key works after the new one's first use."
 )
@@ -66,6 +68,8 @@ def rotate(
         at_deadline=AtDeadline(at_deadline),
         at_once=at_once,
     )
+    # In an old database that was put back a deleted key looks alive; its successor would be, and in no journal.
+    follow_journal(db.session, get_core().clock, operator())
     if due:
         _rotate_due(org, terms, as_json=as_json)
     elif show_once:
@@ -75,14 +79,19 @@ def rotate(
     else:
         successor, places = Rotator(courier_for(operator())).rotate(str(key_id), terms, uris, force=force)
         print_json(answers.created_key(successor, delivered_to=places, replaces=key_id))
+        for warning in ways_out.of_places_of_others(db.session, successor, places):
+            click.echo(warning, err=True)
 
 
 def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
-    """Keep house, rotate what is due, and say which rotations have stalled; exit 1 if a key could not be rotated."""
+    """Rotate what is due, and say which rotations have stalled; exit 1 if a key could not be rotated.
+
+    Keep house before, unless one organization is named: that is done for all, and who names one means no other.
+    """
     courier = courier_for(operator())
     with reading(db.session):
         org_id = resolve_org(db.session, org).id if org is not None else None
-    findings = keep_house(courier)
+    findings = keep_house(courier) if org_id is None else []
     rows = [
         {"key_id": found.key_id, "name": None, "result": str(found.verdict), "detail": found.detail}
         for found in findings
@@ -111,5 +120,5 @@ def _rotate_one(rotator: Rotator, key_id: str, name: str, terms: Terms) -> dict[
     try:
         successor, places = rotator.rotate(key_id, terms)
     except MushuError as error:  # the others are due all the same
-        return row | {"result": "failed", "detail": error.detail}
+        return row | {"result": "failed", "detail": ways_out.of_refusal(error, f"flask keys rotate {key_id}")}
     return row | {"result": "rotated", "detail": f"{successor.id} is in {', '.join(places)}."}

@@ -4,6 +4,7 @@ import click
 
 from mushu.server import answers
 from mushu.server.clock import parse_duration
+from mushu.server.commands import ways_out
 from mushu.server.commands.common import (
     AdminGroup,
     as_json,
@@ -82,6 +83,8 @@ def create(
     else:
         key, places = courier_for(operator()).deliver(request, uris, force=force)
         print_json(answers.created_key(key, delivered_to=places))
+        for warning in ways_out.of_places_of_others(db.session, key, places):
+            click.echo(warning, err=True)
 
 
 @keys.command("list")

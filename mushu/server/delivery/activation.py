@@ -7,6 +7,7 @@ from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.delivery import ledger
+from mushu.server.idempotency import Once
 from mushu.server.keys import activation
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms, begin, find_rotation_to
@@ -15,7 +16,7 @@ from mushu.server.keys.states import DEAD
 
 
 def issue_successor(
-    session: AnySession, clock: Clock, actor: Actor, key_id: str, terms: Terms
+    session: AnySession, clock: Clock, actor: Actor, key_id: str, terms: Terms, once: Once | None = None
 ) -> tuple[ApiKey, Secret]:
     """Create a successor that is active at once, to be shown to the caller this one time; the key is retiring.
 
@@ -23,7 +24,7 @@ def issue_successor(
         KeyNotFound, WrongState: there is no such key, or it is not active.
         Invalid: the terms cannot be kept.
     """
-    successor, secret = begin(session, clock, actor, key_id, terms)
+    successor, secret = begin(session, clock, actor, key_id, terms, once)
     return activate(session, clock, actor, successor.id, ()), secret
 
 

@@ -19,6 +19,7 @@ from mushu.server.db import AnySession
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.errors import Invalid, WrongState
+from mushu.server.idempotency import Once
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, begin
@@ -52,7 +53,7 @@ def mint_for_client(session: AnySession, clock: Clock, actor: Actor, request: Ke
 
 
 def rotate_for_client(
-    session: AnySession, clock: Clock, actor: Actor, key_id: str, terms: Terms
+    session: AnySession, clock: Clock, actor: Actor, key_id: str, terms: Terms, once: Once | None = None
 ) -> tuple[ApiKey, Secret]:
     """Create a pending successor of a key for a client to deliver; the key works on until it did.
 
@@ -60,7 +61,7 @@ def rotate_for_client(
         KeyNotFound, WrongState: there is no such key, or it is not active.
         Invalid: the terms cannot be kept.
     """
-    key, secret = begin(session, clock, actor, key_id, terms)
+    key, secret = begin(session, clock, actor, key_id, terms, once)
     key.confirm_by = key.created_at + CONFIRM_WITHIN
     return key, secret
 

@@ -38,12 +38,15 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was found at one destination of one key; `detail` is a sentence for the operator, empty if all is well."""
+    """What was found at one destination of one key."""
 
     key_id: str
     key_name: str
+    #: The stored state of the key: on it depends what can be done about it.
+    key_state: str
     uri: str
     condition: Condition
+    #: What is wrong, in a sentence for whoever may see the ledger; empty if all is well.
     detail: str = ""
 
 
@@ -56,16 +59,8 @@ class _Line:
     digest: str
     state: str
 
-    @property
-    def way_out(self) -> str:
-        key_id = self.delivery.key_id
-        match self.state:
-            case State.DISABLED:
-                return f"The key is disabled; `flask keys enable {key_id}`, then `flask keys rotate {key_id}`"
-            case State.RETIRING:
-                return "The key is retiring, and needs no place any more once its successor is in use"
-            case _:
-                return f"`flask keys rotate {key_id}` puts a new key there"
+    def look(self, condition: Condition, detail: str = "") -> Look:
+        return Look(self.delivery.key_id, self.key_name, self.state, self.delivery.uri, condition, detail)
 
 
 @dataclass(slots=True)
@@ -127,23 +122,21 @@ def _lines(scope: Scope) -> Select[Delivery, str, str, str]:
 
 
 def _unanswered(line: _Line) -> Look:
-    return Look(line.delivery.key_id, line.key_name, line.delivery.uri, Condition.UNREACHABLE, "It does not answer.")
+    return line.look(Condition.UNREACHABLE, "It does not answer.")
 
 
 def _look_at(line: _Line, destination: Destination | str) -> Look:
     """Read one destination and compare; on a thread of its own, so it touches no session."""
-    look = partial(Look, line.delivery.key_id, line.key_name, line.delivery.uri)
     if isinstance(destination, str):
-        return look(Condition.UNREACHABLE, destination)
+        return line.look(Condition.UNREACHABLE, destination)
     try:
         held = guarded(destination.read).digest
     except Denied as error:
-        return look(Condition.DENIED, str(error))
+        return line.look(Condition.DENIED, str(error))
     except DestinationError as error:
-        return look(Condition.UNREACHABLE, str(error))
+        return line.look(Condition.UNREACHABLE, str(error))
     if held == line.digest:
-        return look(Condition.OK)
+        return line.look(Condition.OK)
     if held is None:
-        return look(Condition.MISSING, f"The key is not there any more. {line.way_out}.")
-    force = "; --force if it is not one of Mushu's keys." if line.state == State.ACTIVE else "."
-    return look(Condition.DRIFTED, f"Something else is there. {line.way_out}{force}")
+        return line.look(Condition.MISSING, "The key is not there any more.")
+    return line.look(Condition.DRIFTED, "Something else is there.")

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from mushu.destination import DestinationError, Holding
+from mushu.destination import DestinationError, Holding, refuse_unknown_settings
 from mushu.secret import Secret
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.named import living_at
@@ -26,14 +26,20 @@ def true_uri(uri: str, settings: Mapping[str, Secret], base: Path) -> str:
         base: a relative path is resolved below it.
 
     Raises:
-        Invalid: it names no place, or not the same one everywhere. It is not repeated: it may hold a secret.
+        Invalid: it names no place, or not the same one everywhere; or its plugin does not know one of the settings. The
+            URI is not repeated, nor a value: they may hold a secret.
     """
     plain = {name: value.reveal() for name, value in settings.items()}
     try:
-        found = guarded(lambda: opener(base, settings_for=lambda _: plain)(uri).uri)
+        destination = guarded(lambda: opener(base, settings_for=lambda _: plain)(uri))
+        found = guarded(lambda: destination.uri)
         again = guarded(lambda: opener(_ELSEWHERE, settings_for=lambda _: plain)(found).uri)
     except DestinationError as error:
         raise Invalid(str(error), field="uri") from None
+    try:  # here and not at each opening: what was named before, or by an older plugin, can still be taken back
+        guarded(lambda: refuse_unknown_settings(type(destination), plain.keys()))
+    except DestinationError as error:
+        raise Invalid(str(error), field="settings") from None
     if found != again:
         raise Invalid(
             "Its plugin names this place differently from another folder, so it can have no name.", field="uri"
@@ -83,6 +89,6 @@ def look_at(session: AnySession, open_destination: OpenDestination, uri: str) ->
         return Sight(None, None, faults)
     held = Held.NOTHING if holding.digest is None else Held.FOREIGN if key is None else Held.KEY
     if held is Held.FOREIGN:
-        faults.append("It holds a value that Mushu did not put there, so nothing is delivered there without --force.")
+        faults.append("It holds a value that Mushu did not put there, and that no delivery overwrites unasked.")
     faults += [f"By the ledger {lost.id} ({lost.name}) lies there, and it does not." for lost in living if lost != key]
     return Sight(held, key, faults)

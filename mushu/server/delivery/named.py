@@ -1,6 +1,7 @@
 """Named destinations as deliveries see them: what a name stands for, what lies there, what is needed to get in."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select, update
@@ -56,6 +57,14 @@ def names_of(session: AnySession, uris: Sequence[str], org_id: str | None = None
     if org_id is not None:
         query = query.where(NamedDestination.org_id == org_id)
     return dict(session.execute(query).all())
+
+
+def named_by_others(session: AnySession, uris: Sequence[str], org_id: str) -> Sequence[NamedDestination]:
+    """Return the destinations among these that another organization has named."""
+    others = select(NamedDestination).where(
+        NamedDestination.uri.in_(uris), NamedDestination.removed_at.is_(None), NamedDestination.org_id != org_id
+    )
+    return session.scalars(others.order_by(NamedDestination.uri)).all()
 
 
 def living_at(session: AnySession, uris: Sequence[str]) -> dict[str, list[ApiKey]]:
@@ -121,9 +130,13 @@ def forget_settings(session: AnySession, clock: Clock) -> None:
 
     Not at once: a delivery that began just before the name was taken away is not in the ledger yet.
     """
-    gone = and_(NamedDestination.removed_at <= clock() - LATEST_ARRIVAL, NamedDestination.sealed_settings.is_not(None))
-    unneeded = update(NamedDestination).where(gone, ~_is_needed()).values(sealed_settings=None)
+    unneeded = update(NamedDestination).where(_is_forgettable(clock())).values(sealed_settings=None)
     session.execute(unneeded.execution_options(synchronize_session=False))
+
+
+def any_forgettable(session: AnySession, clock: Clock) -> bool:
+    """Tell whether `forget_settings` would erase something now."""
+    return bool(session.scalar(select(exists().where(_is_forgettable(clock())))))
 
 
 def _settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[str, str]:
@@ -143,6 +156,11 @@ def _settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[s
 def _is_living() -> ColumnElement[bool]:
     lying = and_(Delivery.state.in_(_LYING), Delivery.on_client.is_(False))
     return and_(lying, ApiKey.stored_state.not_in(DEAD))
+
+
+def _is_forgettable(now: datetime) -> ColumnElement[bool]:
+    gone = and_(NamedDestination.removed_at <= now - LATEST_ARRIVAL, NamedDestination.sealed_settings.is_not(None))
+    return and_(gone, ~_is_needed())
 
 
 def _is_needed() -> "ColumnElement[Any]":

@@ -23,9 +23,9 @@ def open_stops(open_destination: OpenDestination, uris: Sequence[str]) -> list[S
     except DestinationError as error:
         if not error.permanent:  # what it needs cannot be had at the moment: no fault of who asks
             raise DeliveryFailed(f"{error} Nothing was minted.") from None
-        raise Invalid(str(error), field="to") from None
+        raise Invalid(str(error), field="deliver_to") from None
     if not stops or len({stop.uri for stop in stops}) < len(stops):
-        raise Invalid("Name at least one destination, and none twice.", field="to")
+        raise Invalid("Name at least one destination, and none twice.", field="deliver_to")
     return stops
 
 
@@ -61,13 +61,14 @@ def _refuse_foreign(session: AnySession, uri: str, holding: Holding, replacing: 
         holder = find_key_by_digest(session, holding.digest or "")
     if holder is None:
         raise DestinationHeld(
-            f"{uri} holds a value that Mushu did not put there. Name another variable, remove the value, "
-            "or overwrite it with --force.",
-            field="to",
+            f"{uri} holds a value that Mushu did not put there. Name another destination, or remove the value.",
+            field="deliver_to",
+            overwritable=True,
         )
     if State(holder.stored_state) not in DEAD and holder.id not in replacing:
+        # Its name is not told: it may be a key of another organization than that of who asks.
         raise DestinationHeld(
-            f"{uri} holds {holder.id} ({holder.name}). Delete that key first, name another place, "
-            "or overwrite it with --force.",
-            field="to",
+            f"{uri} holds {holder.id}, which is not over. Rotate or delete that key, or name another destination.",
+            field="deliver_to",
+            overwritable=True,
         )

@@ -118,7 +118,8 @@ class Courier:
                     self.session.add(stop.delivery)
         except IntegrityError:  # where transactions that write do not wait for each other, as on PostgreSQL
             raise DestinationHeld(
-                "Another delivery to one of these destinations began at this very moment. Try again.", field="to"
+                "Another delivery to one of these destinations began at this very moment. Try again.",
+                field="deliver_to",
             ) from None
         return key.id, secret
 
@@ -218,7 +219,7 @@ def _busy(other: Delivery) -> DestinationHeld:
     return DestinationHeld(
         f"{other.key_id} is being delivered to {other.uri}. Try again; if that delivery was cut off, after "
         f"{rfc3339(other.lease_until)}. Where it cannot end, deleting {other.key_id} ends it.",
-        field="to",
+        field="deliver_to",
     )
 
 

@@ -12,6 +12,7 @@ reached again, also when it arrives after its attempt was given up.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from mushu.destination import DestinationError, Holding
 from mushu.server.audit.service import Actor
@@ -25,6 +26,8 @@ from mushu.server.errors import WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DEAD, FAIL, State
+
+_UNPROVEN: Final = "No client proved in time that it delivered it."
 
 
 class Verdict(StrEnum):
@@ -75,8 +78,15 @@ class Reconciler:
         with reading(self.session):
             key_ids = dict.fromkeys([*ledger.keys_under_way(self.session), *ledger.keys_to_clean_up(self.session)])
             lapsed = ledger.keys_lapsed(self.session, self.clock())
-        unproven = "No client proved in time that it delivered it."
-        return [*self._settle(key_ids), *(self._fail(key_id, [], unproven) for key_id in lapsed)]
+        return [*self._settle(key_ids), *(self._fail(key_id, [], _UNPROVEN) for key_id in lapsed)]
+
+    def settle_key(self, key: ApiKey) -> list[Finding]:
+        """Settle one key that is pending, as `settle_all` would."""
+        if key.confirm_by is None:
+            with reading(self.session):
+                under_way = key.id in ledger.keys_under_way(self.session)
+            return self._settle([key.id]) if under_way else []
+        return [self._fail(key.id, [], _UNPROVEN)] if key.confirm_by <= self.clock() else []
 
     def settle_destinations(self, uris: Sequence[str]) -> list[Finding]:
         """Settle what is unfinished at these destinations."""
@@ -126,12 +136,16 @@ class Reconciler:
         return self._activate(key.id, held)
 
     def _activate(self, key_id: str, held: Sequence[tuple[Delivery, Holding]]) -> Finding:
-        """T3 for each delivery, and T4, for a key that was found in every destination."""
+        """T3 for each delivery, and T4, for a key that was found in every destination.
+
+        The key comes first, as wherever both are changed: on PostgreSQL a courier that does the same at this moment
+        would else wait for us, and we for it.
+        """
         try:
             with writing(self.session):
+                activate(self.session, self.clock, self.actor, key_id, [delivery.uri for delivery, _ in held])
                 for delivery, holding in held:
                     ledger.verified(self.session, delivery, holding.version, self.clock())
-                activate(self.session, self.clock, self.actor, key_id, [delivery.uri for delivery, _ in held])
         except WrongState as error:  # someone was faster, whichever way; or the key it succeeds cannot make way
             return self._fail(key_id, [delivery for delivery, _ in held], str(error))
         return Finding(key_id, Verdict.ACTIVATED, "Every destination holds it; it is active.")

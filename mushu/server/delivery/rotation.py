@@ -13,14 +13,16 @@ from mushu.server.clock import rfc3339
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
-from mushu.server.delivery.named import forget_settings
+from mushu.server.delivery.named import any_forgettable, forget_settings
 from mushu.server.delivery.opening import guarded
 from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Finding, Verdict
 from mushu.server.delivery.removal import follow_journal
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, Invalid, WrongState
+from mushu.server.idempotency import Once
 from mushu.server.keys import rotation
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.once import mark_of
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.service import change_state, find_key_by_digest, get_key
 from mushu.server.keys.states import DEAD, END_RETIREMENT, State
@@ -33,13 +35,20 @@ class Rotator:
     courier: Courier
 
     def rotate(
-        self, key_id: str, terms: Terms, uris: Sequence[str] = (), *, force: bool = False
+        self,
+        key_id: str,
+        terms: Terms,
+        uris: Sequence[str] = (),
+        *,
+        force: bool = False,
+        once: Once | None = None,
     ) -> tuple[ApiKey, list[str]]:
         """Deliver a successor over the key, and return it active, with its destinations; the key is retiring then.
 
         Args:
             uris: other destinations than those that the key lies in now.
             force: overwrite a value there that is neither the key nor one that it followed.
+            once: the mark of the request, where it carries an Idempotency-Key.
 
         Raises:
             Invalid: the key lies in no destination of this server, and none is named.
@@ -59,7 +68,7 @@ class Rotator:
             )
 
         def mint() -> tuple[ApiKey, Secret]:
-            return rotation.begin(courier.session, courier.clock, courier.actor, key_id, terms)
+            return rotation.begin(courier.session, courier.clock, courier.actor, key_id, terms, once)
 
         return courier.carry(mint, uris or places, replacing=lineage, force=force)
 
@@ -83,6 +92,7 @@ class Rotator:
             places = ledger.places_of(courier.session, key.id)
             attempts = ledger.list_deliveries(courier.session, [successor_id])
             again_after = rotation.again_after(courier.session, broken)
+            once = mark_of(get_key(courier.session, successor_id))
         if key.state(now) is not State.ACTIVE:
             self._settle(successor_id)
             return None
@@ -103,11 +113,12 @@ class Rotator:
         if again_after > now:
             detail = f"Its rotation was cut off, and failed again. It will be tried after {rfc3339(again_after)}; "
             return Finding(key.id, Verdict.UNREACHABLE, f"{detail}`flask keys rotate {key.id}` does it now.")
-        return self._again(key.id, successor_id, Terms.of(broken))
+        return self._again(key.id, successor_id, Terms.of(broken), once)
 
-    def _again(self, key_id: str, successor_id: str, terms: Terms) -> Finding:
+    def _again(self, key_id: str, successor_id: str, terms: Terms, once: Once | None) -> Finding:
+        """Rotate again, in the name of the request that was cut off: where it is repeated, it is told the new key."""
         try:
-            successor, _ = self.rotate(key_id, terms)
+            successor, _ = self.rotate(key_id, terms, once=once)
         except (DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState) as error:
             return Finding(key_id, Verdict.UNREACHABLE, f"Its rotation was cut off, and cannot be done again: {error}")
         self._settle(successor_id)
@@ -139,8 +150,11 @@ class Rotator:
                 ledger.mark_for_cleanup(courier.session, key_id)
             courier.reconciler.clean_up(key_id)
             findings.append(Finding(key_id, Verdict.RETIRED, f"{key.name}: its successor is in use; it is over."))
-        with writing(courier.session):
-            rotation.settle_ended(courier.session, courier.clock())
+        with reading(courier.session):
+            ended = rotation.any_ended(courier.session)
+        if ended:
+            with writing(courier.session):
+                rotation.settle_ended(courier.session, courier.clock())
         return findings
 
 
@@ -149,10 +163,16 @@ def _look(courier: Courier, delivery: Delivery) -> Holding:
 
 
 def keep_house(courier: Courier) -> list[Finding]:
-    """Do all that time and crashes have left to do, and say what came of it; safe at any time, also several at once."""
+    """Do all that time and crashes have left to do, and say what came of it; safe at any time, also several at once.
+
+    Where nothing is due it only reads: the lock of a writer, which others wait for, is taken for what is to be done.
+    """
     rotator = Rotator(courier)
     again = follow_journal(courier.session, courier.clock, courier.actor)
     findings = [*again, *courier.reconciler.settle_all(), *rotator.resume(), *rotator.retire()]
-    with writing(courier.session):  # of a deleted organization, say, about which nobody gives a command any more
-        forget_settings(courier.session, courier.clock)
+    with reading(courier.session):
+        forgettable = any_forgettable(courier.session, courier.clock)
+    if forgettable:  # of a deleted organization, say, about which nobody gives a command any more
+        with writing(courier.session):
+            forget_settings(courier.session, courier.clock)
     return findings

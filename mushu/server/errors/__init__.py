@@ -16,7 +16,7 @@
     │                           TenantNotFound, DeviceNotFound, NotificationNotFound, MediaNotFound
     ├── Clash                   it contradicts what is there                                        409
     │   └── AmbiguousName, EmailTaken, AlreadyMember, OwnerImmovable, WrongState, DestinationHeld,
-    │                           NameTaken, MediaWrongState, TooManyUploads
+    │                           AlreadyCreated, InProgress, NameTaken, MediaWrongState, TooManyUploads
     ├── DeliveryFailed          a key could not be delivered, and is dead                           502
     ├── DeliveryUndecided       a key may have been delivered; `flask keys reconcile` will tell     503
     ├── DatabaseUnavailable     the database does not answer, or is not set up                      503
@@ -54,12 +54,14 @@ from mushu.server.errors.base import (
     MushuError,
 )
 from mushu.server.errors.clashes import (
+    AlreadyCreated,
     AlreadyMember,
     AmbiguousName,
     Clash,
     DestinationHeld,
     EmailTaken,
     IdempotencyMismatch,
+    InProgress,
     Invalid,
     MediaRejected,
     MediaWrongState,
@@ -96,6 +98,7 @@ from mushu.server.errors.missing import (
 )
 
 __all__ = [
+    "AlreadyCreated",
     "AlreadyMember",
     "AmbiguousCredential",
     "AmbiguousName",
@@ -114,6 +117,7 @@ __all__ = [
     "ExpiredCredential",
     "Forbidden",
     "IdempotencyMismatch",
+    "InProgress",
     "InactiveCredential",
     "Invalid",
     "InvitationNotFound",

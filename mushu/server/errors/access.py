@@ -56,11 +56,10 @@ class LoginRefused(Unauthenticated):
 class TooManyAttempts(MushuError):
     code = "too_many_attempts"
     title = "Signing in failed too often"
+    retry_after: int
 
     def __init__(self, detail: str, *, retry_after: int) -> None:
-        super().__init__(detail)
-        #: Seconds.
-        self.retry_after = retry_after
+        super().__init__(detail, retry_after=retry_after)
 
 
 class AmbiguousCredential(MushuError):

@@ -49,8 +49,31 @@ class WrongState(Clash):
 
 
 class DestinationHeld(Clash):
+    """A key may not be put there, or what is there may not be forgotten.
+
+    Args:
+        detail: the sentence; it advises nothing that only some callers can do.
+        field: the name of the argument that is at fault, where one is.
+        overwritable: what is in the way is a value, which an operator may have overwritten. Who answers the caller
+            says what that means there: `commands/ways_out.py`, `web/problems.py`.
+    """
+
     code = "destination_held"
     title = "The destination holds another value"
+
+    def __init__(self, detail: str, *, field: str | None = None, overwritable: bool = False) -> None:
+        super().__init__(detail, field=field)
+        self.overwritable = overwritable
+
+
+class AlreadyCreated(Clash):
+    code = "already_created"
+    title = "The API key was created by this request before, and is shown once"
+
+
+class InProgress(Clash):
+    code = "in_progress"
+    title = "The request with this Idempotency-Key is being worked on"
 
 
 class NameTaken(Clash):

@@ -27,6 +27,9 @@ class Busy(MushuError):
     code = "busy"
     title = "The server has too much to do"
 
+    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
 
 class MailFailed(MushuError):
     code = "mail_failed"

@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import Base, UTCDateTime
+from mushu.server.idempotency import Idempotent
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.states import State
 
@@ -16,7 +17,7 @@ IS_TO_RETIRE: Final = text("state = 'retiring' AND retires_at IS NOT NULL")
 IS_OPEN: Final = text("settled_at IS NULL")
 
 
-class ApiKey(Base):
+class ApiKey(Idempotent, Base):
     """One API key: everything about it but the key. Rows are never deleted; a deleted key is `revoked`."""
 
     __tablename__ = "api_keys"
@@ -25,6 +26,7 @@ class ApiKey(Base):
         Index("ix_api_keys_pending", "created_at", "id", sqlite_where=IS_PENDING, postgresql_where=IS_PENDING),
         Index("ix_api_keys_rotate_at", "rotate_at", sqlite_where=IS_TO_ROTATE, postgresql_where=IS_TO_ROTATE),
         Index("ix_api_keys_retires_at", "retires_at", sqlite_where=IS_TO_RETIRE, postgresql_where=IS_TO_RETIRE),
+        Index("uq_api_keys_request_key", "request_key", unique=True),
         CheckConstraint("environment IN ('live', 'test')", name="environment"),
     )
 
@@ -51,6 +53,8 @@ class ApiKey(Base):
     rotate_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: From when on a retiring key opens nothing; None until its successor was seen in use.
     retires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: As in `Idempotent`, with an index in place of the constraint (`once.py` says when it does not count any more).
+    request_key: Mapped[str | None] = mapped_column(String(64))
 
     @property
     def scopes(self) -> tuple[Scope, ...]:

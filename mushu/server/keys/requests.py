@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mushu.server.idempotency import Once
 from mushu.server.keys.scopes import Environment, Scope
 
 
@@ -17,3 +18,5 @@ class KeyRequest:
     expires_at: datetime | None = None
     #: After how long it is due to be rotated; None: as the organization has settled, or else never.
     rotate_every: timedelta | None = None
+    #: The mark of the request, where it carries an Idempotency-Key.
+    once: Once | None = None

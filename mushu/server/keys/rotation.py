@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, select, update
 
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, WrongState
+from mushu.server.idempotency import Once
 from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, IS_TO_ROTATE, ApiKey, AtDeadline, Rotation
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment
@@ -53,20 +54,26 @@ class Terms:
         )
 
 
-def begin(session: AnySession, clock: Clock, actor: Actor, key_id: str, terms: Terms) -> tuple[ApiKey, Secret]:
+def begin(
+    session: AnySession, clock: Clock, actor: Actor, key_id: str, terms: Terms, once: Once | None = None
+) -> tuple[ApiKey, Secret]:
     """Mint a pending successor with the same organization, name, scopes, environment, interval and length of life.
+
+    Args:
+        once: the mark of the request, where it carries an Idempotency-Key.
 
     Raises:
         KeyNotFound, OrgNotFound: the key or its organization is gone.
         WrongState: the key is not active.
         Invalid: the terms cannot be kept.
+        IntegrityError: another request with the same Idempotency-Key has minted one.
     """
     if not timedelta(0) <= terms.settle <= _LONGEST_WAIT or not timedelta(0) < terms.deadline <= _LONGEST_WAIT:
         raise Invalid("Settle and deadline are durations such as 1h and 7d, of a year at most.", field="settle")
     now = clock()
     key = get_key_to_rotate(session, now, key_id)
     get_org(session, key.org_id)
-    successor, secret = mint_successor(session, clock, actor, _request_like(key, now))
+    successor, secret = mint_successor(session, clock, actor, _request_like(key, now, once))
     session.add(
         Rotation(
             successor_id=successor.id,
@@ -95,7 +102,7 @@ def get_key_to_rotate(session: AnySession, now: datetime, key_id: str) -> ApiKey
     return key
 
 
-def _request_like(key: ApiKey, now: datetime) -> KeyRequest:
+def _request_like(key: ApiKey, now: datetime, once: Once | None) -> KeyRequest:
     return KeyRequest(
         org_id=key.org_id,
         name=key.name,
@@ -103,6 +110,7 @@ def _request_like(key: ApiKey, now: datetime) -> KeyRequest:
         environment=Environment(key.environment),
         expires_at=now + (key.expires_at - key.created_at) if key.expires_at is not None else None,
         rotate_every=timedelta(seconds=key.rotate_every) if key.rotate_every is not None else None,
+        once=once,
     )
 
 
@@ -236,6 +244,15 @@ def settle(session: AnySession, now: datetime, successor_id: str) -> None:
 
 def settle_ended(session: AnySession, now: datetime) -> None:
     """Note it for every rotation that handed over and whose old key is over."""
-    over = select(ApiKey.id).where(ApiKey.stored_state.in_(list(DEAD)))
-    ended = update(Rotation).where(IS_OPEN, Rotation.handed_over_at.is_not(None), Rotation.predecessor_id.in_(over))
+    ended = update(Rotation).where(IS_OPEN, _has_ended())
     session.execute(ended.values(settled_at=now).execution_options(synchronize_session=False))
+
+
+def any_ended(session: AnySession) -> bool:
+    """Tell whether `settle_ended` would note something now."""
+    return bool(session.scalar(select(exists().where(IS_OPEN, _has_ended()))))
+
+
+def _has_ended() -> ColumnElement[bool]:
+    over = select(ApiKey.id).where(ApiKey.stored_state.in_(list(DEAD)))
+    return and_(Rotation.handed_over_at.is_not(None), Rotation.predecessor_id.in_(over))

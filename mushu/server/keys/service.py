@@ -1,9 +1,9 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import select, update
 
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
@@ -14,15 +14,16 @@ from mushu.server.errors import Invalid, KeyNotFound, WrongState
 from mushu.server.keys import journal
 from mushu.server.keys.house_rules import with_defaults, within_limits
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.once import mark_minted
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
 from mushu.server.orgs.settings import rules_of
+from mushu.server.paging import MOST, Page, Window, page
 
 _PREFIXES: Final = {Environment.LIVE: Prefix.LIVE_KEY, Environment.TEST: Prefix.TEST_KEY}
 _MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
-PAGE_SIZE: Final = 500
 #: A year that calendars and databases agree upon; beyond it, leave the expiry out.
 _LONGEST_LIFE: Final = timedelta(days=36_525)
 #: Below that, one rotation would run into the next.
@@ -46,6 +47,7 @@ def mint_key(session: AnySession, clock: Clock, actor: Actor, request: KeyReques
 
     Raises:
         Invalid: the name, the expiry or the interval of rotation is not usable.
+        IntegrityError: another request with the same Idempotency-Key has minted one.
     """
     return _mint(session, clock, actor, with_defaults(request, rules_of(session, request.org_id), clock()))
 
@@ -74,6 +76,7 @@ def _mint(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) 
         expires_at=expires_at,
         rotate_every=_checked_interval(request.rotate_every),
     )
+    mark_minted(session, key, request.once)
     session.add(key)
     session.flush()
     details: dict[str, Detail] = {
@@ -123,29 +126,27 @@ def get_key_of(
     return key
 
 
-def list_keys(
-    session: AnySession, org_id: str, selection: Selection, *, after: ApiKey | None = None, limit: int = PAGE_SIZE
-) -> Sequence[ApiKey]:
+def list_keys(session: AnySession, org_id: str, selection: Selection, window: Window) -> Page[ApiKey]:
     """Return a page of an organization's keys, newest first.
 
-    Args:
-        after: the last key of the page before; None for the first page.
-        limit: how many keys at most.
+    Raises:
+        Invalid: the cursor is not one of ours.
     """
     query = select(ApiKey).where(ApiKey.org_id == org_id, ApiKey.environment.in_(selection.environments))
     if not selection.with_deleted:
         query = query.where(ApiKey.stored_state.not_in([State.REVOKED, State.FAILED]))
-    if after is not None:
-        query = query.where(tuple_(ApiKey.created_at, ApiKey.id) < (after.created_at, after.id))
-    return session.scalars(query.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()).limit(limit)).all()
+    return page(session, query, ApiKey.created_at, ApiKey.id, window)
 
 
 def iterate_keys(session: AnySession, org_id: str, selection: Selection) -> Iterator[ApiKey]:
     """Return all of an organization's keys, newest first, a page in memory at a time."""
-    page = list_keys(session, org_id, selection)
-    while page:
-        yield from page
-        page = list_keys(session, org_id, selection, after=page[-1])
+    cursor = None
+    while True:
+        found = list_keys(session, org_id, selection, Window(MOST, cursor))
+        yield from found.rows
+        cursor = found.next_cursor
+        if cursor is None:
+            return
 
 
 def rename_key(session: AnySession, clock: Clock, actor: Actor, key: ApiKey, name: str) -> ApiKey:

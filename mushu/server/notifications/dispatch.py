@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.environments import environment_of
-from mushu.server.errors import Clash
+from mushu.server.errors import InProgress
 from mushu.server.idempotency import find_made
 from mushu.server.notifications import service
 from mushu.server.notifications.hosts import Hosts
@@ -34,6 +34,8 @@ from mushu.server.tenants.service import credentials_of, get_tenant
 _AT_ONCE: Final = 500
 #: How long Apple keeps it for a device that is switched off.
 KEPT_FOR: Final = timedelta(days=7)
+#: Seconds, for who asks what is being worked on.
+_ASK_AGAIN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,17 @@ class Dispatcher:
         Raises:
             TenantNotFound: it is not there, or no longer.
             IdempotencyMismatch: the key was used for another request.
-            Clash: the request with this key is being worked on.
+            InProgress: the request with this key is being worked on.
             SealingFailed: the tenant's private key cannot be opened.
         """
         notification, letter = self._record(request)
         if letter is not None:
             self._send(notification, letter)
         elif is_under_way(notification, self.clock()):
-            raise Clash("The request with this Idempotency-Key is being worked on. Ask again shortly, with the same.")
+            raise InProgress(
+                "The request with this Idempotency-Key is being worked on. Ask again shortly, with the same.",
+                retry_after=_ASK_AGAIN,
+            )
         return notification
 
     def _record(self, request: NotificationRequest) -> tuple[Notification, Letter | None]:

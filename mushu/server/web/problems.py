@@ -44,13 +44,28 @@ class Problem(BaseModel):
     status: int
     detail: str
     code: str
+    key_id: str | None = Field(default=None, exclude_if=lambda value: value is None)
     errors: list[FieldError] | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
-def problem(status: int, code: str, title: str, detail: str, *, faults: list[FieldError] | None = None) -> Response:
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    key_id: str | None = None,
+    faults: list[FieldError] | None = None,
+) -> Response:
     """Return an error answer."""
     document = Problem(
-        type=f"urn:mushu:error:{code}", title=title, status=status, detail=detail, code=code, errors=faults
+        type=f"urn:mushu:error:{code}",
+        title=title,
+        status=status,
+        detail=detail,
+        code=code,
+        key_id=key_id,
+        errors=faults,
     )
     # A sentence may name what was asked for, and that may be a credential pasted into the wrong place.
     response = Response(mask(document.model_dump_json()), status, mimetype=MEDIA_TYPE)
@@ -68,11 +83,12 @@ def on_mushu_error(error: MushuError) -> Response:
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         current_app.logger.error("request failed", extra={"code": error.code, "detail": error.detail})
-    response = problem(status, error.code, error.title, error.detail, faults=faults)
-    if isinstance(error, errors.TooManyAttempts):
+    detail = error.detail
+    if isinstance(error, errors.DestinationHeld) and error.overwritable:  # a command says otherwise: `ways_out.py`
+        detail = f"{detail} No request overwrites it; the operator of this server can."
+    response = problem(status, error.code, error.title, detail, key_id=error.key_id, faults=faults)
+    if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
-    elif isinstance(error, errors.Busy):
-        response.headers["Retry-After"] = "1"
     return response
 
 

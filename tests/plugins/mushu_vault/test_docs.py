@@ -47,6 +47,10 @@ def test_every_setting_that_is_read_is_in_the_reference_and_none_that_is_not() -
     assert len(named) > 40
 
 
+def test_every_setting_that_is_read_is_declared_and_none_that_is_not() -> None:
+    assert {name for method, name in _asked_for() if method in _OWN} == VaultDestination.known_settings
+
+
 def test_every_variable_that_the_guide_names_is_one_that_is_read() -> None:
     named = set(re.findall(r"\b(?:MUSHU_VAULT|VAULT|BAO)_[A-Z_]+\b", _GUIDE))
     assert named

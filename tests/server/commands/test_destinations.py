@@ -9,6 +9,7 @@ from mushu.keyformat import Prefix, generate
 from mushu.server.config import Settings
 from mushu.server.core import db
 from mushu.server.db import writing
+from mushu_dotenv import DotenvDestination
 from tests.server.commands.conftest import Run
 from tests.server.commands.naming import TOKEN, add, check, deliver, listed
 
@@ -59,6 +60,40 @@ class TestAdding:
         assert said in ran.stderr
         assert "msk_live_" not in ran.stderr
         assert listed(run) == []
+
+    @pytest.mark.parametrize(
+        ("uri", "setting", "said"),
+        [
+            (
+                "vault:secret/a",
+                "namspace",
+                "vault: has no setting namspace. Did you mean namespace? It reads addr, auth,",
+            ),
+            ("vault:secret/a", "colour", "vault: has no setting colour. It reads addr, auth,"),
+            ("env:.env", "time_out", "env: has no setting time_out. Did you mean timeout? It reads timeout."),
+        ],
+    )
+    def test_a_setting_that_its_plugin_does_not_read_is_refused(
+        self, run: Run, uri: str, setting: str, said: str
+    ) -> None:
+        ran = add(run, "backend", uri, "--set", f"{setting}={TOKEN}")
+        assert ran.code == 1
+        assert said in ran.stderr
+        assert listed(run) == []
+        add(run, "backend", uri)
+        ran = run("destinations", "set", "backend", "--org", "acme", "--set", f"{setting}={TOKEN}")
+        assert (ran.code, listed(run)[0]["settings"]) == (1, [])
+        assert said in ran.stderr
+
+    def test_what_was_named_with_one_before_still_opens_and_can_be_taken_back(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(DotenvDestination, "known_settings", None)
+            assert add(run, "backend", "env:.env", "--set", "time_out=5").code == 0
+        key_id = deliver(run, "env:.env").json["key_id"]
+        assert run("keys", "delete", key_id, "--yes").code == 0
+        assert "MUSHU_API_KEY" not in (tmp_path / ".env").read_text()
 
     def test_an_organization_that_is_not_there(self, run: Run) -> None:
         assert run("destinations", "add", "b", "env:.env", "--org", "nosuch").code == 1
@@ -115,7 +150,7 @@ class TestListing:
         assert [row["keys"] for row in listed(run)] == [0]
 
     def test_names_its_fields_and_no_value(self, run: Run) -> None:
-        add(run, "backend", "env:.env", "--ask", "token", stdin=f"{TOKEN}\n")
+        add(run, "backend", "vault:secret/a", "--ask", "token", stdin=f"{TOKEN}\n")
         (row,) = listed(run)
         assert list(row) == ["name", "uri", "created_at", "settings", "keys"]
         assert row["settings"] == ["token"]
@@ -131,7 +166,7 @@ class TestListing:
 
 class TestSetting:
     def test_replaces_all(self, run: Run) -> None:
-        add(run, "backend", "env:.env", "--set", "timeout=5", "--set", "other=1")
+        add(run, "backend", "vault:secret/a", "--set", "timeout=5", "--set", "role=1")
         assert run("destinations", "set", "backend", "--org", "acme", "--set", "timeout=6").json["settings"] == [
             "timeout"
         ]

@@ -10,10 +10,17 @@ import pytest
 from mushu.keyformat import Prefix, generate
 from mushu.server.core import db, get_core
 from mushu.server.db import writing
+from mushu_dotenv import DotenvDestination
 from tests.server.commands.conftest import Run
 from tests.server.commands.naming import TOKEN, add, listed
 
-pytestmark = pytest.mark.usefixtures("acme")
+pytestmark = pytest.mark.usefixtures("acme", "_any_setting")
+
+
+@pytest.fixture
+def _any_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a plugin that does not say which settings it reads, as those that are older than the question."""
+    monkeypatch.setattr(DotenvDestination, "known_settings", None)
 
 
 class TestSecretSettings:

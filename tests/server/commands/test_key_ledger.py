@@ -128,7 +128,7 @@ class TestDeliveries:
         run("keys", "check")
         (line,) = run("keys", "deliveries", key_id, "--json").json
         assert line["condition"] == "drifted"
-        assert "flask keys rotate" in line["error"]
+        assert line["error"] == "Something else is there."
         assert line["checked_at"] >= line["verified_at"]
         (tmp_path / ".env").write_text("")
         run("keys", "rotate", key_id)

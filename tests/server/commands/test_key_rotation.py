@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
+from sqlalchemy import select
 
 from mushu.destination import digest_of
 from mushu.keyformat import CREDENTIAL_PATTERN
 from mushu.server.clock import rfc3339, utc_now
 from mushu.server.core import db
-from mushu.server.db import reading
-from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
+from mushu.server.db import reading, writing
+from mushu.server.keys.models import ApiKey, AtDeadline, JournalPosition, Rotation
 from mushu.server.keys.rotation import Terms, find_rotation_to
 from mushu.server.keys.service import get_key
+from mushu.server.keys.states import State
 from tests.ran import Ran
 from tests.server.commands.conftest import Run
 
@@ -69,6 +71,22 @@ class TestOne:
         assert digest_of(value(tmp_path / ".env")) == key(ran.json["key_id"]).digest != digest_of(old)
         assert (state(old_id), state(ran.json["key_id"])) == ("retiring", "active")
         assert run("keys", "show", old_id).json["replaced_by"] == ran.json["key_id"]
+
+    @pytest.mark.parametrize("arguments", [[], ["--show-once"], ["--due"], ["--due", "--org", "acme"]])
+    def test_a_deleted_key_has_no_successor_though_an_old_database_was_put_back(
+        self, run: Run, arguments: list[str]
+    ) -> None:
+        old_id = created(run, "--to", "env:.env", "--rotate-every", "90d")
+        assert run("keys", "delete", old_id, "--yes").code == 0
+        with writing(db.session):  # the row as it was before
+            old = get_key(db.session, old_id)
+            old.stored_state, old.revoked_at, old.rotate_at = State.ACTIVE, None, old.created_at
+            for position in db.session.scalars(select(JournalPosition)):
+                db.session.delete(position)
+        ran = run("keys", "rotate", *arguments, *([] if "--due" in arguments else [old_id]))
+        assert CREDENTIAL_PATTERN.search(ran.stdout) is None
+        assert state(old_id) == "revoked"
+        assert [row["key_id"] for row in run("keys", "list", "--org", "acme", "--all", "--json").json] == [old_id]
 
     def test_the_terms_are_those_that_were_said_or_an_hour_and_a_week(self, run: Run) -> None:
         plain = rotation_to(run("keys", "rotate", created(run, "--to", "env:a.env")).json["key_id"])

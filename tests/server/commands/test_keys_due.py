@@ -69,6 +69,8 @@ class TestDue:
             (second, "failed"),
             (third, "rotated"),
         ]
+        # `--due` itself has no --force.
+        assert ran.json[1]["detail"].endswith(f"`flask keys rotate {second} --force` overwrites it.")
         assert shows_no_key(ran)
         assert value(places[second]) == "theirs"
         assert [state(key_id) for key_id in places] == ["retiring", "active", "retiring"]
@@ -82,6 +84,18 @@ class TestDue:
         assert (row["key_id"], row["result"]) == (there, "rotated")
         assert state(here) == "active"
         assert run("keys", "rotate", "--due", "--org", "nosuch").code == 1
+
+    def test_where_one_organization_is_named_nothing_is_done_for_another(self, run: Run, tmp_path: Path) -> None:
+        run("orgs", "create", "other", "--owner", "ada@example.com")
+        old_id = created(run)
+        run("keys", "rotate", old_id, "--now", "--to", "env:new.env")
+        with writing(db.session):  # as if the old value could not be taken away yet
+            for delivery in list_deliveries(db.session, [old_id]):
+                delivery.cleanup_due = True
+        ran = run("keys", "rotate", "--due", "--org", "other")
+        assert (ran.code, ran.stdout) == (0, "No key is due.\n")
+        assert value(tmp_path / ".env")
+        assert "cleaned_up" in run("keys", "rotate", "--due").stdout
 
     @pytest.mark.parametrize("used", [True, False])
     def test_a_stalled_rotation_says_which_key_is_used_when_and_from_where(self, run: Run, used: bool) -> None:

@@ -22,7 +22,7 @@ class TestRequest:
     ) -> None:
         with pytest.raises(Invalid) as caught:
             post.deliver(*uris)
-        assert caught.value.field == "to"
+        assert caught.value.field == "deliver_to"
         assert post.all_keys() == []
         assert shelf.calls == []
 

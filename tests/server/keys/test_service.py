@@ -26,6 +26,7 @@ from mushu.server.keys.service import (
     rename_key,
 )
 from mushu.server.keys.states import State
+from mushu.server.paging import Window
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
@@ -108,10 +109,11 @@ def test_pages_hold_every_key_once_newest_first(world: World, clock: TurnableClo
         made.append(world.key(org)[0])
     with reading(db.session):
         paged: list[ApiKey] = []
-        page = list_keys(db.session, org.id, Selection(), limit=5)
-        while page:
-            paged += page
-            page = list_keys(db.session, org.id, Selection(), after=page[-1], limit=5)
+        page = list_keys(db.session, org.id, Selection(), Window(5))
+        paged += page.rows
+        while page.next_cursor is not None:
+            page = list_keys(db.session, org.id, Selection(), Window(5, page.next_cursor))
+            paged += page.rows
         everything = list(iterate_keys(db.session, org.id, Selection()))
     assert {key.id for key in paged} == {key.id for key in made}
     assert len(paged) == 23
@@ -126,8 +128,8 @@ def test_deleted_and_failed_keys_are_listed_only_when_asked_for(world: World) ->
         with writing(db.session):
             db.session.get_one(ApiKey, key.id).stored_state = state
     with reading(db.session):
-        shown = {key.stored_state for key in list_keys(db.session, org.id, Selection())}
-        everything = {key.stored_state for key in list_keys(db.session, org.id, Selection(with_deleted=True))}
+        shown = {key.stored_state for key in list_keys(db.session, org.id, Selection(), Window()).rows}
+        everything = {key.stored_state for key in iterate_keys(db.session, org.id, Selection(with_deleted=True))}
     assert shown == {State.DISABLED, State.PENDING}
     assert everything == shown | {State.REVOKED, State.FAILED}
 

@@ -14,7 +14,7 @@ from mushu.server.core import db
 from mushu.server.db import own_session, reading, writing
 from mushu.server.devices.service import forget_devices_of
 from mushu.server.environments import set_environment, within
-from mushu.server.errors import Clash, IdempotencyMismatch, Invalid, NotificationNotFound, TenantNotFound
+from mushu.server.errors import IdempotencyMismatch, InProgress, Invalid, NotificationNotFound, TenantNotFound
 from mushu.server.idempotency import Once
 from mushu.server.notifications import dispatch, outcomes, service
 from mushu.server.notifications.apple import Outcome
@@ -215,7 +215,7 @@ class TestAProcessThatDies:
         request = replace(live.request(tenant), once=once)
         with pytest.raises(Killed):
             with_death(live).dispatcher.dispatch(request)
-        with pytest.raises(Clash, match="being worked on"):
+        with pytest.raises(InProgress, match="being worked on"):
             live.dispatcher.dispatch(request)
         clock.turn(minutes=6)
         again = live.dispatcher.dispatch(request)
@@ -251,8 +251,8 @@ class TestAskingTwice:
                 set_environment(session, LIVE)
                 try:
                     ends.append(replace(live.dispatcher, session=session).dispatch(request).id)
-                except Clash as clash:
-                    ends.append(clash)
+                except InProgress as under_way:
+                    ends.append(under_way)
                     refused.set()
 
         threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -260,7 +260,7 @@ class TestAskingTwice:
             thread.start()
         for thread in threads:
             thread.join()
-        assert [type(end) for end in sorted(ends, key=str)].count(Clash) == 3
+        assert [type(end) for end in sorted(ends, key=str)].count(InProgress) == 3
         assert apple.count == 1
         assert len(notifications(tenant.id)) == 1
 

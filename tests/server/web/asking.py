@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 from mushu.server import schema
 from mushu.server.core import db
 
-#: What a problem document has, in this order (RFC 9457); `errors` may follow.
+#: What a problem document has, in this order (RFC 9457); `key_id` and `errors` may follow.
 PROBLEM = ["type", "title", "status", "detail", "code"]
 
 
@@ -35,7 +35,7 @@ def refusal(response: TestResponse, status: int, code: str) -> dict[str, Any]:
 def problem_of(response: TestResponse) -> dict[str, Any]:
     assert response.content_type == "application/problem+json"
     document: dict[str, Any] = response.get_json()
-    assert [name for name in document if name != "errors"] == PROBLEM
+    assert [name for name in document if name not in ("errors", "key_id")] == PROBLEM
     assert document["status"] == response.status_code
     assert document["type"] == f"urn:mushu:error:{document['code']}"
     assert document["title"]

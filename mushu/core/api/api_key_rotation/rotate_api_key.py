@@ -8,7 +8,7 @@ from ...client import AuthenticatedClient, Client
 from ...models.created_key import CreatedKey
 from ...models.key_rotation import KeyRotation
 from ...models.problem import Problem
-from ...types import Response, problem_in, segment
+from ...types import UNSET, Response, Unset, problem_in, segment
 
 
 def _get_kwargs(
@@ -16,8 +16,11 @@ def _get_kwargs(
     key_id: str,
     *,
     body: KeyRotation,
+    idempotency_key: None | str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
 
     _kwargs: dict[str, Any] = {
         "method": "post",
@@ -26,7 +29,7 @@ def _get_kwargs(
     _kwargs["json"] = body.to_dict()
 
     headers["Content-Type"] = "application/json"
-    _kwargs["headers"] = headers
+    _kwargs["headers"] = {name: value for name, value in headers.items() if value is not None}
     return _kwargs
 
 
@@ -61,6 +64,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: KeyRotation,
+    idempotency_key: None | str | Unset = UNSET,
 ) -> Response[CreatedKey | Problem]:
     """Put a new key in the place of one, which works on until the new one was seen in use."""
 
@@ -68,6 +72,7 @@ def sync_detailed(
         org_id=org_id,
         key_id=key_id,
         body=body,
+        idempotency_key=idempotency_key,
     )
     response = client.get_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -79,6 +84,7 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: KeyRotation,
+    idempotency_key: None | str | Unset = UNSET,
 ) -> CreatedKey | Problem | None:
     """`sync_detailed(…).parsed`"""
 
@@ -87,6 +93,7 @@ def sync(
         key_id=key_id,
         client=client,
         body=body,
+        idempotency_key=idempotency_key,
     ).parsed
 
 
@@ -96,6 +103,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: KeyRotation,
+    idempotency_key: None | str | Unset = UNSET,
 ) -> Response[CreatedKey | Problem]:
     """Put a new key in the place of one, which works on until the new one was seen in use."""
 
@@ -103,6 +111,7 @@ async def asyncio_detailed(
         org_id=org_id,
         key_id=key_id,
         body=body,
+        idempotency_key=idempotency_key,
     )
     response = await client.get_async_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -114,6 +123,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: KeyRotation,
+    idempotency_key: None | str | Unset = UNSET,
 ) -> CreatedKey | Problem | None:
     """`(await asyncio_detailed(…)).parsed`"""
 
@@ -123,5 +133,6 @@ async def asyncio(
             key_id=key_id,
             client=client,
             body=body,
+            idempotency_key=idempotency_key,
         )
     ).parsed

@@ -8,15 +8,18 @@ from ...client import AuthenticatedClient, Client
 from ...models.created_key import CreatedKey
 from ...models.new_key import NewKey
 from ...models.problem import Problem
-from ...types import Response, problem_in, segment
+from ...types import UNSET, Response, Unset, problem_in, segment
 
 
 def _get_kwargs(
     org_id: str,
     *,
     body: NewKey,
+    idempotency_key: None | str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
 
     _kwargs: dict[str, Any] = {
         "method": "post",
@@ -25,7 +28,7 @@ def _get_kwargs(
     _kwargs["json"] = body.to_dict()
 
     headers["Content-Type"] = "application/json"
-    _kwargs["headers"] = headers
+    _kwargs["headers"] = {name: value for name, value in headers.items() if value is not None}
     return _kwargs
 
 
@@ -59,12 +62,14 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: NewKey,
+    idempotency_key: None | str | Unset = UNSET,
 ) -> Response[CreatedKey | Problem]:
     """Create an API key; the answer is the only place where it is ever shown."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
         body=body,
+        idempotency_key=idempotency_key,
     )
     response = client.get_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -75,6 +80,7 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: NewKey,
+    idempotency_key: None | str | Unset = UNSET,
 ) -> CreatedKey | Problem | None:
     """`sync_detailed(…).parsed`"""
 
@@ -82,6 +88,7 @@ def sync(
         org_id=org_id,
         client=client,
         body=body,
+        idempotency_key=idempotency_key,
     ).parsed
 
 
@@ -90,12 +97,14 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: NewKey,
+    idempotency_key: None | str | Unset = UNSET,
 ) -> Response[CreatedKey | Problem]:
     """Create an API key; the answer is the only place where it is ever shown."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
         body=body,
+        idempotency_key=idempotency_key,
     )
     response = await client.get_async_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -106,6 +115,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: NewKey,
+    idempotency_key: None | str | Unset = UNSET,
 ) -> CreatedKey | Problem | None:
     """`(await asyncio_detailed(…)).parsed`"""
 
@@ -114,5 +124,6 @@ async def asyncio(
             org_id=org_id,
             client=client,
             body=body,
+            idempotency_key=idempotency_key,
         )
     ).parsed

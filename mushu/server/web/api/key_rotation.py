@@ -4,7 +4,6 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from mushu.secret import Secret
 from mushu.server import answers
 from mushu.server.clock import parse_duration
 from mushu.server.core import courier_for, db, get_core
@@ -13,15 +12,25 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.activation import issue_successor
 from mushu.server.delivery.client import rotate_for_client
 from mushu.server.delivery.named import names_of
+from mushu.server.delivery.once import Minted
 from mushu.server.delivery.rotation import Rotator
 from mushu.server.errors import Invalid
-from mushu.server.keys.models import ApiKey, AtDeadline
+from mushu.server.idempotency import Once
+from mushu.server.keys.models import AtDeadline
 from mushu.server.keys.rotation import Terms, get_key_to_rotate
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import get_key_of
-from mushu.server.web.api.keys import DELIVERY_REFUSALS, MOST_DESTINATIONS, CreatedKey, KeyPath, named_uris
+from mushu.server.web.api.keys import (
+    DELIVERY_REFUSALS,
+    MOST_DESTINATIONS,
+    CreatedKey,
+    KeyPath,
+    answer_minted,
+    named_uris,
+)
 from mushu.server.web.api.models import Body, Text, optional
 from mushu.server.web.guard import current_environment, current_principal, requires
+from mushu.server.web.once import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route
 
 
@@ -72,31 +81,32 @@ class KeyDeliveries(BaseModel):
 
 
 @requires(Scope.ADMIN)
-def rotate_api_key(path: KeyPath, body: KeyRotation) -> CreatedKey:
+def rotate_api_key(header: IdempotencyHeader, path: KeyPath, body: KeyRotation) -> CreatedKey:
     """Put a new key in the place of one, which works on until the new one was seen in use."""
+    mark = once(header, body)
+    return answer_minted(mark, lambda: _rotate(path, body, mark), body.deliver_to or ())
+
+
+def _rotate(path: KeyPath, body: KeyRotation, mark: Once | None) -> Minted:
     uris = named_uris(path.org_id, body.delivery, body.deliver_to) if body.deliver_to is not None else []
     with reading(db.session):
         key = get_key_of(db.session, path.org_id, current_environment(), path.key_id)
         get_key_to_rotate(db.session, get_core().clock(), key.id)  # before its places: what is over lies nowhere
         places = ledger.list_deliveries(db.session, [key.id])
     if uris or (body.delivery is None and ledger.on_server(places)):
-        successor, delivered = Rotator(courier_for(current_principal().actor)).rotate(key.id, body.terms, uris)
-        return CreatedKey(**answers.created_key(successor, delivered_to=delivered, replaces=key.id))
+        rotator = Rotator(courier_for(current_principal().actor))
+        successor, delivered = rotator.rotate(key.id, body.terms, uris, once=mark)
+        return Minted(successor, delivered_to=delivered, replaces=key.id)
     if body.delivery is None and places:
         raise Invalid(
             f"{key.id} was delivered by a client. Send `delivery: client` to do so again, or `delivery: response` to "
             "be told the new key.",
             field="delivery",
         )
-    successor, secret = _handed_out(key.id, body)
-    return CreatedKey(**answers.created_key(successor, secret, replaces=key.id))
-
-
-def _handed_out(key_id: str, body: KeyRotation) -> tuple[ApiKey, Secret]:
-    """Mint a successor whose plaintext goes to the caller."""
     mint = rotate_for_client if body.delivery == "client" else issue_successor
-    with writing(db.session):
-        return mint(db.session, get_core().clock, current_principal().actor, key_id, body.terms)
+    with writing(db.session):  # its plaintext goes to the caller
+        minted = mint(db.session, get_core().clock, current_principal().actor, key.id, body.terms, mark)
+    return Minted(*minted, replaces=key.id)
 
 
 @requires(Scope.ADMIN)

@@ -1,3 +1,4 @@
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
@@ -9,18 +10,21 @@ from mushu.server.clock import parse_duration
 from mushu.server.core import courier_for, db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.client import mint_for_client
-from mushu.server.delivery.named import uris_of
+from mushu.server.delivery.named import names_of, uris_of
+from mushu.server.delivery.once import Minted, mint_once
 from mushu.server.delivery.overview import overviews
 from mushu.server.delivery.removal import delete_key
 from mushu.server.errors import Invalid
+from mushu.server.idempotency import Once
 from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Scope, parse_scopes
 from mushu.server.keys.service import Selection, change_state, get_key_of, list_keys, rename_key
 from mushu.server.keys.states import DISABLE, ENABLE, Transition
-from mushu.server.web.api.models import Body, Deleted, OrgPath, Text, optional
+from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, Text, optional
 from mushu.server.web.guard import current_environment, current_principal, requires
+from mushu.server.web.once import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route
 
 #: What a delivery by the server can end with.
@@ -57,9 +61,7 @@ class KeyName(Body):
     name: Text
 
 
-class Page(BaseModel):
-    limit: int = Field(default=100, ge=1, le=500)
-    cursor: str | None = Field(default=None, max_length=64)
+class KeysOf(ListWindow):
     include_deleted: bool = False
 
 
@@ -107,7 +109,7 @@ class KeyList(BaseModel):
 
 
 @requires(Scope.ADMIN)
-def create_api_key(path: OrgPath, body: NewKey) -> CreatedKey:
+def create_api_key(header: IdempotencyHeader, path: OrgPath, body: NewKey) -> CreatedKey:
     """Create an API key; the answer is the only place where it is ever shown."""
     request = KeyRequest(
         org_id=path.org_id,
@@ -116,29 +118,22 @@ def create_api_key(path: OrgPath, body: NewKey) -> CreatedKey:
         environment=current_environment(),
         expires_at=body.expires_at,
         rotate_every=parse_duration(body.rotate_every, "rotate_every") if body.rotate_every is not None else None,
+        once=once(header, body),
     )
-    if body.deliver_to is not None:
-        return _delivered(request, named_uris(path.org_id, body.delivery, body.deliver_to))
-    mint = mint_for_client if body.delivery == "client" else issue_key
-    with writing(db.session):
-        key, secret = mint(db.session, get_core().clock, current_principal().actor, request)
-    return CreatedKey(**answers.created_key(key, secret))
+    return answer_minted(request.once, lambda: _mint(request, body), body.deliver_to or ())
 
 
 @requires(Scope.ADMIN)
-def list_api_keys(path: OrgPath, query: Page) -> KeyList:
+def list_api_keys(path: OrgPath, query: KeysOf) -> KeyList:
     """List the API keys of an organization, newest first; go on with `cursor` where `next_cursor` is not null."""
     selection = Selection((current_environment(),), with_deleted=query.include_deleted)
     with reading(db.session):
-        after = None
-        if query.cursor:  # a key that was deleted since still marks its place
-            after = get_key_of(db.session, path.org_id, current_environment(), query.cursor, with_deleted=True)
-        keys = list_keys(db.session, path.org_id, selection, after=after, limit=query.limit)
-        about = overviews(db.session, [key.id for key in keys])
+        found = list_keys(db.session, path.org_id, selection, query.window)
+        about = overviews(db.session, [key.id for key in found.rows])
     now = get_core().clock()
     return KeyList(
-        api_keys=[Key(**answers.shown_key(key, now, about[key.id])) for key in keys],
-        next_cursor=keys[-1].id if len(keys) == query.limit else None,
+        api_keys=[Key(**answers.shown_key(key, now, about[key.id])) for key in found.rows],
+        next_cursor=found.next_cursor,
     )
 
 
@@ -204,9 +199,33 @@ def named_uris(org_id: str, delivery: str | None, names: list[str]) -> list[str]
         return uris_of(db.session, org_id, names)
 
 
-def _delivered(request: KeyRequest, uris: list[str]) -> CreatedKey:
-    key, places = courier_for(current_principal().actor).deliver(request, uris)
-    return CreatedKey(**answers.created_key(key, delivered_to=places))
+def answer_minted(mark: Once | None, mint: Callable[[], Minted], names: Sequence[str] = ()) -> CreatedKey:
+    """Have a key minted, unless the same request was made before, and answer it.
+
+    Args:
+        names: the destinations that the body names, in whose order they are answered.
+
+    Raises:
+        what `mint_once` raises.
+    """
+    minted = mint_once(courier_for(current_principal().actor), mark, mint)
+    places = list(minted.delivered_to)
+    if len(names) > 1:
+        with reading(db.session):
+            called = names_of(db.session, places, minted.key.org_id)
+        places.sort(key=lambda uri: names.index(called[uri]) if called.get(uri) in names else len(names))
+    return CreatedKey(**answers.created_key(minted.key, minted.secret, places, minted.replaces))
+
+
+def _mint(request: KeyRequest, body: NewKey) -> Minted:
+    actor = current_principal().actor
+    if body.deliver_to is not None:
+        uris = named_uris(request.org_id, body.delivery, body.deliver_to)
+        key, places = courier_for(actor).deliver(request, uris)
+        return Minted(key, delivered_to=places)
+    mint = mint_for_client if body.delivery == "client" else issue_key
+    with writing(db.session):
+        return Minted(*mint(db.session, get_core().clock, actor, request))
 
 
 _MANY = "/orgs/<org_id>/api-keys"

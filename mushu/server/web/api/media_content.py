@@ -29,6 +29,7 @@ from mushu.server.media.sniffing import HEAD, kind_of
 from mushu.server.media.storage import CHUNK, Opened, Presentation
 from mushu.server.media.uploading import Uploads, place_of
 from mushu.server.media.variants import get_picture, open_variant
+from mushu.server.web.foreign_pages import for_foreign_pages
 from mushu.server.web.guard import SANDBOX, public
 from mushu.server.web.places import a_place
 
@@ -71,6 +72,7 @@ def address(environment: str, path: str) -> str:
     return f"{get_core().settings.base_url}{side}{path}"
 
 
+@for_foreign_pages
 @public
 def receive_upload(path: MediaPath, query: Signed) -> Uploaded:
     """Upload the bytes of an announced file to its signed address."""
@@ -84,6 +86,7 @@ def receive_upload(path: MediaPath, query: Signed) -> Uploaded:
     return Uploaded(media_id=item.id)
 
 
+@for_foreign_pages
 @public
 def send_download(path: MediaPath, query: Signed) -> BaseResponse:
     """Download a file from its signed address."""

@@ -4,10 +4,10 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from mushu.secret import Secret
-from mushu.server import answers
 from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
+from mushu.server.delivery.once import Minted
 from mushu.server.devices.service import forget_devices_of
 from mushu.server.gate.access import Subject
 from mushu.server.keys.activation import issue_key
@@ -17,7 +17,7 @@ from mushu.server.media.service import delete_media_of_tenant
 from mushu.server.paging import Page, Window
 from mushu.server.tenants import models, service
 from mushu.server.tenants.credentials import ApnsCredentials, checked_credentials
-from mushu.server.web.api.keys import CreatedKey
+from mushu.server.web.api.keys import CreatedKey, answer_minted
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, Text
 from mushu.server.web.guard import current_environment, current_org, current_principal, requires
 from mushu.server.web.once import IdempotencyHeader, once
@@ -144,13 +144,17 @@ def delete_tenant(path: TenantPath) -> Deleted:
 
 
 @requires(Scope.ADMIN, subject=Subject.TENANT)
-def create_tenant_api_key(path: TenantPath, body: TenantKeyName) -> CreatedKey:
+def create_tenant_api_key(header: IdempotencyHeader, path: TenantPath, body: TenantKeyName) -> CreatedKey:
     """Create an API key of the organization that the tenant belongs to; it works for all that the organization has."""
-    request = KeyRequest(org_id=current_org(), name=body.name, environment=current_environment())
-    with writing(db.session):
-        service.get_tenant(db.session, path.tenant_id)
-        key, secret = issue_key(db.session, get_core().clock, current_principal().actor, request)
-    return CreatedKey(**answers.created_key(key, secret))
+    mark, environment = once(header, body), current_environment()
+    request = KeyRequest(org_id=current_org(), name=body.name, environment=environment, once=mark)
+
+    def mint() -> Minted:
+        with writing(db.session):
+            service.get_tenant(db.session, path.tenant_id)
+            return Minted(*issue_key(db.session, get_core().clock, current_principal().actor, request))
+
+    return answer_minted(mark, mint)
 
 
 def _listed(org_id: str, window: Window) -> TenantList:
@@ -189,6 +193,6 @@ RESOURCE = Resource(
         Route("GET", _ONE, show_tenant, Tenant),
         Route("PATCH", _ONE, change_tenant, Tenant),
         Route("DELETE", _ONE, delete_tenant, Deleted),
-        Route("POST", f"{_ONE}/api-keys", create_tenant_api_key, CreatedKey),
+        Route("POST", f"{_ONE}/api-keys", create_tenant_api_key, CreatedKey, (HTTPStatus.CONFLICT,)),
     ],
 )

@@ -50,9 +50,21 @@ class TestCreateInto:
         file.chmod(0o600)
         body = {"name": "k", "deliver_to": ["backend-env"]}
         response = house.client.post(keys_of(stage), json=body, headers=stage.headers)
-        refusal(response, 409, "destination_held")
+        problem = refusal(response, 409, "destination_held")
         assert value(file) == "theirs"
+        assert problem["detail"].endswith("No request overwrites it; the operator of this server can.")
+        assert "--" not in response.get_data(as_text=True), "over HTTP there are no options"
+        assert [fault["field"] for fault in problem["errors"]] == ["deliver_to"]
         assert answer(house.client.get(keys_of(stage), headers=stage.headers))["api_keys"] == []
+
+    def test_a_place_that_holds_a_key_of_others_does_not_tell_its_name(
+        self, house: House, stage: Stage, file: Path
+    ) -> None:
+        deliver(Stage(house.world), file)
+        name(house, stage, "backend-env", f"env:{file}#MUSHU_API_KEY")
+        body = {"name": "k", "deliver_to": ["backend-env"]}
+        response = house.client.post(keys_of(stage), json=body, headers=stage.headers)
+        assert "backend" not in refusal(response, 409, "destination_held")["detail"]
 
     @pytest.mark.parametrize("rotate_every", ["", "59m", "0d", "101y", "99999d", "x", 90, True, ["1d"]])
     def test_an_interval_that_is_none_is_refused(self, house: House, stage: Stage, rotate_every: object) -> None:

@@ -143,7 +143,9 @@ class TestByTheServer:
         old_id = deliver(stage, file)
         old = value(file)
         file.write_text("MUSHU_API_KEY=theirs\n")
-        refusal(rotate(house, stage, old_id), 409, "destination_held")
+        problem = refusal(rotate(house, stage, old_id), 409, "destination_held")
+        assert "the operator of this server can" in problem["detail"]
+        assert "--force" not in problem["detail"]
         assert value(file) == "theirs"
         assert ask(house, stage, old).status_code == 200
 

@@ -369,8 +369,14 @@ class TestList:
             house.world.key(stage.organization)
             house.clock.turn(seconds=1)
         whole = walk(house, stage, 4)
+        first = answer(house.client.get(f"{keys_of(stage)}?limit=2", headers=stage.headers))
         assert house.client.delete(f"{keys_of(stage)}/{whole[1]}", headers=stage.headers).status_code == 200
-        assert walk(house, stage, 2, cursor=whole[1]) == whole[2:]
+        assert walk(house, stage, 2, cursor=first["next_cursor"]) == whole[2:]
+
+    def test_a_last_page_that_is_full_says_that_it_is_the_last(self, house: House, stage: Stage) -> None:
+        made = create(house, stage)["key_id"]
+        page = answer(house.client.get(f"{keys_of(stage)}?limit=1", headers=stage.headers))
+        assert ([key["key_id"] for key in page["api_keys"]], page["next_cursor"]) == ([made], None)
 
     def test_deleted_and_failed_keys_are_in_it_on_request_only(self, house: House, stage: Stage) -> None:
         living, deleted, failed = (create(house, stage)["key_id"] for _ in range(3))
@@ -411,7 +417,7 @@ class TestList:
             ("limit=" + "9" * 4000, "limit is too large."),
             ("include_deleted=maybe", "include_deleted must be true or false."),
             ("include_deleted=", "include_deleted must be true or false."),
-            ("cursor=" + "x" * 65, "cursor is too long."),
+            ("cursor=" + "x" * 201, "cursor is too long."),
         ],
     )
     def test_a_wrong_query_is_refused_with_a_sentence(
@@ -421,17 +427,24 @@ class TestList:
         assert refusal(response, 422, "invalid_input")["detail"] == sentence
 
     @pytest.mark.parametrize("cursor", ["nothing", "%", "_", "key_%25", "' OR 1=1 --"])
-    def test_a_cursor_that_is_no_key_is_refused(self, house: House, stage: Stage, cursor: str) -> None:
+    def test_a_cursor_that_is_none_of_ours_is_refused(self, house: House, stage: Stage, cursor: str) -> None:
         create(house, stage)
         response = house.client.get(keys_of(stage), query_string={"cursor": cursor}, headers=stage.headers)
-        refusal(response, 404, "key_not_found")
+        refusal(response, 422, "invalid_input")
 
-    def test_a_cursor_of_another_organization_or_environment_is_refused(self, house: House, stage: Stage) -> None:
-        foreign = create(house, Stage(house.world))["key_id"]
-        of_test = create(house, stage, Environment.TEST)["key_id"]
-        for cursor in (foreign, of_test):
-            response = house.client.get(f"{keys_of(stage)}?cursor={cursor}", headers=stage.headers)
-            refusal(response, 404, "key_not_found")
+    def test_a_cursor_from_elsewhere_leads_to_nobody_elses_keys(self, house: House, stage: Stage) -> None:
+        other = Stage(house.world)
+        mine = create(house, stage)["key_id"]
+        house.clock.turn(seconds=1)
+        for _ in range(3):
+            create(house, other)
+            create(house, stage, Environment.TEST)
+        for path, headers in (
+            (keys_of(other), other.headers),
+            (keys_of(stage, Environment.TEST), stage.headers),
+        ):
+            cursor = answer(house.client.get(f"{path}?limit=1", headers=headers))["next_cursor"]
+            assert walk(house, stage, 1, cursor=cursor) == [mine]
 
 
 def walk(house: House, stage: Stage, limit: int, cursor: str | None = None) -> list[str]:

@@ -1,0 +1,57 @@
+"""What an operator at a shell can do beyond what everybody can: sentences that name commands and options of `flask`.
+
+Services say what is the matter, and go on to HTTP as well, where there is no `--force`. What only a command offers is
+added here, by what the error or the finding says of itself.
+"""
+
+from collections.abc import Sequence
+
+from mushu.server.db import AnySession, reading
+from mushu.server.delivery.drift import Look
+from mushu.server.delivery.models import Condition
+from mushu.server.delivery.named import named_by_others
+from mushu.server.errors import DestinationHeld, MushuError
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.states import State
+
+
+def of_refusal(error: MushuError, command: str | None = None) -> str:
+    """Return the sentence of an error, with the way out that a command has.
+
+    Args:
+        command: the command that has the option, in full, where it is not the one that was run.
+    """
+    if not (isinstance(error, DestinationHeld) and error.overwritable):
+        return error.detail
+    return f"{error.detail} {f'`{command} --force`' if command else '--force'} overwrites it."
+
+
+def of_look(look: Look) -> str:
+    """Return what is wrong at a destination, and what puts a key there again; empty where all is well."""
+    if look.condition not in (Condition.MISSING, Condition.DRIFTED):
+        return look.detail
+    match look.key_state:
+        case State.DISABLED:
+            way = f"The key is disabled; `flask keys enable {look.key_id}`, then `flask keys rotate {look.key_id}`."
+        case State.RETIRING:
+            way = "The key is retiring, and needs no place any more once its successor is in use."
+        case _:
+            force = "; --force if it is not one of Mushu's keys" if look.condition is Condition.DRIFTED else ""
+            way = f"`flask keys rotate {look.key_id}` puts a new key there{force}."
+    return f"{look.detail} {way}"
+
+
+def of_places_of_others(session: AnySession, key: ApiKey, uris: Sequence[str]) -> list[str]:
+    """Return a sentence for each of the places of a new key that is a named destination of another organization.
+
+    Not an error: nothing was lost, and an operator may mean it. But it is done with that organization's credentials,
+    and it can neither use nor give up its destination as long as the key lives; nobody there can find out why. Owns its
+    transaction.
+    """
+    with reading(session):
+        named = named_by_others(session, uris, key.org_id)
+    return [
+        f"{place.uri} is the destination {place.name} of {place.org_id}, which can use it for no key of its own while "
+        f"{key.id} lives there. If that was not meant: `flask keys delete {key.id}`."
+        for place in named
+    ]

@@ -1,0 +1,25 @@
+"""A worker and its main process: what the one does when the other is gone. The real ones are in `tests/e2e`."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+#: Seconds after which something that must happen has not; nothing here waits for it to pass.
+_LONG = 60
+
+#: A worker that is still loading, and whose main process has just ended: nobody else holds the pipe.
+_LOADING = """
+import signal, time
+from multiprocessing import Pipe
+from mushu.server.serving import load_in_worker
+signal.signal(signal.SIGTERM, lambda *_: None)  # as a forked worker has it from Granian's main process
+ended, alive = Pipe(duplex=False)
+load_in_worker(ended, alive, lambda: time.sleep(600))
+"""
+
+
+def test_a_worker_that_is_still_loading_ends_by_the_signal_and_waits_for_nothing(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _LOADING], cwd=tmp_path, timeout=_LONG, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGTERM
+    assert "the main process has ended" in done.stderr
