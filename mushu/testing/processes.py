@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import CodeType, FrameType
 from typing import Any, Final
 
@@ -46,8 +47,12 @@ def watched(packages: tuple[str, ...], notice: Callable[[Step], None]) -> Iterat
     Other moments look from outside like one of these.
     """
 
+    @cache  # asked at every call of an act, of which there are thousands, and about few modules
+    def is_watched(module: object) -> bool:
+        return str(module).partition(".")[0] in packages
+
     def profile(frame: FrameType, event: str, _argument: Any) -> None:
-        if event in ("c_call", "return") and str(frame.f_globals.get("__name__")).partition(".")[0] in packages:
+        if event in ("c_call", "return") and is_watched(frame.f_globals.get("__name__")):
             notice((frame.f_code, frame.f_lasti, event))
 
     sys.setprofile(profile)

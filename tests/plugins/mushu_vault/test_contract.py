@@ -1,7 +1,9 @@
 """The plugin keeps every promise of the contract; in version 1, all but those that need a compare-and-set."""
 
 import itertools
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import ClassVar
 
 import pytest
@@ -10,7 +12,7 @@ from mushu.destination import Attempt, Conflict, Secret
 from mushu.testing import DestinationContract, NewPlace, Place
 from mushu.testing.place import attempt_at, deliver, held_digest, new_secret
 from mushu.testing.processes import fork, wait_for
-from tests.plugins.mushu_vault.places import Server, VaultPlace
+from tests.plugins.mushu_vault.places import Onlooker, Server, VaultPlace
 
 
 class VaultContract(DestinationContract):
@@ -21,12 +23,17 @@ class VaultContract(DestinationContract):
         monkeypatch.setenv("VAULT_ADDR", vault.address)
         monkeypatch.setenv("VAULT_TOKEN", vault.root_token)
 
+    @pytest.fixture
+    def onlooker(self, vault: Server) -> Iterator[Onlooker]:
+        with closing(Onlooker(vault)) as onlooker:
+            yield onlooker
+
 
 class TestVersion2(VaultContract):
     @pytest.fixture
-    def new_place(self, vault: Server, kv2: str) -> NewPlace:
+    def new_place(self, onlooker: Onlooker, kv2: str) -> NewPlace:
         numbers = itertools.count()
-        return lambda: VaultPlace(vault, kv2, f"apps/{next(numbers)}/backend", 2)
+        return lambda: VaultPlace(onlooker, kv2, f"apps/{next(numbers)}/backend", 2)
 
 
 class TestVersion1(VaultContract):
@@ -34,9 +41,9 @@ class TestVersion1(VaultContract):
     packages: ClassVar[tuple[str, ...]] = ("mushu_vault",)
 
     @pytest.fixture
-    def new_place(self, vault: Server, kv1: str) -> NewPlace:
+    def new_place(self, onlooker: Onlooker, kv1: str) -> NewPlace:
         numbers = itertools.count()
-        return lambda: VaultPlace(vault, kv1, f"apps/{next(numbers)}/backend", 1)
+        return lambda: VaultPlace(onlooker, kv1, f"apps/{next(numbers)}/backend", 1)
 
     # Nothing in this engine compares and sets. What is left of these promises, and is documented: whoever is told that
     # it lost has lost, and what is held in the end is whole, and one of the values.

@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 from mushu.destination import Attempt, Destination, DestinationError, Receipt, Secret, Surroundings
@@ -106,8 +106,8 @@ class Stage:
     org_id: str = ""
 
     def __post_init__(self) -> None:
-        # It opens a connection for each transaction and keeps none, so a child may inherit it, warmed up.
-        self.engine = create_engine(f"sqlite:///{self.database}", poolclass=NullPool)
+        # A child may inherit it, warmed up: it has a connection only as long as a process of `process` is at work.
+        self.engine = create_engine(f"sqlite:///{self.database}")
         prepare_engine(self.engine)
 
     @property
@@ -155,11 +155,13 @@ class Stage:
 
     @contextmanager
     def process(self) -> Iterator[Process]:
+        """Do something as one run of Mushu, which keeps its connection from one transaction to the next."""
         process = Process(self.engine, self.clock, self.org_id, self.vault)
         try:
             yield process
         finally:
             process.session.close()
+            self.engine.dispose()
 
     def run(self, act: Act, notice: Notice) -> None:
         """Do `act`, noticing every boundary of a transaction and of a call of a destination."""

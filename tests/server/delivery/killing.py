@@ -3,8 +3,10 @@
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from itertools import groupby
 from types import FrameType
 from typing import Any, Final
@@ -104,23 +106,40 @@ def kill_at_call(stage: Stage, act: Act, number: int) -> bool:
     return wait_for(fork(work)) == -signal.SIGKILL
 
 
+def seconds_of(stage: Stage, act: Act) -> float:
+    """Return how long a child takes for `act`. Making the scene is no part of it, or kills would come too late."""
+    stage.reset()
+    began = time.monotonic()
+    assert wait_for(_begun(stage, act)) == 0
+    return time.monotonic() - began
+
+
 def kill_after(stage: Stage, act: Act, seconds: float, sleep: Callable[[float], None]) -> bool:
     """Run `act` in a child that is killed from outside after a time; tell whether it was."""
     stage.reset()
-
-    def work() -> int:
-        stage.run(act, lambda _: None)
-        return 0
-
-    child = fork(work)
+    child = _begun(stage, act)
     sleep(seconds)
     os.kill(child, signal.SIGKILL)
     return wait_for(child) == -signal.SIGKILL
 
 
+def _begun(stage: Stage, act: Act) -> int:
+    def work() -> int:
+        stage.run(act, lambda _: None)
+        return 0
+
+    return fork(work)
+
+
+@cache
+def _is_watched(module: object) -> bool:
+    """Remembered, because it is asked at every call of a whole delivery."""
+    return str(module).startswith(_WATCHED)
+
+
 def _profile(count: Callable[[], None]) -> None:
     def profile(frame: FrameType, event: str, _: Any) -> None:
-        if event in ("call", "c_call") and str(frame.f_globals.get("__name__")).startswith(_WATCHED):
+        if event in ("call", "c_call") and _is_watched(frame.f_globals.get("__name__")):
             count()
 
     sys.setprofile(profile)

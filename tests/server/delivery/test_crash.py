@@ -18,7 +18,14 @@ from mushu.testing.processes import fork, wait_for
 from tests.conftest import TurnableClock
 from tests.server.delivery.conftest import LEASE, MATRIX
 from tests.server.delivery.crashing import Act, Process, Stage, delivered, nothing, opened, refuse_second
-from tests.server.delivery.killing import count_calls, kill_after, kill_at_call, kill_at_every_step, rehearse
+from tests.server.delivery.killing import (
+    count_calls,
+    kill_after,
+    kill_at_call,
+    kill_at_every_step,
+    rehearse,
+    seconds_of,
+)
 
 pytestmark = pytest.mark.sqlite
 
@@ -122,7 +129,7 @@ def test_killed_at_a_random_moment(
     prepare, act = SCENARIOS[scenario]
     stage.set_up(database_template, prepare)
     _warm_up(stage, act)
-    duration = min(_seconds(stage, act) for _ in range(3))
+    duration = min(seconds_of(stage, act) for _ in range(3))
     chance, ended = random.Random(seed), Counter[str]()
     for _ in range(20):
         killed = kill_after(stage, act, chance.uniform(0, duration), time.sleep)
@@ -175,12 +182,6 @@ def _warm_up(stage: Stage, act: Act) -> None:
     """What a child inherits is compiled then, so that each takes the same steps."""
     rehearse(stage, act)
     stage.settle()
-
-
-def _seconds(stage: Stage, act: Act) -> float:
-    began = time.monotonic()
-    rehearse(stage, act)
-    return time.monotonic() - began
 
 
 def _counted(ended: Counter[str]) -> str:

@@ -16,7 +16,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.delivery.protocol import Courier
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, MushuError
 from mushu.server.keys.models import ApiKey
-from mushu_vault import VaultDestination
+from mushu_vault import VaultDestination, client
 from tests.conftest import TurnableClock
 from tests.server.delivery.conftest import LEASE, MATRIX
 from tests.server.delivery.crashing import VAULT_URI, Process, Stage, delivered, nothing
@@ -68,6 +68,12 @@ def vault() -> Iterator[VaultStub]:
         yield stub
 
 
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask as often as ever where there was no answer, but at once: the clock stands still meanwhile anyway."""
+    monkeypatch.setattr("mushu_vault.client._PAUSES", (0.0,) * len(client._PAUSES))
+
+
 @pytest.fixture
 def stage(tmp_path: Path, clock: TurnableClock, vault: VaultStub) -> Stage:
     return Stage(tmp_path / "stage", clock, ("vault",), vault)
@@ -99,6 +105,7 @@ def _try(stage: Stage, act: Callable[[Process], None]) -> MushuError | None:
         return error
     finally:
         process.session.close()
+        stage.engine.dispose()
     return None
 
 
