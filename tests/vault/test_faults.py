@@ -1,7 +1,6 @@
 """The faults that a test can plan."""
 
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,11 +115,9 @@ def test_an_answer_can_be_a_page_for_people(place: Place, stub: VaultStub) -> No
 
 def test_an_answer_can_come_in_drops_for_ever(place: Place, stub: VaultStub) -> None:
     stub.fault("drip", seconds=0.01)
-    started = time.monotonic()
     with httpx.stream("GET", f"{stub.address}/v1/{_APP}", trust_env=False) as answer:
         drops = answer.iter_raw()
         assert [next(drops) for _ in range(5)] == [b" "] * 5
-    assert time.monotonic() - started < 5
 
 
 def test_an_answer_can_be_late(place: Place, stub: VaultStub) -> None:

@@ -78,7 +78,7 @@ def test_a_lock_that_is_never_released_is_an_error_that_passes(tmp_path: Path) -
         place = destination(file, timeout="0.2")
         with pytest.raises(DestinationError, match=r"for 0\.2 seconds\. Try again") as caught:
             place.write(KEY, _attempt(file))
-    assert 0.2 <= time.monotonic() - begun < 5
+    assert time.monotonic() - begun >= 0.2
     assert not caught.value.permanent
     assert str(tmp_path / LOCK_NAME) in str(caught.value)
     assert file.read_bytes() == b""

@@ -201,7 +201,7 @@ def data_path(mount: str, path: str = "apps/backend") -> str:
 
 def hasty(stub: VaultStub, mount: str = "secret", **settings: str) -> VaultDestination:
     """Return a destination in one of the two mounts of the stub that does not wait for long."""
-    return destination(stub, f"{mount}/apps/backend", timeout="0.4", **settings)
+    return destination(stub, f"{mount}/apps/backend", timeout="1", **settings)
 
 
 def begun_write(stub: VaultStub, mount: str) -> Callable[[], Receipt]:

@@ -70,7 +70,7 @@ def test_an_answer_that_is_too_large_is_left_before_its_end(stub: VaultStub, mon
     "kind", ["cut-before", "cut-after", "html", "invalid-json", "drip", "error-before", "redirect"]
 )
 def test_what_goes_wrong_on_the_way_is_told_without_token_or_key(stub: VaultStub, kind: Any) -> None:
-    place = destination(stub, f"secret/{_PATH}", timeout="0.4")
+    place = destination(stub, f"secret/{_PATH}", timeout="1")
     version = place.read().version
     errors = []
     for method in ("POST", "GET"):

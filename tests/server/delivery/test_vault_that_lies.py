@@ -47,7 +47,7 @@ _SENTENCE: Final = re.compile(r"[A-Za-z].{30,}\.")
 
 
 class Impatient(Process):
-    """A process that waits a fifth of a second for an answer, and whose pauses take time."""
+    """A process that waits half a second or so for an answer, and whose pauses take time."""
 
     @property
     def courier(self) -> Courier:
@@ -56,7 +56,7 @@ class Impatient(Process):
 
     def open(self, uri: str) -> VaultDestination:
         assert self.vault is not None
-        settings = {"addr": self.vault.address, "token": self.vault.root_token, "timeout": "0.2"}
+        settings = {"addr": self.vault.address, "token": self.vault.root_token, "timeout": "0.6"}
         found = VaultDestination.parse(uri, Surroundings(Path("/"), settings))
         assert found is not None
         return found
