@@ -68,11 +68,12 @@ def rotate(
         at_deadline=AtDeadline(at_deadline),
         at_once=at_once,
     )
-    # In an old database that was put back a deleted key looks alive; its successor would be, and in no journal.
-    follow_journal(db.session, get_core().clock, operator())
     if due:
         _rotate_due(org, terms, as_json=as_json)
-    elif show_once:
+        return
+    # In an old database that was put back a deleted key looks alive; its successor would be, and in no journal.
+    follow_journal(db.session, get_core().clock, operator())
+    if show_once:
         with writing(db.session):
             successor, secret = issue_successor(db.session, get_core().clock, operator(), str(key_id), terms)
         print_json(answers.created_key(successor, secret, replaces=key_id))
@@ -86,12 +87,13 @@ def rotate(
 def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
     """Rotate what is due, and say which rotations have stalled; exit 1 if a key could not be rotated.
 
-    Keep house before, unless one organization is named: that is done for all, and who names one means no other.
+    Keep house before, unless one organization is named: that is done for all, and who names one means no other. The
+    journal is followed all the same: a key that was deleted must have no successor.
     """
     courier = courier_for(operator())
     with reading(db.session):
         org_id = resolve_org(db.session, org).id if org is not None else None
-    findings = keep_house(courier) if org_id is None else []
+    findings = keep_house(courier) if org_id is None else follow_journal(db.session, courier.clock, courier.actor)
     rows = [
         {"key_id": found.key_id, "name": None, "result": str(found.verdict), "detail": found.detail}
         for found in findings

@@ -46,7 +46,7 @@ def _clean(session: AnySession, last: datetime, given_up: datetime) -> int:
     for _ in range(_ROUND):
         with reading(session):
             due = _due(session, last, given_up)
-            outcomes = _outcomes_of(session, due)
+            outcomes = _outcomes_of(session, due) if due else []
         if not due:
             break
         with writing(session):

@@ -85,6 +85,7 @@ class TestOne:
                 db.session.delete(position)
         ran = run("keys", "rotate", *arguments, *([] if "--due" in arguments else [old_id]))
         assert CREDENTIAL_PATTERN.search(ran.stdout) is None
+        assert (f"{old_id}  " in ran.stdout and "it is deleted again" in ran.stdout) is ("--due" in arguments)
         assert state(old_id) == "revoked"
         assert [row["key_id"] for row in run("keys", "list", "--org", "acme", "--all", "--json").json] == [old_id]
 
