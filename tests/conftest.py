@@ -2,11 +2,17 @@
 
 import gc
 import os
-from collections.abc import Generator
+import shutil
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
+from typing import Final
 
 import pytest
+
+_FAILED: Final = pytest.StashKey[bool]()
+_NUMBERS: Final = count(1)
 
 
 class TurnableClock:
@@ -27,13 +33,45 @@ def clock() -> TurnableClock:
     return TurnableClock()
 
 
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that holds those of all tests of this process."""
+    return tmp_path_factory.mktemp("tests")
+
+
+@pytest.fixture
+def tmp_path(folders: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An empty folder of the test's own, kept where the test failed.
+
+    Pytest's own fixture looks through the folders of all tests before it makes one, which thousands of tests feel.
+    """
+    folder = folders / str(next(_NUMBERS))
+    folder.mkdir(mode=0o700)
+    yield folder
+    if not request.node.stash.get(_FAILED, False):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def homes(folders: Path) -> list[Path]:
+    """The home that the next test gets, as the last item: the same for all tests that leave nothing in theirs."""
+    return [_new_home(folders)]
+
+
 @pytest.fixture(autouse=True)
-def _own_surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_surroundings(folders: Path, homes: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the settings, the home or the instance folder of whoever runs it."""
-    home: Path = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("HOME", str(home))
+    if any(homes[-1].iterdir()):
+        homes.append(_new_home(folders))
+    monkeypatch.setenv("HOME", str(homes[-1]))
     for name in ("MUSHU_INSTANCE_PATH", "MUSHU_DATABASE_URL", "MUSHU_HOST", "MUSHU_PORT", "MUSHU_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+def _new_home(folders: Path) -> Path:
+    home = folders / f"home-{next(_NUMBERS)}"
+    home.mkdir(mode=0o700)
+    return home
 
 
 def pytest_collection_finish() -> None:
@@ -55,10 +93,12 @@ def pytest_runtest_protocol() -> Generator[None, object, object]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In CI nothing is missing, so a test that is skipped there is one that failed."""
     report = yield
     if report.skipped and os.environ.get("CI") == "true":
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
+    if report.failed:
+        item.stash[_FAILED] = True
     return report

@@ -1,13 +1,18 @@
-"""Who may do what, tried cell by cell: every endpoint with every kind of credential, good, weak, foreign and broken.
+"""Who may do what: every endpoint with every kind of caller, and every broken credential where the gate is asked.
+
+What a broken credential is answered is decided in one place, before the endpoint has a say. So each kind of them is
+tried on one endpoint of each shape, and each endpoint with two of them.
 
 What is expected follows from the table in `endpoints.py`, which was written by hand from the design.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import combinations
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from mushu.keyformat import Prefix, generate
@@ -15,12 +20,12 @@ from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
-from mushu.server.gate.access import Policy
+from mushu.server.gate.access import Policy, Subject
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.service import change_state, mint_key
 from mushu.server.keys.states import DELETE, DISABLE, FAIL
-from mushu.server.orgs.members import add_member
+from mushu.server.orgs.members import add_member, remove_member
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role
 from mushu.server.orgs.service import delete_org
@@ -33,7 +38,6 @@ from tests.server.web.asking import SeparateClient, all_rows, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import (
     ALIASES,
-    CHANGING,
     IN_BROWSER,
     LIVE,
     MOUNTED,
@@ -48,6 +52,28 @@ from tests.server.web.endpoints import (
 SCOPE_SETS = [scopes for size in (1, 2, 3) for scopes in combinations(Scope, size)]
 OTHER = {LIVE: TEST, TEST: LIVE}
 
+ROLES = (Role.MEMBER, Role.ADMIN, Role.OWNER)
+
+
+def one_of_each_shape() -> list[Mounted]:
+    """Return an endpoint for each way in which the gate is asked: what it is about, who may, with or without a body."""
+    found: dict[object, Mounted] = {}
+    for mounted in MOUNTED:
+        endpoint = mounted.endpoint
+        asked = (endpoint.subject, "{org}" in endpoint.path, endpoint.scope, endpoint.user_only, endpoint.owner_only)
+        found.setdefault((*asked, endpoint.body is not None), mounted)
+    return list(found.values())
+
+
+SHAPES = one_of_each_shape()
+#: Those that name a tenant, a medium or, in the body, an organization, and with what a stranger is refused there.
+OF_SOMETHING_ELSE = [one for one in MOUNTED if one.endpoint.subject is not Subject.PATH and one not in OF_AN_ORG]
+HIDDEN = {
+    Subject.PATH: "org_not_found",
+    Subject.NAMED: "org_not_found",
+    Subject.TENANT: "tenant_not_found",
+    Subject.MEDIA: "media_not_found",
+}
 every_endpoint = pytest.mark.parametrize("mounted", MOUNTED, ids=str)
 
 
@@ -67,85 +93,158 @@ def refusal_of_role(endpoint: Endpoint, role: Role) -> str | None:
     return "owner_required" if endpoint.owner_only and role is not Role.OWNER else None
 
 
-def check(mounted: Mounted, response: TestResponse, code: str | None) -> None:
-    """Compare an answer with what is expected: a refusal with `code`, or a real success."""
-    if code is not None:
-        refusal(response, 403, code)
-        return
+def check(mounted: Mounted, response: TestResponse) -> None:
+    """Compare an answer with what is expected of a real success."""
     assert response.status_code == 200, response.get_data(as_text=True)
     model = mounted.endpoint.answer.model_validate_json(response.data)
     assert model.model_dump(mode="json") == response.get_json()
 
 
-class TestScopes:
+class Written:
+    """The statements that change something in the database of a house, as they are executed."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        event.listen(db.engine, "before_cursor_execute", self._note)
+        return self.statements
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(db.engine, "before_cursor_execute", self._note)
+
+    def _note(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.split(maxsplit=1)[0].upper() in ("INSERT", "UPDATE", "DELETE"):
+            self.statements.append(statement)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Somebody who may not call an endpoint, and what is answered to them."""
+
+    who: str
+    headers: dict[str, str]
+    status: int
+    code: str
+
+
+def arrange(mounted: Mounted, stage: Stage) -> None:
+    """Make everything that a call is about, so that what is written later is written by the call."""
+    mounted.path.format_map(stage)
+    if mounted.endpoint.body is not None:
+        mounted.endpoint.body(stage)
+
+
+def refused_everywhere(world: World, mounted: Mounted, stage: Stage) -> Iterator[Refused]:
+    """Name those whose credential is missing, over, ambiguous, or of the other environment."""
+    token, (row, plaintext) = world.token(stage.owner), world.key(stage.organization, *Scope)
+    with writing(db.session):
+        change_state(db.session, world.clock, SYSTEM, row.id, DELETE)
+    yield Refused("nobody", {}, 401, "missing_credential")
+    yield Refused("a deleted key", api_key(plaintext), 401, "deleted_credential")
+    yield Refused("two at once", bearer(token) | {"X-API-Key": plaintext}, 400, "ambiguous_credential")
+    _, foreign = world.key(stage.organization, *Scope, environment=OTHER[mounted.environment])
+    yield Refused("a key of the other environment", api_key(foreign), 403, "wrong_environment")
+
+
+def refused_in_the_org(world: World, mounted: Mounted, stage: Stage) -> Iterator[Refused]:
+    """Name keys and members of the organization whose scopes or role are not enough."""
+    for scopes in SCOPE_SETS:
+        code = refusal_of_key(mounted.endpoint, mounted.environment, scopes)
+        if code is not None:
+            _, plaintext = world.key(stage.organization, *scopes, environment=mounted.environment)
+            yield Refused(f"a key with {'+'.join(scopes)}", api_key(plaintext), 403, code)
+    for role in (Role.MEMBER, Role.ADMIN):
+        code = refusal_of_role(mounted.endpoint, role)
+        if code is not None:
+            user = world.member(stage.organization, role)
+            yield Refused(f"a user who is {role}", bearer(world.token(user)), 403, code)
+
+
+def outsiders(world: World, mounted: Mounted, stage: Stage) -> Iterator[Refused]:
+    """Name those who may not even see the organization and what it has; one was a member a moment ago."""
+    elsewhere, former = world.org(), world.user()
+    with writing(db.session):
+        membership = add_member(db.session, world.clock, SYSTEM, stage.org, former.id, Role.ADMIN)
+    with writing(db.session):
+        remove_member(db.session, world.clock, SYSTEM, membership)
+    code = HIDDEN[mounted.endpoint.subject]
+    yield Refused("a user of another", bearer(world.token(world.owner_of(elsewhere))), 404, code)
+    yield Refused("a former member", bearer(world.token(former)), 404, code)
+    for environment in Environment:
+        # What the path alone decides comes first: a key of the other environment learns only that it is.
+        if mounted in OF_AN_ORG or environment is mounted.environment:
+            _, plaintext = world.key(elsewhere, *Scope, environment=environment)
+            yield Refused(f"a {environment} key of another", api_key(plaintext), 404, code)
+
+
+class TestWhoMayNot:
     @every_endpoint
-    @pytest.mark.parametrize("scopes", SCOPE_SETS, ids="+".join)
-    def test_a_key_may_do_exactly_what_its_scopes_say(
-        self, house: House, mounted: Mounted, scopes: tuple[Scope, ...]
-    ) -> None:
+    def test_is_refused_by_every_endpoint_which_changes_nothing(self, house: House, mounted: Mounted) -> None:
         stage = Stage(house.world, mounted.environment)
-        _, key = house.world.key(stage.organization, *scopes, environment=mounted.environment)
-        expected = refusal_of_key(mounted.endpoint, mounted.environment, scopes)
-        check(mounted, mounted.call(house.client, stage, api_key(key)), expected)
+        arrange(mounted, stage)
+        refused = [
+            *refused_everywhere(house.world, mounted, stage),
+            *refused_in_the_org(house.world, mounted, stage),
+            *(outsiders(house.world, mounted, stage) if mounted in OF_SOMETHING_ELSE else ()),
+        ]
+        with Written() as written:
+            for one in refused:
+                response = mounted.call(house.client, stage, one.headers)
+                assert refusal(response, one.status, one.code), one.who
+                asks = 'ApiKey realm="mushu", Bearer realm="mushu"' if one.status == 401 else None
+                assert response.headers.get("WWW-Authenticate") == asks
+        assert written == []
+
+    @pytest.mark.parametrize("mounted", OF_AN_ORG, ids=str)
+    def test_sees_an_organization_as_if_it_did_not_exist(self, house: House, mounted: Mounted) -> None:
+        stage = Stage(house.world, mounted.environment)
+        arrange(mounted, stage)
+        strangers, real = list(outsiders(house.world, mounted, stage)), stage.org
+        owner = bearer(house.world.token(stage.owner))
+        with Written() as written:
+            for one in strangers:
+                stage.org = real
+                foreign = mounted.call(house.client, stage, one.headers)
+                assert refusal(foreign, one.status, one.code), one.who
+                stage.org = "org_aaaaaaaaaaaa"
+                missing = mounted.call(house.client, stage, one.headers)
+                assert foreign.data.replace(real.encode(), stage.org.encode()) == missing.data
+                assert foreign.status_code == missing.status_code
+                assert sorted(foreign.headers.keys()) == sorted(missing.headers.keys())
+        assert written == []
+        stage.org = real
+        assert house.client.delete(f"/orgs/{real}", headers=owner).status_code == 200
+        refusal(mounted.call(house.client, stage, owner), 404, "org_not_found")
 
 
-class TestRoles:
+class TestWhoMay:
     @every_endpoint
-    @pytest.mark.parametrize("role", Role)
-    def test_a_user_may_do_exactly_what_the_role_says(self, house: House, mounted: Mounted, role: Role) -> None:
-        stage = Stage(house.world, mounted.environment)
-        user = stage.owner if role is Role.OWNER else house.world.member(stage.organization, role)
-        stage.caller = user
-        response = mounted.call(house.client, stage, bearer(house.world.token(user)))
-        check(mounted, response, refusal_of_role(mounted.endpoint, role))
+    def test_is_let_in_with_the_least_that_is_enough(self, house: House, mounted: Mounted) -> None:
+        endpoint, environment = mounted.endpoint, mounted.environment
+        enough = [scopes for scopes in SCOPE_SETS if refusal_of_key(endpoint, environment, scopes) is None]
+        if enough:
+            stage = Stage(house.world, environment)
+            _, key = house.world.key(stage.organization, *enough[0], environment=environment)
+            check(mounted, mounted.call(house.client, stage, api_key(key)))
+        role = next(role for role in ROLES if refusal_of_role(endpoint, role) is None)
+        stage = Stage(house.world, environment)
+        stage.caller = stage.owner if role is Role.OWNER else house.world.member(stage.organization, role)
+        check(mounted, mounted.call(house.client, stage, bearer(house.world.token(stage.caller))))
 
-
-class TestEnvironments:
-    @every_endpoint
-    def test_a_key_is_refused_in_the_other_environment_whatever_its_scopes(
-        self, house: House, mounted: Mounted
-    ) -> None:
-        stage = Stage(house.world, mounted.environment)
-        _, key = house.world.key(stage.organization, *Scope, environment=OTHER[mounted.environment])
-        refusal(mounted.call(house.client, stage, api_key(key)), 403, "wrong_environment")
-
-
-class TestOutsiders:
-    @pytest.mark.parametrize("mounted", OF_AN_ORG, ids=str)
-    @pytest.mark.parametrize("outsider", ["user", "live key", "test key"])
-    def test_a_foreign_organization_looks_like_one_that_does_not_exist(
-        self, house: House, mounted: Mounted, outsider: str
-    ) -> None:
-        stage, elsewhere = Stage(house.world, mounted.environment), house.world.org()
-        headers = {
-            "user": lambda: bearer(house.world.token(house.world.owner_of(elsewhere))),
-            "live key": lambda: api_key(house.world.key(elsewhere, *Scope)[1]),
-            "test key": lambda: api_key(house.world.key(elsewhere, *Scope, environment=TEST)[1]),
-        }[outsider]()
-        foreign = mounted.call(house.client, stage, headers)
-        refusal(foreign, 404, "org_not_found")
-        real, stage.org = stage.org, "org_aaaaaaaaaaaa"
-        missing = mounted.call(house.client, stage, headers)
-        assert foreign.data.replace(real.encode(), stage.org.encode()) == missing.data
-        assert foreign.status_code == missing.status_code
-        assert sorted(foreign.headers.keys()) == sorted(missing.headers.keys())
-
-    @pytest.mark.parametrize("mounted", OF_AN_ORG, ids=str)
-    def test_a_former_member_is_an_outsider_on_the_next_request(self, house: House, mounted: Mounted) -> None:
-        stage = Stage(house.world, mounted.environment)
-        former = house.world.member(stage.organization, Role.ADMIN)
-        token = house.world.token(former)
-        path = f"/orgs/{stage.org}/members/{former.id}"
-        assert house.client.delete(path, headers=bearer(house.world.token(stage.owner))).status_code == 200
-        refusal(mounted.call(house.client, stage, bearer(token)), 404, "org_not_found")
-
-    @pytest.mark.parametrize("mounted", OF_AN_ORG, ids=str)
-    def test_a_deleted_organization_is_gone_for_its_owner(self, house: House, mounted: Mounted) -> None:
-        stage = Stage(house.world, mounted.environment)
-        headers = bearer(house.world.token(stage.owner))
-        _ = [stage[name] for name in ("member", "newcomer", "disabled_key", "invitation")]
-        assert house.client.delete(f"/orgs/{stage.org}", headers=headers).status_code == 200
-        refusal(mounted.call(house.client, stage, headers), 404, "org_not_found")
+    @pytest.mark.parametrize("mounted", SHAPES, ids=str)
+    def test_is_let_in_with_more_than_enough(self, house: House, mounted: Mounted) -> None:
+        endpoint, environment = mounted.endpoint, mounted.environment
+        for scopes in SCOPE_SETS:
+            if refusal_of_key(endpoint, environment, scopes) is None:
+                stage = Stage(house.world, environment)
+                _, key = house.world.key(stage.organization, *scopes, environment=environment)
+                check(mounted, mounted.call(house.client, stage, api_key(key)))
+        for role in ROLES:
+            if refusal_of_role(endpoint, role) is None:
+                stage = Stage(house.world, environment)
+                stage.caller = stage.owner if role is Role.OWNER else house.world.member(stage.organization, role)
+                check(mounted, mounted.call(house.client, stage, bearer(house.world.token(stage.caller))))
 
 
 class Breaker:
@@ -281,53 +380,18 @@ BROKEN: dict[Callable[[Breaker], dict[str, str]], str] = {
 
 
 class TestBrokenCredentials:
-    @every_endpoint
     @pytest.mark.parametrize(
         ("broken", "code"), BROKEN.items(), ids=[broken.__name__ for broken in BROKEN]
     )  # fmt: skip
-    def test_is_answered_with_401_and_the_reason(
-        self, house: House, mounted: Mounted, broken: Callable[[Breaker], dict[str, str]], code: str
+    def test_are_answered_with_401_and_the_reason(
+        self, house: House, broken: Callable[[Breaker], dict[str, str]], code: str
     ) -> None:
-        stage = Stage(house.world, mounted.environment)
-        headers = broken(Breaker(house.world, house.clock, house.client, stage))
-        response = mounted.call(house.client, stage, headers)
-        refusal(response, 401, code)
-        assert response.headers["WWW-Authenticate"] == 'ApiKey realm="mushu", Bearer realm="mushu"'
-
-    @every_endpoint
-    def test_a_good_credential_beside_a_different_one_is_ambiguous(self, house: House, mounted: Mounted) -> None:
-        stage = Stage(house.world, mounted.environment)
-        token, (_, key) = house.world.token(stage.owner), house.world.key(stage.organization, *Scope)
-        response = mounted.call(house.client, stage, bearer(token) | {"X-API-Key": key})
-        refusal(response, 400, "ambiguous_credential")
-
-
-class TestRefusedRequests:
-    @pytest.mark.parametrize("mounted", CHANGING, ids=str)
-    def test_change_nothing(self, app: Flask, world: World, client: SeparateClient, mounted: Mounted) -> None:
-        stage = Stage(world, mounted.environment)
-        weak = [scope for scope in Scope if scope is not mounted.endpoint.scope]
-        refused = {
-            "nobody": {},
-            "weak key": api_key(world.key(stage.organization, *weak, environment=mounted.environment)[1]),
-            "wrong environment": api_key(
-                world.key(stage.organization, *Scope, environment=OTHER[mounted.environment])[1]
-            ),
-            "outsider": bearer(world.token(world.user())),
-            "member": bearer(world.token(world.member(stage.organization, Role.MEMBER))),
-        }
-        if mounted.endpoint.scope is None:  # for any signed-in user
-            del refused["outsider"], refused["member"]
-        elif mounted.endpoint.scope is not Scope.ADMIN:
-            del refused["member"]
-        mounted.path.format_map(stage)  # makes everything that the call is about
-        if mounted.endpoint.body is not None:
-            mounted.endpoint.body(stage)
-        before = all_rows()
-        for who, headers in refused.items():
-            status = mounted.call(client, stage, headers).status_code
-            assert status in (401, 403, 404), who
-        assert all_rows() == before
+        for mounted in SHAPES:
+            stage = Stage(house.world, mounted.environment)
+            headers = broken(Breaker(house.world, house.clock, house.client, stage))
+            response = mounted.call(house.client, stage, headers)
+            assert refusal(response, 401, code), mounted
+            assert response.headers["WWW-Authenticate"] == 'ApiKey realm="mushu", Bearer realm="mushu"'
 
 
 class TestTheTable:
