@@ -11,6 +11,8 @@ from typing import Final
 
 import pytest
 
+from tests.long import LONG, SEED
+
 _FAILED: Final = pytest.StashKey[bool]()
 _NUMBERS: Final = count(1)
 
@@ -72,6 +74,16 @@ def _new_home(folders: Path) -> Path:
     home = folders / f"home-{next(_NUMBERS)}"
     home.mkdir(mode=0o700)
     return home
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give Hypothesis the seed of the long form; in the short one it draws the same in every run."""
+    if LONG and config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = str(SEED)
+
+
+def pytest_report_header() -> str:
+    return f"{'long' if LONG else 'short'} form, MUSHU_TEST_SEED={SEED}"
 
 
 def pytest_collection_finish() -> None:

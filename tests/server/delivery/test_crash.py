@@ -16,6 +16,7 @@ from mushu.destination import Destination
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld
 from mushu.testing.processes import fork, wait_for
 from tests.conftest import TurnableClock
+from tests.long import SEED, times
 from tests.server.delivery.conftest import LEASE, MATRIX
 from tests.server.delivery.crashing import Act, Process, Stage, delivered, nothing, opened, refuse_second
 from tests.server.delivery.killing import (
@@ -101,9 +102,10 @@ def test_killed_at_any_step_a_key_is_delivered_or_dead(
 
 
 RANDOM: Final = ("create in two files", "create, refused by the second", "delete")
+KILLS: Final = times(5, 20)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(SEED, SEED + times(3, 12)))
 def test_killed_at_a_random_call(
     stage: Stage, database_template: Path, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -113,15 +115,15 @@ def test_killed_at_a_random_call(
     _warm_up(stage, act)
     calls = count_calls(stage, act)
     chance, ended = random.Random(seed), Counter[str]()
-    for _ in range(20):
+    for _ in range(KILLS):
         number = chance.randrange(1, calls)
         killed = kill_at_call(stage, act, number)
         ended[stage.settle() if killed else "survived"] += 1
-    record_property(MATRIX, f"{scenario}, seed {seed}: 20 kills at calls 1 to {calls}: {_counted(ended)}")
+    record_property(MATRIX, f"{scenario}, seed {seed}: {KILLS} kills at calls 1 to {calls}: {_counted(ended)}")
     assert set(ended) <= OUTCOMES[scenario] | {"survived"}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(SEED, SEED + times(1, 12)))
 def test_killed_at_a_random_moment(
     stage: Stage, database_template: Path, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -131,11 +133,13 @@ def test_killed_at_a_random_moment(
     _warm_up(stage, act)
     duration = min(seconds_of(stage, act) for _ in range(3))
     chance, ended = random.Random(seed), Counter[str]()
-    for _ in range(20):
+    for _ in range(KILLS):
         killed = kill_after(stage, act, chance.uniform(0, duration), time.sleep)
         outcome = stage.settle()
         ended[outcome if killed else f"{outcome}, survived"] += 1
-    record_property(MATRIX, f"{scenario}, seed {seed}: 20 kills within {duration * 1000:.0f} ms: {_counted(ended)}")
+    record_property(
+        MATRIX, f"{scenario}, seed {seed}: {KILLS} kills within {duration * 1000:.0f} ms: {_counted(ended)}"
+    )
     assert {outcome.partition(",")[0] for outcome in ended} <= OUTCOMES[scenario]
 
 

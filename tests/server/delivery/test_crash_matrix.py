@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 
 from tests.conftest import TurnableClock
+from tests.long import SEED, times
 from tests.server.delivery.conftest import MATRIX
 from tests.server.delivery.crashing import Act, Stage, delivered, nothing
 from tests.server.delivery.killing import count_calls, kill_at_call, kill_at_every_step, rehearse
@@ -63,7 +64,7 @@ def test_killed_at_any_step_no_promise_is_broken(
     assert kill_at_every_step(stage, work, f"{act} × {places}", record_property) == OUTCOMES[act, places]
 
 
-KILLS: Final = 56
+KILLS: Final = times(5, 200)
 
 
 @pytest.mark.parametrize(("act", "places"), list(product(ACTS, PLACES)))
@@ -76,7 +77,7 @@ def test_killed_at_a_random_call_no_promise_is_broken(
     rehearse(stage, work)  # what a child inherits is compiled then, so that each takes the same steps
     stage.settle()
     calls = count_calls(stage, work)
-    chance, ended = random.Random(f"{act} {places}"), Counter[str]()
+    chance, ended = random.Random(f"{SEED} {act} {places}"), Counter[str]()
     for _ in range(KILLS):
         killed = kill_at_call(stage, work, chance.randrange(1, calls))
         ended[stage.settle() if killed else "survived"] += 1

@@ -20,6 +20,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import find_key_by_digest
 from mushu.server.keys.states import DEAD
 from tests.conftest import TurnableClock
+from tests.long import LONG, times
 from tests.server.delivery.conftest import Post
 from tests.server.delivery.shelf import (
     Crash,
@@ -249,9 +250,9 @@ class Deliveries(RuleBasedStateMachine):
 
 TestDeliveries = Deliveries.TestCase
 TestDeliveries.settings = settings(
-    max_examples=60,
+    max_examples=times(20, 600),
     stateful_step_count=20,
-    derandomize=True,
+    derandomize=not LONG,
     deadline=None,
     database=None,
     phases=[Phase.generate],  # a failure of twenty steps can be read; to shorten it takes minutes
