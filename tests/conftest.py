@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from tests.long import LONG, SEED
+from tests.vault import bao
 
 _FAILED: Final = pytest.StashKey[bool]()
 _NUMBERS: Final = count(1)
@@ -68,6 +69,15 @@ def _own_surroundings(folders: Path, homes: list[Path], monkeypatch: pytest.Monk
     monkeypatch.setenv("HOME", str(homes[-1]))
     for name in ("MUSHU_INSTANCE_PATH", "MUSHU_DATABASE_URL", "MUSHU_HOST", "MUSHU_PORT", "MUSHU_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def openbao(folders: Path) -> Iterator[bao.Address]:
+    """A real OpenBao, for all tests of this process."""
+    if not bao.is_there():
+        pytest.skip("no package brings OpenBao for this machine; name a server in VAULT_ADDR and VAULT_TOKEN")
+    with bao.running(folders) as address:
+        yield address
 
 
 def _new_home(folders: Path) -> Path:

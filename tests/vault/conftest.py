@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.vault.places import SERVERS, Place, place_at
+from tests.vault.places import Place, place_at_real, place_at_stub
 from tests.vault.server import VaultStub
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=["stub", "real"])
 def bare_place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """The stub, and the real server if there is one; nothing is mounted yet."""
-    with place_at(request.param) as place:
+    """The stub, and the real server; nothing is mounted yet."""
+    opened = place_at_stub() if request.param == "stub" else place_at_real(request.getfixturevalue("openbao"))
+    with opened as place:
         yield place
 
 
@@ -32,7 +33,7 @@ def plain_place(bare_place: Place) -> Place:
 @pytest.fixture
 def stub_place() -> Iterator[Place]:
     """The stub alone, for what no real server would let a test do."""
-    with place_at("stub") as place:
+    with place_at_stub() as place:
         place.server.mount(place.mount)
         yield place
 

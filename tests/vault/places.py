@@ -1,6 +1,5 @@
 """A server to ask, with a mount of its own: the stub, or a real one."""
 
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,14 +8,12 @@ from typing import Any
 import httpx
 import hvac
 
+from tests.vault.bao import Address
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 ENVELOPE = {"request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth"}
-SERVERS = ["stub"] + (["real"] if "VAULT_ADDR" in os.environ and "VAULT_TOKEN" in os.environ else [])
-# Read at import: pytest hides the surroundings from the tests themselves.
-_ADDRESS, _TOKEN = os.environ.get("VAULT_ADDR", ""), os.environ.get("VAULT_TOKEN", "")
 
 
 class Place:
@@ -80,15 +77,18 @@ def errors(answer: httpx.Response) -> tuple[int, list[str]]:
 
 
 @contextmanager
-def place_at(name: str) -> Iterator[Place]:
-    """Open a place at the stub or at the real server, and take it away again."""
-    if name == "stub":
-        with VaultStub() as stub:
-            place = Place(stub)
-            yield place
-            place.close()
-        return
-    real = RealVault(_ADDRESS, _TOKEN)
+def place_at_stub() -> Iterator[Place]:
+    """Open a place at a stub of its own."""
+    with VaultStub() as stub:
+        place = Place(stub)
+        yield place
+        place.close()
+
+
+@contextmanager
+def place_at_real(address: Address) -> Iterator[Place]:
+    """Open a place at the real server, and take it away again."""
+    real = RealVault(address)
     place = Place(real)
     try:
         yield place

@@ -1,4 +1,4 @@
-"""A real server, named by VAULT_ADDR and VAULT_TOKEN, set up with the methods of the stub as far as it can be."""
+"""A real server, set up with the methods of the stub as far as it can be."""
 
 import json
 import time
@@ -8,16 +8,18 @@ from typing import Any
 
 import httpx
 
+from tests.vault.bao import Address
+
 
 class RealVault:
     """Sets up what a test needs, and takes away all of it at the end."""
 
-    def __init__(self, address: str, root_token: str) -> None:
-        self.address = address.rstrip("/")
-        self.root_token = root_token
+    def __init__(self, address: Address) -> None:
+        self.address = address.url.rstrip("/")
+        self.root_token = address.root_token
         self._made: list[tuple[str, str]] = []
         self._namespaces: list[str] = []
-        self._client = httpx.Client(headers={"X-Vault-Token": root_token}, trust_env=False, timeout=30)
+        self._client = httpx.Client(headers={"X-Vault-Token": self.root_token}, trust_env=False, timeout=30)
 
     def close(self) -> None:
         for namespace, path in reversed(self._made):

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.vault.places import Place, errors, place_at
+from tests.vault.places import Place, errors, place_at_stub
 from tests.vault.server import VaultStub
 
 _MOUNT = "secret"
@@ -16,7 +16,7 @@ _APP = f"{_MOUNT}/data/app"
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    with place_at("stub") as place:
+    with place_at_stub() as place:
         place.mount = _MOUNT
         place.server.mount(_MOUNT)
         yield place

@@ -1,4 +1,4 @@
-"""A server to test against: the stub, or a real one where VAULT_ADDR and VAULT_TOKEN name it and the test asks no more.
+"""A server to test against: a real OpenBao, or the stub where no package has that for this machine.
 
 `vault` is either; `stub` is always the stub, for what a real server cannot be made to do.
 """
@@ -6,17 +6,13 @@
 import os
 import secrets
 from collections.abc import Iterator
-from typing import Final
 
 import pytest
 
 from tests.plugins.mushu_vault.places import RULES, Server
+from tests.vault import bao
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
-
-# Read when tests are collected: each test runs without the variables.
-_ADDRESS: Final = os.environ.get("VAULT_ADDR", "")
-_TOKEN: Final = os.environ.get("VAULT_TOKEN", "")
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +37,11 @@ def rules(stub: VaultStub) -> str:
     return "keys"
 
 
-if _ADDRESS and _TOKEN:
+if bao.is_there():
 
     @pytest.fixture
-    def vault() -> Iterator[Server]:
-        real = RealVault(_ADDRESS, _TOKEN)
+    def vault(openbao: bao.Address) -> Iterator[Server]:
+        real = RealVault(openbao)
         yield real
         real.close()
 
