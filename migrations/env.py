@@ -1,6 +1,6 @@
-"""Runs migrations on the engine of the current app: `flask db upgrade`, `script/up`, and the tests."""
+"""Runs migrations on the engine of the current app, or in a transaction that is given (`mushu/server/migrating.py`)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from alembic import context
 from flask import current_app
@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from mushu.server import schema
 from mushu.server.db import UTCDateTime
+from mushu.server.migrating import migration_transaction
 
 
 def render_item(kind: str, item: object, _: object) -> str | Literal[False]:
@@ -25,25 +26,17 @@ def run(connection: Connection) -> None:
         # SQLite can roll back a change of the schema, and with it the half of a migration that was killed.
         transactional_ddl=True,
     )
-    with context.begin_transaction():
+    with context.begin_transaction():  # part of the transaction that the connection is in
         context.run_migrations()
 
 
 def migrate(engine: Engine) -> None:
-    with engine.connect() as connection:
-        if engine.dialect.name != "sqlite":
-            run(connection)
-            return
-        # A changed table is copied and dropped: its references must not cascade meanwhile, and hold afterwards.
-        driver: Any = connection.connection.dbapi_connection
-        driver.execute("PRAGMA foreign_keys=OFF")
-        try:
-            run(connection)
-            broken = driver.execute("PRAGMA foreign_key_check").fetchall()
-            if broken:
-                raise RuntimeError(f"the migration left {len(broken)} references that lead nowhere")
-        finally:
-            driver.execute("PRAGMA foreign_keys=ON")
+    given: Connection | None = context.config.attributes.get("connection")
+    if given is not None:
+        run(given)
+        return
+    with migration_transaction(engine) as connection:
+        run(connection)
 
 
 migrate(current_app.extensions["migrate"].db.engine)

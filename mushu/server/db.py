@@ -20,7 +20,8 @@ from sqlalchemy.types import TypeDecorator
 
 #: Milliseconds that SQLite waits for another writer before it gives up.
 BUSY_TIMEOUT: Final = 15_000
-_READ_ONLY: Final = "mushu_read_only"
+#: Execution option of a connection whose transaction only reads: it takes no write lock.
+READ_ONLY: Final = "mushu_read_only"
 _BEFORE_COMMIT: Final = "mushu_before_commit"
 _JOURNAL: Final = "mushu_journal"
 
@@ -89,7 +90,7 @@ def before_commit(session: AnySession, act: Callable[[AnySession, list[str]], No
 def reading(session: AnySession) -> Iterator[None]:
     """Own one transaction that only reads, and so never waits for a writer."""
     with session.begin():
-        session.connection(execution_options={_READ_ONLY: True})
+        session.connection(execution_options={READ_ONLY: True})
         yield
 
 
@@ -123,5 +124,5 @@ def prepare_engine(engine: Engine, journal: Path | None = None) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         # A deferred transaction that reads first and then writes fails as "database is locked" whatever the timeout.
-        read_only = connection.get_execution_options().get(_READ_ONLY)
+        read_only = connection.get_execution_options().get(READ_ONLY)
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

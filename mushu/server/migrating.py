@@ -1,12 +1,21 @@
-"""Bringing the schema up to date. Needs the core's app context."""
+"""Bringing the schema up to date, in one transaction. Needs the core's app context.
 
+`upgrading/` makes a copy first, and is what commands and `script/up` call.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
-from flask_migrate import upgrade
+from sqlalchemy import Connection, Engine
 
 from mushu.server.core import MIGRATIONS, db
+from mushu.server.db import READ_ONLY
 from mushu.server.errors import ConfigurationError
 
 
@@ -16,22 +25,73 @@ def pending_migrations() -> list[str]:
     Raises:
         ConfigurationError: the database knows migrations that this code does not.
     """
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    with db.engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_heads()
+    with db.engine.connect().execution_options(**{READ_ONLY: True}) as connection:
+        return missing_in(connection)
+
+
+def missing_in(connection: Connection) -> list[str]:
+    """Return what `pending_migrations` does, as seen by the transaction of `connection`."""
+    current = revisions_of(connection)
+    scripts = ScriptDirectory(str(MIGRATIONS))
     try:
-        missing = list(ScriptDirectory.from_config(config).iterate_revisions("heads", current or "base"))
+        missing = list(scripts.iterate_revisions("heads", current or "base"))
     except RevisionError:
+        known = ", ".join(scripts.get_heads())
         raise ConfigurationError(
-            "This database was made by a newer Mushu. Update the code, or restore a backup of the instance folder."
+            f"This database was made by a newer Mushu: it is at revision {', '.join(current)}, and this code knows "
+            f"revisions up to {known}. Update the code, or go back to a copy from before: docs/upgrading.md."
         ) from None
     return [script.revision for script in reversed(missing) if script.revision not in current]
 
 
+def revisions_of(connection: Connection) -> tuple[str, ...]:
+    """Return the revision that the database is at; none where it is empty."""
+    return MigrationContext.configure(connection).get_current_heads()
+
+
 def migrate() -> bool:
-    """Apply what the database lacks; tell whether it lacked anything."""
+    """Apply what the database lacks, without a copy; tell whether it lacked anything."""
     if not pending_migrations():
         return False
-    upgrade(directory=str(MIGRATIONS))
+    with migration_transaction(db.engine) as connection:
+        apply_migrations(connection)
     return True
+
+
+def apply_migrations(connection: Connection) -> None:
+    """Apply every migration that is missing, in the transaction of `connection`."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # a % would be an interpolation
+    config.attributes["connection"] = connection
+    command.upgrade(config, "heads")
+
+
+@contextmanager
+def migration_transaction(engine: Engine) -> Iterator[Connection]:
+    """Own the one transaction of all migrations: what fails in it, or is found broken at its end, leaves nothing.
+
+    Raises:
+        RuntimeError: there are references now that lead nowhere.
+    """
+    with engine.connect() as connection:
+        if engine.dialect.name != "sqlite":
+            with connection.begin():
+                yield connection
+            return
+        # A changed table is copied and dropped: its references must not cascade meanwhile. Inside of a transaction
+        # the pragma does nothing.
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("PRAGMA foreign_keys=OFF")
+        try:
+            with connection.begin():
+                before = _broken_references(driver)
+                yield connection
+                broken = _broken_references(driver) - before
+                if broken > 0:  # raised before the commit, or what is broken would stay
+                    raise RuntimeError(f"the migration left {broken} references that lead nowhere")
+        finally:
+            driver.execute("PRAGMA foreign_keys=ON")
+
+
+def _broken_references(driver: Any) -> int:
+    return len(driver.execute("PRAGMA foreign_key_check").fetchall())

@@ -1,5 +1,6 @@
 """Migrations: up, down, and equal to what the models say."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -186,3 +187,62 @@ def keys_of_the_models() -> list[ApiKey]:
     with reading(db.session):
         query = select(ApiKey).order_by(ApiKey.id).execution_options(populate_existing=True)
         return list(db.session.scalars(query))
+
+
+def add_migration(folder: Path, name: str, body: str, after: str = REVISIONS[-1]) -> None:
+    """Write a migration into a copy of the folder of migrations."""
+    text = f"from alembic import op\nimport sqlalchemy as sa\nrevision = {name!r}\ndown_revision = {after!r}\n\n\n"
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    (folder / "versions" / f"{name}.py").write_text(f"{text}def upgrade() -> None:\n{lines}\n")
+
+
+@pytest.fixture
+def migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the folder of migrations that a test can add to."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("mushu.server.migrating.MIGRATIONS", folder)
+    return folder
+
+
+@pytest.mark.sqlite
+@pytest.mark.fault
+def test_a_migration_that_breaks_references_leaves_nothing_behind(tmp_path: Path, migrations: Path) -> None:
+    with core_context(lambda: Settings(instance_path=tmp_path / "instance")):
+        migrate()
+        lost = "INSERT INTO memberships (org_id, user_id, role, joined_at) VALUES ('org_x', 'usr_x', 'member', '2026')"
+        add_migration(migrations, "9998", f"op.execute({lost!r})")
+        with pytest.raises(RuntimeError, match="2 references that lead nowhere"):
+            migrate()
+        with db.engine.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM memberships")) == 0
+            assert connection.scalar(text("SELECT version_num FROM alembic_version")) == REVISIONS[-1]
+        db.engine.dispose()
+
+
+@pytest.mark.sqlite
+def test_references_that_were_broken_before_stop_no_migration(tmp_path: Path, migrations: Path) -> None:
+    with core_context(lambda: Settings(instance_path=tmp_path / "instance")):
+        migrate()
+        with db.engine.connect() as connection:
+            driver = connection.connection.dbapi_connection
+            assert driver is not None
+            driver.execute("PRAGMA foreign_keys=OFF")
+            driver.execute("INSERT INTO memberships VALUES ('org_x', 'usr_x', 'member', '2026')")
+            driver.execute("PRAGMA foreign_keys=ON")
+        add_migration(migrations, "9998", "op.create_table('extra', sa.Column('id', sa.Integer()))")
+        assert migrate()
+        assert "extra" in inspect(db.engine).get_table_names()
+        db.engine.dispose()
+
+
+@pytest.mark.sqlite
+@pytest.mark.fault
+def test_a_folder_with_a_percent_sign_in_its_name_can_be_migrated(
+    tmp_path: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = migrations.rename(tmp_path / "100%")
+    monkeypatch.setattr("mushu.server.migrating.MIGRATIONS", odd)
+    with core_context(lambda: Settings(instance_path=tmp_path / "instance")):
+        assert migrate()
+        db.engine.dispose()
