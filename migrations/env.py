@@ -2,13 +2,16 @@
 
 from typing import Literal
 
+import click
 from alembic import context
 from flask import current_app
 from sqlalchemy import Connection, Engine
 
 from mushu.server import schema
+from mushu.server.core import get_core
 from mushu.server.db import UTCDateTime
 from mushu.server.migrating import migration_transaction
+from mushu.server.upgrading.upgrade import copy_before
 
 
 def render_item(kind: str, item: object, _: object) -> str | Literal[False]:
@@ -36,7 +39,16 @@ def migrate(engine: Engine) -> None:
         run(given)
         return
     with migration_transaction(engine) as connection:
+        if changes_the_schema_by_hand():
+            click.echo("\n".join(copy_before(get_core(), connection)))
         run(connection)
+
+
+def changes_the_schema_by_hand() -> bool:
+    """Tell whether this is Flask-Migrate's own `flask db upgrade` or `downgrade`: they have no copy made."""
+    command = click.get_current_context(silent=True)
+    names = (command.parent.info_name, command.info_name) if command is not None and command.parent is not None else ()
+    return names in (("db", "upgrade"), ("db", "downgrade"))
 
 
 migrate(current_app.extensions["migrate"].db.engine)

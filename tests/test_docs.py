@@ -47,7 +47,7 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_flask_command_that_a_page_shows_exists(page: Path) -> None:
     described = {line.removeprefix("## flask ") for line in manual().splitlines() if line.startswith("## flask ")}
-    described |= {"db upgrade", "db migrate"}
+    described |= {"db upgrade", "db downgrade", "db migrate"}
     groups = {command.split()[0] for command in described}
     for words in re.findall(r"flask ((?:[a-z-]+)(?: [a-z-]+)?)", page.read_text()):
         if words.split()[0] in groups and words not in groups:

@@ -24,6 +24,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.migrating import pending_migrations
 from mushu.server.sealing.rows import faults, sealed_values
+from mushu.server.upgrading.copies import list_copies
 
 _ENOUGH_DISK: Final = 256 * 1024 * 1024
 #: Sentences about things of one kind; `flask sealing status` has them all.
@@ -105,8 +106,15 @@ def _plugins(_: Core) -> Iterator[Check]:
 
 def _schema(_: Core) -> Iterator[Check]:
     behind = pending_migrations()
-    detail = f"{len(behind)} migrations are missing. Run `flask db upgrade`, or script/up." if behind else "up to date"
-    yield Check("schema", not behind, detail)
+    advice = "Run script/up, or `flask database upgrade`: both make a copy of the database first."
+    yield Check("schema", not behind, f"{len(behind)} migrations are missing. {advice}" if behind else "up to date")
+
+
+def _copies(core: Core) -> Iterator[Check]:
+    found = list_copies(core.settings.instance_path)
+    size = sum(copy.size for copy in found) // (1024 * 1024)
+    where = f" in {core.settings.instance_path}, {size} MB: docs/upgrading.md" if found else ""
+    yield Check("copies", True, f"{len(found)} of the database from before migrations{where}")
 
 
 def _integrity(_: Core) -> Iterator[Check]:
@@ -187,6 +195,6 @@ def _media(core: Core) -> Iterator[Check]:
 
 
 LOOKS: Final = (
-    _permissions, _disk, _address, _plugins, _schema, _integrity, _sealing, _deliveries, _journal, _rotations,
+    _permissions, _disk, _address, _plugins, _schema, _copies, _integrity, _sealing, _deliveries, _journal, _rotations,
     _media,
 )  # fmt: skip

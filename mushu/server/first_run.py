@@ -3,9 +3,7 @@
 Every step looks before it acts: killed anywhere and run again, it goes on where it was.
 """
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,13 +15,13 @@ from mushu.server.core import Core, courier_for, db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.recovery import Finding
 from mushu.server.delivery.rotation import keep_house
-from mushu.server.instance import make_private
+from mushu.server.instance import alone
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.states import State
-from mushu.server.migrating import migrate
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
+from mushu.server.upgrading.upgrade import upgrade_with_copy
 from mushu.server.users.links import find_open_link, issue_link
 from mushu.server.users.models import User
 from mushu.server.users.service import create_user
@@ -32,6 +30,8 @@ ORG_NAME: Final = "default"
 KEY_NAME: Final = "first-key"
 KEY_FILE: Final = "first-key.env"
 LOCK_FILE: Final = "first-run.lock"
+
+Upgrade = Callable[[Core], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +44,22 @@ class Owner:
     needs_password: bool
 
 
-def prepare(core: Core) -> list[str]:
+def prepare(core: Core, upgrade: Upgrade = upgrade_with_copy) -> list[str]:
     """Bring the instance into the state in which it can serve, and return what the operator should read.
+
+    Args:
+        upgrade: brings the schema up to date, and returns what the operator should read of that.
 
     Raises:
         MushuError: it cannot be done; the sentence says why.
     """
-    with _alone(core.settings):
-        migrate()
+    # Two starts at once would both find the instance empty.
+    with alone(core.settings.instance_path / LOCK_FILE):
+        upgraded = upgrade(core)
         findings = keep_house(courier_for(SYSTEM))
         found_org = _found_organization(core)
         minted = _first_key(core, found_org) if found_org is not None else None
-        return _report(core.settings, minted, _owner(core), findings)
-
-
-@contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """Wait for other starts on this instance, or two would both find it empty; a dead one loses its lock."""
-    make_private(settings.instance_path / LOCK_FILE, "")
-    with (settings.instance_path / LOCK_FILE).open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        return [*upgraded, *_report(core.settings, minted, _owner(core), findings)]
 
 
 def _found_organization(core: Core) -> str | None:

@@ -1,7 +1,10 @@
 """The instance folder: made, and read, for this account alone."""
 
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mushu.server.config import SECRET_KEY_FILE, Settings
@@ -17,6 +20,15 @@ def make_private(path: Path, content: str) -> bool:
     with os.fdopen(descriptor, "w") as file:
         file.write(content)
     return True
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Wait until no other process holds the lock, and hold it; a dead process loses it."""
+    make_private(lock, "")
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def prepare_instance(settings: Settings) -> None:

@@ -16,7 +16,9 @@ from mushu.server.app import create_app  # loaded here once, for the child and t
 from mushu.server.config import Settings
 from mushu.server.core import core_context
 from mushu.server.errors import ConfigurationError, MushuError
+from mushu.server.first_run import Upgrade
 from mushu.server.serving import bindable_address, serve
+from mushu.server.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 
 _INTERRUPTED = 130
 
@@ -27,7 +29,7 @@ def main() -> None:
     try:
         settings = settings_from(sys.argv[1:])
         bindable_address(settings)
-        code = _in_child(settings)
+        code = _in_child(settings, _upgrade_asked_for(sys.argv[1:]))
     except ConfigurationError as error:
         sys.exit(f"script/up: {error.detail}")
     except KeyboardInterrupt:
@@ -44,22 +46,33 @@ def settings_from(arguments: Sequence[str]) -> Settings:
     Raises:
         ConfigurationError: they are wrong.
     """
-    parser = argparse.ArgumentParser(prog="script/up", description="Set Mushu up where it is new, and serve it.")
-    parser.add_argument("--host", help="address to listen on (MUSHU_HOST, 127.0.0.1)")
-    parser.add_argument("--port", help="port to listen on (MUSHU_PORT, 8000)")
-    parser.add_argument("--workers", help="worker processes (MUSHU_WORKERS, 1)")
-    for name, value in vars(parser.parse_args(arguments)).items():
+    given = _parser().parse_args(arguments)
+    for name in ("host", "port", "workers"):
+        value = getattr(given, name)
         if value is not None:
             os.environ[f"MUSHU_{name.upper()}"] = value
     return Settings.load()
 
 
-def prepare(settings: Settings) -> int:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="script/up", description="Set Mushu up where it is new, and serve it.")
+    parser.add_argument("--host", help="address to listen on (MUSHU_HOST, 127.0.0.1)")
+    parser.add_argument("--port", help="port to listen on (MUSHU_PORT, 8000)")
+    parser.add_argument("--workers", help="worker processes (MUSHU_WORKERS, 1)")
+    parser.add_argument("--no-copy", action="store_true", help="migrate the database without a copy of it")
+    return parser
+
+
+def _upgrade_asked_for(arguments: Sequence[str]) -> Upgrade:
+    return upgrade_without_copy if _parser().parse_args(arguments).no_copy else upgrade_with_copy
+
+
+def prepare(settings: Settings, upgrade: Upgrade = upgrade_with_copy) -> int:
     """Prepare the instance and print what the operator should read; return the exit status."""
     try:
         logs.configure("WARNING")
         with core_context(lambda: settings) as core:
-            for line in first_run.prepare(core):
+            for line in first_run.prepare(core, upgrade):
                 print(line)  # noqa: T201
     except MushuError as error:
         print(f"script/up: {error.detail}", file=sys.stderr)  # noqa: T201
@@ -67,13 +80,13 @@ def prepare(settings: Settings) -> int:
     return 0
 
 
-def _in_child(settings: Settings) -> int:
+def _in_child(settings: Settings, upgrade: Upgrade = upgrade_with_copy) -> int:
     """Run `prepare` in a forked child and return its exit status."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            code = prepare(settings)
+            code = prepare(settings, upgrade)
         except KeyboardInterrupt:
             code = _INTERRUPTED
         except BaseException:

@@ -95,12 +95,12 @@ def test_preparing_runs_in_a_child_whose_failure_is_told(
     assert up._in_child(settings) == 1
     assert "script/up: " in capfd.readouterr().err
 
-    def interrupted(_: Settings) -> int:
+    def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(up, "prepare", interrupted)
     assert up._in_child(settings) == 130
-    monkeypatch.setattr(up, "prepare", lambda _: 1 / 0)
+    monkeypatch.setattr(up, "prepare", lambda *_: 1 / 0)
     assert up._in_child(settings) == 1
 
 
@@ -119,16 +119,16 @@ def test_up_serves_only_what_could_be_prepared(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(SystemExit, match="cannot be listened on"):
             up.main()
     monkeypatch.setattr("sys.argv", ["up", "--port", port, "--workers", "2"])
-    monkeypatch.setattr(up, "_in_child", lambda _: 3)
+    monkeypatch.setattr(up, "_in_child", lambda *_: 3)
     with pytest.raises(SystemExit) as stopped:
         up.main()
     assert stopped.value.code == 3
     assert served == []
-    monkeypatch.setattr(up, "_in_child", lambda _: 0)
+    monkeypatch.setattr(up, "_in_child", lambda *_: 0)
     up.main()
     assert (served[0].workers, str(served[0].port)) == (2, port)
 
-    def interrupted(_: Settings) -> int:
+    def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(up, "_in_child", interrupted)

@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from mushu.server.commands.database import database
 from mushu.server.commands.destinations import destinations
 from mushu.server.commands.doctor import doctor
 from mushu.server.commands.keys import keys
@@ -14,7 +15,7 @@ from mushu.server.commands.sealing import sealing
 from mushu.server.commands.tokens import tokens
 from mushu.server.commands.users import users
 
-COMMANDS: Final = (keys, destinations, orgs, members, users, tokens, sealing, doctor)
+COMMANDS: Final = (keys, destinations, orgs, members, users, tokens, sealing, database, doctor)
 
 _INTRODUCTION: Final = """\
 # Commands

@@ -24,7 +24,8 @@
     ├── Busy                    too much is going on at this moment                                 503
     ├── MailFailed              the mail server did not take a mail                                 502
     ├── SealingFailed           what is encrypted at rest cannot be opened                          500
-    └── ConfigurationError      the settings are wrong; reported at start, never over HTTP
+    ├── ConfigurationError      the settings are wrong; reported at start, never over HTTP
+    └── UpgradeFailed           the database was not migrated, and is as it was; never over HTTP    500
 
 The statuses are given by `web/problems.py` and stand here for the reader only. A `code` is stable and documented in
 `docs/errors.md`; a message is one or two sentences that say what to do, and never holds a secret.
@@ -79,6 +80,7 @@ from mushu.server.errors.failures import (
     MailFailed,
     SealingFailed,
     StorageUnavailable,
+    UpgradeFailed,
 )
 from mushu.server.errors.missing import (
     DestinationNotFound,
@@ -149,6 +151,7 @@ __all__ = [
     "TooManyUploads",
     "Unauthenticated",
     "UnknownCredential",
+    "UpgradeFailed",
     "UserCodeNotFound",
     "UserNotFound",
     "UserRequired",

@@ -44,3 +44,8 @@ class SealingFailed(MushuError):
 class ConfigurationError(MushuError):
     code = "configuration"
     title = "The settings are wrong"
+
+
+class UpgradeFailed(MushuError):
+    code = "upgrade_failed"
+    title = "The database could not be brought up to date"

@@ -85,7 +85,7 @@ def test_a_schema_that_is_behind(run: Run) -> None:
     with writing(db.session):
         db.session.execute(text("DELETE FROM alembic_version"))
     try:
-        assert "flask db upgrade" in bad(run)["schema"]
+        assert "flask database upgrade" in bad(run)["schema"]
     finally:
         with writing(db.session):
             db.session.execute(text("INSERT INTO alembic_version VALUES ('0001')"))
