@@ -51,11 +51,12 @@ _QUIET: dict[str, Any] = {"usage_seconds": 0, **CHEAP_ARGON2}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave tests that are about SQLite out of a run on PostgreSQL."""
-    if POSTGRESQL:
-        about_sqlite = [item for item in items if item.get_closest_marker("sqlite")]
-        config.hook.pytest_deselected(items=about_sqlite)
-        items[:] = [item for item in items if item not in about_sqlite]
+    """Leave tests that are about one database out of a run on the other."""
+    other = "sqlite" if POSTGRESQL else "postgresql"
+    about_other = [item for item in items if item.get_closest_marker(other)]
+    if about_other:
+        config.hook.pytest_deselected(items=about_other)
+        items[:] = [item for item in items if item not in about_other]
 
 
 @pytest.fixture(scope="session")

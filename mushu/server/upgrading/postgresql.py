@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
@@ -84,9 +84,9 @@ def copy_database(connection: Connection, folder: Path) -> Mapping[str, int]:
 
 def options_of(connection: Connection) -> str:
     """Return the options with which PostgreSQL's programs find the server, for a shell; without the password."""
-    known = _arguments(connection)
+    known = _parameters(connection)
     named = (("host", "host"), ("port", "port"), ("username", "user"))
-    return " ".join(f"--{option}={quote(str(known[name]))}" for option, name in named if known.get(name))
+    return " ".join(f"--{option}={quote(known[name])}" for option, name in named if known.get(name))
 
 
 def _program(connection: Connection) -> str:
@@ -128,25 +128,34 @@ def _rows_of(dump: Path) -> dict[str, int]:
     return found if restoring.returncode == 0 else {}
 
 
-def _arguments(connection: Connection) -> dict[str, Any]:
-    _, arguments = connection.dialect.create_connect_args(connection.engine.url)
-    return dict(arguments)
-
-
 def _address(connection: Connection) -> str:
     """Return where the database is, as libpq takes it, without what is secret: others can read arguments."""
     from psycopg.conninfo import make_conninfo  # an extra, there where the database is PostgreSQL
 
-    known = {name: value for name, value in _arguments(connection).items() if "password" not in name}
-    return make_conninfo("", **known)
+    return make_conninfo("", **_parameters(connection))
+
+
+def _parameters(connection: Connection) -> dict[str, str]:
+    """Return what the URL says of how to connect, without passwords; the rest is in variables and files of libpq's.
+
+    What the driver could tell of the connection names options that an older libpq of pg_dump's does not know.
+    """
+    url = connection.engine.url
+    known = {**url.translate_connect_args(database="dbname", username="user"), **url.query}
+    return {
+        name: value if isinstance(value, str) else ",".join(value) if isinstance(value, tuple) else str(value)
+        for name, value in known.items()
+        if "password" not in name
+    }
 
 
 def _environment(connection: Connection) -> dict[str, str]:
     """Return what pg_dump needs to get in as this process does: nothing else of this process's environment."""
     kept = ("PATH", "HOME", "LANG", "TMPDIR")
     found = {name: value for name, value in os.environ.items() if name in kept or name.startswith(("PG", "LC_"))}
-    password = _arguments(connection).get("password")
-    return found if password is None else found | {"PGPASSWORD": str(password)}
+    url = connection.engine.url
+    password = url.password or url.query.get("password")
+    return found | {"PGPASSWORD": str(password)} if password else found
 
 
 def _tables(connection: Connection) -> list[str]:
