@@ -17,6 +17,7 @@ from mushu.server.core import Core, db
 from mushu.server.db import reading, writing
 from mushu.server.errors import ConfigurationError, DestinationHeld
 from mushu.server.orgs.service import list_orgs
+from mushu.server.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from mushu.server.users.service import list_users, set_password
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
@@ -124,8 +125,17 @@ def test_up_serves_only_what_could_be_prepared(tmp_path: Path, monkeypatch: pyte
         up.main()
     assert stopped.value.code == 3
     assert served == []
-    monkeypatch.setattr(up, "_in_child", lambda *_: 0)
+    asked: list[object] = []
+
+    def in_child(_: Settings, upgrade: object) -> int:
+        asked.append(upgrade)
+        return 0
+
+    monkeypatch.setattr(up, "_in_child", in_child)
     up.main()
+    monkeypatch.setattr("sys.argv", ["up", "--port", port, "--workers", "2", "--no-copy"])
+    up.main()
+    assert asked == [upgrade_with_copy, upgrade_without_copy]
     assert (served[0].workers, str(served[0].port)) == (2, port)
 
     def interrupted(*_: object) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Final
 
-from mushu.server.config import JOURNAL_FILE, ROOT, SEALING_KEYS_FILE, SECRET_KEY_FILE, SETTINGS_FILE, Settings
+from mushu.server.config import JOURNAL_FILE, ROOT, SECRET_KEY_FILE, SETTINGS_FILE, Settings
 from mushu.server.upgrading.copies import Copy
 
 SCRIPT: Final = "go-back.sh"
@@ -26,6 +26,7 @@ umask 077
 copy=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 instance={instance}
 keys={keys}
+former_keys={former_keys}
 now=$(date -u +%Y%m%dT%H%M%SZ)
 aside=$instance/replaced-$now
 mkdir -p "$aside"
@@ -52,9 +53,9 @@ pg_restore {options} --exit-on-error --single-transaction --no-owner --dbname="$
 echo "In the setting database_url (MUSHU_DATABASE_URL), put this in the place of the database's name: $database"
 """
 _TAIL: Final = """
-if [ -e "$copy/{sealing_keys}" ] && ! cmp -s "$copy/{sealing_keys}" "$keys"; then
-  if [ -e "$keys" ]; then cp -p "$keys" "$aside/{sealing_keys}"; fi
-  cp -p "$copy/{sealing_keys}" "$keys.new"
+if [ -e "$former_keys" ] && ! cmp -s "$former_keys" "$keys"; then
+  if [ -e "$keys" ]; then cp -p "$keys" "$keys.replaced-$now"; fi
+  cp -p "$former_keys" "$keys.new"
   mv -f "$keys.new" "$keys"
 fi
 for name in {only_if_missing}; do
@@ -95,6 +96,12 @@ def old_version(first_missing: str | None) -> str:
     return f'{git} checkout "$({added})^"'
 
 
+def keys_beside(settings: Settings, copy: Path) -> Path:
+    """Return where the sealing keys of a copy are: beside the keys, whose folder may be apart from the database."""
+    keys = settings.sealing_keys_path.resolve()
+    return keys.with_name(f"{keys.name}.{copy.name}")
+
+
 def quoted(path: Path) -> str:
     """Return the path as a shell takes it."""
     return quote(str(path))
@@ -107,9 +114,9 @@ def _script(copy: Copy, settings: Settings, first_missing: str | None, body: str
         journal=JOURNAL_FILE,
         instance=quote(str(settings.instance_path)),
         keys=quote(str(settings.sealing_keys_path.resolve())),
+        former_keys=quote(str(keys_beside(settings, copy.final))),
     )
     tail = _TAIL.format(
-        sealing_keys=SEALING_KEYS_FILE,
         only_if_missing=_ONLY_IF_MISSING,
         old_version=quote(f"  {old_version(first_missing)}"),
     )

@@ -45,10 +45,13 @@ def test_a_start_that_migrates_copies_the_database_and_what_encrypts_it_first(
     assert f"sh {folder}/go-back.sh" in said
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == dict.fromkeys(
-        ["mushu.sqlite3", "sealing_keys", "secret_key", "settings.toml", "revoked-keys", "copy.json", "go-back.sh"],
+        ["mushu.sqlite3", "secret_key", "settings.toml", "revoked-keys", "copy.json", "go-back.sh"],
         0o600,
     )
-    for name in ("sealing_keys", "secret_key", "settings.toml", "revoked-keys"):
+    keys = instance / f"sealing_keys.{folder.name}"
+    assert keys.read_bytes() == core.sealing_keys.path.read_bytes()
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    for name in ("secret_key", "settings.toml", "revoked-keys"):
         assert (folder / name).read_bytes() == (instance / name).read_bytes()
     with closing(sqlite3.connect(folder / "mushu.sqlite3")) as copied:
         assert copied.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
@@ -96,7 +99,8 @@ def test_the_way_back_that_the_message_names_leads_back(core: Core, filled: Worl
     assert content_now() == before
     assert core.sealing_keys.path.read_bytes() == former_keys
     (aside,) = core.settings.instance_path.glob("replaced-*")
-    assert (aside / "sealing_keys").read_bytes() == newer_keys
+    (former,) = core.settings.instance_path.glob("sealing_keys.replaced-*")
+    assert former.read_bytes() == newer_keys
     assert stat.S_IMODE(aside.stat().st_mode) == 0o700
     assert stat.S_IMODE((core.settings.instance_path / "mushu.sqlite3").stat().st_mode) == 0o600
     with closing(sqlite3.connect(aside / "mushu.sqlite3")) as newer_one:

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,12 +145,13 @@ def test_a_copy_that_cannot_be_finished_is_taken_away_and_nothing_is_migrated(
     def fail(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr("mushu.server.upgrading.upgrade.write_manifest", fail)
+    core.sealing_keys.begin()
+    monkeypatch.setattr("mushu.server.upgrading.copying.write_manifest", fail)
     before = content_now()
     with pytest.raises(UpgradeFailed, match=r"No copy of the database could be made .* Nothing was migrated"):
         upgrade_with_copy(core)
     assert content_now() == before
-    assert list(core.settings.instance_path.glob("before-*")) == []
+    assert list(core.settings.instance_path.glob("*before-*")) == []
 
 
 def test_a_copy_that_lacks_rows_is_refused(
@@ -185,6 +187,29 @@ def test_what_fails_again_and_again_fills_no_disk(
         clock.turn(minutes=1)
     kept = list_copies(core.settings.instance_path)
     assert [copy.folder.name for copy in kept] == ["before-9998-20260115T103000Z", "before-9998-20260115T103300Z"]
+
+
+def test_sealing_keys_that_are_kept_apart_stay_apart(
+    core: Core, filled: World, migrations: Path, tmp_path: Path, clock: TurnableClock
+) -> None:
+    (apart := tmp_path / "apart").mkdir(mode=0o700)
+    elsewhere = replace(core, settings=replace(core.settings, sealing_keys_file=str(apart / "keys")))
+    elsewhere.sealing_keys.begin()
+    former = elsewhere.sealing_keys.path.read_bytes()
+    add_migration(migrations, "9998", "raise ValueError('enough')")
+    for _ in range(3):
+        with pytest.raises(UpgradeFailed):
+            upgrade_with_copy(elsewhere)
+        clock.turn(minutes=1)
+    copies = sorted(path.name for path in core.settings.instance_path.glob("before-*"))
+    assert sorted(path.name for path in apart.iterdir()) == ["keys", *(f"keys.{name}" for name in copies)]
+    assert list(core.settings.instance_path.rglob("*keys*")) == []
+    elsewhere.sealing_keys.replace(elsewhere.sealing_keys.load().with_new_key().newest_only())
+    db.session.remove()
+    db.engine.dispose()
+    script = core.settings.instance_path / copies[0] / "go-back.sh"
+    subprocess.run(["/bin/sh", str(script)], capture_output=True, check=True)
+    assert elsewhere.sealing_keys.path.read_bytes() == former
 
 
 def test_copies_of_the_last_three_revisions_stay(
@@ -230,6 +255,44 @@ def test_no_write_falls_between_the_copy_and_the_migration(
             except sqlite3.OperationalError as error:
                 tried.append(str(error))
 
-    monkeypatch.setattr("mushu.server.upgrading.upgrade.write_manifest", write)
+    monkeypatch.setattr("mushu.server.upgrading.copying.write_manifest", write)
     upgrade_with_copy(core)  # the manifest is written once the copy is made
     assert tried == ["database is locked"]
+
+
+def test_going_back_under_a_running_server_is_refused(
+    core: Core, filled: World, next_one: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade_with_copy(core)
+    now = content_now()
+    fuser = tmp_path / "fuser"
+    fuser.write_text("#!/bin/sh\nexit 0\n")
+    fuser.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        go_back(core)
+    assert "is in use. Stop the server first." in refused.value.stderr
+    assert content_now() == now
+
+
+def test_it_says_nothing_that_it_does_not_know(
+    core: Core, filled: World, next_one: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise OSError("the connection was lost")
+
+    seen: list[list[str]] = [["9998"], []]
+    monkeypatch.setattr("mushu.server.upgrading.upgrade.apply_migrations", lost)
+    monkeypatch.setattr("mushu.server.upgrading.upgrade.pending_migrations", lambda: seen.pop(0))
+    with pytest.raises(UpgradeFailed, match=r"the connection was lost\). It is migrated all the same"):
+        upgrade_with_copy(core)
+
+    def unreachable() -> list[str]:
+        if not seen:
+            seen.append([])
+            return ["9998"]
+        raise OSError("no route")
+
+    monkeypatch.setattr("mushu.server.upgrading.upgrade.pending_migrations", unreachable)
+    with pytest.raises(UpgradeFailed, match=r"It does not answer.*as it was before, or migrated"):
+        upgrade_with_copy(core)

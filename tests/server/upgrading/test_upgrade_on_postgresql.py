@@ -70,7 +70,8 @@ def test_a_start_that_migrates_dumps_the_database_first_and_the_script_goes_back
     folder = copy_of(core)
     assert f"{folder} holds the database as it was at {HEAD}" in said
     assert (folder / "database.dump").stat().st_mode & 0o777 == 0o600
-    assert (folder / "sealing_keys").read_bytes() == core.sealing_keys.path.read_bytes()
+    keys = core.settings.instance_path / f"sealing_keys.{folder.name}"
+    assert keys.read_bytes() == core.sealing_keys.path.read_bytes()
     with writing(db.session):
         db.session.execute(text("INSERT INTO extra VALUES (1)"))
     newer = content_now()
@@ -167,7 +168,7 @@ def test_writers_wait_from_the_copy_to_the_end_and_readers_do_not(
                 tried.append(str(error))
         other.dispose()
 
-    monkeypatch.setattr("mushu.server.upgrading.upgrade.write_manifest", write)
+    monkeypatch.setattr("mushu.server.upgrading.copying.write_manifest", write)
     upgrade_with_copy(core)
     assert "lock timeout" in tried[0]
 
