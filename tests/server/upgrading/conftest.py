@@ -1,14 +1,16 @@
 """A database of before, which holds something, and migrations that are to come."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, create_engine, inspect, make_url, text
 
 from mushu.destination import Surroundings, open_destination
 from mushu.server.config import Settings
@@ -16,15 +18,42 @@ from mushu.server.core import MIGRATIONS, Core, db
 from mushu.server.core import install as install_core
 from mushu.server.migrating import migrate
 from tests.conftest import TurnableClock
-from tests.server.conftest import CHEAP_ARGON2, World
+from tests.server.conftest import CHEAP_ARGON2, POSTGRESQL, World
 from tests.server.test_migrating import REVISIONS, add_migration
 
 HEAD = REVISIONS[-1]
 
 
+@pytest.fixture(scope="session")
+def password() -> Iterator[str]:
+    """A role with a password that is nowhere but in the settings."""
+    name, secret = f"mushu_up_{os.getpid()}", "correct horse 'battery'"
+    admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        quoted = secret.replace("'", "''")
+        connection.execute(text(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD '{quoted}'"))
+        yield secret
+        databases = "SELECT datname FROM pg_database WHERE datname LIKE :stem"
+        for database in connection.scalars(text(databases), {"stem": f"{name}%"}).all():
+            connection.execute(text(f'DROP DATABASE "{database}" WITH (FORCE)'))
+        connection.execute(text(f"DROP ROLE {name}"))
+    admin.dispose()
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(instance_path=tmp_path / "instance", usage_seconds=0, **CHEAP_ARGON2)
+def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """Settings with a database of the test's own, which on PostgreSQL a role with a password gets into."""
+    found = Settings(instance_path=tmp_path / "instance", usage_seconds=0, **CHEAP_ARGON2)
+    if not POSTGRESQL:
+        return found
+    name, password = f"mushu_up_{os.getpid()}", request.getfixturevalue("password")
+    admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name} OWNER {name}"))
+    admin.dispose()
+    url = make_url(POSTGRESQL).set(database=name, username=name, password=password)
+    return replace(found, database_url=url.render_as_string(hide_password=False))
 
 
 @pytest.fixture

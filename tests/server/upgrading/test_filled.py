@@ -4,7 +4,6 @@ What is missing today is applied as a start applies it, so a new migration is co
 rows that one takes away on purpose stand in `INTENDED`, with the reason.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +12,11 @@ from typing import Any, Final
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, inspect, make_url, text
+from sqlalchemy import Connection, inspect, text
 
 from mushu.keyformat import Prefix
 from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
-from mushu.server.config import Settings
 from mushu.server.core import MIGRATIONS, Core, core_context, courier_for, db
 from mushu.server.db import reading
 from mushu.server.delivery.recovery import Verdict
@@ -40,7 +38,7 @@ from mushu.server.migrating import migration_transaction, pending_migrations
 from mushu.server.sealing.rows import faults, sealed_values
 from mushu.server.upgrading.upgrade import upgrade_with_copy
 from tests.conftest import TurnableClock
-from tests.server.conftest import POSTGRESQL, api_key, bearer, quiet_app
+from tests.server.conftest import api_key, bearer, quiet_app
 from tests.server.test_migrating import add_migration
 from tests.server.upgrading import filled
 
@@ -49,22 +47,6 @@ INTENDED: Final[Mapping[str, str]] = {}
 
 #: Table, then primary key, then column.
 Content = dict[str, dict[tuple[object, ...], dict[str, Any]]]
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Iterator[Settings]:
-    """Settings for a database that is at revision 0005 and filled."""
-    if not POSTGRESQL:
-        yield settings
-        return
-    name = f"mushu_filled_{os.getpid()}"
-    admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-        url = make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
-        yield replace(settings, database_url=url)
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
 
 
 @pytest.fixture

@@ -5,85 +5,26 @@ Needs a server (MUSHU_TEST_POSTGRESQL_URL) and PostgreSQL's client of the same v
 
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, text
 
-from mushu.server import first_run
-from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
-from mushu.server.db import writing
-from mushu.server.errors import MushuError, UpgradeFailed
+from mushu.server.errors import UpgradeFailed
 from mushu.server.migrating import pending_migrations
 from mushu.server.upgrading import postgresql
 from mushu.server.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
-from tests.server.conftest import POSTGRESQL, World
+from tests.server.conftest import World
 from tests.server.test_migrating import add_migration
-from tests.server.upgrading.conftest import HEAD, content, content_now, copy_of, go_back
+from tests.server.upgrading.conftest import HEAD, content_now, copy_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.usefixtures("context")]
 
 
-@pytest.fixture(scope="module")
-def password() -> Iterator[str]:
-    """A role with a password that is nowhere but in the settings."""
-    name, secret = f"mushu_up_{os.getpid()}", "correct horse 'battery'"
-    admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        quoted = secret.replace("'", "''")
-        connection.execute(text(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD '{quoted}'"))
-        yield secret
-        databases = "SELECT datname FROM pg_database WHERE datname LIKE :stem"
-        for database in connection.scalars(text(databases), {"stem": f"{name}%"}).all():
-            connection.execute(text(f'DROP DATABASE "{database}" WITH (FORCE)'))
-        connection.execute(text(f"DROP ROLE {name}"))
-    admin.dispose()
-
-
-@pytest.fixture
-def settings(tmp_path: Path, password: str, settings: Settings) -> Settings:
-    """Settings with a database of the test's own, which a role of its own gets into."""
-    name = f"mushu_up_{os.getpid()}"
-    admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        connection.execute(text(f"CREATE DATABASE {name} OWNER {name}"))
-    admin.dispose()
-    url = make_url(POSTGRESQL).set(database=name, username=name, password=password)
-    return replace(settings, database_url=url.render_as_string(hide_password=False))
-
-
 def copies_in(core: Core) -> list[Path]:
     return list(core.settings.instance_path.glob("before-*"))
-
-
-@pytest.mark.fault
-def test_a_start_that_migrates_dumps_the_database_first_and_the_script_goes_back(
-    core: Core, filled: World, next_one: str
-) -> None:
-    core.sealing_keys.begin()
-    before = content_now()
-    said = "\n".join(first_run.prepare(core))
-    folder = copy_of(core)
-    assert f"{folder} holds the database as it was at {HEAD}" in said
-    assert (folder / "database.dump").stat().st_mode & 0o777 == 0o600
-    keys = core.settings.instance_path / f"sealing_keys.{folder.name}"
-    assert keys.read_bytes() == core.sealing_keys.path.read_bytes()
-    with writing(db.session):
-        db.session.execute(text("INSERT INTO extra VALUES (1)"))
-    newer = content_now()
-    told = go_back(core)
-    database = told.partition("in the place of the database's name: ")[2].partition("\n")[0]
-    assert database.startswith(f"mushu_up_{os.getpid()}_before_9998_")
-    restored = create_engine(make_url(core.settings.sqlalchemy_url).set(database=database))
-    with restored.connect() as connection:
-        assert content(connection) == before
-        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == HEAD
-    restored.dispose()
-    assert content_now() == newer, "the present one is left as it is"
 
 
 def test_a_migration_that_fails_leaves_everything_as_it_was(core: Core, filled: World, migrations: Path) -> None:
@@ -94,19 +35,6 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(core: Core, filled: 
         upgrade_with_copy(core)
     assert content_now() == before
     assert pending_migrations() == ["9998", "9999"]
-
-
-@pytest.mark.fault
-def test_without_pg_dump_nothing_is_migrated_unless_told_so(
-    core: Core, filled: World, next_one: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = content_now()
-    monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(MushuError, match=r"There is no pg_dump here.*Nothing was migrated.*--no-copy"):
-        first_run.prepare(core)
-    assert content_now() == before
-    assert copies_in(core) == []
-    assert f"migrated   the database from {HEAD} to 9998" in upgrade_without_copy(core)
 
 
 def pretend(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,3 +142,10 @@ def test_the_rows_of_a_dump_are_counted_by_table(tmp_path: Path, monkeypatch: py
     (tmp_path / "cat").write_text('#!/bin/sh\nexec cat "$3"\n')
     (tmp_path / "cat").chmod(0o755)
     assert postgresql._rows_of(dump) == {"a": 2, "c": 0}
+
+
+def test_without_pg_dump_it_goes_on_where_no_copy_is_asked_for(
+    core: Core, filled: World, next_one: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert f"migrated   the database from {HEAD} to 9998" in upgrade_without_copy(core)
