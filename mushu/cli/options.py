@@ -17,6 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST: Final = timedelta(days=36_500)
+_DURATION: Final = re.compile(r"([0-9]{1,9})([mhdw])")
 
 #: Hands the session to a command as its first argument.
 pass_session = click.make_pass_decorator(Session, ensure=True)
@@ -72,7 +73,7 @@ class DurationType(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        found = re.fullmatch(r"([0-9]{1,9})([mhdw])", str(value).strip())
+        found = _DURATION.fullmatch(str(value).strip())
         duration = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
         if not timedelta() < duration <= _LONGEST:
             self.fail("name a whole number and m, h, d or w, such as 90d; 100 years at most.", param, ctx)

@@ -21,6 +21,7 @@ Objection = Callable[[str, str], str | None]
 
 #: Seconds to wait before what may yet succeed is tried again.
 _PAUSES: Final = (0.2, 0.8)
+_NOT_OF_A_NAME: Final = re.compile(r"[^A-Z0-9]")
 
 
 class Aftermath(Enum):
@@ -167,7 +168,7 @@ def _opened(uri: str) -> Stop:
 
 def _surroundings(uri: str) -> Surroundings:
     """Return what a plugin may know: this folder, and its own settings from `MUSHU_<SCHEME>_…`."""
-    scheme = re.sub(r"[^A-Z0-9]", "_", uri.partition(":")[0].upper())
+    scheme = _NOT_OF_A_NAME.sub("_", uri.partition(":")[0].upper())
     prefix = f"MUSHU_{scheme}_"
     settings = {
         name.removeprefix(prefix).lower(): value for name, value in os.environ.items() if name.startswith(prefix)

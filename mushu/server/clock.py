@@ -21,6 +21,7 @@ def rfc3339(moment: datetime) -> str:
 
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_DURATION: Final = re.compile(r"([0-9]{1,10})([smhdw])")
 
 
 def written_duration(duration: timedelta) -> str:
@@ -36,7 +37,7 @@ def parse_duration(text: str, field: str | None = None) -> timedelta:
     Raises:
         Invalid: it names none, or one of 0 or beyond 100 years.
     """
-    found = re.fullmatch(r"([0-9]{1,10})([smhdw])", text.strip())
+    found = _DURATION.fullmatch(text.strip())
     seconds = int(found[1]) * _UNITS[found[2]] if found else 0
     if not 0 < seconds <= 100 * 366 * 86_400:
         sentence = "A duration is a whole number with s, m, h, d or w, such as 90d, and at most 100 years."

@@ -27,6 +27,7 @@ from mushu.server.keys.scopes import Environment
 _ENVIRONMENT: Final = "mushu_environment"
 #: Names of the tables whose classes are `Environmental`.
 _TABLES: Final[set[str]] = set()
+_WORD: Final = re.compile(r"\w+")
 
 
 class Environmental:
@@ -156,7 +157,7 @@ def _moves_rows(state: ORMExecuteState, change: UpdateBase) -> bool:
 
 
 def _is_text_about(element: object) -> bool:
-    return isinstance(element, TextClause) and any(re.search(rf"\b{name}\b", element.text) for name in _TABLES)
+    return isinstance(element, TextClause) and not _TABLES.isdisjoint(_WORD.findall(element.text))
 
 
 def _is_of(element: Any) -> bool:

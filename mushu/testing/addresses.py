@@ -10,6 +10,7 @@ from mushu.destination import DestinationError, Surroundings
 from mushu.testing.place import NewPlace
 
 _NOWHERE = Surroundings(Path("/nonexistent/mushu-contract"))
+_SETTING = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 class AddressPromises:
@@ -65,7 +66,7 @@ class AddressPromises:
     def test_settings_that_are_declared_are_names_as_an_operator_gives_them(self, new_place: NewPlace) -> None:
         known = type(new_place().destination()).known_settings
         assert not isinstance(known, str), "a collection of names, not one"
-        assert all(re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name) for name in known or ())
+        assert all(_SETTING.fullmatch(name) for name in known or ())
 
     def test_parsing_touches_nothing(self, new_place: NewPlace) -> None:
         place = new_place()

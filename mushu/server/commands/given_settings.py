@@ -1,6 +1,5 @@
 """Settings of a destination as an operator gives them: a secret never stands on the command line."""
 
-import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -15,8 +14,8 @@ from mushu.server.errors import Invalid
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-#: Names of what others must not see: `token`, `secret_id`, `proxy_password`, `api_key`; not `secret_id_file`.
-_SECRET: Final = re.compile(r"(token|secret|passw|passphrase|credential|private|key$)(?!.*_(file|path)$)")
+#: What is in the names of things that others must not see: `token`, `secret_id`, `proxy_password`.
+_SECRET: Final = ("token", "secret", "passw", "passphrase", "credential", "private")
 
 
 def settings_options(command: _Command) -> _Command:
@@ -66,11 +65,18 @@ def _split(text: str, option: str, form: str) -> tuple[str, str]:
 
 def _refuse_shown(name: str, value: str) -> None:
     """Refuse what is a secret by its name, unless it is the path of a file, or by its looks."""
-    if mask(value) != value or (_SECRET.search(name) and not (value.startswith("/") and Path(value).is_file())):
+    if mask(value) != value or (_names_secret(name) and not (value.startswith("/") and Path(value).is_file())):
         raise click.UsageError(
             f"{name} looks like a secret, and a command line is seen by others and kept by the shell. If it is a real "
             f"one, change it. --ask {name} asks for it unseen, --set-from-file {name}=PATH reads it from a file."
         )
+
+
+def _names_secret(name: str) -> bool:
+    """Tell whether the name is that of a secret, such as `api_key`, and not of a file that holds one."""
+    if name.endswith(("_file", "_path")):
+        return False
+    return name.endswith("key") or any(part in name for part in _SECRET)
 
 
 def _content(path: Path) -> Secret:

@@ -27,12 +27,15 @@ _INLINE: Final = frozenset(PICTURES) | {
     "audio/aac", "audio/flac", "audio/mp4", "audio/mpeg", "audio/ogg", "audio/wav", "audio/webm",
     "video/mp4", "video/ogg", "video/quicktime", "video/webm",
 }  # fmt: skip
-_ACTIVE: Final = re.compile(
-    r"(?:text/(?:html|css)|.*[/+]xml|.*(?:java|ecma|live)script.*|application/wasm|multipart/.*)"
-)
+#: What a browser could run.
+_ACTIVE: Final = frozenset({"text/html", "text/css", "application/wasm"})
+_ACTIVE_PARTS: Final = ("javascript", "ecmascript", "livescript")
 _DOCUMENTS: Final = re.compile(
     r"(?:text/.*|application/(?:pdf|rtf|json|xml|epub\+zip|msword|vnd\.(?:ms-|openxmlformats-|oasis\.|apple\.).*))"
 )
+_CONTENT_TYPE: Final = re.compile(CONTENT_TYPE_PATTERN)
+_UNSAFE_IN_KEY: Final = re.compile(r"[^A-Za-z0-9]+")
+_UNSAFE_IN_HEADER: Final = re.compile(r"[^A-Za-z0-9 ._()+,=@-]")
 #: Joiners stand inside emoji and Persian words; every other invisible character could make a name read as another.
 _JOINERS: Final = "\u200c\u200d"
 
@@ -58,7 +61,7 @@ def checked_content_type(content_type: str) -> str:
     Raises:
         Invalid: it is not `type/subtype`.
     """
-    if not re.fullmatch(CONTENT_TYPE_PATTERN, content_type):
+    if not _CONTENT_TYPE.fullmatch(content_type):
         raise Invalid("A content type is written as type/subtype, such as image/png.", field="content_type")
     return content_type.lower()
 
@@ -70,8 +73,8 @@ def new_key(filename: str) -> str:
     whoever holds it was given it.
     """
     plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
-    safe = re.sub(r"[^A-Za-z0-9]+", "-", plain.rpartition(".")[0] or plain).strip("-")[:48] or "file"
-    ending = re.sub(r"[^A-Za-z0-9]", "", plain.rpartition(".")[2])[:10] if "." in plain else ""
+    safe = _UNSAFE_IN_KEY.sub("-", plain.rpartition(".")[0] or plain).strip("-")[:48] or "file"
+    ending = _UNSAFE_IN_KEY.sub("", plain.rpartition(".")[2])[:10] if "." in plain else ""
     return f"{secrets.token_hex(16)}-{safe}" + (f".{ending.lower()}" if ending else "")
 
 
@@ -90,12 +93,18 @@ def shown_inline(content_type: str) -> bool:
 
 def served_type(content_type: str) -> str:
     """Return the content type under which it is served: what a browser could run is bytes to it."""
-    return "application/octet-stream" if _ACTIVE.fullmatch(content_type) else content_type
+    active = (
+        content_type in _ACTIVE
+        or content_type.startswith("multipart/")
+        or content_type.endswith(("/xml", "+xml"))
+        or any(part in content_type for part in _ACTIVE_PARTS)
+    )
+    return "application/octet-stream" if active else content_type
 
 
 def disposition_of(filename: str, content_type: str) -> str:
     """Return a `Content-Disposition` (RFC 6266) that no filename can break out of."""
     plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
-    plain = re.sub(r"[^A-Za-z0-9 ._()+,=@-]", "_", plain).strip() or "file"
+    plain = _UNSAFE_IN_HEADER.sub("_", plain).strip() or "file"
     kind = "inline" if shown_inline(content_type) else "attachment"
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

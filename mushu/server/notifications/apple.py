@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Final
 
 _REASON: Final = re.compile(r"[A-Za-z]{1,64}")
+_SECONDS: Final = re.compile(r"[0-9]{1,10}")
 #: Seconds; beyond it a header is a joke, and no attempt of ours waits as long.
 _LONGEST_WAIT: Final = 86_400
 
@@ -85,7 +86,7 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         status,
         reason if isinstance(reason, str) and _REASON.fullmatch(reason) else None,
         _moment(content.get("timestamp")),
-        min(int(wait), _LONGEST_WAIT) if re.fullmatch(r"[0-9]{1,10}", wait) else None,
+        min(int(wait), _LONGEST_WAIT) if _SECONDS.fullmatch(wait) else None,
     )
 
 

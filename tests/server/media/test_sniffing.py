@@ -1,11 +1,13 @@
 """Does a file begin like what it says it is?"""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
 from mushu.server.media.naming import KEY_PATTERN, disposition_of, media_type_of, new_key, served_type
 from mushu.server.media.sniffing import kind_of, mismatch
+from tests.patterns.growth import is_superlinear
 from tests.server.media.studio import picture
 
 FILMS = b"\x00\x00\x00\x20ftypisom" + b"\x00" * 20
@@ -89,3 +91,23 @@ def test_a_key_is_chance_and_what_is_safe_of_the_name(filename: str, ending: str
     for key in keys:
         assert re.fullmatch(KEY_PATTERN, key)
         assert key[32:] == ending
+
+
+@pytest.mark.fault
+@pytest.mark.timeout(60)
+def test_comments_are_told_from_their_beginning_and_not_looked_through() -> None:
+    """The first of them is a sign of markup to a browser; forty kept a worker busy until it was killed."""
+    for head in (b"<!---->" * 40, b"\n <!-- " + b"<!---->" * 580, b"<!-->x"):
+        assert kind_of(head) == "markup"
+        assert mismatch("text/plain", head) is None
+        assert mismatch("image/svg+xml", head) is None
+        assert mismatch("image/x-unknown", head) is not None
+
+
+@pytest.mark.fault
+def test_scripts_in_a_content_type_that_repeats_them_are_told_in_linear_time() -> None:
+    def asking(size: int) -> Callable[[], str]:
+        content_type = "application/" + "javascript" * (size // 10) + "\n"
+        return lambda: served_type(content_type)
+
+    assert not is_superlinear(asking)
