@@ -52,10 +52,15 @@ class Document:
 
     def lines(self, variable: str) -> list[int]:
         """Return the numbers of the lines, counted from 1, on which `variable` is set."""
-        return [
-            line_at(self._parsed.text, statement.offset + len(lead_of(statement.text)))
-            for statement in self._bindings(variable)
-        ]
+        found: list[int] = []
+        line, counted = 1, 0
+        for statement in self._bindings(variable):
+            begin = statement.offset + len(lead_of(statement.text))
+            # From the one before, not from the top: a file can hold a million of them.
+            line += line_at(self._parsed.text, begin, counted) - 1
+            counted = begin
+            found.append(line)
+        return found
 
     def holding(self, variable: str) -> Holding:
         """Return what `variable` is to a program that reads the file: the last binding wins."""

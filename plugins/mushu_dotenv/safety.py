@@ -15,6 +15,8 @@ from mushu_dotenv.folder import Folder
 from mushu_dotenv.git import refuse_tracked
 
 LARGEST: Final = 16 * 1024 * 1024
+#: Lines that a message names.
+_LISTED: Final = 5
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
@@ -52,7 +54,8 @@ def refuse_unchangeable(path: str, status: os.stat_result, document: Document, v
     """Raise if the file could not be replaced such that all but one binding stays as it is."""
     lines = document.lines(variable)
     if len(lines) > 1:
-        numbers = ", ".join(map(str, lines))
+        more = len(lines) - _LISTED
+        numbers = ", ".join(map(str, lines[:_LISTED])) + (f" and {more} more" if more > 0 else "")
         raise refusal(path, f"sets {variable} more than once, on lines {numbers}. Keep one of them")
     if status.st_nlink > 1:
         raise refusal(
