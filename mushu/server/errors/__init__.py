@@ -3,6 +3,7 @@
     MushuError
     ├── Invalid                 the input is wrong, and the message says what would be right        422
     │   └── IdempotencyMismatch, MediaRejected
+    ├── MalformedBody           the body of a request is not what it is announced as                400
     ├── Unauthenticated         the credential proves nothing                                       401
     │   ├── MissingCredential, MalformedCredential, MistypedCredential, UnknownCredential
     │   └── InactiveCredential, ExpiredCredential, DisabledCredential, DeletedCredential, LoginRefused
@@ -64,6 +65,7 @@ from mushu.server.errors.clashes import (
     IdempotencyMismatch,
     InProgress,
     Invalid,
+    MalformedBody,
     MediaRejected,
     MediaWrongState,
     NameTaken,
@@ -128,6 +130,7 @@ __all__ = [
     "LinkNotValid",
     "LoginRefused",
     "MailFailed",
+    "MalformedBody",
     "MalformedCredential",
     "MediaNotFound",
     "MediaRejected",

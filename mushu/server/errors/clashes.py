@@ -8,6 +8,11 @@ class Invalid(MushuError):
     title = "The input is not valid"
 
 
+class MalformedBody(MushuError):
+    code = "bad_request"
+    title = "The body cannot be understood"
+
+
 class IdempotencyMismatch(Invalid):
     code = "idempotency_mismatch"
     title = "The Idempotency-Key was used for another request"

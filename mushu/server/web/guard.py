@@ -9,18 +9,18 @@ from typing import Any, Final, TypeVar, cast
 
 from flask import Flask, current_app, g, request
 from werkzeug import Response as BaseResponse
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.environments import set_environment
-from mushu.server.errors import Forbidden, Invalid
+from mushu.server.errors import Forbidden
 from mushu.server.gate.access import Policy, Subject
 from mushu.server.gate.credential import Credential, read_headers, read_token
 from mushu.server.gate.lookup import authenticate
 from mushu.server.gate.principal import Principal, UserPrincipal
 from mushu.server.gate.subjects import admit
 from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.sessions import ask_to_sign_in, signed_in_user
 from mushu.server.web.usage import count
 
@@ -31,8 +31,6 @@ BROWSER: Final = "browser"
 _MARK: Final = "mushu_policy"
 _IN_BODY: Final = "mushu_token_in_body"
 SANDBOX: Final = "/sandbox"
-#: Beyond any body that the API takes; each unknown field costs an error to be told, and a megabyte holds many.
-_MOST_FIELDS: Final = 100
 
 
 def public(view: View) -> View:
@@ -114,7 +112,7 @@ def guard() -> BaseResponse | None:
             "This endpoint says nothing about who may use it, so nobody may. This is a fault of the server."
         )
     if "body" in getattr(view, "__annotations__", {}):
-        _require_json_object()
+        json_object()  # flask-openapi reads it later, and would take a fault for no body
     return None
 
 
@@ -125,8 +123,8 @@ def install(app: Flask) -> None:
 def _credential(view: Callable[..., Any]) -> Credential:
     authorization, x_api_key = request.headers.get("Authorization"), request.headers.get("X-API-Key")
     if authorization is None and x_api_key is None and hasattr(view, _IN_BODY):
-        body = request.get_json(silent=True)
-        token = (body.get("refresh_token") or body.get("access_token")) if isinstance(body, dict) else None
+        body = find_json_object() or {}
+        token = body.get("refresh_token") or body.get("access_token")
         if isinstance(token, str):
             return read_token(token)
     return read_headers(authorization, x_api_key)
@@ -148,23 +146,10 @@ def _named(subject: Subject) -> str | None:
         case Subject.NAMED if request.method == "GET":
             named = request.args.get("org_id")
         case Subject.NAMED:
-            body = request.get_json(silent=True) if request.is_json else None
-            named = body.get("org_id") if isinstance(body, dict) else None
+            named = (find_json_object() or {}).get("org_id")
         case _:
             named = (request.view_args or {}).get(f"{subject}_id")
     return named if isinstance(named, str) else None
-
-
-def _require_json_object() -> None:
-    # The OpenAPI layer reads the body silently and takes a string that holds JSON for an object.
-    if not request.is_json:
-        raise UnsupportedMediaType
-    try:
-        body = request.get_json()
-    except RecursionError:  # thousands of open brackets; Werkzeug lets it through
-        raise BadRequest from None
-    if not isinstance(body, dict) or len(body) > _MOST_FIELDS:
-        raise Invalid(f"The body must be a JSON object, of {_MOST_FIELDS} fields at most.", field="body")
 
 
 def _mark(view: View, policy: Policy | str) -> View:

@@ -15,6 +15,7 @@ from flask_openapi.openapi import OpenAPI
 from pydantic import BaseModel
 
 from mushu.server.gate.access import Policy
+from mushu.server.web.bodies import BodyRequest
 from mushu.server.web.guard import policy_of, public
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
 
@@ -46,7 +47,9 @@ class _OrderedJson(DefaultJSONProvider):
 
 
 class ApiApp(OpenAPI):
-    """A Flask app whose views may return a Pydantic model."""
+    """A Flask app whose views may return a Pydantic model, and whose requests are read in one place."""
+
+    request_class = BodyRequest
 
     def make_response(self, rv: Any) -> Response:
         if isinstance(rv, BaseModel):

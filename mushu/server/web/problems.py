@@ -23,6 +23,7 @@ STATUSES: Final[dict[type[MushuError], HTTPStatus]] = {
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     errors.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
     errors.AmbiguousCredential: HTTPStatus.BAD_REQUEST,
+    errors.MalformedBody: HTTPStatus.BAD_REQUEST,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Clash: HTTPStatus.CONFLICT,

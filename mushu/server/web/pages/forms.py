@@ -1,5 +1,8 @@
 """The forms of the pages; each checks its own CSRF token (Flask-WTF)."""
 
+from typing import Any
+
+from flask import request
 from flask_wtf import FlaskForm
 from wtforms import EmailField, HiddenField, PasswordField, StringField
 from wtforms.validators import InputRequired, Length
@@ -9,17 +12,25 @@ from mushu.server.users.passwords import MAX_LENGTH
 _PASSWORD = Length(max=MAX_LENGTH, message="That is longer than any password here.")
 
 
-class EmptyForm(FlaskForm):  # type: ignore[misc]
+class PageForm(FlaskForm):  # type: ignore[misc]
+    """A form that is filled from a form: Flask-WTF takes JSON as well, in which a field may be anything but text."""
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        def wrap_formdata(self, form: FlaskForm, _: Any) -> Any:
+            return request.form if form.is_submitted() else None
+
+
+class EmptyForm(PageForm):
     """A button that changes something."""
 
 
-class SignInForm(FlaskForm):  # type: ignore[misc]
+class SignInForm(PageForm):
     email = EmailField("E-mail", [InputRequired("Type your e-mail address."), Length(max=254)])
     password = PasswordField("Password", [InputRequired("Type your password."), _PASSWORD])
     next = HiddenField()
 
 
-class NewPasswordForm(FlaskForm):  # type: ignore[misc]
+class NewPasswordForm(PageForm):
     password = PasswordField("New password", [InputRequired("Type a password."), _PASSWORD])
     repeated = PasswordField("The same again", [InputRequired("Type it a second time."), _PASSWORD])
 
@@ -28,5 +39,5 @@ class ChangePasswordForm(NewPasswordForm):
     current = PasswordField("Current password", [InputRequired("Type your current password."), _PASSWORD])
 
 
-class UserCodeForm(FlaskForm):  # type: ignore[misc]
+class UserCodeForm(PageForm):
     user_code = StringField("Code", [InputRequired("Type the code that your terminal shows."), Length(max=20)])

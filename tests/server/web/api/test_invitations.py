@@ -128,7 +128,7 @@ class TestTerms:
     ) -> None:
         self._refused(house, stage, path, role=role)
 
-    @pytest.mark.parametrize("days", [0, -1, 91, 10**20, 1.5, "7", True, []])
+    @pytest.mark.parametrize("days", [0, -1, 91, 10**18, 1.5, "7", True, []])
     def test_another_time_is_refused(self, house: House, stage: Stage, path: str, days: object) -> None:
         self._refused(house, stage, path, expires_in_days=days)
 

@@ -91,9 +91,7 @@ def test_what_is_no_key_at_all_is_not_good(house: House, key: str) -> None:
     assert str(found["error"]).endswith(".")
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"key": None}, {"key": 7}, {"key": ["k"]}, {"key": "x" * 1_001}, {"key": "\ud800"}, {"token": "x"}]
-)
+@pytest.mark.parametrize("body", [{}, {"key": None}, {"key": 7}, {"key": ["k"]}, {"key": "x" * 1_001}, {"token": "x"}])
 def test_a_body_of_another_form_is_refused_and_not_repeated(house: House, body: object) -> None:
     told = refusal(house.client.post(PATHS[Environment.LIVE], json=body), 422, "invalid_input")
     assert "xxxx" not in str(told)

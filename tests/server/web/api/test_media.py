@@ -178,7 +178,7 @@ class TestAnnouncing:
     def test_a_content_type_is_two_words(self, studio: Studio, content_type: str) -> None:
         refusal(studio.try_to_announce(content_type=content_type), 422, "invalid_input")
 
-    @pytest.mark.parametrize("size", [0, -1, 5 * 1024**3 + 1, 2**63, 1.5, "5", None, True])
+    @pytest.mark.parametrize("size", [0, -1, 5 * 1024**3 + 1, 2**63 - 1, 1.5, "5", None, True])
     def test_a_size_is_a_number_of_bytes(self, studio: Studio, size: object) -> None:
         refusal(studio.try_to_announce(size_bytes=size), 422, "invalid_input")
 

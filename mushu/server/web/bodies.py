@@ -1,0 +1,107 @@
+"""The body of a request: the one place where it is read, whoever asks for it.
+
+The application's requests are of the class below, so that the guard, the views and the libraries (flask-openapi,
+Flask-WTF) get what this module reads. JSON is an object as `mushu.strict_json` reads it; a form has each field once.
+Why what is refused is refused: `docs/decisions/0014-one-reader-of-bodies.md`.
+"""
+
+from functools import cached_property
+from typing import IO, Any, Final, cast
+from urllib.parse import parse_qsl
+
+from flask import Request, request
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.formparser import FormDataParser
+
+from mushu import strict_json
+from mushu.server.errors import Invalid, MalformedBody
+
+#: Beyond any body that the API takes; each unknown field costs an error to be told, and a megabyte holds many.
+MOST_FIELDS: Final = 100
+LIMITS: Final = strict_json.Limits()
+_FORM: Final = "application/x-www-form-urlencoded"
+_MULTIPART: Final = "multipart/form-data"
+
+Form = MultiDict[str, Any]
+Parsed = tuple[IO[bytes], Form, Form]
+
+
+class StrictFormParser(FormDataParser):
+    """Reads forms, and refuses what Werkzeug would take for an empty one or read in one of several ways."""
+
+    def parse(
+        self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str] | None = None
+    ) -> Parsed:
+        """Return the rest of the stream, the fields and the files.
+
+        Raises:
+            MalformedBody: it is announced as a form, and is none.
+        """
+        self.silent = False
+        fields, files = self.cls(), self.cls()
+        try:
+            if mimetype == _FORM:
+                fields = self.cls(_fields(stream.read()))
+            elif mimetype == _MULTIPART:
+                stream, fields, files = super().parse(stream, mimetype, content_length, options)
+            good = len(fields) == sum(1 for _ in fields.items(multi=True))
+        except ValueError:  # not UTF-8, too many fields, no boundary, no end
+            good = False
+        if not good:
+            raise MalformedBody(
+                f"The body must be a form in UTF-8, of {MOST_FIELDS} fields at most, each of them once."
+            )
+        return stream, fields, files
+
+
+class BodyRequest(Request):
+    """A request whose body is read here."""
+
+    form_data_parser_class = StrictFormParser
+    max_form_parts = MOST_FIELDS
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002
+        """Return the object that the body is; the arguments are Werkzeug's, and make no reader more lenient."""
+        if not isinstance(self._json, dict) or len(self._json) > MOST_FIELDS:
+            raise Invalid(f"The body must be a JSON object, of {MOST_FIELDS} fields at most.", field="body")
+        return self._json
+
+    @cached_property
+    def _json(self) -> object:
+        if not self.is_json:
+            raise UnsupportedMediaType
+        try:
+            return strict_json.read(self.get_data(), LIMITS)
+        except strict_json.NotStrictJson as error:
+            reason = str(error)
+        raise MalformedBody(f"The body cannot be understood. {reason}.")
+
+    def find_json_object(self) -> dict[str, Any] | None:
+        """Return the object that the body is, or None if there is no body, or no JSON, or no object."""
+        found = self._json if self.is_json and self.get_data() else None
+        return found if isinstance(found, dict) else None
+
+
+def json_object() -> dict[str, Any]:
+    """Return the object that the body of the current request is.
+
+    Raises:
+        UnsupportedMediaType: it is not announced as JSON.
+        MalformedBody: it is not JSON, or not the same to every reader, or too much.
+        Invalid: it is JSON, and not an object or one of too many fields.
+    """
+    return cast("dict[str, Any]", request.get_json())
+
+
+def find_json_object() -> dict[str, Any] | None:
+    """Return the same where there may be no body; None where there is none, or no JSON, or no object.
+
+    Raises:
+        MalformedBody: it is announced as JSON, and cannot be understood.
+    """
+    return cast(BodyRequest, request).find_json_object()
+
+
+def _fields(data: bytes) -> list[tuple[str, str]]:
+    return parse_qsl(data.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
