@@ -114,9 +114,11 @@ class Settings:
                 try:
                     values[field.name] = int(str(raw))
                 except ValueError:
-                    faults.append(f"{PREFIX}{field.name.upper()} must be a whole number, not {raw!r}")
+                    faults.append(f"{PREFIX}{field.name.upper()} must be a whole number, not {_shown(raw)}")
+            elif isinstance(raw, str):
+                values[field.name] = raw
             else:
-                values[field.name] = str(raw)
+                faults.append(f"{PREFIX}{field.name.upper()} must be a text, in quotes")
         settings = cls(instance_path=instance, **values)  # type: ignore[arg-type]
         _refuse(faults + settings.faults())
         return settings
@@ -241,11 +243,21 @@ def _read_file(path: Path) -> tuple[dict[str, object], list[str]]:
         content = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}, []
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8, not TOML, a number of ten thousand digits
         return {}, [f"{path} cannot be read: {error}"]
+    except RecursionError:
+        return {}, [f"{path} cannot be read: it is nested too deep"]
     known = {field.name for field in fields(Settings)} - {"instance_path"}
     faults = [f"{path} sets {name!r}, which is no setting" for name in content if name not in known]
     return {name: value for name, value in content.items() if name in known}, faults
+
+
+def _shown(raw: object) -> str:
+    """Return a value as a message shows it; Python refuses to write numbers of ten thousand digits."""
+    try:
+        return repr(raw)
+    except ValueError:
+        return "a number of so many digits"
 
 
 def _refuse(faults: list[str]) -> None:

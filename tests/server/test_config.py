@@ -64,6 +64,27 @@ def test_a_settings_file_that_cannot_be_read_is_a_fault(tmp_path: Path, content:
         load(tmp_path)
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "content",
+    [
+        "port = " + "[" * 5_000,
+        "port = " + "[" * 3_000 + "]" * 3_000,
+        "port = " + "{a=" * 3_000 + "1" + "}" * 3_000,
+        "port = " + "1" * 5_000,
+        "port = 0x" + "f" * 5_000,
+        "host = 0x" + "f" * 5_000,
+        "host = ['::1']",
+    ],
+    ids=["open lists", "lists", "tables", "digits", "hexadecimal digits", "digits for a text", "list"],
+)
+def test_a_settings_file_that_holds_what_no_setting_is_is_a_fault(tmp_path: Path, content: str) -> None:
+    (tmp_path / "settings.toml").write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path)
+    assert len(str(caught.value)) < len(str(tmp_path)) + 300
+
+
 @pytest.mark.parametrize("url", ["http://[", "https://user@host", "https://", "keys.example.com"])
 def test_a_public_url_that_is_no_web_address_is_a_fault(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigurationError, match="PUBLIC_URL"):
