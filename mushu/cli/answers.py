@@ -22,7 +22,7 @@ def parsed(raw: bytes) -> Answer | None:
         document = json.loads(raw, object_pairs_hook=_wrapped)
     except (ValueError, RecursionError):  # not UTF-8, not JSON, a number of ten thousand digits, ten thousand brackets
         return None
-    return document if isinstance(document, dict) and _is_flat(document, _DEEPEST) else None
+    return document if isinstance(document, dict) and is_flat(document) else None
 
 
 def text_of(answer: Answer, name: str) -> str:
@@ -84,6 +84,7 @@ def _wrapped(pairs: list[tuple[str, Any]]) -> Answer:
     }
 
 
-def _is_flat(value: object, depth: int) -> bool:
+def is_flat(value: object, depth: int = _DEEPEST) -> bool:
+    """Tell whether a document is no deeper than any of ours: what is, could be read and not be written again."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return depth > 0 and all(_is_flat(item, depth - 1) for item in inner)
+    return depth > 0 and all(is_flat(item, depth - 1) for item in inner)

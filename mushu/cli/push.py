@@ -1,10 +1,11 @@
 """Notifications to the users of a tenant's app."""
 
-import json
+import os
 from typing import Any
 
 import click
 
+from mushu import strict_json
 from mushu.cli.answers import Answer, number_of
 from mushu.cli.faults import Failure
 from mushu.cli.options import IdType, always_json, as_json, connecting, pass_session, tenant
@@ -26,12 +27,13 @@ class ObjectType(click.ParamType[dict[str, Any]]):
     name = "json"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        reason = ""
         try:
-            found = json.loads(value)
-        except (ValueError, RecursionError):
-            found = None
+            found = strict_json.read(os.fsencode(value), strict_json.Limits())
+        except strict_json.NotStrictJson as error:
+            found, reason = None, f" {error}"
         if not isinstance(found, dict):
-            self.fail("""write a JSON object, such as '{"order": 7}'.""", param, ctx)
+            self.fail(f"""write a JSON object, such as '{{"order": 7}}'.{reason}""", param, ctx)
         return found
 
 

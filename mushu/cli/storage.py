@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from mushu.cli.answers import is_flat
 from mushu.cli.faults import Failure
 from mushu.cli.output import note
 
@@ -51,7 +52,7 @@ def read(name: str) -> Remembered:
         document = json.loads(data)
     except (ValueError, RecursionError):
         document = None
-    remembered: Remembered | None = document if isinstance(document, dict) else None
+    remembered: Remembered | None = document if isinstance(document, dict) and is_flat(document) else None
     del data, document  # they may hold tokens, and a traceback printed with locals shows them
     if remembered is None:
         raise Failure(f"{path} is not what mushu writes. Remove it and run `mushu auth login` again.")

@@ -126,9 +126,19 @@ class Document:
 def _read(data: bytes) -> object:
     """Return what `data` means; raises ValueError or RecursionError."""
     # The last argument has NaN and Infinity refused, which are no JSON.
-    content = json.loads(data.decode(), parse_int=_Number, parse_float=_Number, parse_constant=int)
+    content = json.loads(
+        data.decode(), object_pairs_hook=_object, parse_int=_Number, parse_float=_Number, parse_constant=int
+    )
     _refuse_deep(content, _DEEPEST)
     return content
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the object of these fields; raises ValueError where one stands twice: of the two, one would be lost."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
 
 
 def _refuse_deep(content: object, left: int) -> None:

@@ -87,6 +87,15 @@ def test_a_file_that_is_not_mushu_s_has_a_sentence(mushu: Mushu, config_folder: 
     assert "credentials.json is not what mushu writes. Remove it and run `mushu auth login` again." in ran.stderr
 
 
+@pytest.mark.fault
+def test_a_file_that_is_deep_can_be_read_and_not_written_again(mushu: Mushu, config_folder: Path) -> None:
+    config_folder.mkdir(parents=True, exist_ok=True)
+    (config_folder / "config.json").write_bytes(b'{"a":' + b"[" * 800 + b"]" * 800 + b"}")
+    ran = mushu("config", "set", "url", URL)
+    assert ran.code == 1
+    assert "config.json is not what mushu writes" in ran.stderr
+
+
 def test_a_file_that_cannot_be_read_has_a_sentence(
     mushu: Mushu, config_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

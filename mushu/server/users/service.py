@@ -15,8 +15,9 @@ from mushu.server.users.models import User
 if TYPE_CHECKING:  # Argon2 is loaded by who checks a password, not by `flask keys list`
     from mushu.server.users.passwords import Passwords
 
-# What delivers mail decides what an address is (RFC 5321); this only keeps mistakes and control characters out.
-_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
+# What delivers mail decides what an address is (RFC 5321). This only keeps out mistakes, control characters, and what
+# stands in an argument for bytes that are not UTF-8: no database takes it.
+_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]+@[^@\s\x00-\x1f\x7f\ud800-\udfff]+")
 _EMAIL_LENGTH = 254
 
 

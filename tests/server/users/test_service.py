@@ -42,6 +42,13 @@ def test_what_is_no_address_is_refused(email: str) -> None:
         checked_email(email)
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("email", ["\udcff@example.com", "ada@\ud800.example"])
+def test_what_stands_for_bytes_that_are_no_text_is_no_address(email: str) -> None:
+    with pytest.raises(Invalid):
+        checked_email(email)
+
+
 def test_a_name_must_be_printable(world: World) -> None:
     for name in ("", " ", "a\nb", "x" * 201):
         with pytest.raises(Invalid), writing(db.session):
