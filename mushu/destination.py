@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Self
 from urllib.parse import unquote
 
+from mushu.children import child_environment
 from mushu.keyformat import CREDENTIAL_PATTERN
 from mushu.secret import Secret, digest_of
 
@@ -36,6 +37,7 @@ __all__ = [
     "Receipt",
     "Secret",
     "Surroundings",
+    "child_environment",
     "digest_of",
     "installed_schemes",
     "open_destination",

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Final, Self
 
+from mushu.children import clean_environment
 from mushu.cli.answers import Answer, number_of, text_of
 from mushu.cli.api import Api
 from mushu.cli.faults import Failure, Refused, Unreachable, misunderstood
@@ -106,7 +107,8 @@ def open_browser(address: str) -> bool:
     import webbrowser
 
     try:
-        return webbrowser.open(address)
+        with clean_environment():  # a browser, and all that it starts, needs no key
+            return webbrowser.open(address)
     except (webbrowser.Error, OSError):
         return False
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from typing import Final
 
+from mushu.destination import child_environment
 from mushu_dotenv.faults import quoted, refusal
 
 _TIMEOUT: Final = 10.0
@@ -56,10 +57,11 @@ def _in_work_tree(folder: str) -> bool:
 
 def _ask_git(folder: str, name: str) -> int | None:
     """Return git's exit code (0 tracked, 1 not), or None if it is not installed or does not answer."""
-    git = shutil.which("git")
+    environment = {key: value for key, value in child_environment().items() if not key.startswith("GIT_")}
+    # Looked for in that PATH: where the other one names the current folder, a program in there would be git.
+    git = shutil.which("git", path=environment.get("PATH", os.defpath))
     if git is None:
         return None
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     try:
         return subprocess.run(  # noqa: S603 - no shell, and every argument is ours but the name, after `--`
             [git, *_HARDENED, "-C", folder, "ls-files", "--error-unmatch", "--", name],

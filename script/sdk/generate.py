@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from mushu.children import child_environment
 from script.sdk.split import HEADINGS, Document, split
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -83,7 +84,12 @@ def _run(program: str, *arguments: object) -> None:
     """Run a program of this environment; it is quiet unless it fails."""
     path = Path(sysconfig.get_path("scripts")) / program
     done = subprocess.run(
-        [str(path), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [str(path), *map(str, arguments)],
+        env=child_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         sys.stderr.write(done.stdout)

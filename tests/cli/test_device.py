@@ -1,3 +1,4 @@
+import os
 import re
 import webbrowser
 from typing import Any
@@ -291,3 +292,11 @@ def test_a_login_at_a_real_server_is_confirmed_by_a_signed_in_user(
     assert mushu("auth", "status").code == 0
     log_in(served.url, TOKEN)
     assert mushu("auth", "status").code == 1
+
+
+@pytest.mark.fault
+def test_a_browser_learns_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSHU_API_KEY", "msk")
+    monkeypatch.setattr(webbrowser, "open", lambda _: "MUSHU_API_KEY" not in os.environ)
+    assert device.open_browser("http://127.0.0.1:8000/activate")
+    assert os.environ["MUSHU_API_KEY"] == "msk"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mushu.destination import DestinationError
+from mushu.keyformat import Prefix, generate
 from tests.plugins.mushu_dotenv.places import NEW, OLD, assert_refused, deliver, destination, private
 
 
@@ -118,3 +119,52 @@ def test_a_name_is_not_a_pattern(tmp_path: Path) -> None:
     _tracked(tmp_path)
     deliver(private(tmp_path / "*env", OLD))
     deliver(private(tmp_path / ":(top).env", OLD))
+
+
+@pytest.mark.fault
+def test_git_learns_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "repository").mkdir()
+    file = _tracked(tmp_path / "repository")
+    (tmp_path / "git").write_text(f"#!/bin/sh\n/usr/bin/env >{tmp_path}/seen\nexit 1\n")
+    (tmp_path / "git").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    key = generate(Prefix.LIVE_KEY).reveal()
+    for name, value in {"VAULT_TOKEN": "hvs.hunter2", "MUSHU_SMTP_URL": "smtp://u:hunter2@h", "APP_KEY": key}.items():
+        monkeypatch.setenv(name, value)
+    destination(file).preflight()
+    seen = (tmp_path / "seen").read_text()
+    assert "GIT_CONFIG_NOSYSTEM=1" in seen
+    assert "hunter2" not in seen
+    assert key not in seen
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("path", ["", ".", "bin"])
+def test_a_program_of_the_current_folder_is_not_taken_for_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    file = private(tmp_path / ".env", OLD)
+    _git(tmp_path, "init", "-q")
+    (tmp_path / path).mkdir(exist_ok=True)
+    trap = tmp_path / path / "git"
+    trap.write_text(f"#!/bin/sh\n/usr/bin/touch {tmp_path}/sprung\nexit 1\n")
+    trap.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    destination(file).preflight()
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("hook", ["fsmonitor-watchman", "post-index-change", "pre-auto-gc", "post-checkout"])
+def test_a_hook_of_a_hostile_repository_does_not_run(tmp_path: Path, hook: str) -> None:
+    file = private(tmp_path / ".env", OLD)
+    _git(tmp_path, "init", "-q")
+    (tmp_path / ".git" / "hooks").mkdir(exist_ok=True)
+    trap = tmp_path / ".git" / "hooks" / hook
+    trap.write_text(f"#!/bin/sh\n/usr/bin/touch {tmp_path}/sprung\n")
+    trap.chmod(0o700)
+    _git(tmp_path, "config", "core.fsmonitor", str(trap))
+    _git(tmp_path, "config", "include.path", str(tmp_path / "more"))
+    (tmp_path / "more").write_text(f"[core]\n\tfsmonitor = {trap}\n\thooksPath = {trap.parent}\n")
+    destination(file).preflight()
+    assert not (tmp_path / "sprung").exists()
