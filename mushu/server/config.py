@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from mushu.server.addresses import is_mail_server, is_push_service, is_web_address
 from mushu.server.errors import ConfigurationError
+from mushu.server.ownership import fault_of_owner, fault_on_the_way
 
 PREFIX: Final = "MUSHU_"
 SETTINGS_FILE: Final = "settings.toml"
@@ -99,6 +100,7 @@ class Settings:
             ConfigurationError: naming every fault at once.
         """
         instance = instance_path(environ)
+        _refuse_foreign(instance)  # before anything in it is believed
         given, faults = _read_file(instance / SETTINGS_FILE)
         given |= {
             name.removeprefix(PREFIX).lower(): value
@@ -181,6 +183,8 @@ class Settings:
             found.append(
                 f"{PREFIX}DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://, not with {scheme!r}"
             )
+        if scheme.startswith("sqlite") and not self.database_url.partition(":")[2].startswith("////"):
+            found.append(f"{PREFIX}DATABASE_URL must name an absolute path, with four slashes: sqlite:////path/to.db")
         return found
 
     def _apns_faults(self) -> list[str]:
@@ -232,10 +236,33 @@ class Settings:
 
 
 def instance_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the instance folder: MUSHU_INSTANCE_PATH, or `instance/` of the checkout, or of the current folder."""
+    """Return the instance folder: MUSHU_INSTANCE_PATH, or `instance/` of the checkout, or that of this account.
+
+    Never one of the current folder, whoever that belongs to.
+
+    Raises:
+        ConfigurationError: it would be another folder wherever a command runs.
+    """
     if given := environ.get("MUSHU_INSTANCE_PATH"):
-        return Path(given).absolute()
-    return (ROOT if (ROOT / "wsgi.py").is_file() else Path.cwd()) / "instance"
+        return _absolute("MUSHU_INSTANCE_PATH", Path(given))
+    if (ROOT / "wsgi.py").is_file():
+        return ROOT / "instance"
+    from platformdirs import user_data_path  # a checkout does without
+
+    return _absolute("XDG_DATA_HOME", user_data_path("mushu", appauthor=False)) / "instance"
+
+
+def _absolute(variable: str, path: Path) -> Path:
+    if not path.is_absolute():
+        raise ConfigurationError(f"{variable} must be an absolute path, not {str(path)!r}")
+    return path
+
+
+def _refuse_foreign(instance: Path) -> None:
+    """Refuse a folder that others could change; that of a checkout, which has the code beside it, by its owner."""
+    fault = (fault_of_owner if instance.parent == ROOT else fault_on_the_way)(instance)
+    if fault is not None:
+        raise ConfigurationError(fault)
 
 
 def _read_file(path: Path) -> tuple[dict[str, object], list[str]]:

@@ -105,8 +105,9 @@ def core_context(load: Callable[[], Settings] = Settings.load) -> Iterator[Core]
     Raises:
         ConfigurationError: the settings are wrong.
     """
-    app = Flask("mushu.server", instance_path=str(Path.cwd()), static_folder=None)
-    core = Core(load())
+    settings = load()
+    app = Flask("mushu.server", instance_path=str(settings.instance_path), static_folder=None)
+    core = Core(settings)
     install(app, core)
     with app.app_context():
         try:

@@ -116,9 +116,42 @@ def test_the_instance_folder_is_that_of_the_checkout_unless_named(
 ) -> None:
     assert instance_path({}) == ROOT / "instance"
     assert instance_path({"MUSHU_INSTANCE_PATH": str(tmp_path)}) == tmp_path
+
+
+@pytest.mark.fault
+def test_an_installed_mushu_takes_the_folder_of_its_account_and_none_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mushu.server.config.ROOT", tmp_path / "site-packages")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    (tmp_path / "instance").mkdir(mode=0o700)
+    (tmp_path / "instance" / "settings.toml").write_text("port = 1\n")
     monkeypatch.chdir(tmp_path)
-    assert instance_path({}) == tmp_path / "instance"
+    assert instance_path({}) == tmp_path / "home" / ".local" / "share" / "mushu" / "instance"
+    assert Settings.load({}).port == 8000
+
+
+@pytest.mark.fault
+def test_a_path_that_is_another_one_in_another_folder_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="MUSHU_INSTANCE_PATH must be an absolute path, not 'instance'"):
+        Settings.load({"MUSHU_INSTANCE_PATH": "instance"})
+    monkeypatch.setattr("mushu.server.config.ROOT", tmp_path / "site-packages")
+    monkeypatch.setattr("platformdirs.user_data_path", lambda *_, **__: Path("data"))  # as it was with older ones
+    with pytest.raises(ConfigurationError, match="XDG_DATA_HOME must be an absolute path, not 'data"):
+        Settings.load({})
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "url", ["sqlite:///mushu.sqlite3", "sqlite:///./x", "sqlite+pysqlite:///x", "sqlite://", "sqlite:///:memory:"]
+)
+def test_a_database_of_the_current_folder_is_a_fault(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="DATABASE_URL must name an absolute path"):
+        load(tmp_path, MUSHU_DATABASE_URL=url)
 
 
 def test_a_new_instance_is_readable_by_its_account_only(tmp_path: Path) -> None:

@@ -1,0 +1,189 @@
+"""An instance folder that others could change is refused before a word of it is believed."""
+
+import grp
+import os
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mushu.server.config import ROOT, Settings
+from mushu.server.errors import ConfigurationError
+from mushu.server.instance import prepare_instance
+
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+
+
+def load(instance: Path) -> Settings:
+    return Settings.load({"MUSHU_INSTANCE_PATH": str(instance)})
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Path:
+    """A folder of ours in a folder of ours, with a setting in it."""
+    folder = tmp_path / "srv" / "instance"
+    folder.parent.mkdir(mode=0o755)
+    folder.mkdir(mode=0o700)
+    (folder / "settings.toml").write_text('smtp_url = "smtp://mail.example.net"\n')
+    return folder
+
+
+def _open_to_all(instance: Path) -> Path:
+    instance.chmod(0o777)
+    return instance
+
+
+def _open_to_all_and_sticky(instance: Path) -> Path:
+    instance.chmod(0o1777)
+    return instance
+
+
+def _open_above(instance: Path) -> Path:
+    instance.parent.chmod(0o777)
+    return instance
+
+
+def _behind_a_link_in_an_open_folder(instance: Path) -> Path:
+    (instance.parents[1] / "open").mkdir()
+    (instance.parents[1] / "open").chmod(0o777)
+    (instance.parents[1] / "open" / "link").symlink_to(instance)
+    return instance.parents[1] / "open" / "link"
+
+
+def _behind_a_link_to_a_link_in_an_open_folder(instance: Path) -> Path:
+    _behind_a_link_in_an_open_folder(instance)
+    (instance.parents[1] / "first").symlink_to("open/../open/link")
+    return instance.parents[1] / "first"
+
+
+def _below_an_open_folder_that_a_link_leads_to(instance: Path) -> Path:
+    instance.parent.chmod(0o777)
+    (instance.parents[1] / "short").symlink_to("srv")
+    return instance.parents[1] / "short" / "instance"
+
+
+def _not_there_yet_in_an_open_folder(instance: Path) -> Path:
+    instance.parent.chmod(0o777)
+    return instance.parent / "new" / "instance"
+
+
+OPEN: dict[str, Callable[[Path], Path]] = {
+    made.__name__.strip("_").replace("_", " "): made
+    for made in (
+        _open_to_all,
+        _open_to_all_and_sticky,
+        _open_above,
+        _behind_a_link_in_an_open_folder,
+        _behind_a_link_to_a_link_in_an_open_folder,
+        _below_an_open_folder_that_a_link_leads_to,
+        _not_there_yet_in_an_open_folder,
+    )
+}
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("make", OPEN.values(), ids=OPEN)
+def test_a_folder_that_others_can_change_is_refused(instance: Path, make: Callable[[Path], Path]) -> None:
+    named = make(instance)
+    with pytest.raises(ConfigurationError, match="Others may write to") as caught:
+        load(named)
+    mended = caught.value.detail.rpartition("chmod go-w ")[2]
+    Path(mended).chmod(Path(mended).stat().st_mode & 0o755)
+    load(named)
+
+
+@pytest.mark.fault
+@as_root
+@pytest.mark.parametrize("given", ["srv/instance", "srv"])
+def test_a_folder_of_another_account_is_refused(instance: Path, given: str) -> None:
+    folder = instance.parents[1] / given
+    os.chown(folder, NOBODY, -1)
+    with pytest.raises(ConfigurationError, match="belongs to nobody") as caught:
+        load(instance)
+    assert caught.value.detail.endswith(f"chown root {folder}")
+    os.chown(folder, 0, -1)
+    load(instance)
+
+
+@pytest.mark.fault
+@as_root
+def test_a_link_of_another_account_is_refused(instance: Path) -> None:
+    link = instance.parents[1] / "link"
+    link.symlink_to(instance)
+    os.lchown(link, NOBODY, -1)
+    with pytest.raises(ConfigurationError, match="link belongs to nobody"):
+        load(link)
+
+
+@pytest.mark.fault
+@as_root
+def test_a_folder_that_somebody_made_before_us_is_not_used(instance: Path) -> None:
+    """Between the reading of the settings and the making of the folder, in a folder such as /tmp."""
+    instance.parent.chmod(0o1777)
+    settings = load(instance.parent / "new")
+    settings.instance_path.mkdir()
+    os.chown(settings.instance_path, NOBODY, -1)
+    with pytest.raises(ConfigurationError, match="belongs to nobody"):
+        prepare_instance(settings)
+    assert list(settings.instance_path.iterdir()) == []
+
+
+def test_a_group_of_our_own_is_nobody_else(instance: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    us = pwd.getpwuid(os.geteuid()).pw_name
+    instance.parent.chmod(0o775)
+    for name, members, others in [(us, [], False), (us, [us], False), (us, ["eve"], True), ("staff", [], True)]:
+        group = grp.struct_group((name, "x", 1, members))
+        monkeypatch.setattr(grp, "getgrgid", lambda _, group=group: group)
+        if others:
+            with pytest.raises(ConfigurationError, match="Others may write to"):
+                load(instance)
+        else:
+            load(instance)
+
+
+def test_a_group_and_an_account_without_a_name_are_others(instance: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(grp, "getgrgid", unknown)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    load(instance)
+    instance.chmod(0o770)
+    with pytest.raises(ConfigurationError, match="Others may write to"):
+        load(instance)
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises((ConfigurationError, OSError)):
+        load(tmp_path / "a")
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("mode", [0o755, 0o775, 0o750])
+def test_a_folder_of_ours_that_others_can_look_into_is_closed(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "instance").mkdir()
+    (tmp_path / "instance").chmod(mode)
+    prepare_instance(Settings(instance_path=tmp_path / "instance"))
+    assert (tmp_path / "instance").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.fault
+def test_the_folder_of_a_checkout_is_closed_however_git_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mushu.server.config.ROOT", tmp_path)
+    (tmp_path / "wsgi.py").touch()
+    (tmp_path / "instance").mkdir()
+    (tmp_path / "instance").chmod(0o777)
+    tmp_path.chmod(0o777)
+    settings = Settings.load({})
+    prepare_instance(settings)
+    assert (tmp_path / "instance").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_folder_of_this_checkout_is_ours() -> None:
+    assert Settings.load({}).instance_path == ROOT / "instance"
