@@ -16,6 +16,7 @@ KEY_LOG_VARIABLE: Final = "SSLKEYLOGFILE"
 
 _PR_SET_DUMPABLE: Final = 4  # <linux/prctl.h>
 _SUID_DUMP_DISABLE: Final = 0
+_OTHERS: Final = 0o077
 
 
 def harden() -> None:
@@ -27,6 +28,11 @@ def harden() -> None:
     os.environ.pop(KEY_LOG_VARIABLE, None)
     _allow_no_core()
     _allow_no_look()
+
+
+def keep_files_private() -> None:
+    """Make files for this account only from now on, whatever umask this process was started with."""
+    os.umask(os.umask(_OTHERS) | _OTHERS)
 
 
 def _allow_no_core() -> None:

@@ -62,6 +62,14 @@ def homes(folders: Path) -> list[Path]:
 
 
 @pytest.fixture(autouse=True)
+def _usual_umask() -> Iterator[None]:
+    """What runs in this process may narrow it for good; each test begins with the one that most have."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture(autouse=True)
 def _own_surroundings(folders: Path, homes: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the settings, the home or the instance folder of whoever runs it."""
     if any(homes[-1].iterdir()):

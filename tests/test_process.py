@@ -105,6 +105,18 @@ def _be_nobody() -> None:
         os.setuid(_NOBODY)
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o177])
+def test_a_process_can_make_files_for_its_account_only(tmp_path: Path, umask: int) -> None:
+    def work() -> bool:
+        os.umask(umask)
+        process.keep_files_private()
+        (tmp_path / "made").touch(0o777)
+        return (tmp_path / "made").stat().st_mode & 0o777 == 0o700 & ~umask
+
+    assert in_child(work)
+
+
 def test_a_log_of_tls_keys_is_not_asked_for_any_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(process.KEY_LOG_VARIABLE, str(tmp_path / "keys"))
     script = (

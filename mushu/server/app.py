@@ -82,6 +82,7 @@ def create_app(core: Core | None = None) -> Flask:
         ConfigurationError: the settings are wrong, every fault is named; or a debugger would be served.
     """
     process.harden()
+    process.keep_files_private()
     core = core or Core(Settings.load())
     logs.configure(core.settings.log_level)
     app = make_app(version("mushu"))

@@ -26,6 +26,7 @@ _INTERRUPTED = 130
 def main() -> None:
     """Set up what is new, print what the operator should know, and serve until a signal ends it."""
     process.harden()
+    process.keep_files_private()
     try:
         settings = settings_from(sys.argv[1:])
         bindable_address(settings)

@@ -27,6 +27,7 @@ class AdminGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         process.harden()
+        process.keep_files_private()
         with ExitStack() as stack:
             try:
                 stack.enter_context(core_context())

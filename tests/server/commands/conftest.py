@@ -1,5 +1,6 @@
 """Commands as an operator runs them: `flask …` through Flask's own command line, in this process."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def run(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def run_flask(*arguments: str, stdin: str | None = None) -> Ran:
         group = FlaskGroup(name="flask", load_dotenv=False)
         result = CliRunner().invoke(group, list(arguments), input=stdin, prog_name="flask")
+        os.umask(0o022)  # the command's process would have ended with it
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Ran(result.exit_code, result.stdout, result.stderr)

@@ -1,0 +1,28 @@
+"""script/: what the scripts leave behind, whatever umask they are started with."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = [path for path in sorted((ROOT / "script").iterdir()) if path.is_file() and path.name != "environment"]
+
+
+FAULTY = [pytest.param(0o000, "0022", marks=pytest.mark.fault), pytest.param(0o002, "0022", marks=pytest.mark.fault)]
+
+
+@pytest.mark.parametrize(("umask", "kept"), [*FAULTY, (0o022, "0022"), (0o077, "0077")])
+def test_what_a_script_makes_nobody_else_can_write_to(umask: int, kept: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", ". script/environment; umask"],
+        cwd=ROOT, umask=umask, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == kept
+
+
+def test_every_script_sets_its_umask_there() -> None:
+    assert len(SCRIPTS) >= 4
+    for path in SCRIPTS:
+        assert "\n. script/environment\n" in path.read_text(), path.name
