@@ -20,6 +20,7 @@ COMMANDS = {
     "Flask's command line, with Flask-Migrate": ["-c", FLOOR],
     "flask keys --help": ["-m", "flask", "keys", "--help"],
     "flask keys list": ["-m", "flask", "keys", "list", "--org", "default"],
+    "mushu-server keys list": ["-c", "from mushu.server.main import main; main()", "keys", "list", "--org", "default"],
     "import mushu": ["-c", "import mushu"],
     "mushu --help": ["-m", "mushu.cli", "--help"],
 }

@@ -1,19 +1,18 @@
 """deploy/: what the units and their page name is there, and systemd understands them."""
 
-import importlib.util
 import os
 import re
 import shlex
 import shutil
 import subprocess
 from dataclasses import fields
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
 import pytest
 
 from mushu.server.config import FOREIGN, Settings
+from mushu.server.main import server
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
@@ -39,15 +38,22 @@ def test_the_program_of_a_service_exists_with_its_module_or_its_command_and_opti
     (line,) = values(unit, "ExecStart")
     program, *arguments = shlex.split(line)
     assert os.access(program.replace(PLACE, str(ROOT)), os.X_OK)
-    if arguments[0] == "-m":
-        assert importlib.util.find_spec(arguments[1]) is not None
-        return
-    assert Path(program).name == "flask"
-    (found,) = entry_points(group="flask.commands", name=arguments[0])
-    group = found.load()
-    assert isinstance(group, click.Group)
-    command = group.commands[arguments[1]]
-    assert command.make_context(arguments[1], arguments[2:]).params["due"], "every option is one of the command's"
+    assert Path(program).name == "mushu-server", "no file of the folder that it runs in is read"
+    found = server.get_command(click.Context(server), arguments[0])
+    if isinstance(found, click.Group):
+        command = found.commands[arguments[1]]
+        assert command.make_context(arguments[1], arguments[2:]).params["due"], "every option is one of the command's"
+    else:
+        assert found is not None
+        assert arguments == ["up"]
+
+
+@pytest.mark.fault
+def test_no_service_takes_code_from_the_folder_that_it_runs_in() -> None:
+    assert len(SERVICES) >= 2
+    for unit in SERVICES:
+        assert "PYTHONSAFEPATH=1" in values(unit, "Environment")[0].split()
+        assert f"{PLACE}/.venv/bin/mushu-server" in values(unit, "ExecStart")[0]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

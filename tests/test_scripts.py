@@ -1,6 +1,7 @@
 """script/: what the scripts leave behind, whatever umask they are started with."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -26,3 +27,11 @@ def test_every_script_sets_its_umask_there() -> None:
     assert len(SCRIPTS) >= 4
     for path in SCRIPTS:
         assert "\n. script/environment\n" in path.read_text(), path.name
+
+
+@pytest.mark.fault
+def test_no_script_has_python_take_modules_from_the_folder_that_it_runs_in() -> None:
+    """Except for the one whose module stands in this checkout, which it runs in, and is installed nowhere."""
+    for path in [*SCRIPTS, ROOT / "script" / "environment"]:
+        for line in path.read_text().splitlines():
+            assert "python -m script." in line or not re.search(r'python"? -m', line), f"{path.name}: {line}"

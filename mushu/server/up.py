@@ -23,16 +23,23 @@ from mushu.server.upgrading.upgrade import upgrade_with_copy, upgrade_without_co
 _INTERRUPTED = 130
 
 
-def main() -> None:
-    """Set up what is new, print what the operator should know, and serve until a signal ends it."""
+def main(arguments: Sequence[str] | None = None, *, program: str = "script/up") -> None:
+    """Set up what is new, print what the operator should know, and serve until a signal ends it.
+
+    Args:
+        arguments: those of this process where left out.
+        program: what the operator called, for messages.
+    """
     process.harden()
     process.keep_files_private()
+    os.environ["PYTHONSAFEPATH"] = "1"  # what multiprocessing starts takes no module from the current folder either
     try:
-        settings = settings_from(sys.argv[1:])
+        given = sys.argv[1:] if arguments is None else arguments
+        settings = settings_from(given, program)
         bindable_address(settings)
-        code = _in_child(settings, _upgrade_asked_for(sys.argv[1:]))
+        code = _in_child(settings, _upgrade_asked_for(given))
     except ConfigurationError as error:
-        sys.exit(f"script/up: {error.detail}")
+        sys.exit(f"{program}: {error.detail}")
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     if code != 0:
@@ -41,13 +48,13 @@ def main() -> None:
     serve(settings, create_app)
 
 
-def settings_from(arguments: Sequence[str]) -> Settings:
+def settings_from(arguments: Sequence[str], program: str = "script/up") -> Settings:
     """Return the settings, with `--host`, `--port` and `--workers` put into the environment, for workers to find.
 
     Raises:
         ConfigurationError: they are wrong.
     """
-    given = _parser().parse_args(arguments)
+    given = _parser(program).parse_args(arguments)
     for name in ("host", "port", "workers"):
         value = getattr(given, name)
         if value is not None:
@@ -55,8 +62,8 @@ def settings_from(arguments: Sequence[str]) -> Settings:
     return Settings.load()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="script/up", description="Set Mushu up where it is new, and serve it.")
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="Set Mushu up where it is new, and serve it.")
     parser.add_argument("--host", help="address to listen on (MUSHU_HOST, 127.0.0.1)")
     parser.add_argument("--port", help="port to listen on (MUSHU_PORT, 8000)")
     parser.add_argument("--workers", help="worker processes (MUSHU_WORKERS, 1)")
@@ -65,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _upgrade_asked_for(arguments: Sequence[str]) -> Upgrade:
-    return upgrade_without_copy if _parser().parse_args(arguments).no_copy else upgrade_with_copy
+    return upgrade_without_copy if _parser("script/up").parse_args(arguments).no_copy else upgrade_with_copy
 
 
 def prepare(settings: Settings, upgrade: Upgrade = upgrade_with_copy) -> int:

@@ -3,8 +3,8 @@
 import getpass
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -26,19 +26,48 @@ class AdminGroup(click.Group):
     """A group whose commands run with the core at hand, and whose errors say what to do and exit with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        with entered(), core_at_hand():
+            return super().invoke(ctx)
+
+
+class AdminCommand(click.Command):
+    """The same for a command that is in no group."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with entered(), core_at_hand():
+            return super().invoke(ctx)
+
+
+class CorelessCommand(click.Command):
+    """A command that has to run where there is no core to be had."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with entered():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def entered() -> Iterator[None]:
+    """Make this process one that may hold a key; errors say what to do."""
+    try:
         process.harden()
         process.keep_files_private()
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(core_context())
-                return super().invoke(ctx)
-            except MushuError as error:
-                raise click.ClickException(ways_out.of_refusal(error)) from None
-            except (OperationalError, ProgrammingError) as error:
-                raise click.ClickException(
-                    f"The database does not do what was asked ({error.orig}). Run `flask doctor`, or script/up once "
-                    "if this server was never started."
-                ) from None
+        yield
+    except MushuError as error:
+        raise click.ClickException(ways_out.of_refusal(error)) from None
+
+
+@contextmanager
+def core_at_hand() -> Iterator[None]:
+    """Provide the core; what the database refuses becomes an error that says what to do."""
+    try:
+        with core_context():
+            yield
+    except (OperationalError, ProgrammingError) as error:
+        raise click.ClickException(
+            f"The database does not do what was asked ({error.orig}). Run `flask doctor`, or script/up once "
+            "if this server was never started."
+        ) from None
 
 
 def operator() -> Actor:

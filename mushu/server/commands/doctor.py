@@ -1,10 +1,10 @@
 import click
 
 from mushu.server import diagnosis
-from mushu.server.commands.common import as_json, print_json
+from mushu.server.commands.common import CorelessCommand, as_json, print_json
 
 
-@click.command("doctor")
+@click.command("doctor", cls=CorelessCommand)
 @as_json
 def doctor(as_json: bool) -> None:
     """Say what is wrong with this server, and how to mend it."""

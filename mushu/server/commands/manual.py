@@ -20,9 +20,14 @@ COMMANDS: Final = (keys, destinations, orgs, members, users, tokens, sealing, da
 _INTRODUCTION: Final = """\
 # Commands
 
-What an operator does on the server, in its checkout, with `.venv` activated. `ORG` is an id or an exact name. What is
-created or changed is answered as JSON on standard output, lists are tables; errors go to standard error and say what to
-do. Exit status: 0 done, 1 failed, 2 the command line is wrong.
+What an operator does on the server, with `.venv` activated. `mushu-server` has each of these commands, too:
+`mushu-server keys create …` is `flask keys create …`. Use it in a folder that you do not trust, and for timers: it
+reads no file of the current folder. Flask's own script reads `.flaskenv` and `.env`, and for `flask --help` loads the
+app that is there. The commands below take back what such a file said; where it sets up the server, they stop.
+`mushu-server up` does what `script/up` does, once Mushu is installed.
+
+`ORG` is an id or an exact name. What is created or changed is answered as JSON on standard output, lists are tables;
+errors go to standard error and say what to do. Exit status: 0 done, 1 failed, 2 the command line is wrong.
 """
 
 

@@ -232,6 +232,23 @@ except SystemExit as stop:
     assert json.loads(done.stderr.splitlines()[-1]) == [0, []]
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("arguments", [["--version"], ["keys", "--help"], ["keys", "list", "--org", "acme"]])
+def test_the_safe_door_loads_nothing_heavy(run: Run, acme: str, arguments: list[str]) -> None:
+    heavy = (*HEAVY, "mushu.server.up", "mushu.server.commands.members")
+    script = f"""
+import sys, json
+from mushu.server.main import main
+sys.argv = ["mushu-server", *{arguments!r}]
+try:
+    main()
+except SystemExit as stop:
+    print(json.dumps([stop.code, [name for name in {heavy!r} if name in sys.modules]]), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(done.stderr.splitlines()[-1]) == [0, []]
+
+
 def test_commands_work_where_debug_mode_is_set_for_the_sake_of_another_app(
     run: Run, acme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,60 @@
+"""`mushu-server`: the commands of an operator, through a door in which the current folder has no say.
+
+`flask` has the same groups, but Flask's own script runs first: it reads `.flaskenv` and `.env` of the current folder,
+and for its help and for a mistyped command it loads the app that is there. Here nothing is read but the settings of
+the server, and a group is loaded when it is asked for.
+"""
+
+import sys
+from importlib import import_module
+from typing import Final, NoReturn
+
+import click
+
+#: By name: the module that holds the command, and its attribute. A test compares them with the groups of `flask`.
+_COMMANDS: Final = {
+    "up": "mushu.server.main:up",
+    "database": "mushu.server.commands.database:database",
+    "doctor": "mushu.server.commands.doctor:doctor",
+    "keys": "mushu.server.commands.keys:keys",
+    "destinations": "mushu.server.commands.destinations:destinations",
+    "orgs": "mushu.server.commands.orgs:orgs",
+    "members": "mushu.server.commands.members:members",
+    "users": "mushu.server.commands.users:users",
+    "tokens": "mushu.server.commands.tokens:tokens",
+    "sealing": "mushu.server.commands.sealing:sealing",
+}
+
+
+class Door(click.Group):
+    """Loads a command when it is looked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=Door)
+@click.version_option(package_name="mushu", message="%(prog)s %(version)s")
+def server() -> None:
+    """Mushu's server. Reads no file of the current folder; `flask` has the same commands."""
+
+
+@click.command("up", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def up(arguments: tuple[str, ...]) -> None:
+    """Set Mushu up where it is new, and serve it; --help says more."""
+    from mushu.server import up as serving  # the web is loaded by who serves it
+
+    serving.main(arguments, program="mushu-server up")
+
+
+def main() -> NoReturn:
+    """Run one command and exit."""
+    sys.exit(server(prog_name="mushu-server"))

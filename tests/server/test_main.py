@@ -1,0 +1,60 @@
+"""`mushu-server`: the groups of `flask`, and what an installed Mushu needs besides."""
+
+import json
+import os
+from importlib.metadata import entry_points
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mushu.server import up
+from mushu.server.config import Settings
+from mushu.server.main import server
+
+pytestmark = [pytest.mark.fault, pytest.mark.sqlite]
+
+
+def test_it_has_what_flask_has_and_one_command_more() -> None:
+    ours = {found.name: found for found in entry_points(group="flask.commands") if found.value.startswith("mushu.")}
+    context = click.Context(server)
+    assert set(server.list_commands(context)) == {*ours, "up"}
+    for name, found in ours.items():
+        assert server.get_command(context, name) is found.load()
+    assert server.get_command(context, "db") is None
+
+
+def test_up_serves_as_the_script_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[object] = []
+    monkeypatch.setattr(up, "main", lambda arguments, program: called.append((arguments, program)))
+    ran = CliRunner().invoke(server, ["up", "--port", "8001", "--help"])
+    assert (ran.exit_code, called) == (0, [(("--port", "8001", "--help"), "mushu-server up")])
+
+
+def test_up_names_itself_in_what_it_says(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setenv("MUSHU_INSTANCE_PATH", str(settings.instance_path))
+    monkeypatch.setenv("MUSHU_PORT", "0")
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+    with pytest.raises(SystemExit, match="mushu-server up: The settings are wrong"):
+        up.main([], program="mushu-server up")
+
+
+def test_what_multiprocessing_starts_takes_nothing_from_the_current_folder(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setenv("MUSHU_INSTANCE_PATH", str(settings.instance_path))
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+    monkeypatch.setattr(up, "_in_child", lambda *_: int(os.environ["PYTHONSAFEPATH"] != "1"))
+    monkeypatch.setattr(up, "serve", lambda *_: None)
+    monkeypatch.setattr(up, "bindable_address", lambda _: None)
+    monkeypatch.setattr("mushu.server.housekeeping.start", lambda _: None)
+    up.main([])
+
+
+def test_database_upgrade_applies_what_the_database_lacks(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setenv("MUSHU_INSTANCE_PATH", str(settings.instance_path))
+    (settings.instance_path / "mushu.sqlite3").unlink()
+    first, second = (CliRunner().invoke(server, ["database", "upgrade"]) for _ in range(2))
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert second.stdout == "The database is up to date.\n"
+    assert CliRunner().invoke(server, ["keys", "list"]).exit_code == 0
