@@ -12,6 +12,7 @@ from flask import Flask
 
 from mushu import process
 from mushu.server import logs
+from mushu.server.commands import dotenv_files
 from mushu.server.config import Settings
 from mushu.server.core import Core
 from mushu.server.core import install as install_core
@@ -81,6 +82,7 @@ def create_app(core: Core | None = None) -> Flask:
     Raises:
         ConfigurationError: the settings are wrong, every fault is named; or a debugger would be served.
     """
+    dotenv_files.undo(click.get_current_context(silent=True))
     process.harden()
     process.keep_files_private()
     core = core or Core(Settings.load())

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from mushu import process
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
-from mushu.server.commands import ways_out
+from mushu.server.commands import dotenv_files, ways_out
 from mushu.server.core import core_context
 from mushu.server.errors import MushuError
 
@@ -26,7 +26,7 @@ class AdminGroup(click.Group):
     """A group whose commands run with the core at hand, and whose errors say what to do and exit with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with entered(), core_at_hand():
+        with entered(ctx), core_at_hand():
             return super().invoke(ctx)
 
 
@@ -34,7 +34,7 @@ class AdminCommand(click.Command):
     """The same for a command that is in no group."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with entered(), core_at_hand():
+        with entered(ctx), core_at_hand():
             return super().invoke(ctx)
 
 
@@ -42,14 +42,15 @@ class CorelessCommand(click.Command):
     """A command that has to run where there is no core to be had."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with entered():
+        with entered(ctx):
             return super().invoke(ctx)
 
 
 @contextmanager
-def entered() -> Iterator[None]:
-    """Make this process one that may hold a key; errors say what to do."""
+def entered(ctx: click.Context) -> Iterator[None]:
+    """Make this process one that may hold a key and that the current folder has no say in; errors say what to do."""
     try:
+        dotenv_files.undo(ctx)
         process.harden()
         process.keep_files_private()
         yield
