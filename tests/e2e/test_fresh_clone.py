@@ -61,8 +61,9 @@ def start(clone: Path, home: Path) -> Server:
     output = home / f"output-{port}"
     with output.open("w") as file:
         process = subprocess.Popen(
-            [str(clone / "script" / "up")], env=environment, cwd=home, stdout=file, stderr=subprocess.STDOUT, text=True
-        )
+            [str(clone / "script" / "up")],
+            env=environment, cwd=home, stdout=file, stderr=subprocess.STDOUT, text=True, umask=0,
+        )  # fmt: skip
     return Server(process, port, clone / "instance", output, environment)
 
 
@@ -114,6 +115,14 @@ def test_secrets_and_the_database_are_for_their_account_only(first: tuple[Server
     for path in instance.iterdir():
         if path.name != "README.md":
             assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.fault
+def test_nobody_else_can_write_to_what_was_made(first: tuple[Server, Watch], clone: Path) -> None:
+    """Not to the programs and modules of .venv either; it was started with umask 000."""
+    open_paths = [path for path in clone.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o022]
+    assert (clone / ".venv" / "bin" / "mushu-server").exists()
+    assert open_paths == []
 
 
 def test_a_second_run_installs_and_mints_nothing(first: tuple[Server, Watch], clone: Path, home: Path) -> None:
