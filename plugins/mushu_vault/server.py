@@ -47,6 +47,7 @@ def server_from(settings: Settings, namespace: str | None) -> Server:
         DestinationError: none is named, or it cannot be trusted with a key; permanent.
     """
     settings.refuse_unverified()
+    settings.refuse_relative()
     if bool(settings.find("client_cert")) != bool(settings.find("client_key")):
         raise DestinationError(
             "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY belong together, and one of them is not set. Set both or none.",

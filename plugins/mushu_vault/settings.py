@@ -18,6 +18,9 @@ KNOWN: Final = frozenset(
     }
 )  # fmt: skip
 
+#: Those that name a file or a folder; the latter are read from no variable of Vault's.
+_PATHS: Final = ("cacert", "capath", "client_cert", "client_key", "secret_id_file")
+_OWN_PATHS: Final = ("wrapped_secret_id_file", "jwt_file")
 _LONGEST: Final = 600.0
 
 
@@ -82,6 +85,17 @@ class Settings:
                 permanent=True,
             )
         return seconds
+
+    def refuse_relative(self) -> None:
+        """Raise if a path is another file in another folder: whoever made that folder would say whom to trust."""
+        named = [(f"MUSHU_VAULT_{name.upper()}", self.own(name)) for name in (*_PATHS, *_OWN_PATHS)]
+        named += [(f"VAULT_{name.upper()}", self.variable(name)) for name in _PATHS]
+        for variable, path in named:
+            if path and not path.startswith("/"):
+                raise DestinationError(
+                    f"{variable} must be an absolute path: a relative one is another file wherever a command runs.",
+                    permanent=True,
+                )
 
     def refuse_unverified(self) -> None:
         """Raise if somebody wants certificates not to be verified: a key would go to whoever stands in between."""

@@ -151,3 +151,23 @@ def test_the_time_for_an_answer_can_be_set_and_bounds_the_time_to_connect() -> N
 def test_a_time_that_is_none_is_refused(name: str, seconds: str) -> None:
     with pytest.raises(DestinationError, match=f"MUSHU_VAULT_{name.upper()} must be a number of seconds"):
         _own(addr=_ADDRESS, **{name: seconds})
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "name",
+    ["cacert", "capath", "client_cert", "client_key", "wrapped_secret_id_file", "secret_id_file", "jwt_file"],
+)
+@pytest.mark.parametrize("path", ["ca.pem", "./ca.pem", "~/ca.pem"])
+def test_a_path_that_is_another_file_in_another_folder_is_refused(name: str, path: str) -> None:
+    with pytest.raises(DestinationError, match=f"^MUSHU_VAULT_{name.upper()} must be an absolute path") as caught:
+        _own(addr=_ADDRESS, **{name: path})
+    assert caught.value.permanent
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", ["cacert", "capath", "client_cert", "client_key", "secret_id_file"])
+@pytest.mark.parametrize("source", ["VAULT", "BAO"])
+def test_so_is_one_in_a_variable_of_vaults_own(name: str, source: str) -> None:
+    with pytest.raises(DestinationError, match=f"^VAULT_{name.upper()} must be an absolute path"):
+        _server({"VAULT_ADDR": _ADDRESS, f"{source}_{name.upper()}": "ca.pem"})
