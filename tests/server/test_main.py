@@ -1,6 +1,5 @@
 """`mushu-server`: the groups of `flask`, and what an installed Mushu needs besides."""
 
-import json
 import os
 from importlib.metadata import entry_points
 
