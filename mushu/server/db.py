@@ -3,9 +3,13 @@
 Sessions here never begin by themselves (`autobegin=False`): whoever owns a transaction writes
 
     with writing(session):    # commits at the end, rolls back on an exception
+    with finishing(session):  # the same, for what follows from an act that was permitted
     with reading(session):    # takes no write lock
 
 and a service called outside of one fails at once instead of holding a lock for as long as nobody notices.
+
+A session that acts for somebody carries the proof that they may (`act_for`). `writing` asks for it again inside of its
+own transaction, so that a permission cannot end between the moment it is checked and the moment it is used.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,6 +28,7 @@ BUSY_TIMEOUT: Final = 15_000
 READ_ONLY: Final = "mushu_read_only"
 _BEFORE_COMMIT: Final = "mushu_before_commit"
 _JOURNAL: Final = "mushu_journal"
+_PROOF: Final = "mushu_proof"
 
 #: Execution option of the few statements that are about live and test alike, such as sealing anew what is sealed.
 IN_ALL_ENVIRONMENTS: Final = "mushu_in_all_environments"
@@ -31,6 +36,10 @@ IN_ALL_ENVIRONMENTS: Final = "mushu_in_all_environments"
 SESSION_OPTIONS: Final[dict[str, Any]] = {"autobegin": False, "expire_on_commit": False}
 
 AnySession: TypeAlias = Session | scoped_session[Any]
+
+#: Raises an error of the tree where the one for whom a session acts may not do so, or no longer. It holds what it
+#: looked at (`holds_rows`) until the transaction ends.
+Proof: TypeAlias = Callable[[AnySession], None]
 
 
 class Base(DeclarativeBase):
@@ -71,9 +80,27 @@ def own_session(engine: Engine) -> Session:
     return Session(engine, autobegin=False, expire_on_commit=False)
 
 
+def act_for(session: AnySession, proof: Proof | None) -> None:
+    """Have `writing` ask for this proof first, for as long as the session lives; None: it acts for nobody."""
+    session.info[_PROOF] = proof
+
+
 @contextmanager
 def writing(session: AnySession) -> Iterator[None]:
-    """Own one transaction that may write."""
+    """Own one transaction that may write; what the session's proof raises ends it before anything is done."""
+    with finishing(session):
+        proof: Proof | None = session.info.get(_PROOF)
+        if proof is not None:
+            proof(session)
+        yield
+
+
+@contextmanager
+def finishing(session: AnySession) -> Iterator[None]:
+    """Own one transaction that writes down what came of an act, or cleans up; no proof is asked for.
+
+    It is for what must be done once an act was permitted and has begun, whoever has lost which permission since.
+    """
     session.info[_BEFORE_COMMIT] = {}
     with session.begin():
         yield
@@ -92,6 +119,11 @@ def reading(session: AnySession) -> Iterator[None]:
     with session.begin():
         session.connection(execution_options={READ_ONLY: True})
         yield
+
+
+def holds_rows(session: AnySession) -> bool:
+    """Tell whether rows are locked one by one; on SQLite a transaction that may write locks the whole database."""
+    return session.get_bind().dialect.name != "sqlite"
 
 
 def journal_path(session: AnySession) -> Path | None:

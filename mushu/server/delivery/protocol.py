@@ -1,6 +1,9 @@
 """The protocol that brings a new key to its destinations: phases 0 to 5, in order, in `Courier.carry`.
 
 The courier owns its transactions. Between them it holds no lock and keeps the plaintext in memory, nowhere else.
+
+T1 is the act, for which the caller's permission is proven. What follows is finished even if the caller loses it
+meanwhile: the key belongs to the organization, as one does that was created a moment earlier.
 """
 
 import time
@@ -15,7 +18,7 @@ from mushu.destination import DestinationError
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, rfc3339
-from mushu.server.db import AnySession, reading, writing
+from mushu.server.db import AnySession, finishing, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
@@ -136,7 +139,7 @@ class Courier:
                 if error.permanent or len(stops) > 1:
                     raise _Refused(f"{stop.uri}: {error}") from None
                 raise self._undecided(stop, error) from None
-            with writing(self.session):
+            with finishing(self.session):
                 alive = ledger.delivered(self.session, stop.delivery, receipt.version, self.clock())
             self._insist(stop, alive=alive)
 
@@ -149,14 +152,14 @@ class Courier:
                 raise _Refused(f"{stop.uri}: {error}") from None
             except DestinationError as error:
                 raise self._undecided(stop, error) from None
-            with writing(self.session):
+            with finishing(self.session):
                 alive = ledger.verified(self.session, stop.delivery, holding.version, self.clock())
             self._insist(stop, alive=alive)
 
     def _activate(self, stops: Sequence[Stop], key_id: str) -> ApiKey:
         """T4: active, unless the key was given up or deleted meanwhile; this process writes no more."""
         try:
-            with writing(self.session):
+            with finishing(self.session):
                 key = activate(self.session, self.clock, self.actor, key_id, [stop.uri for stop in stops])
                 for stop in stops:
                     ledger.hand_back(self.session, stop.delivery, stop.delivery.created_at)
@@ -175,7 +178,7 @@ class Courier:
             raise _Refused(f"{stop.uri}: the attempt was given up while it was under way.")
 
     def _undecided(self, stop: Stop, error: DestinationError) -> DeliveryUndecided:
-        with writing(self.session):
+        with finishing(self.session):
             ledger.note(self.session, stop.delivery, str(error))
         return DeliveryUndecided(
             f"{stop.uri}: {error} It is not known whether {stop.delivery.key_id} arrived; it is not active. Run "
@@ -191,7 +194,7 @@ class Courier:
         Raises:
             DeliveryFailed: the key is dead.
         """
-        with writing(self.session):
+        with finishing(self.session):
             with suppress(WrongState):  # deleted, or given up by someone else; or proven
                 change_state(self.session, self.clock, self.actor, key_id, FAIL)
             key = get_key(self.session, key_id)
@@ -201,7 +204,7 @@ class Courier:
                 ledger.put_back(self.session, stop.delivery, reason, self.clock() + self.lease)
         restored = [stop for stop in reversed(stops) if stop.restore(self.pause)]
         now = self.clock()
-        with writing(self.session):
+        with finishing(self.session):
             for stop in stops:
                 ledger.hand_back(self.session, stop.delivery, now if stop.unclear else stop.delivery.created_at)
             for stop in restored:

@@ -17,7 +17,7 @@ from typing import Final
 from mushu.destination import DestinationError, Holding
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, rfc3339
-from mushu.server.db import AnySession, reading, writing
+from mushu.server.db import AnySession, finishing, reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
@@ -142,7 +142,7 @@ class Reconciler:
         would else wait for us, and we for it.
         """
         try:
-            with writing(self.session):
+            with finishing(self.session):
                 activate(self.session, self.clock, self.actor, key_id, [delivery.uri for delivery, _ in held])
                 for delivery, holding in held:
                     ledger.verified(self.session, delivery, holding.version, self.clock())
@@ -151,7 +151,7 @@ class Reconciler:
         return Finding(key_id, Verdict.ACTIVATED, "Every destination holds it; it is active.")
 
     def _fail(self, key_id: str, deliveries: Sequence[Delivery], reason: str) -> Finding:
-        with writing(self.session):
+        with finishing(self.session):
             try:
                 change_state(self.session, self.clock, self.actor, key_id, FAIL)
             except WrongState as error:
@@ -164,7 +164,7 @@ class Reconciler:
     def _close(self, deliveries: Sequence[Delivery]) -> None:
         """End what a dead key has under way, whoever killed it, or it would hold its destination for ever."""
         if any(delivery.state in ledger.UNDER_WAY for delivery in deliveries):
-            with writing(self.session):
+            with finishing(self.session):
                 for delivery in deliveries:
                     ledger.fail(self.session, delivery, "The key ended before it was delivered.")
 
@@ -172,7 +172,7 @@ class Reconciler:
         try:
             return _Look(delivery, guarded(lambda: self.open_destination(delivery.uri).read()))
         except DestinationError as error:
-            with writing(self.session):
+            with finishing(self.session):
                 ledger.note(self.session, delivery, str(error))
             return _Look(delivery, None, str(error))
 
@@ -186,10 +186,10 @@ class Reconciler:
         try:
             removed = guarded(lambda: self.open_destination(delivery.uri).remove(digest))
         except DestinationError as error:
-            with writing(self.session):
+            with finishing(self.session):
                 ledger.note(self.session, delivery, str(error))
             return Finding(delivery.key_id, Verdict.UNREACHABLE, f"{delivery.uri}: {error}")
-        with writing(self.session):
+        with finishing(self.session):
             if removed:
                 ledger.removed(self.session, delivery, now)
             # Another delivery that is at work there may have overwritten this value, and may put it back.

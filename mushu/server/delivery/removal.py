@@ -16,8 +16,8 @@ from mushu.server.keys.service import Selection, change_state, get_key, iterate_
 from mushu.server.keys.states import DEAD, DELETE
 from mushu.server.media.service import delete_media_of_org
 from mushu.server.orgs.models import Organization
-from mushu.server.orgs.service import delete_org
-from mushu.server.tenants.service import delete_tenant, tenants_of
+from mushu.server.orgs.service import delete_org, lock_org
+from mushu.server.tenants.service import delete_tenant, lock_tenants_of
 
 
 def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, keep_value: bool = False) -> ApiKey:
@@ -95,6 +95,7 @@ def delete_org_with_keys(
     Its destinations are free for others from that moment on; what is needed to clean up there is kept as long.
     """
     with writing(session):
+        org = lock_org(session, org.id)
         key_ids = [key.id for key in iterate_keys(session, org.id, Selection())]
         for key_id in key_ids:
             revoke_key(session, clock, actor, key_id)
@@ -110,7 +111,7 @@ def _close_services(session: AnySession, clock: Clock, actor: Actor, org_id: str
     """Delete the tenants of both environments with their credentials and devices, and all media."""
     for environment in Environment:
         with within(session, environment):
-            for tenant in tenants_of(session, org_id):
+            for tenant in lock_tenants_of(session, org_id):
                 forget_devices_of(session, tenant.id)
                 delete_tenant(session, clock, actor, tenant)
     delete_media_of_org(session, clock, org_id)

@@ -13,6 +13,7 @@ from mushu.server.db import AnySession
 from mushu.server.devices.models import Device
 from mushu.server.errors import DeviceNotFound, Invalid
 from mushu.server.paging import Page, Window, page
+from mushu.server.tenants.service import hold_tenant
 
 #: A token stands in the path of a request to Apple, so nothing else may be in it. Apple's are 64 hexadecimal digits
 #: today, and "of variable length".
@@ -49,8 +50,10 @@ def register_device(session: AnySession, clock: Clock, registration: Registratio
 
     Raises:
         Invalid: the token, the user or the platform is not usable, or the user has too many devices.
+        TenantNotFound: the tenant is not there, or was deleted a moment ago.
     """
     _check(registration)
+    hold_tenant(session, registration.tenant_id)
     now = clock()
     device = find_device(session, registration.tenant_id, registration.token)
     if device is None or device.user_id != registration.user_id:

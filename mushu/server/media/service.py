@@ -16,7 +16,7 @@ from mushu.server.media.models import MediaItem, Status
 from mushu.server.media.naming import checked_content_type, checked_filename, new_key
 from mushu.server.media.pictures import MOST_BYTES, is_picture
 from mushu.server.paging import Page, Window, page
-from mushu.server.tenants.service import find_tenant
+from mushu.server.tenants.service import hold_tenant
 
 #: Announced and not confirmed, of one organization in one environment.
 MOST_UNFINISHED: Final = 1_000
@@ -181,9 +181,9 @@ def _require_tenant(session: AnySession, asked: Announcement) -> None:
     """A tenant of another organization is as little there as one that does not exist."""
     if asked.tenant_id is None:
         return
-    tenant = find_tenant(session, asked.tenant_id)
-    if tenant is None or tenant.org_id != asked.org_id:
-        raise TenantNotFound(f"There is no {environment_of(session)} tenant {asked.tenant_id!r} of this organization.")
+    tenant = hold_tenant(session, asked.tenant_id)
+    if tenant.org_id != asked.org_id:
+        raise TenantNotFound(f"There is no {environment_of(session)} tenant {asked.tenant_id!r}.")
 
 
 def _require_room(session: AnySession, org_id: str) -> None:

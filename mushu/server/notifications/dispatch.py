@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy.exc import IntegrityError
 
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession, reading, writing
+from mushu.server.db import AnySession, finishing, reading, writing
 from mushu.server.environments import environment_of
 from mushu.server.errors import InProgress
 from mushu.server.idempotency import find_made
@@ -28,7 +28,7 @@ from mushu.server.notifications.sender import Address, Letter, Sender, apns_id
 from mushu.server.notifications.service import NotificationRequest
 from mushu.server.sealing.ring import SealingKeys
 from mushu.server.tenants.models import Tenant
-from mushu.server.tenants.service import credentials_of, get_tenant
+from mushu.server.tenants.service import credentials_of, hold_tenant
 
 #: Devices between two commits.
 _AT_ONCE: Final = 500
@@ -78,7 +78,7 @@ class Dispatcher:
                 made = find_made(self.session, Notification, request.once)
                 if made is not None:
                     return made, None
-                tenant = get_tenant(self.session, request.tenant_id)
+                tenant = hold_tenant(self.session, request.tenant_id)
                 notification = service.record_notification(self.session, self.clock, tenant, request)
                 letter = None if notification.completed_at else self._letter(tenant, notification)
                 return notification, letter
@@ -113,8 +113,8 @@ class Dispatcher:
             if not addresses:
                 break
             results = self.sender.send(letter, addresses, deadline)
-            with writing(self.session):
+            with finishing(self.session):
                 service.note_results(self.session, self.clock, notification, results)
             last = addresses[-1].sending_id
-        with writing(self.session):
+        with finishing(self.session):
             service.complete(self.session, self.clock, notification)

@@ -17,6 +17,7 @@ def find_member(session: AnySession, org_id: str, user_id: str) -> Membership | 
         select(Membership)
         .join(Organization, Organization.id == Membership.org_id)
         .where(Membership.org_id == org_id, Membership.user_id == user_id, Organization.deleted_at.is_(None))
+        .execution_options(populate_existing=True)  # an earlier transaction may have seen another role
     ).one_or_none()
 
 

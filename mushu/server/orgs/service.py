@@ -29,8 +29,10 @@ def create_org(session: AnySession, clock: Clock, actor: Actor, name: str, owner
 
 
 def find_org(session: AnySession, org_id: str) -> Organization | None:
-    org = session.get(Organization, org_id)
-    return None if org is None or org.deleted_at is not None else org
+    """Return the organization as it is now, or None where there is none, or it was deleted."""
+    return session.scalars(
+        _living().where(Organization.id == org_id).execution_options(populate_existing=True)
+    ).one_or_none()
 
 
 def get_org(session: AnySession, org_id: str) -> Organization:
@@ -43,6 +45,16 @@ def get_org(session: AnySession, org_id: str) -> Organization:
     if org is None:
         raise OrgNotFound(f"There is no organization {org_id!r}, or this credential may not see it.")
     return org
+
+
+def lock_org(session: AnySession, org_id: str) -> Organization:
+    """Return the organization, for whoever deletes it: nobody acts for it until this transaction ends.
+
+    Raises:
+        OrgNotFound: there is none, or it was deleted.
+    """
+    session.execute(select(Organization.id).where(Organization.id == org_id).with_for_update())
+    return get_org(session, org_id)
 
 
 def resolve_org(session: AnySession, id_or_name: str) -> Organization:
@@ -87,7 +99,11 @@ def rename_org(session: AnySession, clock: Clock, actor: Actor, org: Organizatio
 
 
 def delete_org(session: AnySession, clock: Clock, actor: Actor, org: Organization) -> None:
-    """Delete the organization. Its keys are the caller's to delete, in the same transaction."""
+    """Delete the organization. Its keys are the caller's to delete, in the same transaction.
+
+    Args:
+        org: as `lock_org` returned it.
+    """
     org.deleted_at = clock()
     record(session, org.deleted_at, actor, "org.deleted", org.id, org_id=org.id, details={"name": org.name})
 

@@ -77,6 +77,16 @@ def get_tenant(session: AnySession, tenant_id: str) -> Tenant:
     return tenant
 
 
+def hold_tenant(session: AnySession, tenant_id: str) -> Tenant:
+    """Return the tenant, for whoever adds to it: it is not deleted before this transaction ends.
+
+    Raises:
+        TenantNotFound: as for `get_tenant`.
+    """
+    session.execute(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update(read=True, key_share=True))
+    return get_tenant(session, tenant_id)
+
+
 def list_tenants(session: AnySession, org_id: str, window: Window) -> Page[Tenant]:
     """Return a page of the organization's tenants, newest first."""
     return page(session, _living().where(Tenant.org_id == org_id), Tenant.created_at, Tenant.id, window)
@@ -108,15 +118,29 @@ def choose_host(session: AnySession, clock: Clock, actor: Actor, tenant: Tenant,
 
 
 def delete_tenant(session: AnySession, clock: Clock, actor: Actor, tenant: Tenant) -> None:
-    """Delete the tenant, and its credentials for good. Its devices are the caller's, in the same transaction."""
+    """Delete the tenant, and its credentials for good. Its devices are the caller's, in the same transaction.
+
+    Args:
+        tenant: as `lock_tenant` returned it.
+    """
     tenant.deleted_at = clock()
     tenant.sealed_private_key = None
     _record(session, clock, actor, "tenant.deleted", tenant)
 
 
-def tenants_of(session: AnySession, org_id: str) -> Sequence[Tenant]:
-    """Return all tenants of an organization in the environment in which the session works."""
-    return session.scalars(_living().where(Tenant.org_id == org_id)).all()
+def lock_tenant(session: AnySession, tenant_id: str) -> Tenant:
+    """Return the tenant, for whoever deletes it: nobody adds to it until this transaction ends.
+
+    Raises:
+        TenantNotFound: as for `get_tenant`.
+    """
+    session.execute(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update())
+    return get_tenant(session, tenant_id)
+
+
+def lock_tenants_of(session: AnySession, org_id: str) -> Sequence[Tenant]:
+    """Return all tenants of an organization in the environment in which the session works, as `lock_tenant` does."""
+    return session.scalars(_living().where(Tenant.org_id == org_id).with_for_update()).all()
 
 
 def credentials_of(tenant: Tenant, keys: SealingKeys) -> ApnsCredentials | None:
@@ -143,7 +167,8 @@ def _set_credentials(
 
 
 def _living() -> Select[Any]:
-    return select(Tenant).where(Tenant.deleted_at.is_(None))
+    # Read again each time: an earlier transaction of the session may have seen another state.
+    return select(Tenant).where(Tenant.deleted_at.is_(None)).execution_options(populate_existing=True)
 
 
 def _record(session: AnySession, clock: Clock, actor: Actor, action: str, tenant: Tenant) -> None:

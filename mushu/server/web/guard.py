@@ -1,5 +1,7 @@
 """Stands before every view: who is it, may they, and is the body what it says it is, in this order.
 
+What it decided is decided again in every transaction of the view that writes (`gate/proof.py`); no view has to ask.
+
 A view says what it asks for with exactly one decorator; one without is refused to everybody, so that a forgotten mark
 shuts a door instead of leaving one open.
 """
@@ -11,13 +13,14 @@ from flask import Flask, current_app, g, request
 from werkzeug import Response as BaseResponse
 
 from mushu.server.core import db, get_core
-from mushu.server.db import reading
+from mushu.server.db import act_for, reading
 from mushu.server.environments import set_environment
 from mushu.server.errors import Forbidden
 from mushu.server.gate.access import Policy, Subject
 from mushu.server.gate.credential import Credential, read_headers, read_token
 from mushu.server.gate.lookup import authenticate
 from mushu.server.gate.principal import Principal, UserPrincipal
+from mushu.server.gate.proof import RequestProof
 from mushu.server.gate.subjects import admit
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.web.bodies import find_json_object, json_object
@@ -101,6 +104,7 @@ def guard() -> BaseResponse | None:
     if request.routing_exception is not None or request.endpoint is None or request.method == "OPTIONS":
         return None
     set_environment(db.session, current_environment())
+    act_for(db.session, None)
     view = current_app.view_functions[request.endpoint]
     policy = policy_of(view)
     if isinstance(policy, Policy):
@@ -118,6 +122,7 @@ def guard() -> BaseResponse | None:
 
 def install(app: Flask) -> None:
     app.before_request(guard)
+    app.teardown_request(lambda _: act_for(db.session, None))
 
 
 def _credential(view: Callable[..., Any]) -> Credential:
@@ -131,11 +136,21 @@ def _credential(view: Callable[..., Any]) -> Credential:
 
 
 def _admit(policy: Policy, credential: Credential) -> None:
+    clock, environment, named = get_core().clock, current_environment(), _named(policy.subject)
     with reading(db.session):
-        g.principal = authenticate(db.session, get_core().clock, credential)
+        g.principal = authenticate(db.session, clock, credential)
         count(g.principal)  # before anything is refused: a key that may not do this is in use all the same
-        named = _named(policy.subject)
-        g.org_id = admit(db.session, g.principal, policy, current_environment(), named)
+        g.org_id = admit(db.session, g.principal, policy, environment, named)
+    proof = RequestProof(
+        clock=clock,
+        credential=credential,
+        policy=policy,
+        environment=environment,
+        named=named,
+        principal=g.principal,
+        org_id=g.org_id,
+    )
+    act_for(db.session, proof)
 
 
 def _named(subject: Subject) -> str | None:

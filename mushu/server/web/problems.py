@@ -5,7 +5,7 @@ from typing import Final
 
 from flask import Flask, Response, current_app
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from werkzeug.exceptions import HTTPException
 
 from mushu.keyformat import mask
@@ -16,6 +16,9 @@ from mushu.server.web.faults import FieldError, faults_of
 MEDIA_TYPE: Final = "application/problem+json"
 _CHALLENGE: Final = 'ApiKey realm="mushu", Bearer realm="mushu"'
 _KEPT_HEADERS: Final = frozenset({"Allow", "Content-Range", "Retry-After"})
+
+#: PostgreSQL ended one of two transactions that waited for each other.
+_DEADLOCK: Final = "40P01"
 
 #: By class of the tree; the nearest ancestor counts.
 STATUSES: Final[dict[type[MushuError], HTTPStatus]] = {
@@ -111,7 +114,7 @@ def on_http_error(error: HTTPException) -> Response:
     return response
 
 
-def on_clash(_: IntegrityError) -> Response:
+def on_clash(_: DBAPIError) -> Response:
     """Two requests changed the same thing at once, and a constraint of the database decided between them."""
     return on_mushu_error(errors.Clash("Another request changed the same thing at this moment. Look, and try again."))
 
@@ -122,6 +125,8 @@ def on_unstorable(_: DataError) -> Response:
 
 
 def on_database_error(error: OperationalError) -> Response:
+    if getattr(error.orig, "sqlstate", None) == _DEADLOCK:  # two took from each other what each of them rested on
+        return on_clash(error)
     current_app.logger.error("database failed", extra={"cause": str(error.orig)})
     return on_mushu_error(errors.DatabaseUnavailable("The database does not answer right now. Try again shortly."))
 

@@ -136,7 +136,7 @@ def change_tenant(path: TenantPath, body: TenantChange) -> Tenant:
 def delete_tenant(path: TenantPath) -> Deleted:
     """Delete a tenant, its credentials, its devices and its media."""
     with writing(db.session):
-        tenant = service.get_tenant(db.session, path.tenant_id)
+        tenant = service.lock_tenant(db.session, path.tenant_id)
         forget_devices_of(db.session, tenant.id)
         delete_media_of_tenant(db.session, get_core().clock, tenant.id)
         service.delete_tenant(db.session, get_core().clock, current_principal().actor, tenant)

@@ -1,0 +1,68 @@
+"""The permission of a request, proven again inside of the transaction that uses it.
+
+The guard decides in one transaction, and the view acts in another. In between, a token may be revoked, a member
+demoted, a key deleted. So the guard leaves a proof on the session, and `db.writing` asks for it as its first act.
+
+Where the database locks rows, the proof holds those that it rests on until the transaction ends: who takes the
+permission away comes before, and the act is refused, or after, and it was done in time. A person's rows are held
+against everybody, because a person may change them with the same request (a token that revokes itself). A key's are
+shared, because many machines use one key at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from mushu.server.clock import Clock
+from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows
+from mushu.server.gate.access import Policy
+from mushu.server.gate.credential import Credential
+from mushu.server.gate.lookup import authenticate
+from mushu.server.gate.principal import KeyPrincipal, Principal
+from mushu.server.gate.subjects import admit
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.scopes import Environment
+from mushu.server.orgs.models import Membership, Organization
+from mushu.server.tokens.models import CliToken
+from mushu.server.users.models import User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestProof:
+    """What a request was let in with, and as what; called in a transaction, it decides again.
+
+    Raises:
+        what `authenticate` and `admit` raise.
+    """
+
+    clock: Clock
+    credential: Credential
+    policy: Policy
+    environment: Environment
+    #: What the request names as its subject.
+    named: str | None
+    #: Whom the credential proved, and the organization that the request is about.
+    principal: Principal
+    org_id: str | None
+
+    def __call__(self, session: AnySession) -> None:
+        if holds_rows(session):
+            for query in _rows_of(self.principal, self.org_id):
+                session.execute(query.execution_options(**{IN_ALL_ENVIRONMENTS: True}))
+        principal = authenticate(session, self.clock, self.credential)
+        admit(session, principal, self.policy, self.environment, self.named)
+
+
+def _rows_of(principal: Principal, org_id: str | None) -> Iterator[Select[Any]]:
+    """Return what locks the rows that the principal's permission rests on, always in this order."""
+    if isinstance(principal, KeyPrincipal):
+        yield select(ApiKey.id).where(ApiKey.id == principal.key_id).with_for_update(read=True)
+    else:
+        yield select(CliToken.id).where(CliToken.id == principal.token_id).with_for_update(key_share=True)
+        yield select(User.id).where(User.id == principal.user_id).with_for_update(key_share=True)
+        mine = Membership.org_id == org_id, Membership.user_id == principal.user_id
+        yield select(Membership.user_id).where(*mine).with_for_update(key_share=True)
+    if org_id is not None:  # a change of its name may go on meanwhile, its deletion waits
+        yield select(Organization.id).where(Organization.id == org_id).with_for_update(read=True, key_share=True)
