@@ -32,6 +32,7 @@ class Prefix(StrEnum):
     PASSWORD_LINK = "mpl_"
     DEVICE_CODE = "mdc_"
     INVITATION = "miv_"
+    BROWSER_SESSION = "mbs_"
 
 
 #: Finds credentials inside other text, for masking logs and scanning files.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mushu import keyformat
 from mushu.keyformat import ALPHABET, BODY_LENGTH, MalformedCredential, MistypedCredential, Prefix
 
-SHAPE = re.compile(r"(msk_live_|msk_test_|mct_|mpl_|mdc_|miv_)[0-9A-Za-z]{28}")
+SHAPE = re.compile(r"(msk_live_|msk_test_|mct_|mpl_|mdc_|miv_|mbs_)[0-9A-Za-z]{28}")
 
 
 def test_ten_thousand_generated_credentials_all_parse_and_none_repeats() -> None:

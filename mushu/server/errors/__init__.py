@@ -6,7 +6,8 @@
     ├── MalformedBody           the body of a request is not what it is announced as                400
     ├── Unauthenticated         the credential proves nothing                                       401
     │   ├── MissingCredential, MalformedCredential, MistypedCredential, UnknownCredential
-    │   └── InactiveCredential, ExpiredCredential, DisabledCredential, DeletedCredential, LoginRefused
+    │   └── InactiveCredential, ExpiredCredential, DisabledCredential, DeletedCredential, LoginRefused,
+    │                           SessionEnded
     ├── TooManyAttempts         signing in failed too often; `retry_after` says how long to wait    429
     ├── AmbiguousCredential     two different credentials in one request                            400
     ├── Forbidden               the credential is good, and not enough for this                     403
@@ -46,6 +47,7 @@ from mushu.server.errors.access import (
     MissingScope,
     MistypedCredential,
     OwnerRequired,
+    SessionEnded,
     TooManyAttempts,
     Unauthenticated,
     UnknownCredential,
@@ -147,6 +149,7 @@ __all__ = [
     "OwnerImmovable",
     "OwnerRequired",
     "SealingFailed",
+    "SessionEnded",
     "StorageUnavailable",
     "TenantNotFound",
     "TokenNotFound",

@@ -48,6 +48,13 @@ class DeletedCredential(Unauthenticated):
     title = "The credential was deleted"
 
 
+class SessionEnded(Unauthenticated):
+    """A page's session ended between the look at the cookie and the act; the browser is sent to sign in."""
+
+    code = "session_ended"
+    title = "The session in this browser has ended"
+
+
 class LoginRefused(Unauthenticated):
     code = "login_refused"
     title = "The sign-in was refused"

@@ -15,8 +15,10 @@ from typing import Any
 
 from sqlalchemy import Select, select
 
+from mushu.secret import Secret
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows
+from mushu.server.errors import SessionEnded
 from mushu.server.gate.access import Policy
 from mushu.server.gate.credential import Credential
 from mushu.server.gate.lookup import authenticate
@@ -25,7 +27,8 @@ from mushu.server.gate.subjects import admit
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.models import Membership, Organization
-from mushu.server.tokens.models import CliToken
+from mushu.server.tokens.browser import find_session
+from mushu.server.tokens.models import BrowserSession, CliToken
 from mushu.server.users.models import User
 
 
@@ -53,6 +56,28 @@ class RequestProof:
                 session.execute(query.execution_options(**{IN_ALL_ENVIRONMENTS: True}))
         principal = authenticate(session, self.clock, self.credential)
         admit(session, principal, self.policy, self.environment, self.named)
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserProof:
+    """That the session of a browser is good.
+
+    Raises:
+        SessionEnded: it has ended meanwhile.
+    """
+
+    clock: Clock
+    secret: Secret
+    session_id: str
+    user_id: str
+
+    def __call__(self, session: AnySession) -> None:
+        if holds_rows(session):
+            mine = BrowserSession.id == self.session_id
+            session.execute(select(BrowserSession.id).where(mine).with_for_update(key_share=True))
+            session.execute(select(User.id).where(User.id == self.user_id).with_for_update(key_share=True))
+        if find_session(session, self.clock, self.secret) is None:
+            raise SessionEnded("Your session has ended. Sign in again.")
 
 
 def _rows_of(principal: Principal, org_id: str | None) -> Iterator[Select[Any]]:

@@ -21,6 +21,22 @@ class CliToken(Base):
     client_name: Mapped[str | None] = mapped_column(String(100))
 
 
+class BrowserSession(Base):
+    """One sign-in of one user in one browser; what its cookie holds is kept as a digest."""
+
+    __tablename__ = "browser_sessions"
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    started_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: Where the sign-in came from, and what the browser calls itself.
+    address: Mapped[str] = mapped_column(String(64))
+    user_agent: Mapped[str | None] = mapped_column(String(200))
+
+
 class DeviceAuthorization(Base):
     """One run of the device flow (RFC 8628): a program waits with a device code until a person typed the user code."""
 

@@ -61,9 +61,18 @@ def sign_in(
 
 
 def change_password(
-    session: AnySession, clock: Clock, passwords: Passwords, user: User, current: Secret, new: Secret
-) -> User:
+    session: AnySession,
+    clock: Clock,
+    passwords: Passwords,
+    user: User,
+    current: Secret,
+    new: Secret,
+    then: Callable[[User], Result],
+) -> Result:
     """Set a new password for who knows the current one; guessing it is slowed down like signing in.
+
+    Args:
+        then: called in the transaction that sets it.
 
     Raises:
         LoginRefused: the current password is wrong.
@@ -72,8 +81,8 @@ def change_password(
     """
     new_hash = passwords.hash(new)
 
-    def change(proven: User) -> User:
+    def change(proven: User) -> Result:
         set_password(session, clock, Actor(ActorKind.USER, proven.id), proven, new_hash)
-        return proven
+        return then(proven)
 
     return sign_in(session, clock, passwords, Attempt(user.email, current, f"user:{user.id}"), change)

@@ -24,7 +24,7 @@ from mushu.server.gate.proof import RequestProof
 from mushu.server.gate.subjects import admit
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.web.bodies import find_json_object, json_object
-from mushu.server.web.sessions import ask_to_sign_in, signed_in_user
+from mushu.server.web.sessions import ask_to_sign_in, session_proof, signed_in_user
 from mushu.server.web.usage import count
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -110,7 +110,9 @@ def guard() -> BaseResponse | None:
     if isinstance(policy, Policy):
         _admit(policy, _credential(view))
     elif policy == BROWSER:
-        return None if signed_in_user() is not None else ask_to_sign_in()
+        if signed_in_user() is None:
+            return ask_to_sign_in()
+        act_for(db.session, session_proof())
     elif policy != PUBLIC:
         raise Forbidden(
             "This endpoint says nothing about who may use it, so nobody may. This is a fault of the server."

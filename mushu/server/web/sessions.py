@@ -1,34 +1,41 @@
-"""Browser sessions: Flask-Login, with cookies that only this server reads, and that end when they should.
+"""Browser sessions: Flask-Login, with a cookie that holds a random secret, for which the database has a row.
 
-A session says who signed in and when. It is checked against the user on every request, so that it ends at once when the
-password changes or the user is disabled.
+The row is looked up on every request (`tokens/browser.py`), so that a session ends at once: by signing out, when the
+password changes, when the user is disabled, after its time. A copy of the cookie ends with it.
 """
 
-from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Final, cast
+from typing import cast
 
 from flask import Flask, redirect, request, session, url_for
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from flask_wtf.csrf import CSRFProtect
 from werkzeug import Response
 
+from mushu.secret import Secret
+from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.config import Settings
 from mushu.server.core import db, get_core
-from mushu.server.db import reading
+from mushu.server.db import reading, writing
+from mushu.server.errors import SessionEnded
+from mushu.server.gate.proof import BrowserProof
+from mushu.server.tokens import browser
+from mushu.server.tokens.browser import LIFETIME, Visitor
+from mushu.server.tokens.models import BrowserSession
 from mushu.server.users.models import User
-from mushu.server.users.service import find_user
-
-LIFETIME: Final = timedelta(hours=12)
-_SINCE: Final = "since"
 
 
 class SessionUser(UserMixin):  # type: ignore[misc]
-    """The signed-in user of a page."""
+    """The signed-in user of a page, by way of the session that their cookie stands for."""
 
-    def __init__(self, user: User) -> None:
+    def __init__(self, user: User, row: BrowserSession, secret: Secret) -> None:
         self.user = user
-        self.id = user.id
+        self.row = row
+        self.secret = secret
+
+    def get_id(self) -> str:
+        """Return what Flask-Login keeps in the cookie."""
+        return self.secret.reveal()
 
 
 def signed_in_user() -> User | None:
@@ -41,17 +48,46 @@ def require_session_user() -> User:
     return cast(SessionUser, current_user).user
 
 
+def current_session_id() -> str:
+    """Return the session of this browser; the guard lets nobody without one to the views that ask."""
+    return cast(SessionUser, current_user).row.id
+
+
+def session_proof() -> BrowserProof:
+    """Return what proves again that the session of this browser is good."""
+    signed_in = cast(SessionUser, current_user)
+    return BrowserProof(get_core().clock, signed_in.secret, signed_in.row.id, signed_in.user.id)
+
+
+def look_up_session() -> None:
+    """Find out who is signed in in this browser, before a transaction in which another session may begin."""
+    _ = current_user.is_authenticated
+
+
 def begin_session(user: User) -> None:
-    """Sign the user in in this browser; whatever the session held before is gone."""
+    """Sign the user in in this browser, in the caller's transaction; what the browser held before has ended.
+
+    The caller has asked who is signed in already, or calls `look_up_session` before its transaction.
+    """
+    if current_user.is_authenticated:
+        _end(cast(SessionUser, current_user))
+    visitor = Visitor(request.remote_addr or "unknown", request.headers.get("User-Agent", ""))
+    row, secret = browser.start_session(db.session, get_core().clock, user, visitor)
     session.clear()
-    session[_SINCE] = get_core().clock().timestamp()
-    login_user(SessionUser(user))
+    login_user(SessionUser(user, row, secret))
 
 
 def end_session() -> None:
-    """Sign out in this browser."""
+    """Sign out in this browser; owns a transaction."""
+    with writing(db.session):
+        _end(cast(SessionUser, current_user))
     logout_user()
     session.clear()
+
+
+def _end(ending: SessionUser) -> None:
+    actor = Actor(ActorKind.USER, ending.user.id)
+    browser.end_session(db.session, get_core().clock, actor, ending.user.id, ending.row.id)
 
 
 def ask_to_sign_in() -> Response:
@@ -86,16 +122,13 @@ def install(app: Flask, settings: Settings) -> None:
     manager = LoginManager(app)
     manager.session_protection = None  # it would end sessions when a laptop changes networks
     manager.user_loader(_load)
+    app.register_error_handler(SessionEnded, lambda _: ask_to_sign_in())
     CSRFProtect(app)
 
 
-def _load(user_id: str) -> SessionUser | None:
+def _load(text: str) -> SessionUser | None:
     """Return the user of the session, if it is still good."""
-    now, since = get_core().clock(), datetime.fromtimestamp(session.get(_SINCE, 0), UTC)
-    if not since <= now < since + LIFETIME:
-        return None
+    secret = Secret(text)
     with reading(db.session):
-        user = find_user(db.session, user_id)
-    if user is None or user.disabled_at is not None or since < user.tokens_valid_from:
-        return None
-    return SessionUser(user)
+        found = browser.find_session(db.session, get_core().clock, secret)
+    return SessionUser(found[1], found[0], secret) if found is not None else None

@@ -482,6 +482,7 @@ IN_BROWSER = {
     ("GET", "/account/password"),
     ("POST", "/account/password"),
     ("POST", "/account/tokens/<token_id>/revoke"),
+    ("POST", "/account/sessions/<session_id>/end"),
     ("GET", "/activate"),
     ("POST", "/activate"),
     ("POST", "/activate/decision"),

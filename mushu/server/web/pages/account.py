@@ -1,4 +1,4 @@
-"""What a signed-in user sees of themselves: who they are, their CLI tokens, their password."""
+"""What a signed-in user sees of themselves: who they are, their CLI tokens and browsers, their password."""
 
 from http import HTTPStatus
 
@@ -10,11 +10,12 @@ from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, LoginRefused, TooManyAttempts
+from mushu.server.tokens.browser import end_session, list_sessions
 from mushu.server.tokens.service import list_tokens, revoke_token_of
 from mushu.server.users.login import change_password
 from mushu.server.web.guard import in_browser
 from mushu.server.web.pages.forms import ChangePasswordForm, EmptyForm
-from mushu.server.web.sessions import begin_session, require_session_user
+from mushu.server.web.sessions import begin_session, current_session_id, require_session_user
 
 PAGES = Blueprint("account", __name__)
 
@@ -22,11 +23,13 @@ PAGES = Blueprint("account", __name__)
 @PAGES.get("/")
 @in_browser
 def show_account() -> str:
-    """Show who is signed in, and the CLI tokens that are good."""
-    user = require_session_user()
+    """Show who is signed in, and the CLI tokens and browser sessions that are good."""
+    user, clock = require_session_user(), get_core().clock
     with reading(db.session):
-        tokens = list_tokens(db.session, get_core().clock, user.id)
-    return render_template("account.html", user=user, tokens=tokens, form=EmptyForm())
+        tokens = list_tokens(db.session, clock, user.id)
+        sessions = list_sessions(db.session, clock, user.id)
+    here = current_session_id()
+    return render_template("account.html", user=user, tokens=tokens, sessions=sessions, here=here, form=EmptyForm())
 
 
 @PAGES.post("/account/tokens/<token_id>/revoke")
@@ -41,6 +44,18 @@ def revoke(token_id: str) -> BaseResponse:
     return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
 
 
+@PAGES.post("/account/sessions/<session_id>/end")
+@in_browser
+def end(session_id: str) -> BaseResponse:
+    """Sign one of the user's browsers out."""
+    user = require_session_user()
+    if not EmptyForm().validate():
+        abort(HTTPStatus.BAD_REQUEST)
+    with writing(db.session):
+        end_session(db.session, get_core().clock, Actor(ActorKind.USER, user.id), user.id, session_id)
+    return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
+
+
 @PAGES.route("/account/password", methods=["GET", "POST"])
 @in_browser
 def password() -> tuple[str, int] | BaseResponse:
@@ -51,7 +66,8 @@ def password() -> tuple[str, int] | BaseResponse:
         if form.validate() and form.password.data == form.repeated.data:
             try:
                 secrets = Secret(form.current.data), Secret(form.password.data)
-                begin_session(change_password(db.session, core.clock, core.passwords, require_session_user(), *secrets))
+                user = require_session_user()
+                change_password(db.session, core.clock, core.passwords, user, *secrets, begin_session)
                 return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
             except (Invalid, LoginRefused, TooManyAttempts) as error:
                 fault = error.detail

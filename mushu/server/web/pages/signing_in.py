@@ -11,7 +11,7 @@ from mushu.server.errors import LoginRefused, TooManyAttempts
 from mushu.server.users.login import Attempt, sign_in
 from mushu.server.web.guard import in_browser, public
 from mushu.server.web.pages.forms import EmptyForm, SignInForm
-from mushu.server.web.sessions import begin_session, end_session, local_path, signed_in_user
+from mushu.server.web.sessions import begin_session, end_session, local_path, look_up_session, signed_in_user
 
 PAGES = Blueprint("signing_in", __name__)
 
@@ -34,6 +34,7 @@ def sign_in_here() -> BaseResponse:
     if not form.validate():
         return _page(form, HTTPStatus.UNPROCESSABLE_ENTITY)
     attempt = Attempt(form.email.data, Secret(form.password.data), request.remote_addr or "unknown")
+    look_up_session()
     try:
         sign_in(db.session, core.clock, core.passwords, attempt, begin_session)
     except LoginRefused as error:

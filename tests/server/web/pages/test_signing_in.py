@@ -8,7 +8,8 @@ from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.users.models import User
 from mushu.server.users.service import disable_user, get_user, set_password
-from mushu.server.web.sessions import LIFETIME, local_path
+from mushu.server.tokens.browser import LIFETIME
+from mushu.server.web.sessions import local_path
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 from tests.server.web.pages.browser import Browser
