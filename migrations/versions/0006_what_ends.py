@@ -1,4 +1,4 @@
-"""What is ended is over: browser sessions that the database knows.
+"""What is ended is over: browser sessions that the database knows, and when a device code was decided upon.
 
 Revision 0006, after 0005.
 """
@@ -28,7 +28,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", name=op.f("uq_browser_sessions_digest")),
     )
     op.create_index(op.f("ix_browser_sessions_user_id"), "browser_sessions", ["user_id"])
+    # A code that was approved before has no moment, and gives no token: its program starts again.
+    op.add_column("device_authorizations", sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("device_authorizations", "decided_at")
     op.drop_table("browser_sessions")

@@ -20,7 +20,7 @@ from mushu.server.errors import TooManyAttempts, UserCodeNotFound
 from mushu.server.tokens.models import CliToken, DeviceAuthorization
 from mushu.server.tokens.service import issue_token
 from mushu.server.users.models import User
-from mushu.server.users.service import find_user
+from mushu.server.users.service import lock_user
 
 LIFETIME: Final = timedelta(minutes=10)
 INTERVAL: Final = 5
@@ -114,7 +114,8 @@ def decide(session: AnySession, clock: Clock, user: User, user_code: str, *, app
     """
     authorization = get_waiting(session, clock, user_code)
     state = DeviceState.APPROVED if approve else DeviceState.DENIED
-    if not _move(session, authorization, DeviceState.WAITING, state, user_id=user.id):
+    decision = {"user_id": user.id, "decided_at": clock()}
+    if not _move(session, authorization, DeviceState.WAITING, state, **decision):
         raise UserCodeNotFound("This code was just decided upon.")
     actor = Actor(ActorKind.USER, user.id)
     record(session, clock(), actor, f"device.{state}", authorization.id, details={"client": authorization.client_name})
@@ -134,13 +135,19 @@ def ask(session: AnySession, clock: Clock, device_code: Secret) -> Granted | Dev
         return DeviceError.SLOW_DOWN
     if authorization.state == DeviceState.WAITING:
         return DeviceError.AUTHORIZATION_PENDING
-    user = find_user(session, authorization.user_id or "", fresh=True)
-    if authorization.state == DeviceState.DENIED or user is None or user.disabled_at is not None:
+    user = lock_user(session, authorization.user_id or "")
+    if authorization.state == DeviceState.DENIED or user is None or not _is_approved_by(authorization, user):
         return DeviceError.ACCESS_DENIED
     if not _move(session, authorization, DeviceState.APPROVED, DeviceState.USED):
         return DeviceError.INVALID_GRANT
     token, secret = issue_token(session, clock, user, authorization.client_name)
     return Granted(token, secret, user)
+
+
+def _is_approved_by(authorization: DeviceAuthorization, user: User) -> bool:
+    """Tell whether the approval still counts: it ends when the user changes the password or is disabled."""
+    decided_at = authorization.decided_at
+    return user.disabled_at is None and decided_at is not None and decided_at >= user.tokens_valid_from
 
 
 def _too_soon(authorization: DeviceAuthorization, now: datetime) -> bool:
@@ -158,10 +165,14 @@ def _move(
     authorization: DeviceAuthorization,
     source: DeviceState,
     to: DeviceState,
-    user_id: str | None = None,
+    **decision: object,
 ) -> bool:
-    """Change the state, if it is still `source`; tell whether it was."""
-    values: dict[str, object] = {"state": to} | ({"user_id": user_id} if user_id else {})
+    """Change the state, if it is still `source`; tell whether it was.
+
+    Args:
+        decision: who decided, and when, where somebody does.
+    """
+    values: dict[str, object] = {"state": to, **decision}
     moved = session.execute(
         update(DeviceAuthorization)
         .where(DeviceAuthorization.id == authorization.id, DeviceAuthorization.state == source)

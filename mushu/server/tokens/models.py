@@ -55,5 +55,6 @@ class DeviceAuthorization(Base):
     #: Seconds that the program must leave between two questions.
     interval: Mapped[int]
     last_asked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    #: Who approved or denied it.
+    #: Who approved or denied it, and when.
     user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
+    decided_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

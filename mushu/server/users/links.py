@@ -1,7 +1,7 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
@@ -10,14 +10,21 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import LinkNotFound
 from mushu.server.users.models import PasswordLink, User
-from mushu.server.users.service import get_user, set_password
+from mushu.server.users.service import get_user, lock_user, set_password
 
 LIFETIME: Final = timedelta(days=3)
-_GONE = "This link was used already, has expired, or is incomplete. Ask your operator for a new one."
+_GONE = (
+    "This link was used already, has expired, is incomplete, or the password changed since. Ask your operator for a new "
+    "one."
+)
 
 
 def issue_link(session: AnySession, clock: Clock, actor: Actor, user: User) -> Secret:
-    """Return the secret of a new link, and make the user's older links useless."""
+    """Return the secret of a new link, and make the user's older links useless.
+
+    It ends after its time, and with any change of the password.
+    """
+    lock_user(session, user.id)
     now = clock()
     secret = generate(Prefix.PASSWORD_LINK)
     _use_up(session, clock, user.id)
@@ -31,23 +38,19 @@ def issue_link(session: AnySession, clock: Clock, actor: Actor, user: User) -> S
 
 def find_open_link(session: AnySession, clock: Clock, user_id: str) -> PasswordLink | None:
     """Return a link of the user that can still be used."""
-    mine = select(PasswordLink).where(PasswordLink.user_id == user_id, PasswordLink.used_at.is_(None))
-    return session.scalars(mine.where(PasswordLink.expires_at > clock()).limit(1)).one_or_none()
+    return session.scalars(_open(clock()).where(PasswordLink.user_id == user_id).limit(1)).one_or_none()
 
 
 def get_link_user(session: AnySession, clock: Clock, secret: Secret) -> User:
     """Return the user that the link is for, without using it up.
 
     Raises:
-        LinkNotFound: unknown, used or expired.
+        LinkNotFound: unknown, used or expired; or the password was set, or the user disabled, since it was made.
     """
-    link = session.scalars(select(PasswordLink).where(PasswordLink.digest == secret.digest())).one_or_none()
-    if link is None or link.used_at is not None or link.expires_at <= clock():
+    link = session.scalars(_open(clock()).where(PasswordLink.digest == secret.digest())).one_or_none()
+    if link is None:
         raise LinkNotFound(_GONE)
-    user = get_user(session, link.user_id)
-    if user.disabled_at is not None:
-        raise LinkNotFound(_GONE)
-    return user
+    return get_user(session, link.user_id)
 
 
 def redeem_link(session: AnySession, clock: Clock, secret: Secret, password_hash: str) -> User:
@@ -57,11 +60,26 @@ def redeem_link(session: AnySession, clock: Clock, secret: Secret, password_hash
         LinkNotFound: unknown, used or expired, also when another request was a moment faster.
     """
     user = get_link_user(session, clock, secret)
+    lock_user(session, user.id)
+    get_link_user(session, clock, secret)  # nothing changes the user from here on
     if not _use_up(session, clock, user.id, secret.digest()):
         raise LinkNotFound(_GONE)
     _use_up(session, clock, user.id)
     set_password(session, clock, Actor(ActorKind.USER, user.id), user, password_hash)
     return user
+
+
+def _open(now: datetime) -> Select[tuple[PasswordLink]]:
+    return (
+        select(PasswordLink)
+        .join(User, User.id == PasswordLink.user_id)
+        .where(
+            PasswordLink.used_at.is_(None),
+            PasswordLink.expires_at > now,
+            PasswordLink.created_at >= User.tokens_valid_from,
+            User.disabled_at.is_(None),
+        )
+    )
 
 
 def _use_up(session: AnySession, clock: Clock, user_id: str, digest: str | None = None) -> bool:

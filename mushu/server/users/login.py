@@ -11,7 +11,7 @@ from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import LoginRefused
 from mushu.server.users.models import User
 from mushu.server.users.passwords import Passwords
-from mushu.server.users.service import check_password, find_user, find_user_by_email, set_password
+from mushu.server.users.service import check_password, find_user_by_email, lock_user, set_password
 from mushu.server.users.throttle import count_attempt, forgive
 
 Result = TypeVar("Result")
@@ -53,7 +53,7 @@ def sign_in(
     user = check_password(passwords, found, attempt.password)
     # 3. Forgive, unless the password changed or the user was disabled while it was checked.
     with writing(session):
-        current = find_user(session, user.id, fresh=True)
+        current = lock_user(session, user.id)
         if current is None or current.password_hash != known_hash or current.disabled_at is not None:
             raise LoginRefused("The account changed while you signed in. Try again.")
         forgive(session, attempt.email, attempt.address)

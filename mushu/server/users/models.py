@@ -18,7 +18,8 @@ class User(Base):
     password_hash: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    #: CLI tokens issued before this moment are dead: set when the password changes or the user is disabled.
+    #: What was given before this moment is dead (CLI tokens, browser sessions, password links, approvals of the device
+    #: flow): set when the password changes or the user is disabled.
     tokens_valid_from: Mapped[datetime] = mapped_column(UTCDateTime)
 
 

@@ -48,6 +48,15 @@ def find_user(session: AnySession, user_id: str, *, fresh: bool = False) -> User
     return session.get(User, user_id, populate_existing=fresh)
 
 
+def lock_user(session: AnySession, user_id: str) -> User | None:
+    """Return the user as they are now; nobody changes them, or signs in as them, until this transaction ends.
+
+    Whoever gives something that ends with the password calls this first, and whoever changes the password, too.
+    """
+    locked = select(User).where(User.id == user_id).with_for_update(key_share=True)
+    return session.scalars(locked.execution_options(populate_existing=True)).one_or_none()
+
+
 def find_user_by_email(session: AnySession, email: str) -> User | None:
     return session.scalars(select(User).where(User.email == email.strip().lower())).one_or_none()
 
@@ -91,18 +100,20 @@ def emails_of(session: AnySession, user_ids: Iterable[str]) -> dict[str, str]:
 
 
 def set_password(session: AnySession, clock: Clock, actor: Actor, user: User, password_hash: str) -> None:
-    """Set the password; every CLI token that the user holds is dead from this moment.
+    """Set the password; what was given to the user before is dead from this moment: tokens, sessions, links, codes.
 
     Args:
         password_hash: from `Passwords.hash`, made before the transaction began: hashing takes long on purpose.
     """
+    lock_user(session, user.id)  # before the clock is read: what is given a moment earlier bears an earlier time
     user.password_hash = password_hash
     user.tokens_valid_from = clock()
     record(session, user.tokens_valid_from, actor, "user.password_set", user.id)
 
 
 def disable_user(session: AnySession, clock: Clock, actor: Actor, user: User) -> None:
-    """Shut the user out at once: no sign-in, and every CLI token is dead."""
+    """Shut the user out at once: no sign-in, and what was given to the user before is dead."""
+    lock_user(session, user.id)
     now = clock()
     if user.disabled_at is None:
         user.disabled_at = user.tokens_valid_from = now
@@ -110,7 +121,8 @@ def disable_user(session: AnySession, clock: Clock, actor: Actor, user: User) ->
 
 
 def enable_user(session: AnySession, clock: Clock, actor: Actor, user: User) -> None:
-    """Let a disabled user sign in again; tokens from before stay dead."""
+    """Let a disabled user sign in again; what was given before stays dead."""
+    lock_user(session, user.id)
     if user.disabled_at is not None:
         user.disabled_at = None
         record(session, clock(), actor, "user.enabled", user.id)

@@ -12,8 +12,9 @@ from mushu.server.errors import TooManyAttempts, UserCodeNotFound
 from mushu.server.tokens import devices
 from mushu.server.tokens.devices import USER_CODE_LETTERS, DeviceError, Granted
 from mushu.server.tokens.models import DeviceAuthorization
+from mushu.server.tokens.service import list_tokens
 from mushu.server.users.models import User
-from mushu.server.users.service import disable_user
+from mushu.server.users.service import disable_user, enable_user, set_password
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
@@ -109,6 +110,25 @@ def test_a_user_who_was_disabled_since_gets_nothing(world: World, flow: Flow) ->
     with writing(db.session):
         disable_user(db.session, world.clock, SYSTEM, user)
     assert flow.ask() is DeviceError.ACCESS_DENIED
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("enabled_again", [False, True])
+def test_an_approval_ends_with_the_password_or_with_the_user(
+    world: World, flow: Flow, clock: TurnableClock, enabled_again: bool
+) -> None:
+    user = world.user()
+    flow.decide(user)
+    clock.turn(seconds=1)
+    with writing(db.session):
+        if enabled_again:
+            disable_user(db.session, world.clock, SYSTEM, user)
+            enable_user(db.session, world.clock, SYSTEM, user)
+        else:
+            set_password(db.session, world.clock, SYSTEM, user, "another hash")
+    assert flow.ask() is DeviceError.ACCESS_DENIED
+    with reading(db.session):
+        assert not list_tokens(db.session, clock, user.id)
 
 
 def test_a_decision_that_another_page_took_a_moment_before_is_not_taken_again(

@@ -9,7 +9,7 @@ from mushu.server.db import reading, writing
 from mushu.server.errors import LinkNotFound
 from mushu.server.users.links import LIFETIME, find_open_link, get_link_user, issue_link, redeem_link
 from mushu.server.users.models import User
-from mushu.server.users.service import disable_user
+from mushu.server.users.service import disable_user, enable_user, set_password
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
@@ -67,6 +67,28 @@ def test_a_link_of_a_disabled_user_and_an_unknown_one_are_refused(world: World) 
         disable_user(db.session, world.clock, SYSTEM, user)
     assert refused(world, secret)
     assert refused(world, Secret("mpl_unknown"))
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("enabled_again", [False, True])
+def test_a_link_ends_with_the_password_that_it_was_to_replace(
+    world: World, clock: TurnableClock, enabled_again: bool
+) -> None:
+    user = world.user()
+    secret = issue(world, user)
+    clock.turn(seconds=1)
+    with writing(db.session):
+        if enabled_again:
+            disable_user(db.session, world.clock, SYSTEM, user)
+            enable_user(db.session, world.clock, SYSTEM, user)
+        else:
+            set_password(db.session, world.clock, SYSTEM, user, "another hash")
+    assert refused(world, secret)
+    with pytest.raises(LinkNotFound):
+        redeem(world, secret)
+    with reading(db.session):
+        assert find_open_link(db.session, clock, user.id) is None
+    assert not refused(world, issue(world, user)), "a newer one is good"
 
 
 def test_a_link_that_another_request_used_up_a_moment_ago_is_refused(

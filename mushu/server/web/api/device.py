@@ -22,7 +22,7 @@ _SENTENCES = {
     DeviceError.AUTHORIZATION_PENDING: "Nobody has decided yet. Ask again after the interval.",
     DeviceError.SLOW_DOWN: "That was too soon. Wait five seconds longer from now on.",
     DeviceError.EXPIRED_TOKEN: "The code is over. Start again.",
-    DeviceError.ACCESS_DENIED: "The user denied it.",
+    DeviceError.ACCESS_DENIED: "The user denied it, or their account changed since. Start again.",
     DeviceError.INVALID_GRANT: "The device code is not known, or was used already. Start again.",
 }
 
