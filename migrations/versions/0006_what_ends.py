@@ -28,10 +28,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", name=op.f("uq_browser_sessions_digest")),
     )
     op.create_index(op.f("ix_browser_sessions_user_id"), "browser_sessions", ["user_id"])
+    op.create_index(op.f("ix_invitations_invited_by"), "invitations", ["invited_by"])
     # A code that was approved before has no moment, and gives no token: its program starts again.
     op.add_column("device_authorizations", sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_invitations_invited_by"), "invitations")
     op.drop_column("device_authorizations", "decided_at")
     op.drop_table("browser_sessions")

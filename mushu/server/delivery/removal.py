@@ -15,13 +15,16 @@ from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import Selection, change_state, get_key, iterate_keys
 from mushu.server.keys.states import DEAD, DELETE
 from mushu.server.media.service import delete_media_of_org
-from mushu.server.orgs.models import Organization
+from mushu.server.orgs.invitations import withdraw
+from mushu.server.orgs.models import Invitation, Organization
 from mushu.server.orgs.service import delete_org, lock_org
 from mushu.server.tenants.service import delete_tenant, lock_tenants_of
 
 
 def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, keep_value: bool = False) -> ApiKey:
     """Revoke the key in the caller's transaction, and mark its value for removal wherever it was brought.
+
+    What it offered ends with it: its invitations that nobody answered.
 
     Args:
         keep_value: leave the value, which opens nothing any more, where it was proven to be; what had not come so far
@@ -31,6 +34,7 @@ def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, 
         KeyNotFound, WrongState: there is no such key, or it is deleted already.
     """
     key = change_state(session, clock, actor, key_id, DELETE)
+    withdraw(session, clock, actor, Invitation.invited_by == key_id, DELETE.action)
     if key.activated_at is None:  # its attempt ends here, and holds its destinations against no other
         for delivery in ledger.list_deliveries(session, [key_id]):
             ledger.fail(session, delivery, "The key was deleted before it was delivered.")

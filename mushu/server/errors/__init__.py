@@ -14,8 +14,8 @@
     │   └── MissingScope, WrongEnvironment, UserRequired, OwnerRequired, LinkNotValid
     ├── NotFound                it is not there, or the caller may not know that it is              404
     │   └── OrgNotFound, UserNotFound, MemberNotFound, KeyNotFound, LinkNotFound,
-    │                           TokenNotFound, UserCodeNotFound, InvitationNotFound, DestinationNotFound,
-    │                           TenantNotFound, DeviceNotFound, NotificationNotFound, MediaNotFound
+    │                           TokenNotFound, UserCodeNotFound, InvitationNotFound, InvitationWithdrawn,
+    │                           DestinationNotFound, TenantNotFound, DeviceNotFound, NotificationNotFound, MediaNotFound
     ├── Clash                   it contradicts what is there                                        409
     │   └── AmbiguousName, EmailTaken, AlreadyMember, OwnerImmovable, WrongState, DestinationHeld,
     │                           AlreadyCreated, InProgress, NameTaken, MediaWrongState, TooManyUploads
@@ -90,6 +90,7 @@ from mushu.server.errors.missing import (
     DestinationNotFound,
     DeviceNotFound,
     InvitationNotFound,
+    InvitationWithdrawn,
     KeyNotFound,
     LinkNotFound,
     MediaNotFound,
@@ -127,6 +128,7 @@ __all__ = [
     "InactiveCredential",
     "Invalid",
     "InvitationNotFound",
+    "InvitationWithdrawn",
     "KeyNotFound",
     "LinkNotFound",
     "LinkNotValid",

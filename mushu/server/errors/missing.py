@@ -43,6 +43,11 @@ class InvitationNotFound(NotFound):
     title = "There is no such invitation"
 
 
+class InvitationWithdrawn(InvitationNotFound):
+    code = "invitation_withdrawn"
+    title = "The invitation was withdrawn"
+
+
 class DestinationNotFound(NotFound):
     code = "destination_not_found"
     title = "There is no such destination"

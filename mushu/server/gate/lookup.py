@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
@@ -48,12 +48,21 @@ def authenticate(session: AnySession, clock: Clock, credential: Credential) -> P
         Unauthenticated: one of its kinds, saying what is the matter; only who holds the credential learns it.
     """
     if credential.is_key:
-        return _key(session, clock(), credential.secret.digest())
+        return _key(session, clock(), ApiKey.digest == credential.secret.digest())
     return _token(session, clock(), credential.secret.digest())
 
 
-def _key(session: AnySession, now: datetime, digest: str) -> KeyPrincipal:
-    row = session.execute(_KEY.where(ApiKey.digest == digest)).one_or_none()
+def principal_of_key(session: AnySession, now: datetime, key_id: str) -> KeyPrincipal:
+    """Return what the key would prove at this moment, for something that it gave.
+
+    Raises:
+        Unauthenticated: one of its kinds.
+    """
+    return _key(session, now, ApiKey.id == key_id)
+
+
+def _key(session: AnySession, now: datetime, which: ColumnElement[bool]) -> KeyPrincipal:
+    row = session.execute(_KEY.where(which)).one_or_none()
     if row is None:
         raise UnknownCredential(_UNKNOWN)
     if row.org_deleted_at is not None:

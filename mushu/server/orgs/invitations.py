@@ -107,6 +107,22 @@ def cancel_invitation(session: AnySession, clock: Clock, actor: Actor, org_id: s
     record(session, now, actor, "invitation.cancelled", invitation_id, org_id=org_id)
 
 
+def withdraw(session: AnySession, clock: Clock, actor: Actor, which: ColumnElement[bool], because: str) -> None:
+    """Cancel unanswered invitations that have lost their ground.
+
+    Args:
+        because: what was done, as `member.removed`; it stands in the event of each.
+    """
+    now = clock()
+    pending = select(Invitation.id, Invitation.org_id).where(
+        which, Invitation.stored_status == InvitationStatus.PENDING
+    )
+    for invitation_id, org_id in session.execute(pending.order_by(Invitation.id)).all():
+        if settle(session, now, Invitation.id == invitation_id, InvitationStatus.CANCELLED):
+            details: dict[str, Detail] = {"because": because}
+            record(session, now, actor, "invitation.withdrawn", invitation_id, org_id=org_id, details=details)
+
+
 def settle(
     session: AnySession,
     now: datetime,

@@ -1,11 +1,12 @@
 from collections.abc import Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select
 
 from mushu.server.audit.service import Actor, ActorKind, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import AlreadyMember, Invalid, MemberNotFound, OwnerImmovable, OwnerRequired
+from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.models import Invitation, Membership, Organization
 from mushu.server.orgs.roles import Role
 from mushu.server.orgs.service import get_org
@@ -65,7 +66,7 @@ def set_role(session: AnySession, clock: Clock, actor: Actor, member: Membership
     _refuse_owner(member)
     details: dict[str, Detail] = {"from": member.role, "to": role}
     member.role = role
-    _withdraw_invitations(session, clock, member)
+    _withdraw_invitations(session, clock, actor, member, "member.role_set")
     record(session, clock(), actor, "member.role_set", member.user_id, org_id=member.org_id, details=details)
     return member
 
@@ -80,7 +81,7 @@ def remove_member(session: AnySession, clock: Clock, actor: Actor, member: Membe
     member = _locked(session, member.org_id, member.user_id)
     _refuse_owner(member)
     session.delete(member)
-    _withdraw_invitations(session, clock, member)
+    _withdraw_invitations(session, clock, actor, member, "member.removed")
     record(session, clock(), actor, "member.removed", member.user_id, org_id=member.org_id)
 
 
@@ -123,11 +124,10 @@ def _locked(session: AnySession, org_id: str, user_id: str) -> Membership:
     return member
 
 
-def _withdraw_invitations(session: AnySession, clock: Clock, member: Membership) -> None:
+def _withdraw_invitations(session: AnySession, clock: Clock, actor: Actor, member: Membership, because: str) -> None:
     """Cancel what the member offered while they could, or it would let them in again with their old role."""
-    offered = update(Invitation).where(Invitation.org_id == member.org_id, Invitation.invited_by == member.user_id)
-    cancelled = {"stored_status": "cancelled", "settled_at": clock()}
-    session.execute(offered.where(Invitation.stored_status == "pending").values(cancelled))
+    offered = and_(Invitation.org_id == member.org_id, Invitation.invited_by == member.user_id)
+    withdraw(session, clock, actor, offered, because)
 
 
 def _not_a_member(org_id: str, user_id: str) -> MemberNotFound:

@@ -33,7 +33,8 @@ class Invitation(Base):
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     #: pending, accepted, cancelled or declined; `expired` is what a pending one is called once its time is over.
     stored_status: Mapped[str] = mapped_column("status", String(16))
-    invited_by: Mapped[str] = mapped_column(String(24))
+    #: The id of a user or of an API key, or `operator` or `system`.
+    invited_by: Mapped[str] = mapped_column(String(24), index=True)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime)
     settled_at: Mapped[datetime | None] = mapped_column(UTCDateTime)

@@ -7,7 +7,8 @@ from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound
-from mushu.server.orgs.models import Membership, Organization
+from mushu.server.orgs.invitations import withdraw
+from mushu.server.orgs.models import Invitation, Membership, Organization
 from mushu.server.orgs.roles import Role
 
 NAME_LENGTH = 200
@@ -99,12 +100,13 @@ def rename_org(session: AnySession, clock: Clock, actor: Actor, org: Organizatio
 
 
 def delete_org(session: AnySession, clock: Clock, actor: Actor, org: Organization) -> None:
-    """Delete the organization. Its keys are the caller's to delete, in the same transaction.
+    """Delete the organization and withdraw its invitations. Its keys are the caller's to delete, in the transaction.
 
     Args:
         org: as `lock_org` returned it.
     """
     org.deleted_at = clock()
+    withdraw(session, clock, actor, Invitation.org_id == org.id, "org.deleted")
     record(session, org.deleted_at, actor, "org.deleted", org.id, org_id=org.id, details={"name": org.name})
 
 

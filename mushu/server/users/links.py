@@ -1,5 +1,5 @@
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Select, select, update
 
@@ -14,8 +14,8 @@ from mushu.server.users.service import get_user, lock_user, set_password
 
 LIFETIME: Final = timedelta(days=3)
 _GONE = (
-    "This link was used already, has expired, is incomplete, or the password changed since. Ask your operator for a new "
-    "one."
+    "This link was used already, has expired, is incomplete, or the password changed since. "
+    "Ask your operator for a new one."
 )
 
 
@@ -69,7 +69,7 @@ def redeem_link(session: AnySession, clock: Clock, secret: Secret, password_hash
     return user
 
 
-def _open(now: datetime) -> Select[tuple[PasswordLink]]:
+def _open(now: datetime) -> Select[Any]:
     return (
         select(PasswordLink)
         .join(User, User.id == PasswordLink.user_id)

@@ -10,6 +10,8 @@ from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import EmailTaken, Invalid, LoginRefused, UserNotFound
+from mushu.server.orgs.invitations import withdraw
+from mushu.server.orgs.models import Invitation
 from mushu.server.users.models import User
 
 if TYPE_CHECKING:  # Argon2 is loaded by who checks a password, not by `flask keys list`
@@ -112,11 +114,12 @@ def set_password(session: AnySession, clock: Clock, actor: Actor, user: User, pa
 
 
 def disable_user(session: AnySession, clock: Clock, actor: Actor, user: User) -> None:
-    """Shut the user out at once: no sign-in, and what was given to the user before is dead."""
+    """Shut the user out at once: no sign-in; what was given to the user before is dead, and what they offered."""
     lock_user(session, user.id)
     now = clock()
     if user.disabled_at is None:
         user.disabled_at = user.tokens_valid_from = now
+        withdraw(session, clock, actor, Invitation.invited_by == user.id, "user.disabled")
         record(session, now, actor, "user.disabled", user.id)
 
 

@@ -1,4 +1,4 @@
-"""What ends, and what is done with it at the same moment, in threads: whichever comes first, nothing outlives its end."""
+"""What ends, and what is done with it at the same moment: whichever comes first, nothing outlives its end."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +70,9 @@ class Race:
                 set_password(session, self.world.clock, SYSTEM, get_user(session, user.id), "another hash")
 
         return act
+
+    def demote(self, token: str, path: str) -> Callable[[], TestResponse]:
+        return lambda: self.client.patch(path, json={"role": "member"}, headers=bearer(token))
 
     def run(self, *acts: Callable[[], Any]) -> list[Any]:
         start = Barrier(len(acts))
@@ -156,12 +159,9 @@ def test_of_two_admins_who_demote_each_other_one_stays(race: Race, world: World)
         org = world.org()
         admins = [world.member(org, Role.ADMIN) for _ in range(2)]
 
-        def demote(actor: User, other: User, org_id: str = org.id) -> Callable[[], TestResponse]:
-            headers = bearer(world.token(actor))
-            path = f"/orgs/{org_id}/members/{other.id}"
-            return lambda: race.client.patch(path, json={"role": "member"}, headers=headers)
-
-        answers = race.run(demote(*admins), demote(*reversed(admins)))
+        tokens = [world.token(admin) for admin in admins]
+        paths = [f"/orgs/{org.id}/members/{admin.id}" for admin in reversed(admins)]
+        answers = race.run(*(race.demote(token, path) for token, path in zip(tokens, paths, strict=True)))
         assert sorted(answer.status_code for answer in answers) in ([200, 403], [200, 409])
         with reading(db.session):
             roles = [get_member(db.session, org.id, admin.id).role for admin in admins]

@@ -6,10 +6,11 @@ from mushu.secret import Secret
 from mushu.server import answers
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
+from mushu.server.gate.inviters import accept
 from mushu.server.keys.scopes import Scope
 from mushu.server.orgs import invitations as service
 from mushu.server.orgs.invitations import DEFAULT_DAYS, InvitationStatus, Terms
-from mushu.server.orgs.joining import Invitee, accept_invitation, decline_invitation
+from mushu.server.orgs.joining import Invitee, decline_invitation
 from mushu.server.orgs.service import get_org
 from mushu.server.users.service import checked_email, get_user
 from mushu.server.web.api.members import Member
@@ -114,9 +115,10 @@ def cancel_invitation(path: InvitationPath) -> Deleted:
 @signed_in
 def accept_invite(path: TokenPath) -> Joined:
     """Join the organization that the token invites to."""
-    with writing(db.session):
+    with reading(db.session):
         user = get_user(db.session, current_user().user_id)
-        member = accept_invitation(db.session, get_core().clock, Invitee(user.id, user.email), Secret(path.token))
+    member = accept(db.session, get_core().clock, Invitee(user.id, user.email), Secret(path.token))
+    with reading(db.session):
         org = get_org(db.session, member.org_id)
     return Joined(**answers.member(member, user.email), org_name=org.name)
 

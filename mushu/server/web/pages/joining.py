@@ -8,7 +8,8 @@ from mushu.secret import Secret
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import AlreadyMember, InvitationNotFound
-from mushu.server.orgs.joining import Invitee, accept_invitation, decline_invitation, get_open_invitation
+from mushu.server.gate.inviters import accept, get_answerable
+from mushu.server.orgs.joining import Invitee, decline_invitation
 from mushu.server.orgs.service import get_org
 from mushu.server.web.guard import in_browser
 from mushu.server.web.pages.forms import EmptyForm
@@ -24,7 +25,7 @@ def show_invitation(token: str) -> tuple[str, int]:
     """Show what the invitation is into; looking does not use it up."""
     try:
         with reading(db.session):
-            invitation = get_open_invitation(db.session, get_core().clock, _invitee(), Secret(token))
+            invitation = get_answerable(db.session, get_core().clock, _invitee(), Secret(token))
             org = get_org(db.session, invitation.org_id)
     except InvitationNotFound as error:
         return gone(error)
@@ -40,10 +41,10 @@ def answer_invitation(token: str) -> tuple[str, int]:
     join = request.form.get("decision") == "join"
     invitee = _invitee()
     try:
-        with writing(db.session):
-            if join:
-                accept_invitation(db.session, get_core().clock, invitee, Secret(token))
-            else:
+        if join:
+            accept(db.session, get_core().clock, invitee, Secret(token))
+        else:
+            with writing(db.session):
                 decline_invitation(db.session, get_core().clock, invitee, Secret(token))
     except InvitationNotFound as error:
         return gone(error)

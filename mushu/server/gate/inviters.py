@@ -1,0 +1,98 @@
+"""Whether who invited could still do so: asked when an invitation is answered, for it may be 90 days old by then.
+
+Removing or demoting a member, disabling a user, deleting a key or an organization withdraws what they offered. This
+here is for all else (a key that expired or was rotated away), for what happens at the same moment, and for rows from
+before there was such a rule.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select
+
+from mushu.secret import Secret
+from mushu.server.audit.service import SYSTEM, ActorKind
+from mushu.server.clock import Clock
+from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows, writing
+from mushu.server.errors import Forbidden, InvitationWithdrawn, NotFound, Unauthenticated
+from mushu.server.gate.access import Policy, authorize
+from mushu.server.gate.lookup import principal_of_key
+from mushu.server.gate.principal import Principal, UserPrincipal
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.orgs.invitations import withdraw
+from mushu.server.orgs.joining import Invitee, accept_invitation, get_open_invitation
+from mushu.server.orgs.models import Invitation, Membership
+from mushu.server.users.models import User
+from mushu.server.users.service import find_user
+
+#: What an invitation asks of who gives it.
+INVITING: Final = Policy(Scope.ADMIN, changes_shared=True)
+#: Who has a shell on the server, and the server itself: nothing takes that away.
+_ALWAYS: Final = (ActorKind.OPERATOR, ActorKind.SYSTEM)
+_WITHDRAWN: Final = (
+    "Who invited you can no longer let anybody into this organization, so the invitation was withdrawn. "
+    "Ask one of its admins for a new one."
+)
+
+
+def accept(session: AnySession, clock: Clock, invitee: Invitee, token: Secret) -> Membership:
+    """Let the user in, if who invited them could still do so; owns its transaction.
+
+    Raises:
+        InvitationWithdrawn: they could not, and the invitation is cancelled.
+        and what `accept_invitation` raises.
+    """
+    with writing(session):
+        invitation = get_open_invitation(session, clock, invitee, token)
+        _hold_inviter(session, invitation)
+        if may_still_invite(session, clock(), invitation):
+            return accept_invitation(session, clock, invitee, token)
+        withdraw(session, clock, SYSTEM, Invitation.id == invitation.id, "inviter.ended")
+    raise InvitationWithdrawn(_WITHDRAWN)
+
+
+def get_answerable(session: AnySession, clock: Clock, invitee: Invitee, token: Secret) -> Invitation:
+    """Return the invitation, to be shown to who may accept it now.
+
+    Raises:
+        InvitationWithdrawn, InvitationNotFound: they may not.
+    """
+    invitation = get_open_invitation(session, clock, invitee, token)
+    if not may_still_invite(session, clock(), invitation):
+        raise InvitationWithdrawn(_WITHDRAWN)
+    return invitation
+
+
+def may_still_invite(session: AnySession, now: datetime, invitation: Invitation) -> bool:
+    """Tell whether the user or the key that made the invitation could make it now."""
+    if invitation.invited_by in _ALWAYS:
+        return True
+    try:
+        inviter = _principal(session, now, invitation.invited_by)
+        authorize(session, inviter, INVITING, Environment.LIVE, invitation.org_id)
+    except (Unauthenticated, Forbidden, NotFound):
+        return False
+    return True
+
+
+def _principal(session: AnySession, now: datetime, inviter_id: str) -> Principal:
+    user = find_user(session, inviter_id, fresh=True)
+    if user is None:
+        return principal_of_key(session, now, inviter_id)
+    if user.disabled_at is not None:
+        raise Forbidden("This user is disabled.")
+    return UserPrincipal(user.id, token_id="")
+
+
+def _hold_inviter(session: AnySession, invitation: Invitation) -> None:
+    """Let nobody take from the inviter what they have, until this transaction ends."""
+    if not holds_rows(session):
+        return
+    by = invitation.invited_by
+    for query in (
+        select(User.id).where(User.id == by),
+        select(Membership.user_id).where(Membership.org_id == invitation.org_id, Membership.user_id == by),
+        select(ApiKey.id).where(ApiKey.id == by),
+    ):
+        session.execute(query.with_for_update(read=True).execution_options(**{IN_ALL_ENVIRONMENTS: True}))
