@@ -1,4 +1,4 @@
-"""What is ended is over: browser sessions that the database knows, and when a device code was decided upon.
+"""What is ended is over: browser sessions, decisions on device codes, failed logins that are counted.
 
 Revision 0006, after 0005.
 """
@@ -28,6 +28,16 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", name=op.f("uq_browser_sessions_digest")),
     )
     op.create_index(op.f("ix_browser_sessions_user_id"), "browser_sessions", ["user_id"])
+    op.create_index(op.f("ix_browser_sessions_expires_at"), "browser_sessions", ["expires_at"])
+    op.create_table(
+        "login_failures",
+        sa.Column("subject", sa.String(length=24), nullable=False),
+        sa.Column("told_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("untold", sa.Integer(), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_login_failures")),
+    )
+    op.create_index(op.f("ix_cli_tokens_expires_at"), "cli_tokens", ["expires_at"])
     op.create_index(op.f("ix_invitations_invited_by"), "invitations", ["invited_by"])
     # A code that was approved before has no moment, and gives no token: its program starts again.
     op.add_column("device_authorizations", sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True))
@@ -35,5 +45,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index(op.f("ix_invitations_invited_by"), "invitations")
+    op.drop_index(op.f("ix_cli_tokens_expires_at"), "cli_tokens")
+    op.drop_table("login_failures")
     op.drop_column("device_authorizations", "decided_at")
     op.drop_table("browser_sessions")

@@ -18,6 +18,8 @@ from mushu.server.core import core_context, courier_for, db
 from mushu.server.delivery.rotation import keep_house
 from mushu.server.media.cleaning import clean_media
 from mushu.server.notifications.cleaning import clean_notifications
+from mushu.server.tokens.cleaning import clean_grants
+from mushu.server.users.failures import tell_failures
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -60,6 +62,10 @@ def tick(settings: Settings) -> None:
             for found in keep_house(courier_for(SYSTEM)):
                 told = {"key_id": found.key_id, "result": str(found.verdict), "detail": found.detail}
                 _LOG.info("housekeeping", extra=told)
+            tell_failures(db.session, core.clock)
+            ended = clean_grants(db.session, core.clock)
+            if ended:
+                _LOG.info("tokens, sessions, links and invitations deleted", extra={"deleted": ended})
             deleted = clean_notifications(db.session, core.clock, settings.keep_notifications)
             if deleted:
                 _LOG.info("notifications deleted", extra={"deleted": deleted})

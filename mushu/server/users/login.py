@@ -9,6 +9,7 @@ from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import LoginRefused
+from mushu.server.users.failures import note_failure
 from mushu.server.users.models import User
 from mushu.server.users.passwords import Passwords
 from mushu.server.users.service import check_password, find_user_by_email, lock_user, set_password
@@ -50,7 +51,12 @@ def sign_in(
     with reading(session):
         found = find_user_by_email(session, attempt.email)
         known_hash = found.password_hash if found is not None else None
-    user = check_password(passwords, found, attempt.password)
+    try:
+        user = check_password(passwords, found, attempt.password)
+    except LoginRefused:
+        with writing(session):
+            note_failure(session, clock, found, attempt.address)
+        raise
     # 3. Forgive, unless the password changed or the user was disabled while it was checked.
     with writing(session):
         current = lock_user(session, user.id)

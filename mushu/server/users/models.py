@@ -35,6 +35,21 @@ class LoginThrottle(Base):
     blocked_until: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
+class LoginFailures(Base):
+    """Sign-ins that failed: of one account, or of all that are not there; counted for the audit trail."""
+
+    __tablename__ = "login_failures"
+
+    #: The id of a user, or `unknown`.
+    subject: Mapped[str] = mapped_column(String(24), primary_key=True)
+    #: When the audit trail was last told; None: never.
+    told_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: Failures since then.
+    untold: Mapped[int]
+    #: Where the last one came from.
+    address: Mapped[str] = mapped_column(String(64))
+
+
 class PasswordLink(Base):
     """A one-time link with which a user sets a password; kept as a digest, like every credential."""
 
