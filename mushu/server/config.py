@@ -66,6 +66,8 @@ class Settings:
     sealing_keys_file: str = ""
     #: Largest request body the API takes.
     max_body_bytes: int = 1_048_576
+    #: Organizations that one user may own; operators may make more.
+    orgs_per_user: int = 20
     #: How long notifications are kept, with what became of them; 0: for ever.
     keep_notifications_days: int = 90
     #: Apple's push service.
@@ -144,6 +146,7 @@ class Settings:
             "housekeeping_seconds": (0, 86_400),
             "trusted_proxies": (0, 10),
             "max_body_bytes": (1_024, 1_073_741_824),
+            "orgs_per_user": (0, 1_000_000),
             "keep_notifications_days": (0, 36_500),
             "media_max_bytes": (1, 5_368_709_120),
             "media_max_pixels": (1, 200_000_000),

@@ -18,7 +18,7 @@
     │                           DestinationNotFound, TenantNotFound, DeviceNotFound, NotificationNotFound, MediaNotFound
     ├── Clash                   it contradicts what is there                                        409
     │   └── AmbiguousName, EmailTaken, AlreadyMember, OwnerImmovable, WrongState, DestinationHeld,
-    │                           AlreadyCreated, InProgress, NameTaken, MediaWrongState, TooManyUploads
+    │                           AlreadyCreated, InProgress, NameTaken, MediaWrongState, TooManyUploads, TooManyOrgs
     ├── DeliveryFailed          a key could not be delivered, and is dead                           502
     ├── DeliveryUndecided       a key may have been delivered; `flask keys reconcile` will tell     503
     ├── DatabaseUnavailable     the database does not answer, or is not set up                      503
@@ -72,6 +72,7 @@ from mushu.server.errors.clashes import (
     MediaWrongState,
     NameTaken,
     OwnerImmovable,
+    TooManyOrgs,
     TooManyUploads,
     WrongState,
 )
@@ -156,6 +157,7 @@ __all__ = [
     "TenantNotFound",
     "TokenNotFound",
     "TooManyAttempts",
+    "TooManyOrgs",
     "TooManyUploads",
     "Unauthenticated",
     "UnknownCredential",

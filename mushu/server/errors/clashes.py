@@ -91,6 +91,11 @@ class MediaWrongState(Clash):
     title = "The media is in a state that does not allow this"
 
 
+class TooManyOrgs(Clash):
+    code = "too_many_orgs"
+    title = "The user owns as many organizations as one may"
+
+
 class TooManyUploads(Clash):
     code = "too_many_uploads"
     title = "Too many uploads are announced and not finished"

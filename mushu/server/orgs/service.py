@@ -1,17 +1,20 @@
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, or_, select
 
 from mushu.keyformat import public_id
 from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
-from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound
+from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound, TooManyOrgs
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.models import Invitation, Membership, Organization
 from mushu.server.orgs.roles import Role
 
 NAME_LENGTH = 200
+_DAY: Final = timedelta(days=1)
 
 
 def create_org(session: AnySession, clock: Clock, actor: Actor, name: str, owner_id: str) -> Organization:
@@ -27,6 +30,24 @@ def create_org(session: AnySession, clock: Clock, actor: Actor, name: str, owner
     session.add(Membership(org_id=org.id, user_id=owner_id, role=Role.OWNER, joined_at=now))
     record(session, now, actor, "org.created", org.id, org_id=org.id, details={"name": org.name, "owner": owner_id})
     return org
+
+
+def refuse_too_many(session: AnySession, clock: Clock, user_id: str, most: int) -> None:
+    """Make sure that the user may own another organization.
+
+    One that was deleted counts for a day, or making and deleting them would fill the database all the same.
+
+    Raises:
+        TooManyOrgs: they own as many as one may.
+    """
+    owned = select(func.count()).select_from(Membership).join(Organization, Organization.id == Membership.org_id)
+    counts = or_(Organization.deleted_at.is_(None), Organization.deleted_at > clock() - _DAY)
+    owned = owned.where(Membership.user_id == user_id, Membership.role == Role.OWNER, counts)
+    if (session.scalar(owned) or 0) >= most:
+        raise TooManyOrgs(
+            f"{user_id} owns {most} organizations, which is as many as one may. Delete one and wait a day, or ask an "
+            "operator, who can make more."
+        )
 
 
 def find_org(session: AnySession, org_id: str) -> Organization | None:

@@ -16,9 +16,9 @@ from mushu.server.orgs.members import (
 )
 from mushu.server.orgs.models import Membership
 from mushu.server.orgs.roles import parse_assignable
-from mushu.server.orgs.service import get_org
+from mushu.server.orgs.service import get_org, refuse_too_many
 from mushu.server.orgs.settings import refuse_foreign
-from mushu.server.users.service import emails_of, get_user
+from mushu.server.users.service import emails_of, get_user, lock_user
 from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
 from mushu.server.web.guard import current_principal, current_user, requires
 from mushu.server.web.routes import Resource, Route
@@ -107,6 +107,8 @@ def transfer_organization(path: OrgPath, body: NewOwner) -> Member:
     with writing(db.session):
         org = get_org(db.session, path.org_id)
         member = get_member(db.session, org.id, body.user_id)
+        lock_user(db.session, member.user_id)  # who is given two at once is counted one after the other
+        refuse_too_many(db.session, get_core().clock, member.user_id, get_core().settings.orgs_per_user)
         member = transfer_ownership(db.session, get_core().clock, current_principal().actor, org, member)
     return _answer(member)
 
@@ -125,6 +127,6 @@ RESOURCE = Resource(
         Route("GET", "/orgs/<org_id>/members/me", show_my_membership, Member),
         Route("PATCH", "/orgs/<org_id>/members/<user_id>", set_membership_role, Member, (HTTPStatus.CONFLICT,)),
         Route("DELETE", "/orgs/<org_id>/members/<user_id>", remove_membership, Deleted, (HTTPStatus.CONFLICT,)),
-        Route("POST", "/orgs/<org_id>/transfer", transfer_organization, Member),
+        Route("POST", "/orgs/<org_id>/transfer", transfer_organization, Member, (HTTPStatus.CONFLICT,)),
     ],
 )

@@ -8,7 +8,7 @@ from mushu.server.db import reading, writing
 from mushu.server.delivery.removal import delete_org_with_keys
 from mushu.server.gate.principal import UserPrincipal
 from mushu.server.keys.scopes import Scope
-from mushu.server.orgs.service import create_org, get_org, list_orgs_of_user, rename_org
+from mushu.server.orgs.service import create_org, get_org, list_orgs_of_user, refuse_too_many, rename_org
 from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
 from mushu.server.web.guard import current_principal, current_user, requires, signed_in
 from mushu.server.web.routes import Resource, Route
@@ -32,8 +32,9 @@ class OrgList(BaseModel):
 @signed_in
 def create_organization(body: OrgName) -> Org:
     """Create an organization; the user becomes its owner."""
-    user = current_user()
+    user, most = current_user(), get_core().settings.orgs_per_user
     with writing(db.session):
+        refuse_too_many(db.session, get_core().clock, user.user_id, most)
         org = create_org(db.session, get_core().clock, user.actor, body.name, user.user_id)
     return Org(**answers.org(org))
 
@@ -80,7 +81,7 @@ def delete_organization(path: OrgPath) -> Deleted:
 RESOURCE = Resource(
     "organizations",
     [
-        Route("POST", "/orgs", create_organization, Org),
+        Route("POST", "/orgs", create_organization, Org, (HTTPStatus.CONFLICT,)),
         Route("GET", "/orgs", list_organizations, OrgList),
         Route("GET", "/orgs/<org_id>", show_organization, Org),
         Route("PATCH", "/orgs/<org_id>", rename_organization, Org),

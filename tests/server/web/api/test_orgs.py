@@ -50,6 +50,27 @@ class TestCreate:
         response = house.client.post("/orgs", json={"name": "x", field: "y"}, headers=stage.headers)
         assert refusal(response, 422, "invalid_input")["detail"] == f"{field} is not a known field."
 
+    @pytest.mark.fault
+    def test_a_user_owns_no_more_than_one_may(self, house: House) -> None:
+        user = house.world.user()
+        headers = bearer(house.world.token(user))
+        made = [answer(house.client.post("/orgs", json={"name": "x"}, headers=headers)) for _ in range(20)]
+        refusal(house.client.post("/orgs", json={"name": "x"}, headers=headers), 409, "too_many_orgs")
+        answer(house.client.delete(f"/orgs/{made[0]['org_id']}", headers=headers))
+        refusal(house.client.post("/orgs", json={"name": "x"}, headers=headers), 409, "too_many_orgs")
+        house.clock.turn(days=1)
+        headers = bearer(house.world.token(user))
+        answer(house.client.post("/orgs", json={"name": "x"}, headers=headers))
+        assert len(answer(house.client.get("/orgs", headers=headers))["orgs"]) == 20
+
+    @pytest.mark.fault
+    def test_nobody_is_given_more_than_they_may_own(self, house: House, stage: Stage) -> None:
+        heir = house.world.member(stage.organization, Role.MEMBER)
+        for _ in range(20):
+            house.world.org(heir)
+        path, body = f"/orgs/{stage.org}/transfer", {"user_id": heir.id}
+        refusal(house.client.post(path, json=body, headers=stage.headers), 409, "too_many_orgs")
+
 
 class TestList:
     def test_it_works(self, house: House) -> None:
