@@ -14,17 +14,15 @@ from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM, ActorKind
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows, writing
-from mushu.server.errors import Forbidden, InvitationWithdrawn, NotFound, Unauthenticated
-from mushu.server.gate.access import Policy, authorize
-from mushu.server.gate.lookup import principal_of_key
-from mushu.server.gate.principal import Principal, UserPrincipal
+from mushu.server.errors import InvitationWithdrawn
+from mushu.server.gate.access import Policy
+from mushu.server.gate.givers import still_may
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.joining import Invitee, accept_invitation, get_open_invitation
 from mushu.server.orgs.models import Invitation, Membership
 from mushu.server.users.models import User
-from mushu.server.users.service import find_user
 
 #: What an invitation asks of who gives it.
 INVITING: Final = Policy(Scope.ADMIN, changes_shared=True)
@@ -68,21 +66,7 @@ def may_still_invite(session: AnySession, now: datetime, invitation: Invitation)
     """Tell whether the user or the key that made the invitation could make it now."""
     if invitation.invited_by in _ALWAYS:
         return True
-    try:
-        inviter = _principal(session, now, invitation.invited_by)
-        authorize(session, inviter, INVITING, Environment.LIVE, invitation.org_id)
-    except (Unauthenticated, Forbidden, NotFound):
-        return False
-    return True
-
-
-def _principal(session: AnySession, now: datetime, inviter_id: str) -> Principal:
-    user = find_user(session, inviter_id, fresh=True)
-    if user is None:
-        return principal_of_key(session, now, inviter_id)
-    if user.disabled_at is not None:
-        raise Forbidden("This user is disabled.")
-    return UserPrincipal(user.id, token_id="")
+    return still_may(session, now, invitation.invited_by, INVITING, Environment.LIVE, invitation.org_id)
 
 
 def _hold_inviter(session: AnySession, invitation: Invitation) -> None:

@@ -192,8 +192,10 @@ def _ready(path: MediaPath) -> MediaItem:
 
 def _own_url(purpose: Purpose, item: MediaItem) -> str:
     core = get_core()
-    expires, signature = core.media.signer.sign(purpose, item, core.clock() + LIFE)
-    return address(item.environment, f"/media/{item.id}/content?expires={expires}&signature={signature}")
+    giver_id = current_principal().actor.id
+    expires, signature = core.media.signer.sign(purpose, item, giver_id, core.clock() + LIFE)
+    query = f"by={giver_id}&expires={expires}&signature={signature}"
+    return address(item.environment, f"/media/{item.id}/content?{query}")
 
 
 def _download_url(item: MediaItem) -> str:

@@ -18,9 +18,11 @@ from werkzeug.wsgi import wrap_file
 
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
-from mushu.server.errors import MediaNotFound
-from mushu.server.keys.scopes import Environment
-from mushu.server.media.links import EXPIRES_PATTERN, SIGNATURE_PATTERN, Purpose
+from mushu.server.errors import LinkNotValid, MediaNotFound
+from mushu.server.gate.access import Policy
+from mushu.server.gate.givers import still_may
+from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.media.links import EXPIRES_PATTERN, GIVER_PATTERN, SIGNATURE_PATTERN, Purpose, SignedLink
 from mushu.server.media.models import MediaItem, Status
 from mushu.server.media.naming import KEY_PATTERN, disposition_of, served_type
 from mushu.server.media.pictures import Variant
@@ -33,6 +35,8 @@ from mushu.server.web.foreign_pages import for_foreign_pages
 from mushu.server.web.guard import SANDBOX, public
 from mushu.server.web.places import a_place
 
+#: What the one who was given an address needs, as long as it is good.
+_NEEDED: Final = {Purpose.UPLOAD: Policy(Scope.WRITE), Purpose.DOWNLOAD: Policy(Scope.READ)}
 _POLICY: Final = "default-src 'none'; sandbox; frame-ancestors 'none'"
 #: Seconds for which a picture may be shown again without asking; after a deletion, caches may show it for as long.
 _PICTURE_LIFE: Final = 300
@@ -48,8 +52,9 @@ class MediaPath(BaseModel):
 
 
 class Signed(BaseModel):
-    """What a signed address carries."""
+    """What a signed address carries; `by` is who was given it."""
 
+    by: str = Field(pattern=GIVER_PATTERN)
     expires: str = Field(pattern=EXPIRES_PATTERN)
     signature: str = Field(pattern=SIGNATURE_PATTERN)
 
@@ -117,12 +122,15 @@ def send_picture(path: PicturePath) -> BaseResponse:
 
 
 def _signed_item(purpose: Purpose, path: MediaPath, query: Signed) -> MediaItem:
-    core = get_core()
+    core, link = get_core(), SignedLink(query.by, query.expires, query.signature)
     with reading(db.session):
         item = find_media(db.session, path.media_id)
-    core.media.signer.verify(purpose, item, query.expires, query.signature, core.clock())
-    if item is None:  # no signature fits what is not there
-        raise MediaNotFound("There is no such media.")
+        core.media.signer.verify(purpose, item, link, core.clock())
+        if item is None:  # no signature fits what is not there
+            raise MediaNotFound("There is no such media.")
+        environment = Environment(item.environment)
+        if not still_may(db.session, core.clock(), query.by, _NEEDED[purpose], environment, item.org_id):
+            raise LinkNotValid("Who gave this link may not do so any more. Ask for a new one.")
     return item
 
 

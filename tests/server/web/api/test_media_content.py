@@ -79,7 +79,7 @@ class TestASignedAddress:
         refusal(studio.http.put("/sandbox" + url, data=TEXT), 403, "link_not_valid")
 
     def test_tells_nobody_whether_an_item_is_there(self, studio: Studio) -> None:
-        query = "?expires=1768480000&signature=" + "0" * 64
+        query = "?by=key_aaaaaaaaaaaa&expires=1768480000&signature=" + "0" * 64
         there, missing = studio.announce()["media_id"], "media_aaaaaaaaaaaa"
         first = refusal(studio.http.get(f"/media/{there}/content{query}"), 403, "link_not_valid")
         assert refusal(studio.http.get(f"/media/{missing}/content{query}"), 403, "link_not_valid") == first
