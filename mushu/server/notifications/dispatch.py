@@ -2,7 +2,7 @@
 
     T1 commit   the notification, and a pending row for each device; without credentials it ends here, in the outbox
     send        some hundred devices, outside any transaction
-    T2 commit   what became of them; dead devices are forgotten. Then the next some hundred
+    T2 commit   what became of them; dead devices are forgotten. Then the next some hundred, while there is a tenant
     T3 commit   completed
 
 Killed in between, rows stay pending, and are told as unknown from then on (`outcomes.py`): nobody sends them again.
@@ -28,7 +28,7 @@ from mushu.server.notifications.sender import Address, Letter, Sender, apns_id
 from mushu.server.notifications.service import NotificationRequest
 from mushu.server.sealing.ring import SealingKeys
 from mushu.server.tenants.models import Tenant
-from mushu.server.tenants.service import credentials_of, hold_tenant
+from mushu.server.tenants.service import credentials_of, find_tenant, hold_tenant
 
 #: Devices between two commits.
 _AT_ONCE: Final = 500
@@ -106,6 +106,8 @@ class Dispatcher:
         deadline, last = self.sender.deadline(), 0
         while True:
             with reading(self.session):
+                if find_tenant(self.session, notification.tenant_id) is None:  # what is left is told as unknown
+                    break
                 waiting = service.waiting_after(self.session, notification, last, _AT_ONCE)
                 addresses = [
                     Address(one.id, one.token, apns_id(notification.id, one.id)) for one in waiting if one.token

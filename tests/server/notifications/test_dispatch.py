@@ -137,6 +137,26 @@ class TestWhatIsWrittenDown:
         assert len(notifications(tenant_id)) == 1
         assert apple.count == 1
 
+    @pytest.mark.fault
+    def test_goes_to_nobody_else_once_the_tenant_is_deleted(
+        self, live: Post, tenant: Tenant, apple: StandIn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(dispatch, "_AT_ONCE", 1)
+        live.device(tenant)
+        live.device(tenant, OTHER)
+        engine, tenant_id, actor = db.engine, tenant.id, live.request(tenant).actor
+
+        def delete(_: str) -> None:
+            with own_session(engine) as session, within(session, LIVE), writing(session):
+                delete_tenant(session, live.clock, actor, get_tenant(session, tenant_id))
+
+        apple.on_arrival = delete
+        rows = live.send(tenant)
+        assert sorted(row.outcome for row in rows) == ["pending", "sent"]
+        (notification,) = notifications(tenant.id)
+        with reading(db.session):
+            assert outcomes.counts(db.session, notification, live.clock())[Outcome.UNKNOWN] == 1
+
     def test_is_counted_by_user(self, live: Post, tenant: Tenant, apple: StandIn) -> None:
         for token, user in ((TOKEN, "ada"), (OTHER, "ada"), ("c3" * 32, "grace")):
             live.device(tenant, token, user)
