@@ -159,18 +159,18 @@ def test_a_form_of_an_ended_session_changes_nothing(browser: Browser, user: User
 
 @pytest.mark.fault
 @pytest.mark.parametrize(
-    ("path", "form"),
+    ("path", "form", "end"),
     [
-        ("/logout", "/"),
-        ("/account/tokens/tok_x/revoke", "/"),
-        ("/account/sessions/ses_x/end", "/"),
-        ("/account/password", "/account/password"),
-        ("/activate/decision", "/activate"),
-        ("/invites/miv_x", "/"),
-        ("/auth/apple/authorize?redirect_uri=http://localhost:1/", "/"),
+        ("/logout", "/", "signed out"),
+        ("/account/tokens/tok_x/revoke", "/", "disabled"),
+        ("/account/sessions/ses_x/end", "/", "password"),
+        ("/account/password", "/account/password", "password"),
+        ("/activate/decision", "/activate", "disabled"),
+        ("/invites/miv_x", "/", "signed out"),
+        ("/auth/apple/authorize?redirect_uri=http://localhost:1/", "/", "signed out"),
+        ("/auth/apple/authorize?redirect_uri=http://localhost:1/", "/", "password"),
     ],
 )
-@pytest.mark.parametrize("end", ["signed out", "disabled", "password"])
 def test_no_page_acts_for_a_session_that_has_just_ended(
     app: Flask, browser: Browser, user: User, world: World, path: str, form: str, end: str
 ) -> None:
