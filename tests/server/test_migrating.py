@@ -143,11 +143,13 @@ _WITH_ROTATION = {
         "id": "dst_a",
         "org_id": "org_a",
         "name": "backend-env",
+        "environment": "live",
         "uri": "env:/srv/.env#KEY",
         "created_at": _NOW,
         "created_by": "operator ada",
     },
 }
+_BEFORE_ENVIRONMENTS = {name: value for name, value in _WITH_ROTATION["destinations"].items() if name != "environment"}
 
 
 def test_keys_and_deliveries_from_before_rotation_go_up_and_down_unharmed(tmp_path: Path) -> None:
@@ -165,6 +167,52 @@ def test_keys_and_deliveries_from_before_rotation_go_up_and_down_unharmed(tmp_pa
         assert len(kept) == len(before) + 1
         upgrade(str(MIGRATIONS))
         assert [key.rotate_every for key in keys_of_the_models()] == [None, None]
+        db.engine.dispose()
+
+
+#: Per place: the environment and state of each key that was brought there, the state of its delivery, and what follows.
+_PLACES: list[tuple[str, list[tuple[str, str, str]], str]] = [
+    ("nothing", [], "live"),
+    ("live", [("live", "active", "verified")], "live"),
+    ("test", [("test", "active", "verified")], "test"),
+    ("under-way", [("test", "pending", "pending")], "test"),
+    ("test-ended", [("test", "revoked", "removed")], "test"),
+    ("live-ended", [("live", "revoked", "removed"), ("test", "revoked", "removed")], "live"),
+    ("test-after-live", [("live", "revoked", "removed"), ("test", "active", "verified")], "test"),
+    ("replaced", [("live", "active", "replaced"), ("test", "active", "verified")], "test"),
+    ("both", [("live", "retiring", "verified"), ("test", "active", "verified")], "live"),
+]
+
+
+def test_destinations_from_before_are_of_the_environment_whose_keys_lie_there(tmp_path: Path) -> None:
+    with core_context(lambda: Settings(instance_path=tmp_path)):
+        upgrade(str(MIGRATIONS), "0005")
+        insert({name: _BEFORE_ROTATION[name] for name in ("users", "organizations")})
+        for name, keys, _ in _PLACES:
+            uri = f"env:/srv/{name}#KEY"
+            insert({"destinations": _BEFORE_ENVIRONMENTS | {"id": f"dst_{name}", "name": name, "uri": uri}})
+            for number, (environment, key_state, state) in enumerate(keys):
+                one = f"{name}-{number}"
+                key = {"id": one, "digest": one, "environment": environment, "state": key_state}
+                insert({"api_keys": _BEFORE_ROTATION["api_keys"] | key})
+                delivery = {"id": one, "key_id": one, "uri": uri, "state": state}
+                insert({"deliveries": _BEFORE_ROTATION["deliveries"] | delivery})
+        before = rows("destinations")
+        upgrade(str(MIGRATIONS))
+        found = {str(row["name"]): row["environment"] for row in rows("destinations")}
+        assert found == {name: environment for name, _, environment in _PLACES}
+        with db.engine.begin() as connection:  # as it is possible now
+            twin = "SELECT 'dst_twin', org_id, name, 'env:/twin', created_at, created_by, 'test' FROM destinations"
+            connection.execute(
+                text(
+                    "INSERT INTO destinations (id, org_id, name, uri, created_at, created_by, environment) "
+                    f"{twin} WHERE name = 'live'"
+                )
+            )
+        downgrade(str(MIGRATIONS), "0005")
+        kept = rows("destinations")
+        assert {row["id"] for row in kept} == {row["id"] for row in before} | {"dst_twin"}
+        assert {row["uri"] for row in kept if row["name"] == "live-test"} == {"env:/twin"}
         db.engine.dispose()
 
 

@@ -11,16 +11,26 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.looking import Held, look_at, true_uri
 from mushu.server.delivery.named import forget_settings, living_at, remove_named
+from mushu.server.delivery.separation import add_named, refuse_holder
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
-from mushu.server.errors import Invalid, SealingFailed
+from mushu.server.environments import set_environment, within
+from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
+from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.service import resolve_org
 
-_COLUMNS = {"name": "NAME", "uri": "URI", "settings": "SETTINGS", "keys": "KEYS"}
+_COLUMNS = {"name": "NAME", "environment": "ENV", "uri": "URI", "settings": "SETTINGS", "keys": "KEYS"}
 #: Exit status: what was looked at is not as it should be.
 _WRONG = 3
 
 of_org = click.option("--org", required=True, help="Id or exact name of the organization.")
+of_environment = click.option(
+    "--env",
+    type=click.Choice([choice.value for choice in Environment]),
+    default="live",
+    show_default=True,
+    help="Whose keys are delivered there.",
+)
 
 
 @click.group(cls=AdminGroup)
@@ -32,17 +42,29 @@ def destinations() -> None:
 @click.argument("name")
 @click.argument("uri")
 @of_org
+@of_environment
 @settings_options
-def add(name: str, uri: str, org: str, given: tuple[str, ...], files: tuple[str, ...], asked: tuple[str, ...]) -> None:
-    """Give a place a name, and what is needed to get in there, which is kept encrypted."""
+def add(
+    name: str,
+    uri: str,
+    org: str,
+    env: str,
+    given: tuple[str, ...],
+    files: tuple[str, ...],
+    asked: tuple[str, ...],
+) -> None:
+    """Give a place a name, and what is needed to get in there, which is kept encrypted.
+
+    It is for keys of one environment only: the other can have another place under the same name.
+    """
     core, settings = get_core(), read_settings(given, files, asked)
     with reading(db.session):
-        place = service.Place(resolve_org(db.session, org).id, name, uri, settings)
+        place = service.Place(resolve_org(db.session, org).id, name, uri, settings, Environment(env))
     service.check(place)  # before a plugin sees any of it
     place = replace(place, uri=true_uri(uri, settings, Path.cwd()))
     with writing(db.session):
         forget_settings(db.session, core.clock)
-        found = service.add(db.session, core.clock, operator(), core.sealing_keys, place)
+        found = add_named(db.session, core.clock, operator(), core.sealing_keys, place)
     print_json(_answer(found) | {"settings": sorted(settings)})
 
 
@@ -53,7 +75,11 @@ def list_(org: str, as_json: bool) -> None:
     """List the destinations of an organization, with the names of their settings and how many living keys lie there."""
     keys, unreadable = get_core().sealing_keys, set[str]()
     with reading(db.session):
-        found = service.list_destinations(db.session, resolve_org(db.session, org).id)
+        org_id = resolve_org(db.session, org).id
+        found: list[NamedDestination] = []
+        for environment in Environment:
+            with within(db.session, environment):
+                found += service.list_destinations(db.session, org_id)
         living = living_at(db.session, [destination.uri for destination in found])
     rows = []
     for destination in found:
@@ -73,12 +99,13 @@ def list_(org: str, as_json: bool) -> None:
 @destinations.command("set")
 @click.argument("name")
 @of_org
+@of_environment
 @settings_options
-def set_(name: str, org: str, given: tuple[str, ...], files: tuple[str, ...], asked: tuple[str, ...]) -> None:
+def set_(name: str, org: str, env: str, given: tuple[str, ...], files: tuple[str, ...], asked: tuple[str, ...]) -> None:
     """Replace all settings of a destination by those that are given; none, where none is."""
     core, settings = get_core(), read_settings(given, files, asked)
     with reading(db.session):
-        found = service.get(db.session, resolve_org(db.session, org).id, name)
+        found = _get(org, env, name)
     if true_uri(found.uri, settings, Path.cwd()) != found.uri:
         raise Invalid(f"With these settings, {found.uri} is another place.", field="settings")
     with writing(db.session):
@@ -90,15 +117,20 @@ def set_(name: str, org: str, given: tuple[str, ...], files: tuple[str, ...], as
 @destinations.command("check")
 @click.argument("name")
 @of_org
-def check(name: str, org: str) -> None:
+@of_environment
+def check(name: str, org: str, env: str) -> None:
     """Try whether a key could be written there, and say what lies there; exit 3 if something is wrong."""
     core = get_core()
     with reading(db.session):
-        found = service.get(db.session, resolve_org(db.session, org).id, name)
+        found = _get(org, env, name)
     sight = look_at(db.session, core.open_destination, found.uri)
     answer: dict[str, Any] = {"name": found.name, "uri": found.uri, "holds": sight.held}
     if sight.key is not None:
         answer |= {"key_id": sight.key.id, "key_name": sight.key.name, "state": sight.key.state(core.clock())}
+        try:
+            refuse_holder(Environment(env), found.uri, sight.key)
+        except DestinationHeld as error:
+            sight.faults.append(error.detail)
     print_json(answer | {"faults": sight.faults})
     if sight.held is Held.FOREIGN:
         click.echo("With --force, `flask keys create` and `flask keys rotate` overwrite what it holds.", err=True)
@@ -109,12 +141,13 @@ def check(name: str, org: str) -> None:
 @destinations.command("remove")
 @click.argument("name")
 @of_org
+@of_environment
 @yes
-def remove(name: str, org: str, yes: bool) -> None:
+def remove(name: str, org: str, env: str, yes: bool) -> None:
     """Take the name away, and with it what is needed to get in there. Refused while a living key lies there."""
     core = get_core()
     with reading(db.session):
-        found = service.get(db.session, resolve_org(db.session, org).id, name)
+        found = _get(org, env, name)
     ask(f"Remove the destination {found.name} ({found.uri})?", agreed=yes)
     with writing(db.session):
         remove_named(db.session, core.clock, operator(), found.org_id, name)
@@ -122,5 +155,29 @@ def remove(name: str, org: str, yes: bool) -> None:
     print_json({"name": found.name, "uri": found.uri, "removed": True})
 
 
+def _get(org: str, env: str, name: str) -> NamedDestination:
+    """Have the session work in an environment, and return the destination of an organization there.
+
+    Raises:
+        DestinationNotFound: there is none of this name; the sentence says where the other environment has one.
+    """
+    environment = Environment(env)
+    org_id = resolve_org(db.session, org).id
+    set_environment(db.session, environment)
+    try:
+        return service.get(db.session, org_id, name)
+    except DestinationNotFound as error:
+        other = next(one for one in Environment if one is not environment)
+        with within(db.session, other):
+            if service.find(db.session, org_id, name) is None:
+                raise
+        raise DestinationNotFound(f"{error.detail} There is a {other} one: --env {other}.", field="name") from None
+
+
 def _answer(destination: NamedDestination) -> dict[str, Any]:
-    return {"name": destination.name, "uri": destination.uri, "created_at": rfc3339(destination.created_at)}
+    return {
+        "name": destination.name,
+        "environment": destination.environment,
+        "uri": destination.uri,
+        "created_at": rfc3339(destination.created_at),
+    }

@@ -16,6 +16,8 @@ from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named import names_of
 from mushu.server.delivery.recovery import any_unreachable
 from mushu.server.delivery.rotation import keep_house
+from mushu.server.environments import within
+from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import resolve_org
 
@@ -61,8 +63,10 @@ def check(key_id: str | None, org: str | None, as_json: bool) -> None:
 def deliveries(key_id: str, as_json: bool) -> None:
     """Show where a key was put, at which version, by whom, and what was found there since."""
     with reading(db.session):
-        found = ledger.list_deliveries(db.session, [get_key(db.session, key_id).id])
-        names = names_of(db.session, [delivery.uri for delivery in found])
+        key = get_key(db.session, key_id)
+        found = ledger.list_deliveries(db.session, [key.id])
+        with within(db.session, Environment(key.environment)):
+            names = names_of(db.session, [delivery.uri for delivery in found])
     print_rows([answers.delivery(line, names.get(line.uri)) for line in found], _LEDGER, json_wanted=as_json)
 
 

@@ -13,8 +13,11 @@ from mushu.server.db import AnySession, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery, DeliveryState
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
+from mushu.server.destinations.service import EVERYWHERE
+from mushu.server.environments import environment_of, within
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.scopes import Environment
 from mushu.server.keys.states import DEAD
 from mushu.server.sealing.ring import SealingKeys
 
@@ -23,7 +26,7 @@ _MOST_NAMED: Final = 5
 
 
 def uris_of(session: AnySession, org_id: str, names: Sequence[str]) -> list[str]:
-    """Return the URIs that these names stand for in the organization, in their order.
+    """Return the URIs that these names stand for in the organization and environment of the session, in their order.
 
     Raises:
         Invalid: no name, or one twice.
@@ -36,17 +39,18 @@ def uris_of(session: AnySession, org_id: str, names: Sequence[str]) -> list[str]
     )
     uris: dict[str, str] = dict(session.execute(query).all())
     for name in names:
-        if name not in uris:
+        if name not in uris:  # the same words whether or not the other environment has it: its names are its own
+            environment = environment_of(session)
             raise DestinationNotFound(
-                f"There is no destination {name!r} in this organization. An operator names one with "
-                "`flask destinations add`.",
+                f"There is no {environment} destination {name!r} in this organization. An operator names one with "
+                f"`flask destinations add --env {environment}`.",
                 field="deliver_to",
             )
     return [uris[name] for name in names]
 
 
 def names_of(session: AnySession, uris: Sequence[str], org_id: str | None = None) -> dict[str, str]:
-    """Return the names of those of these URIs that have one, by URI.
+    """Return the names of those of these URIs that have one in the environment of the session, by URI.
 
     Args:
         org_id: names of this organization only: what others call a place is not for everybody.
@@ -64,7 +68,7 @@ def named_by_others(session: AnySession, uris: Sequence[str], org_id: str) -> Se
     others = select(NamedDestination).where(
         NamedDestination.uri.in_(uris), NamedDestination.removed_at.is_(None), NamedDestination.org_id != org_id
     )
-    return session.scalars(others.order_by(NamedDestination.uri)).all()
+    return session.scalars(others.order_by(NamedDestination.uri), execution_options=EVERYWHERE).all()
 
 
 def living_at(session: AnySession, uris: Sequence[str]) -> dict[str, list[ApiKey]]:
@@ -80,7 +84,7 @@ def remove_named(session: AnySession, clock: Clock, actor: Actor, org_id: str, n
     """Take the name of a destination away.
 
     Raises:
-        DestinationNotFound: the organization has none of this name.
+        DestinationNotFound: the organization has none of this name in the environment of the session.
         DestinationHeld: a living key lies there, whose value could not be taken away any more when it ends.
     """
     destination = service.get(session, org_id, name)
@@ -102,8 +106,10 @@ def remove_all_named(session: AnySession, clock: Clock, actor: Actor, org_id: st
 
     What is sealed for them stays until the values of its keys are taken away from there (`forget_settings`).
     """
-    for destination in service.list_destinations(session, org_id):
-        service.remove(session, clock, actor, destination)
+    for environment in Environment:
+        with within(session, environment):
+            for destination in service.list_destinations(session, org_id):
+                service.remove(session, clock, actor, destination)
 
 
 def settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[str, str]:
@@ -131,12 +137,12 @@ def forget_settings(session: AnySession, clock: Clock) -> None:
     Not at once: a delivery that began just before the name was taken away is not in the ledger yet.
     """
     unneeded = update(NamedDestination).where(_is_forgettable(clock())).values(sealed_settings=None)
-    session.execute(unneeded.execution_options(synchronize_session=False))
+    session.execute(unneeded, execution_options={**EVERYWHERE, "synchronize_session": False})
 
 
 def any_forgettable(session: AnySession, clock: Clock) -> bool:
     """Tell whether `forget_settings` would erase something now."""
-    return bool(session.scalar(select(exists().where(_is_forgettable(clock())))))
+    return bool(session.scalar(select(exists().where(_is_forgettable(clock()))), execution_options=EVERYWHERE))
 
 
 def _settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[str, str]:
@@ -147,7 +153,8 @@ def _settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[s
             or session.scalars(
                 here.where(NamedDestination.sealed_settings.is_not(None), _is_needed())
                 .order_by(NamedDestination.removed_at.desc())
-                .limit(1)
+                .limit(1),
+                execution_options=EVERYWHERE,
             ).one_or_none()
         )
         return {} if destination is None else service.settings_of(destination, keys)

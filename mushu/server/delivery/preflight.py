@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Sequence
 
-from mushu.destination import DestinationError, Holding
+from mushu.destination import DestinationError
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.opening import OpenDestination, guarded
+from mushu.server.delivery.separation import refuse_holder
 from mushu.server.delivery.stops import Stop
 from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import find_key_by_digest
 from mushu.server.keys.states import DEAD, State
 
@@ -34,10 +37,18 @@ def _open(open_destination: OpenDestination, uri: str) -> Stop:
     return Stop(destination, destination.uri)
 
 
-def check_stops(session: AnySession, stops: Sequence[Stop], *, replacing: Collection[str] = (), force: bool) -> None:
+def check_stops(
+    session: AnySession,
+    environment: Environment,
+    stops: Sequence[Stop],
+    *,
+    replacing: Collection[str] = (),
+    force: bool,
+) -> None:
     """Phase 1: every destination can be written to and holds nothing that would be lost.
 
     Args:
+        environment: that of the key; one of the other that lives is never overwritten.
         replacing: ids of living keys whose value may be overwritten.
         force: a foreign value may be lost.
 
@@ -51,14 +62,16 @@ def check_stops(session: AnySession, stops: Sequence[Stop], *, replacing: Collec
             holding = guarded(stop.destination.read)
         except DestinationError as error:
             raise DeliveryFailed(f"{stop.uri}: {error} Nothing was minted.") from None
-        if holding.digest is not None and not force:
-            _refuse_foreign(session, stop.uri, holding, replacing)
+        if holding.digest is not None:
+            with reading(session):
+                holder = find_key_by_digest(session, holding.digest)
+            refuse_holder(environment, stop.uri, holder)
+            if not force:
+                _refuse_foreign(stop.uri, holder, replacing)
         stop.expected_version = holding.version
 
 
-def _refuse_foreign(session: AnySession, uri: str, holding: Holding, replacing: Collection[str]) -> None:
-    with reading(session):
-        holder = find_key_by_digest(session, holding.digest or "")
+def _refuse_foreign(uri: str, holder: ApiKey | None, replacing: Collection[str]) -> None:
     if holder is None:
         raise DestinationHeld(
             f"{uri} holds a value that Mushu did not put there. Name another destination, or remove the value.",

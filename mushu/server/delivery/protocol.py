@@ -25,10 +25,12 @@ from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.delivery.opening import OpenDestination
 from mushu.server.delivery.preflight import check_stops, open_stops
 from mushu.server.delivery.recovery import Reconciler, Verdict
+from mushu.server.delivery.separation import refuse_other_environment
 from mushu.server.delivery.stops import NotHeldError, Pause, Stop
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import change_state, get_key, mint_key
 from mushu.server.keys.states import DEAD, FAIL
 from mushu.server.orgs.service import get_org
@@ -69,29 +71,38 @@ class Courier:
             get_org(self.session, request.org_id)  # it may have been deleted since the caller looked
             return mint_key(self.session, self.clock, self.actor, request)
 
-        return self.carry(mint, uris, force=force)
+        return self.carry(mint, request.environment, uris, force=force)
 
     def carry(
-        self, mint: Mint, uris: Sequence[str], *, replacing: Collection[str] = (), force: bool = False
+        self,
+        mint: Mint,
+        environment: Environment,
+        uris: Sequence[str],
+        *,
+        replacing: Collection[str] = (),
+        force: bool = False,
     ) -> tuple[ApiKey, list[str]]:
         """Bring the key that `mint` makes to every destination, and return it active, with their full URIs.
 
         Args:
             mint: makes a pending key within the transaction T1; what it raises ends the run with nothing minted.
+            environment: that of the key.
             replacing: ids of living keys whose value may be overwritten.
-            force: overwrite a foreign value, too.
+            force: overwrite a foreign value, too; never a living key of the other environment.
 
         Raises:
             Invalid: the request or a URI is wrong, or two name one place; nothing was minted.
-            DestinationHeld: a destination holds something else, or another delivery is at work there; nothing was
-                minted.
+            DestinationHeld: a destination holds something else, or belongs to the other environment, or another
+                delivery is at work there; nothing was minted.
             DeliveryFailed: a destination refused; the key is dead, and what was written was put back.
             DeliveryUndecided: it is not known whether a destination has the key; recovery will find out.
         """
         stops = open_stops(self.open_destination, uris)
+        with reading(self.session):  # before a place of the other environment is so much as read
+            refuse_other_environment(self.session, environment, [stop.uri for stop in stops])
         self.reconciler.settle_destinations([stop.uri for stop in stops])
-        check_stops(self.session, stops, replacing=replacing, force=force)
-        key_id, secret = self._mint(mint, stops)  # T1
+        check_stops(self.session, environment, stops, replacing=replacing, force=force)
+        key_id, secret = self._mint(mint, environment, stops)  # T1
         try:
             self._write(stops, secret)  # T2 for each
             self._prove(stops, secret)  # T3 for each
@@ -104,11 +115,13 @@ class Courier:
     def reconciler(self) -> Reconciler:
         return Reconciler(self.session, self.clock, self.actor, self.open_destination)
 
-    def _mint(self, mint: Mint, stops: Sequence[Stop]) -> tuple[str, Secret]:
+    def _mint(self, mint: Mint, environment: Environment, stops: Sequence[Stop]) -> tuple[str, Secret]:
         """T1: the key and its deliveries, pending; one attempt at a time for each destination."""
         try:
             with writing(self.session):
                 now = self.clock()
+                # Again: a name may have been given since.
+                refuse_other_environment(self.session, environment, [stop.uri for stop in stops])
                 for stop in stops:
                     other = ledger.find_at_work(self.session, stop.uri, now)
                     if other is not None:

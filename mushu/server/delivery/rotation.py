@@ -24,6 +24,7 @@ from mushu.server.keys import rotation
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.once import mark_of
 from mushu.server.keys.rotation import Terms
+from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import change_state, find_key_by_digest, get_key
 from mushu.server.keys.states import DEAD, END_RETIREMENT, State
 
@@ -57,7 +58,7 @@ class Rotator:
         """
         courier = self.courier
         with reading(courier.session):
-            rotation.get_key_to_rotate(courier.session, courier.clock(), key_id)
+            environment = Environment(rotation.get_key_to_rotate(courier.session, courier.clock(), key_id).environment)
             places = [delivery.uri for delivery in ledger.places_of(courier.session, key_id)]
             lineage = [key_id, *rotation.ancestors(courier.session, key_id)]
         if not (uris or places):
@@ -70,7 +71,7 @@ class Rotator:
         def mint() -> tuple[ApiKey, Secret]:
             return rotation.begin(courier.session, courier.clock, courier.actor, key_id, terms, once)
 
-        return courier.carry(mint, uris or places, replacing=lineage, force=force)
+        return courier.carry(mint, environment, uris or places, replacing=lineage, force=force)
 
     def resume(self) -> list[Finding]:
         """Do again what was cut off, where it left a destination without a key that works; and say what came of it."""

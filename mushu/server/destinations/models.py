@@ -1,30 +1,36 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ForeignKey, Index, String, Text, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import Base, UTCDateTime
+from mushu.server.environments import Environmental
 from mushu.server.sealing.rows import SEALED
 
 IS_NAMED: Final = text("removed_at IS NULL")
 
 
-class NamedDestination(Base):
-    """One place that keys of one organization may be delivered to over HTTP. Rows are never deleted."""
+class NamedDestination(Environmental, Base):
+    """One place that keys of one organization and one environment may be delivered to over HTTP.
+
+    Rows are never deleted.
+    """
 
     __tablename__ = "destinations"
     __table_args__ = (
         Index(
-            "uq_destinations_org_id_name",
+            "uq_destinations_org_id_environment_name",
             "org_id",
+            "environment",
             "name",
             unique=True,
             sqlite_where=IS_NAMED,
             postgresql_where=IS_NAMED,
         ),
-        # One place, one organization, one set of settings: whoever opens it later finds them by its URI.
+        # One place, one organization, one environment, one set of settings: whoever opens it finds them by its URI.
         Index("uq_destinations_uri", "uri", unique=True, sqlite_where=IS_NAMED, postgresql_where=IS_NAMED),
+        CheckConstraint("environment IN ('live', 'test')", name="environment"),
     )
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True)

@@ -13,9 +13,11 @@ from mushu.keyformat import public_id
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession
+from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
 from mushu.server.destinations.models import NamedDestination
+from mushu.server.environments import environment_of, within
 from mushu.server.errors import DestinationNotFound, Invalid, NameTaken, OrgNotFound
+from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.models import Organization
 from mushu.server.sealing.ring import SealingKeys
 from mushu.server.sealing.rows import context_of, ring_to_seal
@@ -24,6 +26,8 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SETTING: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _URI_LENGTH: Final = 1_000
 _VALUE_LENGTH: Final = 65_536
+#: For a statement about places of live and of test alike.
+EVERYWHERE: Final = {IN_ALL_ENVIRONMENTS: True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class Place:
     name: str
     uri: str
     settings: Mapping[str, Secret] = field(default_factory=dict)
+    #: Whose keys are delivered there.
+    environment: Environment = Environment.LIVE
 
 
 def add(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: Place) -> NamedDestination:
@@ -42,11 +48,17 @@ def add(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, plac
     Raises:
         Invalid: the name, the URI or a setting is not usable.
         OrgNotFound: the organization is gone.
-        NameTaken: the name stands for another place, or the place has a name, there or in another organization.
+        NameTaken: the name stands for another place, or the place has a name, there or in another organization, or in
+            the other environment.
         SealingFailed: the settings cannot be sealed.
     """
     check(place)
     _hold_org(session, place.org_id)
+    with within(session, place.environment):
+        return _add(session, clock, actor, keys, place)
+
+
+def _add(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: Place) -> NamedDestination:
     _refuse_taken(session, place)
     now = clock()
     destination = NamedDestination(
@@ -90,6 +102,7 @@ def change_settings(
 
 
 def find(session: AnySession, org_id: str, name: str) -> NamedDestination | None:
+    """Return what the name stands for in the environment in which the session works."""
     return session.scalars(_living().filter_by(org_id=org_id, name=name)).one_or_none()
 
 
@@ -97,22 +110,23 @@ def get(session: AnySession, org_id: str, name: str) -> NamedDestination:
     """Return the destination.
 
     Raises:
-        DestinationNotFound: the organization has none of this name.
+        DestinationNotFound: the organization has none of this name in this environment.
     """
     destination = find(session, org_id, name)
     if destination is None:
-        raise DestinationNotFound(f"There is no destination {name!r} in this organization.", field="name")
+        environment = environment_of(session)
+        raise DestinationNotFound(f"There is no {environment} destination {name!r} in this organization.", field="name")
     return destination
 
 
 def list_destinations(session: AnySession, org_id: str) -> Sequence[NamedDestination]:
-    """Return the destinations of an organization, by name."""
+    """Return the destinations of an organization in the environment in which the session works, by name."""
     return session.scalars(_living().filter_by(org_id=org_id).order_by(NamedDestination.name)).all()
 
 
 def find_at(session: AnySession, uri: str) -> NamedDestination | None:
-    """Return the destination that has a name and this URI."""
-    return session.scalars(_living().filter_by(uri=uri)).one_or_none()
+    """Return the destination that has a name and this URI, in whichever environment."""
+    return session.scalars(_living().filter_by(uri=uri), execution_options=EVERYWHERE).one_or_none()
 
 
 def remove(session: AnySession, clock: Clock, actor: Actor, destination: NamedDestination) -> None:
@@ -169,8 +183,8 @@ def _refuse_taken(session: AnySession, place: Place) -> None:
     other = find_at(session, place.uri)
     if other is not None:
         raise NameTaken(
-            f"{place.uri} has a name already: {other.name} in {other.org_id}. One place belongs to one organization, "
-            "under one name.",
+            f"{place.uri} has a name already: {other.name} in {other.org_id}, for {other.environment} keys. One place "
+            "belongs to one organization and one environment, under one name.",
             field="uri",
         )
 
@@ -198,5 +212,5 @@ def _living() -> Select[Any]:
 
 
 def _record(session: AnySession, clock: Clock, actor: Actor, action: str, destination: NamedDestination) -> None:
-    details = {"name": destination.name, "uri": destination.uri}
+    details = {"name": destination.name, "uri": destination.uri, "environment": destination.environment}
     record(session, clock(), actor, action, destination.id, org_id=destination.org_id, details=details)

@@ -3,15 +3,13 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from mushu.keyformat import Prefix, generate
 from mushu.server.config import Settings
-from mushu.server.core import db
-from mushu.server.db import writing
 from mushu_dotenv import DotenvDestination
 from tests.server.commands.conftest import Run
 from tests.server.commands.naming import TOKEN, add, check, deliver, listed
+from tests.server.web.asking import execute
 
 pytestmark = pytest.mark.usefixtures("acme")
 
@@ -22,12 +20,16 @@ class TestAdding:
         assert ran.code == 0, ran.stderr
         assert ran.json == {
             "name": "backend",
+            "environment": "live",
             "uri": f"env:{tmp_path}/.env#KEY",
             "created_at": ran.json["created_at"],
             "settings": ["timeout"],
         }
         table = run("destinations", "list", "--org", "acme").rows
-        assert table == [["NAME", "URI", "SETTINGS", "KEYS"], ["backend", f"env:{tmp_path}/.env#KEY", "timeout", "0"]]
+        assert table == [
+            ["NAME", "ENV", "URI", "SETTINGS", "KEYS"],
+            ["backend", "live", f"env:{tmp_path}/.env#KEY", "timeout", "0"],
+        ]
 
     def test_a_place_that_has_a_name_says_which(self, run: Run, tmp_path: Path) -> None:
         add(run)
@@ -152,7 +154,7 @@ class TestListing:
     def test_names_its_fields_and_no_value(self, run: Run) -> None:
         add(run, "backend", "vault:secret/a", "--ask", "token", stdin=f"{TOKEN}\n")
         (row,) = listed(run)
-        assert list(row) == ["name", "uri", "created_at", "settings", "keys"]
+        assert list(row) == ["name", "environment", "uri", "created_at", "settings", "keys"]
         assert row["settings"] == ["token"]
 
     def test_works_without_the_keys_and_says_what_is_wrong(self, run: Run, settings: Settings) -> None:
@@ -160,7 +162,7 @@ class TestListing:
         settings.sealing_keys_path.unlink()
         ran = run("destinations", "list", "--org", "acme")
         assert ran.code == 3
-        assert ran.rows[1][2] == "unreadable"
+        assert ran.rows[1][3] == "unreadable"
         assert "Restore it from a backup" in ran.stderr
 
 
@@ -253,6 +255,5 @@ class TestRemoving:
 
 def test_a_path_with_escape_codes_cannot_paint_on_the_terminal(run: Run, in_core: None) -> None:
     add(run)
-    with writing(db.session):
-        db.session.execute(text("UPDATE destinations SET uri = 'env:/\x1b[2J#KEY'"))
+    execute("UPDATE destinations SET uri = 'env:/\x1b[2J#KEY'")
     assert "\x1b" not in run("destinations", "list", "--org", "acme").stdout

@@ -9,7 +9,9 @@ import pytest
 
 from mushu.keyformat import Prefix, generate
 from mushu.server.core import db, get_core
-from mushu.server.db import writing
+from mushu.server.db import reading
+from mushu.server.environments import within
+from mushu.server.keys.scopes import Environment
 from mushu_dotenv import DotenvDestination
 from tests.server.commands.conftest import Run
 from tests.server.commands.naming import TOKEN, add, listed
@@ -109,6 +111,6 @@ class TestSecretSettings:
         from mushu.server.delivery.named import settings_for
         from mushu.server.destinations.models import NamedDestination
 
-        with writing(db.session):
+        with within(db.session, Environment.LIVE), reading(db.session):
             uri = db.session.query(NamedDestination).one().uri
         return dict(settings_for(db.session, get_core().sealing_keys, uri))

@@ -16,7 +16,9 @@ from mushu.server.delivery.rotation import keep_house
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
 from mushu.server.destinations.service import Place
+from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid
+from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE, RETIRE
 from mushu.server.orgs.service import create_org, get_org
@@ -34,6 +36,9 @@ class Named:
 
     post: Post
     keys: SealingKeys
+
+    def __post_init__(self) -> None:
+        set_environment(self.post.session, Environment.LIVE)
 
     def add(self, name: str = "a", org_id: str = "", **settings: str) -> NamedDestination:
         place = Place(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from mushu.keyformat import Prefix, generate
@@ -16,11 +16,14 @@ from mushu.server.delivery.named import remove_all_named
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
 from mushu.server.destinations.service import Place
+from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationNotFound, Invalid, MushuError, NameTaken, OrgNotFound, SealingFailed
+from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.service import delete_org, get_org
 from mushu.testing.leaks import traces
 from tests.server.conftest import World
 from tests.server.orgs.racing import overtake, race
+from tests.server.web.asking import execute
 
 URI = "env:/srv/app/.env#KEY"
 TOKEN = "hunter2"
@@ -32,6 +35,7 @@ class Namer:
     def __init__(self, world: World) -> None:
         self.world = world
         self.org_id = world.org().id
+        set_environment(db.session, Environment.LIVE)
 
     def place(self, name: str = "backend", uri: str = URI, **settings: str) -> Place:
         return Place(self.org_id, name, uri, {setting: Secret(value) for setting, value in settings.items()})
@@ -233,7 +237,7 @@ class TestSettings:
             events = db.session.scalars(select(AuditEvent).where(AuditEvent.action.like("destination.%"))).all()
         assert [one.action for one in events] == ["destination.added", "destination.removed"]
         for one in events:
-            assert (one.org_id, one.details) == (namer.org_id, {"name": "backend", "uri": URI})
+            assert (one.org_id, one.details) == (namer.org_id, {"name": "backend", "uri": URI, "environment": "live"})
             assert one.target_id.startswith("dst_")
 
     def test_they_show_themselves_in_no_repr_and_in_no_error(self, namer: Namer) -> None:
@@ -258,12 +262,11 @@ class TestSettings:
         with reading(db.session):
             changed = select(AuditEvent).where(AuditEvent.action == "destination.settings_changed")
             found = db.session.scalars(changed).one()
-        assert found.details == {"name": "backend", "uri": URI}
+        assert found.details == {"name": "backend", "uri": URI, "environment": "live"}
 
     def test_those_that_do_not_open_any_more_can_be_replaced(self, namer: Namer) -> None:
         namer.add(token=TOKEN)
-        with writing(db.session):
-            db.session.execute(text("UPDATE destinations SET sealed_settings = '1.x.y'"))
+        execute("UPDATE destinations SET sealed_settings = '1.x.y'")
         db.session.expire_all()
         with pytest.raises(SealingFailed):
             namer.settings()
@@ -274,12 +277,8 @@ class TestSettings:
         namer.add(token=TOKEN)
         mallory = Namer(world)
         mallory.add(uri="env:/home/mallory/.env#KEY", token="mine")
-        with writing(db.session):
-            stolen = "(SELECT sealed_settings FROM destinations WHERE uri = :uri)"
-            db.session.execute(
-                text(f"UPDATE destinations SET sealed_settings = {stolen} WHERE org_id = :org"),
-                {"uri": URI, "org": mallory.org_id},
-            )
+        stolen = "(SELECT sealed_settings FROM destinations WHERE uri = :uri)"
+        execute(f"UPDATE destinations SET sealed_settings = {stolen} WHERE org_id = :org", uri=URI, org=mallory.org_id)
         db.session.expire_all()
         with pytest.raises(SealingFailed, match="another row"):
             mallory.settings()

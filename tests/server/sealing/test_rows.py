@@ -19,7 +19,9 @@ from mushu.server.db import own_session, prepare_engine, reading, writing
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
 from mushu.server.destinations.service import Place
+from mushu.server.environments import set_environment
 from mushu.server.errors import SealingFailed
+from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.service import create_org
 from mushu.server.sealing import rows
 from mushu.server.sealing.ring import SealingKeys, key_id_of
@@ -41,7 +43,9 @@ class Vault:
     org_id: str = ""
 
     def session(self) -> Session:
-        return own_session(self.engine)
+        session = own_session(self.engine)
+        set_environment(session, Environment.LIVE)
+        return session
 
     def fill(self) -> None:
         with self.session() as session, writing(session):

@@ -125,7 +125,7 @@ def test_every_route_is_in_the_table_or_open_to_everybody(house: House) -> None:
 def test_the_tables_of_one_environment_are_these() -> None:
     """A new table that holds what is of one environment belongs in here, and in the filter."""
     found = {table.name for table in schema.metadata.sorted_tables if "environment" in table.columns}
-    assert found == {"api_keys", "tenants", "devices", "notifications", "sendings", "media"}
+    assert found == {"api_keys", "destinations", "tenants", "devices", "notifications", "sendings", "media"}
     assert set(PARAMETERS) >= set(OF_ONE_SIDE)
 
 

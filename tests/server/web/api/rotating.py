@@ -61,9 +61,9 @@ def keep() -> None:
     keep_house(courier_for(SYSTEM))
 
 
-def name(house: House, stage: Stage, name: str, uri: str) -> str:
+def name(house: House, stage: Stage, name: str, uri: str, environment: Environment = LIVE) -> str:
     """Give a place a name in the organization, as an operator would."""
-    place = Place(stage.org, name, uri)
+    place = Place(stage.org, name, uri, environment=environment)
     with writing(db.session):
         return destinations.add(db.session, house.clock, SYSTEM, house.world.core.sealing_keys, place).uri
 

@@ -14,9 +14,11 @@ from tests.server.conftest import World, api_key
 from tests.server.web.asking import SeparateClient, all_rows, answer, refusal
 
 
-def name(world: World, org: Organization, called: str, **settings: str) -> None:
+def name(
+    world: World, org: Organization, called: str, environment: Environment = Environment.LIVE, **settings: str
+) -> None:
     given = {setting: Secret(value) for setting, value in settings.items()}
-    place = Place(org.id, called, f"env:/srv/{org.id}/{called}/.env#KEY", given)
+    place = Place(org.id, called, f"env:/srv/{org.id}/{environment}-{called}/.env#KEY", given, environment)
     with writing(db.session):
         service.add(db.session, world.clock, SYSTEM, world.core.sealing_keys, place)
 
@@ -24,14 +26,19 @@ def name(world: World, org: Organization, called: str, **settings: str) -> None:
 @pytest.mark.parametrize(("prefix", "environment"), [("", Environment.LIVE), ("/sandbox", Environment.TEST)])
 def test_it_works(client: SeparateClient, world: World, prefix: str, environment: Environment) -> None:
     org, other = world.org(), world.org()
-    name(world, org, "b", token="hunter2")
-    name(world, org, "a")
-    name(world, other, "c")
+    for its in Environment:
+        name(world, org, "b", its, token="hunter2")
+        name(world, other, "c", its)
+    name(world, org, "a", environment)
     key = world.key(org, Scope.ADMIN, environment=environment)[1]
     response = client.get(f"{prefix}/orgs/{org.id}/destinations", headers=api_key(key))
     assert answer(response) == {
         "destinations": [
-            {"name": called, "uri": f"env:/srv/{org.id}/{called}/.env#KEY", "created_at": "2026-01-15T10:30:00Z"}
+            {
+                "name": called,
+                "uri": f"env:/srv/{org.id}/{environment}-{called}/.env#KEY",
+                "created_at": "2026-01-15T10:30:00Z",
+            }
             for called in ("a", "b")
         ]
     }
