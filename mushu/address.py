@@ -42,9 +42,13 @@ def host_of(url: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Tell whether what is sent to a normalized address stays on this machine."""
+    return is_loopback_host(host_of(url))
+
+
+def is_loopback_host(host: str) -> bool:
+    """Tell whether a host, without the brackets of IPv6, is this machine: `localhost`, or a loopback address."""
     import ipaddress
 
-    host = host_of(url)
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

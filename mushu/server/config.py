@@ -177,6 +177,8 @@ class Settings:
             for name in ("sealing_keys_file", "media_folder")
             if getattr(self, name) and not Path(getattr(self, name)).is_absolute()
         ]
+        if "@" not in self.mail_from or not self.mail_from.isprintable():
+            found.append(f"{PREFIX}MAIL_FROM must be an e-mail address, not {self.mail_from!r}")
         found += self._apns_faults()
         if self.media_s3_addressing not in ("auto", "path", "virtual"):
             found.append(f"{PREFIX}MEDIA_S3_ADDRESSING is auto, path or virtual, not {self.media_s3_addressing!r}")

@@ -17,9 +17,8 @@ from mushu.server.users.models import User
 if TYPE_CHECKING:  # Argon2 is loaded by who checks a password, not by `flask keys list`
     from mushu.server.users.passwords import Passwords
 
-# What delivers mail decides what an address is (RFC 5321). This only keeps out mistakes, control characters, and what
-# stands in an argument for bytes that are not UTF-8: no database takes it.
-_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f\ud800-\udfff]+@[^@\s\x00-\x1f\x7f\ud800-\udfff]+")
+# What delivers mail decides what an address is (RFC 5321); this only keeps out mistakes, and what changes how it looks.
+_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 _EMAIL_LENGTH = 254
 
 
@@ -152,6 +151,6 @@ def checked_email(email: str) -> str:
         Invalid: it is no address.
     """
     email = email.strip().lower()
-    if len(email) > _EMAIL_LENGTH or _EMAIL.fullmatch(email) is None:
+    if len(email) > _EMAIL_LENGTH or _EMAIL.fullmatch(email) is None or not email.isprintable():
         raise Invalid("The e-mail address must look like name@example.com.", field="email")
     return email
