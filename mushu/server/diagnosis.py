@@ -12,7 +12,9 @@ from typing import Final
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from mushu.address import is_loopback_host
 from mushu.destination import ENTRY_POINT_GROUP
+from mushu.server.addresses import leaves_in_the_clear, trusts_the_way
 from mushu.server.config import JOURNAL_FILE, SECRET_KEY_FILE, Settings, instance_path
 from mushu.server.core import Core, core_context, db
 from mushu.server.db import reading
@@ -29,7 +31,6 @@ from mushu.server.upgrading.copies import list_copies
 _ENOUGH_DISK: Final = 256 * 1024 * 1024
 #: Sentences about things of one kind; `flask sealing status` has them all.
 _ENOUGH_TOLD: Final = 3
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,23 @@ def _disk(core: Core) -> Iterator[Check]:
 
 def _address(core: Core) -> Iterator[Check]:
     settings = core.settings
-    exposed = settings.host not in _LOOPBACK and not settings.public_url.startswith("https://")
+    served = not is_loopback_host(settings.host) and not settings.public_url.startswith("https://")
+    exposed = served or leaves_in_the_clear(settings.base_url)
     advice = "others can reach it over plain http: put TLS in front of it and set MUSHU_PUBLIC_URL=https://…"
     yield Check("address", not exposed, f"{settings.base_url}" + (f"; {advice}" if exposed else ""))
+
+
+def _channels(core: Core) -> Iterator[Check]:
+    """What the server itself connects to; Vault, mail and Apple are refused without TLS where they are used."""
+    settings, faults = core.settings, []
+    if trusts_the_way(settings.sqlalchemy_url, os.environ):
+        faults.append(
+            "The database is on another machine, and whoever is in between can read it or stand in for it. Add "
+            "?sslmode=verify-full&sslrootcert=/path/to/ca.pem to MUSHU_DATABASE_URL."
+        )
+    if settings.media_s3_bucket and leaves_in_the_clear(settings.media_s3_endpoint):
+        faults.append("Media and their signed addresses go over plain http. Set MUSHU_MEDIA_S3_ENDPOINT=https://…")
+    yield Check("channels", not faults, " ".join(faults) or "nothing leaves this machine unencrypted")
 
 
 def _plugins(_: Core) -> Iterator[Check]:
@@ -195,6 +210,6 @@ def _media(core: Core) -> Iterator[Check]:
 
 
 LOOKS: Final = (
-    _permissions, _disk, _address, _plugins, _schema, _copies, _integrity, _sealing, _deliveries, _journal, _rotations,
-    _media,
+    _permissions, _disk, _address, _channels, _plugins, _schema, _copies, _integrity, _sealing, _deliveries, _journal,
+    _rotations, _media,
 )  # fmt: skip

@@ -62,6 +62,17 @@ def test_an_address_that_others_reach_without_tls(run: Run, monkeypatch: pytest.
     assert bad(run) == {}
 
 
+@pytest.mark.fault
+def test_one_for_links_that_is_http_although_the_server_listens_on_loopback(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy stands in front: passwords come to it in the clear."""
+    monkeypatch.setenv("MUSHU_PUBLIC_URL", "http://keys.example.com")
+    assert "over plain http" in bad(run)["address"]
+    monkeypatch.setenv("MUSHU_PUBLIC_URL", "http://127.0.0.2:8000")
+    assert bad(run) == {}
+
+
 def test_too_little_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mushu.server.diagnosis._ENOUGH_DISK", 1 << 60)
     assert "make room" in bad(run)["disk"]
