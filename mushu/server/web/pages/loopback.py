@@ -1,15 +1,21 @@
 """The browser login of the published command-line client: consent, then back to the program on this computer.
 
 The token travels in the query of a redirect, because that client wants it so; therefore only to loopback addresses, and
-only after the user agreed on a page that says so.
+only after the user agreed on a page that says so. What a stranger wrote as `redirect_uri` is taken apart, and each part
+is checked; only what is built anew from the parts reaches a header or a page.
 """
 
+import re
+from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import SplitResult, urlencode, urlsplit
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import parse_qsl, urlencode
 
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request
 from werkzeug import Response as BaseResponse
 
+from mushu.address import is_loopback_host
 from mushu.server.core import db, get_core
 from mushu.server.db import writing
 from mushu.server.errors import Invalid
@@ -21,8 +27,37 @@ from mushu.server.web.sessions import require_session_user
 
 PAGES = Blueprint("loopback", __name__)
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_CLIENT = "a browser login"
+_CLIENT: Final = "a browser login"
+_ADDRESS: Final = re.compile(
+    r"http://(?:(?P<name>[a-z0-9.]{1,40})|\[(?P<ipv6>[0-9a-f:.]{1,40})\]):(?P<port>[0-9]{1,5})"
+    r"(?P<path>(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){0,9}/?)(?:\?(?P<query>[A-Za-z0-9._~=&+%-]{0,999}))?"
+)
+_HIGHEST_PORT: Final = 65_535
+#: What the answer says; a link that says it first would answer in the place of the user.
+_ANSWERS: Final = frozenset({"access_token", "refresh_token", "error", "error_description"})
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackAddress:
+    """The address of a program on this computer, in parts that are each harmless wherever an address is written."""
+
+    #: As in an address, IPv6 in brackets.
+    host: str
+    port: int
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def netloc(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        return f"http://{self.netloc}"
+
+    def answering(self, **answer: str) -> str:
+        """Return the whole address with an answer in its query."""
+        return f"{self.origin}{self.path}?{urlencode([*self.query, *answer.items()])}"
 
 
 @PAGES.get("/auth/apple/authorize")
@@ -51,32 +86,37 @@ def give_consent() -> BaseResponse:
     return _back(target, access_token=secret.reveal(), refresh_token=secret.reveal())
 
 
-def loopback_address(redirect_uri: str) -> SplitResult:
+def loopback_address(redirect_uri: str) -> LoopbackAddress:
     """Return the address to go back to.
 
     Raises:
-        Invalid: it does not lead to this very computer.
+        Invalid: it does not lead to this very computer, or has more in it than such an address needs.
     """
-    try:
-        target = urlsplit(redirect_uri)
-        good = target.scheme == "http" and target.hostname in _LOOPBACK and target.port is not None
-    except ValueError:
-        good = False
-    if not good or target.username is not None or target.fragment or not redirect_uri.isprintable():
-        raise Invalid("The redirect_uri must be http://localhost:PORT/… : a program on this computer.")
-    return target
+    found = _ADDRESS.fullmatch(redirect_uri)
+    if found is not None:
+        host, port, query = found["name"] or found["ipv6"], int(found["port"]), parse_qsl(found["query"] or "", True)
+        if is_loopback_host(host) and 0 < port <= _HIGHEST_PORT and _ANSWERS.isdisjoint(name for name, _ in query):
+            return LoopbackAddress(_in_address(host), port, found["path"], tuple(query))
+    raise Invalid("The redirect_uri must be http://localhost:PORT/… : a program on this computer.")
 
 
-def _back(target: SplitResult, **answer: str) -> BaseResponse:
-    query = f"{target.query}&{urlencode(answer)}" if target.query else urlencode(answer)
-    response = redirect(target._replace(query=query).geturl(), HTTPStatus.SEE_OTHER)
+def _in_address(host: str) -> str:
+    """Return a host of loopback as an address has it, in its one spelling."""
+    if host == "localhost":
+        return host
+    address = ip_address(host)
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
+def _back(target: LoopbackAddress, **answer: str) -> BaseResponse:
+    response = redirect(target.answering(**answer), HTTPStatus.SEE_OTHER)
     return _allowing_return(response, target)
 
 
-def _allowing_return(response: BaseResponse | Response, target: SplitResult) -> BaseResponse:
+def _allowing_return(response: BaseResponse | Response, target: LoopbackAddress) -> BaseResponse:
     """Let the form's answer lead to the program: browsers hold `form-action` against redirects, too."""
     response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src 'self'; form-action 'self' http://{target.netloc}; base-uri 'none'; "
+        f"default-src 'none'; style-src 'self'; form-action 'self' {target.origin}; base-uri 'none'; "
         "frame-ancestors 'none'"
     )
     return response

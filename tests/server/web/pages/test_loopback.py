@@ -88,3 +88,71 @@ def test_no_token_leaves_this_computer(browser: Browser, address: str) -> None:
     assert browser.get(PATH + quote(address, safe="")).status_code == 400
     browser.get("/")
     assert browser.submit(PATH + quote(address, safe=""), decision="approve").status_code in (400, 422)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[::1]; frame-ancestors *; x:80/",
+        "http://[::1];script-src 'unsafe-inline' *;:80/",
+        "http://[::1] https://evil.example:80/",
+        "http://[::1,evil.example]:80/",
+        "http://[::1%25;sandbox]:80/",
+        "http://localhost:80;frame-ancestors *;/",
+        "http://localhost:1/cb;frame-ancestors *",
+        "http://localhost:1/<script>",
+        'http://localhost:1/"onload=x',
+        "http://localhost:1//evil.example/",
+        "http://localhost:1/\u202etxt.exe",
+        "http://localhost:1/\u0660",
+        "http://localhost:\u0661\u0662/",
+        "http://localhost:0/",
+        "http://LOCALHOST:1/",
+        "HTTP://localhost:1/",
+        "http://[::ffff:127.0.0.1]:1/",
+        "http://0.0.0.0:1/",
+        "http://127.1:1/",
+        "http://localhost:1/?a=b;frame-ancestors *",
+        "http://localhost:1/?access_token=of-somebody-else",
+        "http://localhost:1/?x=y&error=access_denied",
+        " http://localhost:1/",
+        "http://localhost:1/\n",
+        f"http://localhost:1/{'a/' * 999}",
+    ],
+)
+def test_nothing_of_a_stranger_is_written_into_a_header(browser: Browser, address: str) -> None:
+    from urllib.parse import quote
+
+    answers = [browser.get(PATH + quote(address, safe=""))]
+    browser.get("/")
+    answers.append(browser.submit(PATH + quote(address, safe=""), decision="approve"))
+    for answer in answers:
+        assert answer.status_code in (400, 422)
+        assert "Location" not in answer.headers
+        assert answer.headers["Content-Security-Policy"] == (
+            "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+
+
+@pytest.mark.parametrize(
+    ("address", "origin", "rebuilt"),
+    [
+        ("http://[0:0::1]:8123/cb", "http://[::1]:8123", "http://[::1]:8123/cb?"),
+        ("http://127.0.0.1:08123", "http://127.0.0.1:8123", "http://127.0.0.1:8123?"),
+        ("http://127.1.2.3:1/a/b/", "http://127.1.2.3:1", "http://127.1.2.3:1/a/b/?"),
+        ("http://localhost:1/cb?s=%0d%0aa&t=", "http://localhost:1", "http://localhost:1/cb?s=%0D%0Aa&t=&"),
+    ],
+)
+@pytest.mark.fault
+def test_what_is_written_is_built_anew_from_its_parts(
+    browser: Browser, address: str, origin: str, rebuilt: str
+) -> None:
+    from urllib.parse import quote
+
+    path = PATH + quote(address, safe="")
+    page = browser.get(path)
+    policy = page.headers["Content-Security-Policy"]
+    assert f"form-action 'self' {origin}; base-uri" in policy
+    assert policy.count(";") == 4
+    assert browser.submit(path, decision="approve").headers["Location"].startswith(f"{rebuilt}access_token=mct_")
