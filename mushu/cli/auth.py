@@ -7,9 +7,10 @@ from mushu.cli import storage
 from mushu.cli.faults import Failure, Refused, Unreachable
 from mushu.cli.logins import Login, forget, remember
 from mushu.cli.options import as_json, connecting, pass_session
-from mushu.cli.output import colour, note, print_json, printable, say
+from mushu.cli.output import colour, note, print_json, say
 from mushu.cli.session import URL, URL_VARIABLE, Session
 from mushu.secret import Secret
+from mushu.terminal import printable
 
 _UNAUTHORIZED = 401
 

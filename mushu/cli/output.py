@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 
 import click
 
+from mushu.terminal import escaped, printable
+
 _GAP: Final = "  "
-_BELOW_SURROGATES: Final = 0xFFFF
 
 
 class Column(NamedTuple):
@@ -54,7 +55,7 @@ def print_json(answer: object) -> None:
     text = as_json(answer)
     encoding = sys.stdout.encoding or "utf-8"
     if text.encode(encoding, "ignore").decode(encoding) != text:
-        text = "".join(letter if letter.isascii() else _escaped(letter) for letter in text)
+        text = "".join(letter if letter.isascii() else escaped(letter) for letter in text)
     click.echo(text)
 
 
@@ -91,18 +92,6 @@ def print_rows(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], *, 
         print_json(list(rows))
     else:
         print_table(columns, rows)
-
-
-def printable(text: str) -> str:
-    """Return `text` with every character that could steer a terminal written as an escape."""
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
-
-
-def _escaped(letter: str) -> str:
-    code = ord(letter)
-    if code > _BELOW_SURROGATES:
-        return json.dumps(letter)[1:-1]
-    return f"\\u{code:04x}"
 
 
 def _scalar(value: object) -> str:

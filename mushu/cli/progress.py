@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from mushu.cli.output import printable
+from mushu.terminal import printable
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from mushu.keyformat import mask
+from mushu.terminal import printable
 
 #: They write down addresses and headers of what is sent, which hold device tokens and signatures.
 _TALKATIVE: Final = ("httpx", "httpcore", "h2", "hpack")
@@ -29,7 +30,7 @@ class JsonFormatter(logging.Formatter):
         entry |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return mask(json.dumps(entry, default=str, ensure_ascii=False))
+        return mask(printable(json.dumps(entry, default=str, ensure_ascii=False)))
 
 
 def configure(level: str) -> None:

@@ -19,6 +19,7 @@ from mushu.server.errors import ConfigurationError, MushuError
 from mushu.server.first_run import Upgrade
 from mushu.server.serving import bindable_address, serve
 from mushu.server.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
+from mushu.terminal import printable, printable_lines
 
 _INTERRUPTED = 130
 
@@ -81,9 +82,9 @@ def prepare(settings: Settings, upgrade: Upgrade = upgrade_with_copy) -> int:
         logs.configure("WARNING")
         with core_context(lambda: settings) as core:
             for line in first_run.prepare(core, upgrade):
-                print(line)  # noqa: T201
+                print(printable(line))  # noqa: T201
     except MushuError as error:
-        print(f"script/up: {error.detail}", file=sys.stderr)  # noqa: T201
+        print(printable_lines(f"script/up: {error.detail}"), file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

@@ -10,6 +10,7 @@ import pytest
 from mushu import keyformat
 from mushu.keyformat import Prefix
 from mushu.server import logs
+from tests.cli.test_hostile import PAINT
 
 
 @pytest.fixture
@@ -59,3 +60,13 @@ def test_a_credential_is_masked_wherever_it_hides(stream: io.StringIO, prefix: P
 def test_levels_below_the_chosen_one_are_left_out(stream: io.StringIO) -> None:
     logging.getLogger("x").debug("quiet")
     assert stream.getvalue() == ""
+
+
+@pytest.mark.fault
+def test_a_line_holds_nothing_that_steers_what_shows_it_or_ends_it_for_some_readers() -> None:
+    record = logging.LogRecord("x", logging.ERROR, __file__, 1, PAINT, None, None)
+    record.detail = f"a\u2028b\u2029c\u0085d{PAINT}"
+    line = logs.JsonFormatter().format(record)
+    assert line.isprintable()
+    assert line.splitlines() == [line]
+    assert json.loads(line)["message"] == PAINT

@@ -16,6 +16,7 @@ from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.commands import dotenv_files, ways_out
 from mushu.server.core import core_context
 from mushu.server.errors import MushuError
+from mushu.terminal import printable, printable_lines
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 password_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
@@ -55,7 +56,7 @@ def entered(ctx: click.Context) -> Iterator[None]:
         process.keep_files_private()
         yield
     except MushuError as error:
-        raise click.ClickException(ways_out.of_refusal(error)) from None
+        raise click.ClickException(printable_lines(ways_out.of_refusal(error))) from None
 
 
 @contextmanager
@@ -65,8 +66,9 @@ def core_at_hand() -> Iterator[None]:
         with core_context():
             yield
     except (OperationalError, ProgrammingError) as error:
+        cause = printable_lines(str(error.orig))
         raise click.ClickException(
-            f"The database does not do what was asked ({error.orig}). Run `flask doctor`, or script/up once "
+            f"The database does not do what was asked ({cause}). Run `flask doctor`, or script/up once "
             "if this server was never started."
         ) from None
 
@@ -81,12 +83,18 @@ def operator() -> Actor:
 
 
 def print_json(answer: object) -> None:
-    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    """Print JSON; characters that could steer a terminal stand in it as escapes, which mean the same."""
+    click.echo(printable_lines(json.dumps(answer, indent=2, ensure_ascii=False)))
+
+
+def note(remark: str) -> None:
+    """Tell the operator something that is no answer."""
+    click.echo(printable_lines(remark), err=True)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print aligned columns; control characters in a cell are escaped, so that no name can paint on the terminal."""
-    cells = [list(headings), *([_printable(cell) for cell in row] for row in rows)]
+    cells = [list(headings), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     for row in cells:
         padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -107,7 +115,7 @@ def ask(question: str, *, agreed: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("There is no terminal to ask on. Add --yes.")
-    click.confirm(question, abort=True)
+    click.confirm(printable(question), abort=True)
 
 
 def read_password(*, from_stdin: bool) -> Secret:
@@ -126,7 +134,3 @@ def _cell(value: object) -> str:
     if value is None:
         return "-"
     return ",".join(value) if isinstance(value, list) else str(value)
-
-
-def _printable(cell: str) -> str:
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in cell)

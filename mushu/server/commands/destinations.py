@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from mushu.server.clock import rfc3339
-from mushu.server.commands.common import AdminGroup, as_json, ask, operator, print_json, print_rows, yes
+from mushu.server.commands.common import AdminGroup, as_json, ask, note, operator, print_json, print_rows, yes
 from mushu.server.commands.given_settings import read_settings, settings_options
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
@@ -91,7 +91,7 @@ def list_(org: str, as_json: bool) -> None:
         rows.append(_answer(destination) | {"settings": names, "keys": len(living.get(destination.uri, []))})
     print_rows(rows, _COLUMNS, json_wanted=as_json)
     for detail in sorted(unreadable):
-        click.echo(detail, err=True)
+        note(detail)
     if unreadable:
         raise click.exceptions.Exit(_WRONG)
 

@@ -2,6 +2,7 @@ import click
 
 from mushu.server import diagnosis
 from mushu.server.commands.common import CorelessCommand, as_json, print_json
+from mushu.terminal import printable_lines
 
 
 @click.command("doctor", cls=CorelessCommand)
@@ -13,6 +14,6 @@ def doctor(as_json: bool) -> None:
         print_json([{"check": check.name, "ok": check.ok, "detail": check.detail} for check in checks])
     else:
         for check in checks:
-            click.echo(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.detail}")
+            click.echo(printable_lines(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.detail}"))
     if not all(check.ok for check in checks):
         raise click.exceptions.Exit(1)

@@ -5,7 +5,7 @@ import click
 from mushu.server import answers
 from mushu.server.clock import parse_duration
 from mushu.server.commands import ways_out
-from mushu.server.commands.common import as_json, operator, print_json, print_rows
+from mushu.server.commands.common import as_json, note, operator, print_json, print_rows
 from mushu.server.core import courier_for, db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import issue_successor
@@ -81,7 +81,7 @@ def rotate(
         successor, places = Rotator(courier_for(operator())).rotate(str(key_id), terms, uris, force=force)
         print_json(answers.created_key(successor, delivered_to=places, replaces=key_id))
         for warning in ways_out.of_places_of_others(db.session, successor, places):
-            click.echo(warning, err=True)
+            note(warning)
 
 
 def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:

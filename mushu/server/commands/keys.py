@@ -9,6 +9,7 @@ from mushu.server.commands.common import (
     AdminGroup,
     as_json,
     ask,
+    note,
     operator,
     print_json,
     print_rows,
@@ -84,7 +85,7 @@ def create(
         key, places = courier_for(operator()).deliver(request, uris, force=force)
         print_json(answers.created_key(key, delivered_to=places))
         for warning in ways_out.of_places_of_others(db.session, key, places):
-            click.echo(warning, err=True)
+            note(warning)
 
 
 @keys.command("list")
@@ -158,7 +159,7 @@ def _change(key_id: str, change: Transition) -> None:
 def _report(findings: Sequence[Finding]) -> None:
     """Say on stderr what came of each destination; exit 1 if one could not be reached."""
     for found in findings:
-        click.echo(found.detail, err=True)
+        note(found.detail)
     if any_unreachable(findings):
         click.echo(
             "The key is deleted. `flask keys reconcile` removes its value once the destination answers.", err=True

@@ -1,7 +1,7 @@
 import click
 
 from mushu.server import answers
-from mushu.server.commands.common import AdminGroup, as_json, ask, operator, print_json, print_rows, yes
+from mushu.server.commands.common import AdminGroup, as_json, ask, note, operator, print_json, print_rows, yes
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.removal import delete_org_with_keys
@@ -77,5 +77,5 @@ def delete(org: str, yes: bool) -> None:
     ask(f"Delete {found.name} ({found.id}) and every API key it has, for good?", agreed=yes)
     findings = delete_org_with_keys(db.session, core.clock, operator(), core.open_destination, found)
     for finding in findings:
-        click.echo(f"{finding.key_id}: {finding.detail}", err=True)
+        note(f"{finding.key_id}: {finding.detail}")
     print_json({"org_id": found.id, "deleted": True})

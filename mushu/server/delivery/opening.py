@@ -12,6 +12,7 @@ from mushu.destination import (
     open_destination,
 )
 from mushu.keyformat import mask
+from mushu.terminal import printable_lines
 
 Result = TypeVar("Result")
 
@@ -78,7 +79,9 @@ def guarded(act: Callable[[], Result]) -> Result:
     try:
         return act()
     except DestinationError as error:
-        message, permanent, denied = mask(str(error)), error.permanent, isinstance(error, Denied)
+        # It may repeat what a server answered, and is kept in the ledger, shown, and logged.
+        message = printable_lines(mask(str(error)))
+        permanent, denied = error.permanent, isinstance(error, Denied)
     except Exception as error:
         message, permanent = f"The destination plugin failed unexpectedly ({type(error).__name__}).", False
     if denied:

@@ -1,0 +1,30 @@
+"""Text that others wrote, on a terminal or in a line of a log: nothing in it may steer what shows it.
+
+Names, errors of plugins and sentences of servers can hold escape sequences that paint or type, marks that turn the
+direction of what follows, and characters that end a line for one program and not for another.
+"""
+
+import json
+from typing import Final
+
+_BELOW_SURROGATES: Final = 0xFFFF
+
+
+def printable(text: str) -> str:
+    """Return `text` with every character that is not printable written as an escape of JSON."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else escaped(letter) for letter in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return `text` as `printable` does, but for the ends of its lines: a sentence of ours may have several."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def escaped(letter: str) -> str:
+    """Return one character as JSON writes it in ASCII."""
+    code = ord(letter)
+    if code > _BELOW_SURROGATES:
+        return json.dumps(letter)[1:-1]
+    return f"\\u{code:04x}"
