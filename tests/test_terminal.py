@@ -2,16 +2,11 @@
 
 import json
 
-import pytest
-
+from mushu.terminal import printable, printable_lines
 from tests.cli.test_hostile import PAINT
-
-pytestmark = pytest.mark.fault
 
 
 def test_what_is_shown_is_printable_and_still_the_same_json() -> None:
-    from mushu.terminal import printable
-
     text = json.dumps(PAINT, ensure_ascii=False)
     assert printable(text).isprintable()
     assert json.loads(printable(text)) == PAINT
@@ -19,6 +14,4 @@ def test_what_is_shown_is_printable_and_still_the_same_json() -> None:
 
 
 def test_lines_of_ours_stay_lines() -> None:
-    from mushu.terminal import printable_lines
-
     assert printable_lines("a:\n  - \x1b[2Jb\u2028c") == "a:\n  - \\u001b[2Jb\\u2028c"

@@ -39,7 +39,6 @@ def test_a_database_elsewhere_that_need_not_prove_itself_is_told(tmp_path: Path,
     assert "sslmode=verify-full" in faults(tmp_path, database_url=url)
 
 
-@pytest.mark.fault
 @pytest.mark.parametrize(
     "url",
     [

@@ -173,7 +173,7 @@ def test_a_sender_that_is_none_is_a_wrong_setting(tmp_path: Path, sender: str) -
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("letter", ["\u202e", "\u200b", "\u0085", "\ufeff"])
+@pytest.mark.parametrize("letter", ["\u202e", "\u200b", "\ufeff"])
 def test_an_address_with_a_letter_that_is_not_seen_is_none(letter: str) -> None:
     with pytest.raises(Invalid):
         checked_email(f"ada{letter}b@example.com")
