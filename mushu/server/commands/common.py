@@ -31,14 +31,6 @@ class AdminGroup(click.Group):
             return super().invoke(ctx)
 
 
-class AdminCommand(click.Command):
-    """The same for a command that is in no group."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with entered(ctx), core_at_hand():
-            return super().invoke(ctx)
-
-
 class CorelessCommand(click.Command):
     """A command that has to run where there is no core to be had."""
 
