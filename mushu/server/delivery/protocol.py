@@ -25,7 +25,7 @@ from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.delivery.opening import OpenDestination
 from mushu.server.delivery.preflight import check_stops, open_stops
 from mushu.server.delivery.recovery import Reconciler, Verdict
-from mushu.server.delivery.separation import refuse_other_environment
+from mushu.server.delivery.separation import claim, refuse_other_environment
 from mushu.server.delivery.stops import NotHeldError, Pause, Stop
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState
 from mushu.server.keys.models import ApiKey
@@ -121,7 +121,7 @@ class Courier:
             with writing(self.session):
                 now = self.clock()
                 # Again: a name may have been given since.
-                refuse_other_environment(self.session, environment, [stop.uri for stop in stops])
+                claim(self.session, environment, [stop.uri for stop in stops])
                 for stop in stops:
                     other = ledger.find_at_work(self.session, stop.uri, now)
                     if other is not None:

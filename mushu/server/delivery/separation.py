@@ -6,7 +6,7 @@ A place belongs to the environment for which it has a name, and to that of the k
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
@@ -20,6 +20,16 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment
 from mushu.server.keys.states import DEAD
 from mushu.server.sealing.ring import SealingKeys
+
+
+def claim(session: AnySession, environment: Environment, uris: Sequence[str]) -> None:
+    """Make sure of it until this transaction ends, in which a key is brought on its way to these places.
+
+    Raises:
+        DestinationHeld: as `refuse_other_environment`.
+    """
+    _hold(session, uris)
+    refuse_other_environment(session, environment, uris)
 
 
 def refuse_other_environment(session: AnySession, environment: Environment, uris: Sequence[str]) -> None:
@@ -67,6 +77,7 @@ def add_named(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys
         DestinationHeld: one does.
         and what `destinations.service.add` raises.
     """
+    _hold(session, [place.uri])
     for key in living_at(session, [place.uri]).get(place.uri, []):
         if key.environment != place.environment:
             raise DestinationHeld(
@@ -75,3 +86,10 @@ def add_named(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys
                 field="environment",
             )
     return service.add(session, clock, actor, keys, place)
+
+
+def _hold(session: AnySession, uris: Sequence[str]) -> None:
+    """Have whoever names one of these places, or brings a key there, wait for this transaction to end."""
+    if session.connection().dialect.name == "postgresql":  # SQLite has one writer
+        for uri in sorted(uris):  # in one order, or two would wait for each other
+            session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(uri, 0))))

@@ -99,3 +99,13 @@ def test_a_deleted_organization_gives_up_the_places_of_both(run: Run) -> None:
     for env in ("live", "test"):
         ran = run("destinations", "add", "mine", f"env:{env}.env", "--org", "rival", "--env", env)
         assert ran.code == 0, ran.stderr
+
+
+def test_a_link_to_a_file_of_production_is_no_way_round(run: Run, tmp_path: Path) -> None:
+    assert create(run, "live", "env:.env")[0] == 0
+    before = (tmp_path / ".env").read_bytes()
+    (tmp_path / "test.env").symlink_to(tmp_path / ".env")
+    add(run, "backend", "env:test.env", "--env", "test")
+    code, said = create(run, "test", "env:test.env", "--force")
+    assert (code, (tmp_path / ".env").read_bytes()) == (1, before)
+    assert "a live key" in said

@@ -1,0 +1,37 @@
+"""Naming a place for one environment and bringing a key of the other there, at the same moment: one of them is told."""
+
+import pytest
+from sqlalchemy.orm import Session
+
+from mushu.server.audit.service import SYSTEM
+from mushu.server.destinations.service import Place
+from mushu.server.errors import DestinationHeld
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.scopes import Environment
+from mushu.server.keys.service import mint_key
+from tests.server.conftest import World
+from tests.server.orgs.racing import overtake
+
+URI = "env:/srv/app/.env#KEY"
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("naming_first", [True, False])
+def test_the_slower_one_is_refused(world: World, naming_first: bool) -> None:
+    from mushu.server.delivery import ledger
+    from mushu.server.delivery.separation import add_named, claim
+
+    org_id = world.org().id
+
+    def name(session: Session) -> None:
+        add_named(session, world.clock, SYSTEM, world.core.sealing_keys, Place(org_id, "backend", URI))
+
+    def bring(session: Session) -> None:
+        """As the courier does when it mints."""
+        claim(session, Environment.TEST, [URI, "env:/srv/other#KEY"])
+        request = KeyRequest(org_id=org_id, name="k", environment=Environment.TEST)
+        key, _ = mint_key(session, world.clock, SYSTEM, request)
+        session.add(ledger.open_delivery(key.id, URI, "", world.clock(), world.clock(), SYSTEM))
+
+    faster, slower = (name, bring) if naming_first else (bring, name)
+    assert overtake(faster, slower) is DestinationHeld
