@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from mushu.server.config import Settings
-from mushu.server.core import db
-from mushu.server.db import writing
 from tests.server.commands.conftest import Run
+from tests.server.web.asking import execute
 
 pytestmark = pytest.mark.usefixtures("acme", "migrated")
 
@@ -115,9 +113,8 @@ def test_doctor_finds_keys_that_others_can_read(run: Run, keys_file: Path) -> No
 
 @pytest.mark.usefixtures("in_core")
 def test_doctor_finds_values_that_were_exchanged(run: Run, keys_file: Path) -> None:
-    with writing(db.session):
-        first = "(SELECT sealed_settings FROM destinations WHERE name = 'a')"
-        db.session.execute(text(f"UPDATE destinations SET sealed_settings = {first} WHERE name = 'b'"))
+    first = "(SELECT sealed_settings FROM destinations WHERE name = 'a')"
+    execute(f"UPDATE destinations SET sealed_settings = {first} WHERE name = 'b'")
     assert "moved it there from another row" in bad(run)["sealing"]
 
 
