@@ -1,6 +1,6 @@
 """A named destination belongs to live or to test.
 
-Revision 0007, after 0005. A place becomes one of test where all keys that are not over and lie there are test keys, or,
+Revision 0007, after 0006. A place becomes one of test where all keys that are not over and lie there are test keys, or,
 where none lies, where nothing but test keys was ever brought. All others become live: a test key is refused there.
 """
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
