@@ -19,12 +19,15 @@ def is_mail_server(text: str) -> bool:
 
 
 def is_web_address(text: str) -> bool:
-    """Tell whether this is a web address without a credential in it."""
+    """Tell whether this is a web address: with a credential, a query or a blank in it, it is none that others get."""
     try:
         parts = urlsplit(text)
+        port_is_good = (1 if parts.port is None else parts.port) > 0
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
+    plain = text.isascii() and text.isprintable() and not set(text) & set(" \"'<>\\,;")
+    bare = not (parts.username or parts.password or parts.query or parts.fragment)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port_is_good and plain and bare
 
 
 def is_push_service(text: str) -> bool:

@@ -17,7 +17,7 @@ from mushu.server.config import Settings
 from mushu.server.core import Core
 from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
-from mushu.server.web import foreign_pages, guard, headers, problems, sending, sessions, usage
+from mushu.server.web import foreign_pages, guard, headers, problems, public_address, sending, sessions, usage
 from mushu.server.web.api import (
     auth,
     client_deliveries,
@@ -94,7 +94,7 @@ def create_app(core: Core | None = None) -> Flask:
     sessions.install(app, core.settings)
     usage.install(app, core.settings.usage_seconds)
     sending.install(app, core.clock)
-    headers.trust_proxies(app, core.settings.trusted_proxies)
+    public_address.install(app, core.settings)
     for install in (guard.install, problems.install, headers.install, foreign_pages.install):
         install(app)
     for resource in SINGLE:

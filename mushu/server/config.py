@@ -14,6 +14,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from mushu.server.addresses import is_mail_server, is_push_service, is_web_address
+from mushu.server.client_address import header_fault
 from mushu.server.errors import ConfigurationError
 from mushu.server.ownership import fault_of_owner, fault_on_the_way
 
@@ -27,6 +28,14 @@ LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 APNS_PRODUCTION: Final = "https://api.push.apple.com"
 #: Not settings of the server, yet of our prefix: clients and destinations read them.
 FOREIGN: Final = frozenset({"MUSHU_API_KEY", "MUSHU_ORG_ID", "MUSHU_TENANT_ID", "MUSHU_URL", "MUSHU_INSTANCE_PATH"})
+
+#: Settings that are gone, and what stands in their place. To pass over one in silence could open what it closed.
+GONE: Final = {
+    "trusted_proxies": (
+        "is gone, because a client could forge the header that it believed. Remove it, have your proxy set a header "
+        f"such as Mushuclientip, and set {PREFIX}CLIENT_ADDRESS_HEADER=Mushuclientip. See docs/behind-a-proxy.md"
+    ),
+}
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -46,8 +55,8 @@ class Settings:
     threads: int = 2
     #: The address people and clients reach the server at; empty means http://HOST:PORT.
     public_url: str = ""
-    #: Proxies in front whose `X-Forwarded-…` headers are believed.
-    trusted_proxies: int = 0
+    #: The header in which the proxy in front says where a request comes from; empty: no proxy, the peer counts.
+    client_address_header: str = ""
     #: Mail server as smtp://user:password@host:port, smtps://… for TLS from the start; empty: links are printed.
     smtp_url: str = ""
     #: The sender of mail.
@@ -109,6 +118,7 @@ class Settings:
             for name, value in environ.items()
             if name.startswith(PREFIX) and name not in FOREIGN
         }
+        faults += [f"{PREFIX}{name.upper()} {advice}" for name, advice in GONE.items() if name in given]
         values: dict[str, object] = {}
         for field in fields(cls):
             if field.name == "instance_path" or field.name not in given:
@@ -144,7 +154,6 @@ class Settings:
             "delivery_lease_seconds": (1, 86_400),
             "usage_seconds": (0, 3_600),
             "housekeeping_seconds": (0, 86_400),
-            "trusted_proxies": (0, 10),
             "max_body_bytes": (1_024, 1_073_741_824),
             "orgs_per_user": (0, 1_000_000),
             "keep_notifications_days": (0, 36_500),
@@ -179,6 +188,8 @@ class Settings:
         ]
         if "@" not in self.mail_from or not self.mail_from.isprintable():
             found.append(f"{PREFIX}MAIL_FROM must be an e-mail address, not {self.mail_from!r}")
+        if self.client_address_header and (fault := header_fault(self.client_address_header)):
+            found.append(f"{PREFIX}CLIENT_ADDRESS_HEADER {fault}")
         found += self._apns_faults()
         if self.media_s3_addressing not in ("auto", "path", "virtual"):
             found.append(f"{PREFIX}MEDIA_S3_ADDRESSING is auto, path or virtual, not {self.media_s3_addressing!r}")
@@ -280,8 +291,8 @@ def _read_file(path: Path) -> tuple[dict[str, object], list[str]]:
     except RecursionError:
         return {}, [f"{path} cannot be read: it is nested too deep"]
     known = {field.name for field in fields(Settings)} - {"instance_path"}
-    faults = [f"{path} sets {name!r}, which is no setting" for name in content if name not in known]
-    return {name: value for name, value in content.items() if name in known}, faults
+    faults = [f"{path} sets {name!r}, which is no setting" for name in content if name not in known | GONE.keys()]
+    return {name: value for name, value in content.items() if name in known | GONE.keys()}, faults
 
 
 def _shown(raw: object) -> str:

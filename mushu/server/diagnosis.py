@@ -31,6 +31,7 @@ from mushu.server.upgrading.copies import list_copies
 _ENOUGH_DISK: Final = 256 * 1024 * 1024
 #: Sentences about things of one kind; `flask sealing status` has them all.
 _ENOUGH_TOLD: Final = 3
+_EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 - looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,18 @@ def _channels(core: Core) -> Iterator[Check]:
     if settings.media_s3_bucket and leaves_in_the_clear(settings.media_s3_endpoint):
         faults.append("Media and their signed addresses go over plain http. Set MUSHU_MEDIA_S3_ENDPOINT=https://…")
     yield Check("channels", not faults, " ".join(faults) or "nothing leaves this machine unencrypted")
+
+
+def _client_address(core: Core) -> Iterator[Check]:
+    header, host = core.settings.client_address_header, core.settings.host
+    if not header:
+        detail = "that of the connection; behind a proxy, set MUSHU_CLIENT_ADDRESS_HEADER (docs/behind-a-proxy.md)"
+        yield Check("client address", True, detail)
+        return
+    detail = f"what the header {header} says, so only the proxy may reach this server"
+    advice = f"; it listens on {host}: make sure of that with a firewall, or set MUSHU_HOST"
+    # Not called bad: in a container, the network around it may let only the proxy in.
+    yield Check("client address", True, detail + (advice if host in _EVERYWHERE else ""))
 
 
 def _plugins(_: Core) -> Iterator[Check]:
@@ -210,6 +223,6 @@ def _media(core: Core) -> Iterator[Check]:
 
 
 LOOKS: Final = (
-    _permissions, _disk, _address, _channels, _plugins, _schema, _copies, _integrity, _sealing, _deliveries, _journal,
-    _rotations, _media,
+    _permissions, _disk, _address, _client_address, _channels, _plugins, _schema, _copies, _integrity, _sealing,
+    _deliveries, _journal, _rotations, _media,
 )  # fmt: skip

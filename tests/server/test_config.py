@@ -186,3 +186,45 @@ def test_every_setting_is_documented() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
     for field in fields(Settings):
         assert f"`MUSHU_{field.name.upper()}`" in page, f"{field.name} is missing in docs/settings.md"
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("given", ["1", "0", "", "many"])
+def test_a_setting_that_is_gone_is_refused_and_names_what_stands_in_its_place(tmp_path: Path, given: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"MUSHU_TRUSTED_PROXIES is gone.*MUSHU_CLIENT_ADDRESS_HEADER"):
+        load(tmp_path, MUSHU_TRUSTED_PROXIES=given)
+    (tmp_path / "settings.toml").write_text("trusted_proxies = 1\n")
+    with pytest.raises(ConfigurationError, match=r"MUSHU_TRUSTED_PROXIES is gone.*docs/behind-a-proxy\.md"):
+        load(tmp_path)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X_Forwarded_For", "X.Real.IP", "Host", "Mushu clientip"])
+def test_a_header_that_cannot_carry_an_address_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="MUSHU_CLIENT_ADDRESS_HEADER"):
+        load(tmp_path, MUSHU_CLIENT_ADDRESS_HEADER=name)
+
+
+def test_the_header_of_the_proxy_is_a_setting(tmp_path: Path) -> None:
+    assert load(tmp_path).client_address_header == ""
+    assert load(tmp_path, MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip").client_address_header == "Mushuclientip"
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://keys.example.com:99999",
+        "https://keys.example.com:0",
+        "https://keys.example.com:x",
+        "https://keys.example.com/?x=1",
+        "https://keys.example.com/#x",
+        "https://keys.example.com, evil.example",
+        "https://keys.example.com\r\nX-Evil: 1",
+        "https://:password@keys.example.com",
+        "https://k\u00e9ys.example.com",
+    ],
+)
+def test_a_public_url_that_links_could_not_begin_with_is_a_fault(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="PUBLIC_URL"):
+        load(tmp_path, MUSHU_PUBLIC_URL=url)

@@ -3,7 +3,6 @@
 from typing import Final
 
 from flask import Flask, Response
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 _EVERYWHERE: Final = {
     # Answers hold keys, tokens, and what only their reader may know.
@@ -21,12 +20,6 @@ def add_headers(response: Response) -> Response:
     for name, value in _EVERYWHERE.items():
         response.headers.setdefault(name, value)
     return response
-
-
-def trust_proxies(app: Flask, count: int) -> None:
-    """Believe the `X-Forwarded-…` headers of so many proxies in front, and of nobody else."""
-    if count:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
 
 
 def install(app: Flask) -> None:

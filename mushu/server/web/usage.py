@@ -4,12 +4,14 @@ import atexit
 from multiprocessing import util
 from typing import Final, cast
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app
 
+from mushu.server.client_address import shown
 from mushu.server.core import db, get_core
 from mushu.server.db import own_session
 from mushu.server.gate.principal import KeyPrincipal, Principal
 from mushu.server.usage.recorder import Recorder
+from mushu.server.web.client_address import current_address
 
 _EXTENSION: Final = "mushu_usage"
 
@@ -32,5 +34,4 @@ def recorder_of(app: Flask) -> Recorder:
 def count(principal: Principal) -> None:
     """Count the current request for the key that it carries."""
     if isinstance(principal, KeyPrincipal):
-        address = request.remote_addr or "unknown"
-        recorder_of(current_app).saw(principal.key_id, get_core().clock(), address)
+        recorder_of(current_app).saw(principal.key_id, get_core().clock(), shown(current_address()))

@@ -190,3 +190,28 @@ def _rotated(run: Run, org: str) -> tuple[str, str]:
 def _digest_of(key_id: str) -> str:
     with reading(db.session):
         return str(db.session.scalar(text("SELECT digest FROM api_keys WHERE id = :id"), {"id": key_id}))
+
+
+@pytest.mark.fault
+def test_a_setting_that_is_gone_is_named_with_what_stands_in_its_place(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("MUSHU_TRUSTED_PROXIES", "1")
+        detail = bad(run)["settings"]
+        assert "MUSHU_TRUSTED_PROXIES" in detail
+        assert "MUSHU_CLIENT_ADDRESS_HEADER" in detail
+    (settings.instance_path / "settings.toml").write_text("trusted_proxies = 1\n")
+    assert "MUSHU_CLIENT_ADDRESS_HEADER" in bad(run)["settings"]
+
+
+def test_where_the_address_of_clients_comes_from_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told() -> str:
+        checks = {check["check"]: check["detail"] for check in run("doctor", "--json").json}
+        return str(checks["client address"])
+
+    assert "MUSHU_CLIENT_ADDRESS_HEADER" in told()
+    monkeypatch.setenv("MUSHU_CLIENT_ADDRESS_HEADER", "Mushuclientip")
+    assert "only the proxy may reach" in told()
+    monkeypatch.setenv("MUSHU_HOST", "0.0.0.0")
+    assert "0.0.0.0" in told()

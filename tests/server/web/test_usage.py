@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 from flask import Flask
@@ -23,6 +24,8 @@ from tests.server.web.api.test_keys import keys_of, put_into
 from tests.server.web.asking import SeparateClient, answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
+
+FORGED: Final = "203.0.113.66"
 
 
 def use_of(app: Flask, key_id: str) -> KeyUse | None:
@@ -99,9 +102,9 @@ def test_users_strangers_and_public_pages_are_not_counted(house: House, stage: S
 
 
 @contextmanager
-def app_behind(proxies: int, folder: Path, template: str | Path, clock: TurnableClock) -> Iterator[tuple[Flask, World]]:
-    """Provide an application that believes so many proxies."""
-    settings = replace(settings_on(folder / "instance", template), trusted_proxies=proxies)
+def app_behind_a_proxy(folder: Path, template: str | Path, clock: TurnableClock) -> Iterator[tuple[Flask, World]]:
+    """Provide an application that is told the client's address in a header."""
+    settings = replace(settings_on(folder / "instance", template), client_address_header="Mushuclientip")
     core = Core(settings, clock, lambda uri: open_destination(uri, Surroundings(folder)))
     app = quiet_app(core)
     with app.app_context():
@@ -110,35 +113,54 @@ def app_behind(proxies: int, folder: Path, template: str | Path, clock: Turnable
         db.engine.dispose()
 
 
-@pytest.mark.parametrize(
-    ("proxies", "expected"),
-    [(0, "127.0.0.1"), (1, "198.51.100.3"), (2, "192.0.2.9"), (3, "203.0.113.66"), (4, "127.0.0.1")],
-)
-def test_only_as_many_forwarded_addresses_are_believed_as_there_are_proxies(
-    proxies: int, expected: str, tmp_path: Path, database_template: str | Path, clock: TurnableClock
+SPELLINGS: Final[dict[str, list[tuple[str, str]]]] = {
+    "CVE-2026-39858": [("X-Forwarded-For", "198.51.100.7"), ("X_Forwarded_For", FORGED)],
+    "CVE-2015-0219": [("Mushu-Client-Ip", FORGED), ("Mushu_Client_Ip", FORGED), ("Mushu-Clientip", FORGED)],
+    "CVE-2026-40575": [("X-Forwarded-Uri", "/"), ("Forwarded", f"for={FORGED}"), ("X-Real-IP", FORGED)],
+    "no header": [],
+}
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("headers", SPELLINGS.values(), ids=SPELLINGS)
+def test_without_the_named_header_the_address_is_unknown_and_never_that_of_the_peer(
+    headers: list[tuple[str, str]], tmp_path: Path, database_template: str | Path, clock: TurnableClock
 ) -> None:
-    with app_behind(proxies, tmp_path, database_template, clock) as (app, world):
+    with app_behind_a_proxy(tmp_path, database_template, clock) as (app, world):
         org = world.org()
         key, plaintext = world.key(org)
-        headers = api_key(plaintext) | {
-            "X-Forwarded-For": "203.0.113.66, 192.0.2.9, 198.51.100.3",
-            "X-Real-IP": "203.0.113.1",
-            "Forwarded": "for=203.0.113.2",
-        }
-        answer(SeparateClient(app).get(f"/orgs/{org.id}", headers=headers))
+        answer(SeparateClient(app).get(f"/orgs/{org.id}", headers=[*api_key(plaintext).items(), *headers]))
         use = use_of(app, key.id)
         assert use is not None
-        assert use.last_used_from == expected
+        assert use.last_used_from == "unknown"
 
 
-def test_an_endless_address_is_cut_and_costs_no_count(
+@pytest.mark.fault
+def test_the_value_of_the_named_header_is_the_address(
     tmp_path: Path, database_template: str | Path, clock: TurnableClock
 ) -> None:
-    with app_behind(1, tmp_path, database_template, clock) as (app, world):
+    with app_behind_a_proxy(tmp_path, database_template, clock) as (app, world):
         org = world.org()
-        key, plaintext = world.key(org)
-        headers = api_key(plaintext) | {"X-Forwarded-For": "9" * 5_000}
-        answer(SeparateClient(app).get(f"/orgs/{org.id}", headers=headers))
-        use = use_of(app, key.id)
-        assert use is not None
-        assert (use.last_used_from, use.requests) == ("9" * 64, 1)
+        for value, expected in {
+            "198.51.100.3": "198.51.100.3",
+            "2001:DB8:0::1": "2001:db8::1",
+            "::ffff:198.51.100.3": "198.51.100.3",
+            "198.51.100.3,203.0.113.66": "unknown",
+            "198.51.100.3:4711": "unknown",
+            "9" * 5_000: "unknown",
+        }.items():
+            key, plaintext = world.key(org)
+            headers = api_key(plaintext) | {"mushuCLIENTip": value}
+            answer(SeparateClient(app).get(f"/orgs/{org.id}", headers=headers))
+            use = use_of(app, key.id)
+            assert use is not None
+            assert (use.last_used_from, use.requests) == (expected, 1)
+
+
+@pytest.mark.parametrize("name", ["Mushuclientip", "X-Forwarded-For", "X_Forwarded_For", "Forwarded", "X-Real-IP"])
+def test_without_the_setting_no_header_is_believed(house: House, stage: Stage, name: str) -> None:
+    key, plaintext = house.world.key(stage.organization)
+    answer(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext) | {name: FORGED}))
+    use = use_of(house.app, key.id)
+    assert use is not None
+    assert use.last_used_from == "127.0.0.1"

@@ -1,10 +1,10 @@
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from flask import request
 from pydantic import BaseModel, Field
 
 from mushu.secret import Secret
+from mushu.server.client_address import shown
 from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
@@ -15,6 +15,7 @@ from mushu.server.users.models import User
 from mushu.server.users.passwords import MAX_LENGTH
 from mushu.server.users.service import get_user
 from mushu.server.web.api.models import Body, Text
+from mushu.server.web.client_address import current_address
 from mushu.server.web.guard import current_user, public, signed_in, takes_token_in_body
 from mushu.server.web.routes import Resource, Route
 
@@ -52,7 +53,7 @@ class LoggedOut(BaseModel):
 def login(body: Login) -> LoginAnswer:
     """Sign in with e-mail and password, and get a CLI token for 12 hours."""
     core = get_core()
-    attempt = Attempt(body.email, Secret(body.password), request.remote_addr or "unknown")
+    attempt = Attempt(body.email, Secret(body.password), shown(current_address()))
 
     def issue(user: User) -> LoginAnswer:
         return login_answer(*issue_token(db.session, core.clock, user), user)

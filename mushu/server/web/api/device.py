@@ -3,16 +3,18 @@
 from http import HTTPStatus
 from typing import Literal
 
-from flask import jsonify, make_response, request, url_for
+from flask import jsonify, make_response, url_for
 from pydantic import BaseModel, Field
 from werkzeug import Response
 
 from mushu.secret import Secret
+from mushu.server.client_address import shown
 from mushu.server.core import db, get_core
 from mushu.server.db import writing
 from mushu.server.tokens import devices
 from mushu.server.tokens.devices import DeviceError, Granted
 from mushu.server.web.api.auth import LoginAnswer, login_answer
+from mushu.server.web.client_address import current_address
 from mushu.server.web.guard import public
 from mushu.server.web.routes import Resource, Route
 
@@ -67,15 +69,15 @@ def start_device_flow(form: DeviceRequest) -> DeviceCode:
     """Start the device flow: show the user code, and ask `/auth/token` until the user has decided."""
     core, name = get_core(), "".join(letter for letter in form.client_name if letter.isprintable()).strip()
     with writing(db.session):
-        address = request.remote_addr or "unknown"
-        authorization, secret = devices.start(db.session, core.clock, address, name or None)
-    shown = f"{authorization.user_code[:4]}-{authorization.user_code[4:]}"
+        origin = shown(current_address())
+        authorization, secret = devices.start(db.session, core.clock, origin, name or None)
+    user_code = f"{authorization.user_code[:4]}-{authorization.user_code[4:]}"
     page = core.settings.base_url + url_for("activation.ask_code")
     return DeviceCode(
         device_code=secret.reveal(),
-        user_code=shown,
+        user_code=user_code,
         verification_uri=page,
-        verification_uri_complete=f"{page}?user_code={shown}",
+        verification_uri_complete=f"{page}?user_code={user_code}",
         expires_in=int(devices.LIFETIME.total_seconds()),
         interval=authorization.interval,
     )

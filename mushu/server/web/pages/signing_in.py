@@ -6,9 +6,11 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from werkzeug import Response as BaseResponse
 
 from mushu.secret import Secret
+from mushu.server.client_address import shown
 from mushu.server.core import db, get_core
 from mushu.server.errors import LoginRefused, TooManyAttempts
 from mushu.server.users.login import Attempt, sign_in
+from mushu.server.web.client_address import current_address
 from mushu.server.web.guard import in_browser, public
 from mushu.server.web.pages.forms import EmptyForm, SignInForm
 from mushu.server.web.sessions import begin_session, end_session, local_path, look_up_session, signed_in_user
@@ -33,7 +35,7 @@ def sign_in_here() -> BaseResponse:
     core, form = get_core(), SignInForm()
     if not form.validate():
         return _page(form, HTTPStatus.UNPROCESSABLE_ENTITY)
-    attempt = Attempt(form.email.data, Secret(form.password.data), request.remote_addr or "unknown")
+    attempt = Attempt(form.email.data, Secret(form.password.data), shown(current_address()))
     look_up_session()
     try:
         sign_in(db.session, core.clock, core.passwords, attempt, begin_session)

@@ -1,0 +1,126 @@
+"""Behind the proxies of docs/behind-a-proxy.md, nobody can say where they come from, and nothing follows their Host."""
+
+import json
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.e2e.conftest import Server, Start, leave_out
+from tests.e2e.proxies import PROGRAMS, running
+
+#: Where the tests ask from: not the address of the proxy, as the server sees it.
+SOURCE: Final = "127.0.0.2"
+FORGED: Final = "203.0.113.66"
+NAMES: Final = (
+    "Mushuclientip", "MUSHUCLIENTIP", "mushuclientip", "mUsHuClIeNtIp", "Mushu-clientip", "Mushu_clientip",
+    "Mushu.clientip", "X-Forwarded-For", "X_Forwarded_For", "x_forwarded_for", "X-Forwarded_For", "X.Forwarded.For",
+    "X-Real-IP", "X_Real_IP", "Remote-Addr", "Remote_Addr", "Client-IP", "True-Client-IP", "CF-Connecting-IP",
+)  # fmt: skip
+Headers = list[tuple[str, str]]
+ATTACKS: Final[dict[str, Headers]] = {
+    **{name: [(name, FORGED)] for name in NAMES},
+    "Forwarded": [("Forwarded", f"for={FORGED}")],
+    "twice": [("Mushuclientip", FORGED), ("mushuclientip", FORGED)],
+    "dash, then underscore": [("X-Forwarded-For", "198.51.100.7"), ("X_Forwarded_For", FORGED)],
+    "underscore, then dash": [("X_Forwarded_For", FORGED), ("X-Forwarded-For", "198.51.100.7")],
+    "a list": [("Mushuclientip", f"{FORGED}, {SOURCE}")],
+    "hop by hop": [("Connection", "close, Mushuclientip"), ("Mushuclientip", FORGED)],
+    "hop by hop, other case": [("Connection", "MUSHUCLIENTIP")],
+}
+
+
+NONE: Final[Headers] = []
+
+
+def ask(port: int, method: str, path: str, headers: Headers, body: object = None) -> tuple[int, dict[str, Any]]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30, source_address=(SOURCE, 0))
+    try:
+        content = b"" if body is None else json.dumps(body).encode()
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        sent = [("Host", "keys.example.com"), *headers]
+        if body is not None:
+            sent += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+        for name, value in sent:
+            connection.putheader(name, value)
+        connection.endheaders(content)
+        response = connection.getresponse()
+        text = response.read()
+        return response.status, json.loads(text) if "json" in response.headers.get("Content-Type", "") else {}
+    finally:
+        connection.close()
+
+
+def owner_of(server: Server) -> tuple[str, Headers]:
+    """Return an organization, and what its owner proves themselves with."""
+    server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin="correct horse battery\n")
+    login = {"email": "owner@localhost", "password": "correct horse battery"}
+    _, answered = ask(server.port, "POST", "/auth/login", [], login)
+    credential = [("Authorization", f"Bearer {answered['access_token']}")]
+    _, created = ask(server.port, "POST", "/orgs", credential, {"name": "acme"})
+    return created["org_id"], credential
+
+
+def used_from(server: Server, org: str, credential: Headers, wanted: set[str]) -> dict[str, str]:
+    """Return where each key was used from, by its name, once the workers have written it down."""
+    for _ in range(100):
+        _, listed = ask(server.port, "GET", f"/orgs/{org}/api-keys?limit=100", credential)
+        found = {key["name"]: key["last_used_from"] for key in listed["api_keys"] if "last_used_from" in key}
+        if wanted <= found.keys():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not written down: {wanted - found.keys()}")
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("proxy", PROGRAMS)
+def test_a_client_cannot_say_where_it_comes_from(proxy: str, start: Start, tmp_path: Path) -> None:
+    if PROGRAMS[proxy] is None:
+        leave_out(f"{proxy} is not installed")
+    server = start(MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip", MUSHU_PUBLIC_URL="https://keys.example.com")
+    server.wait_until_up()
+    org, credential = owner_of(server)
+    with running(proxy, tmp_path / proxy, server.port) as port:
+        answered = {}
+        for name, forged in ({"honest": NONE} | ATTACKS).items():
+            _, key = ask(server.port, "POST", f"/orgs/{org}/api-keys", credential, {"name": name})
+            api_key = ("Authorization", f"ApiKey {key['key']}")
+            answered[name] = ask(port, "GET", f"/orgs/{org}", [*forged, api_key])[0]
+        assert answered["honest"] == 200
+        let_through = {name for name, status in answered.items() if status == 200}
+        assert set(answered.values()) <= {200, 400}
+        assert set(answered) - let_through <= {"hop by hop", "hop by hop, other case"}
+        found = used_from(server, org, credential, let_through)
+        assert {found[name] for name in let_through} == {SOURCE}
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("proxy", PROGRAMS)
+def test_the_look_alikes_of_a_credential_do_not_pass(proxy: str, start: Start, tmp_path: Path) -> None:
+    if PROGRAMS[proxy] is None:
+        leave_out(f"{proxy} is not installed")
+    server = start(MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip")
+    server.wait_until_up()
+    org, credential = owner_of(server)
+    keys = [ask(server.port, "POST", f"/orgs/{org}/api-keys", credential, {"name": n})[1]["key"] for n in ("a", "b")]
+    with running(proxy, tmp_path / proxy, server.port) as port:
+        assert ask(port, "GET", f"/orgs/{org}", [("x-aPi-kEy", keys[0])])[0] == 200
+        for name in (
+            "X_API_Key",
+            "X.API.Key",
+            "x_api_key",
+            "X-API_Key",
+            "X_API-Key",
+            "X-API.Key",
+            "X.API-Key",
+            "X_API.Key",
+        ):
+            status, document = ask(port, "GET", f"/orgs/{org}", [(name, keys[0])])
+            assert (status, document["code"]) == (401, "missing_credential"), name
+            for pair in ([("X-API-Key", keys[0]), (name, "nonsense")], [(name, "nonsense"), ("X-API-Key", keys[0])]):
+                assert ask(port, "GET", f"/orgs/{org}", pair)[0] == 200, name
+        for name in ("Authorization", "X-API-Key"):
+            twice = [(name, f"ApiKey {key}" if name == "Authorization" else key) for key in keys]
+            assert ask(port, "GET", f"/orgs/{org}", twice)[0] in (400, 401), name
