@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, true, update
 
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind, record
+from mushu.server.client_address import UNKNOWN, Address, network_of, shown
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import TooManyAttempts, UserCodeNotFound
@@ -27,8 +28,11 @@ INTERVAL: Final = 5
 #: Consonants only, none of which looks like another: no words appear, and none is misread (RFC 8628, section 6.1).
 USER_CODE_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 USER_CODE_LENGTH: Final = 8
-#: Programs of one address that may wait at once.
-_MOST_WAITING: Final = 50
+#: Programs of one network that may wait at once, and of all that have no address.
+MOST_WAITING: Final = 50
+MOST_WITHOUT_ADDRESS: Final = 1_000
+#: Rows at once, whoever made them.
+MOST_ROWS: Final = 5_000
 
 
 class DeviceState(StrEnum):
@@ -58,20 +62,15 @@ class Granted:
 
 
 def start(
-    session: AnySession, clock: Clock, address: str, client_name: str | None
+    session: AnySession, clock: Clock, address: Address | None, client_name: str | None
 ) -> tuple[DeviceAuthorization, Secret]:
     """Return a new run of the flow, and the device code, which is nowhere else.
 
     Raises:
-        TooManyAttempts: too many programs of this address are waiting.
+        TooManyAttempts: too many programs of this network are waiting.
     """
     now = clock()
-    session.execute(delete(DeviceAuthorization).where(DeviceAuthorization.expires_at < now - LIFETIME))
-    waiting = select(func.count()).where(DeviceAuthorization.address == address, DeviceAuthorization.expires_at > now)
-    if (session.scalar(waiting) or 0) >= _MOST_WAITING:
-        raise TooManyAttempts(
-            "Too many programs wait for a sign-in already. Try again in ten minutes.", retry_after=600
-        )
+    _make_room(session, now, network_of(address))
     secret = generate(Prefix.DEVICE_CODE)
     authorization = DeviceAuthorization(
         id=public_id("dev"),
@@ -79,7 +78,8 @@ def start(
         user_code="".join(secrets.choice(USER_CODE_LETTERS) for _ in range(USER_CODE_LENGTH)),
         state=DeviceState.WAITING,
         client_name=client_name,
-        address=address[:64],
+        address=shown(address),
+        network=network_of(address),
         created_at=now,
         expires_at=now + LIFETIME,
         interval=INTERVAL,
@@ -148,6 +148,32 @@ def _is_approved_by(authorization: DeviceAuthorization, user: User) -> bool:
     """Tell whether the approval still counts: it ends when the user changes the password or is disabled."""
     decided_at = authorization.decided_at
     return user.disabled_at is None and decided_at is not None and decided_at >= user.tokens_valid_from
+
+
+def _make_room(session: AnySession, now: datetime, network: str) -> None:
+    """Keep the table small, whoever fills it: who has no address, or no room is left for, takes the oldest row's place.
+
+    Only a network of its own is refused more: nobody else is kept out by that. Approved runs stay.
+    """
+    session.execute(delete(DeviceAuthorization).where(DeviceAuthorization.expires_at < now - LIFETIME))
+    mine = DeviceAuthorization.network == network
+    waiting = select(func.count()).where(mine, DeviceAuthorization.expires_at > now)
+    if network != UNKNOWN and (session.scalar(waiting) or 0) >= MOST_WAITING:
+        raise TooManyAttempts(
+            "Too many programs wait for a sign-in already. Try again in ten minutes.", retry_after=600
+        )
+    if network == UNKNOWN:
+        _drop_oldest(session, MOST_WITHOUT_ADDRESS - 1, mine)
+    _drop_oldest(session, MOST_ROWS - 1, true())
+
+
+def _drop_oldest(session: AnySession, kept: int, which: ColumnElement[bool]) -> None:
+    """Delete the oldest of these runs, so that no more than `kept` are left."""
+    beyond = (session.scalar(select(func.count()).select_from(DeviceAuthorization).where(which)) or 0) - kept
+    if beyond > 0:
+        oldest = select(DeviceAuthorization.id).where(which, DeviceAuthorization.state != DeviceState.APPROVED)
+        gone = oldest.order_by(DeviceAuthorization.created_at, DeviceAuthorization.id).limit(beyond)
+        session.execute(delete(DeviceAuthorization).where(DeviceAuthorization.id.in_(gone)))
 
 
 def _too_soon(authorization: DeviceAuthorization, now: datetime) -> bool:

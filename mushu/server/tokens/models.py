@@ -50,6 +50,8 @@ class DeviceAuthorization(Base):
     client_name: Mapped[str | None] = mapped_column(String(100))
     #: Where the request came from.
     address: Mapped[str] = mapped_column(String(64))
+    #: What runs are counted by.
+    network: Mapped[str] = mapped_column(String(64), index=True, server_default="")
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
     #: Seconds that the program must leave between two questions.

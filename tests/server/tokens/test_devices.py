@@ -6,6 +6,7 @@ from sqlalchemy import select
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
+from mushu.server.client_address import read_address
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import TooManyAttempts, UserCodeNotFound
@@ -25,7 +26,9 @@ class Flow:
     def __init__(self, world: World, client_name: str | None = "ada@laptop") -> None:
         self.world = world
         with writing(db.session):
-            self.authorization, self.device_code = devices.start(db.session, world.clock, "192.0.2.1", client_name)
+            self.authorization, self.device_code = devices.start(
+                db.session, world.clock, read_address("192.0.2.1"), client_name
+            )
         self.user_code = self.authorization.user_code
 
     def ask(self) -> Granted | DeviceError:
@@ -187,3 +190,50 @@ def test_only_the_digest_of_the_device_code_is_kept(world: World, flow: Flow) ->
     with reading(db.session):
         row = db.session.get_one(DeviceAuthorization, flow.authorization.id)
     assert flow.device_code.matches(row.device_code_digest)
+
+
+def start_from(world: World, address: str | None) -> DeviceAuthorization:
+    with writing(db.session):
+        return devices.start(db.session, world.clock, read_address(address), None)[0]
+
+
+@pytest.mark.fault
+def test_a_network_of_ipv6_is_one_address(world: World) -> None:
+    for number in range(50):
+        start_from(world, f"2001:db8:1:2::{number:x}")
+    with pytest.raises(TooManyAttempts):
+        start_from(world, "2001:db8:1:2:ffff::1")
+    shown = start_from(world, "2001:db8:1:3::1").address
+    assert shown == "2001:db8:1:3::1", "a person who approves sees the whole address"
+
+
+@pytest.mark.fault
+def test_many_networks_cannot_fill_the_table_either_and_what_was_approved_stays(
+    world: World, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "MOST_ROWS", 20, raising=False)
+    approved = Flow(world)
+    approved.decide(world.user(), approve=True)
+    for number in range(60):
+        clock.turn(seconds=1)
+        last = start_from(world, f"2001:db8:{number:x}::1")
+    with reading(db.session):
+        kept = set(db.session.scalars(select(DeviceAuthorization.id)))
+    assert len(kept) == 20
+    assert {approved.authorization.id, last.id} <= kept
+
+
+@pytest.mark.fault
+def test_who_has_no_address_takes_the_place_of_the_oldest_who_has_none(
+    world: World, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "MOST_WITHOUT_ADDRESS", 5, raising=False)
+    other, first = start_from(world, "192.0.2.1"), start_from(world, None)
+    for _ in range(5):
+        clock.turn(seconds=1)
+        last = start_from(world, None)
+    with reading(db.session):
+        kept = set(db.session.scalars(select(DeviceAuthorization.id)))
+    assert len(kept) == 6
+    assert {other.id, last.id} <= kept
+    assert first.id not in kept

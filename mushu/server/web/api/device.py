@@ -8,7 +8,6 @@ from pydantic import BaseModel, Field
 from werkzeug import Response
 
 from mushu.secret import Secret
-from mushu.server.client_address import shown
 from mushu.server.core import db, get_core
 from mushu.server.db import writing
 from mushu.server.tokens import devices
@@ -69,8 +68,7 @@ def start_device_flow(form: DeviceRequest) -> DeviceCode:
     """Start the device flow: show the user code, and ask `/auth/token` until the user has decided."""
     core, name = get_core(), "".join(letter for letter in form.client_name if letter.isprintable()).strip()
     with writing(db.session):
-        origin = shown(current_address())
-        authorization, secret = devices.start(db.session, core.clock, origin, name or None)
+        authorization, secret = devices.start(db.session, core.clock, current_address(), name or None)
     user_code = f"{authorization.user_code[:4]}-{authorization.user_code[4:]}"
     page = core.settings.base_url + url_for("activation.ask_code")
     return DeviceCode(
