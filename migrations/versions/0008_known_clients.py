@@ -1,4 +1,4 @@
-"""Runs of the device flow are counted by network.
+"""Known clients: where each user signed in before. Runs of the device flow are counted by network.
 
 Revision 0008, after 0005.
 """
@@ -13,6 +13,18 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.create_table(
+        "known_clients",
+        sa.Column("user_id", sa.String(length=24), nullable=False),
+        sa.Column("client", sa.String(length=80), nullable=False),
+        sa.Column("signed_in_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("last_failed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_known_clients_user_id_users")),
+        sa.PrimaryKeyConstraint("user_id", "client", name=op.f("pk_known_clients")),
+    )
+    # Counted by whole addresses of IPv6 until now. All of it is forgotten after a day in any case.
+    op.execute("DELETE FROM login_throttles WHERE subject LIKE 'address:%'")
     op.add_column(
         "device_authorizations", sa.Column("network", sa.String(length=64), server_default="", nullable=False)
     )
@@ -22,3 +34,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index(op.f("ix_device_authorizations_network"), "device_authorizations")
     op.drop_column("device_authorizations", "network")
+    op.drop_table("known_clients")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.types import TypeDecorator
 
@@ -124,6 +125,13 @@ def reading(session: AnySession) -> Iterator[None]:
 def holds_rows(session: AnySession) -> bool:
     """Tell whether rows are locked one by one; on SQLite a transaction that may write locks the whole database."""
     return session.get_bind().dialect.name != "sqlite"
+
+
+def insert_into(session: AnySession, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
+    """Return an INSERT that can say what is to happen where the row is there already."""
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def journal_path(session: AnySession) -> Path | None:

@@ -4,6 +4,9 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from threading import Event
+
+import pytest
 
 from tests.e2e.conftest import Start
 
@@ -41,3 +44,43 @@ def test_the_account_is_slowed_down_and_its_owner_still_gets_in(start: Start) ->
         time.sleep(wait)
         status, _ = attempt(2001, "correct horse battery")
     assert status == 200
+
+
+@pytest.mark.fault
+def test_the_owner_gets_in_from_where_they_signed_in_before_while_others_hammer(start: Start) -> None:
+    server = start(MUSHU_WORKERS="2", MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip")
+    server.wait_until_up()
+    server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin="correct horse battery\n")
+
+    def attempt(address: str, password: str) -> int:
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+        headers = {"Content-Type": "application/json", "Mushuclientip": address}
+        body = json.dumps({"email": "owner@localhost", "password": password})
+        connection.request("POST", "/auth/login", body, headers)
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        return response.status
+
+    assert attempt("2001:db8:1:2::1", "correct horse battery") == 200
+    ended = Event()
+
+    def hammer(attacker: int) -> set[int]:
+        answers = set()
+        for number in range(2_000):
+            if ended.wait(0.05):
+                break
+            answers.add(attempt(f"2001:db8:{attacker:x}:{number:x}::1", "wrong password!"))
+        return answers
+
+    with ThreadPoolExecutor(4) as threads:
+        attackers = [threads.submit(hammer, 0xF + number) for number in range(4)]
+        try:
+            owner = []
+            for number in range(5):
+                time.sleep(1.5)
+                owner.append(attempt(f"2001:db8:1:2:{number}::7", "correct horse battery"))
+        finally:
+            ended.set()
+    assert owner == [200] * 5
+    assert set().union(*(attacker.result() for attacker in attackers)) == {401, 429}

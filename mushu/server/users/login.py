@@ -6,26 +6,27 @@ from typing import TypeVar
 
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
+from mushu.server.client_address import shown
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import LoginRefused
 from mushu.server.users.failures import note_failure
+from mushu.server.users.known_clients import SignInSource, remember_network
 from mushu.server.users.models import User
 from mushu.server.users.passwords import Passwords
-from mushu.server.users.service import check_password, find_user_by_email, lock_user, set_password
-from mushu.server.users.throttle import count_attempt, forgive
+from mushu.server.users.service import check_password, find_user, find_user_by_email, lock_user, set_password
+from mushu.server.users.throttle import Counted, count_attempt, count_own_attempt, forgive
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What someone says to prove who they are."""
+    """What someone says to prove who they are, and where from."""
 
     email: str
     password: Secret
-    #: The network address that the request came from.
-    address: str
+    source: SignInSource
 
 
 def sign_in(
@@ -42,28 +43,20 @@ def sign_in(
 
     Raises:
         LoginRefused: they are nobody's.
-        TooManyAttempts: the account or the address has to wait.
+        TooManyAttempts: the account or the network has to wait.
     """
+
+    def enter(user: User) -> Result:
+        remember_network(session, clock, user, attempt.source)
+        return then(user)
+
     # 1. Count the attempt, whatever will come of it.
     with writing(session):
-        count_attempt(session, clock, attempt.email, attempt.address)
-    # 2. Look, and check outside of any transaction, because that takes long on purpose.
+        counted = count_attempt(session, clock, attempt.email, attempt.source)
     with reading(session):
         found = find_user_by_email(session, attempt.email)
-        known_hash = found.password_hash if found is not None else None
-    try:
-        user = check_password(passwords, found, attempt.password)
-    except LoginRefused:
-        with writing(session):
-            note_failure(session, clock, found, attempt.address)
-        raise
-    # 3. Forgive, unless the password changed or the user was disabled while it was checked.
-    with writing(session):
-        current = lock_user(session, user.id)
-        if current is None or current.password_hash != known_hash or current.disabled_at is not None:
-            raise LoginRefused("The account changed while you signed in. Try again.")
-        forgive(session, attempt.email, attempt.address)
-        return then(current)
+    claim = _Claim(found, attempt.password, counted, shown(attempt.source.address))
+    return _prove(session, clock, passwords, claim, enter)
 
 
 def change_password(
@@ -91,4 +84,41 @@ def change_password(
         set_password(session, clock, Actor(ActorKind.USER, proven.id), proven, new_hash)
         return then(proven)
 
-    return sign_in(session, clock, passwords, Attempt(user.email, current, f"user:{user.id}"), change)
+    with writing(session):
+        counted = count_own_attempt(session, clock, user.id)
+    with reading(session):
+        found = find_user(session, user.id, fresh=True)
+    claim = _Claim(found, current, counted, f"user:{user.id}")
+    return _prove(session, clock, passwords, claim, change)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A password that is said to be a user's, once the attempt was counted."""
+
+    found: User | None
+    password: Secret
+    counted: Counted
+    #: Where it came from, for the audit trail.
+    origin: str
+
+
+def _prove(
+    session: AnySession, clock: Clock, passwords: Passwords, claim: _Claim, then: Callable[[User], Result]
+) -> Result:
+    """Return what `then` makes of the user that was found, if the password is theirs."""
+    known_hash = claim.found.password_hash if claim.found is not None else None
+    # 2. Check outside of any transaction, because that takes long on purpose.
+    try:
+        user = check_password(passwords, claim.found, claim.password)
+    except LoginRefused:
+        with writing(session):
+            note_failure(session, clock, claim.found, claim.origin)
+        raise
+    # 3. Forgive, unless the password changed or the user was disabled while it was checked.
+    with writing(session):
+        current = lock_user(session, user.id)
+        if current is None or current.password_hash != known_hash or current.disabled_at is not None:
+            raise LoginRefused("The account changed while you signed in. Try again.")
+        forgive(session, claim.counted)
+        return then(current)

@@ -28,7 +28,8 @@ class LoginThrottle(Base):
 
     __tablename__ = "login_throttles"
 
-    #: `account:` and the SHA-256 of the address that was typed, or `address:` and where the request came from.
+    #: `account:` and the SHA-256 of the address that was typed, `network:` and where the request came from, or `user:`
+    #: and the id of who is signed in; `shared account:`, `shared network:` and a number where no room is left.
     subject: Mapped[str] = mapped_column(String(80), primary_key=True)
     failures: Mapped[int]
     last_failed_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
@@ -48,6 +49,19 @@ class LoginFailures(Base):
     untold: Mapped[int]
     #: Where the last one came from.
     address: Mapped[str] = mapped_column(String(64))
+
+
+class KnownClient(Base):
+    """A browser or a network from which a user signed in before, and how many wrong passwords came from it since."""
+
+    __tablename__ = "known_clients"
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    #: `browser:` and the SHA-256 of what its cookie holds, or `network:` and an IPv4 address or a /64 of IPv6.
+    client: Mapped[str] = mapped_column(String(80), primary_key=True)
+    signed_in_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    failures: Mapped[int]
+    last_failed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
 class PasswordLink(Base):

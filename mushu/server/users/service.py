@@ -12,6 +12,7 @@ from mushu.server.db import AnySession
 from mushu.server.errors import EmailTaken, Invalid, LoginRefused, UserNotFound
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.models import Invitation
+from mushu.server.users.known_clients import forget_clients
 from mushu.server.users.models import User
 
 if TYPE_CHECKING:  # Argon2 is loaded by who checks a password, not by `flask keys list`
@@ -103,12 +104,15 @@ def emails_of(session: AnySession, user_ids: Iterable[str]) -> dict[str, str]:
 def set_password(session: AnySession, clock: Clock, actor: Actor, user: User, password_hash: str) -> None:
     """Set the password; what was given to the user before is dead from this moment: tokens, sessions, links, codes.
 
+    No client is known any more, either.
+
     Args:
         password_hash: from `Passwords.hash`, made before the transaction began: hashing takes long on purpose.
     """
     lock_user(session, user.id)  # before the clock is read: what is given a moment earlier bears an earlier time
     user.password_hash = password_hash
     user.tokens_valid_from = clock()
+    forget_clients(session, user.id)
     record(session, user.tokens_valid_from, actor, "user.password_set", user.id)
 
 
@@ -118,6 +122,7 @@ def disable_user(session: AnySession, clock: Clock, actor: Actor, user: User) ->
     now = clock()
     if user.disabled_at is None:
         user.disabled_at = user.tokens_valid_from = now
+        forget_clients(session, user.id)
         withdraw(session, clock, actor, Invitation.invited_by == user.id, "user.disabled")
         record(session, now, actor, "user.disabled", user.id)
 

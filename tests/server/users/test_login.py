@@ -2,10 +2,12 @@ import pytest
 
 from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
+from mushu.server.client_address import read_address
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, LoginRefused, TooManyAttempts
 from mushu.server.users import login
+from mushu.server.users.known_clients import SignInSource
 from mushu.server.users.login import Attempt, change_password, sign_in
 from mushu.server.users.models import User
 from mushu.server.users.passwords import Passwords
@@ -16,7 +18,7 @@ from tests.server.conftest import World
 
 
 def enter(world: World, email: str, password: str, address: str = "192.0.2.1") -> User:
-    attempt = Attempt(email, Secret(password), address)
+    attempt = Attempt(email, Secret(password), SignInSource(read_address(address)))
     return sign_in(db.session, world.clock, world.core.passwords, attempt, lambda user: user)
 
 
@@ -68,7 +70,7 @@ def test_a_user_who_is_disabled_while_the_password_is_checked_stays_out(
 
 def change(world: World, user: User, current: str, new: str) -> User:
     secrets = Secret(current), Secret(new)
-    return change_password(db.session, world.clock, world.core.passwords, user, *secrets, lambda proven: proven)
+    return change_password(db.session, world.clock, world.core.passwords, user, *secrets, then=lambda proven: proven)
 
 
 def test_a_password_is_changed_by_who_knows_it(world: World) -> None:

@@ -1,13 +1,26 @@
 """Guessing is slowed down, and nobody learns anything from how."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import select
 
+from mushu.server.client_address import read_address
 from mushu.server.core import db
-from mushu.server.db import reading, writing
+from mushu.server.db import own_session, reading, writing
 from mushu.server.errors import TooManyAttempts
+from mushu.server.users.known_clients import TRIES, SignInSource, count_known_attempt, remember_network
 from mushu.server.users.models import LoginThrottle
-from mushu.server.users.throttle import ACCOUNT, ADDRESS, LONGEST_WAIT, MEMORY, count_attempt, forgive
+from mushu.server.users.throttle import (
+    ACCOUNT,
+    LONGEST_WAIT,
+    MEMORY,
+    NETWORK,
+    NO_ADDRESS,
+    Counted,
+    count_attempt,
+    forgive,
+)
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
@@ -18,7 +31,7 @@ def attempt(world: World, email: str = EMAIL, address: str = "192.0.2.1") -> int
     """Try once; return the seconds to wait, or 0 if the attempt was let through."""
     try:
         with writing(db.session):
-            count_attempt(db.session, world.clock, email, address)
+            count_attempt(db.session, world.clock, email, SignInSource(read_address(address)))
     except TooManyAttempts as error:
         return error.retry_after
     return 0
@@ -59,24 +72,27 @@ def test_another_spelling_is_the_same_account(world: World, spelling: str) -> No
 
 
 def test_one_address_that_tries_many_accounts_has_to_wait(world: World, clock: TurnableClock) -> None:
-    tries = [attempt(world, f"{number}@example.com") for number in range(ADDRESS.free + 2)]
-    assert tries[: ADDRESS.free + 1] == [0] * (ADDRESS.free + 1)
+    tries = [attempt(world, f"{number}@example.com") for number in range(NETWORK.free + 2)]
+    assert tries[: NETWORK.free + 1] == [0] * (NETWORK.free + 1)
     assert tries[-1] == 1
     assert attempt(world, "0@example.com", "198.51.100.1") == 0
 
 
 def test_the_right_password_is_forgiven_and_the_account_starts_afresh(world: World) -> None:
-    for number in range(ACCOUNT.free):
+    for number in range(ACCOUNT.free - 1):
         attempt(world, address=f"192.0.2.{number}")
     with writing(db.session):
-        forgive(db.session, EMAIL, "192.0.2.1")
+        source = SignInSource(read_address("192.0.2.1"))
+        counted = count_attempt(db.session, world.clock, EMAIL, source)
+    with writing(db.session):
+        forgive(db.session, counted)
     assert attempt(world, address="192.0.2.1") == 0
     assert [attempt(world, address=f"198.51.100.{n}") for n in range(ACCOUNT.free)] == [0] * ACCOUNT.free
 
 
 def test_forgiving_what_was_never_counted_is_nothing(world: World) -> None:
     with writing(db.session):
-        forgive(db.session, "never@example.com", "192.0.2.77")
+        forgive(db.session, Counted(("account:never", "network:192.0.2.77", "shared network:7", "user:usr_a")))
 
 
 def test_everything_is_forgotten_after_a_day_so_the_table_cannot_grow_for_ever(
@@ -95,3 +111,51 @@ def test_the_table_holds_no_address_of_a_person(world: World) -> None:
     with reading(db.session):
         subjects = db.session.scalars(select(LoginThrottle.subject)).all()
     assert not [subject for subject in subjects if "ada" in subject]
+
+
+def test_attempts_at_the_same_moment_are_all_counted_and_none_fails(world: World) -> None:
+    """The first ones of an account and a network, which all have to make the rows."""
+    engine, source = db.engine, SignInSource(read_address("192.0.2.1"))
+
+    def count(number: int) -> int:
+        with own_session(engine) as session:
+            try:
+                with writing(session):
+                    count_attempt(session, world.clock, f"{number % 2}@example.com", source)
+            except TooManyAttempts:
+                return 0
+        return 1
+
+    with ThreadPoolExecutor(6) as threads:
+        assert sum(threads.map(count, range(40))) == 2 * (ACCOUNT.free + 1)
+    with reading(db.session):
+        rows = {row.subject.partition(":")[0]: row.failures for row in db.session.scalars(select(LoginThrottle))}
+    assert rows == {"account": ACCOUNT.free + 1, "network": 2 * (ACCOUNT.free + 1)}
+
+
+def test_the_tries_of_a_known_client_are_counted_at_the_same_moment(world: World) -> None:
+    user, engine, source = world.user(EMAIL), db.engine, SignInSource(read_address("192.0.2.1"))
+    with writing(db.session):
+        remember_network(db.session, world.clock, user, source)
+
+    def count(_: int) -> int:
+        with own_session(engine) as session, writing(session):
+            return int(count_known_attempt(session, world.clock(), EMAIL, source, MEMORY))
+
+    with ThreadPoolExecutor(6) as threads:
+        assert sum(threads.map(count, range(40))) == TRIES
+
+
+@pytest.mark.fault
+def test_all_without_an_address_share_one_counter_which_is_no_known_client(world: World, clock: TurnableClock) -> None:
+    user = world.user(EMAIL)
+    with writing(db.session):
+        remember_network(db.session, world.clock, user, SignInSource(None))
+    assert attempt(world, f"{0}@example.com", "no address") == 0
+    for number in range(NO_ADDRESS.free):
+        attempt(world, f"{number}@example.com", "no address")
+    assert 0 < attempt(world, EMAIL, "no address") <= NO_ADDRESS.longest_wait.total_seconds()
+    for _ in range(20):
+        clock.turn(seconds=60)
+        assert attempt(world, f"{clock().timestamp()}@example.com", "no address") == 0, "a minute at the longest"
+    assert attempt(world, EMAIL, "192.0.2.1") == 0

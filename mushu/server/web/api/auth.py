@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from mushu.secret import Secret
-from mushu.server.client_address import shown
 from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.tokens.models import CliToken
 from mushu.server.tokens.service import LIFETIME, issue_token, revoke_token
+from mushu.server.users.known_clients import SignInSource
 from mushu.server.users.login import Attempt, sign_in
 from mushu.server.users.models import User
 from mushu.server.users.passwords import MAX_LENGTH
@@ -53,7 +53,7 @@ class LoggedOut(BaseModel):
 def login(body: Login) -> LoginAnswer:
     """Sign in with e-mail and password, and get a CLI token for 12 hours."""
     core = get_core()
-    attempt = Attempt(body.email, Secret(body.password), shown(current_address()))
+    attempt = Attempt(body.email, Secret(body.password), SignInSource(current_address()))
 
     def issue(user: User) -> LoginAnswer:
         return login_answer(*issue_token(db.session, core.clock, user), user)

@@ -12,8 +12,11 @@ from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, LoginRefused, TooManyAttempts
 from mushu.server.tokens.browser import end_session, list_sessions
 from mushu.server.tokens.service import list_tokens, revoke_token_of
+from mushu.server.users.known_clients import remember_network
 from mushu.server.users.login import change_password
+from mushu.server.users.models import User
 from mushu.server.web.guard import in_browser
+from mushu.server.web.known_browsers import current_source, remember_this_browser
 from mushu.server.web.pages.forms import ChangePasswordForm, EmptyForm
 from mushu.server.web.sessions import begin_session, current_session_id, require_session_user
 
@@ -56,6 +59,12 @@ def end(session_id: str) -> BaseResponse:
     return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
 
 
+def _go_on(user: User) -> None:
+    remember_network(db.session, get_core().clock, user, current_source())
+    remember_this_browser(user)
+    begin_session(user)
+
+
 @PAGES.route("/account/password", methods=["GET", "POST"])
 @in_browser
 def password() -> tuple[str, int] | BaseResponse:
@@ -67,7 +76,7 @@ def password() -> tuple[str, int] | BaseResponse:
             try:
                 secrets = Secret(form.current.data), Secret(form.password.data)
                 user = require_session_user()
-                change_password(db.session, core.clock, core.passwords, user, *secrets, begin_session)
+                change_password(db.session, core.clock, core.passwords, user, *secrets, then=_go_on)
                 return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
             except (Invalid, LoginRefused, TooManyAttempts) as error:
                 fault = error.detail

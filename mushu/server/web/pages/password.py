@@ -11,6 +11,7 @@ from mushu.server.errors import Invalid, LinkNotFound
 from mushu.server.users.links import get_link_user, redeem_link
 from mushu.server.users.passwords import MIN_LENGTH
 from mushu.server.web.guard import public
+from mushu.server.web.known_browsers import remember_this_browser
 from mushu.server.web.pages.gone import gone
 
 PAGES = Blueprint("password", __name__)
@@ -31,7 +32,7 @@ def ask_password(link: str) -> tuple[str, int]:
 @PAGES.post("/password/<link>")
 @public
 def set_password(link: str) -> tuple[str, int]:
-    """Set the password. The link is the credential: no cookie is involved, so there is none to forge."""
+    """Set the password. The link is the credential: no cookie proves anything here, so there is none to forge."""
     core = get_core()
     password, repeated = request.form.get("password", ""), request.form.get("repeated", "")
     try:
@@ -41,7 +42,8 @@ def set_password(link: str) -> tuple[str, int]:
             return _form(user.email, "The two passwords differ. Type the same one twice.")
         hashed = core.passwords.hash(Secret(password))
         with writing(db.session):
-            redeem_link(db.session, core.clock, Secret(link), hashed)
+            # Who holds the link and sets a password may sign in next, however many strangers are guessing.
+            remember_this_browser(redeem_link(db.session, core.clock, Secret(link), hashed))
     except LinkNotFound as error:
         return gone(error)
     except Invalid as error:

@@ -6,12 +6,12 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from werkzeug import Response as BaseResponse
 
 from mushu.secret import Secret
-from mushu.server.client_address import shown
 from mushu.server.core import db, get_core
 from mushu.server.errors import LoginRefused, TooManyAttempts
 from mushu.server.users.login import Attempt, sign_in
-from mushu.server.web.client_address import current_address
+from mushu.server.users.models import User
 from mushu.server.web.guard import in_browser, public
+from mushu.server.web.known_browsers import current_source, remember_this_browser
 from mushu.server.web.pages.forms import EmptyForm, SignInForm
 from mushu.server.web.sessions import begin_session, end_session, local_path, look_up_session, signed_in_user
 
@@ -35,10 +35,10 @@ def sign_in_here() -> BaseResponse:
     core, form = get_core(), SignInForm()
     if not form.validate():
         return _page(form, HTTPStatus.UNPROCESSABLE_ENTITY)
-    attempt = Attempt(form.email.data, Secret(form.password.data), shown(current_address()))
+    attempt = Attempt(form.email.data, Secret(form.password.data), current_source())
     look_up_session()
     try:
-        sign_in(db.session, core.clock, core.passwords, attempt, begin_session)
+        sign_in(db.session, core.clock, core.passwords, attempt, _enter)
     except LoginRefused as error:
         return _page(form, HTTPStatus.UNAUTHORIZED, error.detail)
     except TooManyAttempts as error:
@@ -55,6 +55,11 @@ def sign_out() -> BaseResponse:
     if EmptyForm().validate():
         end_session()
     return redirect(url_for("signing_in.show_sign_in"), HTTPStatus.SEE_OTHER)
+
+
+def _enter(user: User) -> None:
+    remember_this_browser(user)
+    begin_session(user)
 
 
 def _page(form: SignInForm, status: HTTPStatus, fault: str | None = None) -> Response:
