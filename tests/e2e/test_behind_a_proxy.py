@@ -96,7 +96,6 @@ def test_a_client_cannot_say_where_it_comes_from(proxy: str, start: Start, tmp_p
         assert {found[name] for name in let_through} == {SOURCE}
 
 
-@pytest.mark.fault
 @pytest.mark.parametrize("proxy", PROGRAMS)
 def test_the_look_alikes_of_a_credential_do_not_pass(proxy: str, start: Start, tmp_path: Path) -> None:
     if PROGRAMS[proxy] is None:

@@ -4,8 +4,6 @@ import pytest
 
 from mushu.server.client_address import client_address, header_fault, network_of, read_address, shown
 
-pytestmark = pytest.mark.fault
-
 ADDRESSES = {
     "192.0.2.1": "192.0.2.1",
     "2001:db8::1": "2001:db8::1",

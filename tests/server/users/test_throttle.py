@@ -146,7 +146,6 @@ def test_the_tries_of_a_known_client_are_counted_at_the_same_moment(world: World
         assert sum(threads.map(count, range(40))) == TRIES
 
 
-@pytest.mark.fault
 def test_all_without_an_address_share_one_counter_which_is_no_known_client(world: World, clock: TurnableClock) -> None:
     user = world.user(EMAIL)
     with writing(db.session):

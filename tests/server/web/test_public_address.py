@@ -81,8 +81,18 @@ def test_what_flask_says_of_the_address_is_the_setting(behind: tuple[Flask, Worl
     assert client.get("/away", headers=HOSTILE).headers["Location"] == f"{PUBLIC}/told"
 
 
-@pytest.mark.fault
-@pytest.mark.parametrize("path", ["", "//evil.example", "//evil.example/..", "/login", "/", "/docs/", "/health/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("", marks=pytest.mark.fault),
+        "//evil.example",
+        "//evil.example/..",
+        "/login",
+        "/",
+        "/docs/",
+        "/health/",
+    ],
+)
 def test_no_answer_leads_to_the_host_that_a_request_names(behind: tuple[Flask, World], path: str) -> None:
     app, _ = behind
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
