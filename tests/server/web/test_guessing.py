@@ -377,3 +377,23 @@ class TestAStranger:
             origin = {"REMOTE_ADDR": f"2001:db8:5:5:1::{number:x}"}
             callers.client.post("/auth/device/code", data={"client_id": "x"}, environ_overrides=origin)
         assert rows("device_authorizations") == 50
+
+    @pytest.mark.parametrize(
+        "spelling",
+        [
+            "KIM@example.com",
+            " kim@example.com\t",
+            "\u212aim@example.com",
+            "\uff4bim@example.com",
+            "kim@example.com\u200b",
+            "kim@EXAMPLE.com.",
+            "k\u0131m@example.com",
+        ],
+    )
+    def test_gets_around_no_counter_by_the_spelling_of_an_account(
+        self, callers: Callers, world: World, spelling: str
+    ) -> None:
+        """GO-2025-3854."""
+        kim = world.user("kim@example.com", with_password=True)
+        callers.block(kim.email)
+        assert callers.login(spelling, world.password, "198.51.100.1") in (401, 422, 429)

@@ -119,11 +119,14 @@ def test_what_is_answered_does_not_change_with_the_host(behind: tuple[Flask, Wor
     assert code["verification_uri"] == f"{PUBLIC}/activate"
 
 
-def test_the_cookie_of_a_session_is_secure_because_the_setting_says_https(behind: tuple[Flask, World]) -> None:
+def test_cookies_are_secure_because_the_setting_says_https(behind: tuple[Flask, World]) -> None:
     app, world = behind
     user, browser = world.user(with_password=True), Browser(app)
-    browser.client.get("/login", headers={"X-Forwarded-Proto": "http"})
-    response = browser.client.get("/login", base_url=PUBLIC)
-    cookies = response.headers.getlist("Set-Cookie")
-    assert user.id
-    assert [cookie for cookie in cookies if cookie.startswith("__Host-mushu=") and "Secure" in cookie]
+    browser.client.environ_base.update(HTTP_X_FORWARDED_PROTO="http", HTTP_HOST=EVIL)
+    response = browser.sign_in(user.email, world.password)
+    assert (response.status_code, response.headers["Location"]) == (303, "/")
+    cookies = {cookie.partition("=")[0]: cookie for cookie in response.headers.getlist("Set-Cookie")}
+    assert cookies.keys() == {"__Host-mushu", "__Host-mushu-known"}
+    for cookie in cookies.values():
+        assert {"Secure", "HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+        assert "Domain" not in cookie
