@@ -96,6 +96,26 @@ def test_a_client_cannot_say_where_it_comes_from(proxy: str, start: Start, tmp_p
         assert {found[name] for name in let_through} == {SOURCE}
 
 
+@pytest.mark.fault
+def test_a_header_that_arrives_twice_or_not_at_all_says_nothing(start: Start) -> None:
+    """As the server itself reads it: no proxy stands between."""
+    server = start(MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip")
+    server.wait_until_up()
+    org, credential = owner_of(server)
+    asked: dict[str, Headers] = {
+        "one": [("mUSHUclientip", "198.51.100.7")],
+        "two": [("Mushuclientip", "198.51.100.7"), ("mushuclientip", FORGED)],
+        "two alike": [("Mushuclientip", FORGED), ("Mushuclientip", FORGED)],
+        "look-alikes": [("Mushu_clientip", FORGED), ("Mushu-clientip", FORGED), ("Mushu.clientip", FORGED)],
+        "none": NONE,
+    }
+    for name, headers in asked.items():
+        _, key = ask(server.port, "POST", f"/orgs/{org}/api-keys", credential, {"name": name})
+        assert ask(server.port, "GET", f"/orgs/{org}", [*headers, ("X-API-Key", key["key"])])[0] == 200
+    found = used_from(server, org, credential, set(asked))
+    assert found == dict.fromkeys(asked, "unknown") | {"one": "198.51.100.7"}
+
+
 @pytest.mark.parametrize("proxy", PROGRAMS)
 def test_the_look_alikes_of_a_credential_do_not_pass(proxy: str, start: Start, tmp_path: Path) -> None:
     if PROGRAMS[proxy] is None:
