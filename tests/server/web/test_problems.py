@@ -160,8 +160,8 @@ class TestFromFlask:
 
     def test_a_redirect_is_one(self, app: Flask, client: SeparateClient) -> None:
         app.add_url_rule("/folder/", "folder", public(lambda: "here"))
-        response = client.get("/folder")
-        assert (response.status_code, response.headers["Location"]) == (308, "http://localhost/folder/")
+        response = client.get("/folder", headers={"Host": "evil.example"})
+        assert (response.status_code, response.headers["Location"]) == (308, "http://127.0.0.1:8000/folder/")
 
     def test_no_address_of_this_application_redirects(self, house: House) -> None:
         """A redirect repeats the path, and a path can hold a one-time link."""
