@@ -1,12 +1,13 @@
+"""How often each key was used, when first and last, and from where."""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Dialect, case, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import case, select
 
-from mushu.server.db import AnySession
+from mushu.server.db import AnySession, insert_into
 from mushu.server.usage.models import KeyUse
 
 _ADDRESS_LENGTH: Final = 64
@@ -25,7 +26,7 @@ class Uses:
 
 def add_uses(session: AnySession, counted: Mapping[str, Uses]) -> None:
     """Add what was counted, by key id, to what is known; in one statement, whatever other processes add."""
-    statement = _insert(session.get_bind().dialect).values(
+    statement = insert_into(session, KeyUse).values(
         [
             {
                 "key_id": key_id,
@@ -56,7 +57,3 @@ def uses_of(session: AnySession, key_ids: Sequence[str]) -> dict[str, KeyUse]:
     """Return what is known, by key id; a key that was never used is left out."""
     query = select(KeyUse).where(KeyUse.key_id.in_(key_ids)).execution_options(populate_existing=True)
     return {use.key_id: use for use in session.scalars(query)}
-
-
-def _insert(dialect: Dialect) -> sqlite.Insert | postgresql.Insert:
-    return postgresql.insert(KeyUse) if dialect.name == "postgresql" else sqlite.insert(KeyUse)

@@ -9,12 +9,11 @@ password in the wrong field. Attempts that the throttle refuses are not looked a
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Dialect, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import select
 
 from mushu.server.audit.service import SYSTEM, Detail, record
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession, reading, writing
+from mushu.server.db import AnySession, insert_into, reading, writing
 from mushu.server.users.models import LoginFailures, User
 
 #: The least time between two events about one account.
@@ -29,7 +28,7 @@ def note_failure(session: AnySession, clock: Clock, user: User | None, address: 
         user: whose account it was, or None where there is no such account; both take the same statements.
     """
     subject = user.id if user is not None else UNKNOWN
-    new = _insert(session.get_bind().dialect).values(subject=subject, told_at=None, untold=0, address="")
+    new = insert_into(session, LoginFailures).values(subject=subject, told_at=None, untold=0, address="")
     session.execute(new.on_conflict_do_nothing())
     failures = _locked(session, subject)
     failures.untold += 1
@@ -62,7 +61,3 @@ def _tell(session: AnySession, now: datetime, failures: LoginFailures) -> None:
 def _locked(session: AnySession, subject: str) -> LoginFailures:
     query = select(LoginFailures).where(LoginFailures.subject == subject).with_for_update()
     return session.scalars(query.execution_options(populate_existing=True)).one()
-
-
-def _insert(dialect: Dialect) -> sqlite.Insert | postgresql.Insert:
-    return postgresql.insert(LoginFailures) if dialect.name == "postgresql" else sqlite.insert(LoginFailures)
