@@ -47,6 +47,7 @@ class DotenvDestination(Destination):
         with visited(self._address) as site:
             site.refuse_unchangeable()
             site.refuse_exposed()
+            site.refuse_unplaceable()
 
     def read(self) -> Holding:
         """Return what a program that loads the file with python-dotenv would get."""
@@ -75,6 +76,7 @@ class DotenvDestination(Destination):
                     "looked at. Nothing was written; see who else sets it, then try again."
                 )
             # 3. Set, and prove it.
+            site.refuse_unplaceable()
             document, undo = site.document.with_value(self._address.variable, secret)
             memory = Memory(undo, made_file=site.former is None)
             site.store(document, secret.digest())

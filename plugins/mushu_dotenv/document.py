@@ -6,6 +6,7 @@ it in a local variable: a traceback printed with locals gives nothing away.
 
 import hmac
 import io
+import re
 import secrets
 from functools import cached_property
 from typing import Final
@@ -14,12 +15,14 @@ from dotenv import dotenv_values
 
 from mushu.destination import Holding, Secret, digest_of
 from mushu_dotenv.parsing import MARK, NEWLINE, Parsed, Statement, line_at, parsed
-from mushu_dotenv.statement import cut, lead_of
+from mushu_dotenv.scan import Hindrance, hindrance
+from mushu_dotenv.statement import cut, lead_of, line_of
 from mushu_dotenv.undo import Added, Replaced, Undo
 
 #: What is held where there is no file, or no such variable in it.
 ABSENT: Final = Holding(version="absent", digest=None)
 _EMPTY: Final = Holding(version="empty", digest=None)
+_JOINED: Final = re.compile(r"\\(?:\r\n|\r|\n)\Z")
 # Versions are stored, and what stands in a file may be a weak password: a hash without a salt would be something to
 # guess it by. Only the process that read a version compares it, so the salt need not outlive the process.
 _SALT: Final = secrets.token_bytes(32)
@@ -72,33 +75,33 @@ class Document:
 
     def with_value(self, variable: str, secret: Secret) -> tuple["Document", Undo]:
         """Return the document in which `variable` is `secret`, and what it takes to go back."""
-        bindings = self._bindings(variable)
-        if not bindings:
-            unfinished = self._parsed.text not in ("", MARK) and not self._parsed.text.endswith(("\r", "\n"))
-            glue = self._newline() if unfinished else ""
-            added = f"{glue}{variable}={secret.reveal()}{self._newline()}"
-            return Document(self.data + added.encode()), Added(glue)
-        statement = bindings[-1]
-        pieces = cut(statement.text)
-        if pieces is None:  # pragma: no cover - a binding always has a name
-            raise AssertionError
-        filled = pieces.filled(secret.reveal())
-        return self._with(statement, pieces.before + filled + pieces.after), Replaced(pieces.written, filled)
+        return self._changed(variable, secret.reveal())
+
+    def hindrance(self, variable: str) -> Hindrance | None:
+        """Return why not every program that can read this document would read `variable`; None if each would."""
+        changed, _ = self._changed(variable, "x")
+        return hindrance(self._parsed, parsed(changed.data), variable)
 
     def without(self, variable: str) -> "Document":
         """Return the document without the line of `variable`; blank lines before it stay."""
         statement = self._bindings(variable)[-1]
-        return self._with(statement, lead_of(statement.text))
+        lead = lead_of(statement.text)
+        # A line that ends in a backslash would take in the next one.
+        joined = _JOINED.search(self._parsed.text, 0, statement.offset + len(lead)) is not None
+        return self._with(statement, lead + (self._newline() if joined else ""))
 
     def undone(self, variable: str, undo: Undo) -> "Document | None":
         """Return the document as it was before `undo`'s change, other changes kept; None if the line was reworked."""
         statement = self._bindings(variable)[-1]
+        whole, end = self._parsed.text, statement.offset + len(statement.text)
         if isinstance(undo, Added):
-            last = statement.offset + len(statement.text) == len(self._parsed.text)
             shorter = self.without(variable)
-            return Document(shorter.data.removesuffix(undo.glue.encode())) if last else shorter
-        before, found, after = statement.text.partition(undo.filled)
-        return self._with(statement, before + undo.written + after) if found else None
+            return Document(shorter.data.removesuffix(undo.glue.encode())) if end == len(whole) else shorter
+        start = whole.rfind(undo.filled, 0, end)
+        stop = start + len(undo.filled)
+        if start < 0 or stop <= statement.offset + len(lead_of(statement.text)):
+            return None
+        return Document((whole[:start] + undo.written + whole[stop:]).encode())
 
     def differs_only_in(self, variable: str, other: "Document") -> bool:
         """Tell whether python-dotenv reads the same from both, in the same order, but for `variable`."""
@@ -114,10 +117,62 @@ class Document:
         whole, end = self._parsed.text, statement.offset + len(statement.text)
         return Document((whole[: statement.offset] + text + whole[end:]).encode())
 
+    def _changed(self, variable: str, value: str) -> tuple["Document", Undo]:
+        bindings = self._bindings(variable)
+        return self._filled(bindings[-1], variable, value) if bindings else self._extended(variable, value)
+
+    def _filled(self, statement: Statement, variable: str, value: str) -> tuple["Document", Undo]:
+        """Write the line anew; a comment behind the value moves to a line of its own above."""
+        whole, start = self._parsed.text, statement.offset + len(lead_of(statement.text))
+        pieces = cut(statement.text)
+        if pieces is None:  # pragma: no cover - a binding always has a name
+            raise AssertionError
+        line = line_of(variable, value, exported=pieces.exported or self._all_exported(statement))
+        block = self._apart(whole[:start])
+        if pieces.comment:
+            block += pieces.comment + self._newline()
+            block += self._apart(block)
+        written = whole[start : statement.offset + len(statement.text)].rstrip("\r\n")
+        changed = whole[:start] + block + line + whole[start + len(written) :]
+        return Document(changed.encode()), Replaced(written, block + line)
+
+    def _extended(self, variable: str, value: str) -> tuple["Document", Undo]:
+        """Add a line at the end, or at the top where the end leaves room for doubt and the top does not."""
+        text, newline = self._parsed.text, self._newline()
+        line = line_of(variable, value, exported=self._all_exported(None)) + newline
+        unfinished = text not in ("", MARK) and not text.endswith(_line_ends(newline))
+        glue = newline if unfinished else self._apart(text)
+        at_end = Document((text + glue + line).encode())
+        if hindrance(self._parsed, at_end._parsed, variable) is None:
+            return at_end, Added(glue)
+        at_top = Document((line + text).encode())
+        if not _begins_loosely(text) and hindrance(self._parsed, at_top._parsed, variable) is None:
+            return at_top, Added("")
+        return at_end, Added(glue)
+
+    def _all_exported(self, own: Statement | None) -> bool:
+        """Tell whether all bindings but `own` begin with `export`: such a file is a shell's."""
+        others = [found for found in self._parsed.statements if found.key is not None and found is not own]
+        cuts = [pieces for found in others if found.value is not None and (pieces := cut(found.text)) is not None]
+        return bool(cuts) and all(pieces.exported for pieces in cuts)
+
+    def _apart(self, above: str) -> str:
+        """Return what keeps a line that ends in a backslash, as the last of `above` may, from taking in the next."""
+        return self._newline() if _JOINED.search(above) else ""
+
     def _newline(self) -> str:
-        """Return the line end that the file uses, the last one where it mixes them."""
-        found = NEWLINE.findall(self._parsed.text)
-        return str(found[-1]) if found else "\n"
+        """Return the line end that the file uses; where it mixes them, the one that most programs understand."""
+        found = set(NEWLINE.findall(self._parsed.text))
+        return next((end for end in ("\n", "\r\n", "\r") if end in found), "\n")
+
+
+def _begins_loosely(text: str) -> bool:
+    """Tell whether the first line of `text` would be read differently with a line above."""
+    return text.startswith(MARK) or text.lstrip("\r\n")[:1].isspace()
+
+
+def _line_ends(newline: str) -> tuple[str, ...]:
+    return ("\r",) if newline == "\r" else ("\n",)
 
 
 def held(value: str) -> Holding:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mushu.destination import DestinationError, Holding
 from mushu_dotenv import safety
 from mushu_dotenv.document import Document
-from mushu_dotenv.faults import shown, unproven
+from mushu_dotenv.faults import refusal, shown, unproven
 from mushu_dotenv.folder import Folder, folder_of
 from mushu_dotenv.lock import exclusive
 from mushu_dotenv.storage import Snapshot, discard, replace, snapshot, sweep
@@ -45,6 +45,12 @@ class Site:
         """Raise if a key in this file would not stay secret."""
         status = None if self.former is None else self.former.status
         safety.refuse_exposed(self.address.path, self.folder, self.name, status)
+
+    def refuse_unplaceable(self) -> None:
+        """Raise if some program that can read the file would not read the variable from it."""
+        hindrance = self.document.hindrance(self.address.variable)
+        if hindrance is not None:
+            raise refusal(self.address.path, hindrance.sentences)
 
     def store(self, document: Document, digest: str | None) -> None:
         """Make `document` the content of the file, and prove that the variable has `digest`, and all else is as before.

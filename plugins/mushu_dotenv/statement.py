@@ -1,6 +1,6 @@
-"""One statement of a `.env` file, cut where its value begins and ends, so that only the value is replaced.
+"""Where the pieces of one statement stand, and how the line of ours is written.
 
-The cuts follow the grammar of python-dotenv, whose parser tells what a statement means but not where its value stands.
+Follows the grammar of python-dotenv, whose parser tells what a statement means but not where its value stands.
 Whoever changes a document parses the result again and compares, so a cut in the wrong place is found, not stored.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _BLANKS: Final = r"[^\S\r\n]"
-_HEAD: Final = re.compile(rf"(?:\s*[\r\n])?{_BLANKS}*+(?:export{_BLANKS}++)?+(?:'[^']++'|[^=\#\s]++)")
+_HEAD: Final = re.compile(rf"(?:\s*[\r\n])?{_BLANKS}*+(?P<export>export{_BLANKS}++)?+(?:'[^']++'|[^=\#\s]++)")
 _EQUALS: Final = re.compile(rf"{_BLANKS}*+=")
 _SPACE: Final = re.compile(rf"{_BLANKS}*+")
 _QUOTED: Final = re.compile(r"""'(?:\\.|[^'\\])*+'|"(?:\\.|[^"\\])*+\"""", re.DOTALL)
@@ -26,16 +26,13 @@ class Cut:
     #: The value as it is written, with its quotes; empty where there is none.
     written: str
     after: str
-    #: False for a bare `NAME`.
-    has_equals: bool
+    #: Whether the name stands behind `export`.
+    exported: bool
 
-    def filled(self, value: str) -> str:
-        """Return what must stand in place of `written` so that the statement means `value`, in the same quotes."""
-        if not self.has_equals:
-            # Glued to the value, `#` would be a part of it.
-            return f"={value} " if self.after.startswith("#") else f"={value}"
-        quote = self.written[:1] if self.written[:1] in ("'", '"') else ""
-        return f"{quote}{value}{quote}"
+    @property
+    def comment(self) -> str:
+        """The comment behind the value, without the blanks around it; empty where there is none."""
+        return self.after.strip()
 
 
 def cut(statement: str) -> Cut | None:
@@ -43,17 +40,23 @@ def cut(statement: str) -> Cut | None:
     head = _HEAD.match(statement)
     if head is None:
         return None
+    exported = head["export"] is not None
     equals = _EQUALS.match(statement, head.end())
     if equals is None:
-        return Cut(statement[: head.end()], "", statement[head.end() :], has_equals=False)
+        return Cut(statement[: head.end()], "", statement[head.end() :], exported)
     start, end = _span(statement, equals.end())
-    return Cut(statement[:start], statement[start:end], statement[end:], has_equals=True)
+    return Cut(statement[:start], statement[start:end], statement[end:], exported)
 
 
 def lead_of(statement: str) -> str:
     """Return the blank lines that python-dotenv counts to `statement`, though they stand before its line."""
     lead = _LEAD.match(statement)
     return lead.group() if lead else ""
+
+
+def line_of(variable: str, value: str, *, exported: bool) -> str:
+    """Return the one spelling of a binding that every program reads alike: nothing around it, and no quotes."""
+    return f"{'export ' if exported else ''}{variable}={value}"
 
 
 def _span(statement: str, equals_end: int) -> tuple[int, int]:

@@ -23,10 +23,9 @@ KEY = Secret("msk_test_0123456789abcdefghijklmnopqr")
 OLD = b"A=1\nMUSHU_API_KEY=s3cret\n"
 NEW = b"A=1\nMUSHU_API_KEY=" + KEY.reveal().encode() + b"\n"
 
-_MARK = "\ufeff"
 _NEIGHBOURS = (
     "# first line\r\n\r\nexport DEBUG = 'yes'  # not \"no\"\r\n"
-    'PEM="-----BEGIN\nMUSHU_API_KEY=decoy\n-----END"\n'
+    'PEM="-----BEGIN\nMUSHU_API_KEY_2=decoy\n-----END"\n'
     "MUSHU_API_KEY_OLD=${DEBUG}\nmushu_api_key=lower\n   \nBARE\nLAST=🗝 no newline at the end"
 )
 
@@ -50,15 +49,14 @@ class EnvPlace(Place):
             lines[found[0]] = line
         else:
             lines = [line, *lines]
-        # A byte order mark stays in front.
-        self._put("\n".join(lines).replace(f"{line}\n{_MARK}", f"{_MARK}{line}\n"))
+        self._put("\n".join(lines))
 
     def stored(self) -> bytes:
         return b"".join(path.read_bytes() for path in sorted(self.file.parent.iterdir()))
 
     def add_neighbours(self) -> None:
         text = self._text()
-        self._put((text or _MARK) + _NEIGHBOURS)
+        self._put(text + _NEIGHBOURS)
 
     def neighbours(self) -> object:
         if not self.file.exists():

@@ -288,7 +288,7 @@ def test_a_key_that_changes_hands_while_waiting_for_the_lock_is_left_alone(tmp_p
 def test_a_layout_that_leaves_no_safe_place_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     file = private(tmp_path / ".env", OLD)
     with (
-        mock.patch("mushu_dotenv.statement.Cut.filled", lambda self, value: f"'{value}"),
+        mock.patch("mushu_dotenv.document.line_of", lambda variable, value, exported: f"{variable}='{value}'' #"),
         pytest.raises(DestinationError, match="no safe place") as caught,
     ):
         deliver(file)

@@ -1,0 +1,237 @@
+"""Whether every program that reads a `.env` file would read the line of ours: one conservative scan.
+
+Programs differ in what ends a line, opens a quote or begins a comment. The scan accepts a place only if none of these
+differences reaches it. What it cannot tell counts as a hindrance. It is tested against the programs themselves.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from mushu_dotenv.parsing import MARK, Parsed, Statement, line_at
+from mushu_dotenv.shell import ShellScan, is_command, scanned
+from mushu_dotenv.statement import cut, lead_of
+
+_BARE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
+_ESCAPED_QUOTE: Final = re.compile(r"""\\[\\'"]""")
+_LONE_RETURN: Final = re.compile(r"\r(?!\n)")
+_LONE_NEWLINE: Final = re.compile(r"(?<!\r)\n")
+
+_QUOTE_IT: Final = "Put the value of that line in quotes"
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """Why a line cannot be read by all: a line of the file, who fails there, and the way out."""
+
+    line: int
+    what: str
+    reader: str
+    way_out: str
+
+    @property
+    def sentences(self) -> str:
+        """The end of a sentence that begins with the path; shows nothing of the content."""
+        return f"would not be read alike by all: line {self.line} {self.what}, and {self.reader}. {self.way_out}"
+
+
+def hindrance(former: Parsed, changed: Parsed, variable: str) -> Hindrance | None:
+    """Return why not every program that could read `former` reads `variable` from `changed`; None if each does."""
+    own = next((statement for statement in reversed(changed.statements) if statement.key == variable), None)
+    if own is None:
+        return None  # it does not parse any more, and whoever stores it finds out
+    place = own.offset + len(lead_of(own.text))
+    return (
+        _unfinished(former, changed)
+        or _line_ends(changed, own, place)
+        or _above(changed, own)
+        or _shells(former, changed, place)
+        or _elsewhere(changed, own, variable)
+        or _export(changed, own)
+    )
+
+
+def _unfinished(former: Parsed, changed: Parsed) -> Hindrance | None:
+    """A backslash at the very end stands for itself; with a newline behind it, it does not."""
+    if not former.text.endswith("\\") or not changed.text.startswith(former.text):
+        return None
+    return Hindrance(
+        line_at(former.text, len(former.text)),
+        "is the last one and ends in a backslash",
+        "shells read it differently once a line follows",
+        "End the file with an empty line",
+    )
+
+
+def _line_ends(changed: Parsed, own: Statement, place: int) -> Hindrance | None:
+    """A carriage return alone ends a line for python-dotenv and systemd, and for nobody else."""
+    text, end = changed.text, own.offset + len(own.text)
+    if "\n" not in text:
+        return None
+    for edge in (place, end):
+        if edge and text[edge - 1] == "\r":
+            return Hindrance(
+                line_at(text, edge - 1),
+                "ends in a carriage return alone",
+                "shells, docker, compose and Node go on reading it",
+                "Let all lines end in the same way, for example with `dos2unix`",
+            )
+    if text[:end].endswith("\r\n") and _LONE_NEWLINE.search(text):
+        return Hindrance(
+            line_at(text, place),
+            "ends in a carriage return, and others do not",
+            "a shell takes it for a part of the value",
+            "Let all lines end in the same way, for example with `dos2unix`",
+        )
+    return None
+
+
+def _above(changed: Parsed, own: Statement) -> Hindrance | None:
+    """Return what the lines above leave open for programs that are no shells."""
+    text = changed.text
+    loose = _marked() if text.startswith(MARK) else None
+    for statement in changed.statements:
+        if statement.offset >= own.offset:
+            break
+        lasting = _lasting(text, statement)
+        if lasting is not None:
+            return lasting
+        loose = _loose(text, statement, loose)
+    return loose or _blanks(text, own.offset, lead_of(own.text))
+
+
+def _marked() -> Hindrance:
+    return Hindrance(
+        1,
+        "begins with a byte order mark",
+        "shells, systemd and Node take it for a part of the first name",
+        "Save the file without one, as plain UTF-8",
+    )
+
+
+def _lasting(text: str, statement: Statement) -> Hindrance | None:
+    """Return what leaves a value open whose end programs see in different places."""
+    pieces = cut(statement.text) if statement.key is not None else None
+    if pieces is None:
+        return None
+    written, start = pieces.written, statement.offset + len(pieces.before)
+    if written.startswith("`") and "`" not in written[1:]:
+        return Hindrance(
+            line_at(text, start), "has a ` without a second one", "Node looks for it further down", _QUOTE_IT
+        )
+    if written[:1] not in ("'", '"') or not _ESCAPED_QUOTE.search(written):
+        return None
+    if "\n" in written:
+        return Hindrance(
+            line_at(text, start),
+            "has a backslash before a quote",
+            "Node and compose see the end of the value elsewhere",
+            "Write that value without one, or below this variable",
+        )
+    return None
+
+
+def _loose(text: str, statement: Statement, loose: Hindrance | None) -> Hindrance | None:
+    """Return what Node would take for the beginning of the next name, after `statement`."""
+    if statement.key is None:
+        stripped = statement.text.lstrip()
+        return loose or _blanks(text, statement.offset, statement.text[: len(statement.text) - len(stripped)])
+    pieces = cut(statement.text)
+    if pieces is not None and statement.value is not None:
+        return None
+    return Hindrance(
+        line_at(text, statement.offset + len(lead_of(statement.text))),
+        "is a name without =",
+        "Node takes it for the beginning of the next name",
+        "Write NAME= there, or move it below",
+    )
+
+
+def _blanks(text: str, offset: int, space: str) -> Hindrance | None:
+    """Return the indented comment, or the line of blanks, that `space` belongs to."""
+    unequal = re.search(r"[^\r\n]", space)
+    if unequal is None or (offset == 0 and not space.strip(" ")):
+        return None
+    return Hindrance(
+        line_at(text, offset + unequal.start()),
+        "begins with blanks and sets nothing",
+        "Node takes it for the beginning of the next name",
+        "Remove the blanks at its beginning",
+    )
+
+
+def _shells(former: Parsed, changed: Parsed, place: int) -> Hindrance | None:
+    if not _LONE_NEWLINE.search(changed.text) and "\r" in changed.text:
+        return None  # to a shell, every value ends in a carriage return
+    before, now = _scan_of(former), _scan_of(changed)
+    if before.unclosed_at is not None and now.unclosed_at is not None:
+        return None  # no shell reads it, neither before nor after
+    found = now.obstacle(place)
+    if found is None and now.unclosed_at is not None:
+        found = now.unclosed_at
+    if found is None:
+        return None
+    return Hindrance(
+        line_at(changed.text, found),
+        "has a quote, a bracket or a command outside quotes, which may not end there",
+        "a shell may take what follows for a part of it",
+        _QUOTE_IT,
+    )
+
+
+def _scan_of(document: Parsed) -> ShellScan:
+    """Return the scan of the text, which also stops where a shell sees a command of its own."""
+    scan = scanned(document.text)
+    for statement in document.statements:
+        start = statement.offset + len(lead_of(statement.text))
+        if scan.stopped_at is not None and scan.stopped_at <= start:
+            break
+        if scan.unclosed_at is not None and scan.unclosed_at <= start:
+            break
+        if _runs(statement):
+            return ShellScan(scan.stretches, start, None)
+    return scan
+
+
+def _runs(statement: Statement) -> bool:
+    if statement.key is None:
+        return statement.text.strip("\r\n\t ") not in ("", MARK) and not statement.text.lstrip("\r\n\t ").startswith(
+            "#"
+        )
+    pieces = cut(statement.text)
+    if pieces is None or statement.value is None:
+        return _BARE.fullmatch(statement.key) is None
+    return not pieces.exported and is_command(pieces.written + pieces.after)
+
+
+def _elsewhere(changed: Parsed, own: Statement, variable: str) -> Hindrance | None:
+    """Return the line below that some programs would take for an assignment of the same name."""
+    setting = re.compile(
+        rf"(?:^|[\s;&|(\"'`])(?:{variable}\s*\+?=|(?:unset|readonly)\s[^\n]*\b{variable}\b)", re.MULTILINE
+    )
+    for statement in changed.statements:
+        found = setting.search(statement.text) if statement.offset > own.offset and statement.key is not None else None
+        if found is not None:
+            return Hindrance(
+                line_at(changed.text, statement.offset + found.end()),
+                f"sets {variable} as well, in the middle of something else",
+                "shells, docker and Node may take that for its value",
+                "Change that line, or move it above",
+            )
+    return None
+
+
+def _export(changed: Parsed, own: Statement) -> Hindrance | None:
+    """With `export`, a line is a shell's, and so must others be."""
+    pieces = cut(own.text)
+    if pieces is None or not pieces.exported:
+        return None
+    others = [cut(found.text) for found in changed.statements if found.value is not None and found is not own]
+    if not others or any(other is not None and other.exported for other in others):
+        return None
+    return Hindrance(
+        line_at(changed.text, own.offset + len(lead_of(own.text))),
+        "begins with `export`, and the others do not",
+        "systemd and docker do not read it",
+        "Write `export` on every line, or on none",
+    )
