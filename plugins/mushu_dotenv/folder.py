@@ -3,14 +3,13 @@
 import errno
 import fcntl
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from mushu_dotenv.faults import MissingFolderError, explained, refusal, shown
+from mushu_dotenv.faults import explained
+from mushu_dotenv.walk import Step, walked
 
-_MOST_LINKS: Final = 40
 _STANDARD: Final = 2
 _SAFE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -18,8 +17,10 @@ _SAFE: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 class Folder:
     """A folder by its descriptor; every name is looked up in it, never a path, and links are not followed."""
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    def __init__(self, path: str, descriptor: int, steps: tuple[Step, ...] = ()) -> None:
         self.path = path
+        #: The folders and links on the way, each as it was when it was passed.
+        self.steps = steps
         self._descriptor = descriptor
 
     def status(self) -> os.stat_result:
@@ -77,59 +78,19 @@ class Folder:
 
 @contextmanager
 def folder_of(path: str) -> Iterator[tuple[Folder, str]]:
-    """Follow the links that `path` ends in, and yield the folder of the final file, held open, with the file's name.
+    """Walk to the folder of the final file, and yield it, held open, with the file's name.
 
     Raises:
         MissingFolderError: there is no such folder.
         DestinationError: a link leads nowhere, in circles or where its owner has no say; the folder cannot be opened.
     """
-    with explained(path, "find"):
-        folder_path, _, name = follow(path).rpartition("/")
-        folder_path = folder_path or "/"
-    if name in ("", ".", ".."):
-        raise refusal(path, "is a folder. Name a file in it")
-    descriptor = None
-    with explained(folder_path, "open the folder"):
-        try:
-            descriptor = _above_standard(os.open(folder_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        except FileNotFoundError:
-            descriptor = None
-    if descriptor is None:
-        raise MissingFolderError(f"The folder {shown(folder_path)} does not exist. Make it first: `mkdir -p`.")
+    with explained(path, "find"), walked(path) as end:
+        descriptor = _above_standard(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=end.descriptor))
     try:
         with explained(path, "work on"):
-            yield Folder(folder_path, descriptor), name
+            yield Folder(end.folder, descriptor, end.steps), end.name
     finally:
         os.close(descriptor)
-
-
-def follow(path: str) -> str:
-    """Return where the symbolic links lead that `path` ends in; links among its folders are left to the system."""
-    owners: set[int] = set()
-    start = path
-    for _ in range(_MOST_LINKS):
-        try:
-            status = os.lstat(path)
-        except FileNotFoundError:
-            if owners:
-                raise refusal(
-                    start, "is a symbolic link to a file that does not exist. Make the file, or the link anew"
-                ) from None
-            return path
-        if not stat.S_ISLNK(status.st_mode):
-            _refuse_foreign_links(start, owners - {0, os.geteuid(), status.st_uid})
-            return path
-        owners.add(status.st_uid)
-        path = os.path.join(os.path.dirname(path), os.readlink(path))  # noqa: PTH115, PTH118, PTH120 - `..` must stay
-    raise refusal(start, "is a symbolic link that leads in a circle. Point it at the file")
-
-
-def _refuse_foreign_links(path: str, strangers: set[int]) -> None:
-    """Whoever made the link would choose which file of somebody else is rewritten."""
-    if strangers:
-        raise refusal(
-            path, f"is a symbolic link made by user {min(strangers)} to a file of another user. Name the file itself"
-        )
 
 
 def _above_standard(descriptor: int) -> int:

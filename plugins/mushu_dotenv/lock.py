@@ -36,7 +36,7 @@ def exclusive(folder: Folder, timeout: float) -> Iterator[None]:
     while not held:
         descriptor = _lock_file(folder, path)
         try:
-            _refuse_odd(descriptor, path)
+            _refuse_odd(descriptor, path, folder)
             _wait(descriptor, deadline, path, timeout)
             # Somebody may have deleted the file while we waited; then others lock a new one.
             held = _is(descriptor, folder.status_of(LOCK_NAME))
@@ -86,9 +86,14 @@ def _make(folder: Folder) -> None:
         return
 
 
-def _refuse_odd(descriptor: int, path: str) -> None:
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+def _refuse_odd(descriptor: int, path: str, folder: Folder) -> None:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         raise refusal(path, "should be a lock file and is something else. Remove it")
+    if status.st_uid not in {0, os.geteuid(), folder.status().st_uid}:
+        raise refusal(
+            path, f"was made by user {status.st_uid}, who could keep you waiting. Remove it, or choose another folder"
+        )
 
 
 def _wait(descriptor: int, deadline: float, path: str, timeout: float) -> None:

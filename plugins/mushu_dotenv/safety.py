@@ -13,6 +13,7 @@ from mushu_dotenv.document import Document
 from mushu_dotenv.faults import denial, quoted, refusal
 from mushu_dotenv.folder import Folder
 from mushu_dotenv.git import refuse_tracked
+from mushu_dotenv.ownership import refuse_planted
 
 LARGEST: Final = 16 * 1024 * 1024
 #: Lines that a message names.
@@ -95,4 +96,5 @@ def refuse_exposed(path: str, folder: Folder, name: str, status: os.stat_result 
             f"can be read or written by others (mode {stat.S_IMODE(status.st_mode):04o}). "
             f"Close it with `chmod 600 {quoted(path)}`",
         )
+    refuse_planted(path, folder, status)
     refuse_tracked(folder.path, name)

@@ -107,12 +107,15 @@ def test_a_file_that_is_opened_to_others_while_waiting_for_the_lock_is_refused(t
 def test_a_file_that_becomes_a_link_after_the_check_is_not_followed(tmp_path: Path) -> None:
     other = private(tmp_path / "other", OLD)
     file = private(tmp_path / ".env", OLD)
-    status = file.stat()
-    file.unlink()
-    file.symlink_to(other)
+
+    def swapped(_folder: Folder, _name: str) -> os.stat_result:
+        status = file.stat()
+        file.unlink()
+        file.symlink_to(other)
+        return status
+
     with (
-        mock.patch.object(Folder, "status_of", return_value=status),
-        mock.patch("mushu_dotenv.folder.follow", str),
+        mock.patch.object(Folder, "status_of", swapped),
         pytest.raises(DestinationError, match="symbolic link where none may be"),
     ):
         destination(file).read()

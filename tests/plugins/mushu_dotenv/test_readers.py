@@ -122,7 +122,8 @@ def _faults(trials: Sequence[Trial], folder: Path) -> tuple[list[str], list[str]
     for trial, old, new in zip(trials, before, after, strict=True):
         could = [name for name in old if _could_read(name, old[name], old["python-dotenv"])]
         if trial.hindrance is not None:
-            if len(could) == len(old):
+            misled = any("decoy" in (reading.values.get(VARIABLE) or "") for reading in old.values())
+            if len(could) == len(old) and not misled:
                 unfounded.append(f"{trial.before!r}: {trial.hindrance.sentences}")
             continue
         for name in could:

@@ -1,0 +1,66 @@
+"""Whether somebody else could have put the file where it is: then the key would be theirs.
+
+A file is ours, or its owner is the one who alone, besides root, can write to every folder on the way that is not
+root's. The sticky bit keeps others from swapping a folder, but says nothing about a file: whoever came first owns it.
+Access control lists count as well, because the system shows what they grant in the bits of the group.
+"""
+
+import os
+import stat
+
+from mushu.destination import DestinationError
+from mushu_dotenv.faults import quoted, refusal
+from mushu_dotenv.folder import Folder
+from mushu_dotenv.walk import Step
+
+
+def refuse_planted(path: str, folder: Folder, status: os.stat_result | None) -> None:
+    """Raise if others than us, root and the owner of the file decide what stands at `path`.
+
+    Args:
+        status: of the file, as it was opened; None where it is to be made, and will be ours.
+    """
+    ours = {0, os.geteuid()}
+    here = folder.status()
+    owner = os.geteuid() if status is None else status.st_uid
+    # A file of ours stays ours, whoever else may write to its folder; then the folder's owner has a say, too.
+    trusted = ours | {here.st_uid if owner in ours else owner}
+    for step in folder.steps:
+        _refuse_foreign(path, step, trusted)
+        _refuse_shared(path, step, trusted, alone=owner not in ours)
+    if owner not in ours and (here.st_uid not in trusted or _shared(here)):
+        raise _planted(path, owner, folder.path)
+
+
+def _refuse_foreign(path: str, step: Step, trusted: set[int]) -> None:
+    """Raise if the folder, or the link in it, belongs to somebody who could lead the path elsewhere."""
+    linked = stat.S_ISLNK(step.found.st_mode) and step.found.st_uid not in trusted
+    if step.folder.st_uid in trusted and not linked:
+        return
+    stranger = step.found.st_uid if linked else step.folder.st_uid
+    raise refusal(
+        path,
+        f"is reached through {quoted(step.path)}, which user {stranger} can make lead elsewhere. "
+        "Choose a path that only you, root or the owner of the file can change",
+    )
+
+
+def _refuse_shared(path: str, step: Step, trusted: set[int], *, alone: bool) -> None:
+    """Raise if others can swap the folder or link that is found; with the sticky bit, only its owner can."""
+    if stat.S_ISREG(step.found.st_mode):
+        return
+    shared = _shared(step.folder) if alone else step.folder.st_mode & stat.S_IWOTH
+    if shared and not (step.folder.st_mode & stat.S_ISVTX and step.found.st_uid in trusted):
+        raise _planted(path, step.found.st_uid, os.path.dirname(step.path))  # noqa: PTH120 - a text
+
+
+def _shared(status: os.stat_result) -> bool:
+    return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def _planted(path: str, owner: int, folder: str) -> DestinationError:
+    return refusal(
+        path,
+        f"could have been put there by user {owner}, and others than that user can write to {quoted(folder)}. "
+        f"Close the folder with `chmod go-w {quoted(folder)}`, or choose another path",
+    )
