@@ -163,8 +163,8 @@ def _blanks(text: str, offset: int, space: str) -> Hindrance | None:
 def _shells(former: Parsed, changed: Parsed, place: int) -> Hindrance | None:
     if not _LONE_NEWLINE.search(changed.text) and "\r" in changed.text:
         return None  # to a shell, every value ends in a carriage return
-    before, now = _scan_of(former), _scan_of(changed)
-    if before.unclosed_at is not None and now.unclosed_at is not None:
+    now = _scan_of(changed)
+    if now.unclosed_at is not None and _scan_of(former).unclosed_at is not None:
         return None  # no shell reads it, neither before nor after
     found = now.obstacle(place)
     if found is None and now.unclosed_at is not None:

@@ -21,6 +21,7 @@ _WORD: Final = rf"(?:[^\s'\"\\`;&|()<>#]|\\[^\n]|{_SINGLE}|{_DOUBLE})*+"
 _CLOSED: Final = r"`[^`'\"\\\n]*+`|\$\{[^}'\"`\\\n]*+\}|\((?:[^()'\"`\\\n]|'[^'\n]*+'|\"[^\"\\`$\n]*+\")*+\)"
 # No alternative can fail far from where it begins, but for one that ends the scan.
 _TOKEN: Final = re.compile(
+    r"[^\\\#'\"`$<;&|()]++|"
     r"(?P<escape>\\(?:\r\n|[\s\S])?+)"
     r"|(?P<comment>(?<![^\s;&|()])\#[^\n]*+)"
     rf"|(?P<odd>\$'|<<|[;&|][ \t]*+(?:{_BUILTINS}|{_COMPOUNDS}){_END}|\|[ \t]*+(?=\r?\n|\Z))"
@@ -55,7 +56,10 @@ def scanned(text: str) -> ShellScan:
     """Scan `text` in linear time."""
     stretches: list[tuple[int, int]] = []
     for token in _TOKEN.finditer(text):
-        kind, piece = token.lastgroup, token.group()
+        kind = token.lastgroup
+        if kind is None:
+            continue
+        piece = token.group()
         if kind == "open":
             return ShellScan(tuple(stretches), None, token.start())
         if kind in ("odd", "other") or (kind == "double" and _UNSETTLED.search(_CLOSED_RUN.sub("", piece))):

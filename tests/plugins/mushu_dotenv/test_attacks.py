@@ -15,7 +15,7 @@ import pytest
 from mushu.destination import Attempt, Conflict, Denied, DestinationError, Receipt, Secret
 from mushu.testing.processes import fork, wait_for
 from mushu_dotenv import storage
-from mushu_dotenv.folder import Folder, folder_of
+from mushu_dotenv.folder import Folder, _above_standard
 from tests.plugins.mushu_dotenv.places import (
     KEY,
     NEW,
@@ -328,12 +328,10 @@ def test_a_conflict_names_the_variable_and_the_file(tmp_path: Path) -> None:
 
 def test_a_descriptor_of_a_closed_standard_stream_is_moved_out_of_the_way(tmp_path: Path) -> None:
     low = os.open(tmp_path, os.O_RDONLY)
-    with (
-        mock.patch("os.open", return_value=low),
-        mock.patch("mushu_dotenv.folder._STANDARD", low),
-        folder_of(str(tmp_path / ".env")) as (folder, name),
-    ):
-        assert name == ".env"
-        assert os.path.samestat(folder.status(), tmp_path.stat())
+    with mock.patch("mushu_dotenv.folder._STANDARD", low):
+        moved = _above_standard(low)
+    assert moved > low
+    assert os.path.samestat(os.fstat(moved), tmp_path.stat())
+    os.close(moved)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.close(low)
