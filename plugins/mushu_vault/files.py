@@ -41,6 +41,11 @@ def _opened(path: str, variable: str, may_be_shared: bool) -> tuple[str, Secret]
         if not may_be_shared and stat.S_IMODE(status.st_mode) & 0o077:
             way_out = f"chmod 600 {shlex.quote(shown(path))}"
             return f"{named} can be read or written by others. Close it with `{way_out}`.", nothing
+        if not may_be_shared and status.st_uid not in (0, os.geteuid()):
+            return (
+                f"{named} belongs to user {status.st_uid}, who chose what is in it. Make it anew as this user.",
+                nothing,
+            )
         held = Secret(os.read(descriptor, _LARGEST + 1).decode("ascii", "replace").strip())
     finally:
         os.close(descriptor)

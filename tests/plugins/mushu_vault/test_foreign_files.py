@@ -1,0 +1,31 @@
+"""A file with a credential that another user made is not believed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mushu.destination import DestinationError
+from mushu_vault.files import secret_in
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file to another user")
+
+
+def _file(folder: Path, user: int) -> str:
+    file = folder / "secret-id"
+    file.write_text("word")
+    file.chmod(0o600)
+    os.chown(file, user, user)
+    return str(file)
+
+
+@pytest.mark.fault
+def test_the_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DestinationError, match="belongs to user 65534, who chose what is in it") as caught:
+        secret_in(_file(tmp_path, 65534), "VAULT_SECRET_ID_FILE")
+    assert caught.value.permanent
+
+
+def test_the_file_of_root_and_one_that_may_be_shared_are_read(tmp_path: Path) -> None:
+    assert secret_in(_file(tmp_path, 0), "VAULT_SECRET_ID_FILE").reveal() == "word"
+    assert secret_in(_file(tmp_path, 65534), "TOKEN", may_be_shared=True).reveal() == "word"
