@@ -6,12 +6,14 @@ Nothing here models a reader; `lacking` says which of them a machine has not.
 import ctypes
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -144,11 +146,14 @@ def _go(parser: str) -> Callable[[Sequence[Path]], list[Reading]]:
     return lambda paths: _json([str(built()), parser], paths)
 
 
+@cache
 def built() -> Path:
     """Return docker's and compose's parsers as a program, built once and kept in Go's own cache folder."""
-    cache = subprocess.run(["go", "env", "GOCACHE"], capture_output=True, text=True, check=True).stdout.strip()
-    program = Path(cache) / "mushu-test-readers" / "readers"
-    subprocess.run(["go", "build", "-o", program, "."], cwd=SOURCES, check=True, capture_output=True)
+    # A test has a home of its own, in which Go would have to fetch and build everything anew.
+    environment = {**os.environ, "HOME": pwd.getpwuid(os.geteuid()).pw_dir}
+    asked = subprocess.run(["go", "env", "GOCACHE"], env=environment, capture_output=True, text=True, check=True)
+    program = Path(asked.stdout.strip()) / "mushu-test-readers" / "readers"
+    subprocess.run(["go", "build", "-o", program, "."], cwd=SOURCES, env=environment, check=True, capture_output=True)
     return program
 
 
