@@ -18,6 +18,7 @@ from mushu.server.gate.access import Policy
 from mushu.server.web.bodies import BodyRequest
 from mushu.server.web.guard import policy_of, public
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
+from mushu.server.web.rendered import Rendered
 
 DOCUMENT_PATH: Final = "/openapi.json"
 _SCHEMES: Final[dict[str, Any]] = {
@@ -77,11 +78,11 @@ def make_app(version: str) -> ApiApp:
 
 def serve_document(app: ApiApp) -> None:
     """Build the document once, in one thread, after the last endpoint was mounted, and serve it."""
-    document = _document(app)
+    document = Rendered(app.json.dumps(_document(app)).encode() + b"\n", "application/json")
 
     @public
-    def openapi_document() -> dict[str, Any]:
-        return document
+    def openapi_document() -> Response:
+        return document.answer()
 
     app.add_url_rule(DOCUMENT_PATH, "openapi_document", openapi_document)
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, cast
 
-from flask import Blueprint, current_app, render_template
+from flask import Blueprint, Response, current_app, render_template
 
 from mushu.server.web.guard import public
 from mushu.server.web.openapi import DOCUMENT_PATH
+from mushu.server.web.rendered import Rendered
 
 PAGES = Blueprint("reference", __name__)
+#: Where an app keeps the page.
+_RENDERED: Final = "mushu_reference"
 
 Schema = dict[str, Any]
 
@@ -41,9 +44,13 @@ class Operation:
 
 @PAGES.get("/docs")
 @public
-def show_reference() -> str:
+def show_reference() -> Response:
     """Show every endpoint: who may call it, what it takes, what it answers."""
-    return render_template("reference.html", groups=_groups(), document=DOCUMENT_PATH)
+    rendered = current_app.extensions.get(_RENDERED)
+    if rendered is None:  # two at once both make it, and alike
+        page = render_template("reference.html", groups=_groups(), document=DOCUMENT_PATH)
+        rendered = current_app.extensions[_RENDERED] = Rendered(page.encode(), "text/html; charset=utf-8")
+    return cast(Rendered, rendered).answer()
 
 
 def _groups() -> dict[str, list[Operation]]:

@@ -123,3 +123,17 @@ def test_it_is_that_of_its_own_application(app: Flask, client: SeparateClient) -
 
 def test_and_of_no_other(text: str) -> None:
     assert "GET /own" not in text
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+def test_the_reference_is_rendered_once_and_not_sent_again(
+    client: SeparateClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    first = client.get(path)
+    monkeypatch.setattr("mushu.server.web.pages.reference.render_template", None)
+    assert client.get(path).data == first.data
+    again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    other = client.get(path, headers={"If-None-Match": '"another"'})
+    assert (other.status_code, other.data) == (200, first.data)
