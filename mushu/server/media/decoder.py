@@ -55,7 +55,7 @@ def bound(max_pixels: int) -> None:
         hard = resource.getrlimit(limit)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(limit, (most, most))
-    os.nice(5)
+    os.nice(15)
     with suppress(OSError):  # other systems than Linux have no such file
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -21,8 +21,11 @@ _DECODER: Final = Path(__file__).with_name("decoder.py")
 #: Seconds.
 _LONGEST: Final = 60
 _PATIENCE: Final = 10
+#: Those that wait for a turn, each with a thread of the API.
+_MOST_WAITING: Final = 6
 #: Larger ones are kept as files: they are not decoded.
 MOST_BYTES: Final = 64 * 1024 * 1024
+_TOO_MANY: Final = "Too many pictures are being made at this moment. Try again shortly."
 _BROKEN: Final = "The picture cannot be decoded."
 
 
@@ -55,6 +58,7 @@ class Pictures:
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
         self._alone = threading.BoundedSemaphore(1)
+        self._present = threading.BoundedSemaphore(1 + _MOST_WAITING)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -63,12 +67,17 @@ class Pictures:
         Raises:
             StorageUnavailable: too many others wait.
         """
-        if not self._alone.acquire(timeout=_PATIENCE):
-            raise StorageUnavailable("Too many pictures are being made at this moment. Try again shortly.")
+        if not self._present.acquire(blocking=False):
+            raise StorageUnavailable(_TOO_MANY, retry_after=1)
         try:
-            yield
+            if not self._alone.acquire(timeout=_PATIENCE):
+                raise StorageUnavailable(_TOO_MANY, retry_after=1)
+            try:
+                yield
+            finally:
+                self._alone.release()
         finally:
-            self._alone.release()
+            self._present.release()
 
     def refusal(self, file: BinaryIO, content_type: str) -> str | None:
         """Return why this is no picture of that type, as a sentence; None if it is one. Waits for its turn itself."""

@@ -44,19 +44,21 @@ def sign_in(
     Raises:
         LoginRefused: they are nobody's.
         TooManyAttempts: the account or the network has to wait.
+        Busy: too many others sign in; nothing is counted.
     """
 
     def enter(user: User) -> Result:
         remember_network(session, clock, user, attempt.source)
         return then(user)
 
-    # 1. Count the attempt, whatever will come of it.
-    with writing(session):
-        counted = count_attempt(session, clock, attempt.email, attempt.source)
-    with reading(session):
-        found = find_user_by_email(session, attempt.email)
-    claim = _Claim(found, attempt.password, counted, shown(attempt.source.address))
-    return _prove(session, clock, passwords, claim, enter)
+    with passwords.turn():
+        # 1. Count the attempt, whatever will come of it.
+        with writing(session):
+            counted = count_attempt(session, clock, attempt.email, attempt.source)
+        with reading(session):
+            found = find_user_by_email(session, attempt.email)
+        claim = _Claim(found, attempt.password, counted, shown(attempt.source.address))
+        return _prove(session, clock, passwords, claim, enter)
 
 
 def change_password(
@@ -76,6 +78,7 @@ def change_password(
     Raises:
         LoginRefused: the current password is wrong.
         TooManyAttempts: too many were.
+        Busy: too many others sign in; nothing is counted.
         Invalid: the new one is too short or too long.
     """
     new_hash = passwords.hash(new)
@@ -84,12 +87,13 @@ def change_password(
         set_password(session, clock, Actor(ActorKind.USER, proven.id), proven, new_hash)
         return then(proven)
 
-    with writing(session):
-        counted = count_own_attempt(session, clock, user.id)
-    with reading(session):
-        found = find_user(session, user.id, fresh=True)
-    claim = _Claim(found, current, counted, f"user:{user.id}")
-    return _prove(session, clock, passwords, claim, change)
+    with passwords.turn():
+        with writing(session):
+            counted = count_own_attempt(session, clock, user.id)
+        with reading(session):
+            found = find_user(session, user.id, fresh=True)
+        claim = _Claim(found, current, counted, f"user:{user.id}")
+        return _prove(session, clock, passwords, claim, change)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,10 @@
 """Argon2id: parameters, bounds, and the same work whether or not there is an account."""
 
+import os
+import sys
 import threading
 import time
+from contextlib import ExitStack
 from typing import Literal
 
 import pytest
@@ -9,8 +12,11 @@ from argon2 import PasswordHasher
 
 from mushu.secret import Secret
 from mushu.server.config import Settings
-from mushu.server.errors import Invalid
+from mushu.server.core import db
+from mushu.server.errors import Busy, Invalid, LoginRefused
+from mushu.server.users.login import Attempt, sign_in
 from mushu.server.users.passwords import MAX_LENGTH, MIN_LENGTH, Passwords
+from tests.server.conftest import World
 
 
 @pytest.fixture
@@ -91,3 +97,27 @@ def test_no_more_than_a_few_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) 
     for thread in threads:
         thread.join()
     assert most == 2
+
+
+@pytest.mark.fault
+def test_who_finds_too_many_before_them_is_sent_away_and_not_counted(world: World) -> None:
+    passwords = Passwords(time_cost=1, memory_kib=8, concurrency=1)
+    attempt = Attempt("nobody@example.com", Secret("not a password"), "192.0.2.1")
+    with ExitStack() as turns:
+        for _ in range(8):
+            turns.enter_context(passwords.turn())
+        for _ in range(20):
+            with pytest.raises(Busy):
+                sign_in(db.session, world.clock, passwords, attempt, lambda user: user)
+    with pytest.raises(LoginRefused):
+        sign_in(db.session, world.clock, passwords, attempt, lambda user: user)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
+def test_hashing_gives_way_to_threads_that_answer(passwords: Passwords) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    passwords.hash(Secret("correct horse battery"))
+    hashing = [thread for thread in threading.enumerate() if thread.name.startswith("argon2")]
+    lowered = {os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) for thread in hashing}
+    assert min(19, own + 10) in lowered
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
