@@ -17,7 +17,17 @@ from mushu.server.config import Settings
 from mushu.server.core import Core
 from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
-from mushu.server.web import foreign_pages, guard, headers, problems, public_address, sending, sessions, usage
+from mushu.server.web import (
+    admission,
+    foreign_pages,
+    guard,
+    headers,
+    problems,
+    public_address,
+    sending,
+    sessions,
+    usage,
+)
 from mushu.server.web.api import (
     auth,
     client_deliveries,
@@ -91,6 +101,7 @@ def create_app(core: Core | None = None) -> Flask:
     _refuse_debugger(app)
     install_core(app, core)
     _ = core.media  # a storage that cannot be used here is told now, not to the first who uploads
+    admission.install(app, core.settings)
     sessions.install(app, core.settings)
     usage.install(app, core.settings.usage_seconds)
     sending.install(app, core.clock)

@@ -51,8 +51,16 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
-    #: Threads a worker answers requests with.
+    #: Threads a worker keeps for requests that only read.
     threads: int = 2
+    #: Requests with a body, or that change something, in work at once in one worker.
+    bodies: int = 16
+    #: How long a connection may take for the head of a request, and rest between two.
+    idle_seconds: int = 15
+    #: How long a body or an answer may stand still.
+    stall_seconds: int = 30
+    #: What a body must bring, and an answer must be taken by, after that time and on average.
+    slowest_bytes_a_second: int = 1_024
     #: The address people and clients reach the server at; empty means http://HOST:PORT.
     public_url: str = ""
     #: The header in which the proxy in front says where a request comes from; empty: no proxy, the peer counts.
@@ -151,6 +159,10 @@ class Settings:
             "port": (1, 65_535),
             "workers": (1, 256),
             "threads": (1, 256),
+            "bodies": (1, 256),
+            "idle_seconds": (1, 3_600),
+            "stall_seconds": (1, 3_600),
+            "slowest_bytes_a_second": (1, 1_048_576),
             "delivery_lease_seconds": (1, 86_400),
             "usage_seconds": (0, 3_600),
             "housekeeping_seconds": (0, 86_400),

@@ -1,6 +1,7 @@
 """What can be wrong with a server, looked at one thing after another, each with the way to mend it."""
 
 import os
+import resource
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -26,9 +27,12 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.migrating import pending_migrations
 from mushu.server.sealing.rows import faults, sealed_values
+from mushu.server.stalled import SUPPORTED as STALLED_CONNECTIONS_SEEN
 from mushu.server.upgrading.copies import list_copies
 
 _ENOUGH_DISK: Final = 256 * 1024 * 1024
+#: For 1,024 connections in a worker, and what it needs besides.
+_ENOUGH_DESCRIPTORS: Final = 1_536
 #: Sentences about things of one kind; `flask sealing status` has them all.
 _ENOUGH_TOLD: Final = 3
 _EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 - looked for
@@ -119,6 +123,18 @@ def _client_address(core: Core) -> Iterator[Check]:
     advice = f"; it listens on {host}: make sure of that with a firewall, or set MUSHU_HOST"
     # Not called bad: in a container, the network around it may let only the proxy in.
     yield Check("client address", True, detail + (advice if host in _EVERYWHERE else ""))
+
+
+def _connections(_: Core) -> Iterator[Check]:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if limit != resource.RLIM_INFINITY and limit < _ENOUGH_DESCRIPTORS:
+        advice = "so slow clients can keep others out. Raise it (systemd: LimitNOFILE=), or put a proxy in front"
+        yield Check("connections", False, f"a process may open {limit} files here, {advice}: docs/slow-clients.md.")
+    elif not STALLED_CONNECTIONS_SEEN:
+        advice = "Put a proxy in front that buffers answers: docs/slow-clients.md."
+        yield Check("connections", False, f"this system does not tell which downloads are not taken. {advice}")
+    else:
+        yield Check("connections", True, "slow ones are ended; floods must be stopped in front (docs/slow-clients.md)")
 
 
 def _plugins(_: Core) -> Iterator[Check]:
@@ -223,6 +239,6 @@ def _media(core: Core) -> Iterator[Check]:
 
 
 LOOKS: Final = (
-    _permissions, _disk, _address, _client_address, _channels, _plugins, _schema, _copies, _integrity, _sealing,
-    _deliveries, _journal, _rotations, _media,
+    _permissions, _disk, _address, _client_address, _connections, _channels, _plugins, _schema, _copies, _integrity,
+    _sealing, _deliveries, _journal, _rotations, _media,
 )  # fmt: skip

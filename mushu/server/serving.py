@@ -8,6 +8,7 @@ nothing that only Linux has.
 
 import logging
 import os
+import resource
 import signal
 import socket
 import threading
@@ -20,10 +21,16 @@ from typing import Any, Final
 
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
+from mushu.server.stalled import StalledConnections
+from mushu.server.web import admission
 
 _LOG: Final = logging.getLogger(__name__)
 #: Seconds that requests under way have to come to their end, once a worker was told to end.
 GRACE: Final = 10
+#: Connections that one worker holds at once; further ones wait in the kernel, which keeps as many again.
+MOST_CONNECTIONS: Final = 4_096
+#: Descriptors of one worker for all else: files, database, pipes.
+_OTHER_DESCRIPTORS: Final = 512
 
 
 class IntendedThreads(logging.Filter):
@@ -76,8 +83,11 @@ def serve(settings: Settings, load: Callable[[], Any]) -> None:
             started anew, as on macOS, finds it by its name.
     """
     from granian import Granian
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
 
+    connections = room_for_connections()
+    watch = StalledConnections(settings.port, settings.stall_seconds, settings.slowest_bytes_a_second)
     ended, alive = Pipe(duplex=False)
     Granian(
         "mushu",
@@ -85,25 +95,41 @@ def serve(settings: Settings, load: Callable[[], Any]) -> None:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        # A transfer holds a thread for as long as its client takes; these are there for the rest.
-        blocking_threads=settings.threads + settings.transfers,
+        blocking_threads=admission.threads(settings),
+        # A connection that says nothing has a deadline only where it need not be asked which protocol it speaks.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=settings.idle_seconds * 1_000),
+        backlog=MOST_CONNECTIONS,
+        backpressure=connections,
         websockets=False,
         log_dictconfig=_LOGGING,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
-    ).serve(target_loader=partial(load_in_worker, ended, alive, load), wrap_loader=False)
+    ).serve(target_loader=partial(load_in_worker, ended, alive, watch, load), wrap_loader=False)
 
 
-def load_in_worker(ended: Connection, alive: Connection, load: Callable[[], Any]) -> Any:
+def room_for_connections() -> int:
+    """Return how many connections a worker may hold, having asked the system for as many descriptors as it gives."""
+    wanted = MOST_CONNECTIONS + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    given = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < given:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (given, hard))
+    return max(given - _OTHER_DESCRIPTORS, given // 2)
+
+
+def load_in_worker(ended: Connection, alive: Connection, watch: StalledConnections, load: Callable[[], Any]) -> Any:
     """Return the application, in a worker that ends from now on when its main process does.
 
     Args:
         ended, alive: the two ends of a pipe; of the second, the worker has a copy, which is not to keep it open.
+        watch: looks at the connections of the worker.
     """
     alive.close()
     # Until Granian takes its signals, a forked worker has those of the main process, and would pass over the news.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(ended,), name="main process", daemon=True).start()
+    watch.start()
     return load()
 
 

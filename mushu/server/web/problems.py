@@ -83,10 +83,15 @@ def status_of(error: MushuError) -> HTTPStatus:
 
 
 def on_mushu_error(error: MushuError) -> Response:
+    if status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        current_app.logger.error("request failed", extra={"code": error.code, "detail": error.detail})
+    return as_problem(error)
+
+
+def as_problem(error: MushuError) -> Response:
+    """Return the answer that an error becomes."""
     faults = [FieldError(field=error.field, message=error.detail)] if error.field else None
     status = status_of(error)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        current_app.logger.error("request failed", extra={"code": error.code, "detail": error.detail})
     detail = error.detail
     if isinstance(error, errors.DestinationHeld) and error.overwritable:  # a command says otherwise: `ways_out.py`
         detail = f"{detail} No request overwrites it; the operator of this server can."

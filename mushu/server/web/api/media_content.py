@@ -1,19 +1,20 @@
 """The bytes of media: uploads, downloads and pictures. No credential is asked for: the address is the permission.
 
-Each of these may hold a thread for as long as its client takes, so each takes one of the places that are for that.
+Each of these may hold a thread for as long as its client takes, so each takes one of the places that are for that. A
+client that is too slow is ended by who reads for it (`web/bodies.py`), or by who looks at its connection
+(`server/stalled.py`).
 """
 
 import sys
-import time
-from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from http import HTTPStatus
-from typing import IO, Final, Literal
+from typing import Final, Literal
 
 from flask import Response, redirect, request
 from pydantic import BaseModel, Field
 from werkzeug import Response as BaseResponse
-from werkzeug.exceptions import PreconditionFailed, RequestTimeout
+from werkzeug.exceptions import PreconditionFailed
 from werkzeug.wsgi import wrap_file
 
 from mushu.server.core import db, get_core
@@ -40,11 +41,6 @@ _NEEDED: Final = {Purpose.UPLOAD: Policy(Scope.WRITE), Purpose.DOWNLOAD: Policy(
 _POLICY: Final = "default-src 'none'; sandbox; frame-ancestors 'none'"
 #: Seconds for which a picture may be shown again without asking; after a deletion, caches may show it for as long.
 _PICTURE_LIFE: Final = 300
-#: An upload that brings less than this, on average, is ended: it holds a thread.
-_BYTES_A_SECOND: Final = 1_024
-_PATIENCE: Final = 60
-#: Seconds within which a chunk must have come for the next one to be larger.
-_PROMPT: Final = 0.05
 
 
 class MediaPath(BaseModel):
@@ -87,7 +83,9 @@ def receive_upload(path: MediaPath, query: Signed) -> Uploaded:
         transfer.enter_context(a_place())
         request.max_content_length = sys.maxsize  # what was announced is the limit
         uploads = Uploads(db.session, core.clock, core.media)
-        item = uploads.receive(item, request.mimetype, request.content_length, _chunks(request.stream))
+        item = uploads.receive(
+            item, request.mimetype, request.content_length, iter(partial(request.stream.read, CHUNK), b"")
+        )
     return Uploaded(media_id=item.id)
 
 
@@ -166,23 +164,3 @@ def _conditional(response: Response, etag: str, size: int) -> Response:
         raise PreconditionFailed
     response.headers["Content-Security-Policy"] = _POLICY
     return response
-
-
-def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    """Read a body in pieces: small ones from a slow client, because a piece that is waited for cannot be given up.
-
-    Raises:
-        RequestTimeout: it is too slow.
-    """
-    began, received, size = time.monotonic(), 0, _BYTES_A_SECOND
-    while True:
-        asked = time.monotonic()
-        chunk = stream.read(size)
-        if not chunk:
-            return
-        received += len(chunk)
-        yield chunk
-        now = time.monotonic()
-        if now - began > _PATIENCE and received < (now - began) * _BYTES_A_SECOND:
-            raise RequestTimeout
-        size = min(size * 2, CHUNK) if now - asked < _PROMPT else max(size // 2, _BYTES_A_SECOND)

@@ -1,0 +1,210 @@
+"""Admission of requests, before Flask: which of them may hold a thread while they wait, and how many.
+
+Requests that only read, and have no body, are always let in: they wait for nobody, and threads are kept for them. All
+others share a number of slots, from their head to their answer. A small body is read whole before the request is
+dispatched. Where no slot is free, the body that has been waited for longest gives way.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import BadRequest, RequestTimeout
+from werkzeug.wsgi import ClosingIterator
+
+from mushu.server.config import Settings
+from mushu.server.errors import Busy
+from mushu.server.web.headers import add_headers
+from mushu.server.web.paced_body import Pace, PacedBody, Readers
+from mushu.server.web.problems import as_problem
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_REFUSAL: Final = "mushu.refusal"
+#: A body that has been waited for less long than this, in seconds, does not give way.
+_FAIR: Final = 0.25
+#: Requests that have given way and are being answered; they hold threads beyond those of the slots.
+MOST_LEAVING: Final = 8
+#: Seconds that the server has to send an answer before its connection is cut.
+_LINGER: Final = 0.05
+
+
+class Slots:
+    """Those of one process for requests with a body, or that change something."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._leaving = 0
+        self._lock = threading.Lock()
+        #: Bodies that are waited for, and since when; the oldest is the first.
+        self._waiting: dict[PacedBody, float] = {}
+        self._gave_way: set[PacedBody] = set()
+
+    def enter(self, body: PacedBody) -> bool:
+        """Take a slot for a request whose body is waited for; return whether there was one."""
+        now = time.monotonic()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                oldest = None
+            else:
+                oldest, since = next(iter(self._waiting.items()), (None, now))
+                if oldest is None or now - since < _FAIR or self._leaving == MOST_LEAVING:
+                    return False
+                self._leaving += 1
+                del self._waiting[oldest]
+                self._gave_way.add(oldest)
+            self._waiting[body] = now
+        if oldest is not None:
+            oldest.give_way(_busy())
+        return True
+
+    def arrived(self, body: PacedBody) -> bool:
+        """Keep the slot until `leave`; return False where it was given to another."""
+        with self._lock:
+            return self._waiting.pop(body, None) is not None
+
+    def leave(self, body: PacedBody) -> None:
+        with self._lock:
+            self._waiting.pop(body, None)
+            if body in self._gave_way:
+                self._gave_way.remove(body)
+                self._leaving -= 1
+            else:
+                self._free += 1
+
+
+class Admission:
+    """WSGI middleware around the application."""
+
+    def __init__(self, app: "WSGIApplication", settings: Settings) -> None:
+        self._app = app
+        self._slots = Slots(settings.bodies)
+        self._readers = Readers()
+        self._most = settings.max_body_bytes
+        self._pace = Pace(settings.stall_seconds, settings.slowest_bytes_a_second)
+        #: Made once, and answered without the application: refusing must cost less than asking.
+        self._busy = _written(as_problem(_busy()))
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in _SAFE and not _has_body(environ):
+            return self._app(environ, start_response)
+        body = PacedBody(environ["wsgi.input"], self._readers, self._pace)
+        if not self._slots.enter(body):
+            start_response(*self._busy[:2])
+            return self._busy[2]
+        try:
+            answer = self._answer(environ, start_response, body)
+        except BaseException:
+            self._leave(environ, body)
+            raise
+        return ClosingIterator(answer, [partial(self._leave, environ, body)])
+
+    def _leave(self, environ: "WSGIEnvironment", body: PacedBody) -> None:
+        self._slots.leave(body)
+        body.close()
+        environ.pop("wsgi.input", None)  # the traceback of a refusal keeps `environ` for a while
+
+    def _answer(self, environ: "WSGIEnvironment", start_response: "StartResponse", body: PacedBody) -> Iterable[bytes]:
+        # 1. Have the body, or begin with it where it is large.
+        refusal = self._receive(environ, body)
+        if not self._slots.arrived(body):
+            refusal = refusal or _busy()
+        if refusal is not None:
+            _refuse(environ, refusal)
+        # 2. Answer; hold the head of the answer back, because a large body may end while it is read.
+        begun: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:  # noqa: ARG001
+            begun.append((status, headers))
+
+        answer = self._app(environ, begin)
+        status, headers = begun[-1]
+        if body.ended_by is None:
+            start_response(status, headers)
+            return answer
+        # 3. End the connection of a body that was given up.
+        content = b"".join(ClosingIterator(answer))
+        start_response(status, _promising(len(content) + 1, headers))
+        return _cut_off(content)
+
+    def _receive(self, environ: "WSGIEnvironment", body: PacedBody) -> Exception | None:
+        """Put the whole body, or a large one's stream, into `environ`; return why it is refused, if it is."""
+        announced = environ.get("CONTENT_LENGTH", "")
+        length = int(announced) if announced.isdecimal() else 0
+        if not _has_body(environ):
+            return None
+        environ["wsgi.input"] = body
+        if length > self._most:
+            return None
+        try:
+            content = body.collect(length or self._most + 1)
+        except (RequestTimeout, Busy) as refusal:
+            return refusal
+        except OSError:
+            return BadRequest()
+        if len(content) > self._most:  # of a length that was not announced
+            body.put_back(content)
+        elif len(content) < length:  # the server tells the end of a connection as the end of the body
+            return BadRequest()
+        else:
+            environ["wsgi.input"] = BytesIO(content)
+        return None
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Wrap the application; must be called before the hooks that look at requests are installed."""
+    app.before_request(_raise_refusal)
+    app.wsgi_app = Admission(app.wsgi_app, settings)  # type: ignore[method-assign]
+
+
+def threads(settings: Settings) -> int:
+    """Return how many threads a worker needs, so that those for reading are left whatever the others wait for."""
+    return settings.threads + settings.transfers + settings.bodies + MOST_LEAVING
+
+
+def _raise_refusal() -> None:
+    """Refuse within the application, so that a refusal looks like any other."""
+    refusal = request.environ.get(_REFUSAL)
+    if refusal is not None:
+        raise refusal
+
+
+def _refuse(environ: "WSGIEnvironment", refusal: Exception) -> None:
+    environ[_REFUSAL] = refusal
+    environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(), "0"
+
+
+def _has_body(environ: "WSGIEnvironment") -> bool:
+    return environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def _busy() -> Busy:
+    return Busy("Too many requests wait for their bodies or for something else at this moment. Try again shortly.")
+
+
+def _written(response: Response) -> tuple[str, list[tuple[str, str]], list[bytes]]:
+    """Return status, headers and body of an answer."""
+    add_headers(response)
+    return response.status, response.headers.to_wsgi_list(), [response.get_data()]
+
+
+def _promising(length: int, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers with another length."""
+    kept = [(name, value) for name, value in headers if name.lower() not in ("content-length", "connection")]
+    return [*kept, ("Content-Length", str(length)), ("Connection", "close")]
+
+
+def _cut_off(content: bytes) -> Iterator[bytes]:
+    """Yield the answer, and end before the length that was promised: then the server ends the connection.
+
+    It would wait for the rest of the body otherwise, with the thread that reads it.
+    """
+    yield content
+    time.sleep(_LINGER)

@@ -1,0 +1,169 @@
+"""Reads the body of a request with a deadline, which a WSGI server does not have.
+
+A read from the server's stream returns only with bytes, at the end of the body, or when the connection ends. So a
+thread of its own makes it, and the thread of the request waits as long as a client may take, and no longer.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from queue import Empty, SimpleQueue
+from typing import Final, Protocol
+
+from werkzeug.exceptions import RequestTimeout
+
+from mushu.server.errors import Busy
+from mushu.server.media.storage import CHUNK
+
+#: The first piece that is asked for: most bodies of the API are smaller.
+_FIRST_PIECE: Final = 4_096
+#: Seconds within which a piece must have come for the next one to be larger.
+_PROMPT: Final = 0.05
+#: Seconds for which a thread without work waits for more.
+_IDLE: Final = 30
+
+
+class Stream(Protocol):
+    """What WSGI calls `wsgi.input`, and what is asked of it here."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How slow a client may be."""
+
+    #: Seconds for which nothing needs to come.
+    patience: float
+    #: The least that must come after that, on average.
+    bytes_a_second: int
+
+
+class Readers:
+    """Threads that wait for bytes; as many as there are bodies on their way, and none outlives the process."""
+
+    def __init__(self) -> None:
+        self._reads: SimpleQueue[tuple[Callable[[], bytes], Future[bytes]]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+
+    def submit(self, read: Callable[[], bytes]) -> "Future[bytes]":
+        """Begin a read; who gives it up leaves the thread to itself until the connection ends."""
+        future: Future[bytes] = Future()
+        with self._lock:
+            needed = self._idle == 0
+            if not needed:
+                self._idle -= 1
+        self._reads.put((read, future))
+        if needed:
+            threading.Thread(target=self._work, name="body", daemon=True).start()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            try:
+                read, future = self._reads.get(timeout=_IDLE)
+            except Empty:
+                with self._lock:
+                    if self._idle:
+                        self._idle -= 1
+                        return
+                continue  # it was counted on in this very moment
+            _do(read, future)
+            del read, future  # or the body is kept until the next one comes
+            with self._lock:
+                self._idle += 1
+
+
+class PacedBody:
+    """The body of one request, read in pieces: small ones from a slow client, which cannot be given up half-way."""
+
+    def __init__(self, source: Stream, readers: Readers, pace: Pace) -> None:
+        self._source = source
+        self._readers = readers
+        self._pace = pace
+        self._piece = _FIRST_PIECE
+        self._began: float | None = None
+        self._received = 0
+        self._returned = b""
+        self._reading: Future[bytes] | None = None
+        #: What ended the reading before the body ended; its connection is of no use any more.
+        self.ended_by: Exception | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return some bytes, `size` at most; nothing at the end; without a size, all that is left.
+
+        Raises:
+            RequestTimeout: the client is too slow.
+            Busy: another request needs the room.
+        """
+        if size < 0:
+            return b"".join(iter(partial(self.read, CHUNK), b""))
+        if self._returned:
+            some, self._returned = self._returned[:size], self._returned[size:]
+            return some
+        return self._next(min(size, self._piece)) if size else b""
+
+    def collect(self, most: int) -> bytes:
+        """Return the whole body, or the first `most` bytes of it. Raises what `read` does."""
+        pieces, left = [], most
+        while left and (piece := self.read(left)):
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+
+    def put_back(self, beginning: bytes) -> None:
+        """Have what was read be read again."""
+        self._returned = beginning + self._returned
+
+    def give_way(self, reason: Busy) -> None:
+        """End the reading from another thread."""
+        self.ended_by = reason
+        reading = self._reading
+        if reading is not None:
+            with suppress(InvalidStateError):  # it came in this very moment; then the next read ends
+                reading.set_exception(reason)
+
+    def close(self) -> None:
+        """Let go of the server's stream: it ends the connection of a body that nobody will read, once nobody can."""
+        self._source = BytesIO()
+
+    def _next(self, size: int) -> bytes:
+        now = time.monotonic()
+        self._began = self._began or now
+        self._reading = self._readers.submit(partial(self._source.read, size))
+        if self.ended_by is not None:
+            raise self.ended_by
+        try:
+            piece = self._reading.result(self._pace.patience + size / self._pace.bytes_a_second)
+        except TimeoutError:
+            self.ended_by = RequestTimeout()
+            raise self.ended_by from None
+        self._received += len(piece)
+        self._judge(time.monotonic(), time.monotonic() - now, at_end=not piece)
+        return piece
+
+    def _judge(self, now: float, took: float, *, at_end: bool) -> None:
+        """Ask for more the next time, or for less; and end what is too slow on average."""
+        elapsed = now - (self._began or now) - self._pace.patience
+        if not at_end and self._received < elapsed * self._pace.bytes_a_second:
+            self.ended_by = RequestTimeout()
+            raise self.ended_by
+        # A piece that the slowest client brings in the time that it has: waiting for a larger one is no deadline.
+        most = min(CHUNK, max(_FIRST_PIECE, int(self._pace.patience * self._pace.bytes_a_second)))
+        self._piece = min(self._piece * 2, most) if took < _PROMPT else max(self._piece // 2, _FIRST_PIECE // 4)
+
+
+def _do(read: Callable[[], bytes], future: "Future[bytes]") -> None:
+    with suppress(InvalidStateError):  # it was given up
+        try:
+            answer = bytes(read())
+        except BaseException as error:  # whatever it is, it belongs to the one who waits
+            future.set_exception(error)
+        else:
+            future.set_result(answer)

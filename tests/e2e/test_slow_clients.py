@@ -1,0 +1,247 @@
+"""Clients that take their time, against the real server: others are answered meanwhile, and the slow ones are ended.
+
+No clock is asked how long an answer took. What hangs fails by the deadline of a connection, `server.connect`.
+`MUSHU_TEST_LONG` lets five hundred of each sort come; otherwise some dozens do.
+"""
+
+import json
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Server, Start, leave_out
+from tests.e2e.test_media import announce, ask, key, put, target
+
+__all__ = ["key"]
+
+COUNT = 500 if os.environ.get("MUSHU_TEST_LONG") else 60
+#: More than one worker of Granian accepts unless it is told another number.
+MANY = 1_200
+#: Seconds after which something that must happen has not.
+LONG = 60
+LOGIN = json.dumps({"email": "nobody@example.com", "password": "not a password"})
+BEGUN = "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+GET = "GET {path} HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.fixture
+def server(start: Start) -> Server:
+    server = start(MUSHU_IDLE_SECONDS="2", MUSHU_STALL_SECONDS="3")
+    server.wait_until_up()
+    return server
+
+
+@contextmanager
+def clients(
+    server: Server, count: int, request: str, receive_buffer: int | None = None
+) -> Iterator[list[socket.socket]]:
+    """Open so many connections, each of which sends this and no more."""
+    with ExitStack() as opened:
+        found = []
+        for _ in range(count):
+            client = opened.enter_context(socket.socket())
+            if receive_buffer is not None:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            client.settimeout(LONG)
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(request.encode())
+            found.append(client)
+        yield found
+
+
+def answered(server: Server, key: str, rounds: int = 5) -> None:
+    """Assert that health, and a request that passes the gate, are answered."""
+    for _ in range(rounds):
+        assert server.get("/health") == 200
+        assert server.get("/tenants", {"X-API-Key": key}) == 200
+
+
+def ended(client: socket.socket) -> bytes:
+    """Wait for the server to end a connection; return what it sent."""
+    received = b""
+    try:
+        while piece := client.recv(65536):
+            received += piece
+    except ConnectionError:
+        pass
+    return received
+
+
+def logs_in(server: Server) -> bool:
+    """Tell whether a whole request with a body gets to the application."""
+    connection = server.connect()
+    connection.request("POST", "/auth/login", LOGIN, {"Content-Type": "application/json"})
+    status = connection.getresponse().status
+    connection.close()
+    return status in (401, 429)
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("begins", ["", "{"], ids=["no byte of the body", "one byte of the body"])
+def test_bodies_that_do_not_come_stop_nobody_and_are_ended(server: Server, key: str, begins: str) -> None:
+    with clients(server, COUNT, BEGUN.format(path="/auth/login", length=1000) + begins) as slow:
+        answered(server, key)
+        until(lambda: logs_in(server))  # the oldest give way
+        for client in slow:
+            assert ended(client)[9:12] in (b"", b"408", b"503")
+    assert logs_in(server)
+
+
+@pytest.mark.fault
+def test_bodies_that_trickle_stop_nobody_and_are_ended(server: Server, key: str) -> None:
+    with clients(server, COUNT, BEGUN.format(path="/auth/login", length=1000)) as slow:
+        left = set(slow)
+        for _ in range(LONG * 2):
+            for client in list(left):
+                try:
+                    client.send(b" ")
+                except OSError:
+                    left.remove(client)
+            answered(server, key, rounds=1)
+            if not left:
+                break
+            time.sleep(0.2)
+        assert not left
+    assert logs_in(server)
+
+
+@pytest.mark.fault
+def test_a_body_of_unsaid_length_that_does_not_come_is_ended(server: Server, key: str) -> None:
+    chunked = BEGUN.format(path="/auth/login", length=0).replace("Content-Length: 0", "Transfer-Encoding: chunked")
+    with clients(server, COUNT, f"{chunked}1\r\n{{\r\n") as slow:
+        answered(server, key)
+        for client in slow:
+            assert ended(client)[9:12] in (b"", b"408", b"503")
+
+
+@pytest.mark.fault
+def test_a_large_upload_that_stands_still_is_ended_and_leaves_nothing(server: Server, key: str) -> None:
+    size = 4 * 1024**2
+    urls = [announce(server, key, size)["upload_url"] for _ in range(12)]
+    with ExitStack() as opened:
+        slow = []
+        for url in urls:
+            head = BEGUN.format(path=target(url), length=size).replace("POST", "PUT")
+            head = head.replace("application/json", "application/octet-stream")
+            slow += opened.enter_context(clients(server, 1, head + "x" * 100_000))
+        answered(server, key)
+        for client in slow:
+            assert ended(client)[9:12] in (b"408", b"503")
+    assert put(server, urls[0], b"x" * size) == 200
+
+
+@pytest.mark.fault
+def test_connections_that_say_nothing_are_ended_and_keep_nobody_out(server: Server, key: str) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard < MANY + 200:
+        leave_out(f"a process may open {hard} descriptors here, and this needs {MANY + 200}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with clients(server, MANY, "") as silent:
+        answered(server, key)
+        for client in silent:
+            assert ended(client) == b""
+    answered(server, key)
+
+
+@pytest.mark.parametrize("begins", [GET.format(path="/health"), "G", GET.format(path="/health") + "X-A: "])
+def test_heads_that_do_not_end_stop_nobody_and_are_ended(server: Server, key: str, begins: str) -> None:
+    with clients(server, COUNT, begins) as slow:
+        answered(server, key)
+        for client in slow:
+            ended(client)
+
+
+def test_connections_that_rest_after_a_request_are_ended(server: Server, key: str) -> None:
+    with clients(server, COUNT, GET.format(path="/health") + "\r\n") as resting:
+        answered(server, key)
+        for client in resting:
+            assert ended(client).startswith(b"HTTP/1.1 200")
+
+
+def test_a_connection_is_used_again_and_again(server: Server, key: str) -> None:
+    connection = server.connect()
+    for _ in range(20):
+        for method, path, body in (("GET", "/health", None), ("POST", "/auth/login", LOGIN), ("GET", "/tenants", None)):
+            headers = {"X-API-Key": key, "Content-Type": "application/json"}
+            connection.request(
+                method, path, body, headers if path != "/auth/login" else {"Content-Type": "application/json"}
+            )
+            response = connection.getresponse()
+            response.read()
+            assert response.status in (200, 401, 429)
+    connection.close()
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("takes", [0, 1], ids=["nothing", "a byte now and then"])
+def test_downloads_that_are_not_taken_are_ended_and_others_follow(server: Server, key: str, takes: int) -> None:
+    announced = announce(server, key, 32 * 1024**2)
+    assert put(server, announced["upload_url"], bytes(32 * 1024**2)) == 200
+    url = target(ask(server, key, "POST", f"/media/{announced['media_id']}/confirm")[1]["url"])
+    with clients(server, 12, GET.format(path=url) + "\r\n", receive_buffer=4096) as slow:
+        answered(server, key)
+        until(lambda: _taken(slow, takes) or server.get(url) == 200)
+        for client in slow:
+            assert len(ended(client)) < 32 * 1024**2
+    assert server.get(url) == 200
+
+
+@pytest.mark.fault
+def test_many_logins_at_once_are_refused_or_answered_and_stop_nobody(server: Server, key: str) -> None:
+    with clients(server, COUNT, BEGUN.format(path="/auth/login", length=len(LOGIN)) + LOGIN) as many:
+        answered(server, key)
+        statuses = {client.recv(12)[9:] for client in many}
+    assert statuses <= {b"401", b"429", b"503"}
+    assert b"503" in statuses
+    assert logs_in(server)
+
+
+@pytest.mark.fault
+def test_a_stop_does_not_wait_for_slow_clients(server: Server, key: str) -> None:
+    begun = BEGUN.format(path="/auth/login", length=1000)
+    with clients(server, 20, begun + "{"), clients(server, 20, ""), clients(server, 20, GET.format(path="/health")):
+        answered(server, key)
+        assert server.stop() == 0
+
+
+def test_a_worker_that_was_killed_is_followed_by_one_that_ends_slow_clients_too(server: Server, key: str) -> None:
+    os.kill(_serving(server), signal.SIGKILL)
+    until(lambda: _is_up(server))
+    with clients(server, COUNT, BEGUN.format(path="/auth/login", length=1000)) as slow:
+        answered(server, key)
+        for client in slow:
+            ended(client)
+
+
+def _is_up(server: Server) -> bool:
+    try:
+        return server.get("/health") == 200
+    except OSError:
+        return False
+
+
+def _serving(server: Server) -> int:
+    """Return the process that answers: of all of them, the one with threads that wait for requests."""
+    return max(server.workers, key=lambda pid: len(list(Path(f"/proc/{pid}/task").iterdir())))
+
+
+def _taken(slow: list[socket.socket], count: int) -> bool:
+    """Take so many bytes of each answer; return whether one of them has ended."""
+    try:
+        return count > 0 and not all(client.recv(count) for client in slow)
+    except ConnectionError:
+        return True
