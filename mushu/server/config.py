@@ -36,6 +36,8 @@ GONE: Final = {
         f"such as Mushuclientip, and set {PREFIX}CLIENT_ADDRESS_HEADER=Mushuclientip. See docs/behind-a-proxy.md"
     ),
 }
+#: Requests that have given way to others and are being answered; they hold threads beyond all others.
+MOST_LEAVING: Final = 8
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -228,6 +230,11 @@ class Settings:
                     f"{PREFIX}APNS_SANDBOX_URL must be another host: test notifications never reach production"
                 )
         return found
+
+    @property
+    def worker_threads(self) -> int:
+        """How many threads a worker has, so that those for reading are left whatever the others wait for."""
+        return self.threads + self.transfers + self.bodies + MOST_LEAVING
 
     @property
     def sqlalchemy_url(self) -> str:

@@ -19,7 +19,7 @@ from mushu.server import schema
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, utc_now
 from mushu.server.config import JOURNAL_FILE, ROOT, Settings
-from mushu.server.db import SESSION_OPTIONS, own_session, prepare_engine
+from mushu.server.db import SESSION_OPTIONS, engine_options, own_session, prepare_engine
 from mushu.server.delivery import named
 from mushu.server.delivery.opening import OpenDestination, opener
 from mushu.server.delivery.protocol import Courier
@@ -80,10 +80,7 @@ def install(app: Flask, core: Core) -> None:
     app.config.update(
         SECRET_KEY=secret_key(settings),
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
-        SQLALCHEMY_ENGINE_OPTIONS={
-            "pool_pre_ping": not settings.sqlalchemy_url.startswith("sqlite"),
-            "hide_parameters": True,  # an error that is logged would show password hashes
-        },
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings.sqlalchemy_url, settings.worker_threads),
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
     )
     app.extensions["mushu"] = core

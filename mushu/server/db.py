@@ -18,13 +18,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, event
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.types import TypeDecorator
 
-#: Milliseconds that SQLite waits for another writer before it gives up.
+#: Milliseconds that SQLite waits for another writer, and PostgreSQL for a lock, before it gives up.
 BUSY_TIMEOUT: Final = 15_000
+#: Seconds that a thread waits for a connection of the pool.
+_POOL_SECONDS: Final = 10
+#: When a PostgreSQL server that does not answer is given up: seconds, but for the last one (libpq's parameters).
+_REACHABLE: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "tcp_user_timeout": 30_000,
+}
 #: Execution option of a connection whose transaction only reads: it takes no write lock.
 READ_ONLY: Final = "mushu_read_only"
 _BEFORE_COMMIT: Final = "mushu_before_commit"
@@ -140,6 +149,22 @@ def journal_path(session: AnySession) -> Path | None:
     return found
 
 
+def engine_options(url: str, threads: int) -> dict[str, Any]:
+    """Return how to make an engine that waits for nothing without an end; what the URL itself says is kept.
+
+    Args:
+        threads: those that ask at once; none of them waits for a connection, because the others may hold theirs long.
+    """
+    parsed = make_url(url)
+    options: dict[str, Any] = {"hide_parameters": True}  # an error that is logged would show password hashes
+    if parsed.database not in (None, "", ":memory:"):
+        options |= {"max_overflow": threads, "pool_timeout": _POOL_SECONDS}
+    if parsed.get_backend_name() == "postgresql":
+        options["pool_pre_ping"] = True
+        options["connect_args"] = {name: value for name, value in _REACHABLE.items() if name not in parsed.query}
+    return options
+
+
 def prepare_engine(engine: Engine, journal: Path | None = None) -> None:
     """Teach an engine Mushu's rules; must be called once for each engine, before its first connection.
 
@@ -148,6 +173,12 @@ def prepare_engine(engine: Engine, journal: Path | None = None) -> None:
     """
     engine.update_execution_options(**{_JOURNAL: journal})
     if engine.dialect.name != "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def bound_waits(connection: Any, _record: object) -> None:
+            connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT}")
+            connection.commit()
+
         return
 
     @event.listens_for(engine, "connect")

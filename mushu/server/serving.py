@@ -22,7 +22,6 @@ from typing import Any, Final
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
 from mushu.server.stalled import StalledConnections
-from mushu.server.web import admission
 
 _LOG: Final = logging.getLogger(__name__)
 #: Seconds that requests under way have to come to their end, once a worker was told to end.
@@ -95,7 +94,7 @@ def serve(settings: Settings, load: Callable[[], Any]) -> None:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        blocking_threads=admission.threads(settings),
+        blocking_threads=settings.worker_threads,
         # A connection that says nothing has a deadline only where it need not be asked which protocol it speaks.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=settings.idle_seconds * 1_000),

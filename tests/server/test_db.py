@@ -1,15 +1,18 @@
 """How transactions begin, and what keeps one from being held by accident."""
 
 import sqlite3
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mushu.server.core import Core, db
-from mushu.server.db import UTCDateTime, reading, writing
+from mushu.server.db import UTCDateTime, engine_options, reading, writing
 from mushu.server.delivery.ledger import find_under_way, keys_at, keys_to_clean_up, keys_under_way
 from mushu.server.idempotency import Once
 from mushu.server.keys.once import find_minted
@@ -106,3 +109,43 @@ def test_no_query_that_grows_with_the_number_of_keys_scans_a_table(world: World,
                 scans = [step for step in steps if step.startswith("SCAN") and "INDEX" not in step]
                 assert not scans, f"{statement}\n{steps}"
                 assert not any("TEMP B-TREE FOR ORDER BY" in step for step in steps) or "IN (" in statement, steps
+
+
+@pytest.mark.fault
+def test_nobody_waits_for_a_connection_because_others_hold_theirs(core: Core, app: Flask) -> None:
+    """A thread that only reads finds one, however many wait for the right to write."""
+    with app.app_context(), ExitStack() as held:
+        for _ in range(core.settings.threads + core.settings.transfers + 16):
+            held.enter_context(closing(db.engine.raw_connection()))
+        with reading(db.session):
+            assert db.session.scalar(text("SELECT 1")) == 1
+
+
+@pytest.mark.fault
+def test_a_pool_without_a_free_connection_is_no_fault_of_the_server(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise PoolTimeout
+
+    monkeypatch.setattr("mushu.server.users.login.count_attempt", exhausted)
+    response = client.post("/auth/login", json={"email": "a@example.com", "password": "not a password"})
+    assert (response.status_code, response.get_json()["code"]) == (503, "busy")
+
+
+def test_a_lock_of_another_is_not_waited_for_without_an_end(app: Flask) -> None:
+    asked = "SHOW lock_timeout" if db_is_postgresql(app) else "PRAGMA busy_timeout"
+    with app.app_context(), db.engine.connect() as connection:
+        assert connection.exec_driver_sql(asked).scalar() in ("15s", 15_000)
+
+
+def test_what_the_address_of_the_database_says_is_kept() -> None:
+    options = engine_options("postgresql+psycopg://a@b/c?connect_timeout=3", 30)
+    assert "connect_timeout" not in options["connect_args"]
+    assert options["connect_args"]["tcp_user_timeout"] == 30_000
+    assert "connect_args" not in engine_options("sqlite:////tmp/x", 30)
+
+
+def db_is_postgresql(app: Flask) -> bool:
+    with app.app_context():
+        return db.engine.dialect.name == "postgresql"

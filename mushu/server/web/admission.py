@@ -16,7 +16,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, RequestTimeout
 from werkzeug.wsgi import ClosingIterator
 
-from mushu.server.config import Settings
+from mushu.server.config import MOST_LEAVING, Settings
 from mushu.server.errors import Busy
 from mushu.server.web.headers import add_headers
 from mushu.server.web.paced_body import Pace, PacedBody, Readers
@@ -29,8 +29,6 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSAL: Final = "mushu.refusal"
 #: A body that has been waited for less long than this, in seconds, does not give way.
 _FAIR: Final = 0.25
-#: Requests that have given way and are being answered; they hold threads beyond those of the slots.
-MOST_LEAVING: Final = 8
 #: Seconds that the server has to send an answer before its connection is cut.
 _LINGER: Final = 0.05
 
@@ -162,11 +160,6 @@ def install(app: Flask, settings: Settings) -> None:
     """Wrap the application; must be called before the hooks that look at requests are installed."""
     app.before_request(_raise_refusal)
     app.wsgi_app = Admission(app.wsgi_app, settings)  # type: ignore[method-assign]
-
-
-def threads(settings: Settings) -> int:
-    """Return how many threads a worker needs, so that those for reading are left whatever the others wait for."""
-    return settings.threads + settings.transfers + settings.bodies + MOST_LEAVING
 
 
 def _raise_refusal() -> None:

@@ -6,6 +6,7 @@ from typing import Final
 from flask import Flask, Response, current_app
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from mushu.keyformat import mask
@@ -136,6 +137,10 @@ def on_database_error(error: OperationalError) -> Response:
     return on_mushu_error(errors.DatabaseUnavailable("The database does not answer right now. Try again shortly."))
 
 
+def on_exhausted_pool(_: PoolTimeout) -> Response:
+    return on_mushu_error(errors.Busy("All connections to the database are in use. Try again shortly."))
+
+
 def on_crash(error: Exception) -> Response:
     """Hide what went wrong from the caller, and log it."""
     current_app.logger.error("unhandled exception", exc_info=error)
@@ -149,6 +154,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(IntegrityError, on_clash)
     app.register_error_handler(DataError, on_unstorable)
     app.register_error_handler(OperationalError, on_database_error)
+    app.register_error_handler(PoolTimeout, on_exhausted_pool)
     app.register_error_handler(Exception, on_crash)
 
 

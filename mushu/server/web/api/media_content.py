@@ -1,7 +1,7 @@
 """The bytes of media: uploads, downloads and pictures. No credential is asked for: the address is the permission.
 
 Each of these may hold a thread for as long as its client takes, so each takes one of the places that are for that. A
-client that is too slow is ended by who reads for it (`web/bodies.py`), or by who looks at its connection
+client that is too slow is ended by who reads for it (`web/paced_body.py`), or by who looks at its connection
 (`server/stalled.py`).
 """
 
