@@ -112,7 +112,8 @@ class Admission:
     def _answer(self, environ: "WSGIEnvironment", start_response: "StartResponse", body: PacedBody) -> Iterable[bytes]:
         # 1. Have the body, or begin with it where it is large.
         refusal = self._receive(environ, body)
-        if not self._slots.arrived(body):
+        asks_first = "HTTP_EXPECT" in environ and self._is_small(environ)  # it is still waited for, and may give way
+        if not asks_first and not self._slots.arrived(body):
             refusal = refusal or _busy()
         if refusal is not None:
             _refuse(environ, refusal)
@@ -132,14 +133,16 @@ class Admission:
         start_response(status, _promising(len(content) + 1, headers))
         return _cut_off(content)
 
+    def _is_small(self, environ: "WSGIEnvironment") -> bool:
+        return _length(environ) <= self._most
+
     def _receive(self, environ: "WSGIEnvironment", body: PacedBody) -> Exception | None:
         """Put the whole body, or a large one's stream, into `environ`; return why it is refused, if it is."""
-        announced = environ.get("CONTENT_LENGTH", "")
-        length = int(announced) if announced.isdecimal() else 0
+        length = _length(environ)
         if not _has_body(environ):
             return None
         environ["wsgi.input"] = body
-        if length > self._most:
+        if length > self._most or "HTTP_EXPECT" in environ:  # the application says whether it wants the body
             return None
         try:
             content = body.collect(length or self._most + 1)
@@ -176,6 +179,12 @@ def _refuse(environ: "WSGIEnvironment", refusal: Exception) -> None:
 
 def _has_body(environ: "WSGIEnvironment") -> bool:
     return environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def _length(environ: "WSGIEnvironment") -> int:
+    """Return the length that was announced; zero where none was, or what is none."""
+    announced = environ.get("CONTENT_LENGTH", "")
+    return int(announced) if announced.isdecimal() else 0
 
 
 def _busy() -> Busy:
