@@ -33,7 +33,7 @@ def give_everything(world: World) -> None:
     with writing(db.session):
         start_session(db.session, world.clock, user, Visitor("192.0.2.1", "Firefox"))
         issue_link(db.session, world.clock, SYSTEM, user)
-        devices.start(db.session, world.clock, "192.0.2.1", None)
+        devices.start(db.session, world.clock, None, None)
         invite_by_link(db.session, world.clock, SYSTEM, org, Terms("member"))
         note_failure(db.session, world.clock, user, "192.0.2.1")
 

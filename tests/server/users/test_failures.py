@@ -5,10 +5,12 @@ from sqlalchemy import func, select
 
 from mushu.secret import Secret
 from mushu.server.audit.models import AuditEvent
+from mushu.server.client_address import read_address
 from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.errors import LoginRefused
 from mushu.server.users.failures import UNKNOWN, tell_failures
+from mushu.server.users.known_clients import SignInSource
 from mushu.server.users.login import Attempt, sign_in
 from mushu.server.users.models import LoginFailures
 from tests.conftest import TurnableClock
@@ -16,7 +18,7 @@ from tests.server.conftest import World
 
 
 def fail(world: World, email: str, address: str = "192.0.2.1") -> None:
-    attempt = Attempt(email, Secret("wrong password!"), address)
+    attempt = Attempt(email, Secret("wrong password!"), SignInSource(read_address(address)))
     with pytest.raises(LoginRefused):
         sign_in(db.session, world.clock, world.core.passwords, attempt, lambda user: user)
 
@@ -65,6 +67,6 @@ def test_strangers_add_one_event_an_hour_however_many_accounts_they_invent(world
 
 def test_signing_in_tells_of_no_failure(world: World) -> None:
     user = world.user(with_password=True)
-    attempt = Attempt(user.email, Secret(world.password), "192.0.2.1")
+    attempt = Attempt(user.email, Secret(world.password), SignInSource(None))
     sign_in(db.session, world.clock, world.core.passwords, attempt, lambda user: user)
     assert told() == []

@@ -119,7 +119,7 @@ def test_no_approved_device_code_gives_a_token_that_survives_a_new_password(race
     for _ in range(ROUNDS):
         user = world.user()
         with writing(db.session):
-            waiting, code = devices.start(db.session, world.clock, "192.0.2.1", None)
+            waiting, code = devices.start(db.session, world.clock, None, None)
             devices.decide(db.session, world.clock, user, waiting.user_code, approve=True)
         form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": code.reveal()}
         answer, _ = race.run(partial(race.client.post, "/auth/token", data=form), race.new_password(user))
