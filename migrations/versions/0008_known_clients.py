@@ -23,8 +23,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_known_clients_user_id_users")),
         sa.PrimaryKeyConstraint("user_id", "client", name=op.f("pk_known_clients")),
     )
-    # Counted by whole addresses of IPv6 until now. All of it is forgotten after a day in any case.
-    op.execute("DELETE FROM login_throttles WHERE subject LIKE 'address:%'")
+    # IPv6 was counted by whole addresses, which nobody asks for again; all of it is forgotten after a day in any case.
+    op.execute("DELETE FROM login_throttles WHERE subject LIKE 'address:%:%'")
+    op.execute("UPDATE login_throttles SET subject = 'network:' || substr(subject, 9) WHERE subject LIKE 'address:%'")
     op.add_column(
         "device_authorizations", sa.Column("network", sa.String(length=64), server_default="", nullable=False)
     )

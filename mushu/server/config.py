@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from mushu.server.addresses import is_mail_server, is_push_service, is_web_address
 from mushu.server.client_address import header_fault
 from mushu.server.errors import ConfigurationError
-from mushu.server.ownership import fault_of_owner, fault_on_the_way
+from mushu.server.location import instance_path, refuse_foreign
 
 PREFIX: Final = "MUSHU_"
 SETTINGS_FILE: Final = "settings.toml"
@@ -38,8 +38,6 @@ GONE: Final = {
 }
 #: Requests that have given way to others and are being answered; they hold threads beyond all others.
 MOST_LEAVING: Final = 8
-
-ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +119,7 @@ class Settings:
             ConfigurationError: naming every fault at once.
         """
         instance = instance_path(environ)
-        _refuse_foreign(instance)  # before anything in it is believed
+        refuse_foreign(instance)  # before anything in it is believed
         given, faults = _read_file(instance / SETTINGS_FILE)
         given |= {
             name.removeprefix(PREFIX).lower(): value
@@ -268,36 +266,6 @@ class Settings:
     def keep_notifications(self) -> timedelta | None:
         """How long notifications are kept; None for ever."""
         return timedelta(days=self.keep_notifications_days) if self.keep_notifications_days else None
-
-
-def instance_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the instance folder: MUSHU_INSTANCE_PATH, or `instance/` of the checkout, or that of this account.
-
-    Never one of the current folder, whoever that belongs to.
-
-    Raises:
-        ConfigurationError: it would be another folder wherever a command runs.
-    """
-    if given := environ.get("MUSHU_INSTANCE_PATH"):
-        return _absolute("MUSHU_INSTANCE_PATH", Path(given))
-    if (ROOT / "wsgi.py").is_file():
-        return ROOT / "instance"
-    from platformdirs import user_data_path  # a checkout does without
-
-    return _absolute("XDG_DATA_HOME", user_data_path("mushu", appauthor=False)) / "instance"
-
-
-def _absolute(variable: str, path: Path) -> Path:
-    if not path.is_absolute():
-        raise ConfigurationError(f"{variable} must be an absolute path, not {str(path)!r}")
-    return path
-
-
-def _refuse_foreign(instance: Path) -> None:
-    """Refuse a folder that others could change; that of a checkout, which has the code beside it, by its owner."""
-    fault = (fault_of_owner if instance.parent == ROOT else fault_on_the_way)(instance)
-    if fault is not None:
-        raise ConfigurationError(fault)
 
 
 def _read_file(path: Path) -> tuple[dict[str, object], list[str]]:

@@ -18,12 +18,13 @@ from flask_sqlalchemy import SQLAlchemy
 from mushu.server import schema
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, utc_now
-from mushu.server.config import JOURNAL_FILE, ROOT, Settings
+from mushu.server.config import JOURNAL_FILE, Settings
 from mushu.server.db import SESSION_OPTIONS, engine_options, own_session, prepare_engine
 from mushu.server.delivery import named
 from mushu.server.delivery.opening import OpenDestination, opener
 from mushu.server.delivery.protocol import Courier
 from mushu.server.instance import prepare_instance, secret_key
+from mushu.server.location import ROOT
 from mushu.server.sealing.ring import SealingKeys
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mushu.address import is_loopback_host
 from mushu.destination import ENTRY_POINT_GROUP
 from mushu.server.addresses import leaves_in_the_clear, trusts_the_way
-from mushu.server.config import JOURNAL_FILE, SECRET_KEY_FILE, Settings, instance_path
+from mushu.server.config import JOURNAL_FILE, SECRET_KEY_FILE, Settings
 from mushu.server.core import Core, core_context, db
 from mushu.server.db import reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery
@@ -25,6 +25,7 @@ from mushu.server.errors import ConfigurationError, StorageUnavailable
 from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
+from mushu.server.location import instance_path
 from mushu.server.migrating import pending_migrations
 from mushu.server.sealing.rows import faults, sealed_values
 from mushu.server.stalled import SUPPORTED as STALLED_CONNECTIONS_SEEN

@@ -14,7 +14,6 @@ from mushu_dotenv.statement import cut, lead_of
 
 _BARE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _ESCAPED_QUOTE: Final = re.compile(r"""\\[\\'"]""")
-_LONE_RETURN: Final = re.compile(r"\r(?!\n)")
 _LONE_NEWLINE: Final = re.compile(r"(?<!\r)\n")
 
 _QUOTE_IT: Final = "Put the value of that line in quotes"

@@ -248,4 +248,4 @@ def test_the_server_puts_a_key_and_its_successors_where_an_operator_named_a_plac
     assert named.code == 0, named.stderr
     assert _opens(served, _key())
     unknown = mushu("api-key", "rotate", named.json["key_id"], "--org", acme, "--deliver-to", "nowhere")
-    assert (unknown.code, "There is no destination 'nowhere'" in unknown.stderr) == (1, True)
+    assert (unknown.code, "There is no live destination 'nowhere'" in unknown.stderr) == (1, True)

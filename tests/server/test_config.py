@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mushu.server.config import ROOT, Settings, instance_path
+from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
 from mushu.server.instance import make_private, prepare_instance, secret_key
+from mushu.server.location import ROOT, instance_path
 
 
 def load(instance: Path, **environ: str) -> Settings:
@@ -122,7 +123,7 @@ def test_the_instance_folder_is_that_of_the_checkout_unless_named(
 def test_an_installed_mushu_takes_the_folder_of_its_account_and_none_of_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mushu.server.config.ROOT", tmp_path / "site-packages")
+    monkeypatch.setattr("mushu.server.location.ROOT", tmp_path / "site-packages")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     (tmp_path / "instance").mkdir(mode=0o700)
@@ -139,7 +140,7 @@ def test_a_path_that_is_another_one_in_another_folder_is_a_fault(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError, match="MUSHU_INSTANCE_PATH must be an absolute path, not 'instance'"):
         Settings.load({"MUSHU_INSTANCE_PATH": "instance"})
-    monkeypatch.setattr("mushu.server.config.ROOT", tmp_path / "site-packages")
+    monkeypatch.setattr("mushu.server.location.ROOT", tmp_path / "site-packages")
     monkeypatch.setattr("platformdirs.user_data_path", lambda *_, **__: Path("data"))  # as it was with older ones
     with pytest.raises(ConfigurationError, match="XDG_DATA_HOME must be an absolute path, not 'data"):
         Settings.load({})

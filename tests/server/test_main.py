@@ -56,4 +56,4 @@ def test_database_upgrade_applies_what_the_database_lacks(monkeypatch: pytest.Mo
     first, second = (CliRunner().invoke(server, ["database", "upgrade"]) for _ in range(2))
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert second.stdout == "The database is up to date.\n"
-    assert CliRunner().invoke(server, ["keys", "list"]).exit_code == 0
+    assert CliRunner().invoke(server, ["orgs", "list"]).exit_code == 0

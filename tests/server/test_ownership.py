@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mushu.server.config import ROOT, Settings
+from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
 from mushu.server.instance import prepare_instance
+from mushu.server.location import ROOT
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -175,7 +176,7 @@ def test_a_folder_of_ours_that_others_can_look_into_is_closed(tmp_path: Path, mo
 def test_the_folder_of_a_checkout_is_closed_however_git_made_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mushu.server.config.ROOT", tmp_path)
+    monkeypatch.setattr("mushu.server.location.ROOT", tmp_path)
     (tmp_path / "wsgi.py").touch()
     (tmp_path / "instance").mkdir()
     (tmp_path / "instance").chmod(0o777)

@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
+from mushu.children import child_environment
 from mushu.server.errors import UpgradeFailed
 from mushu.server.upgrading.copies import write_private
 
@@ -114,7 +115,9 @@ def _rows_of(dump: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     table = None
     with subprocess.Popen(  # noqa: S603 - as above
-        [shutil.which("pg_restore") or "pg_restore", "--data-only", "--file=-", str(dump)], stdout=subprocess.PIPE
+        [shutil.which("pg_restore") or "pg_restore", "--data-only", "--file=-", str(dump)],
+        stdout=subprocess.PIPE,
+        env=child_environment(),
     ) as restoring:
         for line in restoring.stdout or ():
             begins = _COPY.match(line) if table is None else None

@@ -102,7 +102,11 @@ class Admission:
         except BaseException:
             self._leave(environ, body)
             raise
-        return ClosingIterator(answer, [partial(self._leave, environ, body)])
+        if body.ended_by is not None:
+            return ClosingIterator(answer, [partial(self._leave, environ, body)])
+        # The view is done, and no thread waits for an answer to be taken. A server that forgets to close keeps no slot.
+        self._leave(environ, body)
+        return answer
 
     def _leave(self, environ: "WSGIEnvironment", body: PacedBody) -> None:
         self._slots.leave(body)
