@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
+_KEY = re.compile(r"msk_live_\w{28}")
 SAMPLES = 60
 PICTURES = 12
 FILE = 64 * 1024**2
@@ -55,7 +56,7 @@ class Server:
         while self.sample("/health", {}) is None:
             time.sleep(0.1)
         text = (folder / "instance" / "first-key.env").read_text()
-        found = re.search(r"msk_live_\w{28}", text)
+        found = _KEY.search(text)
         self.headers = {"X-API-Key": found[0] if found else ""}
 
     def ask(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> dict[str, str]:

@@ -18,7 +18,7 @@ from mushu.process import KEY_LOG_VARIABLE
 _OURS: Final = "MUSHU_"
 #: Names under which programs are told a secret, such as VAULT_TOKEN, AWS_SECRET_ACCESS_KEY, PGPASSWORD, DEPLOY_KEY.
 _SECRET_NAME: Final = re.compile(
-    r"token|secret|passw|passphrase|credential|private|apikey|_(?:key|pwd|pat|pass)$", re.I
+    r"token|secret|passw|passphrase|credential|private|apikey|_(?:key|pwd|pat|pass)$", re.IGNORECASE
 )
 #: An address with a password in it, such as DATABASE_URL and HTTPS_PROXY have.
 _PASSWORD_IN_ADDRESS: Final = re.compile(r"://[^/?#\s:@]*:[^/?#\s@]+@")

@@ -15,6 +15,11 @@ from mushu_dotenv.statement import cut, lead_of
 _BARE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _ESCAPED_QUOTE: Final = re.compile(r"""\\[\\'"]""")
 _LONE_NEWLINE: Final = re.compile(r"(?<!\r)\n")
+_NO_LINE_END: Final = re.compile(r"[^\r\n]")
+#: In the middle of anything: what a shell may take for an assignment, and for a command about a variable.
+_ASSIGNED: Final = re.compile(r"(?:^|(?<=[\s;&|(\"'`]))([A-Za-z_]\w*)\s*\+?=")
+_COMMAND: Final = re.compile(r"(?:^|(?<=[\s;&|(\"'`]))(?:unset|readonly)\s")
+_WORD: Final = re.compile(r"\w+")
 
 _QUOTE_IT: Final = "Put the value of that line in quotes"
 
@@ -148,7 +153,7 @@ def _loose(text: str, statement: Statement, loose: Hindrance | None) -> Hindranc
 
 def _blanks(text: str, offset: int, space: str) -> Hindrance | None:
     """Return the indented comment, or the line of blanks, that `space` belongs to."""
-    unequal = re.search(r"[^\r\n]", space)
+    unequal = _NO_LINE_END.search(space)
     if unequal is None or (offset == 0 and not space.strip(" ")):
         return None
     return Hindrance(
@@ -205,19 +210,32 @@ def _runs(statement: Statement) -> bool:
 
 def _elsewhere(changed: Parsed, own: Statement, variable: str) -> Hindrance | None:
     """Return the line below that some programs would take for an assignment of the same name."""
-    setting = re.compile(
-        rf"(?:^|[\s;&|(\"'`])(?:{variable}\s*\+?=|(?:unset|readonly)\s[^\n]*\b{variable}\b)", re.MULTILINE
-    )
     for statement in changed.statements:
-        found = setting.search(statement.text) if statement.offset > own.offset and statement.key is not None else None
-        if found is not None:
+        named = statement.offset > own.offset and statement.key is not None
+        end = _end_of_setting(statement.text, variable) if named else None
+        if end is not None:
             return Hindrance(
-                line_at(changed.text, statement.offset + found.end()),
+                line_at(changed.text, statement.offset + end),
                 f"sets {variable} as well, in the middle of something else",
                 "shells, docker and Node may take that for its value",
                 "Change that line, or move it above",
             )
     return None
+
+
+def _end_of_setting(text: str, variable: str) -> int | None:
+    """Return where the first thing ends that may set or unset the variable; takes one look at each character."""
+    ends = [found.end() for found in _ASSIGNED.finditer(text) if found[1] == variable][:1]
+    command = _COMMAND.search(text)
+    while command is not None:
+        line_end = text.find("\n", command.end())
+        line_end = len(text) if line_end < 0 else line_end
+        words = _WORD.finditer(text, command.end(), line_end)
+        named = next((word for word in words if word[0] == variable), None)
+        if named is not None:
+            return min([*ends, named.end()])
+        command = _COMMAND.search(text, line_end)
+    return ends[0] if ends else None
 
 
 def _export(changed: Parsed, own: Statement) -> Hindrance | None:

@@ -19,6 +19,7 @@ from mushu.server.errors import UpgradeFailed
 from mushu.server.upgrading.copies import write_private
 
 DUMP: Final = "database.dump"
+_VERSION: Final = re.compile(r"(\d+)")
 #: Names the advisory lock under which one server at a time upgrades, on whatever machine.
 _LOCK: Final = 0x6D757368755F7570
 #: How long a lock on a table is waited for, while a transaction that writes ends.
@@ -101,7 +102,7 @@ def _program(connection: Connection) -> str:
     told = subprocess.run(  # noqa: S603 - as above
         [found, "--version"], env=_environment(connection), capture_output=True, text=True, check=False
     )
-    version = re.search(r"(\d+)", told.stdout)
+    version = _VERSION.search(told.stdout)
     if version is None or int(version[1]) < server:
         raise UpgradeFailed(
             f"{found} is of version {version[1] if version else 'unknown'} and the server of {server}: an older "

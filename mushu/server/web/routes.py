@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from pydantic import BaseModel
+from werkzeug import Response
 
 #: An answer: a document, or one that is described by hand, or none.
 Answer: TypeAlias = type[BaseModel] | dict[str, Any] | None
@@ -41,6 +42,8 @@ class Resource:
 
     name: str
     routes: Sequence[Route]
+    #: Errors that these endpoints answer in a form of their own.
+    own_errors: Mapping[type[Exception], Callable[..., Response]] = field(default_factory=dict)
 
 
 def blueprint(resource: Resource, prefix: str) -> APIBlueprint:
@@ -51,6 +54,8 @@ def blueprint(resource: Resource, prefix: str) -> APIBlueprint:
     environment = prefix.strip("/")
     name = f"{environment}_{resource.name}" if environment else resource.name
     api = APIBlueprint(name, __name__, url_prefix=prefix or None)
+    for kind, answer in resource.own_errors.items():
+        api.register_error_handler(kind, answer)
     for route in resource.routes:
         view_name = route.view.__name__
         register = getattr(api, route.method.lower())

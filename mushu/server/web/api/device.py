@@ -10,6 +10,7 @@ from werkzeug import Response
 from mushu.secret import Secret
 from mushu.server.core import db, get_core
 from mushu.server.db import writing
+from mushu.server.errors import MalformedBody
 from mushu.server.tokens import devices
 from mushu.server.tokens.devices import DeviceError, Granted
 from mushu.server.web.api.auth import LoginAnswer, login_answer
@@ -95,6 +96,11 @@ def give_token(form: TokenRequest) -> LoginAnswer | Response:
     return _error(outcome, _SENTENCES[outcome])
 
 
+def _malformed(error: MalformedBody) -> Response:
+    """Answer a form that cannot be understood as RFC 6749 wants it, which RFC 8628 refers to for both endpoints."""
+    return _error("invalid_request", error.detail)
+
+
 def _error(error: str, sentence: str) -> Response:
     return make_response(jsonify(error=error, error_description=sentence), HTTPStatus.BAD_REQUEST)
 
@@ -102,7 +108,15 @@ def _error(error: str, sentence: str) -> Response:
 RESOURCE = Resource(
     "device flow",
     [
-        Route("POST", "/auth/device/code", start_device_flow, DeviceCode, (HTTPStatus.TOO_MANY_REQUESTS,)),
+        Route(
+            "POST",
+            "/auth/device/code",
+            start_device_flow,
+            DeviceCode,
+            (HTTPStatus.TOO_MANY_REQUESTS,),
+            answers={HTTPStatus.BAD_REQUEST: OAuthError},
+        ),
         Route("POST", "/auth/token", give_token, LoginAnswer, answers={HTTPStatus.BAD_REQUEST: OAuthError}),
     ],
+    own_errors={MalformedBody: _malformed},
 )
