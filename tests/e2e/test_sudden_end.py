@@ -15,7 +15,8 @@ from tests.e2e.test_media import announce, ask, files, target
 
 #: Seconds after which something that must happen has not; nothing here waits for it to pass.
 _LONG = 30
-HALF = 50_000
+#: Of an upload that is larger than what is read before the view begins.
+HALF = 1_500_000
 
 
 def wait_for(happened: Callable[[], object], what: str) -> None:

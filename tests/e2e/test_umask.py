@@ -54,6 +54,7 @@ def test_a_new_clone_is_sound_after_script_up(tmp_path: Path, umask: int) -> Non
         if process.poll() is None:
             assert server.stop(signal.SIGINT) == 0
     assert open_to_write(clone) <= git_made - {clone / "instance"}
+    assert not [path for path in (clone, *open_to_write(clone)) if path.stat().st_mode & 0o002]
     instance = clone / "instance"
     for path in (instance, *instance.rglob("*")):
         assert path.name == "README.md" or path.stat().st_mode & 0o077 == 0, path
