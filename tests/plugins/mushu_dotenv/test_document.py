@@ -1,7 +1,8 @@
-"""For any document that python-dotenv understands, a change changes one binding, and no other one."""
+"""For any document that python-dotenv understands, a change changes one binding, and no byte of anything else."""
 
 import io
 import re
+from dataclasses import dataclass
 
 from dotenv.parser import parse_stream
 from hypothesis import assume, example, given
@@ -58,10 +59,84 @@ def _placed(data: bytes) -> Document:
     return document
 
 
+@dataclass(frozen=True)
+class _Around:
+    """A document in three: what stands above our line, the line without its end, and the rest."""
+
+    above: str
+    line: str
+    below: str
+
+
+def _around(data: bytes) -> _Around | None:
+    """Cut the document at the line of ours, told by python-dotenv's own parser; None where there is none."""
+    text = data.decode()
+    stretches = [(found.key, found.original.string) for found in parse_stream(io.StringIO(text))]
+    offset = len(text) - sum(len(stretch) for _, stretch in stretches)  # a byte order mark is in none of them
+    for key, stretch in stretches:
+        if key == VARIABLE:
+            space = stretch[: len(stretch) - len(stretch.lstrip())]
+            start = offset + max(space.rfind("\n"), space.rfind("\r")) + 1
+            stop = offset + len(stretch.rstrip("\r\n"))
+            return _Around(text[:start], text[start:stop], text[stop:])
+        offset += len(stretch)
+    return None
+
+
+def _joins(above: str) -> bool:
+    return re.search(r"\\(\r\n|\r|\n)\Z", above) is not None
+
+
+def _is_ours(line: str) -> bool:
+    return line in (f"{VARIABLE}={_NEW}", f"export {VARIABLE}={_NEW}")
+
+
+def _assert_only_the_line_changed(changed: bytes, around: _Around) -> None:
+    """Above and below, every byte stays; in between are our line, the comment that was behind it, and no more."""
+    text = changed.decode()
+    assert text.startswith(around.above)
+    assert text.endswith(around.below)
+    between = text[len(around.above) : len(text) - len(around.below)]
+    *others, line = re.split(r"\r\n|\r|\n", between)
+    assert _is_ours(line)
+    assert line.startswith("export ") or not around.line.lstrip().startswith("export ")
+    if "#" not in around.line and not _joins(around.above):
+        assert others == []
+    if _joins(around.above):
+        assert others.pop(0) == ""
+    if others and _joins(others[0] + "\n"):
+        assert others.pop() == ""
+    assert len(others) <= 1
+    for comment in others:
+        assert comment.startswith("#")
+        assert around.line.rstrip().endswith(comment)
+
+
+def _assert_only_a_line_was_added(data: bytes, changed: bytes) -> None:
+    """At the end, behind no more than the newline that was missing or a blank line; or else at the top."""
+    if not changed.startswith(data):
+        line, newline, rest = re.split(rb"(\r\n|\r|\n)", changed, maxsplit=1)
+        assert _is_ours(line.decode())
+        assert newline
+        assert rest == data
+        return
+    parted = re.fullmatch(r"(\r\n|\r|\n)?([^\r\n]+)(\r\n|\r|\n)", changed[len(data) :].decode())
+    assert parted is not None
+    assert _is_ours(parted[2])
+    text = data.decode()
+    if text.endswith("\n") or text in ("", "\ufeff"):
+        assert (parted[1] is not None) == _joins(text)
+
+
 @given(_documents())
 @example(b"\xef\xbb\xbf")
 @example(b"MUSHU_API_KEY#x")
 @example(b"A=1\n \n MUSHU_API_KEY =\t'' #x\r")
+@example(b"A=C:\\\nMUSHU_API_KEY=old\nB=1\n")
+@example(b"A=1\nMUSHU_API_KEY=old # ends in \\\nB=1\n")
+@example(b"A=C:\\\n")
+@example(b"export A=1\nMUSHU_API_KEY=''\n")
+@example(b"\xef\xbb\xbfA=1\nMUSHU_API_KEY= old\nB='x\ny'")
 def test_setting_a_value_changes_that_value_only(data: bytes) -> None:
     document = _placed(data)
     changed, _ = document.with_value(VARIABLE, KEY)
@@ -69,15 +144,18 @@ def test_setting_a_value_changes_that_value_only(data: bytes) -> None:
     assert changed.holding(VARIABLE).digest == KEY.digest()
     assert changed.differs_only_in(VARIABLE, document)
     assert changed.hindrance(VARIABLE) is None, "what was placed stays placed"
-    line = f"{VARIABLE}={_NEW}".encode()
-    assert [found.removeprefix(b"export ") for found in re.split(rb"[\r\n]", changed.data)].count(line) == 1
-    if not document.lines(VARIABLE):
-        assert data in changed.data
+    around = _around(data)
+    if around is None:
+        _assert_only_a_line_was_added(data, changed.data)
+    else:
+        _assert_only_the_line_changed(changed.data, around)
 
 
 @given(_documents())
 @example(b"A=1\n   ")
 @example(b"A=1\r\nB=2")
+@example(b"# c\r\n")
+@example(b"# c\r")
 def test_undoing_gives_the_very_bytes_back(data: bytes) -> None:
     changed, undo = _placed(data).with_value(VARIABLE, KEY)
     memory = unsealed(Memory(undo, made_file=False).sealed())
