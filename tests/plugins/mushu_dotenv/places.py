@@ -30,6 +30,15 @@ _NEIGHBOURS = (
 )
 
 
+_MARK = "\ufeff"
+#: Below a line of ours, the decoy is a reason to refuse, and so is the mark right before it.
+_NEIGHBOURS_ABOVE = (
+    _MARK + "# first line\r\n\r\nexport DEBUG = 'yes'  # not \"no\"\r\n"
+    'PEM="-----BEGIN\nMUSHU_API_KEY=decoy\n-----END"\n'
+    "MUSHU_API_KEY_OLD=${DEBUG}\nmushu_api_key=lower\nLAST=🗝\n"
+)
+
+
 class EnvPlace(Place):
     """A folder with one `.env` in it."""
 
@@ -84,6 +93,22 @@ class EnvPlace(Place):
     def _put(self, text: str) -> None:
         self.file.touch(0o600)
         self.file.write_bytes(text.encode())
+
+
+class MarkedEnvPlace(EnvPlace):
+    """A file with a byte order mark, and a decoy in the lines of a value: where both stand above the line of ours."""
+
+    def hold(self, value: Secret) -> None:
+        """Write as an editor does that moves the line to the end."""
+        lines = self._text().splitlines(keepends=True)
+        others = [text for text in lines if not text.startswith(f"{VARIABLE}=") or "decoy" in text]
+        self._put("".join([*others, f"{VARIABLE}={value.reveal()}"]))
+
+    def add_neighbours(self) -> None:
+        self._put(_NEIGHBOURS_ABOVE + self._text())
+
+    def neighbours(self) -> object:
+        return super().neighbours(), self._text().startswith(_MARK)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mushu.testing import DestinationContract, NewPlace
-from tests.plugins.mushu_dotenv.places import EnvPlace
+from tests.plugins.mushu_dotenv.places import EnvPlace, MarkedEnvPlace
 
 
 class TestContract(DestinationContract):
@@ -14,3 +14,10 @@ class TestContract(DestinationContract):
     def new_place(self, tmp_path: Path) -> NewPlace:
         numbers = itertools.count()
         return lambda: EnvPlace(tmp_path / str(next(numbers)))
+
+
+class TestContractBelowAByteOrderMark(DestinationContract):
+    @pytest.fixture
+    def new_place(self, tmp_path: Path) -> NewPlace:
+        numbers = itertools.count()
+        return lambda: MarkedEnvPlace(tmp_path / str(next(numbers)))
