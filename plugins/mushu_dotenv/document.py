@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 
 from mushu.destination import Holding, Secret, digest_of
 from mushu_dotenv.parsing import MARK, NEWLINE, Parsed, Statement, line_at, parsed
-from mushu_dotenv.scan import Hindrance, hindrance
+from mushu_dotenv.scan import Hindrance, carries_return, hindrance
 from mushu_dotenv.statement import cut, lead_of, line_of
 from mushu_dotenv.undo import Added, Replaced, Undo
 
@@ -138,7 +138,8 @@ class Document:
 
     def _extended(self, variable: str, value: str) -> tuple["Document", Undo]:
         """Add a line at the end, or at the top where the end leaves room for doubt and the top does not."""
-        text, newline = self._parsed.text, self._newline()
+        # Where carriage returns end comments only, a shell can read the file.
+        text, newline = self._parsed.text, self._newline() if carries_return(self._parsed) else "\n"
         line = line_of(variable, value, exported=self._all_exported(None)) + newline
         unfinished = text not in ("", MARK) and not text.endswith(_line_ends(newline))
         glue = newline if unfinished else self._apart(text)

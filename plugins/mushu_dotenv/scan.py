@@ -5,7 +5,7 @@ differences reaches it. What it cannot tell counts as a hindrance. It is tested 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mushu_dotenv.parsing import MARK, Parsed, Statement, line_at
@@ -45,14 +45,42 @@ def hindrance(former: Parsed, changed: Parsed, variable: str) -> Hindrance | Non
     if own is None:
         return None  # it does not parse any more, and whoever stores it finds out
     place = own.offset + len(lead_of(own.text))
-    return (
-        _unfinished(former, changed)
-        or _line_ends(changed, own, place)
+    found = (
+        _line_ends(former, changed, own, place)
         or _above(changed, own)
         or _shells(former, changed, place)
         or _elsewhere(changed, own, variable)
         or _export(changed, own)
     )
+    before = next((statement for statement in reversed(former.statements) if statement.key == variable), None)
+    if before is None:
+        return _unfinished(former, changed) or found
+    start = before.offset + len(lead_of(before.text))
+    begun = _begun(former, start, before.offset + len(before.text))
+    return begun or (None if found is None else _numbered_as_before(found, former, start, changed, place))
+
+
+def _numbered_as_before(found: Hindrance, former: Parsed, start: int, changed: Parsed, place: int) -> Hindrance:
+    """Name the line as the file stands: a comment that is to move adds one, and a value of many lines takes some."""
+    was, now = line_at(former.text, start), line_at(changed.text, place)
+    if found.line < now:
+        return found
+    added = line_at(changed.text, len(changed.text)) - line_at(former.text, len(former.text))
+    return replace(found, line=was if found.line == now else found.line - added)
+
+
+def carries_return(document: Parsed) -> bool:
+    """Tell whether a value ends in a carriage return to a shell, which a comment behind it would hide."""
+    scan = _scan_of(document)
+    ends = [found for found in (scan.stopped_at, scan.unclosed_at) if found is not None]
+    known = min(ends, default=len(document.text))
+    for statement in document.statements:
+        if statement.offset + len(statement.text) > known:
+            break
+        pieces = cut(statement.text) if statement.value is not None else None
+        if pieces is not None and "#" not in pieces.after and "\r" in pieces.after:
+            return True
+    return False
 
 
 def _unfinished(former: Parsed, changed: Parsed) -> Hindrance | None:
@@ -67,7 +95,7 @@ def _unfinished(former: Parsed, changed: Parsed) -> Hindrance | None:
     )
 
 
-def _line_ends(changed: Parsed, own: Statement, place: int) -> Hindrance | None:
+def _line_ends(former: Parsed, changed: Parsed, own: Statement, place: int) -> Hindrance | None:
     """A carriage return alone ends a line for python-dotenv and systemd, and for nobody else."""
     text, end = changed.text, own.offset + len(own.text)
     if "\n" not in text:
@@ -80,7 +108,7 @@ def _line_ends(changed: Parsed, own: Statement, place: int) -> Hindrance | None:
                 "shells, docker, compose and Node go on reading it",
                 "Let all lines end in the same way, for example with `dos2unix`",
             )
-    if text[:end].endswith("\r\n") and _LONE_NEWLINE.search(text):
+    if text[:end].endswith("\r\n") and (_LONE_NEWLINE.search(text) or not carries_return(former)):
         return Hindrance(
             line_at(text, place),
             "ends in a carriage return, and others do not",
@@ -165,18 +193,28 @@ def _blanks(text: str, offset: int, space: str) -> Hindrance | None:
 
 
 def _shells(former: Parsed, changed: Parsed, place: int) -> Hindrance | None:
-    if not _LONE_NEWLINE.search(changed.text) and "\r" in changed.text:
-        return None  # to a shell, every value ends in a carriage return
+    if not _LONE_NEWLINE.search(changed.text) and carries_return(former):
+        return None  # a shell reads no value right, neither before nor after
     now = _scan_of(changed)
     if now.unclosed_at is not None and _scan_of(former).unclosed_at is not None:
         return None  # no shell reads it, neither before nor after
     found = now.obstacle(place)
     if found is None and now.unclosed_at is not None:
         found = now.unclosed_at
-    if found is None:
+    return None if found is None else _open(changed.text, found)
+
+
+def _begun(former: Parsed, start: int, stop: int) -> Hindrance | None:
+    """Return what the former line of ours begins that to a shell ends below it, where nothing would begin it then."""
+    if not _LONE_NEWLINE.search(former.text) and carries_return(former):
         return None
+    found = _scan_of(former).begun_between(start, stop)
+    return None if found is None else _open(former.text, found)
+
+
+def _open(text: str, found: int) -> Hindrance:
     return Hindrance(
-        line_at(changed.text, found),
+        line_at(text, found),
         "has a quote, a bracket or a command outside quotes, which may not end there",
         "a shell may take what follows for a part of it",
         _QUOTE_IT,

@@ -51,6 +51,12 @@ class ShellScan:
             return self.stopped_at
         return next((start for start, end in self.stretches if start < place < end), None)
 
+    def begun_between(self, start: int, stop: int) -> int | None:
+        """Return where that begins, from `start` on, which may not end before `stop`; None if there is nothing."""
+        if self.stopped_at is not None and start <= self.stopped_at < stop:
+            return self.stopped_at
+        return next((begin for begin, end in self.stretches if start <= begin < stop < end), None)
+
 
 def scanned(text: str) -> ShellScan:
     """Scan `text` in linear time."""

@@ -24,6 +24,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What a shell sets by itself.
 _OF_THE_SHELL = {"_", "PWD", "OLDPWD", "SHLVL"}
 _EMPTY_ENVIRONMENT = {"PATH": "/nonexistent"}
+#: Seconds for all files: a reader that waits for something is a failure, not a test that never ends.
+_LONGEST = 60
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,15 @@ def _shell(program: str) -> Callable[[Sequence[Path]], list[Reading]]:
         with tempfile.TemporaryDirectory() as folder:
             script = (
                 'n=0; for f in "$@"; do n=$((n+1)); '
-                f'( exec >"{folder}/$n.out" 2>"{folder}/$n.err" </dev/null; set -a; . "$f"; '
-                "exec 3>&2; PATH=/nonexistent; exec /usr/bin/env -0 ); done"
+                f'( exec >/dev/null 2>"{folder}/$n.err" </dev/null; set -a; . "$f"; '
+                f'exec >"{folder}/$n.out"; PATH=/nonexistent; exec /usr/bin/env -0 ); done'
             )
             subprocess.run(
                 [program, "-c", script, program, *map(str, paths)],
                 env=_EMPTY_ENVIRONMENT,
                 cwd=folder,
                 check=False,
-                timeout=120,
+                timeout=_LONGEST,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -75,7 +77,9 @@ def _shell(program: str) -> Callable[[Sequence[Path]], list[Reading]]:
 
 def _shell_reading(folder: Path, number: int) -> Reading:
     complaint = (folder / f"{number}.err").read_text(errors="replace")
-    pairs = (folder / f"{number}.out").read_bytes().decode(errors="surrogateescape").rpartition("\0")[0].split("\0")
+    out = folder / f"{number}.out"
+    told = out.read_bytes() if out.exists() else b""
+    pairs = told.decode(errors="surrogateescape").rpartition("\0")[0].split("\0")
     values: dict[str, str | None] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
@@ -86,8 +90,9 @@ def _shell_reading(folder: Path, number: int) -> Reading:
     return Reading(complaint, values)
 
 
+@cache
 def systemd_library() -> str | None:
-    """Return the path of systemd's own code, or None."""
+    """Return the path of systemd's own code, or None; looked for once, because that goes through all of /usr/lib."""
     found = sorted(map(str, Path("/usr/lib").glob("**/systemd/libsystemd-shared-*.so")))
     return found[-1] if found else None
 
@@ -133,6 +138,7 @@ def _json(command: Sequence[str], paths: Sequence[Path]) -> list[Reading]:
         env=_EMPTY_ENVIRONMENT,
         check=True,
         capture_output=True,
+        timeout=_LONGEST,
         stdin=subprocess.DEVNULL,
     )
     return [Reading(found["error"], found["values"] or {}) for found in json.loads(done.stdout)]

@@ -126,7 +126,19 @@ NOT_ALIKE: dict[str, tuple[bytes, str, str]] = {
     ),
     "below a form feed": (b"A=1\n\f\nMUSHU_API_KEY=\n", "line 2 begins with blanks", "Remove the blanks"),
     "within a quote of a shell": (b"A=it's\nMUSHU_API_KEY=\nB=that's s3cret\n", f"line 1 {_OPEN}", "in quotes"),
-    "before a quote that ours opened": (b"MUSHU_API_KEY=it's\nB=that's s3cret\n", f"line 2 {_OPEN}", "in quotes"),
+    "before a quote that ours opened": (b"MUSHU_API_KEY=it's\nB=that's s3cret\n", f"line 1 {_OPEN}", "in quotes"),
+    "on a line that opens a quote": (b"MUSHU_API_KEY=}'x\nB=\\'$s3cret\n", f"line 1 {_OPEN}", "in quotes"),
+    "on a line that begins a substitution": (b"MUSHU_API_KEY=$(\nB=s3cret\n)\n", f"line 1 {_OPEN}", "in quotes"),
+    "above a line that is counted as it stands": (
+        b"MUSHU_API_KEY= # c\nA=1; MUSHU_API_KEY=s3cret\n",
+        "line 2 sets MUSHU_API_KEY as well",
+        "move it above",
+    ),
+    "on a line that alone ends in a carriage return": (
+        b"# s3cret\nMUSHU_API_KEY= # c\r\n",
+        "line 2 ends in a carriage return, and others do not",
+        "dos2unix",
+    ),
     "within a substitution": (b"A=$(\nMUSHU_API_KEY=s3cret\n)\n", f"line 1 {_OPEN}", "in quotes"),
     "within backticks": (
         b"A=`s3cret\nMUSHU_API_KEY=\nB=`\n",
