@@ -32,15 +32,31 @@ def refuse_planted(path: str, folder: Folder, status: os.stat_result | None) -> 
         raise _planted(path, owner, folder.path)
 
 
+def refuse_led_astray(path: str, folder: Folder, status: os.stat_result | None) -> None:
+    """Raise if a link of a stranger led to the folder: nothing is made there, not even a lock file.
+
+    Args:
+        status: of the file; None where there is none.
+    """
+    owners = {folder.status().st_uid} if status is None else {folder.status().st_uid, status.st_uid}
+    for step in folder.steps:
+        if stat.S_ISLNK(step.found.st_mode) and step.found.st_uid not in {0, os.geteuid()} | owners:
+            raise _elsewhere(path, step.path, step.found.st_uid)
+
+
 def _refuse_foreign(path: str, step: Step, trusted: set[int]) -> None:
     """Raise if the folder, or the link in it, belongs to somebody who could lead the path elsewhere."""
     linked = stat.S_ISLNK(step.found.st_mode) and step.found.st_uid not in trusted
     if step.folder.st_uid in trusted and not linked:
         return
     stranger = step.found.st_uid if linked else step.folder.st_uid
-    raise refusal(
+    raise _elsewhere(path, step.path, stranger)
+
+
+def _elsewhere(path: str, passed: str, stranger: int) -> DestinationError:
+    return refusal(
         path,
-        f"is reached through {quoted(step.path)}, which user {stranger} can make lead elsewhere. "
+        f"is reached through {quoted(passed)}, which user {stranger} can make lead elsewhere. "
         "Choose a path that only you, root or the owner of the file can change",
     )
 

@@ -10,6 +10,7 @@ from mushu_dotenv.document import Document
 from mushu_dotenv.faults import refusal, shown, unproven
 from mushu_dotenv.folder import Folder, folder_of
 from mushu_dotenv.lock import exclusive
+from mushu_dotenv.ownership import refuse_led_astray
 from mushu_dotenv.storage import Snapshot, discard, replace, snapshot, sweep
 from mushu_dotenv.uri import Address
 
@@ -112,6 +113,7 @@ def locked(address: Address, timeout: float) -> Iterator[Site]:
     """
     with folder_of(address.path) as (folder, name):
         safety.refuse_unchangeable_folder(folder)
+        refuse_led_astray(address.path, folder, folder.status_of(name))
         with exclusive(folder, timeout):
             sweep(folder)
             # Looked up again: while we waited, the path may have come to lead elsewhere.
