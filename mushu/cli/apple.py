@@ -3,6 +3,7 @@
 The key itself is no argument, which would stand in the history of the shell and in the list of processes.
 """
 
+import os
 import stat
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import click
 
 from mushu.cli.output import note
 from mushu.secret import Secret
+from mushu.trusted_file import UntrustedFileError, open_trusted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -49,7 +51,7 @@ def _private_key(file: str) -> Secret:
     """Return the content of the file, or of standard input.
 
     Raises:
-        UsageError: it cannot be read, or is too large for a key.
+        UsageError: it cannot be read, is too large for a key, or others could have written it.
     """
     if file == _STDIN:
         if sys.stdin.isatty():  # what is pasted at a terminal is shown there
@@ -58,6 +60,8 @@ def _private_key(file: str) -> Secret:
     else:
         try:
             text = _content(Path(file))
+        except UntrustedFileError as error:
+            raise click.BadParameter(str(error), param_hint="'--private-key-file'") from None
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise click.BadParameter(f"{file} cannot be read: {reason}.", param_hint="'--private-key-file'") from None
@@ -70,10 +74,10 @@ def _private_key(file: str) -> Secret:
 
 
 def _content(path: Path) -> str:
-    with path.open(encoding="ascii") as opened:
-        if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
+    with open_trusted(path) as opened:
+        if stat.S_IMODE(os.fstat(opened.fileno()).st_mode) & _OTHERS:
             note(f"{path} can be read by others. `chmod 600 {path}`, or remove it once it is here.")
-        return opened.read(_LARGEST + 1)
+        return opened.read(_LARGEST + 1).decode("ascii")
 
 
 def _team(*, required: bool) -> Callable[[Command], Command]:

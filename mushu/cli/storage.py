@@ -1,7 +1,8 @@
 """What mushu remembers between two commands: `config.json` and `credentials.json` in the platform's folder.
 
 Both are 0600 in a folder of 0700 and replaced whole, so that a reader never sees half of one; who changes one holds a
-lock, so that two logins at once are both kept.
+lock, so that two logins at once are both kept. What another user could have written is refused: it would choose the
+server that a token goes to.
 """
 
 import fcntl
@@ -16,6 +17,7 @@ from typing import Any, Final
 from mushu.cli.answers import is_flat
 from mushu.cli.faults import Failure
 from mushu.cli.output import note
+from mushu.trusted_file import UntrustedFileError, refuse_foreign, refuse_untrusted
 
 CONFIG: Final = "config.json"
 CREDENTIALS: Final = "credentials.json"
@@ -39,11 +41,13 @@ def read(name: str) -> Remembered:
     """Return what the file holds, nothing where there is none; permissions that are too wide are mended.
 
     Raises:
-        Failure: it cannot be read, or is not what mushu wrote.
+        Failure: it cannot be read, is not what mushu wrote, or may be what another user wrote.
     """
     path = folder() / name
     try:
         data = _data_of(path)
+    except UntrustedFileError as error:
+        raise Failure(str(error)) from None
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -87,6 +91,8 @@ def _data_of(path: Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
             return b""
+        refuse_foreign(path.parent, path.parent.stat())
+        refuse_untrusted(path, status)
         if status.st_mode & _OTHERS:
             os.fchmod(descriptor, _PRIVATE)
             note(f"{path} could be read by others. It is 0600 now; if others use this machine, log in again.")
@@ -99,10 +105,15 @@ def _data_of(path: Path) -> bytes:
 def _locked(home: Path) -> Iterator[None]:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if home.stat().st_mode & _OTHERS_WRITE:
+        status = home.stat()
+        refuse_foreign(home, status)
+        if status.st_mode & _OTHERS_WRITE:
             home.chmod(0o700)
             note(f"{home} could be written to by others. It is 0700 now.")
-        lock = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _PRIVATE)
+        lock = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, _PRIVATE)
+        _own_as(home, lock)
+    except UntrustedFileError as error:
+        raise Failure(str(error)) from None
     except OSError as error:
         reason = error.strerror
     else:
@@ -119,6 +130,7 @@ def _replace(home: Path, name: str, text: str) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(descriptor, _PRIVATE)
+            _own_as(home, descriptor)
             file.write(text)
             file.flush()
             os.fsync(descriptor)
@@ -126,3 +138,10 @@ def _replace(home: Path, name: str, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _own_as(home: Path, descriptor: int) -> None:
+    """Under sudo, leave what root makes in the caller's folder to the caller, who could not read it otherwise."""
+    if os.geteuid() == 0:
+        status = home.stat()
+        os.fchown(descriptor, status.st_uid, status.st_gid)

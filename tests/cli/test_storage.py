@@ -12,6 +12,8 @@ from mushu.testing.leaks import traces
 from tests.cli.conftest import TOKEN, Mushu, log_in
 
 URL = "http://127.0.0.1:8000"
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 
 
 def _mode(path: Path) -> int:
@@ -153,3 +155,87 @@ def test_config_of_the_wrong_kind_is_as_good_as_none(mushu: Mushu, config_folder
     assert mushu("config", "show", "--json").json["url"] == URL
     assert mushu("config", "set", "org", "org_1").code == 0
     assert mushu("config", "show", "--json").json["org"] == "org_1"
+
+
+def _give_away(path: Path) -> Path:
+    os.chown(path, NOBODY, NOBODY)
+    return path
+
+
+@pytest.mark.fault
+@as_root
+@pytest.mark.parametrize("name", ["config.json", "credentials.json", "."])
+def test_what_another_user_wrote_is_not_believed(mushu: Mushu, config_folder: Path, name: str) -> None:
+    """As root with the HOME of somebody else, such as a service that was made to keep it."""
+    log_in(URL)
+    (config_folder / "config.json").write_text(json.dumps({"url": URL}))
+    given = _give_away(config_folder / name)
+    ran = mushu("auth", "token")
+    assert ran.code == 1
+    assert f"{given} belongs to nobody, who chose what is in it." in ran.stderr
+    assert f"chown root {given}" in ran.stderr
+    assert TOKEN not in ran.stdout + ran.stderr
+
+
+@pytest.mark.fault
+@as_root
+def test_nothing_is_made_in_a_folder_of_another_user(mushu: Mushu, config_folder: Path) -> None:
+    config_folder.mkdir(parents=True)
+    _give_away(config_folder)
+    ran = mushu("config", "set", "url", URL)
+    assert ran.code == 1
+    assert "belongs to nobody" in ran.stderr
+    assert list(config_folder.iterdir()) == []
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666], ids=oct)
+def test_what_others_could_write_is_not_believed(mushu: Mushu, config_folder: Path, mode: int) -> None:
+    log_in(URL)
+    (config_folder / "credentials.json").chmod(mode)
+    ran = mushu("auth", "token")
+    assert ran.code == 1
+    assert "can be written to by others, who may have chosen what is in it." in ran.stderr
+    assert f"chmod go-w {config_folder / 'credentials.json'}" in ran.stderr
+    assert TOKEN not in ran.stdout + ran.stderr
+
+
+@pytest.mark.fault
+@as_root
+def test_under_sudo_the_caller_is_believed_and_keeps_the_files(
+    mushu: Mushu, config_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(URL)
+    for path in (config_folder, *config_folder.iterdir()):
+        _give_away(path)
+    monkeypatch.setenv("SUDO_UID", str(NOBODY))
+    assert TOKEN in mushu("auth", "token").stdout
+    log_in("http://127.0.0.1:8001")
+    (config_folder / ".lock").unlink()
+    assert mushu("config", "set", "url", URL).code == 0
+    assert {path.name for path in config_folder.iterdir()} == {".lock", "config.json", "credentials.json"}
+    assert {path.stat().st_uid for path in config_folder.iterdir()} == {NOBODY}
+
+
+@as_root
+@pytest.mark.parametrize("caller", ["", "0", "12", "-1", "65534x", "²"])
+def test_any_other_caller_changes_nothing(
+    mushu: Mushu, config_folder: Path, monkeypatch: pytest.MonkeyPatch, caller: str
+) -> None:
+    log_in(URL)
+    _give_away(config_folder / "credentials.json")
+    monkeypatch.setenv("SUDO_UID", caller)
+    assert "belongs to nobody" in mushu("auth", "token").stderr
+
+
+def test_without_root_the_variable_of_sudo_says_nothing(config_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_in(URL)
+    owner = config_folder.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    monkeypatch.setenv("SUDO_UID", str(owner))
+    if owner == 0:  # who is trusted anyway
+        for path in (config_folder, *config_folder.iterdir()):
+            _give_away(path)
+        monkeypatch.setenv("SUDO_UID", str(NOBODY))
+    with pytest.raises(Failure, match="belongs to"):
+        find_login(URL)

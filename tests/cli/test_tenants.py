@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,23 @@ def test_a_key_file_that_others_can_read_is_remarked_on(mushu: Mushu, asking: St
     assert ran.code == 0
     assert f"{apple_key} can be read by others." in ran.stderr
     assert asking.asked[-1].json["private_key"] == apple_key.read_text()
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("way", ["writable by others", "of another user"])
+def test_a_key_file_that_another_user_could_have_written_is_not_sent(
+    mushu: Mushu, asking: Stub, apple_key: Path, way: str
+) -> None:
+    if way == "of another user":
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a file away")
+        os.chown(apple_key, 65534, -1)
+    else:
+        apple_key.chmod(0o622)
+    ran = mushu("tenant", "credentials", "set", "tenant_1", "--team-id", TEAM, "-k", KEY_ID, "-f", str(apple_key))
+    assert ran.code == 2
+    assert "what is in it" in ran.stderr
+    assert asking.asked == []
 
 
 def test_use_makes_it_the_tenant_of_every_command_on_that_server_only(

@@ -1,5 +1,6 @@
 """Settings of a destination as an operator gives them: a secret never stands on the command line."""
 
+import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import click
 from mushu.keyformat import mask
 from mushu.secret import Secret
 from mushu.server.errors import Invalid
+from mushu.trusted_file import UntrustedFileError, open_trusted
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -34,7 +36,7 @@ def read_settings(given: tuple[str, ...], files: tuple[str, ...], asked: tuple[s
 
     Raises:
         click.UsageError: one is given twice, or as it should not be.
-        Invalid: a file cannot be read, or others can.
+        Invalid: a file cannot be read, others can read it, or others could have written it.
     """
     settings: dict[str, Secret] = {}
     for name, secret in _all(given, files, asked):
@@ -81,9 +83,12 @@ def _names_secret(name: str) -> bool:
 
 def _content(path: Path) -> Secret:
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise Invalid(f"Others can read {path}. Mend it with: chmod go= {path}", field="settings")
-        text = path.read_text("utf-8")
+        with open_trusted(path) as opened:
+            if stat.S_IMODE(os.fstat(opened.fileno()).st_mode) & 0o077:
+                raise Invalid(f"Others can read {path}. Mend it with: chmod go= {path}", field="settings")
+            text = opened.read().decode("utf-8")
+    except UntrustedFileError as error:
+        raise Invalid(str(error), field="settings") from None
     except OSError as error:
         raise Invalid(f"{path} cannot be read ({error.strerror}).", field="settings") from None
     except UnicodeDecodeError:

@@ -1,6 +1,7 @@
 """Settings of a destination as an operator gives them: a secret never stands on the command line."""
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -57,6 +58,26 @@ class TestSecretSettings:
         assert "chmod go= token" in ran.stderr
         (tmp_path / "token").chmod(0o600)
         assert add(run, "b", "env:.env", "--set-from-file", "token=token").code == 0
+        assert self._settings() == {"token": TOKEN}
+
+    @pytest.mark.fault
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+    def test_nor_from_a_file_that_another_user_wrote(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "token").write_text(TOKEN)
+        (tmp_path / "token").chmod(0o600)
+        os.chown(tmp_path / "token", 65534, -1)
+        ran = add(run, "b", "env:.env", "--set-from-file", "token=token")
+        assert ran.code == 1
+        assert "token belongs to nobody, who chose what is in it." in ran.stderr
+        assert listed(run) == []
+
+    def test_come_from_a_pipe_of_our_own_as_a_shell_makes_one(self, run: Run, in_core: None) -> None:
+        reading, writing = os.pipe()
+        os.write(writing, TOKEN.encode())
+        os.close(writing)
+        ran = add(run, "b", "env:.env", "--set-from-file", f"token=/dev/fd/{reading}")
+        os.close(reading)
+        assert ran.code == 0, ran.stderr
         assert self._settings() == {"token": TOKEN}
 
     @pytest.mark.parametrize("content", [None, b"\xff\xfe", b""])
