@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from mushu.server.addresses import is_mail_server, is_push_service, is_web_address
 from mushu.server.client_address import header_fault
 from mushu.server.errors import ConfigurationError
-from mushu.server.location import instance_path, refuse_foreign
+from mushu.server.location import faults_elsewhere, instance_path, refuse_foreign
 
 PREFIX: Final = "MUSHU_"
 SETTINGS_FILE: Final = "settings.toml"
@@ -142,7 +142,8 @@ class Settings:
             else:
                 faults.append(f"{PREFIX}{field.name.upper()} must be a text, in quotes")
         settings = cls(instance_path=instance, **values)  # type: ignore[arg-type]
-        _refuse(faults + settings.faults())
+        elsewhere = {name: getattr(settings, name) for name in ("database_url", "sealing_keys_file", "media_folder")}
+        _refuse(faults + settings.faults() + faults_elsewhere(elsewhere))
         return settings
 
     def validate(self) -> None:

@@ -39,3 +39,23 @@ def refuse_foreign(instance: Path) -> None:
     fault = (fault_of_owner if instance.parent == ROOT else fault_on_the_way)(instance)
     if fault is not None:
         raise ConfigurationError(fault)
+
+
+def faults_elsewhere(named: Mapping[str, str]) -> list[str]:
+    """Return why others could change what settings name outside of the instance folder, a sentence each.
+
+    Args:
+        named: a path, the URL of a database, or nothing, by the name of the setting.
+    """
+    paths = {name: Path(_file_of(given)) for name, given in named.items()}
+    faults = (
+        fault_on_the_way(path, f"what MUSHU_{name.upper()} names")
+        for name, path in paths.items()
+        if path.is_absolute()  # other files are refused anyway
+    )
+    return [fault for fault in faults if fault is not None]
+
+
+def _file_of(given: str) -> str:
+    """Return the path in the URL of an SQLite database; anything else as it is."""
+    return given.partition(":///")[2].partition("?")[0] if given.startswith("sqlite") else given

@@ -1,4 +1,4 @@
-"""Whether somebody else could change what a folder holds, or put another folder in its place.
+"""Whether somebody else could change what a folder or file holds, or put another one in its place.
 
 Root may do everything anyway, and we may; everybody else must neither own nor be able to write to any folder on the
 way, the targets of symbolic links included. A folder with the sticky bit, such as /tmp, may be on the way: in it,
@@ -17,23 +17,33 @@ from typing import Final
 _MOST_LINKS: Final = 40
 
 
-def fault_on_the_way(folder: Path) -> str | None:
-    """Return why others could change the folder, and what mends it; None where nobody can. It need not exist yet.
+#: What others would change with the instance folder.
+_SETTINGS: Final = "the settings of this server"
+
+
+def fault_on_the_way(target: Path, held: str = _SETTINGS) -> str | None:
+    """Return why others could change the folder or file, and what mends it; None where nobody can.
 
     Args:
-        folder: an absolute path.
+        target: an absolute path. It need not exist yet.
+        held: what it holds, for the message.
     """
-    for path, status in _steps(folder):
-        fault = _fault_of_owner(path, status) or _fault_of_mode(path, status, is_target=path == folder)
+    for path, status in _steps(target):
+        fault = _fault_of_owner(path, status, held) or _fault_of_mode(path, status, held, is_target=path == target)
         if fault is not None:
             return fault
     return None
 
 
+def fault_of_file(path: Path, status: os.stat_result, held: str) -> str | None:
+    """Return why others could change a file that was opened, whatever leads to it; None where nobody can."""
+    return _fault_of_owner(path, status, held) or _fault_of_mode(path, status, held, is_target=True)
+
+
 def fault_of_owner(folder: Path) -> str | None:
     """Return why the folder is not ours, whatever leads to it; None where it is, or does not exist."""
     try:
-        return _fault_of_owner(folder, folder.stat())
+        return _fault_of_owner(folder, folder.stat(), _SETTINGS)
     except FileNotFoundError:
         return None
 
@@ -61,25 +71,25 @@ def _steps(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
             at /= name
 
 
-def _fault_of_owner(path: Path, status: os.stat_result) -> str | None:
+def _fault_of_owner(path: Path, status: os.stat_result, held: str) -> str | None:
     if status.st_uid in (0, os.geteuid()):
         return None
     owner, us = _name_of(status.st_uid), _name_of(os.geteuid())
     return (
-        f"{path} belongs to {owner}, who could change the settings of this server. Run this as {owner}, or give the "
-        f"folder to this account: chown {us} {shlex.quote(str(path))}"
+        f"{path} belongs to {owner}, who could change {held}. Run this as {owner}, or give it to this account: "
+        f"chown {us} {shlex.quote(str(path))}"
     )
 
 
-def _fault_of_mode(path: Path, status: os.stat_result, *, is_target: bool) -> str | None:
+def _fault_of_mode(path: Path, status: os.stat_result, held: str, *, is_target: bool) -> str | None:
     if stat.S_ISLNK(status.st_mode) or (status.st_mode & stat.S_ISVTX and not is_target):
         return None
     others = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid))
     if not others:
         return None
     return (
-        f"Others may write to {path}, and so change the settings of this server. Look what they put there, then mend "
-        f"it with: chmod go-w {shlex.quote(str(path))}"
+        f"Others may write to {path}, and so change {held}. Look what they put there, then mend it with: "
+        f"chmod go-w {shlex.quote(str(path))}"
     )
 
 

@@ -188,3 +188,65 @@ def test_the_folder_of_a_checkout_is_closed_however_git_made_it(
 
 def test_the_folder_of_this_checkout_is_ours() -> None:
     assert Settings.load({}).instance_path == ROOT / "instance"
+
+
+ELSEWHERE = ("sealing_keys_file", "media_folder")
+
+
+def load_with(instance: Path, name: str, path: Path) -> Settings:
+    return Settings.load({"MUSHU_INSTANCE_PATH": str(instance), f"MUSHU_{name.upper()}": str(path)})
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("exists", [True, False])
+def test_what_settings_name_elsewhere_is_refused_where_others_can_change_it(
+    instance: Path, tmp_path: Path, name: str, exists: bool
+) -> None:
+    named = tmp_path / "elsewhere" / "kept"
+    named.parent.mkdir()
+    if exists:
+        named.mkdir(mode=0o700) if name == "media_folder" else named.touch(0o600)
+    named.parent.chmod(0o777)
+    with pytest.raises(ConfigurationError, match=f"so change what MUSHU_{name.upper()} names") as caught:
+        load_with(instance, name, named)
+    assert caught.value.detail.endswith(f"chmod go-w {named.parent}")
+    named.parent.chmod(0o755)
+    load_with(instance, name, named)
+
+
+@pytest.mark.fault
+@as_root
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_settings_name_elsewhere_is_refused_where_another_account_has_it(
+    instance: Path, tmp_path: Path, name: str
+) -> None:
+    named = tmp_path / "kept"
+    named.mkdir(mode=0o700) if name == "media_folder" else named.touch(0o600)
+    os.chown(named, NOBODY, -1)
+    with pytest.raises(ConfigurationError, match=f"kept belongs to nobody, who could change what MUSHU_{name.upper()}"):
+        load_with(instance, name, named)
+    os.chown(named, 0, -1)
+    load_with(instance, name, named)
+
+
+@pytest.mark.fault
+def test_a_database_elsewhere_is_refused_where_others_can_change_it(instance: Path, tmp_path: Path) -> None:
+    named = tmp_path / "elsewhere" / "mushu.sqlite3"
+    named.parent.mkdir()
+    named.parent.chmod(0o777)
+    environ = {"MUSHU_INSTANCE_PATH": str(instance), "MUSHU_DATABASE_URL": f"sqlite:///{named}?timeout=5"}
+    with pytest.raises(ConfigurationError, match="so change what MUSHU_DATABASE_URL names"):
+        Settings.load(environ)
+    named.parent.chmod(0o755)
+    Settings.load(environ)
+
+
+def test_every_fault_of_what_is_elsewhere_is_told_at_once(instance: Path, tmp_path: Path) -> None:
+    environ = {"MUSHU_INSTANCE_PATH": str(instance)}
+    for name in ELSEWHERE:
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
+        environ[f"MUSHU_{name.upper()}"] = str(tmp_path / name)
+    with pytest.raises(ConfigurationError, match=r"MUSHU_SEALING_KEYS_FILE names[\s\S]*MUSHU_MEDIA_FOLDER names"):
+        Settings.load(environ)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from mushu.server.errors import SealingFailed
 from mushu.server.instance import make_private
+from mushu.server.ownership import fault_of_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -101,7 +102,7 @@ class SealingKeys:
         """Return the keys.
 
         Raises:
-            SealingFailed: the file is missing, cannot be read, or is damaged.
+            SealingFailed: the file is missing, cannot be read, is damaged, or others could have written it.
         """
         try:
             found = self._found()
@@ -118,7 +119,11 @@ class SealingKeys:
 
     def _found(self) -> tuple[SealingKey, ...]:
         """Return the keys of the file; none where one of its lines is no key."""
-        found = [_key_of(line) for line in self.path.read_text("latin-1").splitlines() if line.strip()]
+        with self.path.open(encoding="latin-1") as file:
+            fault = fault_of_file(self.path, os.fstat(file.fileno()), "the sealing keys")
+            if fault is not None:
+                raise SealingFailed(fault)
+            found = [_key_of(line) for line in file.read().splitlines() if line.strip()]
         return () if None in found else tuple(key for key in found if key is not None)
 
     def begin(self) -> bool:

@@ -147,6 +147,21 @@ class TestTheFile:
             keys.load()
         assert not [text for text in traces(caught.value) if ring.keys[0].line in text]
 
+    @pytest.mark.fault
+    @pytest.mark.parametrize("mode", [0o602, 0o622], ids=oct)
+    def test_one_that_others_could_have_written_is_not_believed(self, keys: SealingKeys, ring: Ring, mode: int) -> None:
+        keys.path.chmod(mode)
+        with pytest.raises(SealingFailed, match=r"Others may write to .*, and so change the sealing keys") as caught:
+            keys.load()
+        assert not [text for text in traces(caught.value) if ring.keys[0].line in text]
+
+    @pytest.mark.fault
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+    def test_one_of_another_account_is_not_believed(self, keys: SealingKeys, ring: Ring) -> None:
+        os.chown(keys.path, 65534, -1)
+        with pytest.raises(SealingFailed, match="belongs to nobody, who could change the sealing keys"):
+            keys.load()
+
     def test_a_missing_one_says_so(self, keys: SealingKeys) -> None:
         with pytest.raises(SealingFailed, match="is missing"):
             keys.load()
