@@ -75,8 +75,9 @@ def _shared(status: os.stat_result) -> bool:
 
 
 def _planted(path: str, owner: int, folder: str) -> DestinationError:
+    whose = "could be exchanged" if owner in (0, os.geteuid()) else f"could have been put there by user {owner}"
     return refusal(
         path,
-        f"could have been put there by user {owner}, and others than that user can write to {quoted(folder)}. "
+        f"{whose}, because others than its owner can write to {quoted(folder)}. "
         f"Close the folder with `chmod go-w {quoted(folder)}`, or choose another path",
     )
