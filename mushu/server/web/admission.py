@@ -1,11 +1,10 @@
 """Admission of requests, before Flask: which of them may hold a thread while they wait, and how many.
 
 Requests that only read, and have no body, are always let in: they wait for nobody, and threads are kept for them. All
-others share a number of slots, from their head to their answer. A small body is read whole before the request is
-dispatched. Where no slot is free, the body that has been waited for longest gives way.
+others share a number of slots (`web/slots.py`), from their head to their answer. A small body is read whole before the
+request is dispatched.
 """
 
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -16,66 +15,20 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, RequestTimeout
 from werkzeug.wsgi import ClosingIterator
 
-from mushu.server.config import MOST_LEAVING, Settings
+from mushu.server.config import Settings
 from mushu.server.errors import Busy
 from mushu.server.web.headers import add_headers
 from mushu.server.web.paced_body import Pace, PacedBody, Readers
 from mushu.server.web.problems import as_problem
+from mushu.server.web.slots import Slots, busy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSAL: Final = "mushu.refusal"
-#: A body that has been waited for less long than this, in seconds, does not give way.
-_FAIR: Final = 0.25
 #: Seconds that the server has to send an answer before its connection is cut.
 _LINGER: Final = 0.05
-
-
-class Slots:
-    """Those of one process for requests with a body, or that change something."""
-
-    def __init__(self, count: int) -> None:
-        self._free = count
-        self._leaving = 0
-        self._lock = threading.Lock()
-        #: Bodies that are waited for, and since when; the oldest is the first.
-        self._waiting: dict[PacedBody, float] = {}
-        self._gave_way: set[PacedBody] = set()
-
-    def enter(self, body: PacedBody) -> bool:
-        """Take a slot for a request whose body is waited for; return whether there was one."""
-        now = time.monotonic()
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                oldest = None
-            else:
-                oldest, since = next(iter(self._waiting.items()), (None, now))
-                if oldest is None or now - since < _FAIR or self._leaving == MOST_LEAVING:
-                    return False
-                self._leaving += 1
-                del self._waiting[oldest]
-                self._gave_way.add(oldest)
-            self._waiting[body] = now
-        if oldest is not None:
-            oldest.give_way(_busy())
-        return True
-
-    def arrived(self, body: PacedBody) -> bool:
-        """Keep the slot until `leave`; return False where it was given to another."""
-        with self._lock:
-            return self._waiting.pop(body, None) is not None
-
-    def leave(self, body: PacedBody) -> None:
-        with self._lock:
-            self._waiting.pop(body, None)
-            if body in self._gave_way:
-                self._gave_way.remove(body)
-                self._leaving -= 1
-            else:
-                self._free += 1
 
 
 class Admission:
@@ -88,7 +41,7 @@ class Admission:
         self._most = settings.max_body_bytes
         self._pace = Pace(settings.stall_seconds, settings.slowest_bytes_a_second)
         #: Made once, and answered without the application: refusing must cost less than asking.
-        self._busy = _written(as_problem(_busy()))
+        self._busy = _written(as_problem(busy()))
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in _SAFE and not _has_body(environ):
@@ -118,7 +71,7 @@ class Admission:
         refusal = self._receive(environ, body)
         asks_first = "HTTP_EXPECT" in environ and self._is_small(environ)  # it is still waited for, and may give way
         if not asks_first and not self._slots.arrived(body):
-            refusal = refusal or _busy()
+            refusal = refusal or busy()
         if refusal is not None:
             _refuse(environ, refusal)
         # 2. Answer; hold the head of the answer back, because a large body may end while it is read.
@@ -189,10 +142,6 @@ def _length(environ: "WSGIEnvironment") -> int:
     """Return the length that was announced; zero where none was, or what is none."""
     announced = environ.get("CONTENT_LENGTH", "")
     return int(announced) if announced.isdecimal() else 0
-
-
-def _busy() -> Busy:
-    return Busy("Too many requests wait for their bodies or for something else at this moment. Try again shortly.")
 
 
 def _written(response: Response) -> tuple[str, list[tuple[str, str]], list[bytes]]:

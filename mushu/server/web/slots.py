@@ -1,0 +1,68 @@
+"""Slots: how many requests that have a body, or change something, one process works on at once.
+
+Each holds its slot from its head until its view is done. Where no slot is free, the body that has been waited for
+longest gives way to the request that comes: to hold a slot for long keeps nobody out. A request whose body has arrived
+keeps its slot.
+"""
+
+import threading
+import time
+from typing import Final
+
+from mushu.server.config import MOST_LEAVING
+from mushu.server.errors import Busy
+from mushu.server.web.paced_body import PacedBody
+
+#: A body that has been waited for less long than this, in seconds, does not give way.
+FAIR: Final = 0.25
+
+
+class Slots:
+    """Those of one process."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._leaving = 0
+        self._lock = threading.Lock()
+        #: Bodies that are waited for, and since when; the oldest is the first.
+        self._waiting: dict[PacedBody, float] = {}
+        self._gave_way: set[PacedBody] = set()
+
+    def enter(self, body: PacedBody) -> bool:
+        """Take a slot for a request whose body is waited for; return whether there was one."""
+        now = time.monotonic()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                oldest = None
+            else:
+                oldest, since = next(iter(self._waiting.items()), (None, now))
+                if oldest is None or now - since < FAIR or self._leaving == MOST_LEAVING:
+                    return False
+                self._leaving += 1
+                del self._waiting[oldest]
+                self._gave_way.add(oldest)
+            self._waiting[body] = now
+        if oldest is not None:
+            oldest.give_way(busy())
+        return True
+
+    def arrived(self, body: PacedBody) -> bool:
+        """Keep the slot until `leave`; return False where it was given to another."""
+        with self._lock:
+            return self._waiting.pop(body, None) is not None
+
+    def leave(self, body: PacedBody) -> None:
+        """Free the slot; must be called once for each body that entered."""
+        with self._lock:
+            self._waiting.pop(body, None)
+            if body in self._gave_way:
+                self._gave_way.remove(body)
+                self._leaving -= 1
+            else:
+                self._free += 1
+
+
+def busy() -> Busy:
+    """Return why a request got no slot, or lost it."""
+    return Busy("Too many requests wait for their bodies or for something else at this moment. Try again shortly.")
