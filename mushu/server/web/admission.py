@@ -6,8 +6,8 @@ request is dispatched.
 """
 
 import time
+import weakref
 from collections.abc import Iterable, Iterator
-from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,7 @@ from mushu.server.errors import Busy
 from mushu.server.web.headers import add_headers
 from mushu.server.web.paced_body import Pace, PacedBody, Readers
 from mushu.server.web.problems import as_problem
-from mushu.server.web.slots import Slots, busy
+from mushu.server.web.slots import Slots, UntilWhole, busy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -51,47 +51,47 @@ class Admission:
             start_response(*self._busy[:2])
             return self._busy[2]
         try:
-            answer = self._answer(environ, start_response, body)
+            status, headers, answer = self._answer(environ, body)
+            reason = body.ended_by  # asked once: another thread may set it at any time
+            content = b"".join(ClosingIterator(answer)) if reason is not None else b""
         except BaseException:
             self._leave(environ, body)
             raise
-        if body.ended_by is not None:
-            return ClosingIterator(answer, [partial(self._leave, environ, body)])
-        # The view is done, and no thread waits for an answer to be taken. A server that forgets to close keeps no slot.
-        self._leave(environ, body)
-        return answer
+        if reason is None:
+            # The view is done, and no thread of a slot waits for the answer to be taken.
+            self._leave(environ, body)
+            start_response(status, headers)
+            return answer
+        start_response(status, _promising(len(content) + 1, headers))
+        reason.__traceback__ = reason.__context__ = None  # they hold the frames of this request, and so its answer
+        last = _cut_off(content)
+        # Also when the server lets go of the answer without closing it, which would cost the slot for good.
+        return ClosingIterator(last, [weakref.finalize(last, self._leave, environ, body)])
 
     def _leave(self, environ: "WSGIEnvironment", body: PacedBody) -> None:
         self._slots.leave(body)
         body.close()
         environ.pop("wsgi.input", None)  # the traceback of a refusal keeps `environ` for a while
 
-    def _answer(self, environ: "WSGIEnvironment", start_response: "StartResponse", body: PacedBody) -> Iterable[bytes]:
+    def _answer(
+        self, environ: "WSGIEnvironment", body: PacedBody
+    ) -> tuple[str, list[tuple[str, str]], Iterable[bytes]]:
+        """Return status, headers and body of the answer: a body may end until its head is sent."""
         # 1. Have the body, or begin with it where it is large.
         refusal = self._receive(environ, body)
-        asks_first = "HTTP_EXPECT" in environ and self._is_small(environ)  # it is still waited for, and may give way
+        asks_first = "HTTP_EXPECT" in environ and _length(environ) <= self._most  # it is still waited for
         if not asks_first and not self._slots.arrived(body):
             refusal = refusal or busy()
         if refusal is not None:
             _refuse(environ, refusal)
-        # 2. Answer; hold the head of the answer back, because a large body may end while it is read.
+        # 2. Answer.
         begun: list[tuple[str, list[tuple[str, str]]]] = []
 
         def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:  # noqa: ARG001
             begun.append((status, headers))
 
         answer = self._app(environ, begin)
-        status, headers = begun[-1]
-        if body.ended_by is None:
-            start_response(status, headers)
-            return answer
-        # 3. End the connection of a body that was given up.
-        content = b"".join(ClosingIterator(answer))
-        start_response(status, _promising(len(content) + 1, headers))
-        return _cut_off(content)
-
-    def _is_small(self, environ: "WSGIEnvironment") -> bool:
-        return _length(environ) <= self._most
+        return *begun[-1], answer
 
     def _receive(self, environ: "WSGIEnvironment", body: PacedBody) -> Exception | None:
         """Put the whole body, or a large one's stream, into `environ`; return why it is refused, if it is."""
@@ -99,7 +99,10 @@ class Admission:
         if not _has_body(environ):
             return None
         environ["wsgi.input"] = body
-        if length > self._most or "HTTP_EXPECT" in environ:  # the application says whether it wants the body
+        if length > self._most:  # the application says whether it wants the body
+            return None
+        if "HTTP_EXPECT" in environ:  # so does the client wait for that
+            environ["wsgi.input"] = UntilWhole(body, length, self._slots)
             return None
         try:
             content = body.collect(length or self._most + 1)
@@ -147,6 +150,7 @@ def _length(environ: "WSGIEnvironment") -> int:
 def _written(response: Response) -> tuple[str, list[tuple[str, str]], list[bytes]]:
     """Return status, headers and body of an answer."""
     add_headers(response)
+    response.vary.add("Cookie")  # as the application does, which looks for a session
     return response.status, response.headers.to_wsgi_list(), [response.get_data()]
 
 

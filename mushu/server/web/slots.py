@@ -63,6 +63,30 @@ class Slots:
                 self._free += 1
 
 
+class UntilWhole:
+    """A body that the application reads itself: it gives way until its last byte has come, and never after that."""
+
+    def __init__(self, body: PacedBody, length: int, slots: Slots) -> None:
+        self._body = body
+        self._left = length
+        self._slots = slots
+        self._kept = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return what `PacedBody.read` does.
+
+        Raises:
+            Busy: the slot was given to another in this very moment; besides what `PacedBody.read` raises.
+        """
+        piece = self._body.read(size)
+        self._left -= len(piece)
+        if not self._kept and size and (self._left == 0 or not piece):
+            self._kept = self._slots.arrived(self._body)
+            if not self._kept:
+                raise busy()
+        return piece
+
+
 def busy() -> Busy:
     """Return why a request got no slot, or lost it."""
     return Busy("Too many requests wait for their bodies or for something else at this moment. Try again shortly.")
