@@ -7,11 +7,12 @@ No clock is asked how long an answer took. What hangs fails by the deadline of a
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,42 @@ def test_bodies_that_trickle_stop_nobody_and_are_ended(server: Server, key: str)
             time.sleep(0.2)
         assert not left
     assert logs_in(server)
+
+
+@pytest.mark.fault
+def test_bodies_that_are_just_fast_enough_keep_nobody_out(server: Server, key: str) -> None:
+    """More than there are slots, of the largest length that the API takes: each could hold its slot for 17 minutes."""
+    with clients(server, 24, BEGUN.format(path="/auth/login", length=1024**2)) as slow:
+        for _ in range(8):
+            for client in slow:
+                with suppress(OSError):
+                    client.send(b" " * 1500)
+            answered(server, key, rounds=1)
+            until(lambda: logs_in(server))
+            time.sleep(1)  # longer than they may stand still, in all
+        left = [client for client in slow if not _has_answer(client)]
+        assert left, "those that nobody asked to give way are still waited for"
+    assert logs_in(server)
+
+
+@pytest.mark.fault
+def test_whatever_can_be_held_is_held_and_reading_goes_on(server: Server, key: str) -> None:
+    """Uploads and downloads in all places, bodies in all slots, and more that come again as soon as they are ended."""
+    size = 32 * 1024**2
+    announced = announce(server, key, size)
+    assert put(server, announced["upload_url"], bytes(size)) == 200
+    url = target(ask(server, key, "POST", f"/media/{announced['media_id']}/confirm")[1]["url"])
+    head = BEGUN.replace("POST", "PUT").replace("application/json", "application/octet-stream")
+    uploads = [head.format(path=target(announce(server, key, size)["upload_url"]), length=size) for _ in range(6)]
+    begun = BEGUN.format(path="/auth/login", length=1000)
+    with ExitStack() as opened:
+        opened.enter_context(clients(server, 6, GET.format(path=url) + "\r\n", receive_buffer=4096))
+        for upload in uploads:
+            opened.enter_context(clients(server, 1, upload + "x" * 100_000))
+        for _ in range(12):
+            opened.enter_context(clients(server, 20, begun + "{"))
+            answered(server, key, rounds=2)
+    until(lambda: logs_in(server))
 
 
 @pytest.mark.fault
@@ -243,6 +280,10 @@ def _is_up(server: Server) -> bool:
 def _serving(server: Server) -> int:
     """Return the process that answers: of all of them, the one with threads that wait for requests."""
     return max(server.workers, key=lambda pid: len(list(Path(f"/proc/{pid}/task").iterdir())))
+
+
+def _has_answer(client: socket.socket) -> bool:
+    return bool(select.select([client], [], [], 0)[0])
 
 
 def _taken(slow: list[socket.socket], count: int) -> bool:
