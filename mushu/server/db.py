@@ -25,6 +25,8 @@ from sqlalchemy.types import TypeDecorator
 
 #: Milliseconds that SQLite waits for another writer, and PostgreSQL for a lock, before it gives up.
 BUSY_TIMEOUT: Final = 15_000
+#: Connections that a pool keeps; it opens as many more as there are threads.
+_POOL_SIZE: Final = 5
 #: Seconds that a thread waits for a connection of the pool.
 _POOL_SECONDS: Final = 10
 #: When a PostgreSQL server that does not answer is given up: seconds, but for the last one (libpq's parameters).
@@ -158,11 +160,16 @@ def engine_options(url: str, threads: int) -> dict[str, Any]:
     parsed = make_url(url)
     options: dict[str, Any] = {"hide_parameters": True}  # an error that is logged would show password hashes
     if parsed.database not in (None, "", ":memory:"):
-        options |= {"max_overflow": threads, "pool_timeout": _POOL_SECONDS}
+        options |= {"pool_size": _POOL_SIZE, "max_overflow": threads, "pool_timeout": _POOL_SECONDS}
     if parsed.get_backend_name() == "postgresql":
         options["pool_pre_ping"] = True
         options["connect_args"] = {name: value for name, value in _REACHABLE.items() if name not in parsed.query}
     return options
+
+
+def most_connections(threads: int) -> int:
+    """Return how many connections one process of so many threads opens at most."""
+    return _POOL_SIZE + threads
 
 
 def prepare_engine(engine: Engine, journal: Path | None = None) -> None:

@@ -18,7 +18,7 @@ from mushu.destination import ENTRY_POINT_GROUP
 from mushu.server.addresses import leaves_in_the_clear, trusts_the_way
 from mushu.server.config import JOURNAL_FILE, SECRET_KEY_FILE, Settings
 from mushu.server.core import Core, core_context, db
-from mushu.server.db import reading
+from mushu.server.db import most_connections, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery
 from mushu.server.delivery.stalled import stalled_rotations
 from mushu.server.errors import ConfigurationError, StorageUnavailable
@@ -36,6 +36,16 @@ _ENOUGH_DISK: Final = 256 * 1024 * 1024
 _ENOUGH_DESCRIPTORS: Final = 1_536
 #: Sentences about things of one kind; `flask sealing status` has them all.
 _ENOUGH_TOLD: Final = 3
+#: What PostgreSQL has for an account that is no superuser: of the server, of this database, and of the account itself.
+_CONNECTION_LIMIT: Final = """
+    SELECT LEAST(
+        CAST(current_setting('max_connections') AS integer)
+            - CAST(current_setting('superuser_reserved_connections') AS integer)
+            - COALESCE(CAST(current_setting('reserved_connections', true) AS integer), 0),
+        (SELECT NULLIF(datconnlimit, -1) FROM pg_database WHERE datname = current_database()),
+        (SELECT NULLIF(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user)
+    )
+"""
 _EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 - looked for
 
 
@@ -171,6 +181,21 @@ def _integrity(_: Core) -> Iterator[Check]:
     yield Check("database", good, "sound" if good else f"damaged ({answer}). Restore a backup: docs/backup.md.")
 
 
+def _database_connections(core: Core) -> Iterator[Check]:
+    if db.engine.dialect.name != "postgresql":
+        return
+    with reading(db.session):
+        limit = db.session.scalar(text(_CONNECTION_LIMIT)) or 0
+    settings = core.settings
+    each = most_connections(settings.worker_threads)
+    needed = settings.workers * each
+    # One is for housekeeping or a command.
+    good = needed < limit
+    detail = f"MUSHU_WORKERS={settings.workers} may open {needed} ({each} each), and the database has {limit}"
+    advice = "Raise its max_connections, or lower MUSHU_WORKERS, MUSHU_BODIES or MUSHU_TRANSFERS: docs/settings.md."
+    yield Check("database connections", good, detail if good else f"{detail}: requests will fail under load. {advice}")
+
+
 def _sealing(core: Core) -> Iterator[Check]:
     with reading(db.session):
         count = sum(1 for _ in sealed_values(db.session))
@@ -241,5 +266,5 @@ def _media(core: Core) -> Iterator[Check]:
 
 LOOKS: Final = (
     _permissions, _disk, _address, _client_address, _connections, _channels, _plugins, _schema, _copies, _integrity,
-    _sealing, _deliveries, _journal, _rotations, _media,
+    _database_connections,    _sealing, _deliveries, _journal, _rotations, _media,
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """`flask doctor`: each fault is found, and the way to mend it is named."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ def bad(run: Run) -> dict[str, str]:
     found = {check["check"]: check["detail"] for check in ran.json if not check["ok"]}
     assert ran.code == (1 if found else 0)
     return found
+
+
+def told(run: Run) -> dict[str, str]:
+    """Return what doctor says, by check."""
+    return {check["check"]: check["detail"] for check in run("doctor", "--json").json}
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +116,63 @@ def test_a_damaged_database(run: Run, settings: Settings) -> None:
     path.write_bytes(content)
     found = bad(run)
     assert "database" in found or "integrity" in found or "schema" in found
+
+
+class TestConnections:
+    def test_slow_ones_are_ended_and_floods_are_for_the_proxy(self, run: Run) -> None:
+        assert "floods must be stopped in front" in told(run)["connections"]
+
+    @pytest.mark.fault
+    def test_a_process_that_may_open_few_files(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mushu.server.diagnosis.resource.getrlimit", lambda _: (256, 1_024))
+        assert "may open 1024 files" in bad(run)["connections"]
+        assert "LimitNOFILE" in bad(run)["connections"]
+        for enough in (1_536, resource.RLIM_INFINITY):
+            monkeypatch.setattr("mushu.server.diagnosis.resource.getrlimit", lambda _, limit=enough: (256, limit))
+            assert bad(run) == {}
+
+    @pytest.mark.fault
+    def test_a_system_that_does_not_tell_what_is_taken(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mushu.server.diagnosis.STALLED_CONNECTIONS_SEEN", False)
+        assert "a proxy in front that buffers" in bad(run)["connections"]
+
+
+@pytest.mark.postgresql
+class TestConnectionsToTheDatabase:
+    def test_those_of_the_workers_are_told(self, run: Run) -> None:
+        assert "may open 39 (39 each)" in told(run)["database connections"]
+
+    @pytest.mark.fault
+    def test_more_workers_than_the_server_takes(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MUSHU_WORKERS", "30")
+        found = bad(run)["database connections"]
+        assert "MUSHU_WORKERS=30 may open 1170 (39 each)" in found
+        assert "Raise its max_connections, or lower MUSHU_WORKERS, MUSHU_BODIES or MUSHU_TRANSFERS" in found
+
+    @pytest.mark.fault
+    @pytest.mark.usefixtures("in_core")
+    def test_a_limit_of_the_database_counts_too_and_fewer_bodies_fit(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with db.engine.connect() as connection:
+            name = connection.scalar(text("SELECT current_database()"))
+        _limit(name, 39)
+        try:
+            assert "the database has 39" in bad(run)["database connections"]
+            monkeypatch.setenv("MUSHU_BODIES", "15")
+            assert bad(run) == {}
+        finally:
+            _limit(name, -1)
+
+
+@pytest.mark.sqlite
+def test_a_database_that_is_a_file_has_no_connections_to_count(run: Run) -> None:
+    assert "database connections" not in told(run)
+
+
+def _limit(database: str, count: int) -> None:
+    with db.engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {database} CONNECTION LIMIT {count}"))
 
 
 @pytest.mark.usefixtures("in_core")
@@ -206,12 +269,8 @@ def test_a_setting_that_is_gone_is_named_with_what_stands_in_its_place(
 
 
 def test_where_the_address_of_clients_comes_from_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def told() -> str:
-        checks = {check["check"]: check["detail"] for check in run("doctor", "--json").json}
-        return str(checks["client address"])
-
-    assert "MUSHU_CLIENT_ADDRESS_HEADER" in told()
+    assert "MUSHU_CLIENT_ADDRESS_HEADER" in told(run)["client address"]
     monkeypatch.setenv("MUSHU_CLIENT_ADDRESS_HEADER", "Mushuclientip")
-    assert "only the proxy may reach" in told()
+    assert "only the proxy may reach" in told(run)["client address"]
     monkeypatch.setenv("MUSHU_HOST", "0.0.0.0")
-    assert "0.0.0.0" in told()
+    assert "0.0.0.0" in told(run)["client address"]
