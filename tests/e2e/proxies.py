@@ -20,9 +20,9 @@ PROGRAMS: Final = {
 }
 
 
-def configurations(language: str) -> list[str]:
-    """Return the blocks of the page in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+def configurations(language: str, page: Path = PAGE) -> list[str]:
+    """Return the blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Prepared:
     port: int
 
 
-def prepare(name: str, folder: Path, server_port: int) -> Prepared:
+def prepare(name: str, folder: Path, server_port: int, page: Path) -> Prepared:
     """Write the configuration of the page, with the ports of this test and without TLS."""
     port, program = free_port(), PROGRAMS[name]
     assert program is not None
-    [block] = configurations({"nginx": "nginx", "caddy": "caddyfile", "haproxy": "haproxy"}[name])
+    [block] = configurations({"nginx": "nginx", "caddy": "caddyfile", "haproxy": "haproxy"}[name], page)
     assert "127.0.0.1:8000" in block
     block = block.replace("127.0.0.1:8000", f"127.0.0.1:{server_port}")
     file = folder / f"{name}.conf"
@@ -63,10 +63,10 @@ def prepare(name: str, folder: Path, server_port: int) -> Prepared:
 
 
 @contextmanager
-def running(name: str, folder: Path, server_port: int) -> Iterator[int]:
+def running(name: str, folder: Path, server_port: int, page: Path = PAGE) -> Iterator[int]:
     """Run the proxy in front of a server; provide its port."""
     folder.mkdir()
-    prepared, output = prepare(name, folder, server_port), folder / "output"
+    prepared, output = prepare(name, folder, server_port, page), folder / "output"
     with output.open("w") as file:
         process = subprocess.Popen(
             prepared.command, env=clean_environment(folder), stdout=file, stderr=subprocess.STDOUT, cwd=folder
