@@ -5,7 +5,6 @@ Flask-WTF) get what this module reads. JSON is an object as `mushu.strict_json` 
 Why what is refused is refused: `docs/decisions/0014-one-reader-of-bodies.md`.
 """
 
-from functools import cached_property
 from typing import IO, Any, Final, cast
 from urllib.parse import parse_qsl
 
@@ -13,6 +12,7 @@ from flask import Request, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.formparser import FormDataParser
+from werkzeug.utils import cached_property
 
 from mushu import strict_json
 from mushu.server.errors import Invalid, MalformedBody
@@ -67,6 +67,7 @@ class BodyRequest(Request):
             raise Invalid(f"The body must be a JSON object, of {MOST_FIELDS} fields at most.", field="body")
         return self._json
 
+    # Not that of functools: until Python 3.12 it holds one lock for all requests, also while one waits for its body.
     @cached_property
     def _json(self) -> object:
         if not self.is_json:

@@ -16,10 +16,12 @@ from mushu.server.web.guard import public
 from mushu.server.web.slots import FAIR, busy
 from tests.server.conftest import World, api_key
 from tests.server.web.asking import SeparateClient, refusal
+from tests.server.web.conftest import House
 from tests.server.web.test_paced_body import Silent
 
 LONG = 30
 LARGE = 2 * 1024**2
+FORM_TYPE = "application/x-www-form-urlencoded"
 FORM = b"client_id=a&client_name=b"
 
 
@@ -44,9 +46,10 @@ class Stream(io.BytesIO):
         return piece
 
 
-def asked(app: Flask, path: str, stream: object, length: int, **headers: str) -> tuple[str, Iterable[bytes]]:
+def asked(
+    app: Flask, path: str, stream: object, length: int, kind: str = FORM_TYPE, **headers: str
+) -> tuple[str, Iterable[bytes]]:
     """Ask as a server does that never closes an answer; return the status and the answer."""
-    kind = "application/x-www-form-urlencoded"
     environ = EnvironBuilder(path, method="POST", content_type=kind, headers=list(headers.items())).get_environ()
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = stream, str(length)
     begun: list[str] = []
@@ -60,9 +63,7 @@ def asked(app: Flask, path: str, stream: object, length: int, **headers: str) ->
 
 def is_free(client: SeparateClient) -> bool:
     """Tell whether a request with a body gets the only slot at this moment."""
-    return (
-        client.post("/auth/device/code", data=FORM, content_type="application/x-www-form-urlencoded").status_code == 200
-    )
+    return client.post("/auth/device/code", data=FORM, content_type=FORM_TYPE).status_code == 200
 
 
 def add_view(app: Flask, view: Callable[[], str]) -> None:
@@ -118,6 +119,27 @@ class TestTheSlotIsFreeAgain:
         assert asked(app, path, stream, LARGE)[0] == status
         assert stream.taken == 0
         assert is_free(client)
+
+
+def test_a_request_that_waits_for_its_body_keeps_no_other_from_reading_its_own(house: House) -> None:
+    """Both read it themselves, because they were asked for it."""
+    source, expect = Silent(), {"Expect": "100-continue"}
+    thread = threading.Thread(
+        target=lambda: asked(house.app, "/auth/login", source, 1000, "application/json", **expect)
+    )
+    thread.start()
+    found: list[int] = []
+
+    def sign_in() -> None:
+        found.append(house.client.post("/auth/login", json={}, headers=expect).status_code)
+
+    other = threading.Thread(target=sign_in)
+    other.start()
+    other.join(2)
+    assert found == [422]
+    source.ended.set()
+    for waiting in (thread, other):
+        waiting.join(LONG)
 
 
 def at_work(app: Flask) -> tuple[threading.Thread, threading.Event]:
