@@ -112,10 +112,10 @@ def test_a_body_that_is_waited_for_can_give_way() -> None:
 
 
 def test_threads_that_read_are_used_again() -> None:
-    readers = Readers()
+    readers, before = Readers(), threading.active_count()
     for _ in range(50):
         assert readers.submit(lambda: b"x").result(_LONG) == b"x"
-    assert threading.active_count() < 40
+    assert threading.active_count() < before + 25, "those of tests before may end meanwhile"
 
 
 def test_what_a_read_raises_reaches_who_waits() -> None:
