@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, Final, NoReturn
 
 import click
@@ -10,36 +9,28 @@ import click
 from mushu import process
 from mushu.cli.output import colour, print_error
 from mushu.cli.session import Session
+from mushu.lazy_group import LazyGroup
 
 _FAILED: Final = 1
 _INTERRUPTED: Final = 130
 
-#: By name: the module below mushu.cli that holds the command, and its attribute.
 _COMMANDS: Final = {
-    "auth": "auth:auth",
-    "org": "orgs:org",
-    "api-key": "keys:keys",
-    "tenant": "tenants:tenant",
-    "device": "devices:device",
-    "push": "push:push",
-    "media": "media:media",
-    "config": "config:config",
-    "completion": "completion:completion",
+    "auth": "mushu.cli.auth:auth",
+    "org": "mushu.cli.orgs:org",
+    "api-key": "mushu.cli.keys:keys",
+    "tenant": "mushu.cli.tenants:tenant",
+    "device": "mushu.cli.devices:device",
+    "push": "mushu.cli.push:push",
+    "media": "mushu.cli.media:media",
+    "config": "mushu.cli.config:config",
+    "completion": "mushu.cli.completion:completion",
 }
 
 
-class Root(click.Group):
-    """Loads a command when it is looked for, and closes what it opened."""
+class Root(LazyGroup):
+    """Closes what a command opened."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's signature
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, attribute = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(f"mushu.cli.{module}"), attribute)
-        return command
+    modules = _COMMANDS
 
     def invoke(self, ctx: click.Context) -> Any:
         ctx.color = colour()

@@ -6,12 +6,13 @@ the server, and a group is loaded when it is asked for.
 """
 
 import sys
-from importlib import import_module
 from typing import Final, NoReturn
 
 import click
 
-#: By name: the module that holds the command, and its attribute. A test compares them with the groups of `flask`.
+from mushu.lazy_group import LazyGroup
+
+#: A test compares them with the groups of `flask`.
 _COMMANDS: Final = {
     "up": "mushu.server.main:up",
     "database": "mushu.server.commands.database:database",
@@ -26,18 +27,10 @@ _COMMANDS: Final = {
 }
 
 
-class Door(click.Group):
-    """Loads a command when it is looked for."""
+class Door(LazyGroup):
+    """The commands of the server."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's signature
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, attribute = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
+    modules = _COMMANDS
 
 
 @click.group(cls=Door)

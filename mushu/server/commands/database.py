@@ -3,6 +3,7 @@ import click
 from mushu.server.commands.common import AdminGroup
 from mushu.server.core import get_core
 from mushu.server.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
+from mushu.terminal import printable_lines
 
 
 @click.group(cls=AdminGroup)
@@ -15,4 +16,4 @@ def database() -> None:
 def upgrade(no_copy: bool) -> None:
     """Bring the database up to date with this version, after a copy of it was made; script/up does the same."""
     lines = (upgrade_without_copy if no_copy else upgrade_with_copy)(get_core())
-    click.echo("\n".join(lines) or "The database is up to date.")
+    click.echo(printable_lines("\n".join(lines)) or "The database is up to date.")
