@@ -70,7 +70,19 @@ def _usual_umask() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _own_surroundings(folders: Path, homes: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def _same_environment() -> Iterator[None]:
+    """The server sets variables for what it starts; in this process they must not reach the test that follows."""
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(
+    folders: Path, homes: list[Path], monkeypatch: pytest.MonkeyPatch, _same_environment: None
+) -> None:
     """No test sees the settings, the home or the instance folder of whoever runs it."""
     if any(homes[-1].iterdir()):
         homes.append(_new_home(folders))
