@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+import hypothesis
 import pytest
 
 from tests.long import LONG, SEED
@@ -108,6 +109,9 @@ def _new_home(folders: Path) -> Path:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give Hypothesis the seed of the long form; in the short one it draws the same in every run."""
+    # No deadline for an example: it would be a measurement of the machine.
+    hypothesis.settings.register_profile("mushu", deadline=None, derandomize=not LONG, database=None)
+    hypothesis.settings.load_profile("mushu")
     if LONG and config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(SEED)
 
