@@ -18,15 +18,14 @@ from mushu.server.core import Core
 from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
 from mushu.server.web import (
-    admission,
-    foreign_pages,
+    cors,
+    extensions,
     guard,
-    headers,
     problems,
-    public_address,
-    sending,
+    proxy_headers,
+    security_headers,
     sessions,
-    usage,
+    slow_clients,
 )
 from mushu.server.web.api import (
     auth,
@@ -51,8 +50,7 @@ from mushu.server.web.api import (
 )
 from mushu.server.web.openapi import make_app, serve_document
 from mushu.server.web.pages import account, activation, joining, loopback, outbox, password, reference, signing_in
-from mushu.server.web.published import add_aliases
-from mushu.server.web.routes import blueprint
+from mushu.server.web.routes import add_aliases, blueprint
 
 #: Stand once: they are about the server or the signed-in user.
 SINGLE: Final = (health.RESOURCE, auth.RESOURCE, device.RESOURCE, tokens.RESOURCE, users.RESOURCE, invitations.INVITEES)
@@ -101,12 +99,12 @@ def create_app(core: Core | None = None) -> Flask:
     _refuse_debugger(app)
     install_core(app, core)
     _ = core.media  # a storage that cannot be used here is told now, not to the first who uploads
-    admission.install(app, core.settings)
+    slow_clients.install(app, core.settings)
     sessions.install(app, core.settings)
-    usage.install(app, core.settings.usage_seconds)
-    sending.install(app, core.clock)
-    public_address.install(app, core.settings)
-    for install in (guard.install, problems.install, headers.install, foreign_pages.install):
+    extensions.install_recorder(app, core.settings.usage_seconds)
+    extensions.install_sender(app, core.clock)
+    proxy_headers.install(app, core.settings)
+    for install in (guard.install, problems.install, security_headers.install, cors.install):
         install(app)
     for resource in SINGLE:
         app.register_api(blueprint(resource, ""))

@@ -53,7 +53,7 @@ class Core:
 
     @cached_property
     def places(self) -> BoundedSemaphore:
-        """Those in this process for requests that wait for somebody else (`web/places.py`)."""
+        """Those in this process for requests that wait for somebody else (`web/concurrency.py`)."""
         return BoundedSemaphore(self.settings.transfers)
 
     @cached_property

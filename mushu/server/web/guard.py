@@ -24,8 +24,8 @@ from mushu.server.gate.proof import RequestProof
 from mushu.server.gate.subjects import admit
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.web.bodies import find_json_object, json_object
+from mushu.server.web.extensions import count
 from mushu.server.web.sessions import ask_to_sign_in, session_proof, signed_in_user
-from mushu.server.web.usage import count
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -4,10 +4,11 @@ Why this library, and what is worked around, is written in `docs/decisions/0003-
 """
 
 from functools import cache
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, Final
 
-from flask import Response
+from flask import Response, request
 from flask.json.provider import DefaultJSONProvider
 from flask_openapi import utils
 from flask_openapi.models.info import Info
@@ -18,7 +19,6 @@ from mushu.server.gate.access import Policy
 from mushu.server.web.bodies import BodyRequest
 from mushu.server.web.guard import policy_of, public
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
-from mushu.server.web.rendered import Rendered
 
 DOCUMENT_PATH: Final = "/openapi.json"
 _SCHEMES: Final[dict[str, Any]] = {
@@ -59,6 +59,27 @@ class ApiApp(OpenAPI):
         return response
 
 
+class CachedResponse:
+    """An answer that is the same for everybody until the server restarts: made once, with its entity tag (RFC 9110).
+
+    Args:
+        content: what is answered.
+        content_type: with its parameters, if there are any.
+    """
+
+    def __init__(self, content: bytes, content_type: str) -> None:
+        self._content = content
+        self._content_type = content_type
+        self._tag = sha256(content).hexdigest()[:32]
+
+    def answer(self) -> Response:
+        """Return it, or 304 without a body if the client has it already; within a request."""
+        response = Response(self._content, content_type=self._content_type)
+        response.set_etag(self._tag)
+        response.make_conditional(request)
+        return response
+
+
 def make_app(version: str) -> ApiApp:
     app = ApiApp(
         "mushu.server.web",
@@ -78,7 +99,7 @@ def make_app(version: str) -> ApiApp:
 
 def serve_document(app: ApiApp) -> None:
     """Build the document once, in one thread, after the last endpoint was mounted, and serve it."""
-    document = Rendered(app.json.dumps(_document(app)).encode() + b"\n", "application/json")
+    document = CachedResponse(app.json.dumps(_document(app)).encode() + b"\n", "application/json")
 
     @public
     def openapi_document() -> Response:

@@ -1,9 +1,14 @@
-"""Errors as HTTP answers: the only place where an error becomes a status. Documents as in RFC 9457."""
+"""Errors as HTTP answers: problem documents (RFC 9457) for programs, a page for people.
 
+This is the only module where an error becomes a status. What is wrong with a field is said in our own words, because
+Pydantic's may quote the input, which may be secret.
+"""
+
+import re
 from http import HTTPStatus
 from typing import Final
 
-from flask import Flask, Response, current_app
+from flask import Flask, Response, current_app, render_template
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -12,7 +17,6 @@ from werkzeug.exceptions import HTTPException
 from mushu.keyformat import mask
 from mushu.server import errors
 from mushu.server.errors import MushuError
-from mushu.server.web.faults import FieldError, faults_of
 
 MEDIA_TYPE: Final = "application/problem+json"
 _CHALLENGE: Final = 'ApiKey realm="mushu", Bearer realm="mushu"'
@@ -40,6 +44,34 @@ STATUSES: Final[dict[type[MushuError], HTTPStatus]] = {
     MushuError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
+_DATE_TIME: Final = "must be a date and time such as 2027-01-15T10:30:00Z"
+_FIELD_ERRORS: Final = {
+    "missing": "is required",
+    "extra_forbidden": "is not a known field",
+    "string_type": "must be a string",
+    "list_type": "must be a list",
+    "bool_parsing": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "greater_than_equal": "is too small",
+    "less_than_equal": "is too large",
+    "datetime_type": _DATE_TIME,
+    "datetime_parsing": _DATE_TIME,
+    "datetime_from_date_parsing": _DATE_TIME,
+    "timezone_aware": "must name its time zone, as in 2027-01-15T10:30:00Z",
+    "string_too_long": "is too long",
+    "too_long": "has too many items",
+}
+# The name of an unknown field is input, too: a plain name, likely a typo, is repeated; anything else is not.
+_FIELD_NAME: Final = re.compile(r"[a-z_]{1,40}(?:\.[0-9]+)?")
+_UNNAMED: Final = "a field"
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of the request."""
+
+    field: str
+    message: str
+
 
 class Problem(BaseModel):
     """An error as a problem document (RFC 9457); `code` is stable and listed in the documentation."""
@@ -60,7 +92,7 @@ def problem(
     detail: str,
     *,
     key_id: str | None = None,
-    faults: list[FieldError] | None = None,
+    field_errors: list[FieldError] | None = None,
 ) -> Response:
     """Return an error answer."""
     document = Problem(
@@ -70,7 +102,7 @@ def problem(
         detail=detail,
         code=code,
         key_id=key_id,
-        errors=faults,
+        errors=field_errors,
     )
     # A sentence may name what was asked for, and that may be a credential pasted into the wrong place.
     response = Response(mask(document.model_dump_json()), status, mimetype=MEDIA_TYPE)
@@ -91,12 +123,12 @@ def on_mushu_error(error: MushuError) -> Response:
 
 def as_problem(error: MushuError) -> Response:
     """Return the answer that an error becomes."""
-    faults = [FieldError(field=error.field, message=error.detail)] if error.field else None
+    field_errors = [FieldError(field=error.field, message=error.detail)] if error.field else None
     status = status_of(error)
     detail = error.detail
     if isinstance(error, errors.DestinationHeld) and error.overwritable:  # a command says otherwise: `ways_out.py`
         detail = f"{detail} No request overwrites it; the operator of this server can."
-    response = problem(status, error.code, error.title, detail, key_id=error.key_id, faults=faults)
+    response = problem(status, error.code, error.title, detail, key_id=error.key_id, field_errors=field_errors)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response
@@ -104,11 +136,28 @@ def as_problem(error: MushuError) -> Response:
 
 def on_invalid_body(error: ValidationError) -> Response:
     """Say which fields are wrong, and never repeat what was sent in them."""
-    faults = faults_of(error)
-    detail = "; ".join(f"{fault.field} {fault.message}" for fault in faults[:5]) + "."
-    return problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY, errors.Invalid.code, errors.Invalid.title, detail, faults=faults[:50]
-    )
+    wrong = field_errors_of(error)
+    detail = "; ".join(f"{one.field} {one.message}" for one in wrong[:5]) + "."
+    status, kind = HTTPStatus.UNPROCESSABLE_ENTITY, errors.Invalid
+    return problem(status, kind.code, kind.title, detail, field_errors=wrong[:50])
+
+
+def field_errors_of(error: ValidationError) -> list[FieldError]:
+    """Say which fields are wrong and how, and repeat nothing of what was sent in them."""
+    return [
+        FieldError(field=_field_name(one["loc"]), message=_FIELD_ERRORS.get(one["type"], "is not valid"))
+        for one in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _field_name(location: tuple[int | str, ...]) -> str:
+    name = ".".join(str(part) for part in location)
+    return name if _FIELD_NAME.fullmatch(name) else _UNNAMED
+
+
+def error_page(error: MushuError, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> tuple[str, int]:
+    """Return a page for people with the error's own words."""
+    return render_template("error.html", title=error.title, detail=error.detail), status
 
 
 def on_http_error(error: HTTPException) -> Response:

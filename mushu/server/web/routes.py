@@ -1,14 +1,31 @@
-"""Route tables: each resource lists its endpoints once, and the mount table says where they stand."""
+"""Route tables: each resource lists its endpoints once, and the mount table in `app.py` says under which prefixes.
+
+The published SDK (`mushu-sdk` 0.2) says `/apps/{app_id}` for what is `/tenants/…` here. Those paths are aliases: second
+paths for the same endpoint, with the same guard. The reference names the first paths only.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from flask import Flask
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from pydantic import BaseModel
 from werkzeug import Response
+
+from mushu.server.web.guard import SANDBOX
+
+#: Method, rule, and the endpoint that answers.
+ALIASES: Final = (
+    ("POST", "/apps/<tenant_id>/devices", "devices.register_device"),
+    ("GET", "/apps/<tenant_id>/devices", "devices.list_devices"),
+    ("DELETE", "/apps/<tenant_id>/devices/<token>", "devices.unregister_device"),
+    ("POST", "/apps/<tenant_id>/notify", "push.send_notification"),
+    ("POST", "/apps/<tenant_id>/notify/bulk", "push.send_bulk_notification"),
+    ("GET", "/media/app/<tenant_id>", "media.list_media_of_tenant"),
+)
 
 #: An answer: a document, or one that is described by hand, or none.
 Answer: TypeAlias = type[BaseModel] | dict[str, Any] | None
@@ -71,3 +88,10 @@ def blueprint(resource: Resource, prefix: str) -> APIBlueprint:
             },
         )(route.view)
     return api
+
+
+def add_aliases(app: Flask) -> None:
+    """Add the aliases, for live and for test; must be called after `serve_document`, which must not list them."""
+    for method, rule, endpoint in ALIASES:
+        app.add_url_rule(rule, endpoint=endpoint, methods=[method])
+        app.add_url_rule(SANDBOX + rule, endpoint=f"{SANDBOX.strip('/')}_{endpoint}", methods=[method])

@@ -1,16 +1,20 @@
-"""Browser sessions: Flask-Login, with a cookie that holds a random secret, for which the database has a row.
+"""The two cookies of a browser: its session, and the mark that a user signed in here before.
 
-The row is looked up on every request (`tokens/browser.py`), so that a session ends at once: by signing out, when the
-password changes, when the user is disabled, after its time. A copy of the cookie ends with it.
+The session is Flask-Login's; its cookie holds a random secret that has a row in the database. The row is looked up on
+every request (`tokens/browser.py`), so a session ends at once: by signing out, when the password changes, when the user
+is disabled, after its time. A copy of the cookie ends with it.
+
+The other cookie is what OWASP calls a device cookie (`users/known_clients.py`). It opens nothing: it gives a few tries
+that no stranger can use up. It is random, kept as a digest, and good for the one user who signed in with it.
 """
 
 from http import HTTPStatus
-from typing import cast
+from typing import Final, cast
 
-from flask import Flask, redirect, request, session, url_for
+from flask import Flask, after_this_request, redirect, request, session, url_for
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from flask_wtf.csrf import CSRFProtect
-from werkzeug import Response
+from werkzeug import Response as BaseResponse
 
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
@@ -22,7 +26,13 @@ from mushu.server.gate.proof import BrowserProof
 from mushu.server.tokens import browser
 from mushu.server.tokens.browser import LIFETIME, Visitor
 from mushu.server.tokens.models import BrowserSession
+from mushu.server.users.known_clients import LIFETIME as KNOWN_LIFETIME
+from mushu.server.users.known_clients import SignInSource, remember_browser
 from mushu.server.users.models import User
+from mushu.server.web.proxy_headers import current_address
+
+#: What `remember_browser` gives has 43 letters.
+_LONGEST: Final = 64
 
 
 class SessionUser(UserMixin):  # type: ignore[misc]
@@ -90,7 +100,7 @@ def _end(ending: SessionUser) -> None:
     browser.end_session(db.session, get_core().clock, actor, ending.user.id, ending.row.id)
 
 
-def ask_to_sign_in() -> Response:
+def ask_to_sign_in() -> BaseResponse:
     """Send the browser to the sign-in page, and back to where it wanted to go."""
     # Only what was asked for with GET can be asked for again.
     wanted = request.full_path.rstrip("?") if request.method == "GET" else None
@@ -105,8 +115,36 @@ def local_path(wanted: str | None) -> str:
     return wanted
 
 
+def current_source() -> SignInSource:
+    """Return where an attempt to sign in on this page comes from."""
+    return SignInSource(current_address(), _known_cookie())
+
+
+def remember_this_browser(user: User) -> None:
+    """Know this browser from now on; called in the transaction that proved who the user is."""
+    secret = remember_browser(db.session, get_core().clock, user, _known_cookie())
+
+    @after_this_request
+    def set_cookie(response: BaseResponse) -> BaseResponse:
+        encrypted = _is_encrypted(get_core().settings)
+        # As with the cookie of the session, a browser takes this one only for this host, and all of it.
+        response.set_cookie(
+            _known_name(), secret.reveal(), max_age=KNOWN_LIFETIME, secure=encrypted, httponly=True, samesite="Strict"
+        )
+        return response
+
+
+def _known_cookie() -> Secret | None:
+    held = request.cookies.get(_known_name(), "")
+    return Secret(held) if 0 < len(held) <= _LONGEST else None
+
+
+def _known_name() -> str:
+    return "__Host-mushu-known" if _is_encrypted(get_core().settings) else "mushu-known"
+
+
 def install(app: Flask, settings: Settings) -> None:
-    encrypted = settings.base_url.startswith("https://")
+    encrypted = _is_encrypted(settings)
     app.config.update(
         # A browser takes a cookie named __Host- only over https, for this host and all of it.
         SESSION_COOKIE_NAME="__Host-mushu" if encrypted else "mushu",
@@ -132,3 +170,7 @@ def _load(text: str) -> SessionUser | None:
     with reading(db.session):
         found = browser.find_session(db.session, get_core().clock, secret)
     return SessionUser(found[1], found[0], secret) if found is not None else None
+
+
+def _is_encrypted(settings: Settings) -> bool:
+    return settings.base_url.startswith("https://")

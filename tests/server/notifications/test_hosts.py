@@ -8,7 +8,7 @@ from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
 from mushu.server.keys.scopes import Environment
 from mushu.server.notifications.hosts import Hosts
-from mushu.server.web.sending import hosts_of
+from mushu.server.web.extensions import hosts_of
 from tests.server.notifications.conftest import LIVE, TEST, Post
 from tests.server.notifications.stand_in import StandIn
 

@@ -207,11 +207,11 @@ def test_what_a_notification_carries_is_bounded_as_a_whole(house: House, stage: 
 
 @pytest.mark.fault
 def test_nothing_else_in_the_server_reads_a_body() -> None:
-    """Uploads are bytes, and counted as they come; `web/admission.py` only puts a deadline around the stream."""
+    """Uploads are bytes, and counted as they come; `web/slow_clients.py` only puts a deadline around the stream."""
     found = {
         (path.relative_to(SERVER).as_posix(), name)
         for path in SERVER.rglob("*.py")
-        if path.relative_to(SERVER).as_posix() not in ("web/bodies.py", "web/admission.py")
+        if path.relative_to(SERVER).as_posix() not in ("web/bodies.py", "web/slow_clients.py")
         for name in _reads(path.read_text("utf-8"))
     }
     assert found == {("web/api/media_content.py", "request.stream")}

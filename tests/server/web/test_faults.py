@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from mushu.server.web.faults import faults_of
+from mushu.server.web.problems import field_errors_of
 
 
 class Model(BaseModel):
@@ -27,7 +27,7 @@ class Needy(BaseModel):
 def said(model: type[BaseModel], **values: object) -> list[tuple[str, str]]:
     with pytest.raises(ValidationError) as caught:
         model.model_validate(values)
-    return [(fault.field, fault.message) for fault in faults_of(caught.value)]
+    return [(fault.field, fault.message) for fault in field_errors_of(caught.value)]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from mushu.server import schema
 from mushu.server.core import db
 from mushu.server.keys.scopes import Environment, Scope
-from mushu.server.web.usage import recorder_of
+from mushu.server.web.extensions import recorder_of
 from tests.server.conftest import api_key
 from tests.server.web.asking import refusal
 from tests.server.web.conftest import House

@@ -15,8 +15,8 @@ from mushu.server.users.models import User
 from mushu.server.users.passwords import MAX_LENGTH
 from mushu.server.users.service import get_user
 from mushu.server.web.api.models import Body, Text
-from mushu.server.web.client_address import current_address
 from mushu.server.web.guard import current_user, public, signed_in, takes_token_in_body
+from mushu.server.web.proxy_headers import current_address
 from mushu.server.web.routes import Resource, Route
 
 

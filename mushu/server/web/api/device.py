@@ -14,8 +14,8 @@ from mushu.server.errors import MalformedBody
 from mushu.server.tokens import devices
 from mushu.server.tokens.devices import DeviceError, Granted
 from mushu.server.web.api.auth import LoginAnswer, login_answer
-from mushu.server.web.client_address import current_address
 from mushu.server.web.guard import public
+from mushu.server.web.proxy_headers import current_address
 from mushu.server.web.routes import Resource, Route
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"

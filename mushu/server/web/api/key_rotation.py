@@ -30,7 +30,7 @@ from mushu.server.web.api.keys import (
 )
 from mushu.server.web.api.models import Body, Text, optional
 from mushu.server.web.guard import current_environment, current_principal, requires
-from mushu.server.web.once import IdempotencyHeader, once
+from mushu.server.web.idempotency import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route
 
 

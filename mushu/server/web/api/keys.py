@@ -24,7 +24,7 @@ from mushu.server.keys.service import Selection, change_state, get_key_of, list_
 from mushu.server.keys.states import DISABLE, ENABLE, Transition
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, Text, optional
 from mushu.server.web.guard import current_environment, current_principal, requires
-from mushu.server.web.once import IdempotencyHeader, once
+from mushu.server.web.idempotency import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route
 
 #: What a delivery by the server can end with.

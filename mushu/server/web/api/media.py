@@ -22,7 +22,7 @@ from mushu.server.web.api.media_content import MediaPath, Uploaded, address, rec
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath
 from mushu.server.web.api.tenants import TenantPath
 from mushu.server.web.guard import current_org, current_principal, requires
-from mushu.server.web.once import IdempotencyHeader, once
+from mushu.server.web.idempotency import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route, content
 
 #: The largest that any setting allows; `MUSHU_MEDIA_MAX_BYTES` may say less.

@@ -1,7 +1,7 @@
 """The bytes of media: uploads, downloads and pictures. No credential is asked for: the address is the permission.
 
 Each of these may hold a thread for as long as its client takes, so each takes one of the places that are for that. A
-client that is too slow is ended by who reads for it (`web/paced_body.py`), or by who looks at its connection
+client that is too slow is ended by who reads for it (`web/body_timeouts.py`), or by who looks at its connection
 (`server/stalled.py`).
 """
 
@@ -32,9 +32,9 @@ from mushu.server.media.sniffing import HEAD, kind_of
 from mushu.server.media.storage import CHUNK, Opened, Presentation
 from mushu.server.media.uploading import Uploads, place_of
 from mushu.server.media.variants import get_picture, open_variant
-from mushu.server.web.foreign_pages import for_foreign_pages
+from mushu.server.web.concurrency import thread_slot
+from mushu.server.web.cors import allow_all_origins
 from mushu.server.web.guard import SANDBOX, public
-from mushu.server.web.places import a_place
 
 #: What the one who was given an address needs, as long as it is good.
 _NEEDED: Final = {Purpose.UPLOAD: Policy(Scope.WRITE), Purpose.DOWNLOAD: Policy(Scope.READ)}
@@ -73,14 +73,14 @@ def address(environment: str, path: str) -> str:
     return f"{get_core().settings.base_url}{side}{path}"
 
 
-@for_foreign_pages
+@allow_all_origins
 @public
 def receive_upload(path: MediaPath, query: Signed) -> Uploaded:
     """Upload the bytes of an announced file to its signed address."""
     core = get_core()
     item = _signed_item(Purpose.UPLOAD, path, query)
     with ExitStack() as transfer:
-        transfer.enter_context(a_place())
+        transfer.enter_context(thread_slot())
         request.max_content_length = sys.maxsize  # what was announced is the limit
         uploads = Uploads(db.session, core.clock, core.media)
         item = uploads.receive(
@@ -89,7 +89,7 @@ def receive_upload(path: MediaPath, query: Signed) -> Uploaded:
     return Uploaded(media_id=item.id)
 
 
-@for_foreign_pages
+@allow_all_origins
 @public
 def send_download(path: MediaPath, query: Signed) -> BaseResponse:
     """Download a file from its signed address."""
@@ -108,7 +108,7 @@ def send_picture(path: PicturePath) -> BaseResponse:
         response = _original(item)
     else:
         with ExitStack() as transfer:
-            transfer.enter_context(a_place())
+            transfer.enter_context(thread_slot())
             opened = open_variant(db.session, core.media, item, variant)
             with opened.file as file:
                 picture = file.read()
@@ -139,7 +139,7 @@ def _original(item: MediaItem) -> BaseResponse:
     if elsewhere is not None:
         return redirect(elsewhere)
     with ExitStack() as transfer:
-        transfer.enter_context(a_place())
+        transfer.enter_context(thread_slot())
         opened = storage.open(place_of(item))
         if opened is None:
             raise MediaNotFound("This was deleted just now.")

@@ -16,11 +16,11 @@ from mushu.server.notifications.reasons import explain
 from mushu.server.notifications.sender import apns_id
 from mushu.server.web.api.models import Body, ListWindow
 from mushu.server.web.api.tenants import TenantPath
+from mushu.server.web.concurrency import thread_slot
+from mushu.server.web.extensions import dispatcher
 from mushu.server.web.guard import current_principal, requires
-from mushu.server.web.once import IdempotencyHeader, once
-from mushu.server.web.places import a_place
+from mushu.server.web.idempotency import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route
-from mushu.server.web.sending import dispatcher
 
 _UserId = Annotated[str, Field(min_length=1, max_length=USER_ID_LENGTH)]
 _Shown = Annotated[str | None, Field(max_length=MOST_BYTES)]
@@ -213,7 +213,7 @@ def _sent(header: IdempotencyHeader, path: TenantPath, body: _Message, user_ids:
         actor=current_principal().actor,
         once=once(header, body),
     )
-    with a_place():
+    with thread_slot():
         return dispatcher().dispatch(request)
 
 

@@ -20,7 +20,7 @@ from mushu.server.tenants.credentials import ApnsCredentials, checked_credential
 from mushu.server.web.api.keys import CreatedKey, answer_minted
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, Text
 from mushu.server.web.guard import current_environment, current_org, current_principal, requires
-from mushu.server.web.once import IdempotencyHeader, once
+from mushu.server.web.idempotency import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route
 
 _Short = Annotated[str | None, Field(max_length=64)]

@@ -16,9 +16,14 @@ from mushu.server.users.known_clients import remember_network
 from mushu.server.users.login import change_password
 from mushu.server.users.models import User
 from mushu.server.web.guard import in_browser
-from mushu.server.web.known_browsers import current_source, remember_this_browser
 from mushu.server.web.pages.forms import ChangePasswordForm, EmptyForm
-from mushu.server.web.sessions import begin_session, current_session_id, require_session_user
+from mushu.server.web.sessions import (
+    begin_session,
+    current_session_id,
+    current_source,
+    remember_this_browser,
+    require_session_user,
+)
 
 PAGES = Blueprint("account", __name__)
 

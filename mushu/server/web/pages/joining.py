@@ -13,7 +13,7 @@ from mushu.server.orgs.joining import Invitee, decline_invitation
 from mushu.server.orgs.service import get_org
 from mushu.server.web.guard import in_browser
 from mushu.server.web.pages.forms import EmptyForm
-from mushu.server.web.pages.gone import gone
+from mushu.server.web.problems import error_page
 from mushu.server.web.sessions import require_session_user
 
 PAGES = Blueprint("joining", __name__)
@@ -28,7 +28,7 @@ def show_invitation(token: str) -> tuple[str, int]:
             invitation = get_answerable(db.session, get_core().clock, _invitee(), Secret(token))
             org = get_org(db.session, invitation.org_id)
     except InvitationNotFound as error:
-        return gone(error)
+        return error_page(error)
     return render_template("invitation.html", form=EmptyForm(), invitation=invitation, org=org), HTTPStatus.OK
 
 
@@ -47,9 +47,9 @@ def answer_invitation(token: str) -> tuple[str, int]:
             with writing(db.session):
                 decline_invitation(db.session, get_core().clock, invitee, Secret(token))
     except InvitationNotFound as error:
-        return gone(error)
+        return error_page(error)
     except AlreadyMember as error:
-        return gone(error, HTTPStatus.CONFLICT)
+        return error_page(error, HTTPStatus.CONFLICT)
     return render_template("invitation_answered.html", joined=join), HTTPStatus.OK
 
 

@@ -22,7 +22,7 @@ from mushu.server.errors import Invalid
 from mushu.server.tokens.service import issue_token
 from mushu.server.web.guard import in_browser
 from mushu.server.web.pages.forms import EmptyForm
-from mushu.server.web.pages.gone import gone
+from mushu.server.web.problems import error_page
 from mushu.server.web.sessions import require_session_user
 
 PAGES = Blueprint("loopback", __name__)
@@ -67,7 +67,7 @@ def ask_consent() -> BaseResponse:
     try:
         target = loopback_address(request.args.get("redirect_uri", ""))
     except Invalid as error:
-        return make_response(gone(error, HTTPStatus.BAD_REQUEST))
+        return make_response(error_page(error, HTTPStatus.BAD_REQUEST))
     page = render_template("consent.html", form=EmptyForm(), target=target, user=require_session_user())
     return _allowing_return(make_response(page), target)
 

@@ -11,8 +11,8 @@ from mushu.server.errors import Invalid, LinkNotFound
 from mushu.server.users.links import get_link_user, redeem_link
 from mushu.server.users.passwords import MIN_LENGTH
 from mushu.server.web.guard import public
-from mushu.server.web.known_browsers import remember_this_browser
-from mushu.server.web.pages.gone import gone
+from mushu.server.web.problems import error_page
+from mushu.server.web.sessions import remember_this_browser
 
 PAGES = Blueprint("password", __name__)
 
@@ -25,7 +25,7 @@ def ask_password(link: str) -> tuple[str, int]:
         with reading(db.session):
             user = get_link_user(db.session, get_core().clock, Secret(link))
     except LinkNotFound as error:
-        return gone(error)
+        return error_page(error)
     return _form(user.email)
 
 
@@ -45,7 +45,7 @@ def set_password(link: str) -> tuple[str, int]:
             # Who holds the link and sets a password may sign in next, however many strangers are guessing.
             remember_this_browser(redeem_link(db.session, core.clock, Secret(link), hashed))
     except LinkNotFound as error:
-        return gone(error)
+        return error_page(error)
     except Invalid as error:
         return _form(user.email, error.detail)
     return render_template("password_set.html", email=user.email), HTTPStatus.OK

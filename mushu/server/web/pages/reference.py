@@ -7,8 +7,7 @@ from typing import Any, Final, cast
 from flask import Blueprint, Response, current_app, render_template
 
 from mushu.server.web.guard import public
-from mushu.server.web.openapi import DOCUMENT_PATH
-from mushu.server.web.rendered import Rendered
+from mushu.server.web.openapi import DOCUMENT_PATH, CachedResponse
 
 PAGES = Blueprint("reference", __name__)
 #: Where an app keeps the page.
@@ -49,8 +48,8 @@ def show_reference() -> Response:
     rendered = current_app.extensions.get(_RENDERED)
     if rendered is None:  # two at once both make it, and alike
         page = render_template("reference.html", groups=_groups(), document=DOCUMENT_PATH)
-        rendered = current_app.extensions[_RENDERED] = Rendered(page.encode(), "text/html; charset=utf-8")
-    return cast(Rendered, rendered).answer()
+        rendered = current_app.extensions[_RENDERED] = CachedResponse(page.encode(), "text/html; charset=utf-8")
+    return cast(CachedResponse, rendered).answer()
 
 
 def _groups() -> dict[str, list[Operation]]:

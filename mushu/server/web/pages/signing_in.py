@@ -11,9 +11,16 @@ from mushu.server.errors import LoginRefused, TooManyAttempts
 from mushu.server.users.login import Attempt, sign_in
 from mushu.server.users.models import User
 from mushu.server.web.guard import in_browser, public
-from mushu.server.web.known_browsers import current_source, remember_this_browser
 from mushu.server.web.pages.forms import EmptyForm, SignInForm
-from mushu.server.web.sessions import begin_session, end_session, local_path, look_up_session, signed_in_user
+from mushu.server.web.sessions import (
+    begin_session,
+    current_source,
+    end_session,
+    local_path,
+    look_up_session,
+    remember_this_browser,
+    signed_in_user,
+)
 
 PAGES = Blueprint("signing_in", __name__)
 

@@ -16,7 +16,7 @@ from mushu.server.destinations import service as destinations
 from mushu.server.destinations.service import Place
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment
-from mushu.server.web.usage import recorder_of
+from mushu.server.web.extensions import recorder_of
 from tests.server.conftest import api_key, bearer
 from tests.server.web.api.test_keys import keys_of
 from tests.server.web.asking import all_rows, answer

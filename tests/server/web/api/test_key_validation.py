@@ -5,7 +5,7 @@ import pytest
 from mushu.keyformat import Prefix, generate
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.states import State
-from mushu.server.web.usage import recorder_of
+from mushu.server.web.extensions import recorder_of
 from tests.server.conftest import api_key, bearer
 from tests.server.web.api.test_keys import put_into
 from tests.server.web.asking import all_rows, answer, refusal

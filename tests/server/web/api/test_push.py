@@ -17,8 +17,8 @@ from mushu.server.environments import within
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.tenants.credentials import ApnsCredentials
 from mushu.server.tenants.service import TenantRequest, create_tenant
-from mushu.server.web import sending
-from mushu.server.web.sending import sender_of
+from mushu.server.web import extensions
+from mushu.server.web.extensions import sender_of
 from tests.cli.certificates import certificates
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, quiet_app
@@ -329,4 +329,4 @@ class TestThroughApple:
     def test_a_worker_that_never_sends_opens_nothing(self, sent: Sent) -> None:
         assert sent.apple.connections == sent.sandbox.connections == 0
         assert sender_of(sent.app)._loop._loop is None
-        assert sending.hosts_of(sent.world.core.settings).sandbox == sent.sandbox.url
+        assert extensions.hosts_of(sent.world.core.settings).sandbox == sent.sandbox.url

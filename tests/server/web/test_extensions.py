@@ -17,7 +17,7 @@ from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.states import State
 from mushu.server.usage.models import KeyUse
 from mushu.server.usage.service import uses_of
-from mushu.server.web.usage import recorder_of
+from mushu.server.web.extensions import recorder_of
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, quiet_app, settings_on
 from tests.server.web.api.test_keys import keys_of, put_into

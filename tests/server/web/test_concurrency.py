@@ -6,8 +6,8 @@ import pytest
 
 from mushu.server.config import MOST_LEAVING
 from mushu.server.errors import Busy
-from mushu.server.web.paced_body import Pace, PacedBody, Readers
-from mushu.server.web.slots import FAIR, Slots
+from mushu.server.web.body_timeouts import Pace, PacedBody, Readers
+from mushu.server.web.concurrency import FAIR, Slots
 
 COUNT = 4
 
@@ -23,7 +23,7 @@ class Now:
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> Now:
     found = Now()
-    monkeypatch.setattr("mushu.server.web.slots.time.monotonic", found)
+    monkeypatch.setattr("mushu.server.web.concurrency.time.monotonic", found)
     return found
 
 

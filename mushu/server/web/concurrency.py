@@ -1,17 +1,23 @@
-"""Slots: how many requests that have a body, or change something, one process works on at once.
+"""How many requests of one process may hold a thread while they wait.
 
-Each holds its slot from its head until its view is done. Where no slot is free, the body that has been waited for
-longest gives way to the request that comes: to hold a slot for long keeps nobody out. A request whose body has arrived
-keeps its slot.
+`Slots` counts the requests that have a body or change something. Each holds its slot from its head until its view is
+done. If no slot is free, the body that has been waited for longest gives way to the new request, so that a slow client
+keeps nobody out. A request whose body has arrived keeps its slot.
+
+`thread_slot` counts the requests that wait for somebody else: for a client's connection, a storage, or Apple. There are
+as many of these slots as the server has threads beyond those of the API, so the API never waits for them.
 """
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from mushu.server.config import MOST_LEAVING
+from mushu.server.core import get_core
 from mushu.server.errors import Busy
-from mushu.server.web.paced_body import PacedBody
+from mushu.server.web.body_timeouts import PacedBody
 
 #: A body that has been waited for less long than this, in seconds, does not give way.
 FAIR: Final = 0.25
@@ -90,3 +96,19 @@ class UntilWhole:
 def busy() -> Busy:
     """Return why a request got no slot, or lost it."""
     return Busy("Too many requests wait for their bodies or for something else at this moment. Try again shortly.")
+
+
+@contextmanager
+def thread_slot() -> Iterator[None]:
+    """Hold one of the slots for requests that wait for somebody else; it may end after the request does.
+
+    Raises:
+        Busy: no slot is free. Waiting for one would hold a thread that the API needs.
+    """
+    places = get_core().places
+    if not places.acquire(blocking=False):
+        raise Busy("Too many files and notifications are on their way at this moment. Try again shortly.")
+    try:
+        yield
+    finally:
+        places.release()

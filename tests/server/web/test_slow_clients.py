@@ -12,12 +12,12 @@ from werkzeug.test import EnvironBuilder, TestResponse
 
 from mushu.server.config import Settings
 from mushu.server.errors import Busy
+from mushu.server.web.concurrency import FAIR, busy
 from mushu.server.web.guard import public
-from mushu.server.web.slots import FAIR, busy
 from tests.server.conftest import World, api_key
 from tests.server.web.asking import SeparateClient, refusal
 from tests.server.web.conftest import House
-from tests.server.web.test_paced_body import Silent
+from tests.server.web.test_body_timeouts import Silent
 
 LONG = 30
 LARGE = 2 * 1024**2

@@ -8,7 +8,7 @@ from werkzeug.exceptions import RequestTimeout
 
 from mushu.server.errors import Busy
 from mushu.server.media.storage import CHUNK
-from mushu.server.web.paced_body import Pace, PacedBody, Readers, Stream
+from mushu.server.web.body_timeouts import Pace, PacedBody, Readers, Stream
 
 _LONG = 30
 
@@ -64,7 +64,7 @@ def test_a_body_that_trickles_is_given_up_and_read_in_small_pieces(monkeypatch: 
             return b"x" * size
 
     paced = body(Trickle(), patience=60)
-    monkeypatch.setattr("mushu.server.web.paced_body.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("mushu.server.web.body_timeouts.time.monotonic", lambda: now[0])
     with pytest.raises(RequestTimeout):
         paced.read()
     assert max(sizes) <= 4096
@@ -81,7 +81,7 @@ def test_a_slow_body_that_keeps_moving_is_read_to_its_end(monkeypatch: pytest.Mo
             return b"x" * size
 
     paced = body(Slow(), patience=30)
-    monkeypatch.setattr("mushu.server.web.paced_body.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("mushu.server.web.body_timeouts.time.monotonic", lambda: now[0])
     assert sum(len(piece) for piece in iter(lambda: paced.read(CHUNK), b"")) == 10 * 1024**2
 
 

@@ -1,8 +1,8 @@
-"""Admission of requests, before Flask: which of them may hold a thread while they wait, and how many.
+"""Keeps slow clients from holding the server's threads: WSGI middleware before Flask.
 
-Requests that only read, and have no body, are always let in: they wait for nobody, and threads are kept for them. All
-others share a number of slots (`web/slots.py`), from their head to their answer. A small body is read whole before the
-request is dispatched.
+Requests that only read, and have no body, are always let in: threads are kept for them. All others share a number of
+slots (`concurrency.py`), each from its head to its answer. A small body is read whole before the request is dispatched,
+with a deadline (`body_timeouts.py`).
 """
 
 import time
@@ -17,10 +17,10 @@ from werkzeug.wsgi import ClosingIterator
 
 from mushu.server.config import Settings
 from mushu.server.errors import Busy
-from mushu.server.web.headers import add_headers
-from mushu.server.web.paced_body import Pace, PacedBody, Readers
+from mushu.server.web.body_timeouts import Pace, PacedBody, Readers
+from mushu.server.web.concurrency import Slots, UntilWhole, busy
 from mushu.server.web.problems import as_problem
-from mushu.server.web.slots import Slots, UntilWhole, busy
+from mushu.server.web.security_headers import add_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

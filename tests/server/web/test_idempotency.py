@@ -10,7 +10,7 @@ from mushu.server.idempotency import Once
 from mushu.server.keys.scopes import Scope
 from mushu.server.web.api.models import Body
 from mushu.server.web.api.tenants import TenantPath
-from mushu.server.web.once import IdempotencyHeader, once
+from mushu.server.web.idempotency import IdempotencyHeader, once
 from tests.server.conftest import api_key
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House

@@ -25,7 +25,7 @@ _ORIGIN: Final = ("Access-Control-Allow-Origin", "*")
 _PREFLIGHT: Final = (("Access-Control-Allow-Methods", "PUT"), ("Access-Control-Allow-Headers", "Content-Type"))
 
 
-def for_foreign_pages(view: View) -> View:
+def allow_all_origins(view: View) -> View:
     """Let pages of every origin read the answers of a view that is open to everybody, its refusals too.
 
     Raises:

@@ -11,9 +11,9 @@ from sqlalchemy import Engine, event
 from werkzeug.test import TestResponse
 
 from mushu.server.media.folder import FolderStorage
-from mushu.server.web.foreign_pages import for_foreign_pages
+from mushu.server.web.concurrency import thread_slot
+from mushu.server.web.cors import allow_all_origins
 from mushu.server.web.guard import in_browser, public, signed_in
-from mushu.server.web.places import a_place
 from tests.server.media.studio import TEXT, Studio, fresh, open_studio, path_of
 from tests.server.web.asking import answer, problem_of, refusal
 
@@ -116,7 +116,7 @@ class TestARefusal:
         url = studio.announce()["upload_url"]
         with ExitStack() as taken:
             for _ in range(studio.settings.transfers):
-                taken.enter_context(a_place())
+                taken.enter_context(thread_slot())
             response = studio.put_here(url, TEXT, **PAGE)
         refusal(response, 503, "busy")
         assert permissions(response) == READABLE
@@ -135,7 +135,7 @@ class TestTheQuestionBeforehand:
         statements.clear()
         with ExitStack() as taken:
             for _ in range(studio.settings.transfers):
-                taken.enter_context(a_place())
+                taken.enter_context(thread_slot())
             assert studio.http.options(path, headers=ASKS).status_code == 200
         assert statements == []
         studio.http.put(path, data=TEXT, headers=PAGE)
@@ -197,6 +197,6 @@ def test_a_view_that_asks_who_it_is_cannot_be_opened_to_foreign_pages(mark: Any)
     def view() -> None: ...
 
     with pytest.raises(TypeError, match="no foreign page"):
-        for_foreign_pages(mark(view))
+        allow_all_origins(mark(view))
     opened = public(lambda: None)
-    assert for_foreign_pages(opened) is opened
+    assert allow_all_origins(opened) is opened

@@ -1,16 +1,20 @@
-"""The address that people reach this server at is a setting, and never what a request says.
+"""Headers that proxies set: which of them this server believes.
 
-Host, `X-Forwarded-Host`, `-Proto` and their like come from whoever asks. Here they are replaced or taken away before
-Flask sees them, so that no link, redirect or cookie can follow them, in code of ours or of a library.
+The public address of this server is a setting. `Host`, `X-Forwarded-Host` and their like come from whoever asks, so
+this module replaces or removes them before Flask sees them: no link, redirect or cookie can follow them. The client's
+address comes from the connection, or from the one header that the operator named.
 """
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from flask import Flask
+from flask import Flask, request
 
+from mushu.server import client_address
+from mushu.server.client_address import Address
 from mushu.server.config import Settings
+from mushu.server.core import get_core
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -53,3 +57,8 @@ class PublicAddress:
 
 def install(app: Flask, settings: Settings) -> None:
     app.wsgi_app = PublicAddress(app.wsgi_app, settings.base_url)  # type: ignore[method-assign]
+
+
+def current_address() -> Address | None:
+    """Return the address of the client of this request, or None where it is not known."""
+    return client_address.client_address(request.environ, get_core().settings.client_address_header)

@@ -1,0 +1,66 @@
+"""Flask extensions of Mushu's own: what each worker process has one of.
+
+The recorder counts the requests of each API key; the sender keeps connections to Apple open for notifications.
+"""
+
+import atexit
+from multiprocessing import util
+from typing import Final, cast
+
+from flask import Flask, current_app
+
+from mushu.server.client_address import shown
+from mushu.server.clock import Clock
+from mushu.server.config import Settings
+from mushu.server.core import db, get_core
+from mushu.server.db import own_session
+from mushu.server.gate.principal import KeyPrincipal, Principal
+from mushu.server.notifications.dispatch import Dispatcher
+from mushu.server.notifications.hosts import Hosts
+from mushu.server.notifications.sender import Sender, Timing
+from mushu.server.usage.recorder import Recorder
+from mushu.server.web.proxy_headers import current_address
+
+_RECORDER: Final = "mushu_usage"
+_SENDER: Final = "mushu_sender"
+
+
+def install_recorder(app: Flask, interval: float) -> None:
+    """Give the app a recorder that writes every `interval` seconds, and when the process ends."""
+    with app.app_context():
+        engine = db.engine
+    recorder = Recorder(lambda: own_session(engine), interval)
+    app.extensions[_RECORDER] = recorder
+    if interval > 0:
+        atexit.register(recorder.close)
+        util.Finalize(None, recorder.close, exitpriority=0)  # workers are children, and some skip `atexit`
+
+
+def install_sender(app: Flask, clock: Clock, timing: Timing | None = None) -> None:
+    """Give the app a sender; it opens no connection before the first notification."""
+    app.extensions[_SENDER] = Sender(clock, timing)
+
+
+def recorder_of(app: Flask) -> Recorder:
+    return cast(Recorder, app.extensions[_RECORDER])
+
+
+def sender_of(app: Flask) -> Sender:
+    return cast(Sender, app.extensions[_SENDER])
+
+
+def count(principal: Principal) -> None:
+    """Count the current request for the key that it carries."""
+    if isinstance(principal, KeyPrincipal):
+        recorder_of(current_app).saw(principal.key_id, get_core().clock(), shown(current_address()))
+
+
+def dispatcher() -> Dispatcher:
+    """Return what sends notifications within the current request."""
+    core = get_core()
+    return Dispatcher(db.session, core.clock, core.sealing_keys, hosts_of(core.settings), sender_of(current_app))
+
+
+def hosts_of(settings: Settings) -> Hosts:
+    """Return Apple's addresses, for production and for its sandbox."""
+    return Hosts(production=settings.apns_url.rstrip("/"), sandbox=settings.apns_sandbox_url.rstrip("/"))
