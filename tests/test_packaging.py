@@ -7,8 +7,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Written by script/generate-sdk.
-GENERATED = ("core", "notify", "media")
 
 
 def test_every_package_of_the_tree_is_listed_in_setup_cfg() -> None:
@@ -36,11 +34,6 @@ def test_every_entry_point_can_be_loaded() -> None:
         assert entry_point.load() is not None
 
 
-def test_every_package_says_what_it_is_for() -> None:
-    for init in [*ROOT.glob("mushu/**/__init__.py"), *ROOT.glob("plugins/**/__init__.py")]:
-        assert init.read_text().startswith('"""'), f"{init} has no docstring"
-
-
 def test_the_base_of_the_package_loads_no_server_code() -> None:
     script = (
         "import sys, mushu, mushu.destination, mushu.keyformat, mushu.sdk; print([m for m in sys.modules if m in %r])"
@@ -48,14 +41,3 @@ def test_the_base_of_the_package_loads_no_server_code() -> None:
     heavy = ("flask", "sqlalchemy", "click", "httpx", "attrs", "pydantic", "mushu.server", "dotenv", "hvac")
     done = subprocess.run([sys.executable, "-c", script % (heavy,)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_no_module_has_outgrown_its_calm_size() -> None:
-    """The house rule: 150 lines wanted, 300 at the outside; what nobody writes and nobody edits grows as it likes."""
-    sizes = {
-        str(path.relative_to(ROOT)): len(path.read_text().splitlines())
-        for base in ("mushu", "plugins")
-        for path in (ROOT / base).rglob("*.py")
-        if not {ROOT / "mushu" / package for package in GENERATED} & {*path.parents}
-    }
-    assert not {path: size for path, size in sizes.items() if size > 300}

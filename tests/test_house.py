@@ -1,0 +1,109 @@
+"""House rules that can be counted: sizes, importers, docstrings, class names, and how long the tests are.
+
+The limits are ratchets: they fail when a number gets worse, and become stricter when it gets better.
+"""
+
+import ast
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[1]
+#: What script/generate-sdk writes, and nobody edits.
+GENERATED = {ROOT / "mushu" / package for package in ("core", "notify", "media")}
+
+LINES_OF_A_MODULE = 300
+MEDIAN_OF_LINES = 110
+MODULES = 335
+#: Of all modules, those that one other module imports.
+SHARE_WITH_ONE_IMPORTER = 0.33
+MODULES_WITHOUT_DOCSTRING = 61
+SHARED_CLASS_NAMES = 28
+#: Lines of tests for each line of code.
+TESTS_TO_CODE = 1.61
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Return the modules that people write, by their dotted names."""
+    found = {}
+    for base, folder in ((ROOT, ROOT / "mushu"), (ROOT / "plugins", ROOT / "plugins")):
+        for path in folder.rglob("*.py"):
+            if not GENERATED & {*path.parents}:
+                parts = path.relative_to(base).with_suffix("").parts
+                found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def imported_by(name: str, path: Path) -> Iterator[str]:
+    """Name what a module imports, also inside functions and for types only."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            above = package.rsplit(".", node.level - 1)[0] + "." if node.level else ""
+            source = (above + (node.module or "")).rstrip(".")
+            yield from (inner if (inner := f"{source}.{alias.name}") in modules() else source for alias in node.names)
+
+
+def lines(paths: Iterator[Path]) -> dict[str, int]:
+    return {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in paths}
+
+
+def listed(found: list[str]) -> str:
+    return "\n".join(["", *sorted(found)])
+
+
+def test_no_module_has_outgrown_its_size_and_half_of_them_are_small() -> None:
+    sizes = lines(iter(modules().values()))
+    assert not {path: size for path, size in sizes.items() if size > LINES_OF_A_MODULE}
+    assert median(sizes.values()) <= MEDIAN_OF_LINES
+
+
+def test_there_are_no_more_modules_than_a_reader_can_know() -> None:
+    folders = Counter(str(path.parent.relative_to(ROOT)) for path in modules().values())
+    assert len(modules()) <= MODULES, listed([f"{count:4} {folder}" for folder, count in folders.items()])
+
+
+def test_few_modules_are_fragments_of_the_one_that_imports_them() -> None:
+    importers = defaultdict(set)
+    for name, path in modules().items():
+        for imported in imported_by(name, path):
+            importers[imported].add(name)
+    single = [f"{name} ← {min(importers[name])}" for name in modules() if len(importers[name] - {name}) == 1]
+    assert len(single) <= SHARE_WITH_ONE_IMPORTER * len(modules()), listed(single)
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [name for name, path in modules().items() if not ast.get_docstring(tree_of(path))]
+    assert len(silent) <= MODULES_WITHOUT_DOCSTRING, listed(silent)
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    places = defaultdict(list)
+    for name, path in modules().items():
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(name)
+    shared = [f"{name}: {', '.join(found)}" for name, found in places.items() if len(found) > 1]
+    assert len(shared) <= SHARED_CLASS_NAMES, listed(shared)
+
+
+def test_tests_are_not_much_longer_than_what_they_prove() -> None:
+    scripts = (path for folder in ("script", "bench") for path in (ROOT / folder).iterdir() if path.is_file())
+    code = lines(chain(modules().values(), (ROOT / "migrations").rglob("*.py"), scripts))
+    tests = lines((ROOT / "tests").rglob("*.py"))
+    folders: Counter[str] = Counter()
+    for path, size in tests.items():
+        folders[str(Path(path).parent)] += size
+    ratio = sum(tests.values()) / sum(code.values())
+    assert ratio <= TESTS_TO_CODE, listed([f"{size:6} {folder}" for folder, size in folders.items()])
