@@ -14,13 +14,14 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from mushu.keyformat import ALPHABET, RANDOM_LENGTH, Prefix, checksum
+from tests.long import times
 
 REVISION: Final = "0005"
 SQL: Final = Path(__file__).with_name("filled_at_0005.sql")
 _SEED: Final = "filled at 0005"
 #: Stands in the file for the folder in which the test has its `.env` files.
 _FOLDER: Final = "@FOLDER@"
-MANY: Final = 10_000
+MANY: Final = times(1_000, 10_000)
 STATES: Final = ("active", "disabled", "retiring", "revoked", "failed", "pending", "expired", "over")
 _SCOPES: Final = ("read", "write", "admin", "read,write", "read,admin", "write,admin", "read,write,admin")
 _ENVIRONMENTS: Final = ("live", "test")
@@ -48,7 +49,7 @@ def sealing_keys() -> str:
 
 @dataclass(frozen=True, slots=True)
 class ManyKey:
-    """One of the ten thousand."""
+    """One of the many."""
 
     id: str
     #: One of `STATES`: `expired` and `over` are active and retiring keys whose time is over.
@@ -62,7 +63,7 @@ class ManyKey:
 
 
 def many_keys() -> list[ManyKey]:
-    """Return the ten thousand: every state with every set of scopes in both environments, again and again."""
+    """Return the many: every state with every set of scopes in both environments, again and again."""
     kinds = list(product(STATES, _SCOPES, _ENVIRONMENTS))
     return [ManyKey(f"key_many{number:05}", *kinds[number % len(kinds)]) for number in range(MANY)]
 

@@ -181,7 +181,7 @@ _REFUSED: Final[Mapping[str, type[Unauthenticated]]] = {
 }
 
 
-def test_each_of_ten_thousand_keys_opens_what_it_did(upgraded: Content, clock: TurnableClock) -> None:
+def test_each_of_many_keys_opens_what_it_did(upgraded: Content, clock: TurnableClock) -> None:
     wrong: list[str] = []
     with reading(db.session):
         for key in filled.many_keys():
