@@ -25,7 +25,7 @@ from mushu.server.delivery.ledger import open_delivery
 from mushu.server.delivery.models import Condition, DeliveryState
 from mushu.server.keys.activation import issue_key
 from mushu.server.keys.requests import KeyRequest
-from mushu.server.migrating import migrate
+from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 

@@ -1,4 +1,4 @@
-"""Runs migrations on the engine of the current app, or in a transaction that is given (`mushu/server/migrating.py`)."""
+"""Runs migrations on the engine of the current app, or in the transaction that `upgrading/migrations.py` gives."""
 
 from typing import Literal
 
@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine
 from mushu.server import schema
 from mushu.server.core import get_core
 from mushu.server.db import UTCDateTime
-from mushu.server.migrating import migration_transaction
-from mushu.server.upgrading.upgrade import copy_before
+from mushu.server.operation.upgrading.migrations import migration_transaction
+from mushu.server.operation.upgrading.upgrade import copy_before
 
 
 def render_item(kind: str, item: object, _: object) -> str | Literal[False]:

@@ -2,8 +2,8 @@
 
 Imports point down only (design, section 4; held by the import-linter contracts in setup.cfg):
 
-    up -> app | first_run -> web | commands | serving -> answers -> core -> gate -> delivery -> keys | tokens -> users
-    -> orgs -> audit -> db | logs | mail -> clock -> config -> errors
+    up -> app -> web | commands -> operation | answers -> core -> gate -> delivery -> keys | tokens -> users -> orgs
+    -> audit -> db | logs | mail -> clock -> config -> errors
 
 Read on in `app.py` (what is mounted where), `errors.py` (what can go wrong), `delivery/` (what Mushu exists for).
 """

@@ -11,14 +11,15 @@ import sys
 from collections.abc import Sequence
 
 from mushu import process
-from mushu.server import first_run, housekeeping, logs
+from mushu.server import logs
 from mushu.server.app import create_app  # loaded here once, for the child and the workers
 from mushu.server.config import Settings
 from mushu.server.core import core_context
 from mushu.server.errors import ConfigurationError, MushuError
-from mushu.server.first_run import Upgrade
-from mushu.server.serving import bindable_address, serve
-from mushu.server.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
+from mushu.server.operation import first_run, housekeeping
+from mushu.server.operation.first_run import Upgrade
+from mushu.server.operation.serving import bindable_address, serve
+from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from mushu.terminal import printable, printable_lines
 
 _INTERRUPTED = 130

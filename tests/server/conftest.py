@@ -32,7 +32,7 @@ from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, Scope
-from mushu.server.migrating import migrate
+from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.members import add_member
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role

@@ -14,7 +14,7 @@ OPEN = "postgresql+psycopg://mushu:hunter2@db.example.com/mushu"
 
 def faults(tmp_path: Path, **settings: Any) -> str:
     """Return what `flask doctor` says about channels; empty where all is well."""
-    from mushu.server.diagnosis import _channels
+    from mushu.server.operation.doctor import _channels
 
     (check,) = _channels(Core(Settings(instance_path=tmp_path, **settings)))
     assert "hunter2" not in check.detail

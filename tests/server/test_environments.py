@@ -358,7 +358,7 @@ def test_no_service_goes_by_the_session() -> None:
     names = [mapper.class_.__name__ for mapper in Tenant.registry.mappers if issubclass(mapper.class_, Environmental)]
     assert {"Tenant", "Device", "Notification", "Sending", "MediaItem"} <= set(names)
     beside = re.compile(r"\.bulk_(save|insert|update)|connection\(\)\.execute|engine\.(begin|connect)\(\)")
-    allowed = {"core.py", "db.py", "migrating.py", "diagnosis.py", "env.py", "upgrade.py"}
+    allowed = {"core.py", "db.py", "migrations.py", "doctor.py", "env.py", "upgrade.py"}
     found = [
         path.name
         for path in Path(mushu.server.__file__).parent.rglob("*.py")

@@ -46,7 +46,7 @@ def test_what_multiprocessing_starts_takes_nothing_from_the_current_folder(
     monkeypatch.setattr(up, "_in_child", lambda *_: int(os.environ["PYTHONSAFEPATH"] != "1"))
     monkeypatch.setattr(up, "serve", lambda *_: None)
     monkeypatch.setattr(up, "bindable_address", lambda _: None)
-    monkeypatch.setattr("mushu.server.housekeeping.start", lambda _: None)
+    monkeypatch.setattr("mushu.server.operation.housekeeping.start", lambda _: None)
     up.main([])
 
 

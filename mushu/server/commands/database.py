@@ -2,7 +2,7 @@ import click
 
 from mushu.server.commands.common import AdminGroup
 from mushu.server.core import get_core
-from mushu.server.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
+from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from mushu.terminal import printable_lines
 
 

@@ -1,7 +1,7 @@
 import click
 
-from mushu.server import diagnosis
 from mushu.server.commands.common import CorelessCommand, as_json, print_json
+from mushu.server.operation.doctor import examine
 from mushu.terminal import printable_lines
 
 
@@ -9,7 +9,7 @@ from mushu.terminal import printable_lines
 @as_json
 def doctor(as_json: bool) -> None:
     """Say what is wrong with this server, and how to mend it."""
-    checks = diagnosis.examine()
+    checks = examine()
     if as_json:
         print_json([{"check": check.name, "ok": check.ok, "detail": check.detail} for check in checks])
     else:

@@ -7,9 +7,9 @@ from sqlalchemy import text
 
 from mushu.server.config import Settings
 from mushu.server.core import MIGRATIONS, core_context, db
-from mushu.server.migrating import pending_migrations
+from mushu.server.operation.upgrading.migrations import pending_migrations
 from tests.server.commands.conftest import Run
-from tests.server.test_migrating import REVISIONS
+from tests.server.operation.upgrading.test_migrations import REVISIONS
 
 pytestmark = [pytest.mark.sqlite, pytest.mark.usefixtures("acme")]
 

@@ -9,7 +9,7 @@ from mushu.server.audit.models import AuditEvent
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import Base, reading, writing
-from mushu.server.housekeeping import tick
+from mushu.server.operation.housekeeping import tick
 from mushu.server.orgs.invitations import Terms, invite_by_link
 from mushu.server.orgs.models import Invitation
 from mushu.server.tokens import cleaning, devices
@@ -82,7 +82,7 @@ def test_housekeeping_does_it(world: World, monkeypatch: pytest.MonkeyPatch) -> 
 
         return act
 
-    monkeypatch.setattr("mushu.server.housekeeping.clean_grants", note("grants"))
-    monkeypatch.setattr("mushu.server.housekeeping.tell_failures", note("failures"))
+    monkeypatch.setattr("mushu.server.operation.housekeeping.clean_grants", note("grants"))
+    monkeypatch.setattr("mushu.server.operation.housekeeping.tell_failures", note("failures"))
     tick(world.core.settings)
     assert called == ["failures", "grants"]

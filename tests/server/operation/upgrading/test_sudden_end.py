@@ -16,11 +16,11 @@ import pytest
 
 from mushu.server.config import Settings
 from mushu.server.core import core_context, db
-from mushu.server.upgrading.copies import PARTIAL
-from mushu.server.upgrading.upgrade import upgrade_with_copy
+from mushu.server.operation.upgrading.copies import PARTIAL
+from mushu.server.operation.upgrading.upgrade import upgrade_with_copy
 from tests.server.conftest import World
-from tests.server.test_migrating import add_migration
-from tests.server.upgrading.conftest import HEAD
+from tests.server.operation.upgrading.conftest import HEAD
+from tests.server.operation.upgrading.test_migrations import add_migration
 
 pytestmark = [pytest.mark.sqlite]
 

@@ -16,17 +16,17 @@ from mushu import keyformat
 from mushu.server.core import Core, db
 from mushu.server.errors import MushuError, UpgradeFailed
 from mushu.server.instance import alone
-from mushu.server.migrating import (
+from mushu.server.operation.upgrading import going_back, postgresql, sqlite
+from mushu.server.operation.upgrading.copies import Copy, remove_old, remove_partial
+from mushu.server.operation.upgrading.copying import make_copy, remove_keys_of
+from mushu.server.operation.upgrading.in_use import process_using
+from mushu.server.operation.upgrading.migrations import (
     apply_migrations,
     migration_transaction,
     missing_in,
     pending_migrations,
     revisions_of,
 )
-from mushu.server.upgrading import going_back, postgresql, sqlite
-from mushu.server.upgrading.copies import Copy, remove_old, remove_partial
-from mushu.server.upgrading.copying import make_copy, remove_keys_of
-from mushu.server.upgrading.in_use import process_using
 
 _LOG: Final = logging.getLogger(__name__)
 LOCK_FILE: Final = "upgrade.lock"

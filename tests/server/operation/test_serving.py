@@ -12,8 +12,8 @@ _LONG = 60
 _LOADING = """
 import signal, time
 from multiprocessing import Pipe
-from mushu.server.serving import load_in_worker
-from mushu.server.stalled import StalledConnections
+from mushu.server.operation.serving import load_in_worker
+from mushu.server.operation.timeouts import StalledConnections
 signal.signal(signal.SIGTERM, lambda *_: None)  # as a forked worker has it from Granian's main process
 ended, alive = Pipe(duplex=False)
 load_in_worker(ended, alive, StalledConnections(1, 60, 1), lambda: time.sleep(600))

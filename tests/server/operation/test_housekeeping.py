@@ -17,7 +17,6 @@ from sqlalchemy import Engine, event, func
 from sqlalchemy import select as query
 
 from mushu.keyformat import public_id
-from mushu.server import housekeeping
 from mushu.server.audit.service import SYSTEM
 from mushu.server.clock import Clock, utc_now
 from mushu.server.config import Settings
@@ -35,6 +34,7 @@ from mushu.server.keys.service import get_key
 from mushu.server.media.service import Announcement, announce
 from mushu.server.notifications.models import Notification
 from mushu.server.notifications.service import NotificationRequest, record_notification
+from mushu.server.operation import housekeeping
 from mushu.server.orgs.service import create_org
 from mushu.server.tenants.service import TenantRequest, create_tenant
 from mushu.server.users.service import create_user

@@ -9,16 +9,17 @@ import pytest
 from dotenv import dotenv_values
 from flask import Flask
 
-from mushu.server import first_run, serving, up
+from mushu.server import up
 from mushu.server.app import create_app
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import Core, db
 from mushu.server.db import reading, writing
 from mushu.server.errors import ConfigurationError, DestinationHeld
+from mushu.server.operation import first_run, serving
+from mushu.server.operation.serving import MOST_CONNECTIONS, room_for_connections
+from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from mushu.server.orgs.service import list_orgs
-from mushu.server.serving import MOST_CONNECTIONS, room_for_connections
-from mushu.server.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from mushu.server.users.service import list_users, set_password
 from tests.conftest import TurnableClock
 from tests.server.conftest import World

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, text
 
-from mushu.server import first_run
 from mushu.server.core import Core, db
 from mushu.server.errors import UpgradeFailed
-from mushu.server.migrating import pending_migrations
-from mushu.server.upgrading import copies, in_use
-from mushu.server.upgrading.copies import list_copies
-from mushu.server.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
+from mushu.server.operation import first_run
+from mushu.server.operation.upgrading import copies, in_use
+from mushu.server.operation.upgrading.copies import list_copies
+from mushu.server.operation.upgrading.migrations import pending_migrations
+from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
-from tests.server.test_migrating import add_migration
-from tests.server.upgrading.conftest import HEAD, content_now, copy_of, go_back
+from tests.server.operation.upgrading.conftest import HEAD, content_now, copy_of, go_back
+from tests.server.operation.upgrading.test_migrations import add_migration
 
 pytestmark = [pytest.mark.sqlite, pytest.mark.usefixtures("context")]
 
@@ -89,7 +89,7 @@ def test_going_back_twice_or_cut_off_half_way_still_leads_back(core: Core, fille
 def test_a_path_with_odd_letters_can_be_gone_back_to(core: Core, filled: World, next_one: str, tmp_path: Path) -> None:
     from mushu.server.config import Settings
     from mushu.server.core import core_context
-    from mushu.server.migrating import migrate
+    from mushu.server.operation.upgrading.migrations import migrate
 
     odd = tmp_path / "it's $HOME `here` 100% ü"
     with core_context(lambda: Settings(instance_path=odd)) as other:
@@ -146,7 +146,7 @@ def test_a_copy_that_cannot_be_finished_is_taken_away_and_nothing_is_migrated(
         raise fault
 
     core.sealing_keys.begin()
-    monkeypatch.setattr("mushu.server.upgrading.copying.write_manifest", fail)
+    monkeypatch.setattr("mushu.server.operation.upgrading.copying.write_manifest", fail)
     before = content_now()
     with pytest.raises(UpgradeFailed, match=r"No copy of the database could be made .* Nothing was migrated"):
         upgrade_with_copy(core)
@@ -158,7 +158,7 @@ def test_a_copy_that_lacks_rows_is_refused(
     core: Core, filled: World, next_one: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = iter(({"api_keys": 1}, {"api_keys": 0}))
-    monkeypatch.setattr("mushu.server.upgrading.sqlite._rows", lambda _: next(counts))
+    monkeypatch.setattr("mushu.server.operation.upgrading.sqlite._rows", lambda _: next(counts))
     with pytest.raises(UpgradeFailed, match="has not all rows"):
         upgrade_with_copy(core)
     assert list(core.settings.instance_path.glob("before-*")) == []
@@ -255,7 +255,7 @@ def test_no_write_falls_between_the_copy_and_the_migration(
             except sqlite3.OperationalError as error:
                 tried.append(str(error))
 
-    monkeypatch.setattr("mushu.server.upgrading.copying.write_manifest", write)
+    monkeypatch.setattr("mushu.server.operation.upgrading.copying.write_manifest", write)
     upgrade_with_copy(core)  # the manifest is written once the copy is made
     assert tried == ["database is locked"]
 
@@ -282,8 +282,8 @@ def test_it_says_nothing_that_it_does_not_know(
         raise OSError("the connection was lost")
 
     seen: list[list[str]] = [["9998"], []]
-    monkeypatch.setattr("mushu.server.upgrading.upgrade.apply_migrations", lost)
-    monkeypatch.setattr("mushu.server.upgrading.upgrade.pending_migrations", lambda: seen.pop(0))
+    monkeypatch.setattr("mushu.server.operation.upgrading.upgrade.apply_migrations", lost)
+    monkeypatch.setattr("mushu.server.operation.upgrading.upgrade.pending_migrations", lambda: seen.pop(0))
     with pytest.raises(UpgradeFailed, match=r"the connection was lost\). It is migrated all the same"):
         upgrade_with_copy(core)
 
@@ -293,6 +293,6 @@ def test_it_says_nothing_that_it_does_not_know(
             return ["9998"]
         raise OSError("no route")
 
-    monkeypatch.setattr("mushu.server.upgrading.upgrade.pending_migrations", unreachable)
+    monkeypatch.setattr("mushu.server.operation.upgrading.upgrade.pending_migrations", unreachable)
     with pytest.raises(UpgradeFailed, match=r"It does not answer.*as it was before, or migrated"):
         upgrade_with_copy(core)

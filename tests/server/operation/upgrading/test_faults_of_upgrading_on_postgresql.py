@@ -5,12 +5,12 @@ import os
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from mushu.server import first_run
 from mushu.server.core import Core, db
 from mushu.server.db import writing
 from mushu.server.errors import MushuError
+from mushu.server.operation import first_run
 from tests.server.conftest import World
-from tests.server.upgrading.conftest import HEAD, content, content_now, copy_of, go_back
+from tests.server.operation.upgrading.conftest import HEAD, content, content_now, copy_of, go_back
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.fault, pytest.mark.usefixtures("context")]
 

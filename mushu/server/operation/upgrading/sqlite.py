@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import Connection
 
 from mushu.server.errors import UpgradeFailed
-from mushu.server.upgrading.copies import write_private
+from mushu.server.operation.upgrading.copies import write_private
 
 DATABASE: Final = "mushu.sqlite3"
 SQLiteError: TypeAlias = sqlite3.Error

@@ -13,12 +13,12 @@ from sqlalchemy import create_engine, text
 
 from mushu.server.core import Core, core_context, db
 from mushu.server.errors import UpgradeFailed
-from mushu.server.migrating import pending_migrations
-from mushu.server.upgrading import postgresql
-from mushu.server.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
+from mushu.server.operation.upgrading import postgresql
+from mushu.server.operation.upgrading.migrations import pending_migrations
+from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from tests.server.conftest import World
-from tests.server.test_migrating import add_migration
-from tests.server.upgrading.conftest import HEAD, content_now, copy_of
+from tests.server.operation.upgrading.conftest import HEAD, content_now, copy_of
+from tests.server.operation.upgrading.test_migrations import add_migration
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.usefixtures("context")]
 
@@ -96,7 +96,7 @@ def test_writers_wait_from_the_copy_to_the_end_and_readers_do_not(
                 tried.append(str(error))
         other.dispose()
 
-    monkeypatch.setattr("mushu.server.upgrading.copying.write_manifest", write)
+    monkeypatch.setattr("mushu.server.operation.upgrading.copying.write_manifest", write)
     upgrade_with_copy(core)
     assert "lock timeout" in tried[0]
 

@@ -17,7 +17,7 @@ from mushu.server.core import MIGRATIONS, core_context, db
 from mushu.server.db import reading
 from mushu.server.errors import ConfigurationError
 from mushu.server.keys.models import ApiKey
-from mushu.server.migrating import migrate, pending_migrations
+from mushu.server.operation.upgrading.migrations import migrate, pending_migrations
 
 REVISIONS = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
 
@@ -249,7 +249,7 @@ def migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the folder of migrations that a test can add to."""
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr("mushu.server.migrating.MIGRATIONS", folder)
+    monkeypatch.setattr("mushu.server.operation.upgrading.migrations.MIGRATIONS", folder)
     return folder
 
 
@@ -290,7 +290,7 @@ def test_a_folder_with_a_percent_sign_in_its_name_can_be_migrated(
     tmp_path: Path, migrations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = migrations.rename(tmp_path / "100%")
-    monkeypatch.setattr("mushu.server.migrating.MIGRATIONS", odd)
+    monkeypatch.setattr("mushu.server.operation.upgrading.migrations.MIGRATIONS", odd)
     with core_context(lambda: Settings(instance_path=tmp_path / "instance")):
         assert migrate()
         db.engine.dispose()

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, inspect, text
 
 from mushu.children import child_environment
 from mushu.server.errors import UpgradeFailed
-from mushu.server.upgrading.copies import write_private
+from mushu.server.operation.upgrading.copies import write_private
 
 DUMP: Final = "database.dump"
 _VERSION: Final = re.compile(r"(\d+)")

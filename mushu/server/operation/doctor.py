@@ -26,10 +26,10 @@ from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.location import instance_path
-from mushu.server.migrating import pending_migrations
+from mushu.server.operation.timeouts import SUPPORTED as STALLED_CONNECTIONS_SEEN
+from mushu.server.operation.upgrading.copies import list_copies
+from mushu.server.operation.upgrading.migrations import pending_migrations
 from mushu.server.sealing.rows import faults, sealed_values
-from mushu.server.stalled import SUPPORTED as STALLED_CONNECTIONS_SEEN
-from mushu.server.upgrading.copies import list_copies
 
 _ENOUGH_DISK: Final = 256 * 1024 * 1024
 #: For 1,024 connections in a worker, and what it needs besides.

@@ -19,9 +19,9 @@ from mushu.server.instance import alone
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.states import State
+from mushu.server.operation.upgrading.upgrade import upgrade_with_copy
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
-from mushu.server.upgrading.upgrade import upgrade_with_copy
 from mushu.server.users.links import find_open_link, issue_link
 from mushu.server.users.models import User
 from mushu.server.users.service import create_user

@@ -11,9 +11,8 @@ from sqlalchemy import Connection
 from mushu.server.config import JOURNAL_FILE, SECRET_KEY_FILE, SETTINGS_FILE, Settings
 from mushu.server.core import Core
 from mushu.server.errors import UpgradeFailed
-from mushu.server.migrating import revisions_of
-from mushu.server.upgrading import going_back, postgresql, sqlite
-from mushu.server.upgrading.copies import (
+from mushu.server.operation.upgrading import going_back, postgresql, sqlite
+from mushu.server.operation.upgrading.copies import (
     PARTIAL,
     Copy,
     flush,
@@ -22,6 +21,7 @@ from mushu.server.upgrading.copies import (
     write_manifest,
     write_private,
 )
+from mushu.server.operation.upgrading.migrations import revisions_of
 
 #: Bytes beyond what the copy and the migration take.
 _RESERVE: Final = 16 * 1024 * 1024

@@ -1,6 +1,6 @@
-"""Bringing the schema up to date, in one transaction. Needs the core's app context.
+"""Brings the schema up to date, in one transaction. Needs the core's app context.
 
-`upgrading/` makes a copy first, and is what commands and `script/up` call.
+`upgrade.py` makes a copy first: it is what commands and `script/up` call.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 -- A database at revision 0005, as of 2026-01-15 10:30 UTC: every table, rows in every state, values sealed. Never edited.
 -- Made once at commit 225e09d by a script that is not kept, from the models of then. One statement a line, for SQLite
--- and PostgreSQL alike. tests/server/upgrading/filled.py loads it, adds ten thousand keys, and derives the plaintexts
+-- and PostgreSQL alike. tests/server/operation/upgrading/filled.py loads it, adds ten thousand keys, and derives the plaintexts
 -- from a seed: none of them is here, and none is real. @FOLDER@ is the folder of the test.
 INSERT INTO users (id, email, name, password_hash, created_at, disabled_at, tokens_valid_from) VALUES ('usr_aaaaaaaaaaaa', 'ada@example.com', 'Ada Lovelace', '$argon2id$v=19$m=8,t=1,p=1$ZmlsbGVkIGF0IDAwMDUgcw$QLJLNDXVBbV+eVilqlDvgO+E6MI/wlc/cwv5q4jclX8', '2026-01-01 00:00:00.000000', NULL, '2026-01-01 00:00:00.000000');
 INSERT INTO users (id, email, name, password_hash, created_at, disabled_at, tokens_valid_from) VALUES ('usr_aaaaaaaaaaab', 'bob@example.com', 'Bob O''Neill: 100% ü', '$argon2id$v=19$m=8,t=1,p=1$ZmlsbGVkIGF0IDAwMDUgcw$QLJLNDXVBbV+eVilqlDvgO+E6MI/wlc/cwv5q4jclX8', '2026-01-01 00:00:00.000000', NULL, '2026-01-01 00:00:00.000000');

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from mushu.server import first_run
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import Core, courier_for, db
 from mushu.server.db import reading, writing
@@ -19,10 +18,11 @@ from mushu.server.instance import make_private
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE, State
-from mushu.server.migrating import pending_migrations
+from mushu.server.operation import first_run
+from mushu.server.operation.upgrading.migrations import pending_migrations
 from tests.server.conftest import World
-from tests.server.test_migrating import add_migration
-from tests.server.upgrading.conftest import HEAD, content_now, copy_of, go_back
+from tests.server.operation.upgrading.conftest import HEAD, content_now, copy_of, go_back
+from tests.server.operation.upgrading.test_migrations import add_migration
 
 pytestmark = [pytest.mark.sqlite, pytest.mark.fault, pytest.mark.usefixtures("context")]
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from mushu.server.config import JOURNAL_FILE, SECRET_KEY_FILE, SETTINGS_FILE, Settings
 from mushu.server.location import ROOT
-from mushu.server.upgrading.copies import Copy
+from mushu.server.operation.upgrading.copies import Copy
 
 SCRIPT: Final = "go-back.sh"
 #: Put back only where they are missing: a migration changes none of them.

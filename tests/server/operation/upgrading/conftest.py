@@ -16,10 +16,10 @@ from mushu.destination import Surroundings, open_destination
 from mushu.server.config import Settings
 from mushu.server.core import MIGRATIONS, Core, db
 from mushu.server.core import install as install_core
-from mushu.server.migrating import migrate
+from mushu.server.operation.upgrading.migrations import migrate
 from tests.conftest import TurnableClock
 from tests.server.conftest import CHEAP_ARGON2, POSTGRESQL, World
-from tests.server.test_migrating import REVISIONS, add_migration
+from tests.server.operation.upgrading.test_migrations import REVISIONS, add_migration
 
 HEAD = REVISIONS[-1]
 
@@ -77,7 +77,7 @@ def migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the folder of migrations that a test can add to."""
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr("mushu.server.migrating.MIGRATIONS", folder)
+    monkeypatch.setattr("mushu.server.operation.upgrading.migrations.MIGRATIONS", folder)
     return folder
 
 

@@ -34,13 +34,13 @@ from mushu.server.gate.principal import KeyPrincipal, UserPrincipal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.states import State
-from mushu.server.migrating import migration_transaction, pending_migrations
+from mushu.server.operation.upgrading.migrations import migration_transaction, pending_migrations
+from mushu.server.operation.upgrading.upgrade import upgrade_with_copy
 from mushu.server.sealing.rows import faults, sealed_values
-from mushu.server.upgrading.upgrade import upgrade_with_copy
 from tests.conftest import TurnableClock
 from tests.server.conftest import api_key, bearer, quiet_app
-from tests.server.test_migrating import add_migration
-from tests.server.upgrading import filled
+from tests.server.operation.upgrading import filled
+from tests.server.operation.upgrading.test_migrations import add_migration
 
 #: `table` or `table.column` that a migration takes away or changes on purpose, and why.
 INTENDED: Final[Mapping[str, str]] = {
