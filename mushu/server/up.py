@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from mushu import process
 from mushu.server import logs
@@ -22,10 +23,12 @@ from mushu.server.operation.serving import bindable_address, serve
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from mushu.terminal import printable, printable_lines
 
-_INTERRUPTED = 130
+_INTERRUPTED: Final = 130
+#: What the operator called, where nothing else is said.
+_SCRIPT: Final = "script/up"
 
 
-def main(arguments: Sequence[str] | None = None, *, program: str = "script/up") -> None:
+def main(arguments: Sequence[str] | None = None, *, program: str = _SCRIPT) -> None:
     """Set up what is new, print what the operator should know, and serve until a signal ends it.
 
     Args:
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "script/up") 
         given = sys.argv[1:] if arguments is None else arguments
         settings = settings_from(given, program)
         bindable_address(settings)
-        code = _in_child(settings, _upgrade_asked_for(given))
+        code = _in_child(settings, _upgrade_asked_for(given, program), program)
     except ConfigurationError as error:
         sys.exit(f"{program}: {error.detail}")
     except KeyboardInterrupt:
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "script/up") 
     serve(settings, create_app)
 
 
-def settings_from(arguments: Sequence[str], program: str = "script/up") -> Settings:
+def settings_from(arguments: Sequence[str], program: str = _SCRIPT) -> Settings:
     """Return the settings, with `--host`, `--port` and `--workers` put into the environment, for workers to find.
 
     Raises:
@@ -73,11 +76,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _upgrade_asked_for(arguments: Sequence[str]) -> Upgrade:
-    return upgrade_without_copy if _parser("script/up").parse_args(arguments).no_copy else upgrade_with_copy
+def _upgrade_asked_for(arguments: Sequence[str], program: str) -> Upgrade:
+    return upgrade_without_copy if _parser(program).parse_args(arguments).no_copy else upgrade_with_copy
 
 
-def prepare(settings: Settings, upgrade: Upgrade = upgrade_with_copy) -> int:
+def prepare(settings: Settings, upgrade: Upgrade = upgrade_with_copy, program: str = _SCRIPT) -> int:
     """Prepare the instance and print what the operator should read; return the exit status."""
     try:
         logs.configure("WARNING")
@@ -85,18 +88,18 @@ def prepare(settings: Settings, upgrade: Upgrade = upgrade_with_copy) -> int:
             for line in first_run.prepare(core, upgrade):
                 print(printable(line))  # noqa: T201
     except MushuError as error:
-        print(printable_lines(f"script/up: {error.detail}"), file=sys.stderr)  # noqa: T201
+        print(printable_lines(f"{program}: {error.detail}"), file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
-def _in_child(settings: Settings, upgrade: Upgrade = upgrade_with_copy) -> int:
+def _in_child(settings: Settings, upgrade: Upgrade = upgrade_with_copy, program: str = _SCRIPT) -> int:
     """Run `prepare` in a forked child and return its exit status."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            code = prepare(settings, upgrade)
+            code = prepare(settings, upgrade, program)
         except KeyboardInterrupt:
             code = _INTERRUPTED
         except BaseException:

@@ -97,6 +97,8 @@ def test_preparing_runs_in_a_child_whose_failure_is_told(
     (settings.instance_path / first_run.KEY_FILE).mkdir()
     assert up._in_child(settings) == 1
     assert "script/up: " in capfd.readouterr().err
+    assert up._in_child(settings, program="mushu-server up") == 1
+    assert capfd.readouterr().err.startswith("mushu-server up: ")
 
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
@@ -129,15 +131,15 @@ def test_up_serves_only_what_could_be_prepared(tmp_path: Path, monkeypatch: pyte
     assert served == []
     asked: list[object] = []
 
-    def in_child(_: Settings, upgrade: object) -> int:
-        asked.append(upgrade)
+    def in_child(_: Settings, upgrade: object, program: object) -> int:
+        asked.append((upgrade, program))
         return 0
 
     monkeypatch.setattr(up, "_in_child", in_child)
     up.main()
     monkeypatch.setattr("sys.argv", ["up", "--port", port, "--workers", "2", "--no-copy"])
     up.main()
-    assert asked == [upgrade_with_copy, upgrade_without_copy]
+    assert asked == [(upgrade_with_copy, "script/up"), (upgrade_without_copy, "script/up")]
     assert (served[0].workers, str(served[0].port)) == (2, port)
 
     def interrupted(*_: object) -> int:

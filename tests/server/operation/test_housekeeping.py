@@ -46,7 +46,7 @@ _LONG: Final = 30
 _PARENT: Final = """
 import sys, time
 from pathlib import Path
-from mushu.server import housekeeping
+from mushu.server.operation import housekeeping
 from mushu.server.config import Settings
 print(housekeeping.start(Settings(instance_path=Path(sys.argv[1]), housekeeping_seconds=int(sys.argv[2]))), flush=True)
 time.sleep(600)
