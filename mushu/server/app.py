@@ -31,7 +31,7 @@ from mushu.server.web.api import (
     auth,
     client_deliveries,
     destinations,
-    device,
+    device_flow,
     devices,
     health,
     invitations,
@@ -41,23 +41,21 @@ from mushu.server.web.api import (
     keys,
     media,
     members,
-    org_settings,
     orgs,
     push,
     tenants,
-    tokens,
-    users,
 )
 from mushu.server.web.openapi import make_app, serve_document
-from mushu.server.web.pages import account, activation, joining, loopback, outbox, password, reference, signing_in
+from mushu.server.web.pages import account, consent, reference, sign_in
+from mushu.server.web.pages import invitations as invitation_pages
 from mushu.server.web.routes import add_aliases, blueprint
 
 #: Stand once: they are about the server or the signed-in user.
-SINGLE: Final = (health.RESOURCE, auth.RESOURCE, device.RESOURCE, tokens.RESOURCE, users.RESOURCE, invitations.INVITEES)
+SINGLE: Final = (health.RESOURCE, auth.RESOURCE, device_flow.RESOURCE, auth.TOKENS, auth.USERS, invitations.INVITEES)
 #: Stand twice: for live, and under /sandbox for test.
 ENVIRONMENTAL: Final = (
     orgs.RESOURCE,
-    org_settings.RESOURCE,
+    orgs.SETTINGS,
     members.RESOURCE,
     invitations.RESOURCE,
     keys.RESOURCE,
@@ -72,16 +70,7 @@ ENVIRONMENTAL: Final = (
     media.CONTENT,
     push.RESOURCE,
 )
-PAGES: Final = (
-    signing_in.PAGES,
-    account.PAGES,
-    activation.PAGES,
-    joining.PAGES,
-    loopback.PAGES,
-    outbox.PAGES,
-    password.PAGES,
-    reference.PAGES,
-)
+PAGES: Final = (sign_in.PAGES, account.PAGES, consent.PAGES, invitation_pages.PAGES, reference.PAGES)
 
 
 def create_app(core: Core | None = None) -> Flask:

@@ -104,7 +104,7 @@ def ask_to_sign_in() -> BaseResponse:
     """Send the browser to the sign-in page, and back to where it wanted to go."""
     # Only what was asked for with GET can be asked for again.
     wanted = request.full_path.rstrip("?") if request.method == "GET" else None
-    return redirect(url_for("signing_in.show_sign_in", next=wanted), HTTPStatus.SEE_OTHER)
+    return redirect(url_for("sign_in.show_sign_in", next=wanted), HTTPStatus.SEE_OTHER)
 
 
 def local_path(wanted: str | None) -> str:

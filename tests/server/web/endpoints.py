@@ -34,7 +34,7 @@ from mushu.server.users.models import User
 from mushu.server.web.api import (
     auth,
     destinations,
-    device,
+    device_flow,
     devices,
     health,
     invitations,
@@ -43,14 +43,11 @@ from mushu.server.web.api import (
     keys,
     media,
     members,
-    org_settings,
     orgs,
     push,
     tenants,
-    tokens,
-    users,
 )
-from mushu.server.web.api.models import Deleted
+from mushu.server.web.api.models import Deleted, LoginAnswer, Member
 from tests.server.conftest import World, bearer
 from tests.server.web.asking import SeparateClient
 
@@ -316,10 +313,10 @@ def _bulk_message(_: Stage) -> dict[str, Any]:
 SINGLE = (
     Endpoint(method="POST", path="/auth/logout", scope=None, user_only=True, answer=auth.LoggedOut),
     Endpoint(method="GET", path="/auth/validate", scope=None, user_only=True, answer=auth.Validation),
-    Endpoint(method="POST", path="/auth/refresh", scope=None, user_only=True, answer=tokens.Refreshed),
-    Endpoint(method="GET", path="/auth/tokens", scope=None, user_only=True, answer=tokens.TokenList),
+    Endpoint(method="POST", path="/auth/refresh", scope=None, user_only=True, answer=auth.Refreshed),
+    Endpoint(method="GET", path="/auth/tokens", scope=None, user_only=True, answer=auth.TokenList),
     Endpoint(method="DELETE", path="/auth/tokens/{cli_token}", scope=None, user_only=True, answer=Deleted),
-    Endpoint(method="GET", path="/users/me", scope=None, user_only=True, answer=users.Me),
+    Endpoint(method="GET", path="/users/me", scope=None, user_only=True, answer=auth.Me),
     Endpoint(method="POST", path="/invites/{token}/accept", scope=None, user_only=True, answer=invitations.Joined),
     Endpoint(method="POST", path="/invites/{token}/decline", scope=None, user_only=True, answer=invitations.Declined),
 )
@@ -337,19 +334,19 @@ TWICE = (
     Endpoint(method="GET", path="/orgs/{org}/members", scope=READ, answer=members.MemberList),
     Endpoint(
         method="POST", path="/orgs/{org}/members", scope=ADMIN, changes_shared=True, body=_newcomer,
-        answer=members.Member,
+        answer=Member,
     ),
-    Endpoint(method="GET", path="/orgs/{org}/members/me", scope=READ, user_only=True, answer=members.Member),
+    Endpoint(method="GET", path="/orgs/{org}/members/me", scope=READ, user_only=True, answer=Member),
     Endpoint(
         method="PATCH", path="/orgs/{org}/members/{member}", scope=ADMIN, changes_shared=True, body=_role,
-        answer=members.Member,
+        answer=Member,
     ),
     Endpoint(
         method="DELETE", path="/orgs/{org}/members/{member}", scope=ADMIN, changes_shared=True, answer=Deleted
     ),
     Endpoint(
         method="POST", path="/orgs/{org}/transfer", scope=ADMIN, user_only=True, owner_only=True, changes_shared=True,
-        body=_member, answer=members.Member,
+        body=_member, answer=Member,
     ),
     Endpoint(
         method="POST", path="/orgs/{org}/invites/email", scope=ADMIN, changes_shared=True, body=_address,
@@ -381,10 +378,10 @@ TWICE = (
     Endpoint(
         method="POST", path="/orgs/{org}/api-keys/{pending_key}/delivered", scope=ADMIN, body=_proof, answer=keys.Key
     ),
-    Endpoint(method="GET", path="/orgs/{org}/settings", scope=READ, answer=org_settings.OrgSettings),
+    Endpoint(method="GET", path="/orgs/{org}/settings", scope=READ, answer=orgs.OrgSettings),
     Endpoint(
         method="PATCH", path="/orgs/{org}/settings", scope=ADMIN, changes_shared=True, body=_settings,
-        answer=org_settings.OrgSettings,
+        answer=orgs.OrgSettings,
     ),
     Endpoint(method="GET", path="/orgs/{org}/tenants", scope=READ, answer=tenants.TenantList),
     Endpoint(method="POST", path="/tenants", scope=ADMIN, subject=NAMED, body=_app, answer=tenants.Tenant),
@@ -494,8 +491,8 @@ IN_BROWSER = {
 
 PUBLIC_ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("GET", "/health"): health.Health,
-    ("POST", "/auth/login"): auth.LoginAnswer,
-    ("POST", "/auth/device/code"): device.DeviceCode,
+    ("POST", "/auth/login"): LoginAnswer,
+    ("POST", "/auth/device/code"): device_flow.DeviceCode,
     ("POST", "/api-keys/validate"): key_validation.KeyValidation,
     ("POST", "/sandbox/api-keys/validate"): key_validation.KeyValidation,
 }

@@ -1,20 +1,23 @@
+"""Authentication: signing in and out, who is signed in, and a user's own CLI tokens."""
+
 from http import HTTPStatus
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from mushu.secret import Secret
-from mushu.server.clock import rfc3339
+from mushu.server import answers
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
+from mushu.server.errors import DeletedCredential
 from mushu.server.tokens.models import CliToken
-from mushu.server.tokens.service import LIFETIME, issue_token, revoke_token
+from mushu.server.tokens.service import issue_token, list_tokens, revoke_token, revoke_token_of
 from mushu.server.users.known_clients import SignInSource
 from mushu.server.users.login import Attempt, sign_in
 from mushu.server.users.models import User
 from mushu.server.users.passwords import MAX_LENGTH
 from mushu.server.users.service import get_user
-from mushu.server.web.api.models import Body, Text
+from mushu.server.web.api.models import Body, Deleted, LoginAnswer, LoginUser, Text, login_answer
 from mushu.server.web.guard import current_user, public, signed_in, takes_token_in_body
 from mushu.server.web.proxy_headers import current_address
 from mushu.server.web.routes import Resource, Route
@@ -23,19 +26,6 @@ from mushu.server.web.routes import Resource, Route
 class Login(Body):
     email: Text
     password: Annotated[str, Field(max_length=MAX_LENGTH)]
-
-
-class LoginUser(BaseModel):
-    user_id: str
-    email: str
-
-
-class LoginAnswer(BaseModel):
-    access_token: str
-    token_type: Literal["Bearer"] = "Bearer"
-    expires_in: int
-    expires_at: str
-    user: LoginUser
 
 
 class Validation(BaseModel):
@@ -47,6 +37,41 @@ class Validation(BaseModel):
 
 class LoggedOut(BaseModel):
     logged_out: bool = True
+
+
+class CliTokenPath(BaseModel):
+    token_id: str
+
+
+class Token(BaseModel):
+    token_id: str
+    client_name: str | None
+    issued_at: str
+    expires_at: str
+    current: bool
+
+
+class TokenList(BaseModel):
+    tokens: list[Token]
+
+
+class TokenPair(BaseModel):
+    access_token: str
+    refresh_token: str
+
+
+class Refreshed(LoginAnswer):
+    tokens: TokenPair
+    user: LoginUser
+
+
+class Me(BaseModel):
+    user_id: str
+    user_type: str
+    email: str
+    email_verified: bool
+    name: str | None
+    created_at: str
 
 
 @public
@@ -79,14 +104,49 @@ def validate() -> Validation:
     return Validation(valid=True, user_id=user.id, email=user.email)
 
 
-def login_answer(token: CliToken, secret: Secret, user: User) -> LoginAnswer:
-    """Answer a new CLI token, in the one form that all ways of signing in share."""
-    return LoginAnswer(
-        access_token=secret.reveal(),
-        expires_in=int(LIFETIME.total_seconds()),
-        expires_at=rfc3339(token.expires_at),
-        user=LoginUser(user_id=user.id, email=user.email),
-    )
+@signed_in
+def show_me() -> Me:
+    """Tell who is signed in."""
+    with reading(db.session):
+        user = get_user(db.session, current_user().user_id)
+    return Me(**answers.user(user))
+
+
+@signed_in
+def list_my_tokens() -> TokenList:
+    """List the CLI tokens of the signed-in user that still work."""
+    me = current_user()
+    with reading(db.session):
+        found = list_tokens(db.session, get_core().clock, me.user_id)
+    return TokenList(tokens=[Token(**answers.token(token), current=token.id == me.token_id) for token in found])
+
+
+@signed_in
+def revoke_my_token(path: CliTokenPath) -> Deleted:
+    """Revoke one of the signed-in user's CLI tokens; the very next request with it is refused."""
+    me = current_user()
+    with writing(db.session):
+        revoke_token_of(db.session, get_core().clock, me.actor, me.user_id, path.token_id)
+    return Deleted()
+
+
+@signed_in
+@takes_token_in_body
+def refresh() -> Refreshed:
+    """Swap a CLI token that is still good, of this request or of its body, for a new one; the old one ends."""
+    me, clock = current_user(), get_core().clock
+    with writing(db.session):
+        # Of two at the same moment, one finds it revoked.
+        if not revoke_token(db.session, clock, me.actor, me.token_id):
+            raise DeletedCredential("This CLI token was swapped already.")
+        user, old = get_user(db.session, me.user_id), db.session.get_one(CliToken, me.token_id)
+        token, secret = issue_token(db.session, clock, user, old.client_name)
+    return _refreshed(login_answer(token, secret, user), secret)
+
+
+def _refreshed(answer: LoginAnswer, secret: Secret) -> Refreshed:
+    pair = TokenPair(access_token=secret.reveal(), refresh_token=secret.reveal())
+    return Refreshed(**answer.model_dump(), tokens=pair)
 
 
 RESOURCE = Resource(
@@ -97,3 +157,12 @@ RESOURCE = Resource(
         Route("GET", "/auth/validate", validate, Validation),
     ],
 )
+TOKENS = Resource(
+    "tokens",
+    [
+        Route("GET", "/auth/tokens", list_my_tokens, TokenList),
+        Route("DELETE", "/auth/tokens/<token_id>", revoke_my_token, Deleted),
+        Route("POST", "/auth/refresh", refresh, Refreshed),
+    ],
+)
+USERS = Resource("users", [Route("GET", "/users/me", show_me, Me)])

@@ -1,3 +1,5 @@
+"""The named destinations of an organization."""
+
 from pydantic import BaseModel
 
 from mushu.server.clock import rfc3339

@@ -1,3 +1,5 @@
+"""Whether the server answers, for load balancers and supervisors."""
+
 from typing import Literal
 
 from pydantic import BaseModel

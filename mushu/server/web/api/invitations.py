@@ -1,3 +1,5 @@
+"""Invitations into an organization: for who invites, and for who was invited."""
+
 from http import HTTPStatus
 
 from pydantic import BaseModel
@@ -13,8 +15,7 @@ from mushu.server.orgs.invitations import DEFAULT_DAYS, InvitationStatus, Terms
 from mushu.server.orgs.joining import Invitee, decline_invitation
 from mushu.server.orgs.service import get_org
 from mushu.server.users.service import checked_email, get_user
-from mushu.server.web.api.members import Member
-from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
+from mushu.server.web.api.models import Body, Deleted, Member, OrgPath, Text
 from mushu.server.web.guard import current_principal, current_user, requires, signed_in
 from mushu.server.web.routes import Resource, Route
 
@@ -23,7 +24,7 @@ class InvitationPath(OrgPath):
     invite_id: str
 
 
-class TokenPath(BaseModel):
+class InvitationTokenPath(BaseModel):
     token: str
 
 
@@ -113,7 +114,7 @@ def cancel_invitation(path: InvitationPath) -> Deleted:
 
 
 @signed_in
-def accept_invite(path: TokenPath) -> Joined:
+def accept_invite(path: InvitationTokenPath) -> Joined:
     """Join the organization that the token invites to."""
     with reading(db.session):
         user = get_user(db.session, current_user().user_id)
@@ -124,7 +125,7 @@ def accept_invite(path: TokenPath) -> Joined:
 
 
 @signed_in
-def decline_invite(path: TokenPath) -> Declined:
+def decline_invite(path: InvitationTokenPath) -> Declined:
     """Decline an invitation, which nobody can accept afterwards."""
     with writing(db.session):
         user = get_user(db.session, current_user().user_id)

@@ -1,3 +1,5 @@
+"""Members of an organization: list, add, change the role, remove, and hand over the ownership."""
+
 from http import HTTPStatus
 
 from pydantic import BaseModel
@@ -19,7 +21,7 @@ from mushu.server.orgs.roles import parse_assignable
 from mushu.server.orgs.service import get_org, refuse_too_many
 from mushu.server.orgs.settings import refuse_foreign
 from mushu.server.users.service import emails_of, get_user, lock_user
-from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
+from mushu.server.web.api.models import Body, Deleted, Member, OrgPath, Text
 from mushu.server.web.guard import current_principal, current_user, requires
 from mushu.server.web.routes import Resource, Route
 
@@ -39,14 +41,6 @@ class NewRole(Body):
 
 class NewOwner(Body):
     user_id: Text
-
-
-class Member(BaseModel):
-    user_id: str
-    org_id: str
-    role: str
-    joined_at: str
-    email: str
 
 
 class MemberList(BaseModel):

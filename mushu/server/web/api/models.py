@@ -1,10 +1,15 @@
-"""What several resources share."""
+"""Pydantic models that several views share, so that no view imports another view."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mushu.secret import Secret
+from mushu.server.clock import rfc3339
 from mushu.server.paging import CURSOR_LENGTH, MOST, Window
+from mushu.server.tokens.models import CliToken
+from mushu.server.tokens.service import LIFETIME
+from mushu.server.users.models import User
 
 Text = Annotated[str, Field(max_length=1_000)]
 
@@ -39,3 +44,34 @@ class Deleted(BaseModel):
     """What was asked to be deleted is deleted."""
 
     deleted: bool = True
+
+
+class Member(BaseModel):
+    user_id: str
+    org_id: str
+    role: str
+    joined_at: str
+    email: str
+
+
+class LoginUser(BaseModel):
+    user_id: str
+    email: str
+
+
+class LoginAnswer(BaseModel):
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in: int
+    expires_at: str
+    user: LoginUser
+
+
+def login_answer(token: CliToken, secret: Secret, user: User) -> LoginAnswer:
+    """Answer a new CLI token, in the one form that all ways of signing in share."""
+    return LoginAnswer(
+        access_token=secret.reveal(),
+        expires_in=int(LIFETIME.total_seconds()),
+        expires_at=rfc3339(token.expires_at),
+        user=LoginUser(user_id=user.id, email=user.email),
+    )

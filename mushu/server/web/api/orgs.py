@@ -1,17 +1,26 @@
-from http import HTTPStatus
+"""Organizations and their settings."""
 
-from pydantic import BaseModel
+from http import HTTPStatus
+from typing import Annotated
+
+from pydantic import BaseModel, Field
 
 from mushu.server import answers
+from mushu.server.clock import parse_duration
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.removal import delete_org_with_keys
 from mushu.server.gate.principal import UserPrincipal
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys.scopes import Scope, parse_scopes
 from mushu.server.orgs.service import create_org, get_org, list_orgs_of_user, refuse_too_many, rename_org
+from mushu.server.orgs.settings import MOST_DOMAINS, Rules, change_rules, rules_of, written
 from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
 from mushu.server.web.guard import current_principal, current_user, requires, signed_in
 from mushu.server.web.routes import Resource, Route
+
+_Duration = Annotated[str | None, Field(max_length=16)]
+_DURATIONS = ("default_lifetime", "default_rotate_every", "max_key_age")
+_SETTINGS_PATH = "/orgs/<org_id>/settings"
 
 
 class OrgName(Body):
@@ -27,6 +36,26 @@ class Org(BaseModel):
 
 class OrgList(BaseModel):
     orgs: list[Org]
+
+
+class OrgSettingsChange(Body):
+    """What is to change; null takes a setting back. Durations are written as `90d`."""
+
+    default_scopes: Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=10)] | None = None
+    default_lifetime: _Duration = None
+    default_rotate_every: _Duration = None
+    max_key_age: _Duration = None
+    email_domains: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=MOST_DOMAINS)] | None = None
+
+
+class OrgSettings(BaseModel):
+    """What an organization has settled for itself; null where nothing is settled."""
+
+    default_scopes: list[str] | None
+    default_lifetime: str | None
+    default_rotate_every: str | None
+    max_key_age: str | None
+    email_domains: list[str] | None
 
 
 @signed_in
@@ -78,6 +107,40 @@ def delete_organization(path: OrgPath) -> Deleted:
     return Deleted()
 
 
+@requires(Scope.READ)
+def show_organization_settings(path: OrgPath) -> OrgSettings:
+    """Show the settings of an organization."""
+    with reading(db.session):
+        return _settings_answer(rules_of(db.session, path.org_id))
+
+
+@requires(Scope.ADMIN, changes_shared=True)
+def change_organization_settings(path: OrgPath, body: OrgSettingsChange) -> OrgSettings:
+    """Change settings of an organization: they are for new keys and new members; what is there stays."""
+    changes = _setting_changes(body)
+    with writing(db.session):
+        return _settings_answer(
+            change_rules(db.session, get_core().clock, current_principal().actor, path.org_id, changes)
+        )
+
+
+def _setting_changes(body: OrgSettingsChange) -> dict[str, object]:
+    changes: dict[str, object] = {name: getattr(body, name) for name in body.model_fields_set}
+    for name in _DURATIONS:
+        text = getattr(body, name)
+        if text is not None:
+            changes[name] = parse_duration(text, name)
+    if body.default_scopes is not None:
+        changes["default_scopes"] = parse_scopes(body.default_scopes)
+    if body.email_domains is not None:
+        changes["email_domains"] = tuple(dict.fromkeys(domain.lower() for domain in body.email_domains))
+    return changes
+
+
+def _settings_answer(rules: Rules) -> OrgSettings:
+    return OrgSettings.model_validate(written(rules))
+
+
 RESOURCE = Resource(
     "organizations",
     [
@@ -86,5 +149,12 @@ RESOURCE = Resource(
         Route("GET", "/orgs/<org_id>", show_organization, Org),
         Route("PATCH", "/orgs/<org_id>", rename_organization, Org),
         Route("DELETE", "/orgs/<org_id>", delete_organization, Deleted, (HTTPStatus.CONFLICT,)),
+    ],
+)
+SETTINGS = Resource(
+    "settings",
+    [
+        Route("GET", _SETTINGS_PATH, show_organization_settings, OrgSettings),
+        Route("PATCH", _SETTINGS_PATH, change_organization_settings, OrgSettings),
     ],
 )

@@ -1,6 +1,7 @@
-"""What a signed-in user sees of themselves: who they are, their CLI tokens and browsers, their password."""
+"""What a signed-in user sees: who they are, their CLI tokens and browsers, their password, their apps' outbox."""
 
 from http import HTTPStatus
+from typing import Final
 
 from flask import Blueprint, abort, redirect, render_template, url_for
 from werkzeug import Response as BaseResponse
@@ -10,6 +11,8 @@ from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, LoginRefused, TooManyAttempts
+from mushu.server.notifications.outbox import newest_in_outbox
+from mushu.server.orgs.service import list_orgs_of_user
 from mushu.server.tokens.browser import end_session, list_sessions
 from mushu.server.tokens.service import list_tokens, revoke_token_of
 from mushu.server.users.known_clients import remember_network
@@ -26,6 +29,8 @@ from mushu.server.web.sessions import (
 )
 
 PAGES = Blueprint("account", __name__)
+#: How many notifications the outbox shows.
+_NEWEST: Final = 50
 
 
 @PAGES.get("/")
@@ -64,28 +69,40 @@ def end(session_id: str) -> BaseResponse:
     return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
 
 
-def _go_on(user: User) -> None:
+@PAGES.route("/account/password", methods=["GET", "POST"])
+@in_browser
+def password() -> tuple[str, int] | BaseResponse:
+    """Change the password; every session and token from before ends, but for this one session."""
+    form = ChangePasswordForm()
+    if not form.is_submitted():
+        return _password_page(form)
+    if not form.validate() or form.password.data != form.repeated.data:
+        return _password_page(form, "The new password must be typed twice, the same both times.")
+    try:
+        core, old, new = get_core(), Secret(form.current.data), Secret(form.password.data)
+        change_password(db.session, core.clock, core.passwords, require_session_user(), old, new, then=_sign_in_again)
+    except (Invalid, LoginRefused, TooManyAttempts) as error:
+        return _password_page(form, error.detail)
+    return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
+
+
+@PAGES.get("/outbox")
+@in_browser
+def show_outbox() -> str:
+    """Show the newest notifications that were recorded, not sent: their tenants have no credentials of Apple."""
+    user = require_session_user()
+    with reading(db.session):
+        orgs = list_orgs_of_user(db.session, user.id)
+        entries = newest_in_outbox(db.session, [org.id for org in orgs], _NEWEST)
+    return render_template("outbox.html", entries=entries, most=_NEWEST)
+
+
+def _sign_in_again(user: User) -> None:
     remember_network(db.session, get_core().clock, user, current_source())
     remember_this_browser(user)
     begin_session(user)
 
 
-@PAGES.route("/account/password", methods=["GET", "POST"])
-@in_browser
-def password() -> tuple[str, int] | BaseResponse:
-    """Change the password; every session and token from before ends, but for this one session."""
-    core, form = get_core(), ChangePasswordForm()
-    fault = None
-    if form.is_submitted():
-        if form.validate() and form.password.data == form.repeated.data:
-            try:
-                secrets = Secret(form.current.data), Secret(form.password.data)
-                user = require_session_user()
-                change_password(db.session, core.clock, core.passwords, user, *secrets, then=_go_on)
-                return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
-            except (Invalid, LoginRefused, TooManyAttempts) as error:
-                fault = error.detail
-        else:
-            fault = "The new password must be typed twice, the same both times."
-    status = HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK
-    return render_template("change_password.html", form=form, fault=fault), status
+def _password_page(form: ChangePasswordForm, fault: str | None = None) -> tuple[str, int]:
+    page = render_template("change_password.html", form=form, fault=fault)
+    return page, HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK

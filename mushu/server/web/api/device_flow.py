@@ -13,7 +13,7 @@ from mushu.server.db import writing
 from mushu.server.errors import MalformedBody
 from mushu.server.tokens import devices
 from mushu.server.tokens.devices import DeviceError, Granted
-from mushu.server.web.api.auth import LoginAnswer, login_answer
+from mushu.server.web.api.models import LoginAnswer, login_answer
 from mushu.server.web.guard import public
 from mushu.server.web.proxy_headers import current_address
 from mushu.server.web.routes import Resource, Route
@@ -71,7 +71,7 @@ def start_device_flow(form: DeviceRequest) -> DeviceCode:
     with writing(db.session):
         authorization, secret = devices.start(db.session, core.clock, current_address(), name or None)
     user_code = f"{authorization.user_code[:4]}-{authorization.user_code[4:]}"
-    page = core.settings.base_url + url_for("activation.ask_code")
+    page = core.settings.base_url + url_for("consent.ask_code")
     return DeviceCode(
         device_code=secret.reveal(),
         user_code=user_code,

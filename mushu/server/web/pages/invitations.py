@@ -1,4 +1,4 @@
-"""The page behind an invitation: who was invited sees into what, and joins or declines."""
+"""The page of an invitation: the invited user sees which organization it is into, and joins or declines."""
 
 from http import HTTPStatus
 
@@ -16,7 +16,7 @@ from mushu.server.web.pages.forms import EmptyForm
 from mushu.server.web.problems import error_page
 from mushu.server.web.sessions import require_session_user
 
-PAGES = Blueprint("joining", __name__)
+PAGES = Blueprint("invitation_pages", __name__)
 
 
 @PAGES.get("/invites/<token>")
@@ -39,18 +39,22 @@ def answer_invitation(token: str) -> tuple[str, int]:
     if not EmptyForm().validate():
         abort(HTTPStatus.BAD_REQUEST)
     join = request.form.get("decision") == "join"
-    invitee = _invitee()
     try:
-        if join:
-            accept(db.session, get_core().clock, invitee, Secret(token))
-        else:
-            with writing(db.session):
-                decline_invitation(db.session, get_core().clock, invitee, Secret(token))
+        (_join if join else _decline)(Secret(token))
     except InvitationNotFound as error:
         return error_page(error)
     except AlreadyMember as error:
         return error_page(error, HTTPStatus.CONFLICT)
     return render_template("invitation_answered.html", joined=join), HTTPStatus.OK
+
+
+def _join(token: Secret) -> None:
+    accept(db.session, get_core().clock, _invitee(), token)
+
+
+def _decline(token: Secret) -> None:
+    with writing(db.session):
+        decline_invitation(db.session, get_core().clock, _invitee(), token)
 
 
 def _invitee() -> Invitee:

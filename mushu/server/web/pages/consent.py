@@ -1,8 +1,11 @@
-"""The browser login of the published command-line client: consent, then back to the program on this computer.
+"""Consent: pages on which a signed-in user lets a program act as them.
 
-The token travels in the query of a redirect, because that client wants it so; therefore only to loopback addresses, and
-only after the user agreed on a page that says so. What a stranger wrote as `redirect_uri` is taken apart, and each part
-is checked; only what is built anew from the parts reaches a header or a page.
+The device flow (RFC 8628): the user types the code that a terminal shows, sees who asks, and approves or denies.
+
+The loopback redirect (RFC 8252, section 7.3), for the published command-line client: the browser goes back to a program
+on this computer. The token is in the query of the redirect, because that client expects it there. Therefore the
+redirect leads only to loopback addresses, and only after the user agreed. The `redirect_uri` is a stranger's text: it
+is parsed, each part is checked, and only an address built from the checked parts reaches a header or a page.
 """
 
 import re
@@ -17,15 +20,16 @@ from werkzeug import Response as BaseResponse
 
 from mushu.address import is_loopback_host
 from mushu.server.core import db, get_core
-from mushu.server.db import writing
-from mushu.server.errors import Invalid
+from mushu.server.db import reading, writing
+from mushu.server.errors import Invalid, UserCodeNotFound
+from mushu.server.tokens.devices import decide, get_waiting
 from mushu.server.tokens.service import issue_token
 from mushu.server.web.guard import in_browser
-from mushu.server.web.pages.forms import EmptyForm
+from mushu.server.web.pages.forms import EmptyForm, UserCodeForm
 from mushu.server.web.problems import error_page
 from mushu.server.web.sessions import require_session_user
 
-PAGES = Blueprint("loopback", __name__)
+PAGES = Blueprint("consent", __name__)
 
 _CLIENT: Final = "a browser login"
 _ADDRESS: Final = re.compile(
@@ -60,6 +64,45 @@ class LoopbackAddress:
         return f"{self.origin}{self.path}?{urlencode([*self.query, *answer.items()])}"
 
 
+@PAGES.get("/activate")
+@in_browser
+def ask_code() -> str:
+    """Ask for the code; one that came with the link is filled in, and still has to be confirmed by a person."""
+    return render_template("device_code.html", form=UserCodeForm(data={"user_code": request.args.get("user_code")}))
+
+
+@PAGES.post("/activate")
+@in_browser
+def show_request() -> tuple[str, int]:
+    """Show what waits for the code: its name, where it is, since when."""
+    form = UserCodeForm()
+    if not form.validate():
+        return render_template("device_code.html", form=form), HTTPStatus.UNPROCESSABLE_ENTITY
+    try:
+        with reading(db.session):
+            waiting = get_waiting(db.session, get_core().clock, form.user_code.data)
+    except UserCodeNotFound as error:
+        return render_template("device_code.html", form=form, fault=error.detail), HTTPStatus.NOT_FOUND
+    return render_template(
+        "device_approve.html", form=form, waiting=waiting, user=require_session_user()
+    ), HTTPStatus.OK
+
+
+@PAGES.post("/activate/decision")
+@in_browser
+def decide_request() -> tuple[str, int]:
+    """Approve or deny."""
+    form, approve = UserCodeForm(), request.form.get("decision") == "approve"
+    if not form.validate():
+        return render_template("device_code.html", form=form), HTTPStatus.UNPROCESSABLE_ENTITY
+    try:
+        with writing(db.session):
+            decide(db.session, get_core().clock, require_session_user(), form.user_code.data, approve=approve)
+    except UserCodeNotFound as error:
+        return render_template("device_code.html", form=form, fault=error.detail), HTTPStatus.NOT_FOUND
+    return render_template("device_decided.html", approved=approve), HTTPStatus.OK
+
+
 @PAGES.get("/auth/apple/authorize")
 @in_browser
 def ask_consent() -> BaseResponse:
@@ -68,7 +111,7 @@ def ask_consent() -> BaseResponse:
         target = loopback_address(request.args.get("redirect_uri", ""))
     except Invalid as error:
         return make_response(error_page(error, HTTPStatus.BAD_REQUEST))
-    page = render_template("consent.html", form=EmptyForm(), target=target, user=require_session_user())
+    page = render_template("loopback_approve.html", form=EmptyForm(), target=target, user=require_session_user())
     return _allowing_return(make_response(page), target)
 
 
@@ -90,7 +133,7 @@ def loopback_address(redirect_uri: str) -> LoopbackAddress:
     """Return the address to go back to.
 
     Raises:
-        Invalid: it does not lead to this very computer, or has more in it than such an address needs.
+        Invalid: it does not lead to this computer, or has more in it than such an address needs.
     """
     found = _ADDRESS.fullmatch(redirect_uri)
     if found is not None:
