@@ -84,12 +84,13 @@ def ask_password(link: str) -> tuple[str, int]:
 @public
 def set_password(link: str) -> tuple[str, int]:
     """Set the password. The link is the credential: no cookie proves anything here, so there is none to forge."""
+    password, repeated = request.form.get("password", ""), request.form.get("repeated", "")
     try:
         with reading(db.session):
             user = get_link_user(db.session, get_core().clock, Secret(link))
-        if request.form.get("password", "") != request.form.get("repeated", ""):
+        if password != repeated:
             return _password_form(user.email, "The two passwords differ. Type the same one twice.")
-        _redeem(Secret(link), Secret(request.form.get("password", "")))
+        _redeem(Secret(link), Secret(password))
     except LinkNotFound as error:
         return error_page(error)
     except Invalid as error:
