@@ -25,6 +25,7 @@ from mushu.server.delivery.opening import OpenDestination, opener
 from mushu.server.delivery.protocol import Courier
 from mushu.server.instance import prepare_instance, secret_key
 from mushu.server.location import ROOT
+from mushu.server.resources import RESOURCES, Resources
 from mushu.server.sealing.ring import SealingKeys
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Core:
     open_destination: OpenDestination = field(
         default_factory=lambda: opener(Path.cwd(), settings_for=_settings_for)  # a lambda: it is defined further down
     )
+
+    #: What is asked when an organization or a tenant is deleted, and when housekeeping is due.
+    resources: Resources = RESOURCES
 
     @property
     def sealing_keys(self) -> SealingKeys:

@@ -75,7 +75,8 @@ def delete(org: str, yes: bool) -> None:
     with reading(db.session):
         found = service.resolve_org(db.session, org)
     ask(f"Delete {found.name} ({found.id}) and every API key it has, for good?", agreed=yes)
-    findings = delete_org_with_keys(db.session, core.clock, operator(), core.open_destination, found)
+    others = core.resources.on_org_deleted
+    findings = delete_org_with_keys(db.session, core.clock, operator(), core.open_destination, found, others)
     for finding in findings:
         note(f"{finding.key_id}: {finding.detail}")
     print_json({"org_id": found.id, "deleted": True})

@@ -1,5 +1,7 @@
 """Deleting a key: revoked in the database first, then taken away from where it lies, if it still is what lies there."""
 
+from collections.abc import Sequence
+
 from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing
@@ -7,18 +9,13 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.named import remove_all_named
 from mushu.server.delivery.opening import OpenDestination
 from mushu.server.delivery.recovery import Finding, Reconciler, Verdict
-from mushu.server.devices.service import forget_devices_of
-from mushu.server.environments import within
 from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import Selection, change_state, get_key, iterate_keys
 from mushu.server.keys.states import DEAD, DELETE
-from mushu.server.media.service import delete_media_of_org
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.models import Invitation, Organization
-from mushu.server.orgs.service import delete_org, lock_org
-from mushu.server.tenants.service import delete_tenant, lock_tenants_of
+from mushu.server.orgs.service import OrgDeletion, delete_org, lock_org
 
 
 def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, keep_value: bool = False) -> ApiKey:
@@ -92,11 +89,19 @@ def follow_journal(session: AnySession, clock: Clock, actor: Actor) -> list[Find
 
 
 def delete_org_with_keys(
-    session: AnySession, clock: Clock, actor: Actor, open_destination: OpenDestination, org: Organization
+    session: AnySession,
+    clock: Clock,
+    actor: Actor,
+    open_destination: OpenDestination,
+    org: Organization,
+    others: Sequence[OrgDeletion],
 ) -> list[Finding]:
     """Delete the organization and every key it has, commit, and remove their values; owns its transactions.
 
     Its destinations are free for others from that moment on; what is needed to clean up there is kept as long.
+
+    Args:
+        others: what each of the resources does in the same transaction.
     """
     with writing(session):
         org = lock_org(session, org.id)
@@ -104,18 +109,9 @@ def delete_org_with_keys(
         for key_id in key_ids:
             revoke_key(session, clock, actor, key_id)
         delete_org(session, clock, actor, org)
-        _close_services(session, clock, actor, org.id)
+        for delete_of_org in others:
+            delete_of_org(session, clock, actor, org.id)
         session.flush()  # first, so that nobody names another destination in it meanwhile
         remove_all_named(session, clock, actor, org.id)
     reconciler = Reconciler(session, clock, actor, open_destination)
     return [finding for key_id in key_ids for finding in reconciler.clean_up(key_id)]
-
-
-def _close_services(session: AnySession, clock: Clock, actor: Actor, org_id: str) -> None:
-    """Delete the tenants of both environments with their credentials and devices, and all media."""
-    for environment in Environment:
-        with within(session, environment):
-            for tenant in lock_tenants_of(session, org_id):
-                forget_devices_of(session, tenant.id)
-                delete_tenant(session, clock, actor, tenant)
-    delete_media_of_org(session, clock, org_id)

@@ -8,11 +8,15 @@ from typing import Final
 from sqlalchemy import delete, func, select
 
 from mushu.keyformat import public_id
+from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.devices.models import Device
+from mushu.server.environments import within
 from mushu.server.errors import DeviceNotFound, Invalid
+from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Page, Window, page
+from mushu.server.tenants.models import Tenant
 from mushu.server.tenants.service import hold_tenant
 
 #: A token stands in the path of a request to Apple, so nothing else may be in it. Apple's are 64 hexadecimal digits
@@ -114,9 +118,17 @@ def forget_dead(session: AnySession, tenant_id: str, tokens: Iterable[str], *, s
     session.execute(query)
 
 
-def forget_devices_of(session: AnySession, tenant_id: str) -> None:
+def delete_devices_of_tenant(session: AnySession, _clock: Clock, tenant_id: str) -> None:
     """Forget all devices of a tenant that is deleted."""
     session.execute(delete(Device).where(Device.tenant_id == tenant_id))
+
+
+def delete_devices_of_org(session: AnySession, _clock: Clock, _actor: Actor, org_id: str) -> None:
+    """Forget all devices of an organization that is deleted, in both environments."""
+    for environment in Environment:
+        with within(session, environment):
+            tenants = select(Tenant.id).where(Tenant.org_id == org_id)
+            session.execute(delete(Device).where(Device.tenant_id.in_(tenants)))
 
 
 def _check(registration: Registration) -> None:

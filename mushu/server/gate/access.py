@@ -1,11 +1,11 @@
 """Who may do what (design, section 6)."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from mushu.server.db import AnySession
-from mushu.server.errors import MissingScope, OrgNotFound, OwnerRequired, UserRequired, WrongEnvironment
+from mushu.server.errors import Invalid, MissingScope, OrgNotFound, OwnerRequired, UserRequired, WrongEnvironment
+from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.orgs.members import find_member
@@ -18,20 +18,8 @@ ROLE_SCOPES: Final = {
 }
 
 
-class Subject(StrEnum):
-    """How a request says which organization it is about."""
-
-    #: By its path, or it is about none.
-    PATH = "path"
-    #: By the `org_id` of its query or of its body; an API key need not say it.
-    NAMED = "named"
-    #: By a tenant or an item of media in its path, which belongs to one.
-    TENANT = "tenant"
-    MEDIA = "media"
-
-
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Requirement:
     """What an endpoint asks of a principal."""
 
     #: The one scope it needs, or None for the endpoints that are about the signed-in user.
@@ -42,11 +30,35 @@ class Policy:
     owner_only: bool = False
     #: It changes what live and test share (an organization, its members), which counts as live.
     changes_shared: bool = False
-    subject: Subject = Subject.PATH
+    org_from: OrgFrom | OwnerLookup = OrgFrom.PATH
+
+
+def admit(
+    session: AnySession, principal: Principal, requirement: Requirement, environment: Environment, named: str | None
+) -> str | None:
+    """Let the principal pass, and return the organization that the request is about, or None if it is about none.
+
+    Args:
+        named: what the request names: an organization, or the resource whose id its path holds.
+
+    Raises:
+        Invalid: it should name an organization and does not.
+        NotFound: what it names is not there, or not for this principal; the two cannot be told apart.
+        Forbidden: one of its kinds, see `authorize`.
+    """
+    org_from = requirement.org_from
+    if isinstance(org_from, OwnerLookup):
+        require_environment(principal, requirement, environment)  # depends on the credential alone, so it is first
+        return _admit_to_resource(session, principal, requirement, environment, org_from, named or "")
+    if org_from is OrgFrom.FIELD and named is None:
+        require_environment(principal, requirement, environment)
+        named = _only_org(principal)
+    authorize(session, principal, requirement, environment, named)
+    return named
 
 
 def authorize(
-    session: AnySession, principal: Principal, policy: Policy, environment: Environment, org_id: str | None
+    session: AnySession, principal: Principal, requirement: Requirement, environment: Environment, org_id: str | None
 ) -> None:
     """Let the principal pass, or raise; what it may not see is refused first, so that nothing is given away.
 
@@ -60,13 +72,13 @@ def authorize(
         UserRequired, MissingScope, OwnerRequired: not enough.
     """
     scopes = scopes_in(session, principal, org_id)
-    require_environment(principal, policy, environment)
-    if policy.user_only and not isinstance(principal, UserPrincipal):
+    require_environment(principal, requirement, environment)
+    if requirement.user_only and not isinstance(principal, UserPrincipal):
         raise UserRequired("An API key cannot do this; sign in and use a CLI token.")
-    if policy.scope is not None and policy.scope not in scopes:
+    if requirement.scope is not None and requirement.scope not in scopes:
         held = ", ".join(scope for scope in Scope if scope in scopes)
-        raise MissingScope(f"This needs the scope {policy.scope}; the credential carries: {held}.")
-    if policy.owner_only and org_id is not None:
+        raise MissingScope(f"This needs the scope {requirement.scope}; the credential carries: {held}.")
+    if requirement.owner_only and org_id is not None:
         _require_owner(session, principal, org_id)
 
 
@@ -88,13 +100,13 @@ def scopes_in(session: AnySession, principal: Principal, org_id: str | None) -> 
     raise OrgNotFound(f"There is no organization {org_id!r}, or this credential may not see it.")
 
 
-def require_environment(principal: Principal, policy: Policy, environment: Environment) -> None:
+def require_environment(principal: Principal, requirement: Requirement, environment: Environment) -> None:
     if isinstance(principal, UserPrincipal):
         return
     if principal.environment is not environment:
         paths = "paths under /sandbox" if principal.environment is Environment.TEST else "paths without /sandbox"
         raise WrongEnvironment(f"This is a {principal.environment} key: it works on {paths} only.")
-    if policy.changes_shared and environment is Environment.TEST:
+    if requirement.changes_shared and environment is Environment.TEST:
         raise WrongEnvironment("A test key cannot change organizations or members: test and live share them.")
 
 
@@ -102,3 +114,30 @@ def _require_owner(session: AnySession, principal: Principal, org_id: str) -> No
     member = find_member(session, org_id, principal.user_id) if isinstance(principal, UserPrincipal) else None
     if member is None or not member.is_owner:
         raise OwnerRequired("Only the owner of the organization can do this.")
+
+
+def _admit_to_resource(
+    session: AnySession,
+    principal: Principal,
+    requirement: Requirement,
+    environment: Environment,
+    lookup: OwnerLookup,
+    resource_id: str,
+) -> str:
+    org_id = lookup.find_org(session, resource_id)
+    if org_id is not None:
+        try:
+            authorize(session, principal, requirement, environment, org_id)
+        except OrgNotFound:
+            org_id = None
+    if org_id is None:
+        raise lookup.not_found(
+            f"There is no {environment} {lookup.resource} {resource_id!r}, or this credential may not see it."
+        )
+    return org_id
+
+
+def _only_org(principal: Principal) -> str:
+    if isinstance(principal, KeyPrincipal):
+        return principal.org_id
+    raise Invalid("Say which organization this is about: org_id.", field="org_id")

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from mushu.server.db import AnySession
 from mushu.server.errors import Forbidden, NotFound, Unauthenticated
-from mushu.server.gate.access import Policy, authorize
+from mushu.server.gate.access import Requirement, authorize
 from mushu.server.gate.lookup import principal_of_key
 from mushu.server.gate.principal import Principal, UserPrincipal
 from mushu.server.keys.scopes import Environment
@@ -12,11 +12,11 @@ from mushu.server.users.service import find_user
 
 
 def still_may(
-    session: AnySession, now: datetime, giver_id: str, policy: Policy, environment: Environment, org_id: str
+    session: AnySession, now: datetime, giver_id: str, requirement: Requirement, environment: Environment, org_id: str
 ) -> bool:
-    """Tell whether this user or this API key could do at this moment what `policy` asks for."""
+    """Tell whether this user or this API key could do at this moment what `requirement` asks for."""
     try:
-        authorize(session, _principal(session, now, giver_id), policy, environment, org_id)
+        authorize(session, _principal(session, now, giver_id), requirement, environment, org_id)
     except (Unauthenticated, Forbidden, NotFound):
         return False
     return True

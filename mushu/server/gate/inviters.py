@@ -15,7 +15,7 @@ from mushu.server.audit.service import SYSTEM, ActorKind
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows, writing
 from mushu.server.errors import InvitationWithdrawn
-from mushu.server.gate.access import Policy
+from mushu.server.gate.access import Requirement
 from mushu.server.gate.givers import still_may
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
@@ -25,7 +25,7 @@ from mushu.server.orgs.models import Invitation, Membership
 from mushu.server.users.models import User
 
 #: What an invitation asks of who gives it.
-INVITING: Final = Policy(Scope.ADMIN, changes_shared=True)
+INVITING: Final = Requirement(Scope.ADMIN, changes_shared=True)
 #: Who has a shell on the server, and the server itself: nothing takes that away.
 _ALWAYS: Final = (ActorKind.OPERATOR, ActorKind.SYSTEM)
 _WITHDRAWN: Final = (

@@ -19,11 +19,10 @@ from mushu.secret import Secret
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows
 from mushu.server.errors import SessionEnded
-from mushu.server.gate.access import Policy
+from mushu.server.gate.access import Requirement, admit
 from mushu.server.gate.credential import Credential
 from mushu.server.gate.lookup import authenticate
 from mushu.server.gate.principal import KeyPrincipal, Principal
-from mushu.server.gate.subjects import admit
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.models import Membership, Organization
@@ -42,9 +41,9 @@ class RequestProof:
 
     clock: Clock
     credential: Credential
-    policy: Policy
+    requirement: Requirement
     environment: Environment
-    #: What the request names as its subject.
+    #: What the request names: an organization, or a resource that belongs to one.
     named: str | None
     #: Whom the credential proved, and the organization that the request is about.
     principal: Principal
@@ -55,7 +54,7 @@ class RequestProof:
             for query in _rows_of(self.principal, self.org_id):
                 session.execute(query.execution_options(**{IN_ALL_ENVIRONMENTS: True}))
         principal = authenticate(session, self.clock, self.credential)
-        admit(session, principal, self.policy, self.environment, self.named)
+        admit(session, principal, self.requirement, self.environment, self.named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ Bytes are removed twice, an hour apart: what was on its way while an item was de
 that was then killed, is removed by the second time. After it the row of a deleted item goes, too.
 """
 
-from dataclasses import dataclass
+import logging
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -12,15 +13,18 @@ from sqlalchemy import delete, select, update
 
 from mushu.server.audit.service import SYSTEM
 from mushu.server.clock import Clock
+from mushu.server.config import Settings
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.environments import within
 from mushu.server.errors import StorageUnavailable
 from mushu.server.keys.scopes import Environment
 from mushu.server.media.models import MediaItem, Status
+from mushu.server.media.opening import open_storage
 from mushu.server.media.service import mark_failed
 from mushu.server.media.storage import Storage
 from mushu.server.media.uploading import place_of
 
+_LOG: Final = logging.getLogger(__name__)
 #: An upload that began before its address ended may go on for as long, and be confirmed.
 GRACE: Final = timedelta(hours=1)
 SECOND_LOOK: Final = timedelta(hours=1)
@@ -44,8 +48,19 @@ class Cleaned:
         return bool(self.given_up or self.removed or self.swept)
 
 
-def clean_media(session: AnySession, clock: Clock, storage: Storage) -> Cleaned:
+def clean_media(session: AnySession, clock: Clock, settings: Settings) -> None:
     """Clean up in both environments; owns its transactions.
+
+    Raises:
+        ConfigurationError, StorageUnavailable: the storage cannot be used; what was not done is done the next time.
+    """
+    cleaned = clean_storage(session, clock, open_storage(settings))
+    if cleaned:
+        _LOG.info("media cleaned", extra=asdict(cleaned))
+
+
+def clean_storage(session: AnySession, clock: Clock, storage: Storage) -> Cleaned:
+    """Clean up in both environments, and return what was done; owns its transactions.
 
     Raises:
         StorageUnavailable: the storage did not answer; what was not done is done the next time.

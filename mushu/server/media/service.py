@@ -9,6 +9,7 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.environments import environment_of, within
 from mushu.server.errors import Invalid, MediaNotFound, TenantNotFound, TooManyUploads
+from mushu.server.gate.owners import OwnerLookup
 from mushu.server.idempotency import Once, find_made
 from mushu.server.keys.scopes import Environment
 from mushu.server.media.links import LIFE
@@ -139,11 +140,20 @@ def delete_media_of_tenant(session: AnySession, clock: Clock, tenant_id: str) ->
     _mark_deleted(session, clock, MediaItem.tenant_id == tenant_id)
 
 
-def delete_media_of_org(session: AnySession, clock: Clock, org_id: str) -> None:
+def delete_media_of_org(session: AnySession, clock: Clock, _actor: Actor, org_id: str) -> None:
     """Mark all media of an organization as deleted, in both environments."""
     for environment in Environment:
         with within(session, environment):
             _mark_deleted(session, clock, MediaItem.org_id == org_id)
+
+
+def _find_org(session: AnySession, media_id: str) -> str | None:
+    item = find_media(session, media_id)
+    return item.org_id if item is not None else None
+
+
+#: For requests that name media in their path.
+MEDIA: Final = OwnerLookup("media", _find_org, MediaNotFound)
 
 
 def _mark_deleted(session: AnySession, clock: Clock, which: ColumnElement[bool]) -> None:

@@ -5,6 +5,7 @@ with each transaction, and some thousands with each round; what is left waits fo
 do is looked up without taking the lock of a writer.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 
 from mushu.server.clock import Clock
+from mushu.server.config import Settings
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.environments import within
 from mushu.server.keys.scopes import Environment
@@ -19,20 +21,27 @@ from mushu.server.notifications.models import Notification, Sending
 from mushu.server.notifications.outcomes import GIVEN_UP_AFTER
 from mushu.server.tenants.models import Tenant
 
+_LOG: Final = logging.getLogger(__name__)
 #: Outcomes that one transaction deletes, and as many notifications at most.
 _AT_ONCE: Final = 500
 #: Transactions of one round in one environment: even a writer that waits for all of them does not wait long.
 _ROUND: Final = 20
 
 
-def clean_notifications(session: AnySession, clock: Clock, keep: timedelta | None) -> int:
-    """Delete old notifications in both environments, and return how many; owns its transactions.
+def clean_notifications(session: AnySession, clock: Clock, settings: Settings) -> None:
+    """Delete notifications that were kept as long as the settings say, and log how many; owns its transactions."""
+    if settings.keep_notifications is None:  # they are kept without an end
+        return
+    deleted = delete_older(session, clock, settings.keep_notifications)
+    if deleted:
+        _LOG.info("notifications deleted", extra={"deleted": deleted})
 
-    Args:
-        keep: how long they are kept after they were asked for; None for ever. What may still be being sent stays.
+
+def delete_older(session: AnySession, clock: Clock, keep: timedelta) -> int:
+    """Delete what was asked for longer ago than `keep`, in both environments, and return how many; owns transactions.
+
+    What may still be being sent stays.
     """
-    if keep is None:
-        return 0
     deleted = 0
     for environment in Environment:
         with within(session, environment):

@@ -8,7 +8,6 @@ import logging
 import os
 import select
 import signal
-from dataclasses import asdict
 from typing import Final
 
 from mushu.server import logs
@@ -16,8 +15,6 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import core_context, courier_for, db
 from mushu.server.delivery.rotation import keep_house
-from mushu.server.media.cleaning import clean_media
-from mushu.server.notifications.cleaning import clean_notifications
 from mushu.server.tokens.cleaning import clean_grants
 from mushu.server.users.failures import tell_failures
 
@@ -66,11 +63,7 @@ def tick(settings: Settings) -> None:
             ended = clean_grants(db.session, core.clock)
             if ended:
                 _LOG.info("tokens, sessions, links and invitations deleted", extra={"deleted": ended})
-            deleted = clean_notifications(db.session, core.clock, settings.keep_notifications)
-            if deleted:
-                _LOG.info("notifications deleted", extra={"deleted": deleted})
-            cleaned = clean_media(db.session, core.clock, core.media.storage)
-            if cleaned:
-                _LOG.info("media cleaned", extra=asdict(cleaned))
+            for duty in core.resources.housekeeping:
+                duty(db.session, core.clock, settings)
     except Exception as error:
         _LOG.exception("housekeeping failed", exc_info=error)

@@ -1,6 +1,8 @@
-from collections.abc import Sequence
+"""Organizations: created, looked up, renamed, deleted. Never commits."""
+
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from sqlalchemy import Select, func, or_, select
 
@@ -12,6 +14,9 @@ from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound, TooManyOrgs
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.models import Invitation, Membership, Organization
 from mushu.server.orgs.roles import Role
+
+#: Deletes what a resource holds of the organization of this id, in the transaction in which that is deleted.
+OrgDeletion: TypeAlias = Callable[[AnySession, Clock, Actor, str], None]
 
 NAME_LENGTH = 200
 _DAY: Final = timedelta(days=1)

@@ -1,6 +1,6 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Select, select
 
@@ -9,8 +9,9 @@ from mushu.secret import Secret
 from mushu.server.audit.service import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
-from mushu.server.environments import environment_of
+from mushu.server.environments import environment_of, within
 from mushu.server.errors import TenantNotFound
+from mushu.server.gate.owners import OwnerLookup
 from mushu.server.idempotency import Once, find_made
 from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Page, Window, page
@@ -18,6 +19,9 @@ from mushu.server.sealing.ring import SealingKeys
 from mushu.server.sealing.rows import context_of, ring_to_seal
 from mushu.server.tenants.credentials import ApnsCredentials, checked_bundle_id
 from mushu.server.tenants.models import Tenant
+
+#: Deletes what another resource holds of the tenant of this id, in the transaction in which the tenant is deleted.
+TenantDeletion: TypeAlias = Callable[[AnySession, Clock, str], None]
 
 _SEALED: Final = Tenant.__table__.c.sealed_private_key
 
@@ -117,30 +121,31 @@ def choose_host(session: AnySession, clock: Clock, actor: Actor, tenant: Tenant,
     return tenant
 
 
-def delete_tenant(session: AnySession, clock: Clock, actor: Actor, tenant: Tenant) -> None:
-    """Delete the tenant, and its credentials for good. Its devices are the caller's, in the same transaction.
+def delete_tenant(
+    session: AnySession, clock: Clock, actor: Actor, tenant_id: str, others: Sequence[TenantDeletion]
+) -> None:
+    """Delete the tenant, its credentials for good, and what other resources hold of it.
 
     Args:
-        tenant: as `lock_tenant` returned it.
-    """
-    tenant.deleted_at = clock()
-    tenant.sealed_private_key = None
-    _record(session, clock, actor, "tenant.deleted", tenant)
-
-
-def lock_tenant(session: AnySession, tenant_id: str) -> Tenant:
-    """Return the tenant, for whoever deletes it: nobody adds to it until this transaction ends.
+        others: what each of the other resources does.
 
     Raises:
         TenantNotFound: as for `get_tenant`.
     """
-    session.execute(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update())
-    return get_tenant(session, tenant_id)
+    locked = select(Tenant.id).where(Tenant.id == tenant_id).with_for_update()  # nobody adds to it from here on
+    session.execute(locked)
+    tenant = get_tenant(session, tenant_id)
+    for delete_of_tenant in others:
+        delete_of_tenant(session, clock, tenant_id)
+    _mark_deleted(session, clock, actor, tenant)
 
 
-def lock_tenants_of(session: AnySession, org_id: str) -> Sequence[Tenant]:
-    """Return all tenants of an organization in the environment in which the session works, as `lock_tenant` does."""
-    return session.scalars(_living().where(Tenant.org_id == org_id).with_for_update()).all()
+def delete_tenants_of_org(session: AnySession, clock: Clock, actor: Actor, org_id: str) -> None:
+    """Delete all tenants of an organization that is deleted, in both environments, with their credentials."""
+    for environment in Environment:
+        with within(session, environment):
+            for tenant in session.scalars(_living().where(Tenant.org_id == org_id).with_for_update()).all():
+                _mark_deleted(session, clock, actor, tenant)
 
 
 def credentials_of(tenant: Tenant, keys: SealingKeys) -> ApnsCredentials | None:
@@ -153,6 +158,21 @@ def credentials_of(tenant: Tenant, keys: SealingKeys) -> ApnsCredentials | None:
         return None
     plain = keys.load().unseal(tenant.sealed_private_key, context_of(_SEALED, tenant.id))
     return ApnsCredentials(tenant.team_id, tenant.apns_key_id, Secret(plain))
+
+
+def _find_org(session: AnySession, tenant_id: str) -> str | None:
+    tenant = find_tenant(session, tenant_id)
+    return tenant.org_id if tenant is not None else None
+
+
+#: For requests that name a tenant in their path.
+TENANT: Final = OwnerLookup("tenant", _find_org, TenantNotFound)
+
+
+def _mark_deleted(session: AnySession, clock: Clock, actor: Actor, tenant: Tenant) -> None:
+    tenant.deleted_at = clock()
+    tenant.sealed_private_key = None
+    _record(session, clock, actor, "tenant.deleted", tenant)
 
 
 def _set_credentials(

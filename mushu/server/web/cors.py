@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from flask import Flask, Response, current_app, request
 
-from mushu.server.web.guard import PUBLIC, policy_of
+from mushu.server.web.guard import PUBLIC, requirement_of
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -31,7 +31,7 @@ def allow_all_origins(view: View) -> View:
     Raises:
         TypeError: it is not open to everybody; what a credential opens is never for foreign pages.
     """
-    if policy_of(view) != PUBLIC:
+    if requirement_of(view) != PUBLIC:
         raise TypeError(f"{view.__name__} asks who it is, so no foreign page may read its answers")
     setattr(view, _MARK, True)
     return view

@@ -16,12 +16,12 @@ from mushu.server.core import db, get_core
 from mushu.server.db import act_for, reading
 from mushu.server.environments import set_environment
 from mushu.server.errors import Forbidden
-from mushu.server.gate.access import Policy, Subject
+from mushu.server.gate.access import Requirement, admit
 from mushu.server.gate.credential import Credential, read_headers, read_token
 from mushu.server.gate.lookup import authenticate
+from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.gate.principal import Principal, UserPrincipal
 from mushu.server.gate.proof import RequestProof
-from mushu.server.gate.subjects import admit
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.extensions import count
@@ -31,7 +31,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 PUBLIC: Final = "public"
 BROWSER: Final = "browser"
-_MARK: Final = "mushu_policy"
+_MARK: Final = "mushu_requirement"
 _IN_BODY: Final = "mushu_token_in_body"
 SANDBOX: Final = "/sandbox"
 
@@ -48,7 +48,7 @@ def in_browser(view: View) -> View:
 
 def signed_in(view: View) -> View:
     """Let any signed-in user in: for what is about the user, not about an organization."""
-    return _mark(view, Policy(None, user_only=True))
+    return _mark(view, Requirement(None, user_only=True))
 
 
 def takes_token_in_body(view: View) -> View:
@@ -66,16 +66,18 @@ def requires(
     owner_only: bool = False,
     user_only: bool = False,
     changes_shared: bool = False,
-    subject: Subject = Subject.PATH,
+    org_from: OrgFrom | OwnerLookup = OrgFrom.PATH,
 ) -> Callable[[View], View]:
     """Let in who has `scope` in the organization that the request is about, or anywhere if it is about none."""
-    policy = Policy(scope, user_only=user_only, owner_only=owner_only, changes_shared=changes_shared, subject=subject)
-    return lambda view: _mark(view, policy)
+    requirement = Requirement(
+        scope, user_only=user_only, owner_only=owner_only, changes_shared=changes_shared, org_from=org_from
+    )
+    return lambda view: _mark(view, requirement)
 
 
-def policy_of(view: Callable[..., Any]) -> Policy | str | None:
-    """Return the mark of a view: a policy, `PUBLIC`, `BROWSER`, or None if it was forgotten."""
-    return cast(Policy | str | None, getattr(view, _MARK, None))
+def requirement_of(view: Callable[..., Any]) -> Requirement | str | None:
+    """Return the mark of a view: a requirement, `PUBLIC`, `BROWSER`, or None if it was forgotten."""
+    return cast(Requirement | str | None, getattr(view, _MARK, None))
 
 
 def current_principal() -> Principal:
@@ -89,7 +91,7 @@ def current_user() -> UserPrincipal:
 
 
 def current_org() -> str:
-    """Return the organization that this request is about; views whose subject is not the path ask for it here."""
+    """Return the organization that this request is about; views without it in their path ask for it here."""
     return cast(str, g.org_id)
 
 
@@ -106,14 +108,14 @@ def guard() -> BaseResponse | None:
     set_environment(db.session, current_environment())
     act_for(db.session, None)
     view = current_app.view_functions[request.endpoint]
-    policy = policy_of(view)
-    if isinstance(policy, Policy):
-        _admit(policy, _credential(view))
-    elif policy == BROWSER:
+    requirement = requirement_of(view)
+    if isinstance(requirement, Requirement):
+        _admit(requirement, _credential(view))
+    elif requirement == BROWSER:
         if signed_in_user() is None:
             return ask_to_sign_in()
         act_for(db.session, session_proof())
-    elif policy != PUBLIC:
+    elif requirement != PUBLIC:
         raise Forbidden(
             "This endpoint says nothing about who may use it, so nobody may. This is a fault of the server."
         )
@@ -137,16 +139,16 @@ def _credential(view: Callable[..., Any]) -> Credential:
     return read_headers(authorization, x_api_key)
 
 
-def _admit(policy: Policy, credential: Credential) -> None:
-    clock, environment, named = get_core().clock, current_environment(), _named(policy.subject)
+def _admit(requirement: Requirement, credential: Credential) -> None:
+    clock, environment, named = get_core().clock, current_environment(), _named(requirement.org_from)
     with reading(db.session):
         g.principal = authenticate(db.session, clock, credential)
         count(g.principal)  # before anything is refused: a key that may not do this is in use all the same
-        g.org_id = admit(db.session, g.principal, policy, environment, named)
+        g.org_id = admit(db.session, g.principal, requirement, environment, named)
     proof = RequestProof(
         clock=clock,
         credential=credential,
-        policy=policy,
+        requirement=requirement,
         environment=environment,
         named=named,
         principal=g.principal,
@@ -155,22 +157,22 @@ def _admit(policy: Policy, credential: Credential) -> None:
     act_for(db.session, proof)
 
 
-def _named(subject: Subject) -> str | None:
-    """Return what the request names as its subject, or None; what is not text is left to be refused as any field."""
-    match subject:
-        case Subject.PATH:
+def _named(org_from: OrgFrom | OwnerLookup) -> str | None:
+    """Return the organization or resource that the request names; what is not text is refused later, as any field."""
+    match org_from:
+        case OrgFrom.PATH:
             named = (request.view_args or {}).get("org_id")
-        case Subject.NAMED if request.method == "GET":
+        case OrgFrom.FIELD if request.method == "GET":
             named = request.args.get("org_id")
-        case Subject.NAMED:
+        case OrgFrom.FIELD:
             named = (find_json_object() or {}).get("org_id")
-        case _:
-            named = (request.view_args or {}).get(f"{subject}_id")
+        case OwnerLookup(resource):
+            named = (request.view_args or {}).get(f"{resource}_id")
     return named if isinstance(named, str) else None
 
 
-def _mark(view: View, policy: Policy | str) -> View:
-    if policy_of(view) is not None:
+def _mark(view: View, requirement: Requirement | str) -> View:
+    if requirement_of(view) is not None:
         raise TypeError(f"{view.__name__} says twice who may use it")
-    setattr(view, _MARK, policy)
+    setattr(view, _MARK, requirement)
     return view

@@ -15,9 +15,9 @@ from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
 from pydantic import BaseModel
 
-from mushu.server.gate.access import Policy
+from mushu.server.gate.access import Requirement
 from mushu.server.web.bodies import BodyRequest
-from mushu.server.web.guard import policy_of, public
+from mushu.server.web.guard import public, requirement_of
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
 
 DOCUMENT_PATH: Final = "/openapi.json"
@@ -110,28 +110,29 @@ def serve_document(app: ApiApp) -> None:
 
 def _document(app: ApiApp) -> dict[str, Any]:
     spec: dict[str, Any] = app.api_doc
-    policies = {
-        (rule.rule.replace("<", "{").replace(">", "}"), method.lower()): policy_of(app.view_functions[rule.endpoint])
+    views = app.view_functions
+    requirements = {
+        (rule.rule.replace("<", "{").replace(">", "}"), method.lower()): requirement_of(views[rule.endpoint])
         for rule in app.url_map.iter_rules()
         for method in rule.methods or ()
     }
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
-            _describe(operation, policies[path, method], has_path_parameters="{" in path)
+            _describe(operation, requirements[path, method], has_path_parameters="{" in path)
     return spec
 
 
-def _describe(operation: dict[str, Any], policy: Policy | str | None, *, has_path_parameters: bool) -> None:
+def _describe(operation: dict[str, Any], requirement: Requirement | str | None, *, has_path_parameters: bool) -> None:
     """Say who may call the operation and how it refuses."""
     statuses = (
         {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE} if "requestBody" in operation else set()
     )
     if statuses:
         statuses |= {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
-    if isinstance(policy, Policy):
-        operation["security"] = [{"cliToken": []}] if policy.user_only else [{"apiKey": []}, {"cliToken": []}]
-        operation["x-mushu-scope"] = policy.scope
-        operation["x-mushu-owner-only"] = policy.owner_only
+    if isinstance(requirement, Requirement):
+        operation["security"] = [{"cliToken": []}] if requirement.user_only else [{"apiKey": []}, {"cliToken": []}]
+        operation["x-mushu-scope"] = requirement.scope
+        operation["x-mushu-owner-only"] = requirement.owner_only
         statuses |= {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
     else:
         operation["security"] = []

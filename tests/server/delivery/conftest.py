@@ -27,6 +27,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import create_org, get_org
+from mushu.server.resources import RESOURCES
 from mushu.server.users.service import create_user
 from tests.conftest import TurnableClock
 from tests.server.delivery.shelf import Shelf
@@ -84,7 +85,7 @@ class Post:
     def delete_org(self) -> list[Finding]:
         with reading(self.session):
             org = get_org(self.session, self.org_id)
-        return delete_org_with_keys(self.session, self.clock, SYSTEM, self.shelf.open, org)
+        return delete_org_with_keys(self.session, self.clock, SYSTEM, self.shelf.open, org, RESOURCES.on_org_deleted)
 
     def only_key(self) -> ApiKey:
         with reading(self.session):

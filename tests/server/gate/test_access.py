@@ -14,7 +14,7 @@ from mushu.server.errors import (
     UserRequired,
     WrongEnvironment,
 )
-from mushu.server.gate.access import Policy, authorize, scopes_in
+from mushu.server.gate.access import Requirement, authorize, scopes_in
 from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.orgs.members import get_member, set_role
@@ -22,7 +22,7 @@ from mushu.server.orgs.roles import Role
 from tests.server.conftest import World
 
 LIVE, TEST = Environment.LIVE, Environment.TEST
-OWNERS_ONLY = Policy(Scope.ADMIN, user_only=True, owner_only=True, changes_shared=True)
+OWNERS_ONLY = Requirement(Scope.ADMIN, user_only=True, owner_only=True, changes_shared=True)
 
 
 def key_of(org_id: str, *scopes: Scope, environment: Environment = LIVE) -> KeyPrincipal:
@@ -30,12 +30,12 @@ def key_of(org_id: str, *scopes: Scope, environment: Environment = LIVE) -> KeyP
 
 
 def outcome(
-    principal: Principal, policy: Policy, org_id: str | None, environment: Environment = LIVE
+    principal: Principal, requirement: Requirement, org_id: str | None, environment: Environment = LIVE
 ) -> type[MushuError] | None:
     """Return the class of the refusal, or None where the principal passes."""
     with reading(db.session):
         try:
-            authorize(db.session, principal, policy, environment, org_id)
+            authorize(db.session, principal, requirement, environment, org_id)
         except (Forbidden, OrgNotFound) as error:
             return type(error)
     return None
@@ -44,7 +44,7 @@ def outcome(
 @pytest.mark.parametrize("needed", Scope)
 @pytest.mark.parametrize("held", Scope)
 def test_no_scope_implies_another(world: World, needed: Scope, held: Scope) -> None:
-    assert outcome(key_of("org_a", held), Policy(needed), "org_a") == (None if needed is held else MissingScope)
+    assert outcome(key_of("org_a", held), Requirement(needed), "org_a") == (None if needed is held else MissingScope)
 
 
 @pytest.mark.parametrize(
@@ -62,10 +62,10 @@ def test_a_change_of_role_counts_at_once(world: World) -> None:
     org = world.org()
     user = world.member(org, Role.MEMBER)
     principal = UserPrincipal(user.id, "tok_a")
-    assert outcome(principal, Policy(Scope.ADMIN), org.id) is MissingScope
+    assert outcome(principal, Requirement(Scope.ADMIN), org.id) is MissingScope
     with writing(db.session):
         set_role(db.session, world.clock, SYSTEM, get_member(db.session, org.id, user.id), Role.ADMIN)
-    assert outcome(principal, Policy(Scope.ADMIN), org.id) is None
+    assert outcome(principal, Requirement(Scope.ADMIN), org.id) is None
 
 
 def test_what_may_not_be_seen_is_refused_before_all_else(world: World) -> None:
@@ -93,19 +93,19 @@ def test_only_the_owner_is_the_owner(world: World) -> None:
     org = world.org()
     admin = UserPrincipal(world.member(org, Role.ADMIN).id, "tok_a")
     assert outcome(admin, OWNERS_ONLY, org.id) is OwnerRequired
-    # Also where a policy forgot to say that a key cannot be one.
-    assert outcome(key_of(org.id, *Scope), Policy(Scope.ADMIN, owner_only=True), org.id) is OwnerRequired
+    # Also where a requirement forgot to say that a key cannot be one.
+    assert outcome(key_of(org.id, *Scope), Requirement(Scope.ADMIN, owner_only=True), org.id) is OwnerRequired
 
 
 def test_where_no_organization_is_named_the_scopes_of_the_key_count(world: World) -> None:
-    assert outcome(key_of("org_a", Scope.READ), Policy(Scope.READ), None) is None
-    assert outcome(key_of("org_a", Scope.WRITE), Policy(Scope.READ), None) is MissingScope
-    assert outcome(UserPrincipal("usr_a", "tok_a"), Policy(Scope.ADMIN, owner_only=True), None) is None
+    assert outcome(key_of("org_a", Scope.READ), Requirement(Scope.READ), None) is None
+    assert outcome(key_of("org_a", Scope.WRITE), Requirement(Scope.READ), None) is MissingScope
+    assert outcome(UserPrincipal("usr_a", "tok_a"), Requirement(Scope.ADMIN, owner_only=True), None) is None
 
 
 def test_the_refusal_says_what_is_needed_and_what_there_is(world: World) -> None:
     with pytest.raises(MissingScope, match="needs the scope admin; the credential carries: read, write"):
-        authorize(db.session, key_of("org_a", Scope.WRITE, Scope.READ), Policy(Scope.ADMIN), LIVE, "org_a")
+        authorize(db.session, key_of("org_a", Scope.WRITE, Scope.READ), Requirement(Scope.ADMIN), LIVE, "org_a")
 
 
 @pytest.mark.parametrize(
@@ -115,4 +115,4 @@ def test_the_refusal_says_where_the_key_works(world: World, environment: Environ
     principal = key_of("org_a", *Scope, environment=environment)
     elsewhere = LIVE if environment is TEST else TEST
     with pytest.raises(WrongEnvironment, match=f"This is a {environment} key: it works on paths {way} only."):
-        authorize(db.session, principal, Policy(Scope.READ), elsewhere, "org_a")
+        authorize(db.session, principal, Requirement(Scope.READ), elsewhere, "org_a")

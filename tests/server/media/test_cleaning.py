@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.environments import within
 from mushu.server.errors import MediaNotFound, StorageUnavailable
 from mushu.server.keys.scopes import Environment
-from mushu.server.media.cleaning import Cleaned, clean_media
+from mushu.server.media.cleaning import Cleaned, clean_storage
 from mushu.server.media.models import MediaItem, Status
 from mushu.server.media.service import delete_media_of_org
 from mushu.server.media.storage import Place
@@ -33,7 +34,7 @@ def studio(shared: Studio) -> Studio:
 
 
 def clean(studio: Studio) -> Cleaned:
-    return clean_media(db.session, studio.clock, studio.media.storage)
+    return clean_storage(db.session, studio.clock, studio.media.storage)
 
 
 def rows() -> int:
@@ -114,7 +115,7 @@ def test_what_arrives_after_the_deletion_is_removed_by_the_second_look_and_the_r
 def test_media_of_a_deleted_organization_are_gone_in_both_environments(studio: Studio) -> None:
     live, tested = studio.upload(), studio.upload(side="/sandbox")
     with writing(db.session):
-        delete_media_of_org(db.session, studio.clock, studio.org)
+        delete_media_of_org(db.session, studio.clock, SYSTEM, studio.org)
     for media_id, environment in ((live["media_id"], Environment.LIVE), (tested["media_id"], Environment.TEST)):
         with pytest.raises(MediaNotFound):
             studio.item(media_id, environment)

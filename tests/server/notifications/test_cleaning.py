@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, text
 
-from mushu.server.core import db
+from mushu.server.audit.service import SYSTEM
+from mushu.server.core import db, get_core
 from mushu.server.db import own_session, reading, writing
 from mushu.server.environments import within
 from mushu.server.idempotency import Once
 from mushu.server.keys.scopes import Environment
 from mushu.server.notifications import cleaning
-from mushu.server.notifications.cleaning import clean_notifications
+from mushu.server.notifications.cleaning import clean_notifications, delete_older
 from mushu.server.notifications.models import Notification, Sending
 from mushu.server.notifications.service import record_notification
+from mushu.server.resources import RESOURCES
 from mushu.server.tenants.models import Tenant
 from mushu.server.tenants.service import delete_tenant, get_tenant
 from tests.server.notifications.conftest import LIVE, TEST, Post
@@ -33,10 +35,10 @@ def _empty(post: Post) -> None:
             db.session.connection().execute(text(f"DELETE FROM {table}"))
 
 
-def clean(post: Post, keep: timedelta | None = KEEP) -> int:
+def clean(post: Post, keep: timedelta = KEEP) -> int:
     """Clean up as housekeeping does, in a session that was told of no environment."""
     with own_session(db.engine) as session:
-        return clean_notifications(session, post.clock, keep)
+        return delete_older(session, post.clock, keep)
 
 
 def rows(environment: Environment = LIVE) -> tuple[int, int]:
@@ -99,7 +101,7 @@ def test_live_and_test_are_cleaned_alike(post: Post) -> None:
 def test_for_ever_means_for_ever(post: Post) -> None:
     post.send(post.tenant(None))
     post.clock.turn(days=40_000)
-    assert clean(post, None) == 0
+    clean_notifications(db.session, post.clock, replace(get_core().settings, keep_notifications_days=0))
     assert rows() == (1, 1)
 
 
@@ -107,7 +109,7 @@ def test_those_of_a_deleted_tenant_go_too(post: Post) -> None:
     tenant = post.tenant(None)
     post.send(tenant)
     with writing(db.session):
-        delete_tenant(db.session, post.clock, post.request(tenant).actor, get_tenant(db.session, tenant.id))
+        delete_tenant(db.session, post.clock, SYSTEM, tenant.id, RESOURCES.on_tenant_deleted)
     post.clock.turn(days=90)
     assert clean(post) == 1
 

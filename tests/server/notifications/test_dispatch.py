@@ -10,9 +10,9 @@ from sqlalchemy.exc import IntegrityError
 
 from mushu.server import idempotency
 from mushu.server.audit.models import AuditEvent
+from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import own_session, reading, writing
-from mushu.server.devices.service import forget_devices_of
 from mushu.server.environments import set_environment, within
 from mushu.server.errors import IdempotencyMismatch, InProgress, Invalid, NotificationNotFound, TenantNotFound
 from mushu.server.idempotency import Once
@@ -21,8 +21,9 @@ from mushu.server.notifications.apple import Outcome
 from mushu.server.notifications.models import Notification
 from mushu.server.notifications.sender import Address, Letter, Result
 from mushu.server.paging import Window
+from mushu.server.resources import RESOURCES
 from mushu.server.tenants.models import Tenant
-from mushu.server.tenants.service import delete_tenant, get_tenant
+from mushu.server.tenants.service import delete_tenant
 from tests.conftest import TurnableClock
 from tests.server.notifications.conftest import LIVE, TEST, TOKEN, Post
 from tests.server.notifications.stand_in import Reply, StandIn
@@ -130,8 +131,7 @@ class TestWhatIsWrittenDown:
         live.send(tenant)
         tenant_id = tenant.id  # a transaction that fails takes along what the session knew
         with writing(db.session):
-            forget_devices_of(db.session, tenant.id)
-            delete_tenant(db.session, live.clock, live.request(tenant).actor, get_tenant(db.session, tenant.id))
+            delete_tenant(db.session, live.clock, SYSTEM, tenant.id, RESOURCES.on_tenant_deleted)
         with pytest.raises(TenantNotFound):
             live.send(tenant)
         assert len(notifications(tenant_id)) == 1
@@ -144,11 +144,11 @@ class TestWhatIsWrittenDown:
         monkeypatch.setattr(dispatch, "_AT_ONCE", 1)
         live.device(tenant)
         live.device(tenant, OTHER)
-        engine, tenant_id, actor = db.engine, tenant.id, live.request(tenant).actor
+        engine, tenant_id = db.engine, tenant.id
 
         def delete(_: str) -> None:
             with own_session(engine) as session, within(session, LIVE), writing(session):
-                delete_tenant(session, live.clock, actor, get_tenant(session, tenant_id))
+                delete_tenant(session, live.clock, SYSTEM, tenant_id, RESOURCES.on_tenant_deleted)
 
         apple.on_arrival = delete
         rows = live.send(tenant)

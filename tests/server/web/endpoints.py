@@ -15,20 +15,20 @@ from mushu.server.db import writing
 from mushu.server.delivery.client import mint_for_client
 from mushu.server.devices.service import Registration, register_device
 from mushu.server.environments import within
-from mushu.server.gate.access import Subject
+from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
 from mushu.server.media.models import MediaItem
-from mushu.server.media.service import Announcement, announce, mark_ready, mark_uploaded
+from mushu.server.media.service import MEDIA, Announcement, announce, mark_ready, mark_uploaded
 from mushu.server.media.uploading import place_of
 from mushu.server.notifications.service import NotificationRequest, record_notification
 from mushu.server.orgs.invitations import Terms, invite_by_link
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role
-from mushu.server.tenants.service import TenantRequest, create_tenant, get_tenant
+from mushu.server.tenants.service import TENANT, TenantRequest, create_tenant, get_tenant
 from mushu.server.tokens.service import issue_token
 from mushu.server.users.models import User
 from mushu.server.web.api import (
@@ -52,7 +52,7 @@ from tests.server.conftest import World, bearer
 from tests.server.web.asking import SeparateClient
 
 READ, WRITE, ADMIN = Scope.READ, Scope.WRITE, Scope.ADMIN
-NAMED, TENANT, MEDIA = Subject.NAMED, Subject.TENANT, Subject.MEDIA
+FIELD = OrgFrom.FIELD
 LIVE, TEST = Environment.LIVE, Environment.TEST
 PREFIXES = {LIVE: "", TEST: "/sandbox"}
 #: What the words in our paths are called in Flask's rules.
@@ -217,7 +217,7 @@ class Endpoint:
     #: It changes what live and test share.
     changes_shared: bool = False
     #: How it says which organization it is about.
-    subject: Subject = Subject.PATH
+    org_from: OrgFrom | OwnerLookup = OrgFrom.PATH
     body: Callable[[Stage], dict[str, Any]] | None = None
 
     @property
@@ -384,54 +384,54 @@ TWICE = (
         answer=orgs.OrgSettings,
     ),
     Endpoint(method="GET", path="/orgs/{org}/tenants", scope=READ, answer=tenants.TenantList),
-    Endpoint(method="POST", path="/tenants", scope=ADMIN, subject=NAMED, body=_app, answer=tenants.Tenant),
-    Endpoint(method="GET", path="/tenants?org_id={org}", scope=READ, subject=NAMED, answer=tenants.TenantList),
-    Endpoint(method="GET", path="/tenants/{tenant}", scope=READ, subject=TENANT, answer=tenants.Tenant),
+    Endpoint(method="POST", path="/tenants", scope=ADMIN, org_from=FIELD, body=_app, answer=tenants.Tenant),
+    Endpoint(method="GET", path="/tenants?org_id={org}", scope=READ, org_from=FIELD, answer=tenants.TenantList),
+    Endpoint(method="GET", path="/tenants/{tenant}", scope=READ, org_from=TENANT, answer=tenants.Tenant),
     Endpoint(
-        method="PATCH", path="/tenants/{tenant}", scope=ADMIN, subject=TENANT, body=_nothing, answer=tenants.Tenant
+        method="PATCH", path="/tenants/{tenant}", scope=ADMIN, org_from=TENANT, body=_nothing, answer=tenants.Tenant
     ),
-    Endpoint(method="DELETE", path="/tenants/{tenant}", scope=ADMIN, subject=TENANT, answer=Deleted),
+    Endpoint(method="DELETE", path="/tenants/{tenant}", scope=ADMIN, org_from=TENANT, answer=Deleted),
     Endpoint(
-        method="POST", path="/tenants/{tenant}/api-keys", scope=ADMIN, subject=TENANT, body=_name,
+        method="POST", path="/tenants/{tenant}/api-keys", scope=ADMIN, org_from=TENANT, body=_name,
         answer=keys.CreatedKey,
     ),
     Endpoint(
-        method="POST", path="/tenants/{tenant}/devices", scope=WRITE, subject=TENANT, body=_phone,
+        method="POST", path="/tenants/{tenant}/devices", scope=WRITE, org_from=TENANT, body=_phone,
         answer=devices.Device,
     ),
     Endpoint(
-        method="GET", path="/tenants/{tenant}/devices", scope=READ, subject=TENANT, answer=devices.DeviceList
+        method="GET", path="/tenants/{tenant}/devices", scope=READ, org_from=TENANT, answer=devices.DeviceList
     ),
-    Endpoint(method="DELETE", path="/tenants/{tenant}/devices/{device}", scope=WRITE, subject=TENANT, answer=Deleted),
+    Endpoint(method="DELETE", path="/tenants/{tenant}/devices/{device}", scope=WRITE, org_from=TENANT, answer=Deleted),
     Endpoint(
-        method="POST", path="/tenants/{tenant}/notify", scope=WRITE, subject=TENANT, body=_message,
+        method="POST", path="/tenants/{tenant}/notify", scope=WRITE, org_from=TENANT, body=_message,
         answer=push.SentNotification,
     ),
     Endpoint(
-        method="POST", path="/tenants/{tenant}/notify/bulk", scope=WRITE, subject=TENANT, body=_bulk_message,
+        method="POST", path="/tenants/{tenant}/notify/bulk", scope=WRITE, org_from=TENANT, body=_bulk_message,
         answer=push.SentBulkNotification,
     ),
     Endpoint(
-        method="GET", path="/tenants/{tenant}/notifications", scope=READ, subject=TENANT, answer=push.NotificationList
+        method="GET", path="/tenants/{tenant}/notifications", scope=READ, org_from=TENANT, answer=push.NotificationList
     ),
     Endpoint(
-        method="GET", path="/tenants/{tenant}/notifications/{message}", scope=READ, subject=TENANT,
+        method="GET", path="/tenants/{tenant}/notifications/{message}", scope=READ, org_from=TENANT,
         answer=push.NotificationDetail,
     ),
     Endpoint(
-        method="POST", path="/media/upload-url", scope=WRITE, subject=NAMED, body=_file, answer=media.UploadAddress
+        method="POST", path="/media/upload-url", scope=WRITE, org_from=FIELD, body=_file, answer=media.UploadAddress
     ),
     Endpoint(method="GET", path="/media/org/{org}", scope=READ, answer=media.MediaList),
     Endpoint(
-        method="GET", path="/media/tenant/{tenant}", scope=READ, subject=TENANT, answer=media.MediaList
+        method="GET", path="/media/tenant/{tenant}", scope=READ, org_from=TENANT, answer=media.MediaList
     ),
-    Endpoint(method="GET", path="/media/{picture}", scope=READ, subject=MEDIA, answer=media.Media),
-    Endpoint(method="DELETE", path="/media/{picture}", scope=WRITE, subject=MEDIA, answer=Deleted),
+    Endpoint(method="GET", path="/media/{picture}", scope=READ, org_from=MEDIA, answer=media.Media),
+    Endpoint(method="DELETE", path="/media/{picture}", scope=WRITE, org_from=MEDIA, answer=Deleted),
     Endpoint(
-        method="POST", path="/media/{arrived}/confirm", scope=WRITE, subject=MEDIA, answer=media.ConfirmedMedia
+        method="POST", path="/media/{arrived}/confirm", scope=WRITE, org_from=MEDIA, answer=media.ConfirmedMedia
     ),
-    Endpoint(method="GET", path="/media/{picture}/url", scope=READ, subject=MEDIA, answer=media.MediaUrl),
-    Endpoint(method="GET", path="/media/{picture}/images", scope=READ, subject=MEDIA, answer=media.ImageUrls),
+    Endpoint(method="GET", path="/media/{picture}/url", scope=READ, org_from=MEDIA, answer=media.MediaUrl),
+    Endpoint(method="GET", path="/media/{picture}/images", scope=READ, org_from=MEDIA, answer=media.ImageUrls),
 )  # fmt: skip
 
 #: Second addresses of what stands above, for the published SDK: method, rule, and the rule that it stands for.

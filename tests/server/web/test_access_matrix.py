@@ -20,18 +20,21 @@ from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
-from mushu.server.gate.access import Policy, Subject
+from mushu.server.gate.access import Requirement
+from mushu.server.gate.owners import OrgFrom
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.service import change_state, mint_key
 from mushu.server.keys.states import DELETE, DISABLE, FAIL
+from mushu.server.media.service import MEDIA
 from mushu.server.orgs.members import add_member, remove_member
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role
 from mushu.server.orgs.service import delete_org
+from mushu.server.tenants.service import TENANT
 from mushu.server.users.models import User
 from mushu.server.users.service import disable_user, set_password
-from mushu.server.web.guard import policy_of, public, requires, signed_in
+from mushu.server.web.guard import public, requirement_of, requires, signed_in
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, bearer
 from tests.server.web.asking import SeparateClient, all_rows, refusal
@@ -60,19 +63,19 @@ def one_of_each_shape() -> list[Mounted]:
     found: dict[object, Mounted] = {}
     for mounted in MOUNTED:
         endpoint = mounted.endpoint
-        asked = (endpoint.subject, "{org}" in endpoint.path, endpoint.scope, endpoint.user_only, endpoint.owner_only)
+        asked = (endpoint.org_from, "{org}" in endpoint.path, endpoint.scope, endpoint.user_only, endpoint.owner_only)
         found.setdefault((*asked, endpoint.body is not None), mounted)
     return list(found.values())
 
 
 SHAPES = one_of_each_shape()
 #: Those that name a tenant, a medium or, in the body, an organization, and with what a stranger is refused there.
-OF_SOMETHING_ELSE = [one for one in MOUNTED if one.endpoint.subject is not Subject.PATH and one not in OF_AN_ORG]
+OF_SOMETHING_ELSE = [one for one in MOUNTED if one.endpoint.org_from is not OrgFrom.PATH and one not in OF_AN_ORG]
 HIDDEN = {
-    Subject.PATH: "org_not_found",
-    Subject.NAMED: "org_not_found",
-    Subject.TENANT: "tenant_not_found",
-    Subject.MEDIA: "media_not_found",
+    OrgFrom.PATH: "org_not_found",
+    OrgFrom.FIELD: "org_not_found",
+    TENANT: "tenant_not_found",
+    MEDIA: "media_not_found",
 }
 every_endpoint = pytest.mark.parametrize("mounted", MOUNTED, ids=str)
 
@@ -168,7 +171,7 @@ def outsiders(world: World, mounted: Mounted, stage: Stage) -> Iterator[Refused]
         membership = add_member(db.session, world.clock, SYSTEM, stage.org, former.id, Role.ADMIN)
     with writing(db.session):
         remove_member(db.session, world.clock, SYSTEM, membership)
-    code = HIDDEN[mounted.endpoint.subject]
+    code = HIDDEN[mounted.endpoint.org_from]
     yield Refused("a user of another", bearer(world.token(world.owner_of(elsewhere))), 404, code)
     yield Refused("a former member", bearer(world.token(former)), 404, code)
     for environment in Environment:
@@ -406,13 +409,13 @@ class TestTheTable:
         assert len(rows) + len(ALIASES) + len(PUBLIC) + len(IN_BROWSER) == len(mounted)
 
     def test_and_every_view_carries_the_mark_that_its_row_says(self, house: House) -> None:
-        expected: dict[tuple[str, str], Policy | str] = {
-            row.rule: Policy(
+        expected: dict[tuple[str, str], Requirement | str] = {
+            row.rule: Requirement(
                 row.endpoint.scope,
                 user_only=row.endpoint.user_only,
                 owner_only=row.endpoint.owner_only,
                 changes_shared=row.endpoint.changes_shared,
-                subject=row.endpoint.subject,
+                org_from=row.endpoint.org_from,
             )
             for row in MOUNTED
         }
@@ -420,7 +423,7 @@ class TestTheTable:
         expected |= {alias: expected[rule] for alias, rule in ALIASES.items()}
         for rule in house.app.url_map.iter_rules():
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-                mark = policy_of(house.app.view_functions[rule.endpoint])
+                mark = requirement_of(house.app.view_functions[rule.endpoint])
                 assert mark == expected.get((method, rule.rule)), rule.rule
 
     @pytest.mark.parametrize("rule", sorted(IN_BROWSER), ids=" ".join)

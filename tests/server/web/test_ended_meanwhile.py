@@ -18,6 +18,7 @@ from mushu.server.keys.states import DELETE, DISABLE
 from mushu.server.orgs.members import get_member, remove_member, set_role
 from mushu.server.orgs.roles import Role
 from mushu.server.orgs.service import get_org
+from mushu.server.resources import RESOURCES
 from mushu.server.tokens.models import CliToken
 from mushu.server.tokens.service import revoke_token
 from mushu.server.users.service import disable_user, get_user, set_password
@@ -201,7 +202,7 @@ def _ends(world: World, org_id: str, user_id: str) -> dict[str, Callable[[Sessio
     def delete(session: Session) -> None:
         with writing(session):
             org = get_org(session, org_id)
-        delete_org_with_keys(session, clock, SYSTEM, world.core.open_destination, org)
+        delete_org_with_keys(session, clock, SYSTEM, world.core.open_destination, org, RESOURCES.on_org_deleted)
 
     return {
         "removed": in_writing(

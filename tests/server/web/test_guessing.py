@@ -347,7 +347,7 @@ class TestAStranger:
     def test_makes_rows_in_a_few_tables_only_and_a_bounded_number(self, callers: Callers, world: World) -> None:
         """Every address that is open to strangers is asked; `guard` keeps them from all others."""
         from mushu.server import schema
-        from mushu.server.web.guard import PUBLIC, policy_of
+        from mushu.server.web.guard import PUBLIC, requirement_of
 
         org = world.org()
         assert org.id
@@ -356,7 +356,7 @@ class TestAStranger:
         form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": "x", "password": WRONG}
         asked = 0
         for rule in callers.app.url_map.iter_rules():
-            if policy_of(callers.app.view_functions[rule.endpoint]) != PUBLIC:
+            if requirement_of(callers.app.view_functions[rule.endpoint]) != PUBLIC:
                 continue
             path = rule.rule
             for argument in rule.arguments:

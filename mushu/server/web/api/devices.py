@@ -7,8 +7,8 @@ from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.devices import models, service
-from mushu.server.gate.access import Subject
 from mushu.server.keys.scopes import Scope
+from mushu.server.tenants.service import TENANT
 from mushu.server.web.api.models import Body, Deleted, ListWindow
 from mushu.server.web.api.tenants import TenantPath
 from mushu.server.web.guard import requires
@@ -48,7 +48,7 @@ class DeviceList(BaseModel):
     next_cursor: str | None
 
 
-@requires(Scope.WRITE, subject=Subject.TENANT)
+@requires(Scope.WRITE, org_from=TENANT)
 def register_device(path: TenantPath, body: RegisterDeviceRequest) -> Device:
     """Register a device of a user, or tell what is new about one."""
     registration = service.Registration(
@@ -62,7 +62,7 @@ def register_device(path: TenantPath, body: RegisterDeviceRequest) -> Device:
         return _answer(service.register_device(db.session, get_core().clock, registration))
 
 
-@requires(Scope.READ, subject=Subject.TENANT)
+@requires(Scope.READ, org_from=TENANT)
 def list_devices(path: TenantPath, query: DevicesOf) -> DeviceList:
     """List the devices of a tenant, or of one of its users, newest first."""
     with reading(db.session):
@@ -70,7 +70,7 @@ def list_devices(path: TenantPath, query: DevicesOf) -> DeviceList:
     return DeviceList(devices=[_answer(device) for device in found.rows], next_cursor=found.next_cursor)
 
 
-@requires(Scope.WRITE, subject=Subject.TENANT)
+@requires(Scope.WRITE, org_from=TENANT)
 def unregister_device(path: DevicePath) -> Deleted:
     """Forget a device: nothing is sent to it any more."""
     with writing(db.session):

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.errors import Unauthenticated, WrongEnvironment
-from mushu.server.gate.access import Policy, require_environment
+from mushu.server.gate.access import Requirement, require_environment
 from mushu.server.gate.credential import read_headers
 from mushu.server.gate.lookup import authenticate
 from mushu.server.gate.principal import KeyPrincipal
@@ -19,7 +19,7 @@ from mushu.server.web.api.models import Body, Text
 from mushu.server.web.guard import current_environment, public
 from mushu.server.web.routes import Resource, Route
 
-_ANY: Final = Policy(scope=None)
+_ANY: Final = Requirement(scope=None)
 
 
 class KeyToValidate(Body):

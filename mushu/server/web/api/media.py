@@ -8,16 +8,18 @@ from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import MediaWrongState, TenantNotFound
-from mushu.server.gate.access import Subject
+from mushu.server.gate.owners import OrgFrom
 from mushu.server.keys.scopes import Scope
 from mushu.server.media import service
 from mushu.server.media.links import LIFE, Purpose
 from mushu.server.media.models import MediaItem, Status
 from mushu.server.media.naming import CONTENT_TYPE_PATTERN, MOST_LETTERS, disposition_of, media_type_of, served_type
 from mushu.server.media.pictures import Variant, is_picture
+from mushu.server.media.service import MEDIA
 from mushu.server.media.storage import Presentation
 from mushu.server.media.uploading import Uploads, place_of
 from mushu.server.paging import Page
+from mushu.server.tenants.service import TENANT
 from mushu.server.web.api.media_content import MediaPath, Uploaded, address, receive_upload, send_download, send_picture
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath
 from mushu.server.web.api.tenants import TenantPath
@@ -98,7 +100,7 @@ class ImageUrls(BaseModel):
     large: str
 
 
-@requires(Scope.WRITE, subject=Subject.NAMED)
+@requires(Scope.WRITE, org_from=OrgFrom.FIELD)
 def create_upload_url(header: IdempotencyHeader, body: NewUpload) -> UploadAddress:
     """Announce a file, and get the address to PUT it to."""
     core = get_core()
@@ -123,7 +125,7 @@ def create_upload_url(header: IdempotencyHeader, body: NewUpload) -> UploadAddre
     )
 
 
-@requires(Scope.WRITE, subject=Subject.MEDIA)
+@requires(Scope.WRITE, org_from=MEDIA)
 def confirm_media(path: MediaPath) -> ConfirmedMedia:
     """Say that a file is uploaded: it is looked at, and served from then on."""
     core = get_core()
@@ -131,7 +133,7 @@ def confirm_media(path: MediaPath) -> ConfirmedMedia:
     return ConfirmedMedia(media_id=item.id, status="ready", url=_download_url(item))
 
 
-@requires(Scope.READ, subject=Subject.MEDIA)
+@requires(Scope.READ, org_from=MEDIA)
 def show_media(path: MediaPath) -> Media:
     """Show what is known of a file."""
     return _answer(_item(path))
@@ -144,7 +146,7 @@ def list_media_of_organization(path: OrgPath, query: ListWindow) -> MediaList:
         return _listed(service.list_media_of_org(db.session, path.org_id, query.window))
 
 
-@requires(Scope.READ, subject=Subject.TENANT)
+@requires(Scope.READ, org_from=TENANT)
 def list_media_of_tenant(path: TenantPath, query: MediaOfTenant) -> MediaList:
     """List the files of a tenant, newest first."""
     if query.org_id not in (None, current_org()):
@@ -153,7 +155,7 @@ def list_media_of_tenant(path: TenantPath, query: MediaOfTenant) -> MediaList:
         return _listed(service.list_media_of_tenant(db.session, path.tenant_id, query.window))
 
 
-@requires(Scope.WRITE, subject=Subject.MEDIA)
+@requires(Scope.WRITE, org_from=MEDIA)
 def delete_media(path: MediaPath) -> Deleted:
     """Delete a file: the very next request for it, or for a picture made of it, finds nothing."""
     core = get_core()
@@ -161,14 +163,14 @@ def delete_media(path: MediaPath) -> Deleted:
     return Deleted()
 
 
-@requires(Scope.READ, subject=Subject.MEDIA)
+@requires(Scope.READ, org_from=MEDIA)
 def show_media_url(path: MediaPath) -> MediaUrl:
     """Get a signed address at which the file can be downloaded for an hour, without a credential."""
     item = _ready(path)
     return MediaUrl(media_id=item.id, url=_download_url(item), expires_in=_LIFE_SECONDS)
 
 
-@requires(Scope.READ, subject=Subject.MEDIA)
+@requires(Scope.READ, org_from=MEDIA)
 def show_image_urls(path: MediaPath) -> ImageUrls:
     """Get the addresses of a picture in several sizes."""
     item = _ready(path)

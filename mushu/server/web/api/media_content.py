@@ -20,7 +20,7 @@ from werkzeug.wsgi import wrap_file
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.errors import LinkNotValid, MediaNotFound
-from mushu.server.gate.access import Policy
+from mushu.server.gate.access import Requirement
 from mushu.server.gate.givers import still_may
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.media.links import EXPIRES_PATTERN, GIVER_PATTERN, SIGNATURE_PATTERN, Purpose, SignedLink
@@ -37,7 +37,7 @@ from mushu.server.web.cors import allow_all_origins
 from mushu.server.web.guard import SANDBOX, public
 
 #: What the one who was given an address needs, as long as it is good.
-_NEEDED: Final = {Purpose.UPLOAD: Policy(Scope.WRITE), Purpose.DOWNLOAD: Policy(Scope.READ)}
+_NEEDED: Final = {Purpose.UPLOAD: Requirement(Scope.WRITE), Purpose.DOWNLOAD: Requirement(Scope.READ)}
 _POLICY: Final = "default-src 'none'; sandbox; frame-ancestors 'none'"
 #: Seconds for which a picture may be shown again without asking; after a deletion, caches may show it for as long.
 _PICTURE_LIFE: Final = 300

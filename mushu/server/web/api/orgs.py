@@ -100,10 +100,11 @@ def rename_organization(path: OrgPath, body: OrgName) -> Org:
 @requires(Scope.ADMIN, user_only=True, owner_only=True, changes_shared=True)
 def delete_organization(path: OrgPath) -> Deleted:
     """Delete an organization and every API key it has. Only its owner can."""
-    core = get_core()
+    core, actor = get_core(), current_principal().actor
     with reading(db.session):
         org = get_org(db.session, path.org_id)
-    delete_org_with_keys(db.session, core.clock, current_principal().actor, core.open_destination, org)
+    others = core.resources.on_org_deleted
+    delete_org_with_keys(db.session, core.clock, actor, core.open_destination, org, others)
     return Deleted()
 
 

@@ -7,13 +7,13 @@ from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.devices.service import USER_ID_LENGTH
-from mushu.server.gate.access import Subject
 from mushu.server.keys.scopes import Scope
 from mushu.server.notifications import models, outcomes, service
 from mushu.server.notifications.apple import Outcome
 from mushu.server.notifications.payload import MOST_BYTES, Content, payload_of
 from mushu.server.notifications.reasons import explain
 from mushu.server.notifications.sender import apns_id
+from mushu.server.tenants.service import TENANT
 from mushu.server.web.api.models import Body, ListWindow
 from mushu.server.web.api.tenants import TenantPath
 from mushu.server.web.concurrency import thread_slot
@@ -148,7 +148,7 @@ class NotificationDetail(Notification):
     next_cursor: str | None
 
 
-@requires(Scope.WRITE, subject=Subject.TENANT)
+@requires(Scope.WRITE, org_from=TENANT)
 def send_notification(header: IdempotencyHeader, path: TenantPath, body: SendNotificationRequest) -> SentNotification:
     """Send a notification to all devices of one user."""
     sent = _sent(header, path, body, [body.user_id])
@@ -158,7 +158,7 @@ def send_notification(header: IdempotencyHeader, path: TenantPath, body: SendNot
     return SentNotification(success=bool(found.reached), message_id=sent.id, error=error)
 
 
-@requires(Scope.WRITE, subject=Subject.TENANT)
+@requires(Scope.WRITE, org_from=TENANT)
 def send_bulk_notification(
     header: IdempotencyHeader, path: TenantPath, body: SendBulkNotificationRequest
 ) -> SentBulkNotification:
@@ -179,7 +179,7 @@ def send_bulk_notification(
     )
 
 
-@requires(Scope.READ, subject=Subject.TENANT)
+@requires(Scope.READ, org_from=TENANT)
 def list_notifications(path: TenantPath, query: NotificationsOf) -> NotificationList:
     """List what was sent, newest first; with `outbox=true` only what a tenant without credentials would have sent."""
     with reading(db.session):
@@ -189,7 +189,7 @@ def list_notifications(path: TenantPath, query: NotificationsOf) -> Notification
     )
 
 
-@requires(Scope.READ, subject=Subject.TENANT)
+@requires(Scope.READ, org_from=TENANT)
 def show_notification(path: MessagePath, query: ListWindow) -> NotificationDetail:
     """Show a notification and what became of it, device by device."""
     now = get_core().clock()

@@ -8,15 +8,14 @@ from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.once import Minted
-from mushu.server.devices.service import forget_devices_of
-from mushu.server.gate.access import Subject
+from mushu.server.gate.owners import OrgFrom
 from mushu.server.keys.activation import issue_key
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Scope
-from mushu.server.media.service import delete_media_of_tenant
 from mushu.server.paging import Page, Window
 from mushu.server.tenants import models, service
 from mushu.server.tenants.credentials import ApnsCredentials, checked_credentials
+from mushu.server.tenants.service import TENANT
 from mushu.server.web.api.keys import CreatedKey, answer_minted
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, Text
 from mushu.server.web.guard import current_environment, current_org, current_principal, requires
@@ -83,7 +82,7 @@ class TenantList(BaseModel):
     next_cursor: str | None
 
 
-@requires(Scope.ADMIN, subject=Subject.NAMED)
+@requires(Scope.ADMIN, org_from=OrgFrom.FIELD)
 def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
     """Create a tenant: an app that notifications are sent to."""
     core = get_core()
@@ -99,7 +98,7 @@ def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
     return _answer(tenant)
 
 
-@requires(Scope.READ, subject=Subject.NAMED)
+@requires(Scope.READ, org_from=OrgFrom.FIELD)
 def list_tenants(query: TenantsOf) -> TenantList:
     """List the tenants of an organization, newest first."""
     return _listed(current_org(), query.window)
@@ -111,14 +110,14 @@ def list_tenants_of_organization(path: OrgPath, query: ListWindow) -> TenantList
     return _listed(path.org_id, query.window)
 
 
-@requires(Scope.READ, subject=Subject.TENANT)
+@requires(Scope.READ, org_from=TENANT)
 def show_tenant(path: TenantPath) -> Tenant:
     """Show a tenant: all but its private key."""
     with reading(db.session):
         return _answer(service.get_tenant(db.session, path.tenant_id))
 
 
-@requires(Scope.ADMIN, subject=Subject.TENANT)
+@requires(Scope.ADMIN, org_from=TENANT)
 def change_tenant(path: TenantPath, body: TenantChange) -> Tenant:
     """Give a tenant other credentials, or take them away; or send it to Apple's sandbox, or back."""
     core, given = get_core(), body.model_fields_set
@@ -132,18 +131,16 @@ def change_tenant(path: TenantPath, body: TenantChange) -> Tenant:
     return _answer(tenant)
 
 
-@requires(Scope.ADMIN, subject=Subject.TENANT)
+@requires(Scope.ADMIN, org_from=TENANT)
 def delete_tenant(path: TenantPath) -> Deleted:
     """Delete a tenant, its credentials, its devices and its media."""
+    core, actor = get_core(), current_principal().actor
     with writing(db.session):
-        tenant = service.lock_tenant(db.session, path.tenant_id)
-        forget_devices_of(db.session, tenant.id)
-        delete_media_of_tenant(db.session, get_core().clock, tenant.id)
-        service.delete_tenant(db.session, get_core().clock, current_principal().actor, tenant)
+        service.delete_tenant(db.session, core.clock, actor, path.tenant_id, core.resources.on_tenant_deleted)
     return Deleted()
 
 
-@requires(Scope.ADMIN, subject=Subject.TENANT)
+@requires(Scope.ADMIN, org_from=TENANT)
 def create_tenant_api_key(header: IdempotencyHeader, path: TenantPath, body: TenantKeyName) -> CreatedKey:
     """Create an API key of the organization that the tenant belongs to; it works for all that the organization has."""
     mark, environment = once(header, body), current_environment()
