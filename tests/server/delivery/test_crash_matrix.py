@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from tests.conftest import TurnableClock
-from tests.long import SEED, times
+from tests.long import LONG, SEED, times
 from tests.server.delivery.conftest import MATRIX
 from tests.server.delivery.crashing import Act, Stage, delivered, nothing
 from tests.server.delivery.killing import count_calls, kill_at_call, kill_at_every_step, rehearse
@@ -28,6 +28,8 @@ ACTS: Final[dict[str, tuple[Act, Act]]] = {
     "rotate": (delivered, lambda process, stage: process.rotate(process.all_keys()[0].id)),
     "delete": (delivered, lambda process, stage: process.delete(process.all_keys()[0].id)),
 }
+#: In both places an act takes the steps of each; the long form tries each alone, too.
+all_of_them = pytest.mark.parametrize(("act", "places"), list(product(ACTS, PLACES if LONG else ["both"])))
 #: What may become of the keys; each must be seen at one step at least.
 OUTCOMES: Final = {
     ("create", "env"): {"nothing minted", "failed", "active"},
@@ -55,7 +57,7 @@ def stage(tmp_path: Path, clock: TurnableClock, vault: VaultStub, places: str) -
     return Stage(tmp_path / "stage", clock, PLACES[places], vault)
 
 
-@pytest.mark.parametrize(("act", "places"), list(product(ACTS, PLACES)))
+@all_of_them
 def test_killed_at_any_step_no_promise_is_broken(
     stage: Stage, database_template: Path, act: str, places: str, record_property: Callable[[str, object], None]
 ) -> None:
@@ -67,7 +69,7 @@ def test_killed_at_any_step_no_promise_is_broken(
 KILLS: Final = times(5, 200)
 
 
-@pytest.mark.parametrize(("act", "places"), list(product(ACTS, PLACES)))
+@all_of_them
 def test_killed_at_a_random_call_no_promise_is_broken(
     stage: Stage, database_template: Path, act: str, places: str, record_property: Callable[[str, object], None]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from mushu.destination import Denied, Destination, DestinationError, Holding
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import writing
-from mushu.server.delivery import ledger
+from mushu.server.delivery import drift, ledger
 from mushu.server.delivery.client import Proof, confirm, mint_for_client
 from mushu.server.delivery.drift import SIDE_BY_SIDE, Inspector, Look, Scope
 from mushu.server.delivery.models import Condition, DeliveryState
@@ -23,6 +23,7 @@ from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE, ENABLE, RETIRE, State
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
+from tests.long import times
 from tests.server.delivery.conftest import Post
 from tests.server.delivery.memory import peak
 from tests.server.delivery.shelf import Crash, Shelf, before, crash, fail, fine, leak_foreign
@@ -345,11 +346,14 @@ class TestLongLedgers:
         next(check)
         assert [row.condition for row in sorted(post.rows(key.id), key=lambda row: row.id)] == ["ok", "ok", None]
 
-    def test_memory_stays_flat_from_200_destinations_to_2000(self, post: Post) -> None:
-        self.fill(post, 200)
+    def test_memory_stays_flat_for_ten_times_as_many_destinations(
+        self, post: Post, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(drift, "_PAGE", times(30, drift._PAGE))
+        self.fill(post, drift._PAGE)
         self.peak(post)  # loads, the first time, what has nothing to do with the ledger's length
         few = self.peak(post)
-        self.fill(post, 1_800)
+        self.fill(post, 9 * drift._PAGE)
         assert self.peak(post) < 2 * few  # for ten times as many: one page is still held when the next one is read
 
     def fill(self, post: Post, count: int) -> None:

@@ -16,13 +16,14 @@ import pytest
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState
 from mushu.testing.processes import fork, wait_for
 from tests.conftest import TurnableClock
+from tests.long import times
 from tests.server.delivery.conftest import LEASE, MATRIX
 from tests.server.delivery.crashing import Process, Stage, nothing
 from tests.vault.server import VaultStub
 
 pytestmark = pytest.mark.sqlite
 
-ROUNDS: Final = 200
+ROUNDS: Final = times(40, 200)
 _PATIENCE: Final = 60.0
 _LEASE_IS_OVER: Final = LEASE * 20  # nothing is watched for any more
 
