@@ -5,7 +5,6 @@ name has no dash, because WSGI gives `X-Forwarded-For` and `X_Forwarded_For` one
 that sets the first lets a client forge it with the second. None stands for an address that is not known.
 """
 
-import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final, TypeAlias
@@ -16,16 +15,8 @@ Address: TypeAlias = IPv4Address | IPv6Address
 UNKNOWN: Final = "unknown"
 #: A customer of a provider has at least this network of IPv6 to choose addresses from.
 _PREFIX: Final = 64
-_NAME: Final = re.compile(r"[A-Za-z0-9]{1,64}")
 #: Of the longest address that can be written, with an IPv4 address at its end.
 _LONGEST: Final = 45
-#: Names without a dash that clients or proxies send with another meaning.
-_TAKEN: Final = frozenset(
-    (
-        "accept", "authorization", "connection", "cookie", "date", "dnt", "expect", "forwarded", "from", "host",
-        "origin", "pragma", "priority", "range", "referer", "te", "trailer", "upgrade", "via", "warning",
-    )
-)  # fmt: skip
 
 
 def client_address(environ: Mapping[str, Any], header: str) -> Address | None:
@@ -61,17 +52,3 @@ def network_of(address: Address | None) -> str:
 
 def shown(address: Address | None) -> str:
     return UNKNOWN if address is None else str(address)
-
-
-def header_fault(name: str) -> str | None:
-    """Return why a header of this name cannot carry the address, or None."""
-    if any(letter in name for letter in "-_."):
-        return (
-            f"cannot be {name!r}: a client can send another spelling of a name with a dash, an underscore or a dot, "
-            "and WSGI takes both for one. Use letters and digits only, such as Mushuclientip"
-        )
-    if not _NAME.fullmatch(name):
-        return f"is the name of a header, of 1 to 64 letters and digits such as Mushuclientip, not {name!r}"
-    if name.lower() in _TAKEN:
-        return f"cannot be {name!r}: clients send that header with another meaning. Use Mushuclientip"
-    return None

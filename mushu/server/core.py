@@ -18,13 +18,12 @@ from flask_sqlalchemy import SQLAlchemy
 from mushu.server import schema
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, utc_now
-from mushu.server.config import JOURNAL_FILE, Settings
+from mushu.server.config import Settings
 from mushu.server.db import SESSION_OPTIONS, engine_options, own_session, prepare_engine
 from mushu.server.delivery import named
 from mushu.server.delivery.opening import OpenDestination, opener
 from mushu.server.delivery.protocol import Courier
-from mushu.server.instance import prepare_instance, secret_key
-from mushu.server.location import ROOT
+from mushu.server.instance import JOURNAL_FILE, ROOT, prepare_instance, secret_key
 from mushu.server.resources import RESOURCES, Resources
 from mushu.server.sealing.ring import SealingKeys
 
@@ -81,9 +80,9 @@ class Core:
 def install(app: Flask, core: Core) -> None:
     """Set the instance folder up if it is new, and put the core on the app."""
     settings = core.settings
-    prepare_instance(settings)
+    prepare_instance(settings.instance_path, settings.sqlalchemy_url)
     app.config.update(
-        SECRET_KEY=secret_key(settings),
+        SECRET_KEY=secret_key(settings.instance_path),
         SQLALCHEMY_DATABASE_URI=settings.sqlalchemy_url,
         SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings.sqlalchemy_url, settings.worker_threads),
         MAX_CONTENT_LENGTH=settings.max_body_bytes,

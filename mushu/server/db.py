@@ -12,7 +12,7 @@ A session that acts for somebody carries the proof that they may (`act_for`). `w
 own transaction, so that a permission cannot end between the moment it is checked and the moment it is used.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ from sqlalchemy import DateTime, Dialect, Engine, MetaData, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.types import TypeDecorator
+
+from mushu.address import is_loopback_host
 
 #: Milliseconds that SQLite waits for another writer, and PostgreSQL for a lock, before it gives up.
 BUSY_TIMEOUT: Final = 15_000
@@ -36,6 +38,8 @@ _REACHABLE: Final = {
     "keepalives_interval": 10,
     "tcp_user_timeout": 30_000,
 }
+#: What libpq calls it when a server must prove who it is.
+_VERIFIED: Final = ("verify-ca", "verify-full")
 #: Execution option of a connection whose transaction only reads: it takes no write lock.
 READ_ONLY: Final = "mushu_read_only"
 _BEFORE_COMMIT: Final = "mushu_before_commit"
@@ -170,6 +174,21 @@ def engine_options(url: str, threads: int) -> dict[str, Any]:
 def most_connections(threads: int) -> int:
     """Return how many connections one process of so many threads opens at most."""
     return _POOL_SIZE + threads
+
+
+def is_unverified(database_url: str, environ: Mapping[str, str]) -> bool:
+    """Tell whether a database is on another machine, and its certificate is not verified, or there is no TLS at all.
+
+    Args:
+        environ: libpq's own variables count where the URL says nothing.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() != "postgresql":
+        return False
+    named = url.query.get("host") or url.host or environ.get("PGHOST", "")
+    hosts = [host for part in ([named] if isinstance(named, str) else named) for host in part.split(",")]
+    distant = [host for host in hosts if host and not host.startswith(("/", "@")) and not is_loopback_host(host)]
+    return bool(distant) and url.query.get("sslmode", environ.get("PGSSLMODE")) not in _VERIFIED
 
 
 def prepare_engine(engine: Engine, journal: Path | None = None) -> None:

@@ -1,19 +1,104 @@
-"""The instance folder: made, and read, for this account alone."""
+"""The instance folder: which one it is, what its files are called, and how it is made for this account alone.
+
+It is never the one that the current folder names. Nothing in it is believed before `refuse_foreign` has looked at it.
+"""
 
 import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from mushu.server.config import SECRET_KEY_FILE, Settings
 from mushu.server.errors import ConfigurationError
-from mushu.server.ownership import fault_of_owner
+from mushu.server.ownership import fault_of_owner, fault_on_the_way
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SETTINGS_FILE: Final = "settings.toml"
+#: Tells of revoked keys (`keys/journal.py`).
+JOURNAL_FILE: Final = "revoked-keys"
+SECRET_KEY_FILE: Final = "secret_key"  # noqa: S105 - the name of a file
+SEALING_KEYS_FILE: Final = "sealing_keys"
 
 _OTHERS: Final = 0o077
+
+
+def instance_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the instance folder: MUSHU_INSTANCE_PATH, or `instance/` of the checkout, or that of this account.
+
+    Raises:
+        ConfigurationError: it would be another folder wherever a command runs.
+    """
+    if given := environ.get("MUSHU_INSTANCE_PATH"):
+        return _absolute("MUSHU_INSTANCE_PATH", Path(given))
+    if (ROOT / "wsgi.py").is_file():
+        return ROOT / "instance"
+    from platformdirs import user_data_path  # a checkout does without
+
+    return _absolute("XDG_DATA_HOME", user_data_path("mushu", appauthor=False)) / "instance"
+
+
+def refuse_foreign(instance: Path) -> None:
+    """Refuse a folder that others could change; that of a checkout, which has the code beside it, by its owner.
+
+    Raises:
+        ConfigurationError: they could.
+    """
+    fault = (fault_of_owner if instance.parent == ROOT else fault_on_the_way)(instance)
+    if fault is not None:
+        raise ConfigurationError(fault)
+
+
+def faults_elsewhere(named: Mapping[str, str]) -> list[str]:
+    """Return why others could change what settings name outside of the instance folder, a sentence each.
+
+    Args:
+        named: a path, the URL of a database, or nothing, by the name of the setting.
+    """
+    paths = {name: Path(_file_of(given)) for name, given in named.items()}
+    faults = (
+        fault_on_the_way(path, f"what MUSHU_{name.upper()} names")
+        for name, path in paths.items()
+        if path.is_absolute()  # other files are refused anyway
+    )
+    return [fault for fault in faults if fault is not None]
+
+
+def prepare_instance(instance: Path, database_url: str) -> None:
+    """Make the instance folder (0700) and the secret that signs browser sessions (0600), where they are missing.
+
+    git makes the folder of a checkout as the umask says: it is ours, so what is too open is closed.
+
+    Args:
+        database_url: SQLAlchemy's; an SQLite database is made empty, for this account alone.
+
+    Raises:
+        ConfigurationError: the folder is another account's.
+    """
+    instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (fault := fault_of_owner(instance)) is not None:  # somebody was faster than we
+        raise ConfigurationError(fault)
+    _close(instance)
+    make_private(instance / SECRET_KEY_FILE, secrets.token_urlsafe(48))
+    if database_url.startswith("sqlite:////"):
+        # SQLite would create it with the umask's mode; its WAL and shared memory copy the mode from here.
+        make_private(Path(database_url.removeprefix("sqlite:///")), "")
+
+
+def secret_key(instance: Path) -> str:
+    """Return the secret that signs browser sessions.
+
+    Raises:
+        ConfigurationError: it was never generated.
+    """
+    try:
+        return (instance / SECRET_KEY_FILE).read_text()
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{instance} is not set up. Run script/up once: it generates secrets and the database there."
+        ) from None
 
 
 def make_private(path: Path, content: str) -> bool:
@@ -36,22 +121,15 @@ def alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def prepare_instance(settings: Settings) -> None:
-    """Make the instance folder (0700) and the secret that signs browser sessions (0600), where they are missing.
+def _absolute(variable: str, path: Path) -> Path:
+    if not path.is_absolute():
+        raise ConfigurationError(f"{variable} must be an absolute path, not {str(path)!r}")
+    return path
 
-    git makes the folder of a checkout as the umask says: it is ours, so what is too open is closed.
 
-    Raises:
-        ConfigurationError: the folder is another account's.
-    """
-    settings.instance_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if (fault := fault_of_owner(settings.instance_path)) is not None:  # somebody was faster than we
-        raise ConfigurationError(fault)
-    _close(settings.instance_path)
-    make_private(settings.instance_path / SECRET_KEY_FILE, secrets.token_urlsafe(48))
-    if settings.sqlalchemy_url.startswith("sqlite:////"):
-        # SQLite would create it with the umask's mode; its WAL and shared memory copy the mode from here.
-        make_private(Path(settings.sqlalchemy_url.removeprefix("sqlite:///")), "")
+def _file_of(given: str) -> str:
+    """Return the path in the URL of an SQLite database; anything else as it is."""
+    return given.partition(":///")[2].partition("?")[0] if given.startswith("sqlite") else given
 
 
 def _close(folder: Path) -> None:
@@ -62,17 +140,3 @@ def _close(folder: Path) -> None:
             os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & ~_OTHERS)
     finally:
         os.close(descriptor)
-
-
-def secret_key(settings: Settings) -> str:
-    """Return the secret that signs browser sessions.
-
-    Raises:
-        ConfigurationError: it was never generated.
-    """
-    try:
-        return (settings.instance_path / SECRET_KEY_FILE).read_text()
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"{settings.instance_path} is not set up. Run script/up once: it generates secrets and the database there."
-        ) from None

@@ -7,8 +7,7 @@ import pytest
 
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
-from mushu.server.instance import make_private, prepare_instance, secret_key
-from mushu.server.location import ROOT, instance_path
+from mushu.server.instance import ROOT, instance_path, make_private, prepare_instance, secret_key
 
 
 def load(instance: Path, **environ: str) -> Settings:
@@ -123,7 +122,7 @@ def test_the_instance_folder_is_that_of_the_checkout_unless_named(
 def test_an_installed_mushu_takes_the_folder_of_its_account_and_none_of_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mushu.server.location.ROOT", tmp_path / "site-packages")
+    monkeypatch.setattr("mushu.server.instance.ROOT", tmp_path / "site-packages")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     (tmp_path / "instance").mkdir(mode=0o700)
@@ -140,7 +139,7 @@ def test_a_path_that_is_another_one_in_another_folder_is_a_fault(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigurationError, match="MUSHU_INSTANCE_PATH must be an absolute path, not 'instance'"):
         Settings.load({"MUSHU_INSTANCE_PATH": "instance"})
-    monkeypatch.setattr("mushu.server.location.ROOT", tmp_path / "site-packages")
+    monkeypatch.setattr("mushu.server.instance.ROOT", tmp_path / "site-packages")
     monkeypatch.setattr("platformdirs.user_data_path", lambda *_, **__: Path("data"))  # as it was with older ones
     with pytest.raises(ConfigurationError, match="XDG_DATA_HOME must be an absolute path, not 'data"):
         Settings.load({})
@@ -157,7 +156,7 @@ def test_a_database_of_the_current_folder_is_a_fault(tmp_path: Path, url: str) -
 
 def test_a_new_instance_is_readable_by_its_account_only(tmp_path: Path) -> None:
     settings = load(tmp_path / "new")
-    prepare_instance(settings)
+    prepare_instance(settings.instance_path, settings.sqlalchemy_url)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()}
     assert modes == {"secret_key": 0o600, "mushu.sqlite3": 0o600}
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
@@ -166,15 +165,15 @@ def test_a_new_instance_is_readable_by_its_account_only(tmp_path: Path) -> None:
 def test_secrets_are_generated_once_and_differ_between_instances(tmp_path: Path) -> None:
     first, second = load(tmp_path / "a"), load(tmp_path / "b")
     for settings in (first, second, first):
-        prepare_instance(settings)
-        prepare_instance(settings)
-    assert len(secret_key(first)) >= 48
-    assert secret_key(first) != secret_key(second)
+        prepare_instance(settings.instance_path, settings.sqlalchemy_url)
+        prepare_instance(settings.instance_path, settings.sqlalchemy_url)
+    assert len(secret_key(first.instance_path)) >= 48
+    assert secret_key(first.instance_path) != secret_key(second.instance_path)
 
 
 def test_an_instance_that_was_never_set_up_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="script/up"):
-        secret_key(load(tmp_path))
+        secret_key(load(tmp_path).instance_path)
 
 
 def test_a_private_file_is_not_written_through_a_link(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
-from mushu.server.instance import prepare_instance
-from mushu.server.location import ROOT
+from mushu.server.instance import ROOT, prepare_instance
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -127,7 +126,7 @@ def test_a_folder_that_somebody_made_before_us_is_not_used(instance: Path) -> No
     settings.instance_path.mkdir()
     os.chown(settings.instance_path, NOBODY, -1)
     with pytest.raises(ConfigurationError, match="belongs to nobody"):
-        prepare_instance(settings)
+        prepare_instance(settings.instance_path, settings.sqlalchemy_url)
     assert list(settings.instance_path.iterdir()) == []
 
 
@@ -168,7 +167,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
 def test_a_folder_of_ours_that_others_can_look_into_is_closed(tmp_path: Path, mode: int) -> None:
     (tmp_path / "instance").mkdir()
     (tmp_path / "instance").chmod(mode)
-    prepare_instance(Settings(instance_path=tmp_path / "instance"))
+    prepare_instance(tmp_path / "instance", "")
     assert (tmp_path / "instance").stat().st_mode & 0o777 == 0o700
 
 
@@ -176,13 +175,13 @@ def test_a_folder_of_ours_that_others_can_look_into_is_closed(tmp_path: Path, mo
 def test_the_folder_of_a_checkout_is_closed_however_git_made_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mushu.server.location.ROOT", tmp_path)
+    monkeypatch.setattr("mushu.server.instance.ROOT", tmp_path)
     (tmp_path / "wsgi.py").touch()
     (tmp_path / "instance").mkdir()
     (tmp_path / "instance").chmod(0o777)
     tmp_path.chmod(0o777)
     settings = Settings.load({})
-    prepare_instance(settings)
+    prepare_instance(settings.instance_path, settings.sqlalchemy_url)
     assert (tmp_path / "instance").stat().st_mode & 0o777 == 0o700
 
 

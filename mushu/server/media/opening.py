@@ -25,7 +25,9 @@ def open_media(settings: Settings) -> Media:
     Raises:
         ConfigurationError: the storage that is asked for cannot be used here.
     """
-    return Media(open_storage(settings), Signer(secret_key(settings)), Pictures(settings.media_max_pixels))
+    return Media(
+        open_storage(settings), Signer(secret_key(settings.instance_path)), Pictures(settings.media_max_pixels)
+    )
 
 
 def open_storage(settings: Settings) -> Storage:

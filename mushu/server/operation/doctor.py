@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from mushu.address import is_loopback_host
 from mushu.destination import ENTRY_POINT_GROUP
-from mushu.server.addresses import leaves_in_the_clear, trusts_the_way
-from mushu.server.config import JOURNAL_FILE, SECRET_KEY_FILE, Settings
+from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
-from mushu.server.db import most_connections, reading
+from mushu.server.db import is_unverified, most_connections, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery
 from mushu.server.delivery.stalled import stalled_rotations
 from mushu.server.errors import ConfigurationError, StorageUnavailable
+from mushu.server.instance import JOURNAL_FILE, SECRET_KEY_FILE, instance_path
 from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
-from mushu.server.location import instance_path
 from mushu.server.operation.timeouts import SUPPORTED as STALLED_CONNECTIONS_SEEN
 from mushu.server.operation.upgrading.copies import list_copies
 from mushu.server.operation.upgrading.migrations import pending_migrations
@@ -106,7 +106,7 @@ def _disk(core: Core) -> Iterator[Check]:
 def _address(core: Core) -> Iterator[Check]:
     settings = core.settings
     served = not is_loopback_host(settings.host) and not settings.public_url.startswith("https://")
-    exposed = served or leaves_in_the_clear(settings.base_url)
+    exposed = served or _leaves_in_the_clear(settings.base_url)
     advice = "others can reach it over plain http: put TLS in front of it and set MUSHU_PUBLIC_URL=https://…"
     yield Check("address", not exposed, f"{settings.base_url}" + (f"; {advice}" if exposed else ""))
 
@@ -114,14 +114,20 @@ def _address(core: Core) -> Iterator[Check]:
 def _channels(core: Core) -> Iterator[Check]:
     """What the server itself connects to; Vault, mail and Apple are refused without TLS where they are used."""
     settings, faults = core.settings, []
-    if trusts_the_way(settings.sqlalchemy_url, os.environ):
+    if is_unverified(settings.sqlalchemy_url, os.environ):
         faults.append(
             "The database is on another machine, and whoever is in between can read it or stand in for it. Add "
             "?sslmode=verify-full&sslrootcert=/path/to/ca.pem to MUSHU_DATABASE_URL."
         )
-    if settings.media_s3_bucket and leaves_in_the_clear(settings.media_s3_endpoint):
+    if settings.media_s3_bucket and _leaves_in_the_clear(settings.media_s3_endpoint):
         faults.append("Media and their signed addresses go over plain http. Set MUSHU_MEDIA_S3_ENDPOINT=https://…")
     yield Check("channels", not faults, " ".join(faults) or "nothing leaves this machine unencrypted")
+
+
+def _leaves_in_the_clear(url: str) -> bool:
+    """Tell whether what is sent to this web address leaves the machine, and everybody on the way can read it."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback_host(parts.hostname or "")
 
 
 def _client_address(core: Core) -> Iterator[Check]:

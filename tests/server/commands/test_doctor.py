@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from mushu.server.config import JOURNAL_FILE, Settings
+from mushu.server.config import Settings
 from mushu.server.core import db
 from mushu.server.db import reading, writing
+from mushu.server.instance import JOURNAL_FILE
 from tests.server.commands.conftest import Run
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mushu.server.location import ROOT
+from mushu.server.instance import ROOT
 from mushu.server.notifications.apple import Outcome
 from mushu.server.notifications.reasons import explain
 

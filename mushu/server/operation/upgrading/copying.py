@@ -8,9 +8,10 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from mushu.server.config import JOURNAL_FILE, SECRET_KEY_FILE, SETTINGS_FILE, Settings
+from mushu.server.config import Settings
 from mushu.server.core import Core
 from mushu.server.errors import UpgradeFailed
+from mushu.server.instance import JOURNAL_FILE, SECRET_KEY_FILE, SETTINGS_FILE
 from mushu.server.operation.upgrading import going_back, postgresql, sqlite
 from mushu.server.operation.upgrading.copies import (
     PARTIAL,

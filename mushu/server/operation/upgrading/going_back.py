@@ -8,8 +8,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Final
 
-from mushu.server.config import JOURNAL_FILE, SECRET_KEY_FILE, SETTINGS_FILE, Settings
-from mushu.server.location import ROOT
+from mushu.server.config import Settings
+from mushu.server.instance import JOURNAL_FILE, ROOT, SECRET_KEY_FILE, SETTINGS_FILE
 from mushu.server.operation.upgrading.copies import Copy
 
 SCRIPT: Final = "go-back.sh"
