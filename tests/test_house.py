@@ -22,6 +22,11 @@ MODULES = 335
 SHARE_WITH_ONE_IMPORTER = 0.33
 MODULES_WITHOUT_DOCSTRING = 61
 SHARED_CLASS_NAMES = 28
+#: Statements of a view, without its docstring: it parses, calls one function of a domain or a verb, and answers.
+LINES_OF_A_VIEW = 15
+LONGER_VIEWS = 2
+#: Imports of one module of views by another.
+IMPORTS_BETWEEN_VIEWS = 8
 #: Lines of tests for each line of code.
 TESTS_TO_CODE = 1.61
 
@@ -96,6 +101,45 @@ def test_a_class_name_stands_for_one_thing() -> None:
                 places[node.name].append(name)
     shared = [f"{name}: {', '.join(found)}" for name, found in places.items() if len(found) > 1]
     assert len(shared) <= SHARED_CLASS_NAMES, listed(shared)
+
+
+def test_no_view_imports_another_view() -> None:
+    """What several views answer or take stands in `models.py`, so that no view is a library for others."""
+    package = "mushu.server.web.api"
+    shared = {package, f"{package}.models"}
+    found = [
+        f"{name} → {imported}"
+        for name, path in modules().items()
+        if name.startswith(f"{package}.")
+        for imported in {*imported_by(name, path)} - {name} - shared
+        if imported.startswith(f"{package}.")
+    ]
+    assert len(found) <= IMPORTS_BETWEEN_VIEWS, listed(found)
+
+
+def test_a_view_is_short() -> None:
+    views = [
+        (f"{name}.{node.name}", node)
+        for name, path in modules().items()
+        if name.startswith("mushu.server.web.")
+        for node in tree_of(path).body
+        if isinstance(node, ast.FunctionDef) and is_view(node)
+    ]
+    assert len(views) > 60, "the marks of the guard are known"
+    sizes = {name: node.end_lineno - first_statement(node).lineno + 1 for name, node in views if node.end_lineno}
+    long = [f"{size:4} {name}" for name, size in sizes.items() if size > LINES_OF_A_VIEW]
+    assert len(long) <= LONGER_VIEWS, listed(long)
+
+
+def is_view(function: ast.FunctionDef) -> bool:
+    marks = (mark.func if isinstance(mark, ast.Call) else mark for mark in function.decorator_list)
+    return any(
+        isinstance(mark, ast.Name) and mark.id in ("public", "in_browser", "signed_in", "requires") for mark in marks
+    )
+
+
+def first_statement(function: ast.FunctionDef) -> ast.stmt:
+    return function.body[1 if ast.get_docstring(function) and len(function.body) > 1 else 0]
 
 
 def test_tests_are_not_much_longer_than_what_they_prove() -> None:
