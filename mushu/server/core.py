@@ -28,7 +28,7 @@ from mushu.server.resources import RESOURCES, Resources
 from mushu.server.sealing.ring import SealingKeys
 
 if TYPE_CHECKING:
-    from mushu.server.media.opening import Media
+    from mushu.server.resources.media.opening import Media
     from mushu.server.users.passwords import Passwords
 
 MIGRATIONS: Final = ROOT / "migrations"
@@ -62,7 +62,7 @@ class Core:
     @cached_property
     def media(self) -> "Media":
         """Raises ConfigurationError where the storage that is asked for cannot be used here."""
-        from mushu.server.media.opening import open_media  # only the web and housekeeping touch media
+        from mushu.server.resources.media.opening import open_media  # only the web and housekeeping touch media
 
         return open_media(self.settings)
 

@@ -34,12 +34,12 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.clock import utc_now
 from mushu.server.core import core_context, db
 from mushu.server.db import IN_ALL_ENVIRONMENTS, own_session, reading, writing
-from mushu.server.devices.models import Device
 from mushu.server.environments import Environmental, NoEnvironment, environment_of, set_environment, within
 from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
-from mushu.server.tenants.models import Tenant
+from mushu.server.resources.devices.models import Device
+from mushu.server.resources.tenants.models import Tenant
 from mushu.server.users.service import create_user
 from tests.server.conftest import settings_on
 from tests.server.web.conftest import hurry

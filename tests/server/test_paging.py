@@ -4,12 +4,12 @@ import pytest
 
 from mushu.server.core import db
 from mushu.server.db import reading, writing
-from mushu.server.devices.models import Device
-from mushu.server.devices.service import Registration, list_devices, register_device
 from mushu.server.environments import within
 from mushu.server.errors import Invalid
 from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Window
+from mushu.server.resources.devices.models import Device
+from mushu.server.resources.devices.service import Registration, list_devices, register_device
 from tests.server.conftest import World
 from tests.server.web.endpoints import Stage
 

@@ -15,12 +15,12 @@ from typing import Final, TypeAlias
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.db import AnySession
-from mushu.server.devices.service import delete_devices_of_org, delete_devices_of_tenant
-from mushu.server.media.cleaning import clean_media
-from mushu.server.media.service import delete_media_of_org, delete_media_of_tenant
-from mushu.server.notifications.cleaning import clean_notifications
 from mushu.server.orgs.service import OrgDeletion
-from mushu.server.tenants.service import TenantDeletion, delete_tenants_of_org
+from mushu.server.resources.devices.service import delete_devices_of_org, delete_devices_of_tenant
+from mushu.server.resources.media.cleaning import clean_media
+from mushu.server.resources.media.service import delete_media_of_org, delete_media_of_tenant
+from mushu.server.resources.notifications.cleaning import clean_notifications
+from mushu.server.resources.tenants.service import TenantDeletion, delete_tenants_of_org
 
 #: Removes what time has made superfluous; owns its transactions, and logs what it removed.
 HousekeepingDuty: TypeAlias = Callable[[AnySession, Clock, Settings], None]

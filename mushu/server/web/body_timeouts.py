@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from werkzeug.exceptions import RequestTimeout
 
 from mushu.server.errors import Busy
-from mushu.server.media.storage import CHUNK
+from mushu.server.resources.media.storage import CHUNK
 
 #: The first piece that is asked for: most bodies of the API are smaller.
 _FIRST_PIECE: Final = 4_096

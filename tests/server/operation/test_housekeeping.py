@@ -31,12 +31,12 @@ from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, note_first_uses
 from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import get_key
-from mushu.server.media.service import Announcement, announce
-from mushu.server.notifications.models import Notification
-from mushu.server.notifications.service import NotificationRequest, record_notification
 from mushu.server.operation import housekeeping
 from mushu.server.orgs.service import create_org
-from mushu.server.tenants.service import TenantRequest, create_tenant
+from mushu.server.resources.media.service import Announcement, announce
+from mushu.server.resources.notifications.models import Notification
+from mushu.server.resources.notifications.service import NotificationRequest, record_notification
+from mushu.server.resources.tenants.service import TenantRequest, create_tenant
 from mushu.server.users.service import create_user
 
 #: Seconds after which something that must happen has not; nothing here waits for it to pass.

@@ -14,14 +14,14 @@ from mushu.server.commands.orgs import orgs
 from mushu.server.config import Settings
 from mushu.server.core import Core, db
 from mushu.server.db import AnySession, reading, writing
-from mushu.server.devices.service import Registration, find_device, register_device
 from mushu.server.environments import within
 from mushu.server.keys.scopes import Environment
-from mushu.server.media.service import Announcement, announce, find_media
 from mushu.server.operation import housekeeping
 from mushu.server.orgs.service import find_org
 from mushu.server.resources import RESOURCES, Resources, ResourceType
-from mushu.server.tenants.service import TenantRequest, create_tenant, find_tenant
+from mushu.server.resources.devices.service import Registration, find_device, register_device
+from mushu.server.resources.media.service import Announcement, announce, find_media
+from mushu.server.resources.tenants.service import TenantRequest, create_tenant, find_tenant
 from tests.server.conftest import World, bearer
 
 TOKEN = "0123456789abcdef"

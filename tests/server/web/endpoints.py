@@ -13,7 +13,6 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.delivery.client import mint_for_client
-from mushu.server.devices.service import Registration, register_device
 from mushu.server.environments import within
 from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.keys.models import ApiKey
@@ -21,14 +20,15 @@ from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
-from mushu.server.media.models import MediaItem
-from mushu.server.media.service import MEDIA, Announcement, announce, mark_ready, mark_uploaded
-from mushu.server.media.uploading import place_of
-from mushu.server.notifications.service import NotificationRequest, record_notification
 from mushu.server.orgs.invitations import Terms, invite_by_link
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role
-from mushu.server.tenants.service import TENANT, TenantRequest, create_tenant, get_tenant
+from mushu.server.resources.devices.service import Registration, register_device
+from mushu.server.resources.media.models import MediaItem
+from mushu.server.resources.media.service import MEDIA, Announcement, announce, mark_ready, mark_uploaded
+from mushu.server.resources.media.uploading import place_of
+from mushu.server.resources.notifications.service import NotificationRequest, record_notification
+from mushu.server.resources.tenants.service import TENANT, TenantRequest, create_tenant, get_tenant
 from mushu.server.tokens.service import issue_token
 from mushu.server.users.models import User
 from mushu.server.web.api import (

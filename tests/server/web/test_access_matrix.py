@@ -26,12 +26,12 @@ from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.service import change_state, mint_key
 from mushu.server.keys.states import DELETE, DISABLE, FAIL
-from mushu.server.media.service import MEDIA
 from mushu.server.orgs.members import add_member, remove_member
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role
 from mushu.server.orgs.service import delete_org
-from mushu.server.tenants.service import TENANT
+from mushu.server.resources.media.service import MEDIA
+from mushu.server.resources.tenants.service import TENANT
 from mushu.server.users.models import User
 from mushu.server.users.service import disable_user, set_password
 from mushu.server.web.guard import public, requirement_of, requires, signed_in

@@ -7,7 +7,7 @@ import pytest
 from werkzeug.exceptions import RequestTimeout
 
 from mushu.server.errors import Busy
-from mushu.server.media.storage import CHUNK
+from mushu.server.resources.media.storage import CHUNK
 from mushu.server.web.body_timeouts import Pace, PacedBody, Readers, Stream
 
 _LONG = 30

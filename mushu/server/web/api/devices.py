@@ -6,9 +6,9 @@ from pydantic import BaseModel, Field
 from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.devices import models, service
 from mushu.server.keys.scopes import Scope
-from mushu.server.tenants.service import TENANT
+from mushu.server.resources.devices import models, service
+from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.api.models import Body, Deleted, ListWindow
 from mushu.server.web.api.tenants import TenantPath
 from mushu.server.web.guard import requires

@@ -10,16 +10,22 @@ from mushu.server.db import reading, writing
 from mushu.server.errors import MediaWrongState, TenantNotFound
 from mushu.server.gate.owners import OrgFrom
 from mushu.server.keys.scopes import Scope
-from mushu.server.media import service
-from mushu.server.media.links import LIFE, Purpose
-from mushu.server.media.models import MediaItem, Status
-from mushu.server.media.naming import CONTENT_TYPE_PATTERN, MOST_LETTERS, disposition_of, media_type_of, served_type
-from mushu.server.media.pictures import Variant, is_picture
-from mushu.server.media.service import MEDIA
-from mushu.server.media.storage import Presentation
-from mushu.server.media.uploading import Uploads, place_of
 from mushu.server.paging import Page
-from mushu.server.tenants.service import TENANT
+from mushu.server.resources.media import service
+from mushu.server.resources.media.links import LIFE, Purpose
+from mushu.server.resources.media.models import MediaItem, Status
+from mushu.server.resources.media.naming import (
+    CONTENT_TYPE_PATTERN,
+    MOST_LETTERS,
+    disposition_of,
+    media_type_of,
+    served_type,
+)
+from mushu.server.resources.media.pictures import Variant, is_picture
+from mushu.server.resources.media.service import MEDIA
+from mushu.server.resources.media.storage import Presentation
+from mushu.server.resources.media.uploading import Uploads, place_of
+from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.api.media_content import MediaPath, Uploaded, address, receive_upload, send_download, send_picture
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath
 from mushu.server.web.api.tenants import TenantPath

@@ -23,15 +23,15 @@ from mushu.server.errors import LinkNotValid, MediaNotFound
 from mushu.server.gate.access import Requirement
 from mushu.server.gate.givers import still_may
 from mushu.server.keys.scopes import Environment, Scope
-from mushu.server.media.links import EXPIRES_PATTERN, GIVER_PATTERN, SIGNATURE_PATTERN, Purpose, SignedLink
-from mushu.server.media.models import MediaItem, Status
-from mushu.server.media.naming import KEY_PATTERN, disposition_of, served_type
-from mushu.server.media.pictures import Variant
-from mushu.server.media.service import find_media
-from mushu.server.media.sniffing import HEAD, kind_of
-from mushu.server.media.storage import CHUNK, Opened, Presentation
-from mushu.server.media.uploading import Uploads, place_of
-from mushu.server.media.variants import get_picture, open_variant
+from mushu.server.resources.media.links import EXPIRES_PATTERN, GIVER_PATTERN, SIGNATURE_PATTERN, Purpose, SignedLink
+from mushu.server.resources.media.models import MediaItem, Status
+from mushu.server.resources.media.naming import KEY_PATTERN, disposition_of, served_type
+from mushu.server.resources.media.pictures import Variant
+from mushu.server.resources.media.service import find_media
+from mushu.server.resources.media.sniffing import HEAD, kind_of
+from mushu.server.resources.media.storage import CHUNK, Opened, Presentation
+from mushu.server.resources.media.uploading import Uploads, place_of
+from mushu.server.resources.media.variants import get_picture, open_variant
 from mushu.server.web.concurrency import thread_slot
 from mushu.server.web.cors import allow_all_origins
 from mushu.server.web.guard import SANDBOX, public

@@ -6,14 +6,14 @@ from pydantic import BaseModel, Field
 from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
-from mushu.server.devices.service import USER_ID_LENGTH
 from mushu.server.keys.scopes import Scope
-from mushu.server.notifications import models, outcomes, service
-from mushu.server.notifications.apple import Outcome
-from mushu.server.notifications.payload import MOST_BYTES, Content, payload_of
-from mushu.server.notifications.reasons import explain
-from mushu.server.notifications.sender import apns_id
-from mushu.server.tenants.service import TENANT
+from mushu.server.resources.devices.service import USER_ID_LENGTH
+from mushu.server.resources.notifications import models, outcomes, service
+from mushu.server.resources.notifications.apple import Outcome
+from mushu.server.resources.notifications.payload import MOST_BYTES, Content, payload_of
+from mushu.server.resources.notifications.reasons import explain
+from mushu.server.resources.notifications.sender import apns_id
+from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.api.models import Body, ListWindow
 from mushu.server.web.api.tenants import TenantPath
 from mushu.server.web.concurrency import thread_slot

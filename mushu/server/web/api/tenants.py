@@ -13,9 +13,9 @@ from mushu.server.keys.activation import issue_key
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Scope
 from mushu.server.paging import Page, Window
-from mushu.server.tenants import models, service
-from mushu.server.tenants.credentials import ApnsCredentials, checked_credentials
-from mushu.server.tenants.service import TENANT
+from mushu.server.resources.tenants import models, service
+from mushu.server.resources.tenants.credentials import ApnsCredentials, checked_credentials
+from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.api.keys import CreatedKey, answer_minted
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, Text
 from mushu.server.web.guard import current_environment, current_org, current_principal, requires

@@ -6,9 +6,9 @@ import pytest
 
 from mushu.server.core import db
 from mushu.server.db import writing
-from mushu.server.devices import service
 from mushu.server.environments import within
 from mushu.server.keys.scopes import Environment
+from mushu.server.resources.devices import service
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage

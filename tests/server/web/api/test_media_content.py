@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from mushu.server.errors import StorageUnavailable
-from mushu.server.media.storage import CHUNK
-from tests.server.media.studio import TEXT, Studio, fresh, open_studio, path_of, picture
+from mushu.server.resources.media.storage import CHUNK
+from tests.server.resources.media.studio import TEXT, Studio, fresh, open_studio, path_of, picture
 from tests.server.web.asking import answer, refusal
 
 
@@ -191,7 +191,7 @@ class TestUploads:
         assert studio.fetch(uploaded["url"]) == content
 
     def test_without_room_on_the_disk_are_refused(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("mushu.server.media.folder.RESERVE", 2**60)
+        monkeypatch.setattr("mushu.server.resources.media.folder.RESERVE", 2**60)
         refusal(studio.put_here(studio.announce()["upload_url"], TEXT), 503, "storage_unavailable")
         assert studio.left() == []
 

@@ -12,17 +12,17 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import Core, db
 from mushu.server.db import writing
-from mushu.server.devices.service import Registration, register_device
 from mushu.server.environments import within
 from mushu.server.keys.scopes import Environment, Scope
-from mushu.server.tenants.credentials import ApnsCredentials
-from mushu.server.tenants.service import TenantRequest, create_tenant
+from mushu.server.resources.devices.service import Registration, register_device
+from mushu.server.resources.tenants.credentials import ApnsCredentials
+from mushu.server.resources.tenants.service import TenantRequest, create_tenant
 from mushu.server.web import extensions
 from mushu.server.web.extensions import sender_of
 from tests.cli.certificates import certificates
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, quiet_app
-from tests.server.notifications.stand_in import Reply, StandIn
+from tests.server.resources.notifications.stand_in import Reply, StandIn
 from tests.server.web.asking import SeparateClient, all_rows, answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage

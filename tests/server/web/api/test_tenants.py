@@ -13,8 +13,8 @@ from mushu.server.db import reading
 from mushu.server.environments import within
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.orgs.roles import Role
-from mushu.server.tenants.credentials import load_key
-from mushu.server.tenants.service import credentials_of, get_tenant
+from mushu.server.resources.tenants.credentials import load_key
+from mushu.server.resources.tenants.service import credentials_of, get_tenant
 from tests.server.conftest import api_key, bearer
 from tests.server.web.asking import all_rows, answer, refusal
 from tests.server.web.conftest import House

@@ -1,0 +1,151 @@
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import delete, func, select
+
+from mushu.keyformat import public_id
+from mushu.server.audit.service import Actor
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession
+from mushu.server.environments import within
+from mushu.server.errors import DeviceNotFound, Invalid
+from mushu.server.keys.scopes import Environment
+from mushu.server.paging import Page, Window, page
+from mushu.server.resources.devices.models import Device
+from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.tenants.service import hold_tenant
+
+#: A token stands in the path of a request to Apple, so nothing else may be in it. Apple's are 64 hexadecimal digits
+#: today, and "of variable length".
+_TOKEN: Final = re.compile(r"[0-9A-Za-z_-]{8,200}")
+USER_ID_LENGTH: Final = 200
+_VERSION_LENGTH: Final = 64
+#: Devices that one user may have with one tenant: an app that registers a new token at every start is stopped here.
+MOST_OF_A_USER: Final = 100
+_AT_ONCE: Final = 500
+
+
+class Platform(StrEnum):
+    IOS = "ios"
+    IPADOS = "ipados"
+    MACOS = "macos"
+    TVOS = "tvos"
+    VISIONOS = "visionos"
+    WATCHOS = "watchos"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What a device says of itself."""
+
+    tenant_id: str
+    user_id: str
+    token: str
+    platform: str = Platform.IOS
+    app_version: str | None = None
+
+
+def register_device(session: AnySession, clock: Clock, registration: Registration) -> Device:
+    """Register a device; one that is registered already gets what is new: its user, its version, the time.
+
+    Raises:
+        Invalid: the token, the user or the platform is not usable, or the user has too many devices.
+        TenantNotFound: the tenant is not there, or was deleted a moment ago.
+    """
+    _check(registration)
+    hold_tenant(session, registration.tenant_id)
+    now = clock()
+    device = find_device(session, registration.tenant_id, registration.token)
+    if device is None or device.user_id != registration.user_id:
+        _refuse_too_many(session, registration)
+    if device is None:
+        device = Device(
+            id=public_id("device"), tenant_id=registration.tenant_id, token=registration.token, created_at=now
+        )
+        session.add(device)
+    device.user_id = registration.user_id
+    device.platform = Platform(registration.platform)
+    device.app_version = registration.app_version
+    device.registered_at = now
+    session.flush()
+    return device
+
+
+def find_device(session: AnySession, tenant_id: str, token: str) -> Device | None:
+    query = select(Device).where(Device.tenant_id == tenant_id, Device.token == token)
+    return session.scalars(query).one_or_none()
+
+
+def list_devices(session: AnySession, tenant_id: str, user_id: str | None, window: Window) -> Page[Device]:
+    """Return a page of the tenant's devices, or of one user's, newest first."""
+    query = select(Device).where(Device.tenant_id == tenant_id)
+    if user_id is not None:
+        query = query.where(Device.user_id == user_id)
+    return page(session, query, Device.created_at, Device.id, window)
+
+
+def devices_of(session: AnySession, tenant_id: str, user_ids: Sequence[str]) -> dict[str, list[Device]]:
+    """Return the devices of these users, by user; a user who has none is left out."""
+    found: dict[str, list[Device]] = {}
+    for start in range(0, len(user_ids), _AT_ONCE):
+        some = user_ids[start : start + _AT_ONCE]
+        query = select(Device).where(Device.tenant_id == tenant_id, Device.user_id.in_(some))
+        for device in session.scalars(query.order_by(Device.created_at, Device.id)):
+            found.setdefault(device.user_id, []).append(device)
+    return found
+
+
+def unregister_device(session: AnySession, tenant_id: str, token: str) -> None:
+    """Forget a device.
+
+    Raises:
+        DeviceNotFound: the tenant has none with this token.
+    """
+    query = delete(Device).where(Device.tenant_id == tenant_id, Device.token == token)
+    if session.execute(query).rowcount == 0:  # type: ignore[attr-defined]
+        raise DeviceNotFound("This tenant has no device with this token.")
+
+
+def forget_dead(session: AnySession, tenant_id: str, tokens: Iterable[str], *, since: datetime) -> None:
+    """Forget devices that can no longer be reached, but for those that were registered again after `since`."""
+    query = delete(Device).where(
+        Device.tenant_id == tenant_id, Device.token.in_(list(tokens)), Device.registered_at <= since
+    )
+    session.execute(query)
+
+
+def delete_devices_of_tenant(session: AnySession, _clock: Clock, tenant_id: str) -> None:
+    """Forget all devices of a tenant that is deleted."""
+    session.execute(delete(Device).where(Device.tenant_id == tenant_id))
+
+
+def delete_devices_of_org(session: AnySession, _clock: Clock, _actor: Actor, org_id: str) -> None:
+    """Forget all devices of an organization that is deleted, in both environments."""
+    for environment in Environment:
+        with within(session, environment):
+            tenants = select(Tenant.id).where(Tenant.org_id == org_id)
+            session.execute(delete(Device).where(Device.tenant_id.in_(tenants)))
+
+
+def _check(registration: Registration) -> None:
+    if not _TOKEN.fullmatch(registration.token):
+        raise Invalid("A device token has 8 to 200 of 0-9, a-z, A-Z, - and _.", field="token")
+    user_id = registration.user_id
+    if not 0 < len(user_id) <= USER_ID_LENGTH or not user_id.isprintable() or user_id != user_id.strip():
+        raise Invalid(f"user_id has 1 to {USER_ID_LENGTH} printable characters.", field="user_id")
+    if registration.platform not in tuple(Platform):
+        raise Invalid(f"platform is one of {', '.join(Platform)}.", field="platform")
+    version = registration.app_version
+    if version is not None and (len(version) > _VERSION_LENGTH or not version.isprintable()):
+        raise Invalid(f"app_version has at most {_VERSION_LENGTH} printable characters.", field="app_version")
+
+
+def _refuse_too_many(session: AnySession, registration: Registration) -> None:
+    mine = select(func.count()).select_from(Device).where(Device.tenant_id == registration.tenant_id)
+    count = session.scalar(mine.where(Device.user_id == registration.user_id)) or 0
+    if count >= MOST_OF_A_USER:
+        raise Invalid(f"This user has {MOST_OF_A_USER} devices already. Unregister some.", field="user_id")

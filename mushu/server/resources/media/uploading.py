@@ -1,0 +1,157 @@
+"""An upload from its first byte to ready.
+
+    receive      the bytes arrive whole, or not at all; only then the row says so
+    confirm      look at them, settle them, and only then let them be served
+
+Each step on the storage stands between two transactions and inside none. Killed anywhere, what is left is an item
+that can be confirmed again, or bytes that housekeeping removes.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from mushu.server.audit.service import Actor
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession, reading, writing
+from mushu.server.errors import Invalid, MediaNotFound, MediaRejected, MediaWrongState, StorageUnavailable
+from mushu.server.resources.media.models import MediaItem, Status
+from mushu.server.resources.media.opening import Media
+from mushu.server.resources.media.pictures import is_picture
+from mushu.server.resources.media.service import (
+    delete_media,
+    find_media,
+    get_media,
+    mark_failed,
+    mark_ready,
+    mark_uploaded,
+)
+from mushu.server.resources.media.sniffing import HEAD, mismatch
+from mushu.server.resources.media.storage import Place, Upload
+
+_LOG: Final = logging.getLogger(__name__)
+_CHANGED: Final = "What was uploaded changed while it was looked at. Confirm again."
+
+
+def place_of(item: MediaItem) -> Place:
+    return Place(item.environment, item.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Takes uploads and looks at them; owns its transactions on `session`."""
+
+    session: AnySession
+    clock: Clock
+    media: Media
+
+    def receive(self, item: MediaItem, content_type: str, length: int | None, chunks: Iterator[bytes]) -> MediaItem:
+        """Take the bytes of an item whose address was found to be good.
+
+        Args:
+            content_type: without parameters; empty where none was sent.
+            length: what the request says of its own length, if anything.
+
+        Raises:
+            Invalid: type or size are not those that were announced.
+            MediaWrongState: it does not wait for an upload.
+            MediaNotFound: it was deleted meanwhile.
+            StorageUnavailable: it cannot be kept.
+        """
+        if item.status != Status.PENDING:
+            raise MediaWrongState(f"This does not wait for an upload: it is {item.status}.")
+        if content_type.lower() != item.content_type:
+            raise Invalid(f"Send it with `Content-Type: {item.content_type}`, as announced.", field="Content-Type")
+        if length is not None and length != item.size_bytes:
+            raise Invalid(f"{item.size_bytes} bytes were announced, and {length} are sent.", field="size_bytes")
+        self.media.storage.receive(place_of(item), item.size_bytes, chunks)
+        with writing(self.session):
+            taken = mark_uploaded(self.session, self.clock, item)
+        if not taken:  # deleted or given up while it came
+            self._remove(item)
+            raise MediaWrongState("This was deleted, or its time was over, while it was uploaded.")
+        return self._fresh(item.id)
+
+    def confirm(self, actor: Actor, media_id: str) -> MediaItem:
+        """Look at what was uploaded and let it be served; asked again, answer the same again.
+
+        Raises:
+            MediaWrongState: nothing is uploaded yet.
+            MediaRejected: it is not what was announced; it is removed.
+            MediaNotFound: it is not there, or was deleted meanwhile.
+            StorageUnavailable: it cannot be looked at now.
+        """
+        item = self._fresh(media_id)
+        if item.status == Status.READY:
+            return item
+        if item.status == Status.FAILED:
+            raise MediaRejected(item.failure or "This has failed.")
+        upload = self.media.storage.find_upload(place_of(item))
+        if upload is not None:
+            why = self._fault(item, upload)
+            if why is not None:
+                self._reject(actor, item, why)
+            if not self.media.storage.settle(place_of(item), upload) and not self.media.storage.has(place_of(item)):
+                raise MediaWrongState(_CHANGED)
+        elif not self.media.storage.has(place_of(item)):  # settled it may be: by another request, or before a crash
+            raise MediaWrongState("Nothing is uploaded yet. Send the file to its upload_url first.")
+        with writing(self.session):
+            mark_ready(self.session, self.clock, actor, item)
+        return self._settled(item)
+
+    def delete(self, actor: Actor, media_id: str) -> None:
+        """Delete an item: it is gone with the commit; its bytes go now or, if that fails, with housekeeping.
+
+        Raises:
+            MediaNotFound: it is not there.
+        """
+        with writing(self.session):
+            item = get_media(self.session, media_id)
+            delete_media(self.session, self.clock, actor, item)
+        self._remove(item)
+
+    def _fault(self, item: MediaItem, upload: Upload) -> str | None:
+        """Return in what the upload is not what was announced, or None."""
+        if upload.size != item.size_bytes:
+            return f"{item.size_bytes} bytes were announced, and {upload.size} came."
+        if upload.content_type is not None and upload.content_type.lower() != item.content_type:
+            return f"{item.content_type} was announced, and something else was uploaded."
+        picture = is_picture(item.content_type)
+        opened = self.media.storage.open_upload(place_of(item), upload, upload.size if picture else HEAD)
+        if opened is None:
+            raise MediaWrongState(_CHANGED)
+        with opened.file as file:
+            why = mismatch(item.content_type, file.read(HEAD))
+            if why is None and picture:
+                why = self.media.pictures.refusal(file, item.content_type)
+        return why
+
+    def _reject(self, actor: Actor, item: MediaItem, why: str) -> None:
+        with writing(self.session):
+            failed = mark_failed(self.session, self.clock, actor, item, why)
+        if failed:
+            self._remove(item)
+        raise MediaRejected(why)
+
+    def _settled(self, item: MediaItem) -> MediaItem:
+        """Return the item as it is after it was settled; where it was given up meanwhile, nothing of it stays."""
+        with reading(self.session):
+            found = find_media(self.session, item.id)
+        if found is None:
+            self._remove(item)
+            raise MediaNotFound("This was deleted while it was confirmed.")
+        if found.status != Status.READY:
+            self._remove(item)
+            raise MediaRejected(found.failure or "This has failed.")
+        return found
+
+    def _fresh(self, media_id: str) -> MediaItem:
+        with reading(self.session):
+            return get_media(self.session, media_id)
+
+    def _remove(self, item: MediaItem) -> None:
+        try:
+            self.media.storage.remove(place_of(item))
+        except StorageUnavailable as error:
+            _LOG.warning("bytes were not removed", extra={"media_id": item.id, "detail": error.detail})

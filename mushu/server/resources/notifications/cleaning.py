@@ -1,0 +1,97 @@
+"""What housekeeping does for notifications: those that were kept long enough go, with what became of them.
+
+One notification may have a hundred thousand outcomes, and SQLite has one writer at a time. So a few hundred rows go
+with each transaction, and some thousands with each round; what is left waits for the next. Whether there is anything to
+do is looked up without taking the lock of a writer.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
+
+from mushu.server.clock import Clock
+from mushu.server.config import Settings
+from mushu.server.db import AnySession, reading, writing
+from mushu.server.environments import within
+from mushu.server.keys.scopes import Environment
+from mushu.server.resources.notifications.models import Notification, Sending
+from mushu.server.resources.notifications.outcomes import GIVEN_UP_AFTER
+from mushu.server.resources.tenants.models import Tenant
+
+_LOG: Final = logging.getLogger(__name__)
+#: Outcomes that one transaction deletes, and as many notifications at most.
+_AT_ONCE: Final = 500
+#: Transactions of one round in one environment: even a writer that waits for all of them does not wait long.
+_ROUND: Final = 20
+
+
+def clean_notifications(session: AnySession, clock: Clock, settings: Settings) -> None:
+    """Delete notifications that were kept as long as the settings say, and log how many; owns its transactions."""
+    if settings.keep_notifications is None:  # they are kept without an end
+        return
+    deleted = delete_older(session, clock, settings.keep_notifications)
+    if deleted:
+        _LOG.info("notifications deleted", extra={"deleted": deleted})
+
+
+def delete_older(session: AnySession, clock: Clock, keep: timedelta) -> int:
+    """Delete what was asked for longer ago than `keep`, in both environments, and return how many; owns transactions.
+
+    What may still be being sent stays.
+    """
+    deleted = 0
+    for environment in Environment:
+        with within(session, environment):
+            deleted += _clean(session, clock() - keep, clock() - GIVEN_UP_AFTER)
+    return deleted
+
+
+def _clean(session: AnySession, last: datetime, given_up: datetime) -> int:
+    """Do a round for what was asked for at `last` or before, and has settled or was given up before `given_up`."""
+    deleted = 0
+    for _ in range(_ROUND):
+        with reading(session):
+            due = _due(session, last, given_up)
+            outcomes = _outcomes_of(session, due) if due else []
+        if not due:
+            break
+        with writing(session):
+            deleted += _delete(session, due, outcomes)
+    return deleted
+
+
+def _due(session: AnySession, last: datetime, given_up: datetime) -> Sequence[str]:
+    """Return the ids of some that are to go, tenant by tenant, for that is how the index leads to the oldest."""
+    oldest = select(func.min(Notification.created_at)).where(Notification.tenant_id == Tenant.id).scalar_subquery()
+    tenants = session.scalars(select(Tenant.id).where(oldest <= last).limit(_AT_ONCE)).all()
+    found: list[str] = []
+    for tenant_id in tenants:
+        mine = select(Notification.id).where(Notification.tenant_id == tenant_id, _may_go(last, given_up))
+        found += session.scalars(mine.order_by(Notification.created_at, Notification.id).limit(_AT_ONCE - len(found)))
+        if len(found) == _AT_ONCE:
+            break
+    return found
+
+
+def _may_go(last: datetime, given_up: datetime) -> ColumnElement[bool]:
+    settled = or_(Notification.completed_at.is_not(None), Notification.created_at < given_up)
+    return and_(Notification.created_at <= last, settled)
+
+
+def _outcomes_of(session: AnySession, notification_ids: Sequence[str]) -> Sequence[int]:
+    """Return the ids of some of their outcomes, one notification after the other: one at most loses a part of its."""
+    query = select(Sending.id).where(Sending.notification_id.in_(notification_ids))
+    return session.scalars(query.order_by(Sending.notification_id, Sending.id).limit(_AT_ONCE)).all()
+
+
+def _delete(session: AnySession, notification_ids: Sequence[str], outcome_ids: Sequence[int]) -> int:
+    """Delete these outcomes, and those of the notifications that have none left; return how many those were."""
+    outcomes = delete(Sending).where(Sending.id.in_(outcome_ids))
+    session.execute(outcomes.execution_options(synchronize_session=False))
+    left = exists().where(Sending.notification_id == Notification.id)
+    bare = delete(Notification).where(Notification.id.in_(notification_ids), ~left)
+    deleted = session.execute(bare.execution_options(synchronize_session=False))
+    return deleted.rowcount  # type: ignore[attr-defined,no-any-return]

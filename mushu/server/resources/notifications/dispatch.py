@@ -1,0 +1,122 @@
+"""Sending a notification: write down, send, write down.
+
+    T1 commit   the notification, and a pending row for each device; without credentials it ends here, in the outbox
+    send        some hundred devices, outside any transaction
+    T2 commit   what became of them; dead devices are forgotten. Then the next some hundred, while there is a tenant
+    T3 commit   completed
+
+Killed in between, rows stay pending, and are told as unknown from then on (`outcomes.py`): nobody sends them again.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy.exc import IntegrityError
+
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession, finishing, reading, writing
+from mushu.server.environments import environment_of
+from mushu.server.errors import InProgress
+from mushu.server.idempotency import find_made
+from mushu.server.resources.notifications import service
+from mushu.server.resources.notifications.hosts import Hosts
+from mushu.server.resources.notifications.models import Notification
+from mushu.server.resources.notifications.outcomes import is_under_way
+from mushu.server.resources.notifications.payload import encoded, push_type_of
+from mushu.server.resources.notifications.sender import Address, Letter, Sender, apns_id
+from mushu.server.resources.notifications.service import NotificationRequest
+from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.tenants.service import credentials_of, find_tenant, hold_tenant
+from mushu.server.sealing.ring import SealingKeys
+
+#: Devices between two commits.
+_AT_ONCE: Final = 500
+#: How long Apple keeps it for a device that is switched off.
+KEPT_FOR: Final = timedelta(days=7)
+#: Seconds, for who asks what is being worked on.
+_ASK_AGAIN: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    """Sends notifications; owns its transactions.
+
+    Args:
+        session: outside of any transaction.
+    """
+
+    session: AnySession
+    clock: Clock
+    keys: SealingKeys
+    hosts: Hosts
+    sender: Sender
+
+    def dispatch(self, request: NotificationRequest) -> Notification:
+        """Send it to every device of its users; where a request with the same key did already, return that one.
+
+        Raises:
+            TenantNotFound: it is not there, or no longer.
+            IdempotencyMismatch: the key was used for another request.
+            InProgress: the request with this key is being worked on.
+            SealingFailed: the tenant's private key cannot be opened.
+        """
+        notification, letter = self._record(request)
+        if letter is not None:
+            self._send(notification, letter)
+        elif is_under_way(notification, self.clock()):
+            raise InProgress(
+                "The request with this Idempotency-Key is being worked on. Ask again shortly, with the same.",
+                retry_after=_ASK_AGAIN,
+            )
+        return notification
+
+    def _record(self, request: NotificationRequest) -> tuple[Notification, Letter | None]:
+        """Write it down, and return it with what is to be sent, or None if nothing is."""
+        try:
+            with writing(self.session):
+                made = find_made(self.session, Notification, request.once)
+                if made is not None:
+                    return made, None
+                tenant = hold_tenant(self.session, request.tenant_id)
+                notification = service.record_notification(self.session, self.clock, tenant, request)
+                letter = None if notification.completed_at else self._letter(tenant, notification)
+                return notification, letter
+        except IntegrityError:  # on PostgreSQL, where two with one key get as far as the constraint
+            with reading(self.session):
+                made = find_made(self.session, Notification, request.once)
+            if made is None:
+                raise
+            return made, None
+
+    def _letter(self, tenant: Tenant, notification: Notification) -> Letter:
+        credentials = credentials_of(tenant, self.keys)
+        if credentials is None:
+            raise AssertionError("without credentials a notification is complete as it is written down")
+        return Letter(
+            host=self.hosts.of(environment_of(self.session), use_sandbox=tenant.use_sandbox),
+            credentials=credentials,
+            topic=tenant.bundle_id,
+            push_type=push_type_of(notification.payload),
+            payload=encoded(notification.payload),
+            expires_at=notification.created_at + KEPT_FOR,
+        )
+
+    def _send(self, notification: Notification, letter: Letter) -> None:
+        deadline, last = self.sender.deadline(), 0
+        while True:
+            with reading(self.session):
+                if find_tenant(self.session, notification.tenant_id) is None:  # what is left is told as unknown
+                    break
+                waiting = service.waiting_after(self.session, notification, last, _AT_ONCE)
+                addresses = [
+                    Address(one.id, one.token, apns_id(notification.id, one.id)) for one in waiting if one.token
+                ]
+            if not addresses:
+                break
+            results = self.sender.send(letter, addresses, deadline)
+            with finishing(self.session):
+                service.note_results(self.session, self.clock, notification, results)
+            last = addresses[-1].sending_id
+        with finishing(self.session):
+            service.complete(self.session, self.clock, notification)

@@ -1,0 +1,198 @@
+"""Connections to Apple: one for each host and team, over which many notifications go side by side.
+
+A client of httpx holds it, opens another where one ends, and sends again by itself what Apple says (GOAWAY) it never
+looked at. After anything else that goes wrong the client is given up: who is still on it may finish, whoever comes next
+gets a new one. For use on one event loop.
+"""
+
+import asyncio
+import ssl
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpcore
+import httpx
+
+from mushu.address import is_loopback
+from mushu.server.resources.notifications.apple import Answer, read_answer
+from mushu.server.resources.notifications.reasons import CONNECTION_LOST, TIMEOUT, UNREACHABLE
+
+#: Notifications under way on one connection. Apple allows a thousand, httpx no more than a hundred.
+_SIDE_BY_SIDE: Final = 90
+#: Teams whose connections are kept open.
+_MOST_LINES: Final = 32
+#: Seconds after which an idle connection is not trusted any more: what stands between may have forgotten it.
+_IDLE: Final = 300
+_CONNECT_SECONDS: Final = 5
+#: Of an answer; Apple's have a hundred bytes.
+_MOST_BYTES: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One notification to one device, ready to be sent."""
+
+    token: str
+    headers: Mapping[str, str]
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """No answer came."""
+
+    reason: str
+    #: Whether Apple may have the notification all the same.
+    maybe_sent: bool
+
+
+@dataclass(eq=False)
+class _Client:
+    http: httpx.AsyncClient
+    users: int = 0
+    given_up: bool = False
+
+    async def give_up(self) -> None:
+        """Close it as soon as nobody is on it."""
+        self.given_up = True
+        if not self.users:
+            with suppress(Exception):  # it was broken before
+                await self.http.aclose()
+
+
+class _Watch:
+    """Notes whether the payload was begun: without it Apple has nothing to deliver.
+
+    And closes what httpcore (1.0.9) leaves open: a connection whose TLS handshake is cancelled, not failed.
+    """
+
+    def __init__(self) -> None:
+        self.began = False
+        self._in_handshake: httpcore.AsyncNetworkStream | None = None
+
+    async def __call__(self, event: str, told: Mapping[str, Any]) -> None:
+        self.began = self.began or event == "http2.send_request_body.started"
+        if event == "connection.connect_tcp.complete":
+            self._in_handshake = told["return_value"]
+        elif event.startswith("http2.") or event.endswith(".start_tls.complete"):
+            self._in_handshake = None  # the client's from here on, and others may be on it
+
+    async def end(self) -> None:
+        """Leave nothing open that nobody else closes."""
+        if self._in_handshake is not None:
+            with suppress(Exception):  # it was broken before
+                await self._in_handshake.aclose()
+
+
+class Line:
+    """The connection to one host for one team."""
+
+    def __init__(self, host: str, tls: ssl.SSLContext) -> None:
+        self.room: Final = asyncio.Semaphore(_SIDE_BY_SIDE)
+        self.users = 0
+        self._host = host
+        self._tls = tls
+        self._client: _Client | None = None
+
+    async def post(self, request: Request, seconds: float) -> Answer | Trouble:
+        """Send one notification; whatever goes wrong is told, not raised."""
+        client, watch, sound = self._current(), _Watch(), False
+        client.users += 1
+        try:
+            async with asyncio.timeout(seconds):
+                answer, sound = await _ask(client.http, f"{self._host}/3/device/{request.token}", request, watch)
+                return answer
+        except (TimeoutError, httpx.TimeoutException):
+            return Trouble(TIMEOUT if watch.began else UNREACHABLE, watch.began)
+        except Exception:  # of httpx, httpcore, h2, anyio or TLS: no device's trouble is another's
+            return Trouble(CONNECTION_LOST if watch.began else UNREACHABLE, watch.began)
+        finally:
+            await watch.end()
+            client.users -= 1
+            if not sound:
+                self._client = None if self._client is client else self._client
+            if not sound or client.given_up:
+                await client.give_up()
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.give_up()
+
+    def _current(self) -> _Client:
+        if self._client is None:
+            self._client = _Client(
+                httpx.AsyncClient(
+                    http1=False,
+                    http2=True,
+                    verify=self._tls,
+                    trust_env=not is_loopback(self._host),  # proxies
+                    follow_redirects=False,
+                    timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
+                    limits=httpx.Limits(max_connections=4, max_keepalive_connections=4, keepalive_expiry=_IDLE),
+                    headers={"accept-encoding": "identity"},
+                )
+            )
+        return self._client
+
+
+class Lines:
+    """All connections of this process."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lines: OrderedDict[tuple[str, str], Line] = OrderedDict()
+        self._tls: ssl.SSLContext | None = None
+        #: Of a loop that a fork left behind: the sockets are those of the process that forked.
+        self._inherited: list[object] = []
+
+    @asynccontextmanager
+    async def line(self, host: str, team_id: str) -> AsyncIterator[Line]:
+        """Provide the line, as soon as there is room for one more notification on it."""
+        line = self._find(host, team_id)
+        line.users += 1
+        try:
+            await self._close_idle()
+            async with line.room:
+                yield line
+        finally:
+            line.users -= 1
+
+    async def close(self) -> None:
+        """Close all connections."""
+        lines, self._lines = self._lines, OrderedDict()
+        for line in lines.values():
+            await line.close()
+
+    def _find(self, host: str, team_id: str) -> Line:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._inherited.append(self._lines)
+            self._loop, self._lines = loop, OrderedDict()
+        if self._tls is None:
+            self._tls = httpx.create_ssl_context()  # certifi's authorities, or those of SSL_CERT_FILE
+        if (host, team_id) not in self._lines:
+            self._lines[host, team_id] = Line(host, self._tls)
+        self._lines.move_to_end((host, team_id))
+        return self._lines[host, team_id]
+
+    async def _close_idle(self) -> None:
+        """Close what was idle for longest, where there are too many."""
+        idle = [name for name, line in self._lines.items() if not line.users]
+        for name in idle[: max(0, len(self._lines) - _MOST_LINES)]:
+            await self._lines.pop(name).close()
+
+
+async def _ask(client: httpx.AsyncClient, url: str, request: Request, watch: _Watch) -> tuple[Answer, bool]:
+    """Return the answer, and whether the connection is good for another request."""
+    content, headers = request.payload, dict(request.headers)
+    async with client.stream("POST", url, content=content, headers=headers, extensions={"trace": watch}) as response:
+        body = b""
+        async for part in response.aiter_raw():
+            body += part
+            if len(body) > _MOST_BYTES:  # left unread, the rest would take up room on the connection for ever
+                return read_answer(response.status_code, response.headers, b""), False
+        return read_answer(response.status_code, response.headers, body), True

@@ -1,0 +1,150 @@
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from mushu.keyformat import public_id
+from mushu.server.audit.service import Actor
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession
+from mushu.server.errors import Invalid, NotificationNotFound
+from mushu.server.idempotency import Once
+from mushu.server.paging import Page, Window, page
+from mushu.server.resources.devices.service import USER_ID_LENGTH, devices_of, forget_dead
+from mushu.server.resources.notifications.apple import Outcome
+from mushu.server.resources.notifications.models import Notification, Sending
+from mushu.server.resources.notifications.sender import Result
+from mushu.server.resources.tenants.models import Tenant
+
+#: Users of one request.
+MOST_USERS: Final = 1_000
+#: Users whose devices are looked up at once: each may have a hundred.
+_USERS_AT_ONCE: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationRequest:
+    """What is to be sent, and to whom; the environment is that of the session."""
+
+    tenant_id: str
+    user_ids: Sequence[str]
+    payload: Mapping[str, Any]
+    actor: Actor
+    once: Once | None = None
+
+
+def checked_users(user_ids: Sequence[str]) -> list[str]:
+    """Return the users, each once, in their order.
+
+    Raises:
+        Invalid: one of them is no name of a user, or there are none, or too many.
+    """
+    users = list(dict.fromkeys(user_ids))
+    if not 0 < len(users) <= MOST_USERS:
+        raise Invalid(f"Name 1 to {MOST_USERS} users.", field="user_ids")
+    for user in users:
+        if not 0 < len(user) <= USER_ID_LENGTH or not user.isprintable() or user != user.strip():
+            raise Invalid(f"A user_id has 1 to {USER_ID_LENGTH} printable characters.", field="user_id")
+    return users
+
+
+def record_notification(
+    session: AnySession, clock: Clock, tenant: Tenant, request: NotificationRequest
+) -> Notification:
+    """Write down what is to be sent to which device, before anything is; without credentials, that is all there is."""
+    now = clock()
+    notification = Notification(
+        id=public_id("msg"),
+        tenant_id=tenant.id,
+        to_outbox=not tenant.has_credentials,
+        payload=dict(request.payload),
+        created_at=now,
+        created_by=str(request.actor),
+    )
+    notification.mark(request.once)
+    session.add(notification)
+    session.flush()
+    waiting = False
+    for sendings in _sendings(session, notification, request.user_ids):
+        waiting = waiting or any(sending.outcome == Outcome.PENDING for sending in sendings)
+        session.add_all(sendings)
+        session.flush()
+        for sending in sendings:
+            session.expunge(sending)
+    notification.completed_at = None if waiting else now
+    return notification
+
+
+def waiting_after(session: AnySession, notification: Notification, after: int, limit: int) -> Sequence[Sending]:
+    """Return sendings that have no outcome yet, in the order of their ids, which are larger than `after`."""
+    mine = select(Sending).where(Sending.notification_id == notification.id, Sending.id > after)
+    return session.scalars(mine.where(Sending.outcome == Outcome.PENDING).order_by(Sending.id).limit(limit)).all()
+
+
+def note_results(session: AnySession, clock: Clock, notification: Notification, results: Sequence[Result]) -> None:
+    """Write down what became of some sendings, and forget the devices that Apple calls dead."""
+    now = clock()
+    by_id = {result.address.sending_id: result for result in results}
+    for sending in session.scalars(select(Sending).where(Sending.id.in_(by_id))):
+        result = by_id[sending.id]
+        sending.outcome, sending.attempts, sending.ended_at = result.outcome, result.attempts, now
+        sending.status, sending.reason = result.status, result.reason
+    dead: dict[datetime, list[str]] = {}
+    for result in results:
+        if result.forget:
+            since = min(result.dead_since or notification.created_at, now)
+            dead.setdefault(since, []).append(result.address.token)
+    for since, tokens in dead.items():
+        forget_dead(session, notification.tenant_id, tokens, since=since)
+
+
+def complete(session: AnySession, clock: Clock, notification: Notification) -> None:
+    """Say that every device has its outcome."""
+    get_notification(session, notification.tenant_id, notification.id).completed_at = clock()
+
+
+def get_notification(session: AnySession, tenant_id: str, notification_id: str) -> Notification:
+    """Return a notification of the tenant.
+
+    Raises:
+        NotificationNotFound: there is none of this id.
+    """
+    query = select(Notification).where(Notification.id == notification_id, Notification.tenant_id == tenant_id)
+    found = session.scalars(query).one_or_none()
+    if found is None:
+        raise NotificationNotFound("This tenant has no notification of this id.")
+    return found
+
+
+def list_notifications(session: AnySession, tenant_id: str, outbox: bool | None, window: Window) -> Page[Notification]:
+    """Return a page of the tenant's notifications, newest first.
+
+    Args:
+        outbox: only those in the outbox, or only those that are not; None for all.
+    """
+    query = select(Notification).where(Notification.tenant_id == tenant_id)
+    if outbox is not None:
+        query = query.where(Notification.to_outbox.is_(outbox))
+    return page(session, query, Notification.created_at, Notification.id, window)
+
+
+def _sendings(session: AnySession, notification: Notification, user_ids: Sequence[str]) -> Iterator[list[Sending]]:
+    """Yield the rows of some users at a time: all of a thousand's might be a hundred thousand."""
+    now = notification.created_at
+    outcome, ended_at = (Outcome.RECORDED, now) if notification.to_outbox else (Outcome.PENDING, None)
+    for start in range(0, len(user_ids), _USERS_AT_ONCE):
+        some = user_ids[start : start + _USERS_AT_ONCE]
+        devices = devices_of(session, notification.tenant_id, some)
+        yield [
+            Sending(
+                notification_id=notification.id, user_id=user_id, token=device.token, outcome=outcome, ended_at=ended_at
+            )
+            for user_id in some
+            for device in devices.get(user_id, ())
+        ] + [
+            Sending(notification_id=notification.id, user_id=user_id, outcome=Outcome.NO_DEVICE, ended_at=now)
+            for user_id in some
+            if user_id not in devices
+        ]

@@ -1,0 +1,201 @@
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import Select, select
+
+from mushu.keyformat import public_id
+from mushu.secret import Secret
+from mushu.server.audit.service import Actor, Detail, record
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession
+from mushu.server.environments import environment_of, within
+from mushu.server.errors import TenantNotFound
+from mushu.server.gate.owners import OwnerLookup
+from mushu.server.idempotency import Once, find_made
+from mushu.server.keys.scopes import Environment
+from mushu.server.paging import Page, Window, page
+from mushu.server.resources.tenants.credentials import ApnsCredentials, checked_bundle_id
+from mushu.server.resources.tenants.models import Tenant
+from mushu.server.sealing.ring import SealingKeys
+from mushu.server.sealing.rows import context_of, ring_to_seal
+
+#: Deletes what another resource holds of the tenant of this id, in the transaction in which the tenant is deleted.
+TenantDeletion: TypeAlias = Callable[[AnySession, Clock, str], None]
+
+_SEALED: Final = Tenant.__table__.c.sealed_private_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRequest:
+    """What is asked for when a tenant is created; the environment is that of the session."""
+
+    org_id: str
+    bundle_id: str
+    #: None: notifications go to the outbox.
+    credentials: ApnsCredentials | None = None
+    use_sandbox: bool = False
+    once: Once | None = None
+
+
+def create_tenant(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, request: TenantRequest) -> Tenant:
+    """Create a tenant; where a request with the same Idempotency-Key did already, return that one.
+
+    Raises:
+        Invalid: the bundle id is not usable.
+        IdempotencyMismatch: the key was used for another request.
+        SealingFailed: the private key cannot be sealed.
+    """
+    made = find_made(session, Tenant, request.once)
+    if made is not None:
+        return made
+    tenant = Tenant(
+        id=public_id("tenant"),
+        org_id=request.org_id,
+        bundle_id=checked_bundle_id(request.bundle_id),
+        use_sandbox=request.use_sandbox or environment_of(session) is Environment.TEST,
+        created_at=clock(),
+        created_by=str(actor),
+    )
+    tenant.mark(request.once)
+    _set_credentials(session, keys, tenant, request.credentials)
+    session.add(tenant)
+    session.flush()
+    _record(session, clock, actor, "tenant.created", tenant)
+    return tenant
+
+
+def find_tenant(session: AnySession, tenant_id: str) -> Tenant | None:
+    return session.scalars(_living().where(Tenant.id == tenant_id)).one_or_none()
+
+
+def get_tenant(session: AnySession, tenant_id: str) -> Tenant:
+    """Return the tenant, if it is of the environment in which the session works.
+
+    Raises:
+        TenantNotFound: it is not, or was deleted.
+    """
+    tenant = find_tenant(session, tenant_id)
+    if tenant is None:
+        raise TenantNotFound(f"There is no {environment_of(session)} tenant {tenant_id!r}.")
+    return tenant
+
+
+def hold_tenant(session: AnySession, tenant_id: str) -> Tenant:
+    """Return the tenant, for whoever adds to it: it is not deleted before this transaction ends.
+
+    Raises:
+        TenantNotFound: as for `get_tenant`.
+    """
+    session.execute(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update(read=True, key_share=True))
+    return get_tenant(session, tenant_id)
+
+
+def list_tenants(session: AnySession, org_id: str, window: Window) -> Page[Tenant]:
+    """Return a page of the organization's tenants, newest first."""
+    return page(session, _living().where(Tenant.org_id == org_id), Tenant.created_at, Tenant.id, window)
+
+
+def change_credentials(
+    session: AnySession,
+    clock: Clock,
+    actor: Actor,
+    keys: SealingKeys,
+    tenant: Tenant,
+    credentials: ApnsCredentials | None,
+) -> Tenant:
+    """Put these credentials in the place of those it has; None takes them away, and it writes to its outbox.
+
+    Raises:
+        SealingFailed: the private key cannot be sealed.
+    """
+    _set_credentials(session, keys, tenant, credentials)
+    _record(session, clock, actor, "tenant.credentials_changed", tenant)
+    return tenant
+
+
+def choose_host(session: AnySession, clock: Clock, actor: Actor, tenant: Tenant, *, use_sandbox: bool) -> Tenant:
+    """Send the tenant's notifications to Apple's sandbox, or to production; a test tenant stays in the sandbox."""
+    tenant.use_sandbox = use_sandbox or tenant.environment == Environment.TEST
+    _record(session, clock, actor, "tenant.host_chosen", tenant)
+    return tenant
+
+
+def delete_tenant(
+    session: AnySession, clock: Clock, actor: Actor, tenant_id: str, others: Sequence[TenantDeletion]
+) -> None:
+    """Delete the tenant, its credentials for good, and what other resources hold of it.
+
+    Args:
+        others: what each of the other resources does.
+
+    Raises:
+        TenantNotFound: as for `get_tenant`.
+    """
+    locked = select(Tenant.id).where(Tenant.id == tenant_id).with_for_update()  # nobody adds to it from here on
+    session.execute(locked)
+    tenant = get_tenant(session, tenant_id)
+    for delete_of_tenant in others:
+        delete_of_tenant(session, clock, tenant_id)
+    _mark_deleted(session, clock, actor, tenant)
+
+
+def delete_tenants_of_org(session: AnySession, clock: Clock, actor: Actor, org_id: str) -> None:
+    """Delete all tenants of an organization that is deleted, in both environments, with their credentials."""
+    for environment in Environment:
+        with within(session, environment):
+            for tenant in session.scalars(_living().where(Tenant.org_id == org_id).with_for_update()).all():
+                _mark_deleted(session, clock, actor, tenant)
+
+
+def credentials_of(tenant: Tenant, keys: SealingKeys) -> ApnsCredentials | None:
+    """Return what the tenant signs with, in clear; None where it has nothing.
+
+    Raises:
+        SealingFailed: it cannot be opened.
+    """
+    if tenant.sealed_private_key is None or tenant.team_id is None or tenant.apns_key_id is None:
+        return None
+    plain = keys.load().unseal(tenant.sealed_private_key, context_of(_SEALED, tenant.id))
+    return ApnsCredentials(tenant.team_id, tenant.apns_key_id, Secret(plain))
+
+
+def _find_org(session: AnySession, tenant_id: str) -> str | None:
+    tenant = find_tenant(session, tenant_id)
+    return tenant.org_id if tenant is not None else None
+
+
+#: For requests that name a tenant in their path.
+TENANT: Final = OwnerLookup("tenant", _find_org, TenantNotFound)
+
+
+def _mark_deleted(session: AnySession, clock: Clock, actor: Actor, tenant: Tenant) -> None:
+    tenant.deleted_at = clock()
+    tenant.sealed_private_key = None
+    _record(session, clock, actor, "tenant.deleted", tenant)
+
+
+def _set_credentials(
+    session: AnySession, keys: SealingKeys, tenant: Tenant, credentials: ApnsCredentials | None
+) -> None:
+    tenant.team_id = credentials.team_id if credentials else None
+    tenant.apns_key_id = credentials.key_id if credentials else None
+    tenant.sealed_private_key = None
+    if credentials is not None:
+        context = context_of(_SEALED, tenant.id)
+        tenant.sealed_private_key = ring_to_seal(session, keys).seal(credentials.private_key.reveal(), context)
+
+
+def _living() -> Select[Any]:
+    # Read again each time: an earlier transaction of the session may have seen another state.
+    return select(Tenant).where(Tenant.deleted_at.is_(None)).execution_options(populate_existing=True)
+
+
+def _record(session: AnySession, clock: Clock, actor: Actor, action: str, tenant: Tenant) -> None:
+    details: dict[str, Detail] = {
+        "bundle_id": tenant.bundle_id,
+        "environment": tenant.environment,
+        "apns_key_id": tenant.apns_key_id,
+        "host": "sandbox" if tenant.use_sandbox else "production",
+    }
+    record(session, clock(), actor, action, tenant.id, org_id=tenant.org_id, details=details)
