@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/drift.py [DESTINATIONS]
 
-Each destination takes 20 ms to answer, as one across a network does; database, ledger and inspector are real.
+Each destination takes 20 ms to answer, as one across a network does; database, ledger and checker are real.
 """
 
 import statistics
@@ -37,6 +37,7 @@ class Slow:
     """Holds one key, and takes its time to say so."""
 
     def __init__(self, digest: str) -> None:
+        self.uri = f"slow:{digest}"
         self.digest = digest
 
     def read(self) -> Holding:
@@ -51,15 +52,15 @@ def main() -> None:
         with core_context(lambda: settings):
             migrate()
             held = deliver(count)
-            inspector = drift.Inspector(db.session, utc_now, lambda uri: Slow(held[uri]))  # type: ignore[arg-type,return-value]
+            checker = drift.DriftChecker(db.session, utc_now, lambda uri: Slow(held[uri]))  # type: ignore[arg-type,return-value]
             times: dict[int, list[float]] = {1: [], drift.SIDE_BY_SIDE: []}
             for _ in range(ROUNDS):  # in turn, so that a slow moment of the machine hits both
                 for width, taken in times.items():
                     with side_by_side(width):
                         began = time.perf_counter()
-                        looks = list(inspector.check(drift.Scope()))
+                        results = list(checker.check(drift.KeyFilter()))
                         taken.append(time.perf_counter() - began)
-                    assert [look.condition for look in looks] == [Condition.OK] * count
+                    assert [look.condition for look in results] == [Condition.OK] * count
     alone, together = (statistics.median(taken) for taken in times.values())
     print(f"{count} destinations of {TAKES * 1000:.0f} ms each, median of {ROUNDS} runs")
     print(f"one after another     {alone:6.2f} s")

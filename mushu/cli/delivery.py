@@ -5,75 +5,117 @@ a key that opens nothing. The plaintext is in the memory of this process and in 
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
 
 from mushu.cli.answers import Answer
 from mushu.cli.faults import Failure
-from mushu.cli.holders import Holders
+from mushu.cli.holders import OverwriteRule
 from mushu.cli.output import note
 from mushu.cli.pending import PendingKey
 from mushu.cli.showing import delivered_answer
-from mushu.cli.stops import Aftermath, Stop
 from mushu.destination import DestinationError
+from mushu.destination.registry import opener
+from mushu.destination.target import Aftermath, Target
 from mushu.keyformat import mask
 
 
-def deliver(mint: Callable[[], PendingKey], stops: Sequence[Stop], holders: Holders) -> Answer:
+def open_targets(uris: Sequence[str]) -> list[Target]:
+    """Return the destinations that the URIs name on this machine; nothing is touched.
+
+    Raises:
+        UsageError: one names none, or two the same.
+    """
+    open_destination = opener(Path.cwd())
+    try:
+        targets = [Target.open(open_destination, uri) for uri in uris]
+    except DestinationError as error:
+        raise click.BadParameter(str(error), param_hint="'--to'") from None
+    if len({target.uri for target in targets}) < len(targets):
+        raise click.BadParameter("Two of these name the same place. Name each once.", param_hint="'--to'")
+    return targets
+
+
+def deliver(mint: Callable[[], PendingKey], targets: Sequence[Target], rule: OverwriteRule) -> Answer:
     """Create a key, bring it to every destination, and return the contract's answer without the key.
 
     Args:
         mint: has the server make the key, whether it is simply new or the successor of another.
-        holders: judges what the destinations hold.
+        rule: judges what the destinations hold.
 
     Raises:
         Failure: the key was not delivered, and is dead or inert; what was written was put back, or the sentence says
             where not.
     """
-    _check(stops, holders)  # 1. Nothing is created that could not be delivered.
+    _check(targets, rule)  # 1. Nothing is created that could not be delivered.
     pending = mint()  # 2. It opens nothing.
     try:
-        proofs = _write_and_prove(pending, stops)  # 3.
+        proofs = _write_and_prove(pending, targets)  # 3.
         pending.confirm(proofs)  # 4. It works.
     except DestinationError as error:
         reason = str(error)
     except Failure as failure:
         reason = failure.message
     except KeyboardInterrupt:
-        note(_give_up(pending, stops, "Interrupted."))
+        note(_give_up(pending, targets, "Interrupted."))
         raise
     else:
-        answer = delivered_answer(pending.answer, [stop.uri for stop in stops])
+        answer = delivered_answer(pending.answer, [target.uri for target in targets])
         return answer | {"name": mask(str(answer.get("name")))}
-    raise Failure(_give_up(pending, stops, reason))
+    raise Failure(_give_up(pending, targets, reason))
 
 
-def _check(stops: Sequence[Stop], holders: Holders) -> None:
+def _check(targets: Sequence[Target], rule: OverwriteRule) -> None:
+    for target in targets:
+        reason = _reason_against(target, rule)
+        if reason is not None:
+            raise Failure(f"{reason} No key was created.")
+
+
+def _reason_against(target: Target, rule: OverwriteRule) -> str | None:
+    """Return why the key cannot be put there; None where it can."""
     try:
-        for stop in stops:
-            stop.check(holders.objection)
+        holding = target.check()
+        return rule.objection(target.uri, holding.digest) if holding.digest is not None else None
     except DestinationError as error:
-        reason = str(error)
+        return f"{target.uri}: {error}"
     except Failure as failure:
-        reason = failure.message
+        return failure.message
+
+
+def _write_and_prove(pending: PendingKey, targets: Sequence[Target]) -> list[dict[str, str]]:
+    """Write to every destination, read back from every one, and return what to tell the server."""
+    attempt_id, proofs = secrets.token_hex(16), []
+    for target in targets:
+        with _naming(target):
+            target.write(pending.secret, attempt_id, pending.key_id)
+    for target in targets:
+        with _naming(target):
+            proofs.append({"place": target.uri, "digest": target.read_back(pending.secret).digest or ""})
+    return proofs
+
+
+@contextmanager
+def _naming(target: Target) -> Iterator[None]:
+    """Put the destination's URI before the sentence of its error."""
+    try:
+        yield
+    except DestinationError as error:
+        sentence, permanent = f"{target.uri}: {error}", error.permanent
     else:
         return
-    raise Failure(f"{reason} No key was created.")
+    raise DestinationError(sentence, permanent=permanent)
 
 
-def _write_and_prove(pending: PendingKey, stops: Sequence[Stop]) -> list[dict[str, str]]:
-    """Write to every destination, read back from every one, and return what to tell the server."""
-    attempt_id = secrets.token_hex(16)
-    for stop in stops:
-        stop.write(pending.secret, attempt_id, pending.key_id)
-    return [{"place": stop.uri, "digest": stop.read_back(pending.secret)} for stop in stops]
-
-
-def _give_up(pending: PendingKey, stops: Sequence[Stop], reason: str) -> str:
+def _give_up(pending: PendingKey, targets: Sequence[Target], reason: str) -> str:
     """End the key, then put back what was written, and return what to tell the user."""
     ended = pending.give_up()
     if ended is None:  # the report had arrived: the key before it is retiring, and must not come back
         return f"{reason} By then {pending.key_id} had taken over from {pending.replaces}, and it stays where it is."
-    found = [(stop.uri, stop.put_back(pending.secret)) for stop in reversed(stops)]
+    found = [(target.uri, target.put_back(pending.secret)) for target in reversed(targets)]
     left = [uri for uri, aftermath in found if aftermath is Aftermath.NOT_TAKEN_BACK]
     emptied = [uri for uri, aftermath in found if aftermath is Aftermath.EMPTIED]
     sentences = [reason, ended]

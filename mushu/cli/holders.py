@@ -16,7 +16,7 @@ _ELSEWHERE: Final = "Name another place, or overwrite it with --force."
 
 
 @dataclass(frozen=True, slots=True)
-class Holders:
+class OverwriteRule:
     """Judges what is held at the destinations of one delivery."""
 
     keyring: Keyring

@@ -119,14 +119,13 @@ def _terms(settle: timedelta | None, deadline: timedelta | None, at_deadline: st
 def _rotate_from_here(
     session: Session, org: str | None, key_id: str, terms: Answer, uris: Sequence[str], *, force: bool
 ) -> None:
-    from mushu.cli.delivery import deliver
-    from mushu.cli.holders import Holders
+    from mushu.cli.delivery import deliver, open_targets
+    from mushu.cli.holders import OverwriteRule
     from mushu.cli.pending import PendingKey
-    from mushu.cli.stops import open_stops
 
-    stops, keyring = open_stops(uris), keyring_of(session, org)
+    targets, keyring = open_targets(uris), keyring_of(session, org)
     mint = partial(PendingKey.succeed, keyring, keyring.environment_of(key_id), key_id, terms)
-    print_json(deliver(mint, stops, Holders(keyring, force=force, replacing=key_id)))
+    print_json(deliver(mint, targets, OverwriteRule(keyring, force=force, replacing=key_id)))
 
 
 def _rotate_on_server(keyring: Keyring, key_id: str, request: Answer) -> Answer:

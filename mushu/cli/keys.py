@@ -76,14 +76,13 @@ def create(
         raise click.UsageError("--force is about what a destination holds: it needs --to.")
     request = _request(name, scopes, expires, rotate_every)
     if uris:
-        from mushu.cli.delivery import deliver
-        from mushu.cli.holders import Holders
+        from mushu.cli.delivery import deliver, open_targets
+        from mushu.cli.holders import OverwriteRule
         from mushu.cli.pending import PendingKey
-        from mushu.cli.stops import open_stops
 
-        stops, keyring = open_stops(uris), keyring_of(session, org)
+        targets, keyring = open_targets(uris), keyring_of(session, org)
         mint = partial(PendingKey.create, keyring, env, request)
-        print_json(deliver(mint, stops, Holders(keyring, force=force)))
+        print_json(deliver(mint, targets, OverwriteRule(keyring, force=force)))
     else:
         named = {"deliver_to": list(names)} if names else {}
         print_new(partial(keyring_of(session, org).create, env, request | named), _UNHEARD, _LOST)

@@ -15,13 +15,13 @@ from flask import Flask, current_app
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 
+from mushu.destination.registry import OpenDestination, opener
 from mushu.server import schema
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, utc_now
 from mushu.server.config import Settings
 from mushu.server.db import SESSION_OPTIONS, engine_options, own_session, prepare_engine
 from mushu.server.delivery import named
-from mushu.server.delivery.opening import OpenDestination, opener
 from mushu.server.delivery.protocol import Courier
 from mushu.server.instance import JOURNAL_FILE, ROOT, prepare_instance, secret_key
 from mushu.server.resources import RESOURCES, Resources

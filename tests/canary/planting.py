@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from mushu.destination import DestinationError, Receipt, Secret
-from mushu.server.delivery.stops import Stop
+from mushu.destination.target import Target
 
 
 def _print(plaintext: str) -> None:
@@ -125,11 +125,11 @@ def truth_about(folder: Path) -> Path:
 
 def plant(name: str, folder: Path) -> None:
     """Have every write of a key leak it in one way."""
-    leak, real = LEAKS[name], Stop.write
+    leak, real = LEAKS[name], Target.write
 
-    def leaking(self: Stop, secret: Secret, *arguments: Any) -> Receipt:
+    def leaking(self: Target, secret: Secret, *arguments: Any) -> Receipt:
         truth_about(folder).write_text(secret.reveal())
         leak(secret.reveal())
         return real(self, secret, *arguments)
 
-    Stop.write = leaking  # type: ignore[assignment, method-assign]
+    Target.write = leaking  # type: ignore[assignment, method-assign]

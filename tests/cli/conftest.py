@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from mushu import destination
-from mushu.cli import api, main, pending, stops, storage
+from mushu.cli import api, main, storage
 from mushu.cli.logins import Login, remember
+from mushu.destination import registry, safe
 from mushu.secret import Secret
 from mushu.server.config import Settings
 from tests.cli.stub import Stub, serving
@@ -102,9 +102,9 @@ def drawer(monkeypatch: pytest.MonkeyPatch) -> Iterator["Drawer"]:
 
     ours = EntryPoint("drawer", "tests.cli.deliveries:DrawerDestination", "mushu.destinations")
     found = EntryPoints([ours, *entry_points(group="mushu.destinations")])
-    monkeypatch.setattr(destination, "entry_points", lambda **wanted: found.select(**wanted))
-    for module in (stops, pending):
-        monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(registry, "entry_points", lambda **wanted: found.select(**wanted))
+    monkeypatch.setattr("mushu.cli.pending.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(safe, "_PAUSES", (0.0, 0.0))
     yield DRAWERS.setdefault("desk", Drawer())
     DRAWERS.clear()
 

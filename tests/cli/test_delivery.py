@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mushu.cli import stops
+from mushu.cli.delivery import open_targets
 from mushu.destination import Attempt, DestinationError, Receipt, Secret
 from mushu.keyformat import Prefix, generate
 from mushu.testing.leaks import traces
@@ -131,9 +131,10 @@ def test_a_plugin_gets_its_own_settings_and_none_of_another(
 ) -> None:
     monkeypatch.setenv("MUSHU_DRAWER_TIMEOUT", "3")
     monkeypatch.setenv("MUSHU_OTHER_TIMEOUT", "4")
-    (stop,) = stops.open_stops(["drawer:desk"])
-    assert isinstance(stop.destination, DrawerDestination)
-    assert stop.destination.settings == {"timeout": "3"}
+    (target,) = open_targets(["drawer:desk"])
+    plugin = target.destination.plugin
+    assert isinstance(plugin, DrawerDestination)
+    assert plugin.settings == {"timeout": "3"}
 
 
 def test_a_write_that_passes_at_the_third_try_is_a_delivery(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
@@ -159,7 +160,7 @@ def test_a_write_that_did_nothing_is_found_out_by_reading_back(
     monkeypatch.setattr(DrawerDestination, "write", pretend)
     ran = mushu(*CREATE, "--to", "drawer:desk")
     assert ran.code == 1
-    assert "drawer:desk does not hold the key after the write." in ran.stderr
+    assert "drawer:desk: It does not hold the key after the write." in ran.stderr
     assert (authority.reports, authority.state) == ([], "revoked")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from mushu.destination import Holding, Secret
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import courier_for, db
 from mushu.server.db import writing
@@ -19,7 +20,7 @@ from tests.conftest import TurnableClock
 #: Kills the process in place of the call, or right after it.
 _KILLER = """
 import os, signal, sys
-from mushu.cli import {module}
+import {module}
 former = {module}.{name}
 def killed(*arguments):
     if {after}: former(*arguments)
@@ -66,10 +67,10 @@ def test_a_delivered_key_opens_its_side_and_the_ledger_says_where_it_is(
 @pytest.mark.parametrize(
     ("module", "name", "after", "written"),
     [
-        ("stops", "Stop.write", False, False),
-        ("stops", "Stop.write", True, True),
-        ("stops", "Stop.read_back", True, True),
-        ("pending", "PendingKey.confirm", False, True),
+        ("mushu.destination.target", "Target.write", False, False),
+        ("mushu.destination.target", "Target.write", True, True),
+        ("mushu.destination.target", "Target.read_back", True, True),
+        ("mushu.cli.pending", "PendingKey.confirm", False, True),
     ],
 )
 def test_a_client_that_is_killed_leaves_a_key_that_opens_nothing_and_fails_by_itself(
@@ -95,15 +96,15 @@ def test_a_client_that_is_killed_leaves_a_key_that_opens_nothing_and_fails_by_it
 def test_a_client_that_reports_too_late_puts_everything_back(
     served: Served, mushu: Mushu, acme: str, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mushu.cli.stops import Stop
+    from mushu.destination.target import Target
 
-    read_back = Stop.read_back
+    read_back = Target.read_back
 
-    def dawdle(stop: Stop, secret: object) -> str:
+    def dawdle(target: Target, secret: Secret) -> Holding:
         clock.turn(minutes=11)
-        return read_back(stop, secret)  # type: ignore[arg-type]
+        return read_back(target, secret)
 
-    monkeypatch.setattr(Stop, "read_back", dawdle)
+    monkeypatch.setattr(Target, "read_back", dawdle)
     ran = mushu("api-key", "create", "--name", "backend", "--org", acme, "--to", "env:.env")
     assert ran.code == 1
     assert "had to be confirmed by" in ran.stderr
@@ -139,11 +140,11 @@ def test_a_rotated_key_opens_its_side_and_the_old_one_works_until_it_was_used(
 @pytest.mark.parametrize(
     ("module", "name", "after", "written", "over"),
     [
-        ("stops", "Stop.write", False, False, False),
-        ("stops", "Stop.write", True, True, False),
-        ("stops", "Stop.read_back", True, True, False),
-        ("pending", "PendingKey.confirm", False, True, False),
-        ("pending", "PendingKey.confirm", True, True, True),
+        ("mushu.destination.target", "Target.write", False, False, False),
+        ("mushu.destination.target", "Target.write", True, True, False),
+        ("mushu.destination.target", "Target.read_back", True, True, False),
+        ("mushu.cli.pending", "PendingKey.confirm", False, True, False),
+        ("mushu.cli.pending", "PendingKey.confirm", True, True, True),
     ],
 )
 def test_a_rotation_that_is_killed_leaves_one_working_key_and_can_be_done_again(
@@ -181,16 +182,16 @@ def test_a_rotation_that_is_killed_leaves_one_working_key_and_can_be_done_again(
 def test_a_rotation_that_is_reported_too_late_puts_the_old_key_back(
     served: Served, mushu: Mushu, acme: str, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mushu.cli.stops import Stop
+    from mushu.destination.target import Target
 
-    read_back = Stop.read_back
+    read_back = Target.read_back
 
-    def dawdle(stop: Stop, secret: object) -> str:
+    def dawdle(target: Target, secret: Secret) -> Holding:
         clock.turn(minutes=11)
-        return read_back(stop, secret)  # type: ignore[arg-type]
+        return read_back(target, secret)
 
     old_id, old = mushu(*CREATE, acme).json["key_id"], _key()
-    monkeypatch.setattr(Stop, "read_back", dawdle)
+    monkeypatch.setattr(Target, "read_back", dawdle)
     ran = mushu("api-key", "rotate", old_id, "--org", acme, "--to", "env:.env")
     assert ran.code == 1
     assert "What was written was put back." in ran.stderr

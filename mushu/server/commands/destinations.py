@@ -9,7 +9,7 @@ from mushu.server.commands.common import AdminGroup, as_json, ask, note, operato
 from mushu.server.commands.given_settings import read_settings, settings_options
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.delivery.looking import Held, look_at, true_uri
+from mushu.server.delivery.inspection import ContentKind, inspect, true_uri
 from mushu.server.delivery.named import forget_settings, living_at, remove_named
 from mushu.server.delivery.separation import add_named, refuse_holder
 from mushu.server.destinations import service
@@ -123,18 +123,22 @@ def check(name: str, org: str, env: str) -> None:
     core = get_core()
     with reading(db.session):
         found = _get(org, env, name)
-    sight = look_at(db.session, core.open_destination, found.uri)
-    answer: dict[str, Any] = {"name": found.name, "uri": found.uri, "holds": sight.held}
-    if sight.key is not None:
-        answer |= {"key_id": sight.key.id, "key_name": sight.key.name, "state": sight.key.state(core.clock())}
+    inspection = inspect(db.session, core.open_destination, found.uri)
+    answer: dict[str, Any] = {"name": found.name, "uri": found.uri, "holds": inspection.holds}
+    if inspection.key is not None:
+        answer |= {
+            "key_id": inspection.key.id,
+            "key_name": inspection.key.name,
+            "state": inspection.key.state(core.clock()),
+        }
         try:
-            refuse_holder(Environment(env), found.uri, sight.key)
+            refuse_holder(Environment(env), found.uri, inspection.key)
         except DestinationHeld as error:
-            sight.faults.append(error.detail)
-    print_json(answer | {"faults": sight.faults})
-    if sight.held is Held.FOREIGN:
+            inspection.faults.append(error.detail)
+    print_json(answer | {"faults": inspection.faults})
+    if inspection.holds is ContentKind.FOREIGN:
         click.echo("With --force, `flask keys create` and `flask keys rotate` overwrite what it holds.", err=True)
-    if sight.faults:
+    if inspection.faults:
         raise click.exceptions.Exit(_WRONG)
 
 

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from dotenv import dotenv_values, find_dotenv
 from flask.cli import ScriptInfo
 
-from mushu.destination import installed_schemes
+from mushu.destination.registry import installed_schemes, variable_prefix
 from mushu.server.config import FOREIGN, PREFIX, Settings
 from mushu.server.errors import ConfigurationError
 
@@ -98,7 +98,7 @@ def _sets_up_the_server(name: str) -> bool:
     if name in FOREIGN:
         return name == "MUSHU_INSTANCE_PATH"
     known = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
-    return name in known or name.startswith(tuple(f"{PREFIX}{scheme.upper()}_" for scheme in installed_schemes()))
+    return name in known or name.startswith(tuple(variable_prefix(scheme) for scheme in installed_schemes()))
 
 
 def _refusal(settings: list[str], files: Contents) -> str:

@@ -11,7 +11,7 @@ from mushu.server.commands.common import as_json, operator, print_rows
 from mushu.server.core import courier_for, db, get_core
 from mushu.server.db import reading
 from mushu.server.delivery import ledger
-from mushu.server.delivery.drift import Inspector, Look, Scope
+from mushu.server.delivery.drift import DriftChecker, DriftResult, KeyFilter
 from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named import names_of
 from mushu.server.delivery.recovery import any_unreachable
@@ -21,7 +21,13 @@ from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import resolve_org
 
-_LOOKS = {"key_id": "KEY_ID", "name": "NAME", "uri": "DESTINATION", "condition": "CONDITION", "detail": "DETAIL"}
+_DRIFT_COLUMNS = {
+    "key_id": "KEY_ID",
+    "name": "NAME",
+    "uri": "DESTINATION",
+    "condition": "CONDITION",
+    "detail": "DETAIL",
+}
 _LEDGER = {
     "uri": "DESTINATION", "state": "STATE", "version": "VERSION", "delivered_at": "DELIVERED",
     "verified_at": "VERIFIED", "checked_at": "CHECKED", "condition": "CONDITION", "delivered_by": "BY",
@@ -39,18 +45,18 @@ def check(key_id: str | None, org: str | None, as_json: bool) -> None:
     """Look whether every destination still holds its key; exit with 3 if one does not."""
     core = get_core()
     with reading(db.session):
-        scope = Scope(
+        wanted = KeyFilter(
             resolve_org(db.session, org).id if org is not None else None,
             get_key(db.session, key_id).id if key_id is not None else None,
         )
-    inspector = Inspector(db.session, core.clock, core.open_destination)
-    total = inspector.count(scope)
+    checker = DriftChecker(db.session, core.clock, core.open_destination)
+    total = checker.count(wanted)
     quiet = not sys.stderr.isatty()  # in the mail of a timer a bar is noise
     with click.progressbar(
-        inspector.check(scope), length=total, label="Checking", file=sys.stderr, hidden=quiet
-    ) as looks:
-        rows = [_row(look) for look in looks]
-    print_rows(rows, _LOOKS, json_wanted=as_json)
+        checker.check(wanted), length=total, label="Checking", file=sys.stderr, hidden=quiet
+    ) as results:
+        rows = [_row(found) for found in results]
+    print_rows(rows, _DRIFT_COLUMNS, json_wanted=as_json)
     wrong = sum(row["condition"] != Condition.OK for row in rows)
     click.echo(f"{total} destinations, {wrong} of them not as they should be.", err=True)
     if wrong:
@@ -84,11 +90,11 @@ def reconcile(as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _row(look: Look) -> dict[str, Any]:
+def _row(found: DriftResult) -> dict[str, Any]:
     return {
-        "key_id": look.key_id,
-        "name": look.key_name,
-        "uri": look.uri,
-        "condition": str(look.condition),
-        "detail": ways_out.of_look(look) or None,
+        "key_id": found.key_id,
+        "name": found.key_name,
+        "uri": found.uri,
+        "condition": str(found.condition),
+        "detail": ways_out.of_drift(found) or None,
     }

@@ -7,7 +7,7 @@ added here, by what the error or the finding says of itself.
 from collections.abc import Sequence
 
 from mushu.server.db import AnySession, reading
-from mushu.server.delivery.drift import Look
+from mushu.server.delivery.drift import DriftResult
 from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named import named_by_others
 from mushu.server.errors import DestinationHeld, MushuError
@@ -26,19 +26,19 @@ def of_refusal(error: MushuError, command: str | None = None) -> str:
     return f"{error.detail} {f'`{command} --force`' if command else '--force'} overwrites it."
 
 
-def of_look(look: Look) -> str:
+def of_drift(found: DriftResult) -> str:
     """Return what is wrong at a destination, and what puts a key there again; empty where all is well."""
-    if look.condition not in (Condition.MISSING, Condition.DRIFTED):
-        return look.detail
-    match look.key_state:
+    if found.condition not in (Condition.MISSING, Condition.DRIFTED):
+        return found.detail
+    match found.key_state:
         case State.DISABLED:
-            way = f"The key is disabled; `flask keys enable {look.key_id}`, then `flask keys rotate {look.key_id}`."
+            way = f"The key is disabled; `flask keys enable {found.key_id}`, then `flask keys rotate {found.key_id}`."
         case State.RETIRING:
             way = "The key is retiring, and needs no place any more once its successor is in use."
         case _:
-            force = "; --force if it is not one of Mushu's keys" if look.condition is Condition.DRIFTED else ""
-            way = f"`flask keys rotate {look.key_id}` puts a new key there{force}."
-    return f"{look.detail} {way}"
+            force = "; --force if it is not one of Mushu's keys" if found.condition is Condition.DRIFTED else ""
+            way = f"`flask keys rotate {found.key_id}` puts a new key there{force}."
+    return f"{found.detail} {way}"
 
 
 def of_places_of_others(session: AnySession, key: ApiKey, uris: Sequence[str]) -> list[str]:

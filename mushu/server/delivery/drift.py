@@ -11,12 +11,14 @@ from typing import Final
 
 from sqlalchemy import Select, func, select
 
-from mushu.destination import Denied, Destination, DestinationError
+from mushu.destination import Denied, DestinationError
+from mushu.destination.registry import OpenDestination
+from mushu.destination.safe import SafeDestination
+from mushu.destination.target import Target
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
-from mushu.server.delivery.opening import OpenDestination, guarded
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import DEAD, State
 from mushu.server.side_by_side import side_by_side
@@ -29,7 +31,7 @@ _PAGE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class KeyFilter:
     """Which keys are looked for: all, those of one organization, or one."""
 
     org_id: str | None = None
@@ -37,7 +39,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class DriftResult:
     """What was found at one destination of one key."""
 
     key_id: str
@@ -51,7 +53,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _LedgerRow:
     """One line of the ledger that is to be checked."""
 
     delivery: Delivery
@@ -59,12 +61,12 @@ class _Line:
     digest: str
     state: str
 
-    def look(self, condition: Condition, detail: str = "") -> Look:
-        return Look(self.delivery.key_id, self.key_name, self.state, self.delivery.uri, condition, detail)
+    def result(self, condition: Condition, detail: str = "") -> DriftResult:
+        return DriftResult(self.delivery.key_id, self.key_name, self.state, self.delivery.uri, condition, detail)
 
 
 @dataclass(slots=True)
-class Inspector:
+class DriftChecker:
     """Checks for drift; owns its transactions, and holds none open while it reads."""
 
     session: AnySession
@@ -72,71 +74,71 @@ class Inspector:
     open_destination: OpenDestination
     patience: float = PATIENCE
 
-    def count(self, scope: Scope) -> int:
+    def count(self, wanted: KeyFilter) -> int:
         """Return how many destinations `check` would look at."""
         with reading(self.session):
-            return self.session.scalar(select(func.count()).select_from(_lines(scope).subquery())) or 0
+            return self.session.scalar(select(func.count()).select_from(_lines(wanted).subquery())) or 0
 
-    def check(self, scope: Scope) -> Iterator[Look]:
+    def check(self, wanted: KeyFilter) -> Iterator[DriftResult]:
         """Look at every destination of every living key, and yield what was found, in the order of the ledger."""
         last = ""
-        while page := self._page(scope, last):
+        while page := self._page(wanted, last):
             acts = [partial(_look_at, line, self._open(line)) for line in page]
             found = side_by_side(acts, SIDE_BY_SIDE, self.patience)
-            looks = [look or _unanswered(line) for line, look in zip(page, found, strict=True)]
-            self._note(page, looks)
-            yield from looks
+            results = [result or _unanswered(line) for line, result in zip(page, found, strict=True)]
+            self._note(page, results)
+            yield from results
             last = page[-1].delivery.id
 
-    def _page(self, scope: Scope, last: str) -> Sequence[_Line]:
-        query = _lines(scope).where(Delivery.id > last).order_by(Delivery.id).limit(_PAGE)
+    def _page(self, wanted: KeyFilter, last: str) -> Sequence[_LedgerRow]:
+        query = _lines(wanted).where(Delivery.id > last).order_by(Delivery.id).limit(_PAGE)
         with reading(self.session):
-            return [_Line(*row) for row in self.session.execute(query)]
+            return [_LedgerRow(*row) for row in self.session.execute(query)]
 
-    def _open(self, line: _Line) -> Destination | str:
+    def _open(self, line: _LedgerRow) -> SafeDestination | str:
         """Return the destination, or why it cannot be opened."""
         try:
-            return guarded(partial(self.open_destination, line.delivery.uri))
+            return Target.open(self.open_destination, line.delivery.uri).destination
         except DestinationError as error:
             return str(error)
 
-    def _note(self, page: Sequence[_Line], looks: Sequence[Look]) -> None:
+    def _note(self, page: Sequence[_LedgerRow], results: Sequence[DriftResult]) -> None:
         now = self.clock()
         with writing(self.session):
-            for line, look in zip(page, looks, strict=True):
-                ledger.checked(self.session, line.delivery, look.condition, look.detail or None, now)
+            for line, result in zip(page, results, strict=True):
+                ledger.checked(self.session, line.delivery, result.condition, result.detail or None, now)
         for line in page:  # or a long ledger would gather in the session
             self.session.expunge(line.delivery)
 
 
-def _lines(scope: Scope) -> Select[Delivery, str, str, str]:
+def _lines(wanted: KeyFilter) -> Select[Delivery, str, str, str]:
     query = select(Delivery, ApiKey.name, ApiKey.digest, ApiKey.stored_state).join(ApiKey, ApiKey.id == Delivery.key_id)
     alive = [state for state in State if state not in DEAD]
     query = query.where(Delivery.state == DeliveryState.VERIFIED, Delivery.on_client.is_(False))
     query = query.where(ApiKey.stored_state.in_(alive))
-    if scope.org_id is not None:
-        query = query.where(ApiKey.org_id == scope.org_id)
-    if scope.key_id is not None:
-        query = query.where(ApiKey.id == scope.key_id)
+    if wanted.org_id is not None:
+        query = query.where(ApiKey.org_id == wanted.org_id)
+    if wanted.key_id is not None:
+        query = query.where(ApiKey.id == wanted.key_id)
     return query
 
 
-def _unanswered(line: _Line) -> Look:
-    return line.look(Condition.UNREACHABLE, "It does not answer.")
+def _unanswered(line: _LedgerRow) -> DriftResult:
+    return line.result(Condition.UNREACHABLE, "It does not answer.")
 
 
-def _look_at(line: _Line, destination: Destination | str) -> Look:
+def _look_at(line: _LedgerRow, destination: SafeDestination | str) -> DriftResult:
     """Read one destination and compare; on a thread of its own, so it touches no session."""
     if isinstance(destination, str):
-        return line.look(Condition.UNREACHABLE, destination)
+        return line.result(Condition.UNREACHABLE, destination)
     try:
-        held = guarded(destination.read).digest
+        held = destination.read().digest
     except Denied as error:
-        return line.look(Condition.DENIED, str(error))
+        return line.result(Condition.DENIED, str(error))
     except DestinationError as error:
-        return line.look(Condition.UNREACHABLE, str(error))
+        return line.result(Condition.UNREACHABLE, str(error))
     if held == line.digest:
-        return line.look(Condition.OK)
+        return line.result(Condition.OK)
     if held is None:
-        return line.look(Condition.MISSING, "The key is not there any more.")
-    return line.look(Condition.DRIFTED, "Something else is there.")
+        return line.result(Condition.MISSING, "The key is not there any more.")
+    return line.result(Condition.DRIFTED, "Something else is there.")

@@ -1,12 +1,17 @@
 """Phases 0 and 1 of a delivery: what is asked of every destination before anything is minted."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
-from mushu.destination import DestinationError
+from mushu.destination import DestinationError, Receipt
+from mushu.destination.registry import OpenDestination
+from mushu.destination.safe import Pause
+from mushu.destination.target import Target
+from mushu.secret import Secret
+from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading
-from mushu.server.delivery.opening import OpenDestination, guarded
+from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.separation import refuse_holder
-from mushu.server.delivery.stops import Stop
 from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment
@@ -14,7 +19,20 @@ from mushu.server.keys.service import find_key_by_digest
 from mushu.server.keys.states import DEAD, State
 
 
-def open_stops(open_destination: OpenDestination, uris: Sequence[str]) -> list[Stop]:
+@dataclass(slots=True, repr=False)
+class LedgerTarget(Target):
+    """A target of this server, with its row in the ledger."""
+
+    #: Set in T1.
+    delivery: Delivery = field(init=False)
+
+    def deliver(self, secret: Secret, clock: Clock) -> Receipt:
+        """Write within the lease; raises as `write` does."""
+        delivery = self.delivery
+        return self.write(secret, delivery.attempt_id, delivery.key_id, lambda: clock() < delivery.lease_until)
+
+
+def open_targets(open_destination: OpenDestination, uris: Sequence[str], pause: Pause) -> list[LedgerTarget]:
     """Phase 0: every URI names a place, and no two the same.
 
     Raises:
@@ -22,25 +40,20 @@ def open_stops(open_destination: OpenDestination, uris: Sequence[str]) -> list[S
         DeliveryFailed: one cannot be opened at the moment.
     """
     try:
-        stops = [guarded(lambda uri=uri: _open(open_destination, uri)) for uri in uris]  # type: ignore[misc]
+        targets = [LedgerTarget.open(open_destination, uri, pause) for uri in uris]
     except DestinationError as error:
         if not error.permanent:  # what it needs cannot be had at the moment: no fault of who asks
             raise DeliveryFailed(f"{error} Nothing was minted.") from None
         raise Invalid(str(error), field="deliver_to") from None
-    if not stops or len({stop.uri for stop in stops}) < len(stops):
+    if not targets or len({target.uri for target in targets}) < len(targets):
         raise Invalid("Name at least one destination, and none twice.", field="deliver_to")
-    return stops
+    return targets
 
 
-def _open(open_destination: OpenDestination, uri: str) -> Stop:
-    destination = open_destination(uri)
-    return Stop(destination, destination.uri)
-
-
-def check_stops(
+def check_targets(
     session: AnySession,
     environment: Environment,
-    stops: Sequence[Stop],
+    targets: Sequence[Target],
     *,
     replacing: Collection[str] = (),
     force: bool,
@@ -56,19 +69,17 @@ def check_stops(
         DeliveryFailed: one cannot be written to.
         DestinationHeld: one holds something else.
     """
-    for stop in stops:
+    for target in targets:
         try:
-            guarded(stop.destination.preflight)
-            holding = guarded(stop.destination.read)
+            holding = target.check()
         except DestinationError as error:
-            raise DeliveryFailed(f"{stop.uri}: {error} Nothing was minted.") from None
+            raise DeliveryFailed(f"{target.uri}: {error} Nothing was minted.") from None
         if holding.digest is not None:
             with reading(session):
                 holder = find_key_by_digest(session, holding.digest)
-            refuse_holder(environment, stop.uri, holder)
+            refuse_holder(environment, target.uri, holder)
             if not force:
-                _refuse_foreign(stop.uri, holder, replacing)
-        stop.expected_version = holding.version
+                _refuse_foreign(target.uri, holder, replacing)
 
 
 def _refuse_foreign(uri: str, holder: ApiKey | None, replacing: Collection[str]) -> None:

@@ -15,6 +15,9 @@ from datetime import timedelta
 from sqlalchemy.exc import IntegrityError
 
 from mushu.destination import DestinationError
+from mushu.destination.registry import OpenDestination
+from mushu.destination.safe import Pause
+from mushu.destination.target import NotHeldError
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, rfc3339
@@ -22,11 +25,9 @@ from mushu.server.db import AnySession, finishing, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
-from mushu.server.delivery.opening import OpenDestination
-from mushu.server.delivery.preflight import check_stops, open_stops
+from mushu.server.delivery.preflight import LedgerTarget, check_targets, open_targets
 from mushu.server.delivery.recovery import Reconciler, Verdict
 from mushu.server.delivery.separation import claim, refuse_other_environment
-from mushu.server.delivery.stops import NotHeldError, Pause, Stop
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
@@ -97,41 +98,41 @@ class Courier:
             DeliveryFailed: a destination refused; the key is dead, and what was written was put back.
             DeliveryUndecided: it is not known whether a destination has the key; recovery will find out.
         """
-        stops = open_stops(self.open_destination, uris)
+        targets = open_targets(self.open_destination, uris, self.pause)
         with reading(self.session):  # before a place of the other environment is so much as read
-            refuse_other_environment(self.session, environment, [stop.uri for stop in stops])
-        self.reconciler.settle_destinations([stop.uri for stop in stops])
-        check_stops(self.session, environment, stops, replacing=replacing, force=force)
-        key_id, secret = self._mint(mint, environment, stops)  # T1
+            refuse_other_environment(self.session, environment, [target.uri for target in targets])
+        self.reconciler.settle_destinations([target.uri for target in targets])
+        check_targets(self.session, environment, targets, replacing=replacing, force=force)
+        key_id, secret = self._mint(mint, environment, targets)  # T1
         try:
-            self._write(stops, secret)  # T2 for each
-            self._prove(stops, secret)  # T3 for each
-            key = self._activate(stops, key_id)  # T4
+            self._write(targets, secret)  # T2 for each
+            self._prove(targets, secret)  # T3 for each
+            key = self._activate(targets, key_id)  # T4
         except _Refused as refusal:
-            key = self._give_up(stops, key_id, str(refusal))
-        return key, [stop.uri for stop in stops]
+            key = self._give_up(targets, key_id, str(refusal))
+        return key, [target.uri for target in targets]
 
     @property
     def reconciler(self) -> Reconciler:
         return Reconciler(self.session, self.clock, self.actor, self.open_destination)
 
-    def _mint(self, mint: Mint, environment: Environment, stops: Sequence[Stop]) -> tuple[str, Secret]:
+    def _mint(self, mint: Mint, environment: Environment, targets: Sequence[LedgerTarget]) -> tuple[str, Secret]:
         """T1: the key and its deliveries, pending; one attempt at a time for each destination."""
         try:
             with writing(self.session):
                 now = self.clock()
                 # Again: a name may have been given since.
-                claim(self.session, environment, [stop.uri for stop in stops])
-                for stop in stops:
-                    other = ledger.find_at_work(self.session, stop.uri, now)
+                claim(self.session, environment, [target.uri for target in targets])
+                for target in targets:
+                    other = ledger.find_at_work(self.session, target.uri, now)
                     if other is not None:
                         raise _busy(other)
                 key, secret = mint()
-                for stop in stops:
-                    stop.delivery = ledger.open_delivery(
-                        key.id, stop.uri, stop.expected_version, now, now + self.lease, self.actor
+                for target in targets:
+                    target.delivery = ledger.open_delivery(
+                        key.id, target.uri, target.expected_version, now, now + self.lease, self.actor
                     )
-                    self.session.add(stop.delivery)
+                    self.session.add(target.delivery)
         except IntegrityError:  # where transactions that write do not wait for each other, as on PostgreSQL
             raise DestinationHeld(
                 "Another delivery to one of these destinations began at this very moment. Try again.",
@@ -139,66 +140,66 @@ class Courier:
             ) from None
         return key.id, secret
 
-    def _write(self, stops: Sequence[Stop], secret: Secret) -> None:
+    def _write(self, targets: Sequence[LedgerTarget], secret: Secret) -> None:
         """Write, and T2: delivered, with the receipt.
 
         Where it cannot be seen whether a write arrives, recovery may yet find a key that has one destination. One of
         several is given up: those before can be put back while this process lives, those behind lack the key for sure.
         """
-        for stop in stops:
+        for target in targets:
             try:
-                receipt = stop.write(secret, self.clock, self.pause)
+                receipt = target.deliver(secret, self.clock)
             except DestinationError as error:
-                if error.permanent or len(stops) > 1:
-                    raise _Refused(f"{stop.uri}: {error}") from None
-                raise self._undecided(stop, error) from None
+                if error.permanent or len(targets) > 1:
+                    raise _Refused(f"{target.uri}: {error}") from None
+                raise self._undecided(target, error) from None
             with finishing(self.session):
-                alive = ledger.delivered(self.session, stop.delivery, receipt.version, self.clock())
-            self._insist(stop, alive=alive)
+                alive = ledger.delivered(self.session, target.delivery, receipt.version, self.clock())
+            self._insist(target, alive=alive)
 
-    def _prove(self, stops: Sequence[Stop], secret: Secret) -> None:
+    def _prove(self, targets: Sequence[LedgerTarget], secret: Secret) -> None:
         """Read back, and T3: verified."""
-        for stop in stops:
+        for target in targets:
             try:
-                holding = stop.read_back(secret, self.pause)
+                holding = target.read_back(secret)
             except NotHeldError as error:
-                raise _Refused(f"{stop.uri}: {error}") from None
+                raise _Refused(f"{target.uri}: {error}") from None
             except DestinationError as error:
-                raise self._undecided(stop, error) from None
+                raise self._undecided(target, error) from None
             with finishing(self.session):
-                alive = ledger.verified(self.session, stop.delivery, holding.version, self.clock())
-            self._insist(stop, alive=alive)
+                alive = ledger.verified(self.session, target.delivery, holding.version, self.clock())
+            self._insist(target, alive=alive)
 
-    def _activate(self, stops: Sequence[Stop], key_id: str) -> ApiKey:
+    def _activate(self, targets: Sequence[LedgerTarget], key_id: str) -> ApiKey:
         """T4: active, unless the key was given up or deleted meanwhile; this process writes no more."""
         try:
             with finishing(self.session):
-                key = activate(self.session, self.clock, self.actor, key_id, [stop.uri for stop in stops])
-                for stop in stops:
-                    ledger.hand_back(self.session, stop.delivery, stop.delivery.created_at)
+                key = activate(self.session, self.clock, self.actor, key_id, [target.uri for target in targets])
+                for target in targets:
+                    ledger.hand_back(self.session, target.delivery, target.delivery.created_at)
                 return key
         except WrongState as error:
             reason = str(error)
         raise _Refused(reason)
 
-    def _insist(self, stop: Stop, *, alive: bool) -> None:
+    def _insist(self, target: LedgerTarget, *, alive: bool) -> None:
         """Go on only if this attempt is still alive: recovery may have given it up, or proven it a moment faster."""
         if alive:
             return
         with reading(self.session):
-            row = ledger.get_delivery(self.session, stop.delivery.id)
+            row = ledger.get_delivery(self.session, target.delivery.id)
         if row.state != DeliveryState.VERIFIED:
-            raise _Refused(f"{stop.uri}: the attempt was given up while it was under way.")
+            raise _Refused(f"{target.uri}: the attempt was given up while it was under way.")
 
-    def _undecided(self, stop: Stop, error: DestinationError) -> DeliveryUndecided:
+    def _undecided(self, target: LedgerTarget, error: DestinationError) -> DeliveryUndecided:
         with finishing(self.session):
-            ledger.note(self.session, stop.delivery, str(error))
+            ledger.note(self.session, target.delivery, str(error))
         return DeliveryUndecided(
-            f"{stop.uri}: {error} It is not known whether {stop.delivery.key_id} arrived; it is not active. Run "
-            f"`flask keys reconcile` after {rfc3339(stop.delivery.lease_until)}: it looks, and finishes or cleans up."
+            f"{target.uri}: {error} It is not known whether {target.delivery.key_id} arrived; it is not active. Run "
+            f"`flask keys reconcile` after {rfc3339(target.delivery.lease_until)}: it looks, and finishes or cleans up."
         )
 
-    def _give_up(self, stops: Sequence[Stop], key_id: str, reason: str) -> ApiKey:
+    def _give_up(self, targets: Sequence[LedgerTarget], key_id: str, reason: str) -> ApiKey:
         """Phase 5: the key dies first; then what was written is put back as it was.
 
         Returns:
@@ -213,20 +214,20 @@ class Courier:
             key = get_key(self.session, key_id)
             if key.stored_state not in DEAD:
                 return key
-            for stop in stops:  # on a new lease, or a sweeper that comes first takes away what could be put back
-                ledger.put_back(self.session, stop.delivery, reason, self.clock() + self.lease)
-        restored = [stop for stop in reversed(stops) if stop.restore(self.pause)]
+            for target in targets:  # on a new lease, or a sweeper that comes first takes away what could be put back
+                ledger.put_back(self.session, target.delivery, reason, self.clock() + self.lease)
+        restored = [target for target in reversed(targets) if target.restore()]
         now = self.clock()
         with finishing(self.session):
-            for stop in stops:
-                ledger.hand_back(self.session, stop.delivery, now if stop.unclear else stop.delivery.created_at)
-            for stop in restored:
-                ledger.cleaned_up(self.session, stop.delivery)
+            for target in targets:
+                ledger.hand_back(self.session, target.delivery, now if target.unclear else target.delivery.created_at)
+            for target in restored:
+                ledger.cleaned_up(self.session, target.delivery)
         left = [found.detail for found in self.reconciler.clean_up(key_id) if found.verdict is Verdict.UNREACHABLE]
         end = "What was written was put back."
         if left:
             end = f"Left there, and opening nothing: {' '.join(left)}"
-        elif any(stop.unclear for stop in stops):
+        elif any(target.unclear for target in targets):
             end = "If it lies there all the same, it opens nothing, and `flask keys reconcile` takes it away."
         raise DeliveryFailed(f"{reason} The key was not activated. {end}") from None
 

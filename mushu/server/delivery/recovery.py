@@ -15,13 +15,14 @@ from enum import StrEnum
 from typing import Final
 
 from mushu.destination import DestinationError, Holding
+from mushu.destination.registry import OpenDestination
+from mushu.destination.target import Target
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession, finishing, reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
-from mushu.server.delivery.opening import OpenDestination, guarded
 from mushu.server.errors import WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state, get_key
@@ -168,13 +169,13 @@ class Reconciler:
                 for delivery in deliveries:
                     ledger.fail(self.session, delivery, "The key ended before it was delivered.")
 
-    def _look(self, delivery: Delivery) -> "_Look":
+    def _look(self, delivery: Delivery) -> "_Reading":
         try:
-            return _Look(delivery, guarded(lambda: self.open_destination(delivery.uri).read()))
+            return _Reading(delivery, Target.open(self.open_destination, delivery.uri).destination.read())
         except DestinationError as error:
             with finishing(self.session):
                 ledger.note(self.session, delivery, str(error))
-            return _Look(delivery, None, str(error))
+            return _Reading(delivery, None, str(error))
 
     def _remove(self, delivery: Delivery, digest: str) -> Finding:
         """Take the value of a dead key away from one destination."""
@@ -184,7 +185,7 @@ class Reconciler:
             after = f"run again after {rfc3339(delivery.lease_until)}"
             return Finding(delivery.key_id, Verdict.UNDER_WAY, f"{delivery.uri}: it may be being put back; {after}.")
         try:
-            removed = guarded(lambda: self.open_destination(delivery.uri).remove(digest))
+            removed = Target.open(self.open_destination, delivery.uri).destination.remove(digest)
         except DestinationError as error:
             with finishing(self.session):
                 ledger.note(self.session, delivery, str(error))
@@ -201,7 +202,7 @@ class Reconciler:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Reading:
     """What one destination was found to hold; None and the reason where it could not be read."""
 
     delivery: Delivery

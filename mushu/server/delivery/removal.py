@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from mushu.destination.registry import OpenDestination
 from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.named import remove_all_named
-from mushu.server.delivery.opening import OpenDestination
 from mushu.server.delivery.recovery import Finding, Reconciler, Verdict
 from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey

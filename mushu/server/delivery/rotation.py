@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mushu.destination import DestinationError, Holding
+from mushu.destination.target import Target
 from mushu.secret import Secret
 from mushu.server.clock import rfc3339
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.named import any_forgettable, forget_settings
-from mushu.server.delivery.opening import guarded
 from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Finding, Verdict
 from mushu.server.delivery.removal import follow_journal
@@ -160,7 +160,7 @@ class Rotator:
 
 
 def _look(courier: Courier, delivery: Delivery) -> Holding:
-    return guarded(lambda: courier.open_destination(delivery.uri).read())
+    return Target.open(courier.open_destination, delivery.uri).destination.read()
 
 
 def keep_house(courier: Courier) -> list[Finding]:

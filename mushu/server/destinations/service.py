@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 
-from mushu.destination import holds_credential
+from mushu.destination.registry import holds_credential
 from mushu.keyformat import public_id
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, record

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mushu.server.commands import ways_out
-from mushu.server.delivery.drift import Look
+from mushu.server.delivery.drift import DriftResult
 from mushu.server.delivery.models import Condition
 from mushu.server.errors import DestinationHeld, Invalid
 from mushu.server.keys.states import State
@@ -16,7 +16,7 @@ MINE = "MUSHU_API_KEY=mine\n"
 
 
 def look(condition: Condition, state: State = State.ACTIVE) -> str:
-    return ways_out.of_look(Look("key_1", "k", state, "env:/a#B", condition, "It is so."))
+    return ways_out.of_drift(DriftResult("key_1", "k", state, "env:/a#B", condition, "It is so."))
 
 
 class TestOfRefusal:

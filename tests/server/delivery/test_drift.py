@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from mushu.destination import Denied, Destination, DestinationError, Holding
+from mushu.destination.registry import OpenDestination
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import writing
 from mushu.server.delivery import drift, ledger
 from mushu.server.delivery.client import Proof, confirm, mint_for_client
-from mushu.server.delivery.drift import SIDE_BY_SIDE, Inspector, Look, Scope
+from mushu.server.delivery.drift import SIDE_BY_SIDE, DriftChecker, DriftResult, KeyFilter
 from mushu.server.delivery.models import Condition, DeliveryState
-from mushu.server.delivery.opening import OpenDestination
 from mushu.server.delivery.rotation import Rotator
 from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
@@ -51,17 +51,17 @@ def busy(shelf: Shelf) -> None:
     shelf.on_call = lambda _: None
 
 
-def inspector(post: Post, patience: float = _LONG, opened: OpenDestination | None = None) -> Inspector:
-    return Inspector(post.session, post.clock, opened or post.shelf.open, patience)
+def checker(post: Post, patience: float = _LONG, opened: OpenDestination | None = None) -> DriftChecker:
+    return DriftChecker(post.session, post.clock, opened or post.shelf.open, patience)
 
 
-def looks(post: Post, scope: Scope | None = None, patience: float = _LONG) -> list[Look]:
-    return list(inspector(post, patience).check(scope or Scope()))
+def looks(post: Post, scope: KeyFilter | None = None, patience: float = _LONG) -> list[DriftResult]:
+    return list(checker(post, patience).check(scope or KeyFilter()))
 
 
-def conditions(post: Post, scope: Scope | None = None, patience: float = _LONG) -> dict[str, str]:
+def conditions(post: Post, scope: KeyFilter | None = None, patience: float = _LONG) -> dict[str, str]:
     found = looks(post, scope, patience)
-    assert len({look.uri for look in found}) == len(found) == inspector(post).count(scope or Scope())
+    assert len({look.uri for look in found}) == len(found) == checker(post).count(scope or KeyFilter())
     return {look.uri: str(look.condition) for look in found}
 
 
@@ -173,11 +173,11 @@ class TestWhatIsLookedAt:
     def test_one_key_or_one_organization_can_be_meant(self, post: Post) -> None:
         mine, theirs = post.deliver(A), self.elsewhere(post, B)
         also_mine = post.deliver(C)
-        assert conditions(post, Scope(org_id=post.org_id)) == {A: "ok", C: "ok"}
-        assert conditions(post, Scope(org_id=theirs.org_id)) == {B: "ok"}
-        assert conditions(post, Scope(key_id=mine.id)) == {A: "ok"}
-        assert conditions(post, Scope(org_id=theirs.org_id, key_id=also_mine.id)) == {}
-        assert conditions(post, Scope(org_id="org_nosuch")) == {}
+        assert conditions(post, KeyFilter(org_id=post.org_id)) == {A: "ok", C: "ok"}
+        assert conditions(post, KeyFilter(org_id=theirs.org_id)) == {B: "ok"}
+        assert conditions(post, KeyFilter(key_id=mine.id)) == {A: "ok"}
+        assert conditions(post, KeyFilter(org_id=theirs.org_id, key_id=also_mine.id)) == {}
+        assert conditions(post, KeyFilter(org_id="org_nosuch")) == {}
 
     def elsewhere(self, post: Post, uri: str) -> ApiKey:
         with writing(post.session):
@@ -282,7 +282,7 @@ class TestWhatGoesWrong:
                 raise ImportError("hvac")
             return post.shelf.open(uri)
 
-        found = {look.uri: look for look in inspector(post, opened=opened).check(Scope())}
+        found = {look.uri: look for look in checker(post, opened=opened).check(KeyFilter())}
         assert {uri: str(look.condition) for uri, look in found.items()} == {
             A: "unreachable", B: "unreachable", C: "ok",
         }  # fmt: skip
@@ -320,7 +320,7 @@ class TestWhatGoesWrong:
 
     def test_whoever_stops_listening_leaves_nothing_open(self, post: Post) -> None:
         post.deliver(A, B, C)
-        for look in inspector(post).check(Scope()):
+        for look in checker(post).check(KeyFilter()):
             assert look.condition is Condition.OK
             break
         assert conditions(post) == {A: "ok", B: "ok", C: "ok"}
@@ -342,7 +342,7 @@ class TestLongLedgers:
     def test_what_was_seen_is_noted_page_by_page(self, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("mushu.server.delivery.drift._PAGE", 2)
         key = post.deliver(A, B, C)
-        check = inspector(post).check(Scope())
+        check = checker(post).check(KeyFilter())
         next(check)
         assert [row.condition for row in sorted(post.rows(key.id), key=lambda row: row.id)] == ["ok", "ok", None]
 
@@ -370,7 +370,7 @@ class TestLongLedgers:
         """Return the most memory, in bytes, that one check of the whole ledger takes."""
 
         def check() -> None:
-            for look in inspector(post, opened=_Held).check(Scope()):  # type: ignore[arg-type]
+            for look in checker(post, opened=_Held).check(KeyFilter()):  # type: ignore[arg-type]
                 assert look.condition is Condition.OK
 
         return peak(check)
@@ -380,6 +380,7 @@ class _Held:
     """Holds what its URI says."""
 
     def __init__(self, uri: str) -> None:
+        self.uri = uri
         self.digest = uri.removeprefix("held:")
 
     def read(self) -> Holding:

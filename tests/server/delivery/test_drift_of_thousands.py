@@ -19,7 +19,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import prepare_engine, reading, writing
 from mushu.server.delivery import drift, ledger
-from mushu.server.delivery.drift import Inspector, Scope
+from mushu.server.delivery.drift import DriftChecker, KeyFilter
 from mushu.server.delivery.models import Delivery
 from mushu.server.keys.models import ApiKey
 from mushu.server.orgs.service import create_org
@@ -110,7 +110,7 @@ class Place:
         return found
 
     def check(self, org_id: str) -> Iterator[tuple[str, str]]:
-        for look in Inspector(self.session, self.clock, self.open).check(Scope(org_id=org_id)):
+        for look in DriftChecker(self.session, self.clock, self.open).check(KeyFilter(org_id=org_id)):
             yield look.uri, str(look.condition)
 
 

@@ -1,56 +1,18 @@
-"""The contract between Mushu and the places that keys are delivered to. Standard library only.
+"""What a destination is: the class that a plugin derives from, and what goes in and out of it. Standard library only.
 
-A destination plugin is a package with one class derived from `Destination` and one entry point in the group
-`mushu.destinations`, whose name is the URI scheme it serves:
-
-    [options.entry_points]
-    mushu.destinations =
-        vault = mushu_vault:VaultDestination
-
-The plugin imports this module and its own library, nothing else of Mushu. `mushu.testing` is the suite it must pass.
-The protocol that calls a destination, and what it makes of each answer, stands in `mushu/server/delivery/`.
+Nothing here calls a plugin: `registry` finds one, `safe` calls it, `target` delivers to it.
 """
 
-import difflib
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar, Final, Self
-from urllib.parse import unquote
 
-from mushu.children import child_environment
-from mushu.keyformat import CREDENTIAL_PATTERN
-from mushu.secret import Secret, digest_of
-
-__all__ = [
-    "DEFAULT_FIELD",
-    "ENTRY_POINT_GROUP",
-    "Attempt",
-    "Conflict",
-    "Denied",
-    "Destination",
-    "DestinationError",
-    "Holding",
-    "Receipt",
-    "Secret",
-    "Surroundings",
-    "child_environment",
-    "digest_of",
-    "installed_schemes",
-    "open_destination",
-    "refuse_unknown_settings",
-]
-
-ENTRY_POINT_GROUP: Final = "mushu.destinations"
+from mushu.secret import Secret
 
 #: The field or variable that a key is written to where the URI names none.
 DEFAULT_FIELD: Final = "MUSHU_API_KEY"
-
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):")
-_USER_INFO = re.compile(r"[^:/?#]*://[^/?#]*@")
 
 
 class DestinationError(Exception):
@@ -201,58 +163,3 @@ class Destination(ABC):
         Raises:
             DestinationError: it could not be done.
         """
-
-
-def installed_schemes() -> list[str]:
-    """Return the schemes of all installed destination plugins, sorted; none of them is imported."""
-    return sorted({entry_point.name for entry_point in entry_points(group=ENTRY_POINT_GROUP)})
-
-
-def refuse_unknown_settings(kind: type[Destination], names: Collection[str]) -> None:
-    """Make sure that a plugin reads all of these settings, as far as it says which it reads.
-
-    Raises:
-        DestinationError: it does not know one; the sentence names that, the nearest that is known, and all; permanent.
-    """
-    known = kind.known_settings
-    for name in sorted(names):
-        if known is None or name in known:
-            continue
-        near = difflib.get_close_matches(name, known, n=1)
-        guess = f" Did you mean {near[0]}?" if near else ""
-        read = f"It reads {', '.join(sorted(known))}." if known else "It reads none."
-        raise DestinationError(f"{kind.scheme}: has no setting {name}.{guess} {read}", permanent=True)
-
-
-def holds_credential(uri: str) -> bool:
-    """Tell whether something that opens a place stands in `uri`, which is shown to everybody."""
-    return bool(CREDENTIAL_PATTERN.search(unquote(uri)) or _USER_INFO.match(uri))
-
-
-def open_destination(uri: str, surroundings: Surroundings) -> Destination:
-    """Return the destination that `uri` names, loading only the plugin of its scheme.
-
-    Raises:
-        DestinationError: no plugin for the scheme, a credential in the URI, or a fault that the plugin finds with it;
-            permanent.
-    """
-    if holds_credential(uri):
-        del uri  # or a traceback that is printed with locals shows it
-        raise DestinationError(
-            "There is a credential in this URI. Treat it as leaked: what is written on a command line can be read by "
-            "others. A destination names only a place; what opens that place is set as its plugin says.",
-            permanent=True,
-        )
-    found = _SCHEME.match(uri)
-    plugins = entry_points(group=ENTRY_POINT_GROUP, name=found.group(1)) if found else ()
-    for plugin in plugins:
-        destination: Destination | None = plugin.load().parse(uri, surroundings)
-        if destination is not None:
-            return destination
-    known = ", ".join(f"{scheme}:" for scheme in installed_schemes()) or "none"
-    # The URI is not repeated: a person who mixes up two arguments may have pasted a key here.
-    raise DestinationError(
-        f"No destination plugin takes this URI. It must begin with the scheme of an installed plugin ({known}), "
-        f"for example env:/srv/app/.env#{DEFAULT_FIELD}.",
-        permanent=True,
-    )

@@ -1,4 +1,4 @@
-"""How a plugin is opened and called: with its own settings, patiently, and such that nothing of it leaks."""
+"""Finding the plugin of a URI, and opening it with its own settings."""
 
 import traceback
 from collections.abc import Mapping
@@ -7,13 +7,74 @@ from typing import Self
 
 import pytest
 
-from mushu import destination
-from mushu.destination import Conflict, Destination, DestinationError, Surroundings
+from mushu.destination import DEFAULT_FIELD, Destination, DestinationError, Surroundings, registry
+from mushu.destination.registry import installed_schemes, open_destination, opener
+from mushu.destination.target import Target
 from mushu.keyformat import Prefix, generate
-from mushu.server.delivery import opening
-from mushu.server.delivery.opening import guarded, opener, patiently
-from mushu.testing.leaks import traces
 from tests.server.delivery.shelf import FakeDestination, Shelf
+
+HERE = Surroundings(Path("/srv"))
+
+
+def test_installed_plugins_are_found_by_entry_point() -> None:
+    assert "env" in installed_schemes()
+
+
+def test_a_uri_is_opened_by_the_plugin_of_its_scheme() -> None:
+    assert open_destination("env:/srv/app/.env", HERE).uri == "env:/srv/app/.env#MUSHU_API_KEY"
+
+
+@pytest.mark.parametrize("uri", ["", "nothing", "nosuch:thing", ":x", "ENV:/srv/.env", "/srv/app/.env", "1env:/x"])
+def test_a_uri_of_no_plugin_is_refused_and_says_which_schemes_there_are(uri: str) -> None:
+    with pytest.raises(DestinationError, match=r"env:") as caught:
+        open_destination(uri, HERE)
+    assert caught.value.permanent
+
+
+def test_a_key_pasted_as_a_uri_is_not_repeated() -> None:
+    with pytest.raises(DestinationError) as caught:
+        open_destination("msk_live_abcdefghijklmnopqrstuvwxyz12", HERE)
+    assert "msk_live_abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "env:/srv/msk_live_abcdefghijklmnopqrstuvwxyz12/.env",
+        "nosuch:x#msk_test_abcdefghijklmnopqrstuvwxyz12",
+        "nosuch:x?token=mct_%61bcdefghijklmnopqrstuvwxyz12",
+        "nosuch://ada:hunter22@host/x",
+        "vault://hunter22@127.0.0.1/secret",
+    ],
+)
+def test_a_credential_in_a_uri_is_refused_for_every_plugin_and_not_repeated(uri: str) -> None:
+    with pytest.raises(DestinationError, match="There is a credential in this URI") as caught:
+        open_destination(uri, HERE)
+    assert caught.value.permanent
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(caught.value.__traceback__)][1:]
+    for secret in ("hunter22", "bcdefghijklmnopqrstuvwxyz12"):
+        assert secret not in f"{caught.value} {frames}"
+
+
+@pytest.mark.parametrize("uri", ["env:/srv/a@b/.env", "env:/srv/.env%40x", "env:/srv/a//b@c/.env"])
+def test_an_at_sign_in_a_path_is_no_credential(uri: str) -> None:
+    assert open_destination(uri, HERE).scheme == "env"
+
+
+def test_a_plugin_that_answers_none_leaves_the_uri_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shy:
+        @staticmethod
+        def load() -> type["Shy"]:
+            return Shy
+
+        @staticmethod
+        def parse(uri: str, surroundings: Surroundings) -> None:
+            return None
+
+    monkeypatch.setattr(registry, "entry_points", lambda **_: [Shy] if "name" in _ else [])
+    with pytest.raises(DestinationError, match="none"):
+        open_destination("shy:thing", HERE)
+
 
 #: A URI that the plugin was given, and with which settings.
 Entry = tuple[str, Mapping[str, str]]
@@ -39,7 +100,7 @@ def scribe(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
         assert found is not None
         return found
 
-    monkeypatch.setattr(opening, "open_destination", search)
+    monkeypatch.setattr(registry, "open_destination", search)
     return entries
 
 
@@ -54,7 +115,7 @@ class TestOpener:
             seen.append((uri, surroundings))
             return opened
 
-        monkeypatch.setattr(opening, "open_destination", note)
+        monkeypatch.setattr(registry, "open_destination", note)
         environ = {"MUSHU_FAKE_TIMEOUT": "5", "MUSHU_FAKER_X": "y", "MUSHU_OTHER_TOKEN": "t", "FAKE_TIMEOUT": "6"}
         assert opener(tmp_path, environ)("fake:a#B") is opened
         assert seen == [("fake:a#B", Surroundings(tmp_path, {"timeout": "5"}))]
@@ -67,7 +128,7 @@ class TestOpener:
         with pytest.raises(DestinationError, match="timeout"):
             open_here("env:a.env")
         monkeypatch.delenv("MUSHU_ENV_TIMEOUT")
-        assert open_here("env:a.env").uri == f"env:{tmp_path}/a.env#{destination.DEFAULT_FIELD}"
+        assert open_here("env:a.env").uri == f"env:{tmp_path}/a.env#{DEFAULT_FIELD}"
 
     def test_what_a_place_has_of_its_own_overrides_the_environment(self, tmp_path: Path, scribe: list[Entry]) -> None:
         own = {"scribe:/a": {"token": "of a", "addr": "there"}}
@@ -92,7 +153,7 @@ class TestOpener:
             raise DestinationError("The ring is gone.", permanent=False)
 
         with pytest.raises(DestinationError, match="ring is gone") as caught:
-            guarded(lambda: opener(tmp_path, {}, broken)("scribe:/a"))
+            Target.open(opener(tmp_path, {}, broken), "scribe:/a")
         assert not caught.value.permanent
         assert scribe == []
 
@@ -100,13 +161,13 @@ class TestOpener:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         searched: list[str] = []
-        search = destination.open_destination
+        search = registry.open_destination
 
         def count(uri: str, surroundings: Surroundings) -> Destination:
             searched.append(uri)
             return search(uri, surroundings)
 
-        monkeypatch.setattr(opening, "open_destination", count)
+        monkeypatch.setattr(registry, "open_destination", count)
         open_here = opener(tmp_path, {})
         uris = [open_here(f"env:/srv/{number}/.env").uri for number in range(3)]
         assert uris == [f"env:/srv/{number}/.env#MUSHU_API_KEY" for number in range(3)]
@@ -129,83 +190,3 @@ class TestOpener:
             with pytest.raises(DestinationError) as caught:
                 open_here(uri)
             assert caught.value.permanent
-
-
-def _raise(error: Exception) -> None:
-    raise error
-
-
-class TestGuarded:
-    def test_an_answer_is_handed_on(self) -> None:
-        assert guarded(lambda: 5) == 5
-
-    @pytest.mark.parametrize("permanent", [False, True])
-    def test_what_a_plugin_says_is_kept(self, permanent: bool) -> None:
-        with pytest.raises(DestinationError, match=r"^It is sealed\.$") as caught:
-            guarded(lambda: _raise(DestinationError("It is sealed.", permanent=permanent)))
-        assert caught.value.permanent is permanent
-
-    def test_a_conflict_is_for_good(self) -> None:
-        with pytest.raises(DestinationError) as caught:
-            guarded(lambda: _raise(Conflict("It changed.")))
-        assert caught.value.permanent
-
-    def test_of_any_other_error_only_the_name_goes_on(self) -> None:
-        with pytest.raises(DestinationError, match=r"failed unexpectedly \(KeyError\)") as caught:
-            guarded(lambda: _raise(KeyError("value")))
-        assert not caught.value.permanent
-
-    def test_what_stops_the_process_is_not_held_up(self) -> None:
-        with pytest.raises(KeyboardInterrupt):
-            guarded(lambda: _raise(KeyboardInterrupt()))  # type: ignore[arg-type]
-
-    @pytest.mark.parametrize("kind", [ValueError, lambda text: DestinationError(text, permanent=True)])
-    def test_no_key_goes_on_neither_said_nor_caused_nor_local(self, kind: type[Exception]) -> None:
-        key = generate(Prefix.LIVE_KEY)
-
-        def plugin() -> None:
-            plaintext = key.reveal()
-            try:
-                raise ConnectionError(plaintext)
-            except ConnectionError as error:
-                raise kind(f"It did not take {plaintext}.") from error
-
-        with pytest.raises(DestinationError) as caught:
-            guarded(plugin)
-        assert not [text for text in traces(caught.value) if key.reveal() in text]
-        assert caught.value.__cause__ is caught.value.__context__ is None
-        frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
-        assert "plugin" not in frames
-
-
-class TestPatiently:
-    def _tried(self, *permanent: bool) -> tuple[list[float], int]:
-        errors = [DestinationError("no", permanent=one) for one in permanent]
-        pauses: list[float] = []
-        calls = 0
-
-        def act() -> str:
-            nonlocal calls
-            calls += 1
-            if errors:
-                raise errors.pop(0)
-            return "done"
-
-        if len(permanent) > 2 or any(permanent):
-            with pytest.raises(DestinationError):
-                patiently(act, pauses.append)
-        else:
-            assert patiently(act, pauses.append) == "done"
-        return pauses, calls
-
-    def test_what_works_is_done_once(self) -> None:
-        assert self._tried() == ([], 1)
-
-    def test_what_may_pass_is_tried_three_times_with_pauses(self) -> None:
-        assert self._tried(False) == ([0.2], 2)
-        assert self._tried(False, False) == ([0.2, 0.8], 3)
-        assert self._tried(False, False, False) == ([0.2, 0.8], 3)
-
-    def test_what_is_for_good_is_not(self) -> None:
-        assert self._tried(True) == ([], 1)
-        assert self._tried(False, True) == ([0.2], 2)

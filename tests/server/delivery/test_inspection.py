@@ -6,7 +6,7 @@ import pytest
 
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
-from mushu.server.delivery.looking import Held, look_at, true_uri
+from mushu.server.delivery.inspection import ContentKind, inspect, true_uri
 from mushu.server.errors import Invalid
 from tests.server.delivery.conftest import Post
 from tests.server.delivery.shelf import Crash, Shelf, crash, fail, leak_foreign, refuse
@@ -53,64 +53,64 @@ class TestTheTrueUri:
         assert true_uri("env:.env", {"timeout": Secret("5")}, tmp_path)
 
 
-class TestALook:
+class TestAnInspection:
     def test_at_an_empty_place(self, post: Post, shelf: Shelf) -> None:
-        sight = look_at(post.session, shelf.open, "fake:a")
-        assert (sight.held, sight.key, sight.faults) == (Held.NOTHING, None, [])
+        found = inspect(post.session, shelf.open, "fake:a")
+        assert (found.holds, found.key, found.faults) == (ContentKind.NOTHING, None, [])
         assert shelf.calls == ["preflight fake:a", "read fake:a"], "and nothing is written"
 
     def test_at_one_of_our_keys(self, post: Post, shelf: Shelf) -> None:
         key = post.deliver("fake:a")
-        sight = look_at(post.session, shelf.open, "fake:a")
-        assert (sight.held, sight.key, sight.faults) == (Held.KEY, key, [])
+        found = inspect(post.session, shelf.open, "fake:a")
+        assert (found.holds, found.key, found.faults) == (ContentKind.KEY, key, [])
 
     def test_at_a_foreign_value(self, post: Post, shelf: Shelf) -> None:
         shelf.values["fake:a"] = "theirs"
-        sight = look_at(post.session, shelf.open, "fake:a")
-        assert (sight.held, sight.key) == (Held.FOREIGN, None)
-        assert "did not put there" in sight.faults[0]
-        assert "theirs" not in repr(sight)
+        found = inspect(post.session, shelf.open, "fake:a")
+        assert (found.holds, found.key) == (ContentKind.FOREIGN, None)
+        assert "did not put there" in found.faults[0]
+        assert "theirs" not in repr(found)
 
     @pytest.mark.parametrize("value", ["theirs", None])
     def test_where_the_key_is_gone(self, post: Post, shelf: Shelf, value: str | None) -> None:
         key = post.deliver("fake:a")
         shelf.put("test", "fake:a", value)
-        sight = look_at(post.session, shelf.open, "fake:a")
-        assert f"By the ledger {key.id} (backend) lies there, and it does not." in sight.faults
+        found = inspect(post.session, shelf.open, "fake:a")
+        assert f"By the ledger {key.id} (backend) lies there, and it does not." in found.faults
 
     def test_at_a_dead_key_of_ours_is_no_fault(self, post: Post, shelf: Shelf) -> None:
         key = post.deliver("fake:a")
         post.delete(key.id, keep_value=True)
-        sight = look_at(post.session, shelf.open, "fake:a")
-        assert (sight.held, sight.faults) == (Held.KEY, [])
-        assert sight.key is not None
-        assert sight.key.stored_state == "revoked"
+        found = inspect(post.session, shelf.open, "fake:a")
+        assert (found.holds, found.faults) == (ContentKind.KEY, [])
+        assert found.key is not None
+        assert found.key.stored_state == "revoked"
 
     def test_at_one_that_was_not_written_to_may_still_be_read(self, post: Post, shelf: Shelf) -> None:
         shelf.plan("preflight fake:a", refuse)
-        sight = look_at(post.session, shelf.open, "fake:a")
-        assert (sight.held, sight.faults) == (Held.NOTHING, ["It refuses for good."])
+        found = inspect(post.session, shelf.open, "fake:a")
+        assert (found.holds, found.faults) == (ContentKind.NOTHING, ["It refuses for good."])
 
     def test_at_one_that_does_not_answer(self, post: Post, shelf: Shelf) -> None:
         shelf.unreachable.add("fake:a")
-        sight = look_at(post.session, shelf.open, "fake:a")
-        assert (sight.held, sight.faults) == (None, ["It does not answer."])
+        found = inspect(post.session, shelf.open, "fake:a")
+        assert (found.holds, found.faults) == (None, ["It does not answer."])
 
     def test_at_one_that_cannot_be_read(self, post: Post, shelf: Shelf) -> None:
         shelf.plan("read fake:a", fail)
-        assert look_at(post.session, shelf.open, "fake:a").faults == ["It timed out."]
+        assert inspect(post.session, shelf.open, "fake:a").faults == ["It timed out."]
 
     def test_at_none(self, post: Post, shelf: Shelf) -> None:
-        assert look_at(post.session, shelf.open, "nosuch:a").held is None
+        assert inspect(post.session, shelf.open, "nosuch:a").holds is None
 
     def test_lets_nothing_of_a_careless_plugin_out(self, post: Post, shelf: Shelf) -> None:
         post.deliver("fake:a")
         shelf.plan("preflight fake:a", leak_foreign)
-        sight = look_at(post.session, shelf.open, "fake:a")
-        assert sight.faults == ["The destination plugin failed unexpectedly (ValueError)."]
+        found = inspect(post.session, shelf.open, "fake:a")
+        assert found.faults == ["The destination plugin failed unexpectedly (ValueError). Tell its maker."]
 
     def test_that_is_interrupted_leaves_no_transaction_open(self, post: Post, shelf: Shelf) -> None:
         shelf.plan("read fake:a", crash)
         with pytest.raises(Crash):
-            look_at(post.session, shelf.open, "fake:a")
+            inspect(post.session, shelf.open, "fake:a")
         assert not post.session.in_transaction()

@@ -1,0 +1,74 @@
+"""How a plugin is called: it is a stranger's code, so every call is guarded, and what may pass is tried again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from mushu.destination.contract import Attempt, Denied, Destination, DestinationError, Holding, Receipt
+from mushu.keyformat import mask
+from mushu.secret import Secret
+from mushu.terminal import printable_lines
+
+Result = TypeVar("Result")
+
+#: Waits so many seconds.
+Pause = Callable[[float], None]
+
+#: Seconds to wait before what did not succeed, and may yet, is tried again.
+_PAUSES: Final = (0.2, 0.8)
+
+
+@dataclass(frozen=True, slots=True, repr=False)  # a plugin's repr may show its settings
+class SafeDestination:
+    """A destination that raises nothing but a fresh `DestinationError` that shows no credential."""
+
+    plugin: Destination
+
+    def preflight(self) -> None:
+        guarded(self.plugin.preflight)
+
+    def read(self) -> Holding:
+        return guarded(self.plugin.read)
+
+    def write(self, secret: Secret, attempt: Attempt) -> Receipt:
+        return guarded(lambda: self.plugin.write(secret, attempt))
+
+    def restore(self, receipt: Receipt) -> bool:
+        return guarded(lambda: self.plugin.restore(receipt))
+
+    def remove(self, digest: str) -> bool:
+        return guarded(lambda: self.plugin.remove(digest))
+
+
+def guarded(act: Callable[[], Result]) -> Result:
+    """Call a plugin and let out nothing but a fresh `DestinationError` that shows no credential.
+
+    What a plugin raises may carry a request with the key in it, and so may what that was raised from, and the locals in
+    its traceback. So it is replaced, not chained. Of an error that is no `DestinationError` only the name of its type
+    goes on; what was done before it is unknown, hence not permanent.
+    """
+    denied = False
+    try:
+        return act()
+    except DestinationError as error:
+        # It may repeat what a server answered, and is kept in the ledger, shown, and logged.
+        message = printable_lines(mask(str(error)))
+        permanent, denied = error.permanent, isinstance(error, Denied)
+    except Exception as error:
+        message = f"The destination plugin failed unexpectedly ({type(error).__name__}). Tell its maker."
+        permanent = False
+    if denied:
+        raise Denied(message)
+    raise DestinationError(message, permanent=permanent)
+
+
+def patiently(act: Callable[[], Result], pause: Pause) -> Result:
+    """Call what may raise `DestinationError` up to three times, for as long as its errors may pass."""
+    for seconds in _PAUSES:
+        try:
+            return act()
+        except DestinationError as error:
+            if error.permanent:
+                raise
+        pause(seconds)
+    return act()

@@ -1,0 +1,149 @@
+"""A destination that one key is delivered to: checked, written to, read back, and put back as it was.
+
+The order of the calls, and what is committed between them, is the caller's: the server, the `mushu` command, the kit.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Self
+
+from mushu.destination.contract import Attempt, DestinationError, Holding, Receipt
+from mushu.destination.registry import OpenDestination
+from mushu.destination.safe import Pause, SafeDestination, guarded, patiently
+from mushu.secret import Secret
+
+
+class NotHeldError(DestinationError):
+    """What was read back is not the key."""
+
+
+class Aftermath(Enum):
+    """What a destination holds once a delivery was given up."""
+
+    #: What it held before, or what somebody else wrote there since.
+    AS_BEFORE = auto()
+    #: Nothing, and it held something before.
+    EMPTIED = auto()
+    #: The key, as far as can be seen.
+    NOT_TAKEN_BACK = auto()
+
+
+@dataclass(slots=True, repr=False)  # error reporters print locals, and a plugin's repr may show its settings
+class Target:
+    """An opened destination with its URI, and how far the delivery of one key to it has come."""
+
+    destination: SafeDestination
+    uri: str
+    pause: Pause = time.sleep
+    #: What the destination was at when it was checked: the condition of the write.
+    expected_version: str = ""
+    #: SHA-256 of what it held then; None where that was nothing.
+    former_digest: str | None = None
+    #: Something was sent, whatever the answer.
+    sent: bool = False
+    #: Set when the write was answered.
+    receipt: Receipt | None = None
+    #: Nobody knows whether the key is there, or is yet to arrive.
+    unclear: bool = False
+
+    @classmethod
+    def open(cls, open_destination: OpenDestination, uri: str, pause: Pause = time.sleep) -> Self:
+        """Open the destination that a URI names; nothing is touched.
+
+        Raises:
+            DestinationError: it names none, or what opens it cannot be had at the moment.
+        """
+        plugin = guarded(lambda: open_destination(uri))
+        return cls(SafeDestination(plugin), guarded(lambda: plugin.uri), pause)
+
+    def check(self) -> Holding:
+        """Make sure that a write would be allowed, and return what would be overwritten.
+
+        Raises:
+            DestinationError: what is in the way.
+        """
+        self.destination.preflight()
+        holding = self.destination.read()
+        self.expected_version, self.former_digest = holding.version, holding.digest
+        return holding
+
+    def write(
+        self, secret: Secret, attempt_id: str, key_id: str, in_time: Callable[[], bool] = lambda: True
+    ) -> Receipt:
+        """Write until it is clear what came of it.
+
+        Args:
+            in_time: tells whether the attempt may still write; asked before each try.
+
+        Raises:
+            DestinationError: permanent: it was refused; or not: it may have been written, and cannot be seen to be.
+        """
+        attempt = Attempt(attempt_id, key_id, self.expected_version)
+        try:
+            self.receipt = patiently(lambda: self._write_once(secret, attempt, in_time), self.pause)
+        except DestinationError as error:
+            found = None if error.permanent else self._find(secret)
+            if found is None:
+                raise
+            self.receipt = found
+        return self.receipt
+
+    def _write_once(self, secret: Secret, attempt: Attempt, in_time: Callable[[], bool]) -> Receipt:
+        if not in_time():  # from now on others may judge the attempt dead
+            raise DestinationError("The time for this attempt was over before it was written.", permanent=True)
+        self.sent = True
+        try:
+            return self.destination.write(secret, attempt)
+        except DestinationError as error:
+            self.unclear |= not error.permanent
+            raise
+
+    def _find(self, secret: Secret) -> Receipt | None:
+        """Look whether a write arrived that was answered by nothing but errors."""
+        with suppress(DestinationError):
+            holding = self.destination.read()
+            if secret.matches(holding.digest):
+                return Receipt(holding.version, secret.digest())
+        return None
+
+    def read_back(self, secret: Secret) -> Holding:
+        """Return what proves that the key is there.
+
+        Raises:
+            NotHeldError: it is not.
+            DestinationError: it could not be found out.
+        """
+
+        def read_once() -> Holding:
+            holding = self.destination.read()
+            if not secret.matches(holding.digest):  # not for good: what was read may have been stale
+                raise NotHeldError("It does not hold the key after the write.", permanent=False)
+            return holding
+
+        return patiently(read_once, self.pause)
+
+    def restore(self) -> bool:
+        """Put back what stood there before the write, and tell whether that is certain."""
+        if self.receipt is None:
+            return False
+        receipt, restored = self.receipt, False
+        with suppress(DestinationError):  # of a plugin that cannot restore, or that found its own earlier write
+            restored = patiently(lambda: self.destination.restore(receipt), self.pause)
+        self.unclear |= not restored
+        return restored
+
+    def put_back(self, secret: Secret) -> Aftermath:
+        """Restore what stood there before, or at least take the key away, and tell what is there now."""
+        if not self.sent or self.restore():
+            return Aftermath.AS_BEFORE
+        try:
+            patiently(lambda: self.destination.remove(secret.digest()), self.pause)
+            left = patiently(self.destination.read, self.pause).digest
+        except DestinationError:
+            return Aftermath.NOT_TAKEN_BACK
+        if secret.matches(left):
+            return Aftermath.NOT_TAKEN_BACK
+        return Aftermath.EMPTIED if left is None and self.former_digest is not None else Aftermath.AS_BEFORE
