@@ -15,8 +15,8 @@ from mushu.server.config import Settings
 from mushu.server.core import db, get_core
 from mushu.server.db import own_session
 from mushu.server.gate.principal import KeyPrincipal, Principal
+from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.dispatch import Dispatcher
-from mushu.server.resources.notifications.hosts import Hosts
 from mushu.server.resources.notifications.sender import Sender, Timing
 from mushu.server.usage.recorder import Recorder
 from mushu.server.web.proxy_headers import current_address

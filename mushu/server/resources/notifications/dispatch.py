@@ -20,11 +20,10 @@ from mushu.server.environments import environment_of
 from mushu.server.errors import InProgress
 from mushu.server.idempotency import find_made
 from mushu.server.resources.notifications import service
-from mushu.server.resources.notifications.hosts import Hosts
+from mushu.server.resources.notifications.apns import Hosts, encoded, push_type_of
 from mushu.server.resources.notifications.models import Notification
 from mushu.server.resources.notifications.outcomes import is_under_way
-from mushu.server.resources.notifications.payload import encoded, push_type_of
-from mushu.server.resources.notifications.sender import Address, Letter, Sender, apns_id
+from mushu.server.resources.notifications.sender import PushMessage, Recipient, Sender, apns_id
 from mushu.server.resources.notifications.service import NotificationRequest
 from mushu.server.resources.tenants.models import Tenant
 from mushu.server.resources.tenants.service import credentials_of, find_tenant, hold_tenant
@@ -61,9 +60,9 @@ class Dispatcher:
             InProgress: the request with this key is being worked on.
             SealingFailed: the tenant's private key cannot be opened.
         """
-        notification, letter = self._record(request)
-        if letter is not None:
-            self._send(notification, letter)
+        notification, message = self._record(request)
+        if message is not None:
+            self._send(notification, message)
         elif is_under_way(notification, self.clock()):
             raise InProgress(
                 "The request with this Idempotency-Key is being worked on. Ask again shortly, with the same.",
@@ -71,7 +70,7 @@ class Dispatcher:
             )
         return notification
 
-    def _record(self, request: NotificationRequest) -> tuple[Notification, Letter | None]:
+    def _record(self, request: NotificationRequest) -> tuple[Notification, PushMessage | None]:
         """Write it down, and return it with what is to be sent, or None if nothing is."""
         try:
             with writing(self.session):
@@ -80,8 +79,8 @@ class Dispatcher:
                     return made, None
                 tenant = hold_tenant(self.session, request.tenant_id)
                 notification = service.record_notification(self.session, self.clock, tenant, request)
-                letter = None if notification.completed_at else self._letter(tenant, notification)
-                return notification, letter
+                message = None if notification.completed_at else self._message(tenant, notification)
+                return notification, message
         except IntegrityError:  # on PostgreSQL, where two with one key get as far as the constraint
             with reading(self.session):
                 made = find_made(self.session, Notification, request.once)
@@ -89,11 +88,11 @@ class Dispatcher:
                 raise
             return made, None
 
-    def _letter(self, tenant: Tenant, notification: Notification) -> Letter:
+    def _message(self, tenant: Tenant, notification: Notification) -> PushMessage:
         credentials = credentials_of(tenant, self.keys)
         if credentials is None:
             raise AssertionError("without credentials a notification is complete as it is written down")
-        return Letter(
+        return PushMessage(
             host=self.hosts.of(environment_of(self.session), use_sandbox=tenant.use_sandbox),
             credentials=credentials,
             topic=tenant.bundle_id,
@@ -102,21 +101,21 @@ class Dispatcher:
             expires_at=notification.created_at + KEPT_FOR,
         )
 
-    def _send(self, notification: Notification, letter: Letter) -> None:
+    def _send(self, notification: Notification, message: PushMessage) -> None:
         deadline, last = self.sender.deadline(), 0
         while True:
             with reading(self.session):
                 if find_tenant(self.session, notification.tenant_id) is None:  # what is left is told as unknown
                     break
                 waiting = service.waiting_after(self.session, notification, last, _AT_ONCE)
-                addresses = [
-                    Address(one.id, one.token, apns_id(notification.id, one.id)) for one in waiting if one.token
+                recipients = [
+                    Recipient(one.id, one.token, apns_id(notification.id, one.id)) for one in waiting if one.token
                 ]
-            if not addresses:
+            if not recipients:
                 break
-            results = self.sender.send(letter, addresses, deadline)
+            results = self.sender.send(message, recipients, deadline)
             with finishing(self.session):
                 service.note_results(self.session, self.clock, notification, results)
-            last = addresses[-1].sending_id
+            last = recipients[-1].sending_id
         with finishing(self.session):
             service.complete(self.session, self.clock, notification)

@@ -45,11 +45,11 @@ class Sending(Environmental, Base):
     user_id: Mapped[str] = mapped_column(String(200))
     #: The device's token; None where the user has no device.
     token: Mapped[str | None] = mapped_column(String(200))
-    #: One of `apple.Outcome`.
+    #: One of `apns.Outcome`.
     outcome: Mapped[str] = mapped_column(String(16))
     #: Of Apple's last answer, as 400.
     status: Mapped[int | None] = mapped_column(Integer)
-    #: Apple's word, as BadDeviceToken, or ours for what went wrong on the way (`reasons.py`).
+    #: Apple's word, as BadDeviceToken, or ours for what went wrong on the way (`apns.py`).
     reason: Mapped[str | None] = mapped_column(Text)
     #: How often it was tried.
     attempts: Mapped[int] = mapped_column(Integer, default=0)

@@ -10,13 +10,9 @@ from datetime import datetime
 from typing import Final
 
 from mushu.server.clock import Clock
-from mushu.server.resources.notifications.apple import Answer, Outcome, Step
-from mushu.server.resources.notifications.lines import Lines, Request, Trouble
-from mushu.server.resources.notifications.loop import BackgroundLoop
-from mushu.server.resources.notifications.payload import PushType
-from mushu.server.resources.notifications.provider_token import ProviderTokens
-from mushu.server.resources.notifications.reasons import NOT_TRIED
-from mushu.server.resources.tenants.credentials import ApnsCredentials
+from mushu.server.resources.notifications.apns import NOT_TRIED, Answer, NextStep, Outcome, PushType
+from mushu.server.resources.notifications.connection import BackgroundLoop, Connections, NoAnswer, PushRequest
+from mushu.server.resources.tenants.credentials import ApnsCredentials, ProviderTokens
 
 _IDS: Final = uuid.UUID("6f7d1c52-5f0e-5d0c-9a3e-3f2b8d1f5a77")
 _PRIORITIES: Final = {PushType.ALERT: "10", PushType.BACKGROUND: "5"}
@@ -42,7 +38,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class PushMessage:
     """What is the same for every device."""
 
     host: str
@@ -54,7 +50,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class Recipient:
     """One device, and the row that says so."""
 
     sending_id: int
@@ -63,10 +59,10 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class PushResult:
     """What became of it."""
 
-    address: Address
+    recipient: Recipient
     outcome: Outcome
     attempts: int
     status: int | None = None
@@ -88,51 +84,53 @@ class Sender:
     def __init__(self, clock: Clock, timing: Timing | None = None) -> None:
         self.timing = timing or Timing()
         self._tokens = ProviderTokens(clock)
-        self._lines = Lines()
+        self._connections = Connections()
         self._loop = BackgroundLoop()
 
     def deadline(self) -> float:
         """Return when a notification that begins now must have ended, by the clock of `timing`."""
         return self.timing.now() + self.timing.total_seconds
 
-    def send(self, letter: Letter, addresses: Sequence[Address], deadline: float) -> list[Result]:
+    def send(self, message: PushMessage, recipients: Sequence[Recipient], deadline: float) -> list[PushResult]:
         """Send to all of them, and return what became of each, in their order."""
-        return self._loop.run(self._send(letter, addresses, deadline))
+        return self._loop.run(self._send(message, recipients, deadline))
 
     def close(self) -> None:
         """Close the connections, and end the thread."""
-        self._loop.run(self._lines.close())
+        self._loop.run(self._connections.close())
         self._loop.close()
 
-    async def _send(self, letter: Letter, addresses: Sequence[Address], deadline: float) -> list[Result]:
-        return list(await asyncio.gather(*(self._deliver(letter, address, deadline) for address in addresses)))
+    async def _send(self, message: PushMessage, recipients: Sequence[Recipient], deadline: float) -> list[PushResult]:
+        return list(await asyncio.gather(*(self._deliver(message, recipient, deadline) for recipient in recipients)))
 
-    async def _deliver(self, letter: Letter, address: Address, deadline: float) -> Result:
+    async def _deliver(self, message: PushMessage, recipient: Recipient, deadline: float) -> PushResult:
         """Try until there is an answer that counts, or no attempt or no time is left."""
-        token, renewed, maybe_sent, attempt = self._tokens.current(letter.credentials), False, False, 0
-        last: Answer | Trouble = Trouble(NOT_TRIED, maybe_sent=False)
+        token, renewed, maybe_sent, attempt = self._tokens.current(message.credentials), False, False, 0
+        last: Answer | NoAnswer = NoAnswer(NOT_TRIED, maybe_sent=False)
         while attempt < self.timing.attempts:
-            async with self._lines.line(letter.host, letter.credentials.team_id) as line:
+            async with self._connections.connection(message.host, message.credentials.team_id) as connection:
                 left = deadline - self.timing.now()
                 if left <= 0:
                     break
                 attempt += 1
-                last = await line.post(_request(letter, address, token), min(left, self.timing.attempt_seconds))
-            if isinstance(last, Trouble):
+                last = await connection.post(
+                    _request(message, recipient, token), min(left, self.timing.attempt_seconds)
+                )
+            if isinstance(last, NoAnswer):
                 maybe_sent = maybe_sent or last.maybe_sent
-            elif last.step is Step.NEW_TOKEN and not renewed:
-                refused, token = token, self._tokens.renewed(letter.credentials, token)
+            elif last.next_step is NextStep.NEW_TOKEN and not renewed:
+                refused, token = token, self._tokens.renewed(message.credentials, token)
                 renewed = True
                 if token != refused:
                     continue
                 break
-            elif last.step is not Step.AGAIN:
+            elif last.next_step is not NextStep.AGAIN:
                 break
             if not await self._wait(last, attempt, deadline):
                 break
-        return _result(address, last, attempt, maybe_sent=maybe_sent)
+        return _result(recipient, last, attempt, maybe_sent=maybe_sent)
 
-    async def _wait(self, last: Answer | Trouble, attempt: int, deadline: float) -> bool:
+    async def _wait(self, last: Answer | NoAnswer, attempt: int, deadline: float) -> bool:
         """Wait before the next attempt; return False if there is none, or it would come too late."""
         chance = self.timing.chance()
         seconds = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)) * (0.5 + chance)
@@ -144,27 +142,27 @@ class Sender:
         return True
 
 
-def _request(letter: Letter, address: Address, token: str) -> Request:
+def _request(message: PushMessage, recipient: Recipient, token: str) -> PushRequest:
     headers = {
         "authorization": f"bearer {token}",
         "content-type": "application/json",
-        "apns-topic": letter.topic,
-        "apns-push-type": letter.push_type,
-        "apns-priority": _PRIORITIES[letter.push_type],
-        "apns-expiration": str(int(letter.expires_at.timestamp())),
-        "apns-id": address.apns_id,
+        "apns-topic": message.topic,
+        "apns-push-type": message.push_type,
+        "apns-priority": _PRIORITIES[message.push_type],
+        "apns-expiration": str(int(message.expires_at.timestamp())),
+        "apns-id": recipient.apns_id,
     }
-    if letter.push_type is PushType.ALERT:
+    if message.push_type is PushType.ALERT:
         # Apple promises nothing about an apns-id that it has seen before; a second one with this is shown as one.
-        headers["apns-collapse-id"] = address.apns_id
-    return Request(address.token, headers, letter.payload)
+        headers["apns-collapse-id"] = recipient.apns_id
+    return PushRequest(recipient.token, headers, message.payload)
 
 
-def _result(address: Address, last: Answer | Trouble, attempts: int, *, maybe_sent: bool) -> Result:
-    if isinstance(last, Trouble) or last.step is Step.AGAIN:
+def _result(recipient: Recipient, last: Answer | NoAnswer, attempts: int, *, maybe_sent: bool) -> PushResult:
+    if isinstance(last, NoAnswer) or last.next_step is NextStep.AGAIN:
         outcome = Outcome.UNKNOWN if maybe_sent else Outcome.FAILED
         status = last.status if isinstance(last, Answer) else None
-        return Result(address, outcome, attempts, status, last.reason)
-    outcome = Outcome.SENT if last.step is Step.DONE else Outcome.FAILED
-    forget = last.step is Step.FORGET
-    return Result(address, outcome, attempts, last.status, last.reason, forget, last.dead_since)
+        return PushResult(recipient, outcome, attempts, status, last.reason)
+    outcome = Outcome.SENT if last.next_step is NextStep.DONE else Outcome.FAILED
+    forget = last.next_step is NextStep.FORGET
+    return PushResult(recipient, outcome, attempts, last.status, last.reason, forget, last.dead_since)

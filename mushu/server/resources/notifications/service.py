@@ -13,9 +13,9 @@ from mushu.server.errors import Invalid, NotificationNotFound
 from mushu.server.idempotency import Once
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.devices.service import USER_ID_LENGTH, devices_of, forget_dead
-from mushu.server.resources.notifications.apple import Outcome
+from mushu.server.resources.notifications.apns import Outcome
 from mushu.server.resources.notifications.models import Notification, Sending
-from mushu.server.resources.notifications.sender import Result
+from mushu.server.resources.notifications.sender import PushResult
 from mushu.server.resources.tenants.models import Tenant
 
 #: Users of one request.
@@ -83,10 +83,10 @@ def waiting_after(session: AnySession, notification: Notification, after: int, l
     return session.scalars(mine.where(Sending.outcome == Outcome.PENDING).order_by(Sending.id).limit(limit)).all()
 
 
-def note_results(session: AnySession, clock: Clock, notification: Notification, results: Sequence[Result]) -> None:
+def note_results(session: AnySession, clock: Clock, notification: Notification, results: Sequence[PushResult]) -> None:
     """Write down what became of some sendings, and forget the devices that Apple calls dead."""
     now = clock()
-    by_id = {result.address.sending_id: result for result in results}
+    by_id = {result.recipient.sending_id: result for result in results}
     for sending in session.scalars(select(Sending).where(Sending.id.in_(by_id))):
         result = by_id[sending.id]
         sending.outcome, sending.attempts, sending.ended_at = result.outcome, result.attempts, now
@@ -95,7 +95,7 @@ def note_results(session: AnySession, clock: Clock, notification: Notification, 
     for result in results:
         if result.forget:
             since = min(result.dead_since or notification.created_at, now)
-            dead.setdefault(since, []).append(result.address.token)
+            dead.setdefault(since, []).append(result.recipient.token)
     for since, tokens in dead.items():
         forget_dead(session, notification.tenant_id, tokens, since=since)
 

@@ -9,9 +9,8 @@ from mushu.server.db import reading
 from mushu.server.keys.scopes import Scope
 from mushu.server.resources.devices.service import USER_ID_LENGTH
 from mushu.server.resources.notifications import models, outcomes, service
-from mushu.server.resources.notifications.apple import Outcome
-from mushu.server.resources.notifications.payload import MOST_BYTES, Content, payload_of
-from mushu.server.resources.notifications.reasons import explain
+from mushu.server.resources.notifications.apns import MOST_BYTES, Content, Outcome, payload_of
+from mushu.server.resources.notifications.outcomes import explain
 from mushu.server.resources.notifications.sender import apns_id
 from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.api.models import Body, ListWindow

@@ -12,7 +12,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, LoginRefused, TooManyAttempts
 from mushu.server.orgs.service import list_orgs_of_user
-from mushu.server.resources.notifications.outbox import newest_in_outbox
+from mushu.server.resources.notifications.outcomes import newest_in_outbox
 from mushu.server.tokens.browser import end_session, list_sessions
 from mushu.server.tokens.service import list_tokens, revoke_token_of
 from mushu.server.users.known_clients import remember_network

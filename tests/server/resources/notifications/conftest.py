@@ -18,8 +18,8 @@ from mushu.server.paging import Window
 from mushu.server.resources.devices.models import Device
 from mushu.server.resources.devices.service import Registration, find_device, register_device
 from mushu.server.resources.notifications import outcomes
+from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.dispatch import Dispatcher
-from mushu.server.resources.notifications.hosts import Hosts
 from mushu.server.resources.notifications.models import Notification, Sending
 from mushu.server.resources.notifications.sender import Sender, Timing
 from mushu.server.resources.notifications.service import NotificationRequest

@@ -19,9 +19,9 @@ from mushu.server.idempotency import Once
 from mushu.server.paging import Window
 from mushu.server.resources import RESOURCES
 from mushu.server.resources.notifications import dispatch, outcomes, service
-from mushu.server.resources.notifications.apple import Outcome
+from mushu.server.resources.notifications.apns import Outcome
 from mushu.server.resources.notifications.models import Notification
-from mushu.server.resources.notifications.sender import Address, Letter, Result
+from mushu.server.resources.notifications.sender import PushMessage, PushResult, Recipient
 from mushu.server.resources.tenants.models import Tenant
 from mushu.server.resources.tenants.service import delete_tenant
 from tests.conftest import TurnableClock
@@ -43,7 +43,7 @@ class Death:
         self._pages = pages
         self.deadline = self._real.deadline
 
-    def send(self, letter: Letter, addresses: Sequence[Address], deadline: float) -> list[Result]:
+    def send(self, letter: PushMessage, addresses: Sequence[Recipient], deadline: float) -> list[PushResult]:
         if self._pages == 0:
             raise Killed
         self._pages -= 1

@@ -11,7 +11,7 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.resources.devices.models import Device
 from mushu.server.resources.notifications import dispatch, outcomes
-from mushu.server.resources.notifications.hosts import Hosts
+from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.outcomes import Tally
 from mushu.server.resources.tenants.models import Tenant
 from tests.conftest import TurnableClock

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from mushu.server.instance import ROOT
-from mushu.server.resources.notifications.apple import Outcome
-from mushu.server.resources.notifications.reasons import explain
+from mushu.server.resources.notifications.apns import Outcome
+from mushu.server.resources.notifications.outcomes import explain
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SENT, Outcome.RECORDED])

@@ -1,29 +1,31 @@
 """Connections to Apple: one for each host and team, over which many notifications go side by side.
 
-A client of httpx holds it, opens another where one ends, and sends again by itself what Apple says (GOAWAY) it never
-looked at. After anything else that goes wrong the client is given up: who is still on it may finish, whoever comes next
-gets a new one. For use on one event loop.
+A client of httpx holds a connection, opens another where one ends, and sends again by itself what Apple says (GOAWAY)
+it never looked at. After any other error the client is given up: who still uses it may finish, and the next gets a new
+one. All of it runs on one event loop, on a thread of its own.
 """
 
 import asyncio
+import atexit
+import os
 import ssl
+import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpcore
 import httpx
 
 from mushu.address import is_loopback
-from mushu.server.resources.notifications.apple import Answer, read_answer
-from mushu.server.resources.notifications.reasons import CONNECTION_LOST, TIMEOUT, UNREACHABLE
+from mushu.server.resources.notifications.apns import CONNECTION_LOST, TIMEOUT, UNREACHABLE, Answer, read_answer
 
 #: Notifications under way on one connection. Apple allows a thousand, httpx no more than a hundred.
 _SIDE_BY_SIDE: Final = 90
 #: Teams whose connections are kept open.
-_MOST_LINES: Final = 32
+_MOST_CONNECTIONS: Final = 32
 #: Seconds after which an idle connection is not trusted any more: what stands between may have forgotten it.
 _IDLE: Final = 300
 _CONNECT_SECONDS: Final = 5
@@ -32,7 +34,7 @@ _MOST_BYTES: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PushRequest:
     """One notification to one device, ready to be sent."""
 
     token: str
@@ -41,7 +43,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class NoAnswer:
     """No answer came."""
 
     reason: str
@@ -87,7 +89,7 @@ class _Watch:
                 await self._in_handshake.aclose()
 
 
-class Line:
+class Connection:
     """The connection to one host for one team."""
 
     def __init__(self, host: str, tls: ssl.SSLContext) -> None:
@@ -97,7 +99,7 @@ class Line:
         self._tls = tls
         self._client: _Client | None = None
 
-    async def post(self, request: Request, seconds: float) -> Answer | Trouble:
+    async def post(self, request: PushRequest, seconds: float) -> Answer | NoAnswer:
         """Send one notification; whatever goes wrong is told, not raised."""
         client, watch, sound = self._current(), _Watch(), False
         client.users += 1
@@ -106,9 +108,9 @@ class Line:
                 answer, sound = await _ask(client.http, f"{self._host}/3/device/{request.token}", request, watch)
                 return answer
         except (TimeoutError, httpx.TimeoutException):
-            return Trouble(TIMEOUT if watch.began else UNREACHABLE, watch.began)
+            return NoAnswer(TIMEOUT if watch.began else UNREACHABLE, watch.began)
         except Exception:  # of httpx, httpcore, h2, anyio or TLS: no device's trouble is another's
-            return Trouble(CONNECTION_LOST if watch.began else UNREACHABLE, watch.began)
+            return NoAnswer(CONNECTION_LOST if watch.began else UNREACHABLE, watch.began)
         finally:
             await watch.end()
             client.users -= 1
@@ -139,54 +141,54 @@ class Line:
         return self._client
 
 
-class Lines:
+class Connections:
     """All connections of this process."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._lines: OrderedDict[tuple[str, str], Line] = OrderedDict()
+        self._connections: OrderedDict[tuple[str, str], Connection] = OrderedDict()
         self._tls: ssl.SSLContext | None = None
         #: Of a loop that a fork left behind: the sockets are those of the process that forked.
         self._inherited: list[object] = []
 
     @asynccontextmanager
-    async def line(self, host: str, team_id: str) -> AsyncIterator[Line]:
-        """Provide the line, as soon as there is room for one more notification on it."""
-        line = self._find(host, team_id)
-        line.users += 1
+    async def connection(self, host: str, team_id: str) -> AsyncIterator[Connection]:
+        """Provide the connection, as soon as there is room for one more notification on it."""
+        connection = self._find(host, team_id)
+        connection.users += 1
         try:
             await self._close_idle()
-            async with line.room:
-                yield line
+            async with connection.room:
+                yield connection
         finally:
-            line.users -= 1
+            connection.users -= 1
 
     async def close(self) -> None:
         """Close all connections."""
-        lines, self._lines = self._lines, OrderedDict()
-        for line in lines.values():
-            await line.close()
+        connections, self._connections = self._connections, OrderedDict()
+        for connection in connections.values():
+            await connection.close()
 
-    def _find(self, host: str, team_id: str) -> Line:
+    def _find(self, host: str, team_id: str) -> Connection:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._inherited.append(self._lines)
-            self._loop, self._lines = loop, OrderedDict()
+            self._inherited.append(self._connections)
+            self._loop, self._connections = loop, OrderedDict()
         if self._tls is None:
             self._tls = httpx.create_ssl_context()  # certifi's authorities, or those of SSL_CERT_FILE
-        if (host, team_id) not in self._lines:
-            self._lines[host, team_id] = Line(host, self._tls)
-        self._lines.move_to_end((host, team_id))
-        return self._lines[host, team_id]
+        if (host, team_id) not in self._connections:
+            self._connections[host, team_id] = Connection(host, self._tls)
+        self._connections.move_to_end((host, team_id))
+        return self._connections[host, team_id]
 
     async def _close_idle(self) -> None:
         """Close what was idle for longest, where there are too many."""
-        idle = [name for name, line in self._lines.items() if not line.users]
-        for name in idle[: max(0, len(self._lines) - _MOST_LINES)]:
-            await self._lines.pop(name).close()
+        idle = [name for name, connection in self._connections.items() if not connection.users]
+        for name in idle[: max(0, len(self._connections) - _MOST_CONNECTIONS)]:
+            await self._connections.pop(name).close()
 
 
-async def _ask(client: httpx.AsyncClient, url: str, request: Request, watch: _Watch) -> tuple[Answer, bool]:
+async def _ask(client: httpx.AsyncClient, url: str, request: PushRequest, watch: _Watch) -> tuple[Answer, bool]:
     """Return the answer, and whether the connection is good for another request."""
     content, headers = request.payload, dict(request.headers)
     async with client.stream("POST", url, content=content, headers=headers, extensions={"trace": watch}) as response:
@@ -196,3 +198,56 @@ async def _ask(client: httpx.AsyncClient, url: str, request: Request, watch: _Wa
             if len(body) > _MOST_BYTES:  # left unread, the rest would take up room on the connection for ever
                 return read_answer(response.status_code, response.headers, b""), False
         return read_answer(response.status_code, response.headers, body), True
+
+
+Result = TypeVar("Result")
+
+
+class BackgroundLoop:
+    """An event loop on a thread of its own, for work that threads of requests wait for.
+
+    httpx's connections for threads share one state of HTTP/2 without a lock, and mix up streams when two threads use
+    one connection. On one loop only one of them runs at a time. The thread starts with the first call, and again after
+    a fork, which copies no thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._process: int | None = None
+        #: Of the process that forked: kept, because letting go of it would close what that one still uses.
+        self._inherited: list[asyncio.AbstractEventLoop] = []
+
+    def run(self, act: Coroutine[Any, Any, Result]) -> Result:
+        """Have it done on the loop, and wait for it."""
+        future = asyncio.run_coroutine_threadsafe(act, self._running())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # whoever waited is gone: an interrupt, or the end of the thread
+            raise
+
+    def close(self) -> None:
+        """End the thread, if there is one; the next call would begin another."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = self._process = None
+        if loop is None or thread is None:
+            return
+        atexit.unregister(self.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._process != os.getpid():
+                if self._loop is not None:
+                    self._inherited.append(self._loop)
+                self._process = os.getpid()
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="apns", daemon=True)
+                self._thread.start()
+                atexit.register(self.close)
+            return self._loop

@@ -18,11 +18,11 @@ from mushu.server import logs
 from mushu.server.core import db
 from mushu.server.db import own_session
 from mushu.server.environments import set_environment
-from mushu.server.resources.notifications import lines
-from mushu.server.resources.notifications.hosts import Hosts
-from mushu.server.resources.notifications.loop import BackgroundLoop
-from mushu.server.resources.notifications.provider_token import ProviderTokens
+from mushu.server.resources.notifications import connection
+from mushu.server.resources.notifications.apns import Hosts
+from mushu.server.resources.notifications.connection import BackgroundLoop
 from mushu.server.resources.notifications.sender import Sender, Timing
+from mushu.server.resources.tenants.credentials import ProviderTokens
 from tests.conftest import TurnableClock
 from tests.server.resources.notifications.conftest import LIVE, TOKEN, Post, Waiting
 from tests.server.resources.notifications.stand_in import Reply, StandIn
@@ -70,12 +70,12 @@ class TestConnections:
     def test_idle_ones_beyond_the_bound_are_closed(
         self, live: Post, apple: StandIn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(lines, "_MOST_LINES", 2)
+        monkeypatch.setattr(connection, "_MOST_CONNECTIONS", 2)
         tenants = [live.tenant(apple.credentials(team_id=f"TEAM00000{number}")) for number in range(4)]
         for tenant in tenants:
             live.device(tenant)
             assert live.send(tenant)[0].outcome == "sent"
-        assert len(live.dispatcher.sender._lines._lines) == 2
+        assert len(live.dispatcher.sender._connections._connections) == 2
         assert live.send(tenants[0])[0].outcome == "sent"
         assert apple.connections == 5
 
@@ -232,10 +232,10 @@ class TestTheLoop:
         assert apple.connections == 2  # the first is the other process's, and left alone
         assert inherited is not None
         assert thread is not None
-        leftovers = [line for line in sender._lines._inherited if line]
+        leftovers = [one for one in sender._connections._inherited if one]
         assert len(leftovers) == 1
-        for line in leftovers[0].values():  # type: ignore[attr-defined]
-            asyncio.run_coroutine_threadsafe(line.close(), inherited).result()
+        for one in leftovers[0].values():  # type: ignore[attr-defined]
+            asyncio.run_coroutine_threadsafe(one.close(), inherited).result()
         inherited.call_soon_threadsafe(inherited.stop)
         thread.join()
         inherited.close()
