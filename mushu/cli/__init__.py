@@ -1,9 +1,9 @@
 """The `mushu` command: a client of the HTTP API, for a developer at a terminal.
 
-It imports Click when it starts and everything else (httpx, platformdirs, destination plugins) only in the command that
-needs it, so that `mushu --help` and completion answer at once. It never imports the server, Flask or SQLAlchemy, and
-meets destination plugins by entry point, never by name.
+`main.py` has the tree of commands and ends a run. `commands/` has one noun a file, `client/` asks the server, and
+`delivery.py` puts a key into a destination of this machine. The other modules are what these share.
 
-Read on in `main.py` (the tree of commands, how a run ends), `session.py` (which server, organization and login),
-`api.py` (one request), `delivery.py` (a key that is put into a place of this machine unseen), and docs/cli.md.
+Click is imported when the command starts. Everything else (httpx, platformdirs, destination plugins) is imported in the
+command that needs it, so that `mushu --help` and completion answer at once. Nothing here may import the server, Flask,
+SQLAlchemy or the SDK, and plugins are found by entry point, never named.
 """

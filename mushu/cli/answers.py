@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any, Final
 
-from mushu.cli.faults import misunderstood
+from mushu.cli.errors import misunderstood
 from mushu.secret import Secret
 
 Answer = dict[str, Any]

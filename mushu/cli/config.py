@@ -1,80 +1,170 @@
-import click
+"""What mushu remembers between two commands: `config.json` and `credentials.json` in the platform's folder.
 
-from mushu.address import normalized
-from mushu.cli import storage
-from mushu.cli.answers import IDENTIFIER
-from mushu.cli.logins import servers
-from mushu.cli.options import as_json, connecting, pass_session
-from mushu.cli.output import Column, print_json, print_table, say
-from mushu.cli.session import ORGS, TENANTS, URL, Session
+Both are 0600 in a folder of 0700 and replaced whole, so that a reader never sees half of one; who changes one holds a
+lock, so that two logins at once are both kept. What another user could have written is refused: it would choose the
+server that a token goes to.
+"""
 
-#: What is set for one server, and the field of config.json that holds it.
-_PER_SERVER = {"org": ORGS, "tenant": TENANTS}
-_COLUMNS = (Column("name", "SETTING"), Column("value", "VALUE"), Column("source", "FROM"))
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
 
+from mushu.cli.answers import is_flat
+from mushu.cli.errors import Failure
+from mushu.cli.output import note
+from mushu.trusted_file import UntrustedFileError, refuse_foreign, refuse_untrusted
 
-@click.group()
-def config() -> None:
-    """What mushu remembers between two commands."""
+CONFIG: Final = "config.json"
+CREDENTIALS: Final = "credentials.json"
+#: Fields of config.json; what is chosen at a server is kept under its address.
+URL: Final = "url"
+ORGS: Final = "orgs"
+TENANTS: Final = "tenants"
 
+_LOCK: Final = ".lock"
+_LARGEST: Final = 1 << 20
+_OTHERS: Final = 0o077
+_OTHERS_WRITE: Final = 0o022
+_PRIVATE: Final = 0o600
 
-@config.command("show")
-@connecting
-@as_json
-@pass_session
-def show(session: Session, as_json: bool) -> None:
-    """Show what is in force, and where it comes from."""
-    url, org, tenant, logins = session.url(), session.org(None), session.tenant(None), servers()
-    if as_json:
-        print_json(
-            {
-                "url": url.value,
-                "org": org.value if org else None,
-                "tenant": tenant.value if tenant else None,
-                "logins": logins,
-                "folder": str(storage.folder()),
-            }
-        )
-        return
-    rows: list[dict[str, object]] = [
-        {"name": "url", "value": url.value, "source": url.source},
-        {"name": "org", "value": org.value if org else None, "source": org.source if org else None},
-        {"name": "tenant", "value": tenant.value if tenant else None, "source": tenant.source if tenant else None},
-        {"name": "logins", "value": logins or None, "source": str(storage.folder() / storage.CREDENTIALS)},
-    ]
-    print_table(_COLUMNS, rows)
+Remembered = dict[str, Any]
 
 
-@config.command("set")
-@click.argument("key", type=click.Choice([URL, *_PER_SERVER]))
-@click.argument("value")
-@connecting
-@as_json
-@pass_session
-def set_(session: Session, key: str, value: str, as_json: bool) -> None:
-    """Set the server (url), or the organization or tenant on it (an id); an empty VALUE takes the setting back."""
-    kept = _checked_url(value) if key == URL else _checked_id(value)
-    with storage.changing(storage.CONFIG) as remembered:
-        if key == URL:
-            remembered[URL] = kept
-        else:
-            name = _PER_SERVER[key]
-            chosen = remembered.get(name)
-            remembered[name] = (chosen if isinstance(chosen, dict) else {}) | {session.url().value: kept}
-    if as_json:
-        print_json({key: kept})
-    else:
-        say(f"{key} is {kept}." if kept else f"{key} is not set any more.")
+def folder() -> Path:
+    """Return the folder; it need not exist."""
+    from platformdirs import user_config_path
+
+    return user_config_path("mushu", appauthor=False)
 
 
-def _checked_url(value: str) -> str | None:
+def read(name: str) -> Remembered:
+    """Return what the file holds, nothing where there is none; permissions that are too wide are mended.
+
+    Raises:
+        Failure: it cannot be read, is not what mushu wrote, or may be what another user wrote.
+    """
+    path = folder() / name
     try:
-        return normalized(value) if value else None
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+        data = _data_of(path)
+    except UntrustedFileError as error:
+        raise Failure(str(error)) from None
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise Failure(f"{path} cannot be read ({error.strerror}). See its owner and permissions.") from None
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        document = None
+    remembered: Remembered | None = document if isinstance(document, dict) and is_flat(document) else None
+    del data, document  # they may hold tokens, and a traceback printed with locals shows them
+    if remembered is None:
+        raise Failure(f"{path} is not what mushu writes. Remove it and run `mushu auth login` again.")
+    return remembered
 
 
-def _checked_id(value: str) -> str | None:
-    if value and IDENTIFIER.fullmatch(value) is None:
-        raise click.BadParameter("An id has only letters, digits, _ and - in it; `mushu org use` takes a name, too.")
-    return value or None
+@contextmanager
+def changing(name: str) -> Iterator[Remembered]:
+    """Hand out what the file holds, to be changed in place, and replace the file with it.
+
+    Raises:
+        Failure: it cannot be read or written.
+    """
+    home = folder()
+    with _locked(home):
+        remembered = read(name)
+        yield remembered
+        try:
+            _replace(home, name, json.dumps(remembered, indent=2) + "\n")
+        except OSError as error:
+            reason = error.strerror
+            remembered.clear()  # or a traceback printed with locals shows it
+        else:
+            return
+    raise Failure(f"{home / name} cannot be written ({reason}). Nothing was changed.")
+
+
+def chosen_at(url: str, field: str) -> str | None:
+    """Return the organization or tenant that is chosen at this server, or None.
+
+    Args:
+        field: ORGS or TENANTS.
+    """
+    chosen = read(CONFIG).get(field)
+    value = chosen.get(url) if isinstance(chosen, dict) else None
+    return value if isinstance(value, str) and value else None
+
+
+def choose_at(url: str, field: str, value: str | None) -> None:
+    """Remember the organization or tenant for commands to this server; None takes the choice back."""
+    with changing(CONFIG) as remembered:
+        chosen = remembered.get(field)
+        remembered[field] = (chosen if isinstance(chosen, dict) else {}) | {url: value}
+
+
+def _data_of(path: Path) -> bytes:
+    # O_NONBLOCK: a named pipe in this place must not make mushu wait for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
+            return b""
+        refuse_foreign(path.parent, path.parent.stat())
+        refuse_untrusted(path, status)
+        if status.st_mode & _OTHERS:
+            os.fchmod(descriptor, _PRIVATE)
+            note(f"{path} could be read by others. It is 0600 now; if others use this machine, log in again.")
+        return os.read(descriptor, _LARGEST)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = home.stat()
+        refuse_foreign(home, status)
+        if status.st_mode & _OTHERS_WRITE:
+            home.chmod(0o700)
+            note(f"{home} could be written to by others. It is 0700 now.")
+        lock = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, _PRIVATE)
+        _own_as(home, lock)
+    except UntrustedFileError as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
+        reason = error.strerror
+    else:
+        with os.fdopen(lock, "rb"):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        return
+    raise Failure(f"Nothing can be kept in {home} ({reason}). Make it a folder of your own that you can write to.")
+
+
+def _replace(home: Path, name: str, text: str) -> None:
+    temporary = home / f".{name}.{os.urandom(8).hex()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _PRIVATE)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, _PRIVATE)
+            _own_as(home, descriptor)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(home / name)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _own_as(home: Path, descriptor: int) -> None:
+    """Under sudo, leave what root makes in the caller's folder to the caller, who could not read it otherwise."""
+    if os.geteuid() == 0:
+        status = home.stat()
+        os.fchown(descriptor, status.st_uid, status.st_gid)

@@ -15,15 +15,15 @@ _FAILED: Final = 1
 _INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
-    "auth": "mushu.cli.auth:auth",
-    "org": "mushu.cli.orgs:org",
-    "api-key": "mushu.cli.keys:keys",
-    "tenant": "mushu.cli.tenants:tenant",
-    "device": "mushu.cli.devices:device",
-    "push": "mushu.cli.push:push",
-    "media": "mushu.cli.media:media",
-    "config": "mushu.cli.config:config",
-    "completion": "mushu.cli.completion:completion",
+    "auth": "mushu.cli.commands.auth:auth",
+    "org": "mushu.cli.commands.orgs:org",
+    "api-key": "mushu.cli.commands.api_keys:api_key",
+    "tenant": "mushu.cli.commands.tenants:tenant",
+    "device": "mushu.cli.commands.devices:device",
+    "push": "mushu.cli.commands.push:push",
+    "media": "mushu.cli.commands.media:media",
+    "config": "mushu.cli.commands.config:config",
+    "completion": "mushu.cli.commands.completion:completion",
 }
 
 

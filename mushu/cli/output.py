@@ -3,18 +3,34 @@
 Names and sentences come from a server that may be hostile, so nothing that is not printable reaches the terminal.
 """
 
+import itertools
 import json
 import os
 import sys
+import time
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import click
 
+from mushu.cli.answers import Answer, without_secrets
+from mushu.cli.errors import misunderstood
+from mushu.secret import Secret
 from mushu.terminal import escaped, printable
 
 _GAP: Final = "  "
+_FRAMES: Final = "|/-\\"
+_STEP: Final = 0.1
+_CLEAR_LINE: Final = "\r\033[K"
+#: The order of the answer to a creation; what else the server tells comes after.
+_CONTRACT: Final = ("key_id", "key", "name", "scopes", "created_at")
+#: What is answered of a delivered key, in the contract's order; never the key.
+_OF_DELIVERED: Final = (
+    "key_id", "name", "scopes", "created_at", "environment", "expires_at", "rotate_every", "rotate_at", "replaces",
+)  # fmt: skip
+_PLACES: Final = "delivered_to"
 
 
 class Column(NamedTuple):
@@ -92,6 +108,59 @@ def print_rows(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], *, 
         print_json(list(rows))
     else:
         print_table(columns, rows)
+
+
+def print_new_key(answer: Answer) -> None:
+    """Print the answer about a new key: where the server put it, or the key in it, this one time.
+
+    Raises:
+        WrongAnswer: the key is in no place and not in the answer.
+    """
+    places = answer.get(_PLACES)
+    if isinstance(places, list) and places:
+        print_json(delivered_answer(without_secrets(answer), places))
+        return
+    key = answer.get("key")
+    if not isinstance(key, Secret):
+        raise misunderstood("it holds no key")
+    ordered = {name: answer[name] for name in _CONTRACT if name in answer} | answer
+    print_json({name: value.reveal() if value is key else value for name, value in ordered.items()})
+    if sys.stdout.isatty():
+        note("The key is shown this one time. Next time, --to puts it where it is used, unseen.")
+
+
+def delivered_answer(answer: Answer, places: Sequence[object]) -> Answer:
+    """Return what is told of a key that was put into these places, without the key."""
+    return {name: answer[name] for name in _OF_DELIVERED if name in answer} | {_PLACES: list(places)}
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error, and hand out what moves it on by so many bytes."""
+    shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    with click.progressbar(length=total, label=printable(label), file=sys.stderr, hidden=not shown) as bar:
+        yield bar.update
+
+
+class Spinner:
+    """Turns on standard error while `wait` waits; elsewhere it only waits."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._frames = itertools.cycle(_FRAMES)
+
+    def wait(self, seconds: float) -> None:
+        if not self._shown:
+            time.sleep(seconds)
+            return
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            sys.stderr.write(f"\r{next(self._frames)} {self._what}")
+            sys.stderr.flush()
+            time.sleep(min(_STEP, left))
+        sys.stderr.write(_CLEAR_LINE)
+        sys.stderr.flush()
 
 
 def _scalar(value: object) -> str:

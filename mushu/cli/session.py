@@ -8,26 +8,30 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from mushu.address import DEFAULT_URL, normalized
-from mushu.cli import storage
-from mushu.cli.credentials import KEY_VARIABLE, Credential, find_key, of_login
-from mushu.cli.faults import Failure
-from mushu.cli.logins import Login, find_login, servers
+from mushu.cli import config
+from mushu.cli.credential_store import (
+    KEY_VARIABLE,
+    RequestCredential,
+    StoredLogin,
+    find_key,
+    find_login,
+    of_login,
+    servers,
+)
+from mushu.cli.errors import Failure
 from mushu.cli.output import note
-from mushu.cli.place import Place, no_way_in_the_clear
 from mushu.cli.project import find_project_org
 
 if TYPE_CHECKING:
-    from mushu.cli.api import Api
-    from mushu.cli.sides import Sides
-    from mushu.cli.transfer import Depot
+    from mushu.cli.client.api import Api
+    from mushu.cli.client.api_keys import ApiKeys
+    from mushu.cli.client.connection import ServerAddress
+    from mushu.cli.client.environments import Environments
+    from mushu.cli.client.transfer import FileTransfer
 
 URL_VARIABLE: Final = "MUSHU_URL"
 ORG_VARIABLE: Final = "MUSHU_ORG_ID"
 TENANT_VARIABLE: Final = "MUSHU_TENANT_ID"
-#: The names of these fields in config.json; what is chosen on a server is kept under its address.
-URL: Final = "url"
-ORGS: Final = "orgs"
-TENANTS: Final = "tenants"
 _UNNAMED: Final = "default"
 
 
@@ -58,7 +62,7 @@ class Session:
         named = os.environ.get(URL_VARIABLE, "").strip()
         source = URL_VARIABLE
         if not named:
-            kept = storage.read(storage.CONFIG).get(URL)
+            kept = config.read(config.CONFIG).get(config.URL)
             named, source = kept if isinstance(kept, str) else "", "mushu config set url"
         if not named:
             return Choice(DEFAULT_URL, _UNNAMED)
@@ -95,7 +99,7 @@ class Session:
             return Choice(named, ORG_VARIABLE)
         if project := find_project_org(Path.cwd()):
             return Choice(project.org_id, str(project.path))
-        org_id = self._kept(ORGS)
+        org_id = config.chosen_at(self.url().value, config.ORGS)
         return Choice(org_id, "mushu org use") if org_id else None
 
     def tenant(self, option: str | None) -> Choice | None:
@@ -104,7 +108,7 @@ class Session:
             return Choice(option, "--tenant")
         if named := os.environ.get(TENANT_VARIABLE, "").strip():
             return Choice(named, TENANT_VARIABLE)
-        tenant_id = self._kept(TENANTS)
+        tenant_id = config.chosen_at(self.url().value, config.TENANTS)
         return Choice(tenant_id, "mushu tenant use") if tenant_id else None
 
     def required_tenant(self, option: str | None) -> str:
@@ -128,7 +132,7 @@ class Session:
             UsageError: nothing names one.
             Failure: there is none of that name, or more than one.
         """
-        from mushu.cli.lookup import org_id_of
+        from mushu.cli.client.environments import org_id_of
 
         chosen = self.org(option)
         if chosen is None:
@@ -140,10 +144,10 @@ class Session:
             note(f"Organization {chosen.value}, from {chosen.source}.")
         return org_id_of(self.api(), chosen.value)
 
-    def login(self) -> Login | None:
+    def login(self) -> StoredLogin | None:
         return find_login(self.url().value)
 
-    def required_login(self) -> Login:
+    def required_login(self) -> StoredLogin:
         """Return the login at this server.
 
         Raises:
@@ -165,38 +169,48 @@ class Session:
         Raises:
             Failure: nobody is logged in, or the address is not safe.
         """
-        place = self._place()
-        return self._connected(place, of_login(self.required_login().token))
+        server = self._server()
+        return self._connected(server, of_login(self.required_login().token))
 
-    def sides(self) -> "Sides":
-        """Return the services, asked with the API key of the environment, or else as the user.
+    def api_keys(self, org: str | None) -> "ApiKeys":
+        """Return the API keys of the organization that a command is about.
+
+        Raises:
+            UsageError, Failure: none is named, or nobody is logged in.
+        """
+        from mushu.cli.client.api_keys import ApiKeys
+
+        return ApiKeys(self.api(), self.required_org(org))
+
+    def environments(self) -> "Environments":
+        """Return the environments of the server, asked with the API key of the environment, or else as the user.
 
         Raises:
             UsageError: there is a key, and nobody has named the server that it should go to.
             Failure: there is neither, or the address is not safe.
         """
-        from mushu.cli.sides import Sides
+        from mushu.cli.client.environments import Environments
 
-        place, key = self._place(), find_key()
+        server, key = self._server(), find_key()
         if key is not None:
             self.refuse_unnamed(f"The key in {KEY_VARIABLE}")
         credential = key or of_login(self.required_login().token)
-        return Sides(self._connected(place, credential), credential)
+        return Environments(self._connected(server, credential), credential)
 
-    def depot(self) -> "Depot":
-        """Return the way to the files of this server."""
-        from mushu.cli.transfer import Depot
+    def file_transfer(self) -> "FileTransfer":
+        """Return what moves files to and from the addresses that this server signs."""
+        from mushu.cli.client.transfer import FileTransfer
 
-        return Depot(self._place(), insecure=self.insecure)
+        return FileTransfer(self._server(), insecure=self.insecure)
 
-    def org_of(self, sides: "Sides", option: str | None) -> str:
+    def org_of(self, environments: "Environments", option: str | None) -> str:
         """Return the id of the organization that a service is asked for: of an API key, its own.
 
         Raises:
             UsageError: nothing names one.
             Failure: there is none of that name.
         """
-        return sides.org_id(option) if sides.credential.is_key else self.required_org(option)
+        return environments.org_id(option) if environments.credential.is_key else self.required_org(option)
 
     def anonymous(self) -> "Api":
         """Return the server, asked as nobody.
@@ -204,26 +218,22 @@ class Session:
         Raises:
             Failure: the address is not safe.
         """
-        return self._connected(self._place(), None)
+        return self._connected(self._server(), None)
 
     def close(self) -> None:
         while self._open:
             self._open.pop().close()
 
-    def _place(self) -> Place:
+    def _server(self) -> "ServerAddress":
+        from mushu.cli.client.connection import ServerAddress, refuse_plain_http
+
         url = self.url().value
-        no_way_in_the_clear(url, insecure=self.insecure)
-        return Place(url, self.ca, self.login_command())
+        refuse_plain_http(url, insecure=self.insecure)
+        return ServerAddress(url, self.ca, self.login_command())
 
-    def _kept(self, name: str) -> str | None:
-        """Return what was chosen for this server once and for all."""
-        kept = storage.read(storage.CONFIG).get(name)
-        value = kept.get(self.url().value) if isinstance(kept, dict) else None
-        return value if isinstance(value, str) and value else None
+    def _connected(self, server: "ServerAddress", credential: RequestCredential | None) -> "Api":
+        from mushu.cli.client.api import Api
 
-    def _connected(self, place: Place, credential: Credential | None) -> "Api":
-        from mushu.cli.api import Api
-
-        api = Api(place, credential)
+        api = Api(server, credential)
         self._open.append(api)
         return api

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from mushu.cli import api, main, storage
-from mushu.cli.logins import Login, remember
+from mushu.cli import config, main
+from mushu.cli.client import api
+from mushu.cli.credential_store import StoredLogin, remember
 from mushu.destination import registry, safe
 from mushu.secret import Secret
 from mushu.server.config import Settings
@@ -103,7 +104,7 @@ def drawer(monkeypatch: pytest.MonkeyPatch) -> Iterator["Drawer"]:
     ours = EntryPoint("drawer", "tests.cli.deliveries:DrawerDestination", "mushu.destinations")
     found = EntryPoints([ours, *entry_points(group="mushu.destinations")])
     monkeypatch.setattr(registry, "entry_points", lambda **wanted: found.select(**wanted))
-    monkeypatch.setattr("mushu.cli.pending.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("mushu.cli.client.new_key.time.sleep", lambda seconds: None)
     monkeypatch.setattr(safe, "_PAUSES", (0.0, 0.0))
     yield DRAWERS.setdefault("desk", Drawer())
     DRAWERS.clear()
@@ -127,7 +128,7 @@ def apple_key(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def config_folder() -> Path:
-    return storage.folder()
+    return config.folder()
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def acme(ada: str, mushu: Mushu) -> str:
 
 
 def log_in(url: str, token: str = TOKEN, email: str = "ada@example.com") -> None:
-    remember(url, Login(Secret(token), "usr_aaaaaaaaaaaa", email, "2026-01-15T22:30:00Z"))
+    remember(url, StoredLogin(Secret(token), "usr_aaaaaaaaaaaa", email, "2026-01-15T22:30:00Z"))
 
 
 def login_answer(token: str = TOKEN, email: str = "ada@example.com") -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_a_delivered_key_opens_its_side_and_the_ledger_says_where_it_is(
         ("mushu.destination.target", "Target.write", False, False),
         ("mushu.destination.target", "Target.write", True, True),
         ("mushu.destination.target", "Target.read_back", True, True),
-        ("mushu.cli.pending", "PendingKey.confirm", False, True),
+        ("mushu.cli.client.new_key", "PendingKey.confirm", False, True),
     ],
 )
 def test_a_client_that_is_killed_leaves_a_key_that_opens_nothing_and_fails_by_itself(
@@ -143,8 +143,8 @@ def test_a_rotated_key_opens_its_side_and_the_old_one_works_until_it_was_used(
         ("mushu.destination.target", "Target.write", False, False, False),
         ("mushu.destination.target", "Target.write", True, True, False),
         ("mushu.destination.target", "Target.read_back", True, True, False),
-        ("mushu.cli.pending", "PendingKey.confirm", False, True, False),
-        ("mushu.cli.pending", "PendingKey.confirm", True, True, True),
+        ("mushu.cli.client.new_key", "PendingKey.confirm", False, True, False),
+        ("mushu.cli.client.new_key", "PendingKey.confirm", True, True, True),
     ],
 )
 def test_a_rotation_that_is_killed_leaves_one_working_key_and_can_be_done_again(

@@ -157,7 +157,7 @@ def test_a_command_that_is_given_up_ends_with_130(mushu: Mushu, monkeypatch: pyt
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mushu.cli.storage.read", interrupt)
+    monkeypatch.setattr("mushu.cli.config.read", interrupt)
     ran = mushu("auth", "token")
     assert (ran.code, ran.stdout) == (130, "")
 
@@ -166,7 +166,7 @@ def test_a_fault_of_ours_is_told_without_what_it_was_about(mushu: Mushu, monkeyp
     def fail(*arguments: object) -> None:
         raise KeyError(TOKEN)
 
-    monkeypatch.setattr("mushu.cli.storage.read", fail)
+    monkeypatch.setattr("mushu.cli.config.read", fail)
     ran = mushu("auth", "token")
     assert ran.code == 1
     assert ran.stderr.startswith("Error: mushu failed in a way it should not (KeyError in fail, line ")
@@ -312,7 +312,7 @@ def test_a_token_and_a_key_that_are_printed_at_a_terminal_come_with_a_warning(as
 
 
 def test_nothing_of_the_command_names_the_server_flask_or_a_plugin() -> None:
-    for module in (Path(main.__file__).parent).glob("*.py"):
+    for module in (Path(main.__file__).parent).rglob("*.py"):
         text = module.read_text()
         for name in ("mushu.server", "mushu_dotenv", "mushu_vault", "import flask", "sqlalchemy"):
             assert name not in text, f"{module.name} names {name}"

@@ -1,0 +1,113 @@
+"""The API keys of one organization on the server, in both of its environments."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from mushu.cli.answers import Answer, rows_of
+from mushu.cli.credential_store import ENVIRONMENTS, Environment
+from mushu.cli.errors import Failure, Refused
+
+if TYPE_CHECKING:
+    from mushu.cli.client.api import Api
+
+_NOT_FOUND: Final = "key_not_found"
+#: How a server of an older version answers a look-up, of which it has not heard: 404, 405.
+_NO_LOOKUP: Final = ("not_found", "method_not_allowed")
+
+Result = TypeVar("Result")
+
+
+class ApiKeys:
+    """Live keys stand at /orgs, test keys at /sandbox/orgs; whoever names a key need not know which it is."""
+
+    def __init__(self, api: "Api", org_id: str) -> None:
+        self._api = api
+        self._org_id = org_id
+
+    def create(self, environment: Environment, request: dict[str, Any]) -> Answer:
+        return self._api.post_idempotent(*self._path(environment), body=request)
+
+    def list_all(self, *, with_deleted: bool) -> list[Answer]:
+        """Return the keys of both environments, newest first."""
+        query = {"include_deleted": "true"} if with_deleted else {}
+        found = [
+            key for environment in ENVIRONMENTS for key in self._api.rows(self._path(environment), "api_keys", query)
+        ]
+        return sorted(found, key=lambda key: (str(key.get("created_at")), str(key.get("key_id"))), reverse=True)
+
+    def show(self, key_id: str) -> Answer:
+        return self._in_either(key_id, lambda environment: self.show_in(environment, key_id))
+
+    def show_in(self, environment: Environment, key_id: str) -> Answer:
+        return self._api.get(*self._path(environment), key_id)
+
+    def rename(self, key_id: str, name: str) -> Answer:
+        return self._in_either(
+            key_id, lambda environment: self._api.patch(*self._path(environment), key_id, body={"name": name})
+        )
+
+    def change(self, key_id: str, change: Literal["enable", "disable"]) -> Answer:
+        return self._in_either(key_id, lambda environment: self._api.post(*self._path(environment), key_id, change))
+
+    def delete(self, key_id: str) -> Answer:
+        return self._in_either(key_id, lambda environment: self.delete_in(environment, key_id))
+
+    def delete_in(self, environment: Environment, key_id: str) -> Answer:
+        return self._api.delete(*self._path(environment), key_id)
+
+    def rotate(self, key_id: str, terms: Answer) -> Answer:
+        """Put a new key in the place of one, on the server or by being told it."""
+        return self._in_either(key_id, lambda environment: self.rotate_in(environment, key_id, terms))
+
+    def rotate_in(self, environment: Environment, key_id: str, terms: Answer) -> Answer:
+        return self._api.post_idempotent(*self._path(environment), key_id, "rotate", body=terms)
+
+    def deliveries(self, key_id: str) -> list[Answer]:
+        """Return the ledger of where a key was put, oldest first; of a deleted key, too."""
+        answer = self._in_either(
+            key_id, lambda environment: self._api.get(*self._path(environment), key_id, "deliveries")
+        )
+        return rows_of(answer, "deliveries")
+
+    def environment_of(self, key_id: str) -> Environment:
+        """Return the environment of a key.
+
+        Raises:
+            Failure: there is no such key.
+        """
+
+        def found(environment: Environment) -> Environment:
+            self.show_in(environment, key_id)
+            return environment
+
+        return self._in_either(key_id, found)
+
+    def find_by_digest(self, digest: str) -> Answer | None:
+        """Return the key with this SHA-256, in either environment and deleted ones included; None if none has."""
+        for environment in ENVIRONMENTS:
+            try:
+                return self._api.post(*self._path(environment), "lookup", body={"digest": digest})
+            except Refused as refusal:
+                if refusal.code not in (_NOT_FOUND, *_NO_LOOKUP):
+                    raise
+        return None
+
+    def confirm(self, environment: Environment, key_id: str, deliveries: list[dict[str, str]]) -> Answer:
+        """Tell the server what was read back where; only then is the key active."""
+        return self._api.post(*self._path(environment), key_id, "delivered", body={"deliveries": deliveries})
+
+    def _path(self, environment: Environment) -> tuple[str, ...]:
+        sandbox = ("sandbox",) if environment == "test" else ()
+        return (*sandbox, "orgs", self._org_id, "api-keys")
+
+    def _in_either(self, key_id: str, ask: Callable[[Environment], Result]) -> Result:
+        """Ask where live keys are, and where there is no such key, where test keys are."""
+        for environment in ENVIRONMENTS:
+            try:
+                return ask(environment)
+            except Refused as refusal:
+                if refusal.code != _NOT_FOUND:
+                    raise
+        raise Failure(
+            f"There is no API key {key_id} in {self._org_id}. `mushu api-key list --org {self._org_id}` shows them all."
+        )

@@ -1,0 +1,180 @@
+"""`mushu api-key`: create an API key, list, show, rename, disable, enable and delete keys."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+import click
+
+from mushu.cli.answers import without_secrets
+from mushu.cli.commands.rotation import deliveries, rotate
+from mushu.cli.credential_store import ENVIRONMENTS, Environment
+from mushu.cli.options import (
+    DurationType,
+    always_json,
+    as_json,
+    ask,
+    connecting,
+    deliver_to,
+    from_now,
+    key_id,
+    org,
+    pass_session,
+    written,
+    yes,
+)
+from mushu.cli.output import Column, print_json, print_new_key, print_rows
+from mushu.cli.session import Session
+
+# The least widths are those of the product contract's listing.
+_COLUMNS = (
+    Column("key_id", "KEY_ID", 11),
+    Column("name", "NAME", 16),
+    Column("scopes", "SCOPES", 12),
+    Column("created_at", "CREATED", is_day=True),
+)
+_STATE = Column("state", "STATE")
+_UNHEARD: Final = "A key may have been created all the same: see `mushu api-key list`."
+_LOST: Final = "Delete it with `mushu api-key delete {key_id}`, and create another."
+
+
+@click.group("api-key")
+def api_key() -> None:
+    """API keys: create them, and put them straight where they are used."""
+
+
+@api_key.command("create")
+@click.option("--name", required=True, help="What the key is for.")
+@org
+@click.option("--scopes", metavar="SCOPES", help="Of read, write, admin; read,write if left out.")
+@click.option("--env", type=click.Choice(ENVIRONMENTS), default="live", show_default=True)
+@click.option("--expires", type=DurationType(), help="How long it lives, such as 90d; for ever if left out.")
+@click.option("--rotate-every", type=DurationType(), help="After how long it is due to be rotated, such as 90d.")
+@click.option("--to", "uris", multiple=True, metavar="URI", help="Put it there unseen, as in env:.env; repeatable.")
+@deliver_to
+@click.option("--force", is_flag=True, help="Overwrite a value that the destination holds.")
+@connecting
+@always_json
+@pass_session
+def create(
+    session: Session,
+    name: str,
+    org: str | None,
+    scopes: str | None,
+    env: Environment,
+    expires: timedelta | None,
+    rotate_every: timedelta | None,
+    uris: tuple[str, ...],
+    names: tuple[str, ...],
+    force: bool,
+) -> None:
+    """Create a key, and print it this one time, or deliver it with --to or --deliver-to and print it never."""
+    if uris and names:
+        raise click.UsageError(
+            "A key is put somewhere from here (--to) or by the server (--deliver-to). One of the two."
+        )
+    if force and not uris:
+        raise click.UsageError("--force is about what a destination holds: it needs --to.")
+    from mushu.cli.client.new_key import PendingKey, ask_for_key
+
+    request = _request(name, scopes, expires, rotate_every)
+    if uris:
+        from mushu.cli.delivery import OverwriteRule, deliver, open_targets
+
+        targets, keys = open_targets(uris), session.api_keys(org)
+        mint = partial(PendingKey.create, keys, env, request)
+        print_json(deliver(mint, targets, OverwriteRule(keys, force=force)))
+    else:
+        named = {"deliver_to": list(names)} if names else {}
+        create = partial(session.api_keys(org).create, env, request | named)
+        print_new_key(ask_for_key(create, _UNHEARD, _LOST))
+
+
+def _request(
+    name: str, scopes: str | None, expires: timedelta | None, rotate_every: timedelta | None
+) -> dict[str, Any]:
+    """Return what is asked for; what was left out is left to the server."""
+    request: dict[str, Any] = {"name": name}
+    if scopes is not None:
+        request["scopes"] = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    if expires is not None:
+        request["expires_at"] = from_now(expires)
+    if rotate_every is not None:
+        request["rotate_every"] = written(rotate_every)
+    return request
+
+
+@api_key.command("list")
+@org
+@click.option("--all", "with_deleted", is_flag=True, help="Deleted and failed keys, too, with their states.")
+@connecting
+@as_json
+@pass_session
+def list_(session: Session, org: str | None, with_deleted: bool, as_json: bool) -> None:
+    """List the keys of an organization, newest first, live and test."""
+    rows = [without_secrets(key) for key in session.api_keys(org).list_all(with_deleted=with_deleted)]
+    print_rows((*_COLUMNS, _STATE) if with_deleted else _COLUMNS, rows, json_wanted=as_json)
+
+
+@api_key.command("show")
+@key_id
+@org
+@connecting
+@always_json
+@pass_session
+def show(session: Session, key_id: str, org: str | None) -> None:
+    """Show all that may be known of a key."""
+    print_json(without_secrets(session.api_keys(org).show(key_id)))
+
+
+@api_key.command("rename")
+@key_id
+@click.argument("name")
+@org
+@connecting
+@always_json
+@pass_session
+def rename(session: Session, key_id: str, name: str, org: str | None) -> None:
+    """Give a key another name."""
+    print_json(without_secrets(session.api_keys(org).rename(key_id, name)))
+
+
+@api_key.command("disable")
+@key_id
+@org
+@connecting
+@always_json
+@pass_session
+def disable(session: Session, key_id: str, org: str | None) -> None:
+    """Refuse a key from now on, until it is enabled again."""
+    print_json(without_secrets(session.api_keys(org).change(key_id, "disable")))
+
+
+@api_key.command("enable")
+@key_id
+@org
+@connecting
+@always_json
+@pass_session
+def enable(session: Session, key_id: str, org: str | None) -> None:
+    """Let a disabled key work again."""
+    print_json(without_secrets(session.api_keys(org).change(key_id, "enable")))
+
+
+@api_key.command("delete")
+@key_id
+@org
+@yes
+@connecting
+@always_json
+@pass_session
+def delete(session: Session, key_id: str, org: str | None, yes: bool) -> None:
+    """Delete a key for good: the very next request with it is refused."""
+    keys = session.api_keys(org)
+    ask(f"Delete {key_id} for good? Requests with it fail at once.", agreed=yes)
+    keys.delete(key_id)
+    print_json({"key_id": key_id, "deleted": True})
+
+
+for command in (rotate, deliveries):
+    api_key.add_command(command)

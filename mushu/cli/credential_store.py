@@ -1,0 +1,123 @@
+"""What proves to a server who asks: the stored token of a login, or the API key of the environment.
+
+The token of a login is kept under the address that issued it. A key is only taken from `MUSHU_API_KEY`: an
+argument would stand in the history of the shell and in the list of processes.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self
+
+from mushu.cli import config
+from mushu.cli.answers import Answer, text_of
+from mushu.cli.errors import Failure, misunderstood
+from mushu.secret import Secret
+
+Environment = Literal["live", "test"]
+ENVIRONMENTS: Final[tuple[Environment, ...]] = ("live", "test")
+KEY_VARIABLE: Final = "MUSHU_API_KEY"
+
+# What may stand in a header; no server of ours issues anything else.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCredential:
+    """What goes into the `Authorization` header."""
+
+    scheme: Literal["Bearer", "ApiKey"]
+    secret: Secret
+    #: The one environment that an API key works in; None for a login, which works in both.
+    environment: Environment | None = None
+
+    @property
+    def is_key(self) -> bool:
+        return self.scheme == "ApiKey"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLogin:
+    """One login: a token, and whose it is."""
+
+    token: Secret
+    user_id: str
+    email: str
+    expires_at: str
+
+    @classmethod
+    def of(cls, answer: Answer) -> Self:
+        """Return the login that the server answered.
+
+        Raises:
+            WrongAnswer: the answer is none.
+        """
+        token, user = answer.get("access_token"), answer.get("user")
+        if not isinstance(token, Secret) or _TOKEN.fullmatch(token.reveal()) is None:
+            raise misunderstood("it holds no token")
+        if not isinstance(user, dict):
+            raise misunderstood("it does not say whose token it is")
+        return cls(token, text_of(user, "user_id"), text_of(user, "email"), text_of(answer, "expires_at"))
+
+
+def of_login(token: Secret) -> RequestCredential:
+    return RequestCredential("Bearer", token)
+
+
+def find_key() -> RequestCredential | None:
+    """Return the API key of the environment, or None where it holds none.
+
+    Raises:
+        Failure: what it holds is no API key; it is not repeated.
+    """
+    text = os.environ.get(KEY_VARIABLE, "").strip()
+    if not text:
+        return None
+    from mushu import keyformat
+
+    try:
+        prefix = keyformat.parse(text)
+    except ValueError:
+        prefix = None
+    if prefix not in (keyformat.Prefix.LIVE_KEY, keyformat.Prefix.TEST_KEY):
+        raise Failure(
+            f"{KEY_VARIABLE} holds no API key, or one that is mistyped or cut short. One begins with msk_live_ or "
+            "msk_test_; unset the variable to use your login."
+        )
+    return RequestCredential("ApiKey", Secret(text), "test" if prefix is keyformat.Prefix.TEST_KEY else "live")
+
+
+def find_login(url: str) -> StoredLogin | None:
+    """Return the login at this server, or None; one that was tampered with is none."""
+    kept = config.read(config.CREDENTIALS).get(url)
+    if not isinstance(kept, dict):
+        return None
+    token = kept.get("token")
+    if not isinstance(token, str) or _TOKEN.fullmatch(token) is None:
+        return None
+    user_id, email, expires_at = (_text(kept.get(name)) for name in ("user_id", "email", "expires_at"))
+    return StoredLogin(Secret(token), user_id, email, expires_at)
+
+
+def servers() -> list[str]:
+    """Return the addresses of the servers that this account is logged in to."""
+    return sorted(config.read(config.CREDENTIALS))
+
+
+def remember(url: str, login: StoredLogin) -> None:
+    with config.changing(config.CREDENTIALS) as kept:
+        kept[url] = {
+            "token": login.token.reveal(),
+            "user_id": login.user_id,
+            "email": login.email,
+            "expires_at": login.expires_at,
+        }
+
+
+def forget(url: str) -> None:
+    with config.changing(config.CREDENTIALS) as kept:
+        kept.pop(url, None)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,303 @@
+import os
+import re
+import webbrowser
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from mushu.cli import output
+from mushu.cli.client import device_flow
+from mushu.server.core import db
+from mushu.server.db import writing
+from mushu.server.tokens.devices import decide
+from mushu.server.tokens.models import DeviceAuthorization
+from tests.cli.conftest import TOKEN, Mushu, Served, log_in, login_answer
+from tests.cli.stub import Stub, Told
+from tests.conftest import TurnableClock
+
+PENDING = Told({"error": "authorization_pending", "error_description": "Not yet."}, 400)
+SLOW = Told({"error": "slow_down", "error_description": "Too soon."}, 400)
+
+
+class Patience:
+    """Time that passes at once."""
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.waited.append(seconds)
+
+    def monotonic(self) -> float:
+        return sum(self.waited)
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> Patience:
+    patience = Patience()
+    monkeypatch.setattr(output, "time", patience)
+    monkeypatch.setattr(device_flow, "time", patience)
+    return patience
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that a browser was opened with."""
+    addresses: list[str] = []
+
+    def open_(address: str) -> bool:
+        addresses.append(address)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", open_)
+    return addresses
+
+
+def _invite(stub: Stub, **changes: Any) -> None:
+    answer = {
+        "device_code": "dev_secret", "user_code": "BCDF-GHJK", "verification_uri": f"{stub.url}/activate",
+        "verification_uri_complete": f"{stub.url}/activate?user_code=BCDF-GHJK", "expires_in": 600, "interval": 5,
+    } | changes  # fmt: skip
+    stub.tell("POST", "/auth/device/code", {name: value for name, value in answer.items() if value is not None})
+
+
+def _login(mushu: Mushu, stub: Stub, *arguments: str) -> Any:
+    return mushu("auth", "login", "--url", stub.url, *arguments)
+
+
+def test_a_login_shows_the_code_and_the_address_waits_and_stores_the_token(
+    mushu: Mushu, stub: Stub, patience: Patience
+) -> None:
+    _invite(stub)
+    stub.tell("POST", "/auth/token", PENDING, PENDING, login_answer())
+    ran = _login(mushu, stub)
+    assert ran.code == 0, ran.stderr
+    assert "BCDF-GHJK" in ran.stderr
+    assert f"{stub.url}/activate\n" in ran.stderr
+    assert ran.stdout == f"Logged in to {stub.url} as ada@example.com, until 2026-01-15T22:30:00Z.\n"
+    assert patience.waited == [5, 5, 5]
+    assert mushu("auth", "token", "--url", stub.url).stdout.strip() == TOKEN
+    assert "dev_secret" not in ran.stdout + ran.stderr
+
+
+def test_what_is_sent_is_what_rfc_8628_asks_for(mushu: Mushu, stub: Stub, patience: Patience) -> None:
+    _invite(stub)
+    stub.tell("POST", "/auth/token", login_answer())
+    _login(mushu, stub)
+    start, ask = stub.asked
+    assert start.headers["content-type"] == ask.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert start.form["client_id"] == "mushu-cli"
+    assert re.fullmatch(r"[^@]+@.+", start.form["client_name"])
+    assert ask.form == {
+        "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
+        "device_code": "dev_secret",
+        "client_id": "mushu-cli",
+    }
+
+
+def test_slow_down_adds_five_seconds_for_good(mushu: Mushu, stub: Stub, patience: Patience) -> None:
+    _invite(stub, interval=2)
+    stub.tell("POST", "/auth/token", PENDING, SLOW, PENDING, SLOW, login_answer())
+    assert _login(mushu, stub).code == 0
+    assert patience.waited == [2, 2, 7, 7, 12]
+
+
+def test_a_connection_that_fails_while_waiting_is_tried_again_more_slowly(
+    mushu: Mushu, stub: Stub, patience: Patience
+) -> None:
+    _invite(stub)
+    stub.tell("POST", "/auth/token", Told(b"", 502), Told(b"", 502), login_answer())
+    assert _login(mushu, stub).code == 0
+    assert patience.waited == [5, 10, 20]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        ("access_denied", "The login was refused in the browser."),
+        ("expired_token", "The code has expired. Run `mushu auth login` again."),
+        ("invalid_grant", "The code has expired. Run `mushu auth login` again."),
+        ("invalid_client", "Who are you?"),
+    ],
+)
+def test_each_end_that_is_no_login_has_its_sentence(
+    mushu: Mushu, stub: Stub, patience: Patience, error: str, sentence: str
+) -> None:
+    _invite(stub)
+    stub.tell("POST", "/auth/token", Told({"error": error, "error_description": "Who are you?"}, 400))
+    ran = _login(mushu, stub)
+    assert ran.code == 1
+    assert sentence in ran.stderr
+    assert mushu("auth", "token", "--url", stub.url).code == 1
+
+
+def test_nobody_is_waited_for_longer_than_the_code_lives(mushu: Mushu, stub: Stub, patience: Patience) -> None:
+    _invite(stub, expires_in=12)
+    stub.tell("POST", "/auth/token", PENDING)
+    ran = _login(mushu, stub)
+    assert ran.code == 1
+    assert "was not confirmed in time" in ran.stderr
+    assert patience.waited == [5, 5]
+
+
+def test_a_server_cannot_make_mushu_ask_without_a_pause_or_for_days(
+    mushu: Mushu, stub: Stub, patience: Patience
+) -> None:
+    stub.tell("POST", "/auth/token", PENDING)
+    _invite(stub, interval=0, expires_in=10)
+    assert _login(mushu, stub).code == 1
+    assert set(patience.waited) == {1}
+    patience.waited.clear()
+    _invite(stub, interval=10**9, expires_in=10**9)
+    assert _login(mushu, stub).code == 1
+    assert set(patience.waited) == {60}
+    assert sum(patience.waited) == 3_600
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"verification_uri": "javascript:alert(1)"},
+        {"verification_uri": "file:///etc/passwd"},
+        {"verification_uri_complete": "--new-window"},
+        {"verification_uri_complete": "https://a\x1b]0;x\x07"},
+        {"verification_uri_complete": "https://a b"},
+        {"verification_uri_complete": 7},
+        {"verification_uri": None},
+        {"user_code": "\x1b[2J"},
+        {"user_code": "x" * 33},
+        {"user_code": None},
+        {"device_code": None},
+        {"interval": "5"},
+        {"expires_in": -1},
+    ],
+    ids=str,
+)
+def test_an_invitation_that_is_not_fit_to_be_shown_or_opened_is_refused(
+    mushu: Mushu, stub: Stub, patience: Patience, opened: list[str], monkeypatch: pytest.MonkeyPatch, changes: Any
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    _invite(stub, **changes)
+    ran = _login(mushu, stub)
+    assert ran.code == 1
+    assert "not what this mushu understands" in ran.stderr
+    assert "\x1b" not in ran.stderr
+    assert opened == []
+
+
+def test_the_browser_is_opened_where_there_is_a_display(
+    mushu: Mushu, stub: Stub, patience: Patience, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _invite(stub)
+    stub.tell("POST", "/auth/token", login_answer())
+    _login(mushu, stub)
+    assert opened == []
+    monkeypatch.setenv("DISPLAY", ":0")
+    _login(mushu, stub, "--no-browser")
+    assert opened == []
+    ran = _login(mushu, stub)
+    assert opened == [f"{stub.url}/activate?user_code=BCDF-GHJK"]
+    assert "In the browser that opened" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("platform", "environ", "opens"),
+    [
+        ("linux", {}, False),
+        ("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ("linux", {"BROWSER": "lynx"}, True),
+        ("darwin", {}, True),
+        ("darwin", {"SSH_CONNECTION": "1"}, False),
+    ],
+)
+def test_a_browser_is_tried_only_where_it_would_come_up_before_the_user(
+    monkeypatch: pytest.MonkeyPatch, platform: str, environ: dict[str, str], opens: bool
+) -> None:
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    monkeypatch.setattr("sys.platform", platform)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert device_flow.can_open_browser() is opens
+
+
+def test_without_a_browser_that_works_the_address_is_shown_all_the_same(
+    mushu: Mushu, stub: Stub, patience: Patience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(address: str) -> bool:
+        raise webbrowser.Error("none")
+
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(webbrowser, "open", fail)
+    _invite(stub, verification_uri_complete=None)
+    stub.tell("POST", "/auth/token", login_answer())
+    ran = _login(mushu, stub)
+    assert ran.code == 0
+    assert "In a browser, confirm the code" in ran.stderr
+
+
+def test_an_account_without_a_name_can_log_in(
+    mushu: Mushu, stub: Stub, patience: Patience, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    _invite(stub)
+    stub.tell("POST", "/auth/token", login_answer())
+    assert _login(mushu, stub).code == 0
+    assert stub.asked[0].form["client_name"].startswith("unknown@")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        login_answer() | {"access_token": "a\r\nX-Evil: 1"},
+        login_answer() | {"access_token": None},
+        login_answer() | {"access_token": "a" * 513},
+        login_answer() | {"user": "ada"},
+        login_answer() | {"user": {"user_id": "usr_1"}},
+        login_answer() | {"expires_at": 5},
+    ],
+    ids=range(6),
+)
+def test_a_login_answer_of_the_wrong_shape_is_not_stored(
+    mushu: Mushu, stub: Stub, patience: Patience, answer: Any
+) -> None:
+    _invite(stub)
+    stub.tell("POST", "/auth/token", answer)
+    ran = _login(mushu, stub)
+    assert ran.code == 1
+    assert "not what this mushu understands" in ran.stderr
+    assert mushu("auth", "token", "--url", stub.url).code == 1
+
+
+def test_a_login_at_a_real_server_is_confirmed_by_a_signed_in_user(
+    served: Served, mushu: Mushu, patience: Patience, monkeypatch: pytest.MonkeyPatch, clock: TurnableClock
+) -> None:
+    """Against the server's own device flow, approved through its service as its page does."""
+    user = served.world.user("ada@example.com", with_password=True)
+
+    def approve_while_waiting(seconds: float) -> None:
+        patience.waited.append(seconds)
+        clock.turn(seconds=seconds + 1)
+        if len(patience.waited) == 2:
+            with writing(db.session):
+                code = db.session.scalars(select(DeviceAuthorization.user_code)).one()
+                decide(db.session, served.world.clock, user, code, approve=True)
+
+    monkeypatch.setattr(patience, "sleep", approve_while_waiting)
+    ran = mushu("auth", "login")
+    assert ran.code == 0, ran.stderr
+    assert len(patience.waited) == 2
+    assert mushu("auth", "status").code == 0
+    log_in(served.url, TOKEN)
+    assert mushu("auth", "status").code == 1
+
+
+@pytest.mark.fault
+def test_a_browser_learns_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSHU_API_KEY", "msk")
+    monkeypatch.setattr(webbrowser, "open", lambda _: "MUSHU_API_KEY" not in os.environ)
+    assert device_flow.open_browser("http://127.0.0.1:8000/activate")
+    assert os.environ["MUSHU_API_KEY"] == "msk"
