@@ -11,7 +11,7 @@ from mushu.server.delivery.overview import Overview
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.orgs.invitations import status_of
-from mushu.server.orgs.models import Invitation, Membership, Organization
+from mushu.server.orgs.models import Membership, Organization, OrgInvitation
 from mushu.server.tokens.models import CliToken
 from mushu.server.users.models import User
 
@@ -77,7 +77,7 @@ def token(cli_token: CliToken) -> Answer:
     }
 
 
-def invitation(invited: Invitation, org_name: str, now: datetime, token: Secret | None = None) -> Answer:
+def invitation(invited: OrgInvitation, org_name: str, now: datetime, token: Secret | None = None) -> Answer:
     """Answer an invitation.
 
     Args:

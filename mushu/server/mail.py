@@ -23,24 +23,24 @@ _ONE_ADDRESS: Final = re.compile(r'[^\s,;:<>()\[\]\\"@]+@[^\s,;:<>()\\"@]+')
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class MailTemplate:
     """What is written around a link."""
 
     subject: str
     text: str
 
 
-INVITED: Final = Letter(
+INVITED: Final = MailTemplate(
     "Set your password for Mushu",
     "An account was made for you. Set your password with this link; it works once, for three days:",
 )
-RESET: Final = Letter(
+RESET: Final = MailTemplate(
     "Set a new password for Mushu",
     "Set a new password with this link; it works once, for three days. If you did not ask for it, ask your operator:",
 )
 
 
-def send(settings: Settings, recipient: str, letter: Letter, link: str) -> None:
+def send(settings: Settings, recipient: str, template: MailTemplate, link: str) -> None:
     """Send one letter.
 
     Raises:
@@ -50,8 +50,8 @@ def send(settings: Settings, recipient: str, letter: Letter, link: str) -> None:
         raise MailFailed("The mail was not sent: the user's address would be taken for another one in a mail.")
     server = urlsplit(settings.smtp_url)
     message = EmailMessage()
-    message["Subject"], message["From"], message["To"] = letter.subject, settings.mail_from, recipient
-    message.set_content(f"{letter.text}\n\n{link}\n")
+    message["Subject"], message["From"], message["To"] = template.subject, settings.mail_from, recipient
+    message.set_content(f"{template.text}\n\n{link}\n")
     host, port = server.hostname or "", server.port or _PORTS[server.scheme]
     context = ssl.create_default_context()
     try:

@@ -6,7 +6,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.orgs import invitations
 from mushu.server.orgs import members as service
-from mushu.server.orgs.invitations import DEFAULT_DAYS, MAX_DAYS, InvitationStatus, Terms
+from mushu.server.orgs.invitations import DEFAULT_DAYS, MAX_DAYS, InvitationStatus, InvitationTerms
 from mushu.server.orgs.roles import Role
 from mushu.server.orgs.service import resolve_org
 from mushu.server.orgs.settings import refuse_foreign
@@ -89,7 +89,7 @@ def invite(org: str, email: str | None, link: bool, role: str, expires_days: int
     """Invite somebody into an organization. Nothing is sent: hand the url that is printed over yourself."""
     if (email is None) is not link:
         raise click.UsageError("Say who is invited: either --email ADDRESS or --link.")
-    core, terms = get_core(), Terms(role, expires_days)
+    core, terms = get_core(), InvitationTerms(role, expires_days)
     with writing(db.session):
         found = resolve_org(db.session, org)
         if email is None:

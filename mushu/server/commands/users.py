@@ -13,7 +13,7 @@ from mushu.server.commands.common import (
 )
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.mail import INVITED, RESET, Letter, send
+from mushu.server.mail import INVITED, RESET, MailTemplate, send
 from mushu.server.users import service
 from mushu.server.users.links import issue_link
 from mushu.server.users.models import User
@@ -107,13 +107,13 @@ def reset(email: str) -> None:
     _hand_over(user, secret, RESET)
 
 
-def _hand_over(user: User, secret: Secret, letter: Letter) -> None:
+def _hand_over(user: User, secret: Secret, template: MailTemplate) -> None:
     """Mail the link where there is a mail server, and print it where there is none, or where mailing failed."""
     settings = get_core().settings
     link = f"{settings.base_url}/password/{secret.reveal()}"
     answer = _answer(user)
     if settings.smtp_url:
-        send(settings, user.email, letter, link)
+        send(settings, user.email, template, link)
         print_json(answer | {"mailed_to": user.email})
     else:
         print_json(answer | {"link": link})

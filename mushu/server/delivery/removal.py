@@ -14,7 +14,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import Selection, change_state, get_key, iterate_keys
 from mushu.server.keys.states import DEAD, DELETE
 from mushu.server.orgs.invitations import withdraw
-from mushu.server.orgs.models import Invitation, Organization
+from mushu.server.orgs.models import Organization, OrgInvitation
 from mushu.server.orgs.service import OrgDeletion, delete_org, lock_org
 
 
@@ -31,7 +31,7 @@ def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, 
         KeyNotFound, WrongState: there is no such key, or it is deleted already.
     """
     key = change_state(session, clock, actor, key_id, DELETE)
-    withdraw(session, clock, actor, Invitation.invited_by == key_id, DELETE.action)
+    withdraw(session, clock, actor, OrgInvitation.invited_by == key_id, DELETE.action)
     if key.activated_at is None:  # its attempt ends here, and holds its destinations against no other
         for delivery in ledger.list_deliveries(session, [key_id]):
             ledger.fail(session, delivery, "The key was deleted before it was delivered.")

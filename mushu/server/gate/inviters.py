@@ -21,7 +21,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.joining import Invitee, accept_invitation, get_open_invitation
-from mushu.server.orgs.models import Invitation, Membership
+from mushu.server.orgs.models import Membership, OrgInvitation
 from mushu.server.users.models import User
 
 #: What an invitation asks of who gives it.
@@ -46,11 +46,11 @@ def accept(session: AnySession, clock: Clock, invitee: Invitee, token: Secret) -
         _hold_inviter(session, invitation)
         if may_still_invite(session, clock(), invitation):
             return accept_invitation(session, clock, invitee, token)
-        withdraw(session, clock, SYSTEM, Invitation.id == invitation.id, "inviter.ended")
+        withdraw(session, clock, SYSTEM, OrgInvitation.id == invitation.id, "inviter.ended")
     raise InvitationWithdrawn(_WITHDRAWN)
 
 
-def get_answerable(session: AnySession, clock: Clock, invitee: Invitee, token: Secret) -> Invitation:
+def get_answerable(session: AnySession, clock: Clock, invitee: Invitee, token: Secret) -> OrgInvitation:
     """Return the invitation, to be shown to who may accept it now.
 
     Raises:
@@ -62,14 +62,14 @@ def get_answerable(session: AnySession, clock: Clock, invitee: Invitee, token: S
     return invitation
 
 
-def may_still_invite(session: AnySession, now: datetime, invitation: Invitation) -> bool:
+def may_still_invite(session: AnySession, now: datetime, invitation: OrgInvitation) -> bool:
     """Tell whether the user or the key that made the invitation could make it now."""
     if invitation.invited_by in _ALWAYS:
         return True
     return still_may(session, now, invitation.invited_by, INVITING, Environment.LIVE, invitation.org_id)
 
 
-def _hold_inviter(session: AnySession, invitation: Invitation) -> None:
+def _hold_inviter(session: AnySession, invitation: OrgInvitation) -> None:
     """Let nobody take from the inviter what they have, until this transaction ends."""
     if not holds_rows(session):
         return

@@ -26,8 +26,8 @@ from mushu.server.gate.principal import KeyPrincipal, Principal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.models import Membership, Organization
-from mushu.server.tokens.browser import find_session
 from mushu.server.tokens.models import BrowserSession, CliToken
+from mushu.server.tokens.service import find_session
 from mushu.server.users.models import User
 
 

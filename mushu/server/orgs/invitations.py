@@ -12,7 +12,7 @@ from mushu.server.audit.service import Actor, ActorKind, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, InvitationNotFound
-from mushu.server.orgs.models import Invitation, Organization
+from mushu.server.orgs.models import Organization, OrgInvitation
 from mushu.server.orgs.roles import parse_assignable
 from mushu.server.orgs.settings import refuse_foreign
 
@@ -35,7 +35,7 @@ class InvitationStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class InvitationTerms:
     """What an invitation offers, and for how long: 1 to 90 days, or as long as there is where that is None."""
 
     role: str
@@ -43,8 +43,8 @@ class Terms:
 
 
 def invite_by_email(
-    session: AnySession, clock: Clock, actor: Actor, org: Organization, terms: Terms, email: str
-) -> tuple[Invitation, Secret]:
+    session: AnySession, clock: Clock, actor: Actor, org: Organization, terms: InvitationTerms, email: str
+) -> tuple[OrgInvitation, Secret]:
     """Return an invitation that only the user with this address can answer, and its token, which is nowhere else.
 
     Args:
@@ -59,8 +59,8 @@ def invite_by_email(
 
 
 def invite_by_link(
-    session: AnySession, clock: Clock, actor: Actor, org: Organization, terms: Terms
-) -> tuple[Invitation, Secret]:
+    session: AnySession, clock: Clock, actor: Actor, org: Organization, terms: InvitationTerms
+) -> tuple[OrgInvitation, Secret]:
     """Return an invitation that whoever holds its token can answer, once, and the token, which is nowhere else.
 
     Raises:
@@ -69,7 +69,7 @@ def invite_by_link(
     return _invite(session, clock, actor, org, terms, None)
 
 
-def status_of(invitation: Invitation, now: datetime) -> InvitationStatus:
+def status_of(invitation: OrgInvitation, now: datetime) -> InvitationStatus:
     stored = InvitationStatus(invitation.stored_status)
     over = stored is InvitationStatus.PENDING and invitation.expires_at <= now
     return InvitationStatus.EXPIRED if over else stored
@@ -78,20 +78,20 @@ def status_of(invitation: Invitation, now: datetime) -> InvitationStatus:
 def has_status(status: InvitationStatus, now: datetime) -> ColumnElement[bool]:
     """Return the condition that `status_of` answers `status`."""
     if status is InvitationStatus.PENDING:
-        return and_(Invitation.stored_status == status, Invitation.expires_at > now)
+        return and_(OrgInvitation.stored_status == status, OrgInvitation.expires_at > now)
     if status is InvitationStatus.EXPIRED:
-        return and_(Invitation.stored_status == InvitationStatus.PENDING, Invitation.expires_at <= now)
-    return Invitation.stored_status == status
+        return and_(OrgInvitation.stored_status == InvitationStatus.PENDING, OrgInvitation.expires_at <= now)
+    return OrgInvitation.stored_status == status
 
 
 def list_invitations(
     session: AnySession, clock: Clock, org_id: str, status: InvitationStatus | None = None
-) -> Sequence[Invitation]:
+) -> Sequence[OrgInvitation]:
     """Return the invitations into the organization, newest first; all, or those with `status`."""
-    query = select(Invitation).where(Invitation.org_id == org_id)
+    query = select(OrgInvitation).where(OrgInvitation.org_id == org_id)
     if status is not None:
         query = query.where(has_status(status, clock()))
-    return session.scalars(query.order_by(Invitation.created_at.desc(), Invitation.id)).all()
+    return session.scalars(query.order_by(OrgInvitation.created_at.desc(), OrgInvitation.id)).all()
 
 
 def cancel_invitation(session: AnySession, clock: Clock, actor: Actor, org_id: str, invitation_id: str) -> None:
@@ -101,7 +101,7 @@ def cancel_invitation(session: AnySession, clock: Clock, actor: Actor, org_id: s
         InvitationNotFound: not of this organization, or answered or cancelled already.
     """
     now = clock()
-    ours = and_(Invitation.id == invitation_id, Invitation.org_id == org_id)
+    ours = and_(OrgInvitation.id == invitation_id, OrgInvitation.org_id == org_id)
     if not settle(session, now, ours, InvitationStatus.CANCELLED):
         raise InvitationNotFound(f"{org_id} has no invitation {invitation_id!r} that is still unanswered.")
     record(session, now, actor, "invitation.cancelled", invitation_id, org_id=org_id)
@@ -114,11 +114,11 @@ def withdraw(session: AnySession, clock: Clock, actor: Actor, which: ColumnEleme
         because: what was done, as `member.removed`; it stands in the event of each.
     """
     now = clock()
-    pending = select(Invitation.id, Invitation.org_id).where(
-        which, Invitation.stored_status == InvitationStatus.PENDING
+    pending = select(OrgInvitation.id, OrgInvitation.org_id).where(
+        which, OrgInvitation.stored_status == InvitationStatus.PENDING
     )
-    for invitation_id, org_id in session.execute(pending.order_by(Invitation.id)).all():
-        if settle(session, now, Invitation.id == invitation_id, InvitationStatus.CANCELLED):
+    for invitation_id, org_id in session.execute(pending.order_by(OrgInvitation.id)).all():
+        if settle(session, now, OrgInvitation.id == invitation_id, InvitationStatus.CANCELLED):
             details: dict[str, Detail] = {"because": because}
             record(session, now, actor, "invitation.withdrawn", invitation_id, org_id=org_id, details=details)
 
@@ -131,17 +131,17 @@ def settle(
     accepted_by: str | None = None,
 ) -> bool:
     """Give an unanswered invitation its last status; of several requests at once, one is told that it did."""
-    pending = update(Invitation).where(which, Invitation.stored_status == InvitationStatus.PENDING)
+    pending = update(OrgInvitation).where(which, OrgInvitation.stored_status == InvitationStatus.PENDING)
     values = {"stored_status": status, "settled_at": now, "accepted_by": accepted_by}
     settled: int = session.execute(pending.values(values)).rowcount  # type: ignore[attr-defined]
     return settled > 0
 
 
 def _invite(
-    session: AnySession, clock: Clock, actor: Actor, org: Organization, terms: Terms, email: str | None
-) -> tuple[Invitation, Secret]:
+    session: AnySession, clock: Clock, actor: Actor, org: Organization, terms: InvitationTerms, email: str | None
+) -> tuple[OrgInvitation, Secret]:
     now, token = clock(), generate(Prefix.INVITATION)
-    invitation = Invitation(
+    invitation = OrgInvitation(
         id=public_id("inv"),
         org_id=org.id,
         invite_type=InvitationType.LINK if email is None else InvitationType.EMAIL,

@@ -12,7 +12,7 @@ from mushu.server.db import AnySession
 from mushu.server.errors import AlreadyMember, InvitationNotFound
 from mushu.server.orgs.invitations import InvitationStatus, has_status, settle
 from mushu.server.orgs.members import add_member, find_member
-from mushu.server.orgs.models import Invitation, Membership, Organization
+from mushu.server.orgs.models import Membership, Organization, OrgInvitation
 from mushu.server.orgs.roles import Role
 from mushu.server.orgs.settings import refuse_foreign
 
@@ -57,26 +57,26 @@ def decline_invitation(session: AnySession, clock: Clock, invitee: Invitee, toke
     _answer(session, clock, get_open_invitation(session, clock, invitee, token), invitee, InvitationStatus.DECLINED)
 
 
-def get_open_invitation(session: AnySession, clock: Clock, invitee: Invitee, token: Secret) -> Invitation:
+def get_open_invitation(session: AnySession, clock: Clock, invitee: Invitee, token: Secret) -> OrgInvitation:
     """Return the invitation with this token, if this user can answer it now.
 
     Raises:
         InvitationNotFound: they cannot, for whatever reason.
     """
-    living = select(Invitation).join(Organization, Organization.id == Invitation.org_id)
+    living = select(OrgInvitation).join(Organization, Organization.id == OrgInvitation.org_id)
     living = living.where(Organization.deleted_at.is_(None), has_status(InvitationStatus.PENDING, clock()))
-    invitation = session.scalars(living.where(Invitation.digest == token.digest())).one_or_none()
+    invitation = session.scalars(living.where(OrgInvitation.digest == token.digest())).one_or_none()
     if invitation is None or invitation.email not in (None, invitee.email):
         raise InvitationNotFound(_GONE)
     return invitation
 
 
 def _answer(
-    session: AnySession, clock: Clock, invitation: Invitation, invitee: Invitee, status: InvitationStatus
+    session: AnySession, clock: Clock, invitation: OrgInvitation, invitee: Invitee, status: InvitationStatus
 ) -> Actor:
     now, actor = clock(), Actor(ActorKind.USER, invitee.user_id)
     accepted_by = invitee.user_id if status is InvitationStatus.ACCEPTED else None
-    if not settle(session, now, Invitation.id == invitation.id, status, accepted_by):
+    if not settle(session, now, OrgInvitation.id == invitation.id, status, accepted_by):
         raise InvitationNotFound(_GONE)
     record(session, now, actor, f"invitation.{status}", invitation.id, org_id=invitation.org_id)
     return actor

@@ -7,7 +7,7 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import AlreadyMember, Invalid, MemberNotFound, OwnerImmovable, OwnerRequired
 from mushu.server.orgs.invitations import withdraw
-from mushu.server.orgs.models import Invitation, Membership, Organization
+from mushu.server.orgs.models import Membership, Organization, OrgInvitation
 from mushu.server.orgs.roles import Role
 from mushu.server.orgs.service import get_org
 
@@ -126,7 +126,7 @@ def _locked(session: AnySession, org_id: str, user_id: str) -> Membership:
 
 def _withdraw_invitations(session: AnySession, clock: Clock, actor: Actor, member: Membership, because: str) -> None:
     """Cancel what the member offered while they could, or it would let them in again with their old role."""
-    offered = and_(Invitation.org_id == member.org_id, Invitation.invited_by == member.user_id)
+    offered = and_(OrgInvitation.org_id == member.org_id, OrgInvitation.invited_by == member.user_id)
     withdraw(session, clock, actor, offered, because)
 
 

@@ -19,7 +19,7 @@ class Organization(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
-class Invitation(Base):
+class OrgInvitation(Base):
     """An invitation into an organization, by e-mail or by link; its token is kept as a digest."""
 
     __tablename__ = "invitations"
@@ -66,7 +66,7 @@ class Membership(Base):
         return self.role == Role.OWNER
 
 
-class OrgSettings(Base):
+class OrgSettingsRow(Base):
     """What an organization has settled for itself; where there is no row, and where a column is None, nothing."""
 
     __tablename__ = "org_settings"

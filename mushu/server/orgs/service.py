@@ -12,7 +12,7 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound, TooManyOrgs
 from mushu.server.orgs.invitations import withdraw
-from mushu.server.orgs.models import Invitation, Membership, Organization
+from mushu.server.orgs.models import Membership, Organization, OrgInvitation
 from mushu.server.orgs.roles import Role
 
 #: Deletes what a resource holds of the organization of this id, in the transaction in which that is deleted.
@@ -132,7 +132,7 @@ def delete_org(session: AnySession, clock: Clock, actor: Actor, org: Organizatio
         org: as `lock_org` returned it.
     """
     org.deleted_at = clock()
-    withdraw(session, clock, actor, Invitation.org_id == org.id, "org.deleted")
+    withdraw(session, clock, actor, OrgInvitation.org_id == org.id, "org.deleted")
     record(session, org.deleted_at, actor, "org.deleted", org.id, org_id=org.id, details={"name": org.name})
 
 

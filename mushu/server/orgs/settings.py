@@ -10,7 +10,7 @@ from mushu.server.audit.service import Actor, Detail, record
 from mushu.server.clock import Clock, written_duration
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid
-from mushu.server.orgs.models import Organization, OrgSettings
+from mushu.server.orgs.models import Organization, OrgSettingsRow
 
 #: Below that, a key would be over before it has reached its place.
 SHORTEST_LIFE: Final = timedelta(hours=1)
@@ -35,7 +35,7 @@ class Rules:
 
 
 def rules_of(session: AnySession, org_id: str) -> Rules:
-    found = session.get(OrgSettings, org_id, populate_existing=True)
+    found = session.get(OrgSettingsRow, org_id, populate_existing=True)
     if found is None:
         return Rules()
     return Rules(
@@ -62,7 +62,7 @@ def change_rules(session: AnySession, clock: Clock, actor: Actor, org_id: str, c
     _check(rules)
     now = clock()
     session.merge(
-        OrgSettings(
+        OrgSettingsRow(
             org_id=org_id,
             default_scopes=_joined(rules.default_scopes),
             default_lifetime=_seconds(rules.default_lifetime),

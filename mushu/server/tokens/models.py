@@ -1,3 +1,5 @@
+"""Rows of CLI tokens, browser sessions and runs of the device flow; what each user holds is kept as a digest."""
+
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, String
@@ -6,32 +8,33 @@ from sqlalchemy.orm import Mapped, mapped_column
 from mushu.server.db import Base, UTCDateTime
 
 
-class CliToken(Base):
-    """One login of one user, kept as a digest."""
-
-    __tablename__ = "cli_tokens"
+class SignInMixin:
+    """What a sign-in of a user leaves, in a terminal and in a browser alike."""
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     digest: Mapped[str] = mapped_column(String(64), unique=True)
-    issued_at: Mapped[datetime] = mapped_column(UTCDateTime)
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
+
+
+class CliToken(SignInMixin, Base):
+    """One login of one user at a terminal."""
+
+    __tablename__ = "cli_tokens"
+
+    issued_at: Mapped[datetime] = mapped_column(UTCDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: What asked for it, in its own words, such as `ada@laptop`.
     client_name: Mapped[str | None] = mapped_column(String(100))
 
 
-class BrowserSession(Base):
-    """One sign-in of one user in one browser; what its cookie holds is kept as a digest."""
+class BrowserSession(SignInMixin, Base):
+    """One sign-in of one user in one browser; the digest is that of what its cookie holds."""
 
     __tablename__ = "browser_sessions"
 
-    id: Mapped[str] = mapped_column(String(24), primary_key=True)
-    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
-    digest: Mapped[str] = mapped_column(String(64), unique=True)
-    started_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    expires_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
-    ended_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    issued_at: Mapped[datetime] = mapped_column("started_at", UTCDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column("ended_at", UTCDateTime)
     #: Where the sign-in came from, and what the browser calls itself.
     address: Mapped[str] = mapped_column(String(64))
     user_agent: Mapped[str | None] = mapped_column(String(200))

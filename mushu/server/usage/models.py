@@ -1,3 +1,5 @@
+"""The row that says how a key was used."""
+
 from datetime import datetime
 
 from sqlalchemy import BigInteger, ForeignKey, String

@@ -1,13 +1,18 @@
-"""How often each key was used, when first and last, and from where."""
+"""How often each key was used, when first and last, and from where: added up in the database, counted in memory."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import case, select
+from sqlalchemy.exc import SQLAlchemyError
 
-from mushu.server.db import AnySession, insert_into
+from mushu.server.db import AnySession, insert_into, writing
+from mushu.server.keys.rotation import note_first_uses
 from mushu.server.usage.models import KeyUse
 
 _ADDRESS_LENGTH: Final = 64
@@ -57,3 +62,82 @@ def uses_of(session: AnySession, key_ids: Sequence[str]) -> dict[str, KeyUse]:
     """Return what is known, by key id; a key that was never used is left out."""
     query = select(KeyUse).where(KeyUse.key_id.in_(key_ids)).execution_options(populate_existing=True)
     return {use.key_id: use for use in session.scalars(query)}
+
+
+_LOG: Final = logging.getLogger(__name__)
+
+#: Keys remembered at most between two writes; beyond it, uses of further keys are not counted until the next.
+_MOST_KEYS: Final = 100_000
+#: A statement takes some tens of thousands of values, and each key brings five.
+_AT_ONCE: Final = 1_000
+
+
+class Recorder:
+    """Counts in memory, and writes it down.
+
+    Args:
+        session: opens a session of its own for one write, outside of any transaction.
+        interval: seconds between two writes by a thread of its own, which begins with the first use that is seen;
+            0 for no thread.
+    """
+
+    def __init__(self, session: Callable[[], AbstractContextManager[AnySession]], interval: float) -> None:
+        self._session = session
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._uses: dict[str, Uses] = {}
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+
+    def saw(self, key_id: str, now: datetime, address: str) -> None:
+        """Count one request; takes a dictionary look-up's time, and never fails."""
+        with self._lock:
+            known = self._uses.get(key_id)
+            if known is not None:
+                self._uses[key_id] = replace(known, last=now, address=address, requests=known.requests + 1)
+            elif len(self._uses) < _MOST_KEYS:
+                self._uses[key_id] = Uses(now, now, address)
+            if self._thread is None and self._interval > 0:  # here, because a fork takes no thread along
+                self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
+                self._thread.start()
+
+    def flush(self) -> None:
+        """Write down what was counted; on an error of the database it is kept for the next time."""
+        with self._writing:
+            with self._lock:
+                taken, self._uses = self._uses, {}
+            if not taken:
+                return
+            try:
+                self._write(taken)
+            except SQLAlchemyError as error:
+                _LOG.warning("usage could not be written", extra={"cause": type(error).__name__})
+                self._put_back(taken)
+
+    def close(self) -> None:
+        """Write the rest, and end the thread."""
+        self._ended.set()
+        self.flush()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._interval):
+            self.flush()
+
+    def _write(self, taken: Mapping[str, Uses]) -> None:
+        ids = sorted(taken)
+        with self._session() as session, writing(session):
+            for start in range(0, len(taken), _AT_ONCE):
+                some = ids[start : start + _AT_ONCE]
+                add_uses(session, {key_id: taken[key_id] for key_id in some})
+                note_first_uses(session, {key_id: taken[key_id].first for key_id in some})
+
+    def _put_back(self, taken: Mapping[str, Uses]) -> None:
+        with self._lock:
+            for key_id, uses in taken.items():
+                since = self._uses.get(key_id)
+                if since is None:
+                    self._uses[key_id] = uses
+                else:
+                    requests = uses.requests + since.requests
+                    self._uses[key_id] = replace(since, first=uses.first, requests=requests)

@@ -1,3 +1,5 @@
+"""One-time links with which a user sets a password: issued, looked at, and used up."""
+
 from datetime import datetime, timedelta
 from typing import Any, Final
 

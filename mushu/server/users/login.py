@@ -10,18 +10,17 @@ from mushu.server.client_address import shown
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import LoginRefused
-from mushu.server.users.failures import note_failure
 from mushu.server.users.known_clients import SignInSource, remember_network
 from mushu.server.users.models import User
 from mushu.server.users.passwords import Passwords
 from mushu.server.users.service import check_password, find_user, find_user_by_email, lock_user, set_password
-from mushu.server.users.throttle import Counted, count_attempt, count_own_attempt, forgive
+from mushu.server.users.throttle import Counted, count_attempt, count_own_attempt, forgive, note_failure
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class LoginAttempt:
     """What someone says to prove who they are, and where from."""
 
     email: str
@@ -33,7 +32,7 @@ def sign_in(
     session: AnySession,
     clock: Clock,
     passwords: Passwords,
-    attempt: Attempt,
+    attempt: LoginAttempt,
     then: Callable[[User], Result],
 ) -> Result:
     """Return what `then` makes of the user whose e-mail and password these are; owns its transactions.

@@ -1,3 +1,5 @@
+"""Rows of users, of what their sign-ins left, and of links that set a password."""
+
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, String

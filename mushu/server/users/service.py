@@ -1,3 +1,5 @@
+"""Users: how they are made, found, disabled, and given a password."""
+
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import EmailTaken, Invalid, LoginRefused, UserNotFound
 from mushu.server.orgs.invitations import withdraw
-from mushu.server.orgs.models import Invitation
+from mushu.server.orgs.models import OrgInvitation
 from mushu.server.users.known_clients import forget_clients
 from mushu.server.users.models import User
 
@@ -123,7 +125,7 @@ def disable_user(session: AnySession, clock: Clock, actor: Actor, user: User) ->
     if user.disabled_at is None:
         user.disabled_at = user.tokens_valid_from = now
         forget_clients(session, user.id)
-        withdraw(session, clock, actor, Invitation.invited_by == user.id, "user.disabled")
+        withdraw(session, clock, actor, OrgInvitation.invited_by == user.id, "user.disabled")
         record(session, now, actor, "user.disabled", user.id)
 
 

@@ -1,4 +1,6 @@
-"""Slows guessing of passwords down, per account and per network, across all worker processes.
+"""What failed sign-ins lead to: guessing is slowed down, and the audit trail tells of it.
+
+The wait is per account and per network, across all worker processes.
 
 Each attempt is counted before its password is looked at, so that a thousand at once are a thousand, and forgiven when
 it was right. The first few are free; then each failure doubles the wait, up to fifteen minutes. What comes during a
@@ -8,6 +10,11 @@ keeps all others waiting does not keep the owner waiting.
 
 The table is bounded and nothing in it gives way before its time: a stranger who fills it would erase what was counted
 of him. Where it is full, new subjects share a fixed number of counters, which are as strict.
+
+Anybody can fail to sign in, as often as they like, and must not fill the audit trail. The first failure of an account
+is told at once; what follows is counted, and told at most once an hour, with the number. Accounts that are not there
+share one count. What was typed is not kept: it may be a password in the wrong field. Attempts that are refused unseen
+are not counted here either.
 """
 
 import hashlib
@@ -19,12 +26,13 @@ from typing import Final
 
 from sqlalchemy import delete, func, select
 
+from mushu.server.audit.service import SYSTEM, Detail, record
 from mushu.server.client_address import UNKNOWN
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession, insert_into
+from mushu.server.db import AnySession, insert_into, reading, writing
 from mushu.server.errors import TooManyAttempts
 from mushu.server.users.known_clients import SignInSource, count_known_attempt
-from mushu.server.users.models import LoginThrottle
+from mushu.server.users.models import LoginFailures, LoginThrottle, User
 
 #: After so long without a failure, everything is forgotten.
 MEMORY: Final = timedelta(hours=24)
@@ -36,7 +44,7 @@ SHARED_ROWS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Backoff:
     """How many failures are free, how long the first wait is, and the longest."""
 
     free: int
@@ -51,11 +59,11 @@ class Policy:
         return min(self.first_wait * (1 << doublings), self.longest_wait)
 
 
-ACCOUNT: Final = Policy(free=5, first_wait=timedelta(seconds=5))
+ACCOUNT: Final = Backoff(free=5, first_wait=timedelta(seconds=5))
 #: Many people can share a network.
-NETWORK: Final = Policy(free=50, first_wait=timedelta(seconds=1))
+NETWORK: Final = Backoff(free=50, first_wait=timedelta(seconds=1))
 #: Everybody without an address shares this one.
-NO_ADDRESS: Final = Policy(free=500, first_wait=timedelta(seconds=1), longest_wait=timedelta(minutes=1))
+NO_ADDRESS: Final = Backoff(free=500, first_wait=timedelta(seconds=1), longest_wait=timedelta(minutes=1))
 
 _ACCOUNT: Final = "account:"
 
@@ -95,7 +103,7 @@ def count_own_attempt(session: AnySession, clock: Clock, user_id: str) -> Counte
 def forgive(session: AnySession, counted: Counted) -> None:
     """Forget the failures of an account whose owner just signed in, and take back what else was counted."""
     for subject in counted.subjects:
-        row = _locked(session, subject)
+        row = _locked_throttle(session, subject)
         if row is not None and subject.startswith((_ACCOUNT, "user:")):
             session.delete(row)
         elif row is not None:  # others have a part in it
@@ -103,7 +111,7 @@ def forgive(session: AnySession, counted: Counted) -> None:
             row.blocked_until = row.last_failed_at
 
 
-def _count(session: AnySession, now: datetime, policies: Mapping[str, Policy]) -> Counted:
+def _count(session: AnySession, now: datetime, policies: Mapping[str, Backoff]) -> Counted:
     rows = {}
     for subject in sorted(policies):  # in one order, or two transactions could wait for each other
         row = _row(session, now, subject)
@@ -120,14 +128,14 @@ def _count(session: AnySession, now: datetime, policies: Mapping[str, Policy]) -
 
 def _row(session: AnySession, now: datetime, subject: str) -> LoginThrottle:
     """Return the row that counts for a subject: its own, or one that is shared where there is no room for more."""
-    row = _locked(session, subject)
+    row = _locked_throttle(session, subject)
     if row is not None:
         return row
     if (session.scalar(select(func.count()).select_from(LoginThrottle)) or 0) >= MOST_ROWS:
         kind = subject.partition(":")[0]
         subject = f"shared {kind}:{int(hashlib.sha256(subject.encode()).hexdigest(), 16) % SHARED_ROWS}"
     _make(session, now, subject)
-    row = _locked(session, subject)
+    row = _locked_throttle(session, subject)
     assert row is not None  # noqa: S101 - made in this transaction
     return row
 
@@ -138,7 +146,7 @@ def _make(session: AnySession, now: datetime, subject: str) -> None:
     session.execute(insert_into(session, LoginThrottle).values(values).on_conflict_do_nothing())
 
 
-def _locked(session: AnySession, subject: str) -> LoginThrottle | None:
+def _locked_throttle(session: AnySession, subject: str) -> LoginThrottle | None:
     """Return the row, locked where the database locks rows; on SQLite the transaction holds the only writing lock."""
     query = select(LoginThrottle).where(LoginThrottle.subject == subject).with_for_update()
     return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
@@ -146,3 +154,50 @@ def _locked(session: AnySession, subject: str) -> LoginThrottle | None:
 
 def _account(email: str) -> str:
     return _ACCOUNT + hashlib.sha256(email.strip().lower().encode("utf-8", "surrogatepass")).hexdigest()
+
+
+#: The least time between two events about one account.
+INTERVAL: Final = timedelta(hours=1)
+NO_ACCOUNT: Final = "unknown"
+
+
+def note_failure(session: AnySession, clock: Clock, user: User | None, address: str) -> None:
+    """Count a sign-in that failed, and tell of it if it is time.
+
+    Args:
+        user: whose account it was, or None where there is no such account; both take the same statements.
+    """
+    subject = user.id if user is not None else NO_ACCOUNT
+    new = insert_into(session, LoginFailures).values(subject=subject, told_at=None, untold=0, address="")
+    session.execute(new.on_conflict_do_nothing())
+    failures = _locked_failures(session, subject)
+    failures.untold += 1
+    failures.address = address[:64]
+    now = clock()
+    if failures.told_at is None or failures.told_at + INTERVAL <= now:
+        _tell(session, now, failures)
+
+
+def tell_failures(session: AnySession, clock: Clock) -> int:
+    """Tell of failures that nobody was told of for an hour; return of how many accounts. Owns its transactions."""
+    now = clock()
+    with reading(session):
+        due = select(LoginFailures.subject).where(LoginFailures.untold > 0, LoginFailures.told_at <= now - INTERVAL)
+        subjects = session.scalars(due.order_by(LoginFailures.subject).limit(100)).all()
+    for subject in subjects:
+        with writing(session):
+            failures = _locked_failures(session, subject)
+            if failures.untold and failures.told_at is not None and failures.told_at + INTERVAL <= now:
+                _tell(session, now, failures)
+    return len(subjects)
+
+
+def _tell(session: AnySession, now: datetime, failures: LoginFailures) -> None:
+    details: dict[str, Detail] = {"count": failures.untold, "address": failures.address}
+    record(session, now, SYSTEM, "login.failed", failures.subject, details=details)
+    failures.told_at, failures.untold = now, 0
+
+
+def _locked_failures(session: AnySession, subject: str) -> LoginFailures:
+    query = select(LoginFailures).where(LoginFailures.subject == subject).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).one()

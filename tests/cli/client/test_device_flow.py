@@ -10,7 +10,7 @@ from mushu.cli import output
 from mushu.cli.client import device_flow
 from mushu.server.core import db
 from mushu.server.db import writing
-from mushu.server.tokens.devices import decide
+from mushu.server.tokens.device_flow import decide
 from mushu.server.tokens.models import DeviceAuthorization
 from tests.cli.conftest import TOKEN, Mushu, Served, log_in, login_answer
 from tests.cli.stub import Stub, Told

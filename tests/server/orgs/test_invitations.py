@@ -10,7 +10,7 @@ from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, InvitationNotFound
 from mushu.server.orgs.invitations import (
     InvitationStatus,
-    Terms,
+    InvitationTerms,
     cancel_invitation,
     invite_by_email,
     invite_by_link,
@@ -18,14 +18,14 @@ from mushu.server.orgs.invitations import (
     status_of,
 )
 from mushu.server.orgs.joining import Invitee, accept_invitation, decline_invitation
-from mushu.server.orgs.models import Invitation, Organization
+from mushu.server.orgs.models import Organization, OrgInvitation
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
-LINK = Terms("member")
+LINK = InvitationTerms("member")
 
 
-def link(world: World, org: Organization, terms: Terms = LINK) -> tuple[Invitation, Secret]:
+def link(world: World, org: Organization, terms: InvitationTerms = LINK) -> tuple[OrgInvitation, Secret]:
     with writing(db.session):
         made = invite_by_link(db.session, world.clock, SYSTEM, org, terms)
     db.session.expunge(made[0])  # a transaction that is rolled back must not make it forget its id
@@ -44,7 +44,7 @@ def test_a_token_is_kept_as_a_digest_only_and_can_be_told_from_other_credentials
     assert token.matches(invitation.digest)
     with db.engine.connect() as connection:
         rows = str(
-            [*connection.execute(select(Invitation.__table__)), *connection.execute(select(AuditEvent.__table__))]
+            [*connection.execute(select(OrgInvitation.__table__)), *connection.execute(select(AuditEvent.__table__))]
         )
     assert invitation.id in rows
     assert CREDENTIAL_PATTERN.search(rows) is None
@@ -52,7 +52,12 @@ def test_a_token_is_kept_as_a_digest_only_and_can_be_told_from_other_credentials
 
 def test_an_invitation_lasts_a_week_unless_told_otherwise(world: World) -> None:
     org = world.org()
-    for terms, days in ((LINK, 7), (Terms("member", 1), 1), (Terms("member", 90), 90), (Terms("member", None), 90)):
+    for terms, days in (
+        (LINK, 7),
+        (InvitationTerms("member", 1), 1),
+        (InvitationTerms("member", 90), 90),
+        (InvitationTerms("member", None), 90),
+    ):
         invitation, _ = link(world, org, terms)
         assert (invitation.expires_at - invitation.created_at).days == days
 
@@ -61,7 +66,7 @@ def test_an_invitation_lasts_a_week_unless_told_otherwise(world: World) -> None:
 def test_no_invitation_lasts_longer_or_shorter(world: World, days: int) -> None:
     org = world.org()
     with pytest.raises(Invalid) as caught:
-        link(world, org, Terms("member", days))
+        link(world, org, InvitationTerms("member", days))
     assert caught.value.field == "expires_in_days"
 
 
@@ -69,7 +74,7 @@ def test_no_invitation_lasts_longer_or_shorter(world: World, days: int) -> None:
 def test_ownership_and_unknown_roles_are_not_offered(world: World, role: str) -> None:
     org = world.org()
     with pytest.raises(Invalid) as caught:
-        link(world, org, Terms(role))
+        link(world, org, InvitationTerms(role))
     assert caught.value.field == "role"
     with reading(db.session):
         assert list_invitations(db.session, world.clock, org.id) == []
@@ -87,7 +92,9 @@ def test_ownership_and_unknown_roles_are_not_offered(world: World, role: str) ->
 def test_it_says_who_invited_and_the_trail_knows_the_operator(world: World, actor: Actor, inviter: str) -> None:
     org = world.org()
     with writing(db.session):
-        invitation, _ = invite_by_email(db.session, world.clock, actor, org, Terms("admin"), "bob@example.com")
+        invitation, _ = invite_by_email(
+            db.session, world.clock, actor, org, InvitationTerms("admin"), "bob@example.com"
+        )
     assert invitation.invited_by == inviter
     (event,) = events(invitation.id)
     assert (event.action, event.actor_kind, event.actor_id, event.org_id) == (
@@ -97,7 +104,7 @@ def test_it_says_who_invited_and_the_trail_knows_the_operator(world: World, acto
 
 
 def test_a_pending_one_is_called_expired_from_the_moment_its_time_is_over(world: World, clock: TurnableClock) -> None:
-    invitation, _ = link(world, world.org(), Terms("member", 1))
+    invitation, _ = link(world, world.org(), InvitationTerms("member", 1))
     clock.turn(days=1, seconds=-1)
     assert status_of(invitation, clock()) is InvitationStatus.PENDING
     clock.turn(seconds=1)
@@ -110,7 +117,7 @@ def test_they_are_listed_newest_first_and_by_status(world: World, clock: Turnabl
     invitee, made = Invitee(user.id, user.email), {}
     for status in ("expired", "declined", "accepted", "cancelled", "pending"):
         clock.turn(seconds=1)
-        made[status] = link(world, org, Terms("member", 1 if status == "expired" else 7))
+        made[status] = link(world, org, InvitationTerms("member", 1 if status == "expired" else 7))
     link(world, world.org())
     clock.turn(days=1)
     with writing(db.session):
@@ -132,7 +139,7 @@ class TestCancel:
         with writing(db.session):
             cancel_invitation(db.session, world.clock, SYSTEM, org.id, invitation.id)
         with reading(db.session):
-            found = db.session.get_one(Invitation, invitation.id, populate_existing=True)
+            found = db.session.get_one(OrgInvitation, invitation.id, populate_existing=True)
         assert (found.stored_status, found.settled_at, found.accepted_by) == ("cancelled", world.clock(), None)
         assert [event.action for event in events(invitation.id)] == ["invitation.created", "invitation.cancelled"]
 
@@ -143,7 +150,7 @@ class TestCancel:
         with writing(db.session):
             cancel_invitation(db.session, clock, SYSTEM, org.id, invitation.id)
         with reading(db.session):
-            found = db.session.get_one(Invitation, invitation.id)
+            found = db.session.get_one(OrgInvitation, invitation.id)
         assert status_of(found, clock()) is InvitationStatus.CANCELLED
 
     def test_that_of_another_organization_cannot_be(self, world: World) -> None:

@@ -14,10 +14,10 @@ from mushu.server.core import db
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import AlreadyMember, InvitationNotFound, MushuError
 from mushu.server.orgs import joining
-from mushu.server.orgs.invitations import Terms, cancel_invitation, invite_by_email, invite_by_link
+from mushu.server.orgs.invitations import InvitationTerms, cancel_invitation, invite_by_email, invite_by_link
 from mushu.server.orgs.joining import Invitee, accept_invitation, decline_invitation
 from mushu.server.orgs.members import find_member, get_member, remove_member
-from mushu.server.orgs.models import Invitation, Membership
+from mushu.server.orgs.models import Membership, OrgInvitation
 from mushu.server.orgs.roles import Role
 from mushu.server.orgs.service import delete_org, get_org
 from tests.conftest import TurnableClock
@@ -38,15 +38,15 @@ class Inviting:
         user = self.world.user(email)
         return Invitee(user.id, user.email)
 
-    def by_link(self, role: str = "member") -> tuple[Invitation, Secret]:
+    def by_link(self, role: str = "member") -> tuple[OrgInvitation, Secret]:
         with writing(db.session):
-            made = invite_by_link(db.session, self.world.clock, SYSTEM, self.org, Terms(role))
+            made = invite_by_link(db.session, self.world.clock, SYSTEM, self.org, InvitationTerms(role))
         db.session.expunge(made[0])
         return made
 
-    def by_email(self, email: str = "bob@example.com") -> tuple[Invitation, Secret]:
+    def by_email(self, email: str = "bob@example.com") -> tuple[OrgInvitation, Secret]:
         with writing(db.session):
-            made = invite_by_email(db.session, self.world.clock, SYSTEM, self.org, Terms("member"), email)
+            made = invite_by_email(db.session, self.world.clock, SYSTEM, self.org, InvitationTerms("member"), email)
         db.session.expunge(made[0])
         return made
 
@@ -58,7 +58,7 @@ class Inviting:
         with writing(db.session):
             decline_invitation(db.session, self.world.clock, invitee or self.invitee, token)
 
-    def cancel(self, invitation: Invitation) -> None:
+    def cancel(self, invitation: OrgInvitation) -> None:
         with writing(db.session):
             cancel_invitation(db.session, self.world.clock, SYSTEM, self.org.id, invitation.id)
 
@@ -67,9 +67,9 @@ class Inviting:
             member = find_member(db.session, self.org.id, invitee.user_id)
         return member.role if member is not None else None
 
-    def stored(self, invitation: Invitation) -> tuple[str, str | None]:
+    def stored(self, invitation: OrgInvitation) -> tuple[str, str | None]:
         with reading(db.session):
-            found = db.session.get_one(Invitation, invitation.id, populate_existing=True)
+            found = db.session.get_one(OrgInvitation, invitation.id, populate_existing=True)
         return found.stored_status, found.accepted_by
 
     def refusal(self, token: Secret, invitee: Invitee | None = None) -> str:
@@ -272,7 +272,7 @@ class TestRaces:
         invitation, token = inviting.by_link()
 
         def find_and_be_overtaken(session: AnySession, *_: str) -> None:
-            statement = update(Invitation).where(Invitation.id == invitation.id).values(stored_status="cancelled")
+            statement = update(OrgInvitation).where(OrgInvitation.id == invitation.id).values(stored_status="cancelled")
             session.execute(statement.execution_options(synchronize_session=False))
 
         monkeypatch.setattr(joining, "find_member", find_and_be_overtaken)

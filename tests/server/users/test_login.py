@@ -8,7 +8,7 @@ from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, LoginRefused, TooManyAttempts
 from mushu.server.users import login
 from mushu.server.users.known_clients import SignInSource
-from mushu.server.users.login import Attempt, change_password, sign_in
+from mushu.server.users.login import LoginAttempt, change_password, sign_in
 from mushu.server.users.models import User
 from mushu.server.users.passwords import Passwords
 from mushu.server.users.service import disable_user, find_user
@@ -18,7 +18,7 @@ from tests.server.conftest import World
 
 
 def enter(world: World, email: str, password: str, address: str = "192.0.2.1") -> User:
-    attempt = Attempt(email, Secret(password), SignInSource(read_address(address)))
+    attempt = LoginAttempt(email, Secret(password), SignInSource(read_address(address)))
     return sign_in(db.session, world.clock, world.core.passwords, attempt, lambda user: user)
 
 

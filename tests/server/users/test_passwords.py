@@ -15,7 +15,7 @@ from mushu.server.config import Settings
 from mushu.server.core import db
 from mushu.server.errors import Busy, Invalid, LoginRefused
 from mushu.server.users.known_clients import SignInSource
-from mushu.server.users.login import Attempt, sign_in
+from mushu.server.users.login import LoginAttempt, sign_in
 from mushu.server.users.passwords import MAX_LENGTH, MIN_LENGTH, Passwords
 from tests.server.conftest import World
 
@@ -103,7 +103,7 @@ def test_no_more_than_a_few_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.fault
 def test_who_finds_too_many_before_them_is_sent_away_and_not_counted(world: World) -> None:
     passwords = Passwords(time_cost=1, memory_kib=8, concurrency=1)
-    attempt = Attempt("nobody@example.com", Secret("not a password"), SignInSource(None))
+    attempt = LoginAttempt("nobody@example.com", Secret("not a password"), SignInSource(None))
     with ExitStack() as turns:
         for _ in range(8):
             turns.enter_context(passwords.turn())

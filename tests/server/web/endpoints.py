@@ -20,7 +20,7 @@ from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
-from mushu.server.orgs.invitations import Terms, invite_by_link
+from mushu.server.orgs.invitations import InvitationTerms, invite_by_link
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role
 from mushu.server.resources.devices.service import Registration, register_device
@@ -144,13 +144,15 @@ class Stage:
     def invitation(self) -> str:
         organization = self.organization
         with writing(db.session):
-            return invite_by_link(db.session, self.world.clock, SYSTEM, organization, Terms("member"))[0].id
+            return invite_by_link(db.session, self.world.clock, SYSTEM, organization, InvitationTerms("member"))[0].id
 
     @cached_property
     def token(self) -> str:
         elsewhere = self.world.org()
         with writing(db.session):
-            return invite_by_link(db.session, self.world.clock, SYSTEM, elsewhere, Terms("member"))[1].reveal()
+            return invite_by_link(db.session, self.world.clock, SYSTEM, elsewhere, InvitationTerms("member"))[
+                1
+            ].reveal()
 
     @cached_property
     def tenant(self) -> str:

@@ -21,7 +21,7 @@ from mushu.server.db import own_session, reading, writing
 from mushu.server.orgs.invitations import InvitationStatus, list_invitations
 from mushu.server.orgs.members import get_member, set_role
 from mushu.server.orgs.roles import Role
-from mushu.server.tokens import devices
+from mushu.server.tokens import device_flow
 from mushu.server.users.models import User
 from mushu.server.users.service import get_user, set_password
 from tests.server.conftest import World, bearer, quiet_app
@@ -119,8 +119,8 @@ def test_no_approved_device_code_gives_a_token_that_survives_a_new_password(race
     for _ in range(ROUNDS):
         user = world.user()
         with writing(db.session):
-            waiting, code = devices.start(db.session, world.clock, None, None)
-            devices.decide(db.session, world.clock, user, waiting.user_code, approve=True)
+            waiting, code = device_flow.start(db.session, world.clock, None, None)
+            device_flow.decide(db.session, world.clock, user, waiting.user_code, approve=True)
         form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": code.reveal()}
         answer, _ = race.run(partial(race.client.post, "/auth/token", data=form), race.new_password(user))
         assert answer.status_code in (200, 400)

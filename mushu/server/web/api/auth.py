@@ -13,7 +13,7 @@ from mushu.server.errors import DeletedCredential
 from mushu.server.tokens.models import CliToken
 from mushu.server.tokens.service import issue_token, list_tokens, revoke_token, revoke_token_of
 from mushu.server.users.known_clients import SignInSource
-from mushu.server.users.login import Attempt, sign_in
+from mushu.server.users.login import LoginAttempt, sign_in
 from mushu.server.users.models import User
 from mushu.server.users.passwords import MAX_LENGTH
 from mushu.server.users.service import get_user
@@ -78,7 +78,7 @@ class Me(BaseModel):
 def login(body: Login) -> LoginAnswer:
     """Sign in with e-mail and password, and get a CLI token for 12 hours."""
     core = get_core()
-    attempt = Attempt(body.email, Secret(body.password), SignInSource(current_address()))
+    attempt = LoginAttempt(body.email, Secret(body.password), SignInSource(current_address()))
 
     def issue(user: User) -> LoginAnswer:
         return login_answer(*issue_token(db.session, core.clock, user), user)

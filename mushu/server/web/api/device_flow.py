@@ -11,8 +11,8 @@ from mushu.secret import Secret
 from mushu.server.core import db, get_core
 from mushu.server.db import writing
 from mushu.server.errors import MalformedBody
-from mushu.server.tokens import devices
-from mushu.server.tokens.devices import DeviceError, Granted
+from mushu.server.tokens import device_flow
+from mushu.server.tokens.device_flow import DeviceError, Granted
 from mushu.server.web.api.models import LoginAnswer, login_answer
 from mushu.server.web.guard import public
 from mushu.server.web.proxy_headers import current_address
@@ -69,7 +69,7 @@ def start_device_flow(form: DeviceRequest) -> DeviceCode:
     """Start the device flow: show the user code, and ask `/auth/token` until the user has decided."""
     core, name = get_core(), "".join(letter for letter in form.client_name if letter.isprintable()).strip()
     with writing(db.session):
-        authorization, secret = devices.start(db.session, core.clock, current_address(), name or None)
+        authorization, secret = device_flow.start(db.session, core.clock, current_address(), name or None)
     user_code = f"{authorization.user_code[:4]}-{authorization.user_code[4:]}"
     page = core.settings.base_url + url_for("consent.ask_code")
     return DeviceCode(
@@ -77,7 +77,7 @@ def start_device_flow(form: DeviceRequest) -> DeviceCode:
         user_code=user_code,
         verification_uri=page,
         verification_uri_complete=f"{page}?user_code={user_code}",
-        expires_in=int(devices.LIFETIME.total_seconds()),
+        expires_in=int(device_flow.LIFETIME.total_seconds()),
         interval=authorization.interval,
     )
 
@@ -90,7 +90,7 @@ def give_token(form: TokenRequest) -> LoginAnswer | Response:
     if not form.device_code:
         return _error("invalid_request", "The device_code is missing.")
     with writing(db.session):
-        outcome = devices.ask(db.session, get_core().clock, Secret(form.device_code))
+        outcome = device_flow.ask(db.session, get_core().clock, Secret(form.device_code))
     if isinstance(outcome, Granted):
         return login_answer(outcome.token, outcome.secret, outcome.user)
     return _error(outcome, _SENTENCES[outcome])

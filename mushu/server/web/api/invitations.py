@@ -11,7 +11,7 @@ from mushu.server.db import reading, writing
 from mushu.server.gate.inviters import accept
 from mushu.server.keys.scopes import Scope
 from mushu.server.orgs import invitations as service
-from mushu.server.orgs.invitations import DEFAULT_DAYS, InvitationStatus, Terms
+from mushu.server.orgs.invitations import DEFAULT_DAYS, InvitationStatus, InvitationTerms
 from mushu.server.orgs.joining import Invitee, decline_invitation
 from mushu.server.orgs.service import get_org
 from mushu.server.users.service import checked_email, get_user
@@ -34,8 +34,8 @@ class NewLinkInvitation(Body):
     role: Text = "member"
     expires_in_days: int | None = DEFAULT_DAYS
 
-    def terms(self) -> Terms:
-        return Terms(self.role, self.expires_in_days)
+    def terms(self) -> InvitationTerms:
+        return InvitationTerms(self.role, self.expires_in_days)
 
 
 class NewEmailInvitation(NewLinkInvitation):

@@ -22,7 +22,7 @@ from mushu.address import is_loopback_host
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, UserCodeNotFound
-from mushu.server.tokens.devices import decide, get_waiting
+from mushu.server.tokens.device_flow import decide, get_waiting
 from mushu.server.tokens.service import issue_token
 from mushu.server.web.guard import in_browser
 from mushu.server.web.pages.forms import EmptyForm, UserCodeForm

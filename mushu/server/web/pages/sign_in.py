@@ -10,7 +10,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, LinkNotFound, LoginRefused, TooManyAttempts
 from mushu.server.users.links import get_link_user, redeem_link
-from mushu.server.users.login import Attempt, sign_in
+from mushu.server.users.login import LoginAttempt, sign_in
 from mushu.server.users.models import User
 from mushu.server.users.passwords import MIN_LENGTH
 from mushu.server.web.guard import in_browser, public
@@ -46,7 +46,7 @@ def sign_in_here() -> BaseResponse:
     core, form = get_core(), SignInForm()
     if not form.validate():
         return _page(form, HTTPStatus.UNPROCESSABLE_ENTITY)
-    attempt = Attempt(form.email.data, Secret(form.password.data), current_source())
+    attempt = LoginAttempt(form.email.data, Secret(form.password.data), current_source())
     look_up_session()
     try:
         sign_in(db.session, core.clock, core.passwords, attempt, _enter)

@@ -11,7 +11,7 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.removal import delete_key
 from mushu.server.keys.scopes import Scope
-from mushu.server.orgs.models import Invitation, Membership
+from mushu.server.orgs.models import Membership, OrgInvitation
 from mushu.server.orgs.roles import Role
 from mushu.server.users.models import User
 from mushu.server.users.service import disable_user, enable_user, get_user
@@ -43,7 +43,7 @@ class Offer:
 
     def is_withdrawn(self) -> bool:
         with reading(db.session):
-            status = db.session.scalar(select(Invitation.stored_status).where(Invitation.id == self.id))
+            status = db.session.scalar(select(OrgInvitation.stored_status).where(OrgInvitation.id == self.id))
             event = select(AuditEvent).where(
                 AuditEvent.target_id == self.id, AuditEvent.action == "invitation.withdrawn"
             )

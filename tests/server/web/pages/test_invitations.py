@@ -6,7 +6,7 @@ from flask import Flask
 from mushu.server.audit.service import SYSTEM, Actor, ActorKind
 from mushu.server.core import db
 from mushu.server.db import reading, writing
-from mushu.server.orgs.invitations import Terms, invite_by_email, invite_by_link
+from mushu.server.orgs.invitations import InvitationTerms, invite_by_email, invite_by_link
 from mushu.server.orgs.members import find_member, get_member, remove_member, set_role
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role
@@ -36,9 +36,9 @@ def invite(world: World, org: Organization, email: str | None = None, by: User |
     actor = Actor(ActorKind.USER, by.id) if by else SYSTEM
     with writing(db.session):
         if email is not None:
-            _, token = invite_by_email(db.session, world.clock, actor, org, Terms("admin"), email)
+            _, token = invite_by_email(db.session, world.clock, actor, org, InvitationTerms("admin"), email)
         else:
-            _, token = invite_by_link(db.session, world.clock, actor, org, Terms("admin"))
+            _, token = invite_by_link(db.session, world.clock, actor, org, InvitationTerms("admin"))
     return f"/invites/{token.reveal()}"
 
 

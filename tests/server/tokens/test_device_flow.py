@@ -10,8 +10,8 @@ from mushu.server.client_address import read_address
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import TooManyAttempts, UserCodeNotFound
-from mushu.server.tokens import devices
-from mushu.server.tokens.devices import USER_CODE_LETTERS, DeviceError, Granted
+from mushu.server.tokens import device_flow
+from mushu.server.tokens.device_flow import USER_CODE_LETTERS, DeviceError, Granted
 from mushu.server.tokens.models import DeviceAuthorization
 from mushu.server.tokens.service import list_tokens
 from mushu.server.users.models import User
@@ -26,18 +26,18 @@ class Flow:
     def __init__(self, world: World, client_name: str | None = "ada@laptop") -> None:
         self.world = world
         with writing(db.session):
-            self.authorization, self.device_code = devices.start(
+            self.authorization, self.device_code = device_flow.start(
                 db.session, world.clock, read_address("192.0.2.1"), client_name
             )
         self.user_code = self.authorization.user_code
 
     def ask(self) -> Granted | DeviceError:
         with writing(db.session):
-            return devices.ask(db.session, self.world.clock, self.device_code)
+            return device_flow.ask(db.session, self.world.clock, self.device_code)
 
     def decide(self, user: User, *, approve: bool = True, user_code: str | None = None) -> None:
         with writing(db.session):
-            devices.decide(db.session, self.world.clock, user, user_code or self.user_code, approve=approve)
+            device_flow.decide(db.session, self.world.clock, user, user_code or self.user_code, approve=approve)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_asking_too_soon_makes_the_interval_longer(flow: Flow, clock: TurnableCl
 def test_a_polite_program_is_never_told_to_slow_down(flow: Flow, clock: TurnableClock) -> None:
     for _ in range(20):
         assert flow.ask() is DeviceError.AUTHORIZATION_PENDING
-        clock.turn(seconds=devices.INTERVAL)
+        clock.turn(seconds=device_flow.INTERVAL)
 
 
 def test_an_unknown_device_code_is_an_invalid_grant(world: World, flow: Flow) -> None:
@@ -139,7 +139,7 @@ def test_a_decision_that_another_page_took_a_moment_before_is_not_taken_again(
 ) -> None:
     mallory, ada = world.user(), world.user()
     flow.decide(ada)
-    monkeypatch.setattr(devices, "get_waiting", lambda *_: flow.authorization)  # both had looked before
+    monkeypatch.setattr(device_flow, "get_waiting", lambda *_: flow.authorization)  # both had looked before
     with pytest.raises(UserCodeNotFound):
         flow.decide(mallory)
     granted = flow.ask()
@@ -151,7 +151,7 @@ def test_of_two_programs_that_ask_at_once_only_one_gets_a_token(
     world: World, flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flow.decide(world.user())
-    monkeypatch.setattr(devices, "_move", lambda *_: False)  # the other one was a moment faster
+    monkeypatch.setattr(device_flow, "_move", lambda *_: False)  # the other one was a moment faster
     assert flow.ask() is DeviceError.INVALID_GRANT
 
 
@@ -165,7 +165,7 @@ def test_a_person_may_type_the_code_as_they_like(world: World, flow: Flow, typed
 @pytest.mark.parametrize("typed", ["", "BCDF", "%", "BCDFGHJK'--", "\x00", "B" * 500])
 def test_a_code_that_nobody_waits_for_is_not_found(world: World, flow: Flow, typed: str) -> None:
     with pytest.raises(UserCodeNotFound), reading(db.session):
-        devices.get_waiting(db.session, world.clock, typed)
+        device_flow.get_waiting(db.session, world.clock, typed)
 
 
 def test_codes_are_eight_letters_that_cannot_be_misread(world: World) -> None:
@@ -194,7 +194,7 @@ def test_only_the_digest_of_the_device_code_is_kept(world: World, flow: Flow) ->
 
 def start_from(world: World, address: str | None) -> DeviceAuthorization:
     with writing(db.session):
-        return devices.start(db.session, world.clock, read_address(address), None)[0]
+        return device_flow.start(db.session, world.clock, read_address(address), None)[0]
 
 
 @pytest.mark.fault
@@ -211,7 +211,7 @@ def test_a_network_of_ipv6_is_one_address(world: World) -> None:
 def test_many_networks_cannot_fill_the_table_either_and_what_was_approved_stays(
     world: World, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "MOST_ROWS", 20, raising=False)
+    monkeypatch.setattr(device_flow, "MOST_ROWS", 20, raising=False)
     approved = Flow(world)
     approved.decide(world.user(), approve=True)
     for number in range(60):
@@ -227,7 +227,7 @@ def test_many_networks_cannot_fill_the_table_either_and_what_was_approved_stays(
 def test_who_has_no_address_takes_the_place_of_the_oldest_who_has_none(
     world: World, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "MOST_WITHOUT_ADDRESS", 5, raising=False)
+    monkeypatch.setattr(device_flow, "MOST_WITHOUT_ADDRESS", 5, raising=False)
     other, first = start_from(world, "192.0.2.1"), start_from(world, None)
     for _ in range(5):
         clock.turn(seconds=1)
