@@ -28,7 +28,7 @@ from mushu.server.resources import RESOURCES, Resources
 from mushu.server.sealing.ring import SealingKeys
 
 if TYPE_CHECKING:
-    from mushu.server.resources.media.opening import Media
+    from mushu.server.resources.media.uploading import MediaBackend
     from mushu.server.users.passwords import Passwords
 
 MIGRATIONS: Final = ROOT / "migrations"
@@ -60,9 +60,9 @@ class Core:
         return BoundedSemaphore(self.settings.transfers)
 
     @cached_property
-    def media(self) -> "Media":
+    def media(self) -> "MediaBackend":
         """Raises ConfigurationError where the storage that is asked for cannot be used here."""
-        from mushu.server.resources.media.opening import open_media  # only the web and housekeeping touch media
+        from mushu.server.resources.media.uploading import open_media  # only the web and housekeeping touch media
 
         return open_media(self.settings)
 

@@ -6,7 +6,7 @@ from mushu.server.delivery import models as delivery
 from mushu.server.destinations import models as destinations
 from mushu.server.keys import models as keys
 from mushu.server.orgs import models as orgs
-from mushu.server.resources.devices import models as devices
+from mushu.server.resources import devices
 from mushu.server.resources.media import models as media
 from mushu.server.resources.notifications import models as notifications
 from mushu.server.resources.tenants import models as tenants

@@ -38,7 +38,7 @@ from mushu.server.environments import Environmental, NoEnvironment, environment_
 from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
-from mushu.server.resources.devices.models import Device
+from mushu.server.resources.devices import Device
 from mushu.server.resources.tenants.models import Tenant
 from mushu.server.users.service import create_user
 from tests.server.conftest import settings_on

@@ -8,8 +8,7 @@ from mushu.server.environments import within
 from mushu.server.errors import Invalid
 from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Window
-from mushu.server.resources.devices.models import Device
-from mushu.server.resources.devices.service import Registration, list_devices, register_device
+from mushu.server.resources.devices import Device, Registration, list_devices, register_device
 from tests.server.conftest import World
 from tests.server.web.endpoints import Stage
 

@@ -19,7 +19,7 @@ from mushu.server.keys.scopes import Environment
 from mushu.server.operation import housekeeping
 from mushu.server.orgs.service import find_org
 from mushu.server.resources import RESOURCES, Resources, ResourceType
-from mushu.server.resources.devices.service import Registration, find_device, register_device
+from mushu.server.resources.devices import Registration, find_device, register_device
 from mushu.server.resources.media.service import Announcement, announce, find_media
 from mushu.server.resources.tenants.service import TenantRequest, create_tenant, find_tenant
 from tests.server.conftest import World, bearer

@@ -23,10 +23,9 @@ from mushu.server.keys.states import DISABLE
 from mushu.server.orgs.invitations import InvitationTerms, invite_by_link
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role
-from mushu.server.resources.devices.service import Registration, register_device
+from mushu.server.resources.devices import Registration, register_device
 from mushu.server.resources.media.models import MediaItem
 from mushu.server.resources.media.service import MEDIA, Announcement, announce, mark_ready, mark_uploaded
-from mushu.server.resources.media.uploading import place_of
 from mushu.server.resources.notifications.service import NotificationRequest, record_notification
 from mushu.server.resources.tenants.service import TENANT, TenantRequest, create_tenant, get_tenant
 from mushu.server.tokens.service import issue_token
@@ -188,7 +187,7 @@ class Stage:
     def arrived(self) -> str:
         """An item of media whose bytes are there, and were not looked at yet."""
         item = self._announced("text/plain")
-        self.world.core.media.storage.receive(place_of(item), item.size_bytes, iter([b"Hello"]))
+        self.world.core.media.storage.receive(item.object_key, item.size_bytes, iter([b"Hello"]))
         with within(db.session, self.environment), writing(db.session):
             assert mark_uploaded(db.session, self.world.clock, item)
         return item.id

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, cast
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError, LinkNotValid, StorageUnavailable
 from mushu.server.resources.media.pictures import Variant
-from mushu.server.resources.media.storage import CHUNK, ORIGINAL, Opened, Place, Presentation, Upload
+from mushu.server.resources.media.storage import CHUNK, ORIGINAL, ObjectKey, Opened, Presentation, Upload
 
 _LOG: Final = logging.getLogger(__name__)
 _TIMEOUTS: Final = {"connect_timeout": 5, "read_timeout": 60}
@@ -34,54 +34,54 @@ class BucketStorage:
         self._prefix = settings.media_s3_prefix
         self._client = _client(settings)
 
-    def upload_url(self, place: Place, content_type: str, size: int, seconds: int) -> str | None:
-        named = self._incoming(place) | {"ContentType": content_type, "ContentLength": size}
+    def upload_url(self, object_key: ObjectKey, content_type: str, size: int, seconds: int) -> str | None:
+        named = self._incoming(object_key) | {"ContentType": content_type, "ContentLength": size}
         return self._signed("put_object", named, seconds)
 
-    def download_url(self, place: Place, presentation: Presentation, seconds: int) -> str | None:
+    def download_url(self, object_key: ObjectKey, presentation: Presentation, seconds: int) -> str | None:
         shown = {
             "ResponseContentType": presentation.content_type,
             "ResponseContentDisposition": presentation.disposition,
         }
-        return self._signed("get_object", self._kept(place) | shown, seconds)
+        return self._signed("get_object", self._kept(object_key) | shown, seconds)
 
-    def receive(self, place: Place, size: int, chunks: Iterator[bytes]) -> None:  # noqa: ARG002
+    def receive(self, object_key: ObjectKey, size: int, chunks: Iterator[bytes]) -> None:  # noqa: ARG002
         raise LinkNotValid("Uploads go to the bucket. Ask for a new address.")
 
-    def find_upload(self, place: Place) -> Upload | None:
+    def find_upload(self, object_key: ObjectKey) -> Upload | None:
         with _asking() as ask:
-            found = ask(self._client.head_object, **self._incoming(place))
+            found = ask(self._client.head_object, **self._incoming(object_key))
         if found is None:
             return None
         return Upload(found["ContentLength"], found.get("ContentType", ""), found["ETag"])
 
-    def open_upload(self, place: Place, upload: Upload, most: int) -> Opened | None:
+    def open_upload(self, object_key: ObjectKey, upload: Upload, most: int) -> Opened | None:
         part = {"Range": f"bytes=0-{most - 1}"} if upload.size > most else {}
-        return self._fetched(self._incoming(place) | part | {"IfMatch": upload.version})
+        return self._fetched(self._incoming(object_key) | part | {"IfMatch": upload.version})
 
-    def settle(self, place: Place, upload: Upload) -> bool:
-        source = self._incoming(place)
+    def settle(self, object_key: ObjectKey, upload: Upload) -> bool:
+        source = self._incoming(object_key)
         with _asking() as ask:
             copied = ask(
-                self._client.copy_object, **self._kept(place), CopySource=source, CopySourceIfMatch=upload.version
+                self._client.copy_object, **self._kept(object_key), CopySource=source, CopySourceIfMatch=upload.version
             )
             if copied is not None:
                 ask(self._client.delete_object, **source)
         return copied is not None
 
-    def open(self, place: Place, name: str = ORIGINAL) -> Opened | None:
-        return self._fetched(self._kept(place, name))
+    def open(self, object_key: ObjectKey, name: str = ORIGINAL) -> Opened | None:
+        return self._fetched(self._kept(object_key, name))
 
-    def has(self, place: Place) -> bool:
+    def has(self, object_key: ObjectKey) -> bool:
         with _asking() as ask:
-            return ask(self._client.head_object, **self._kept(place)) is not None
+            return ask(self._client.head_object, **self._kept(object_key)) is not None
 
-    def write(self, place: Place, name: str, content: BinaryIO) -> None:
+    def write(self, object_key: ObjectKey, name: str, content: BinaryIO) -> None:
         with _asking() as ask:
-            ask(self._client.put_object, **self._kept(place, name), Body=content)
+            ask(self._client.put_object, **self._kept(object_key, name), Body=content)
 
-    def remove(self, place: Place) -> None:
-        named = [self._incoming(place), *(self._kept(place, name) for name in Variant)]
+    def remove(self, object_key: ObjectKey) -> None:
+        named = [self._incoming(object_key), *(self._kept(object_key, name) for name in Variant)]
         objects = [{"Key": one["Key"]} for one in named]
         with _asking() as ask:
             answer = ask(self._client.delete_objects, Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
@@ -105,11 +105,11 @@ class BucketStorage:
                 raise StorageUnavailable(f"There is no bucket {self._bucket!r}, or these credentials may not see it.")
         return f"in the bucket {self._bucket}"
 
-    def _incoming(self, place: Place) -> dict[str, Any]:
-        return {"Bucket": self._bucket, "Key": f"{self._prefix}{place.environment}/incoming/{place.key}"}
+    def _incoming(self, object_key: ObjectKey) -> dict[str, Any]:
+        return {"Bucket": self._bucket, "Key": f"{self._prefix}{object_key.environment}/incoming/{object_key.key}"}
 
-    def _kept(self, place: Place, name: str = ORIGINAL) -> dict[str, Any]:
-        return {"Bucket": self._bucket, "Key": f"{self._prefix}{place.environment}/kept/{place.key}/{name}"}
+    def _kept(self, object_key: ObjectKey, name: str = ORIGINAL) -> dict[str, Any]:
+        return {"Bucket": self._bucket, "Key": f"{self._prefix}{object_key.environment}/kept/{object_key.key}/{name}"}
 
     def _signed(self, operation: str, named: dict[str, Any], seconds: int) -> str:
         with _asking():

@@ -19,10 +19,9 @@ from mushu.server.environments import within
 from mushu.server.errors import StorageUnavailable
 from mushu.server.keys.scopes import Environment
 from mushu.server.resources.media.models import MediaItem, Status
-from mushu.server.resources.media.opening import open_storage
 from mushu.server.resources.media.service import mark_failed
 from mushu.server.resources.media.storage import Storage
-from mushu.server.resources.media.uploading import place_of
+from mushu.server.resources.media.uploading import open_storage
 
 _LOG: Final = logging.getLogger(__name__)
 #: An upload that began before its address ended may go on for as long, and be confirmed.
@@ -95,7 +94,7 @@ def _remove(session: AnySession, clock: Clock, storage: Storage) -> int:
     refused: StorageUnavailable | None = None
     for item in items:
         try:
-            storage.remove(place_of(item))
+            storage.remove(item.object_key)
         except StorageUnavailable as error:  # one that cannot be removed must not keep the others
             refused = error
             continue

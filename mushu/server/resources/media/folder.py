@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from mushu.server.errors import MediaWrongState, StorageUnavailable
-from mushu.server.resources.media.storage import CHUNK, ORIGINAL, Opened, Place, Presentation, Upload, exactly
+from mushu.server.resources.media.storage import CHUNK, ORIGINAL, ObjectKey, Opened, Presentation, Upload, exactly
 
 #: Entered where a file that is not there is an answer, too.
 _absent: Final = suppress(FileNotFoundError)
@@ -38,72 +38,72 @@ class FolderStorage:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def upload_url(self, place: Place, content_type: str, size: int, seconds: int) -> str | None:  # noqa: ARG002
+    def upload_url(self, object_key: ObjectKey, content_type: str, size: int, seconds: int) -> str | None:  # noqa: ARG002
         return None
 
-    def download_url(self, place: Place, presentation: Presentation, seconds: int) -> str | None:  # noqa: ARG002
+    def download_url(self, object_key: ObjectKey, presentation: Presentation, seconds: int) -> str | None:  # noqa: ARG002
         return None
 
-    def receive(self, place: Place, size: int, chunks: Iterator[bytes]) -> None:
-        with self._incoming(place.environment) as incoming:
+    def receive(self, object_key: ObjectKey, size: int, chunks: Iterator[bytes]) -> None:
+        with self._incoming(object_key.environment) as incoming:
             self._require_room(size)
-            with _part(incoming, place.key, exactly(chunks, size)) as part:
+            with _part(incoming, object_key.key, exactly(chunks, size)) as part:
                 try:  # a link is made only where nothing is yet: of two uploads at once, one wins
-                    os.link(part, place.key, src_dir_fd=incoming, dst_dir_fd=incoming, follow_symlinks=False)
+                    os.link(part, object_key.key, src_dir_fd=incoming, dst_dir_fd=incoming, follow_symlinks=False)
                 except FileExistsError:
                     raise MediaWrongState("This was uploaded already. Confirm it.") from None
             os.fsync(incoming)
 
-    def find_upload(self, place: Place) -> Upload | None:
-        with self._incoming(place.environment) as incoming, _absent:
-            found = os.stat(place.key, dir_fd=incoming, follow_symlinks=False)
+    def find_upload(self, object_key: ObjectKey) -> Upload | None:
+        with self._incoming(object_key.environment) as incoming, _absent:
+            found = os.stat(object_key.key, dir_fd=incoming, follow_symlinks=False)
             if stat.S_ISREG(found.st_mode):
                 return Upload(found.st_size, None, f"{found.st_ino}-{found.st_mtime_ns}")
         return None
 
-    def open_upload(self, place: Place, upload: Upload, most: int) -> Opened | None:  # noqa: ARG002
-        with self._incoming(place.environment) as incoming, _absent:
-            return _open(place.key, incoming)
+    def open_upload(self, object_key: ObjectKey, upload: Upload, most: int) -> Opened | None:  # noqa: ARG002
+        with self._incoming(object_key.environment) as incoming, _absent:
+            return _open(object_key.key, incoming)
         return None
 
-    def settle(self, place: Place, upload: Upload) -> bool:  # noqa: ARG002
+    def settle(self, object_key: ObjectKey, upload: Upload) -> bool:  # noqa: ARG002
         with (
-            self._incoming(place.environment) as incoming,
-            self._folder(*_kept(place), make=True) as kept,
+            self._incoming(object_key.environment) as incoming,
+            self._folder(*_kept(object_key), make=True) as kept,
             _absent,
         ):
-            os.rename(place.key, ORIGINAL, src_dir_fd=incoming, dst_dir_fd=kept)
+            os.rename(object_key.key, ORIGINAL, src_dir_fd=incoming, dst_dir_fd=kept)
             os.fsync(kept)
             os.fsync(incoming)
             return True
         return False
 
-    def open(self, place: Place, name: str = ORIGINAL) -> Opened | None:
-        with _absent, self._folder(*_kept(place)) as kept:
+    def open(self, object_key: ObjectKey, name: str = ORIGINAL) -> Opened | None:
+        with _absent, self._folder(*_kept(object_key)) as kept:
             return _open(name, kept)
         return None
 
-    def has(self, place: Place) -> bool:
-        opened = self.open(place)
+    def has(self, object_key: ObjectKey) -> bool:
+        opened = self.open(object_key)
         if opened is not None:
             opened.file.close()
         return opened is not None
 
-    def write(self, place: Place, name: str, content: BinaryIO) -> None:
+    def write(self, object_key: ObjectKey, name: str, content: BinaryIO) -> None:
         # The folder of an item that was deleted meanwhile is gone, and is not made again.
         with (
             _absent,
-            self._folder(*_kept(place)) as kept,
-            self._incoming(place.environment) as incoming,
+            self._folder(*_kept(object_key)) as kept,
+            self._incoming(object_key.environment) as incoming,
         ):
             chunks = iter(lambda: content.read(CHUNK), b"")
-            with _part(incoming, place.key, chunks) as part:
+            with _part(incoming, object_key.key, chunks) as part:
                 os.replace(part, name, src_dir_fd=incoming, dst_dir_fd=kept)
 
-    def remove(self, place: Place) -> None:
-        with self._incoming(place.environment) as incoming, _absent:
-            os.unlink(place.key, dir_fd=incoming)
-        *above, own = _kept(place)
+    def remove(self, object_key: ObjectKey) -> None:
+        with self._incoming(object_key.environment) as incoming, _absent:
+            os.unlink(object_key.key, dir_fd=incoming)
+        *above, own = _kept(object_key)
         with _absent, self._folder(*above) as shard:
             with self._folder(*above, own) as kept:
                 for name in os.listdir(kept):  # noqa: PTH208 - by its descriptor
@@ -138,8 +138,8 @@ class FolderStorage:
             raise StorageUnavailable("There is no room for this file. Tell the operator.")
 
 
-def _kept(place: Place) -> tuple[str, ...]:
-    return place.environment, "kept", place.key[:2], place.key
+def _kept(object_key: ObjectKey) -> tuple[str, ...]:
+    return object_key.environment, "kept", object_key.key[:2], object_key.key
 
 
 @contextmanager

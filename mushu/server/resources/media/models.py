@@ -7,6 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from mushu.server.db import Base, UTCDateTime
 from mushu.server.environments import Environmental
 from mushu.server.idempotency import Idempotent
+from mushu.server.resources.media.storage import ObjectKey
 
 
 class Status(StrEnum):
@@ -56,3 +57,8 @@ class MediaItem(Environmental, Idempotent, Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: When its bytes are to be removed, and removed again; None as long as it lives.
     removal_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+    @property
+    def object_key(self) -> ObjectKey:
+        """The name of its bytes in the storage."""
+        return ObjectKey(self.environment, self.key)

@@ -1,4 +1,8 @@
-"""Pictures in other sizes, and whether a picture is one. The work is done by `decoder`, in processes of their own."""
+"""Pictures in other sizes (`/t/…`), and whether a picture is one.
+
+The work is done by `decoder.py`, in processes of their own. A variant is made when it is first asked for, and kept
+beside the original.
+"""
 
 import logging
 import os
@@ -12,9 +16,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from mushu.server.errors import StorageUnavailable
+from mushu.server.db import AnySession, reading
+from mushu.server.errors import MediaNotFound, StorageUnavailable
+from mushu.server.resources.media.content_types import PICTURES, is_picture
 from mushu.server.resources.media.decoder import REFUSED
-from mushu.server.resources.media.naming import PICTURES
+from mushu.server.resources.media.models import MediaItem, Status
+from mushu.server.resources.media.service import find_media, find_media_by_key
+from mushu.server.resources.media.storage import Opened, Storage
 
 _LOG: Final = logging.getLogger(__name__)
 _DECODER: Final = Path(__file__).with_name("decoder.py")
@@ -23,8 +31,6 @@ _LONGEST: Final = 60
 _PATIENCE: Final = 10
 #: Those that wait for a turn, each with a thread of the API.
 _MOST_WAITING: Final = 6
-#: Larger ones are kept as files: they are not decoded.
-MOST_BYTES: Final = 64 * 1024 * 1024
 _TOO_MANY: Final = "Too many pictures are being made at this moment. Try again shortly."
 _BROKEN: Final = "The picture cannot be decoded."
 
@@ -45,11 +51,6 @@ _HOW: Final = {
     Variant.MEDIUM: ("width", "640"),
     Variant.LARGE: ("width", "1280"),
 }
-
-
-def is_picture(content_type: str) -> bool:
-    """Tell whether there are variants of it."""
-    return content_type in PICTURES
 
 
 class Pictures:
@@ -121,3 +122,58 @@ class Pictures:
             )
             return _BROKEN
         return None
+
+
+def get_picture(session: AnySession, key: str) -> MediaItem:
+    """Return the picture that is served under this key.
+
+    Raises:
+        MediaNotFound: there is none, or it is not ready; the two cannot be told apart.
+    """
+    with reading(session):
+        item = find_media_by_key(session, key)
+    if item is None or item.status != Status.READY or not is_picture(item.content_type):
+        raise _no_picture()
+    return item
+
+
+def open_variant(
+    session: AnySession, storage: Storage, pictures: Pictures, item: MediaItem, variant: Variant
+) -> Opened:
+    """Return the picture in this size; whoever asks first has it made, and those who ask meanwhile wait for that.
+
+    Raises:
+        MediaNotFound: it was deleted meanwhile, or cannot be made.
+        StorageUnavailable: too many pictures are being made.
+    """
+    found = storage.open(item.object_key, variant)
+    if found is None and variant is not Variant.ORIGINAL:
+        with pictures.turn():
+            found = storage.open(item.object_key, variant) or _made(session, storage, pictures, item, variant)
+    if found is None:
+        raise _no_picture()
+    return found
+
+
+def _made(
+    session: AnySession, storage: Storage, pictures: Pictures, item: MediaItem, variant: Variant
+) -> Opened | None:
+    original = storage.open(item.object_key)
+    if original is None:
+        return None
+    with original.file as file:
+        made = pictures.make(file, item.content_type, variant)
+    if made is None:
+        return None
+    with made:
+        storage.write(item.object_key, variant, made)
+    with reading(session):
+        gone = find_media(session, item.id) is None
+    if gone:
+        storage.remove(item.object_key)  # or what was just made would outlive it
+        return None
+    return storage.open(item.object_key, variant)
+
+
+def _no_picture() -> MediaNotFound:
+    return MediaNotFound("There is no picture at this address.")

@@ -1,3 +1,6 @@
+"""Rows of media: announced, found, listed, and what may become of them. Never commits."""
+
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -13,12 +16,16 @@ from mushu.server.gate.owners import OwnerLookup
 from mushu.server.idempotency import Once, find_made
 from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Page, Window, page
+from mushu.server.resources.media.content_types import MOST_PICTURE_BYTES, checked_content_type, is_picture
 from mushu.server.resources.media.links import LIFE
 from mushu.server.resources.media.models import MediaItem, Status
-from mushu.server.resources.media.naming import checked_content_type, checked_filename, new_key
-from mushu.server.resources.media.pictures import MOST_BYTES, is_picture
+from mushu.server.resources.media.storage import new_key
 from mushu.server.resources.tenants.service import hold_tenant
 
+#: Of a filename.
+MOST_LETTERS: Final = 255
+#: Joiners stand inside emoji and Persian words; every other invisible character could make a name read as another.
+_JOINERS: Final = "\u200c\u200d"
 #: Announced and not confirmed, of one organization in one environment.
 MOST_UNFINISHED: Final = 1_000
 _UNFINISHED: Final = (Status.PENDING, Status.UPLOADED)
@@ -54,7 +61,7 @@ def announce(session: AnySession, clock: Clock, actor: Actor, asked: Announcemen
     _require_size(asked.size_bytes, content_type, max_bytes)
     _require_tenant(session, asked)
     _require_room(session, asked.org_id)
-    filename, now = checked_filename(asked.filename), clock()
+    filename, now = _checked_filename(asked.filename), clock()
     item = MediaItem(
         id=public_id("media"),
         org_id=asked.org_id,
@@ -181,8 +188,23 @@ def _listed(session: AnySession, which: ColumnElement[bool], window: Window) -> 
     return page(session, _living().where(which), MediaItem.created_at, MediaItem.id, window)
 
 
+def _checked_filename(name: str) -> str:
+    """Return the name of a file, which is a label only: no path is ever made of it.
+
+    Raises:
+        Invalid: it is empty, too long, a path, or holds what cannot be seen.
+    """
+    if not name.strip() or len(name) > MOST_LETTERS:
+        raise Invalid(f"A filename has 1 to {MOST_LETTERS} characters.", field="filename")
+    if "/" in name or "\\" in name or name in (".", ".."):
+        raise Invalid("A filename is the name of a file, without folders.", field="filename")
+    if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") for letter in name if letter not in _JOINERS):
+        raise Invalid("A filename holds no control, direction or other invisible characters.", field="filename")
+    return name
+
+
 def _require_size(size: int, content_type: str, max_bytes: int) -> None:
-    most = min(max_bytes, MOST_BYTES) if is_picture(content_type) else max_bytes
+    most = min(max_bytes, MOST_PICTURE_BYTES) if is_picture(content_type) else max_bytes
     if not 1 <= size <= most:
         raise Invalid(f"A file of this kind has 1 to {most} bytes.", field="size_bytes")
 

@@ -4,6 +4,9 @@ Bytes arrive in an area of their own (`incoming`) and are settled only once they
 that is used again, or late, never touches what is served.
 """
 
+import re
+import secrets
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +18,14 @@ ORIGINAL: Final = "original"
 CHUNK: Final = 256 * 1024
 
 
+#: What `new_key` makes.
+KEY_PATTERN: Final = r"^[0-9a-f]{32}-[A-Za-z0-9._-]{1,60}$"
+_UNSAFE_IN_KEY: Final = re.compile(r"[^A-Za-z0-9]+")
+
+
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the bytes of one item lie: live and test share nothing."""
+class ObjectKey:
+    """Names the bytes of one item in the storage: live and test share nothing."""
 
     environment: str
     key: str
@@ -53,10 +61,10 @@ class Presentation:
 class Storage(Protocol):
     """A folder or a bucket. Every method may raise StorageUnavailable; each leaves nothing behind if it fails."""
 
-    def upload_url(self, place: Place, content_type: str, size: int, seconds: int) -> str | None:
+    def upload_url(self, object_key: ObjectKey, content_type: str, size: int, seconds: int) -> str | None:
         """Return an address that takes the upload; None where it comes to this server."""
 
-    def receive(self, place: Place, size: int, chunks: Iterator[bytes]) -> None:
+    def receive(self, object_key: ObjectKey, size: int, chunks: Iterator[bytes]) -> None:
         """Take an upload that comes to this server.
 
         Raises:
@@ -64,28 +72,28 @@ class Storage(Protocol):
             MediaWrongState: another upload was faster.
         """
 
-    def find_upload(self, place: Place) -> Upload | None:
+    def find_upload(self, object_key: ObjectKey) -> Upload | None:
         """Return what arrived and is not settled yet."""
 
-    def open_upload(self, place: Place, upload: Upload, most: int) -> Opened | None:
+    def open_upload(self, object_key: ObjectKey, upload: Upload, most: int) -> Opened | None:
         """Open what arrived, at least its first `most` bytes; None if it is gone, or is not that any more."""
 
-    def settle(self, place: Place, upload: Upload) -> bool:
+    def settle(self, object_key: ObjectKey, upload: Upload) -> bool:
         """Make what arrived the original; False if it is gone, or is not that any more."""
 
-    def open(self, place: Place, name: str = ORIGINAL) -> Opened | None:
+    def open(self, object_key: ObjectKey, name: str = ORIGINAL) -> Opened | None:
         """Open the original or a variant; None if it is not there."""
 
-    def has(self, place: Place) -> bool:
+    def has(self, object_key: ObjectKey) -> bool:
         """Tell whether the original is there."""
 
-    def write(self, place: Place, name: str, content: BinaryIO) -> None:
+    def write(self, object_key: ObjectKey, name: str, content: BinaryIO) -> None:
         """Keep a variant, whole or not at all."""
 
-    def download_url(self, place: Place, presentation: Presentation, seconds: int) -> str | None:
+    def download_url(self, object_key: ObjectKey, presentation: Presentation, seconds: int) -> str | None:
         """Return an address at which the store serves the original itself; None where this server does."""
 
-    def remove(self, place: Place) -> None:
+    def remove(self, object_key: ObjectKey) -> None:
         """Remove all there is: what arrived, the original, its variants. That nothing is there is no failure."""
 
     def sweep(self, environment: str, before: datetime) -> int:
@@ -93,6 +101,18 @@ class Storage(Protocol):
 
     def check(self) -> str:
         """Return where it is, having made sure that it can be used."""
+
+
+def new_key(filename: str) -> str:
+    """Return a key of 128 random bits and what is safe of the name, so that a person who sees it has an idea.
+
+    A key is one part of a path and of an address: neither the name nor the organization could lead it elsewhere, and
+    whoever holds it was given it.
+    """
+    plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
+    safe = _UNSAFE_IN_KEY.sub("-", plain.rpartition(".")[0] or plain).strip("-")[:48] or "file"
+    ending = _UNSAFE_IN_KEY.sub("", plain.rpartition(".")[2])[:10] if "." in plain else ""
+    return f"{secrets.token_hex(16)}-{safe}" + (f".{ending.lower()}" if ending else "")
 
 
 def exactly(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""An upload from its first byte to ready.
+"""An upload from its first byte to ready, and what it is done with: the storage, the signer and the decoder.
 
     receive      the bytes arrive whole, or not at all; only then the row says so
     confirm      look at them, settle them, and only then let them be served
@@ -14,11 +14,15 @@ from typing import Final
 
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
+from mushu.server.config import Settings
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import Invalid, MediaNotFound, MediaRejected, MediaWrongState, StorageUnavailable
+from mushu.server.instance import secret_key
+from mushu.server.resources.media.content_types import HEAD, is_picture, mismatch
+from mushu.server.resources.media.folder import FolderStorage
+from mushu.server.resources.media.links import Signer
 from mushu.server.resources.media.models import MediaItem, Status
-from mushu.server.resources.media.opening import Media
-from mushu.server.resources.media.pictures import is_picture
+from mushu.server.resources.media.pictures import Pictures
 from mushu.server.resources.media.service import (
     delete_media,
     find_media,
@@ -27,15 +31,38 @@ from mushu.server.resources.media.service import (
     mark_ready,
     mark_uploaded,
 )
-from mushu.server.resources.media.sniffing import HEAD, mismatch
-from mushu.server.resources.media.storage import Place, Upload
+from mushu.server.resources.media.storage import Storage, Upload
 
 _LOG: Final = logging.getLogger(__name__)
 _CHANGED: Final = "What was uploaded changed while it was looked at. Confirm again."
 
 
-def place_of(item: MediaItem) -> Place:
-    return Place(item.environment, item.key)
+@dataclass(frozen=True)
+class MediaBackend:
+    """What media need besides rows, as the settings say it; one for each process."""
+
+    storage: Storage
+    signer: Signer
+    pictures: Pictures
+
+
+def open_media(settings: Settings) -> MediaBackend:
+    """Return the media of this server.
+
+    Raises:
+        ConfigurationError: the storage that is asked for cannot be used here.
+    """
+    return MediaBackend(
+        open_storage(settings), Signer(secret_key(settings.instance_path)), Pictures(settings.media_max_pixels)
+    )
+
+
+def open_storage(settings: Settings) -> Storage:
+    if not settings.media_s3_bucket:
+        return FolderStorage(settings.media_path)
+    from mushu.server.resources.media.bucket import BucketStorage  # a folder needs no boto3
+
+    return BucketStorage(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +71,7 @@ class Uploads:
 
     session: AnySession
     clock: Clock
-    media: Media
+    media: MediaBackend
 
     def receive(self, item: MediaItem, content_type: str, length: int | None, chunks: Iterator[bytes]) -> MediaItem:
         """Take the bytes of an item whose address was found to be good.
@@ -65,7 +92,7 @@ class Uploads:
             raise Invalid(f"Send it with `Content-Type: {item.content_type}`, as announced.", field="Content-Type")
         if length is not None and length != item.size_bytes:
             raise Invalid(f"{item.size_bytes} bytes were announced, and {length} are sent.", field="size_bytes")
-        self.media.storage.receive(place_of(item), item.size_bytes, chunks)
+        self.media.storage.receive(item.object_key, item.size_bytes, chunks)
         with writing(self.session):
             taken = mark_uploaded(self.session, self.clock, item)
         if not taken:  # deleted or given up while it came
@@ -87,14 +114,14 @@ class Uploads:
             return item
         if item.status == Status.FAILED:
             raise MediaRejected(item.failure or "This has failed.")
-        upload = self.media.storage.find_upload(place_of(item))
+        upload = self.media.storage.find_upload(item.object_key)
         if upload is not None:
             why = self._fault(item, upload)
             if why is not None:
                 self._reject(actor, item, why)
-            if not self.media.storage.settle(place_of(item), upload) and not self.media.storage.has(place_of(item)):
+            if not self.media.storage.settle(item.object_key, upload) and not self.media.storage.has(item.object_key):
                 raise MediaWrongState(_CHANGED)
-        elif not self.media.storage.has(place_of(item)):  # settled it may be: by another request, or before a crash
+        elif not self.media.storage.has(item.object_key):  # settled it may be: by another request, or before a crash
             raise MediaWrongState("Nothing is uploaded yet. Send the file to its upload_url first.")
         with writing(self.session):
             mark_ready(self.session, self.clock, actor, item)
@@ -118,7 +145,7 @@ class Uploads:
         if upload.content_type is not None and upload.content_type.lower() != item.content_type:
             return f"{item.content_type} was announced, and something else was uploaded."
         picture = is_picture(item.content_type)
-        opened = self.media.storage.open_upload(place_of(item), upload, upload.size if picture else HEAD)
+        opened = self.media.storage.open_upload(item.object_key, upload, upload.size if picture else HEAD)
         if opened is None:
             raise MediaWrongState(_CHANGED)
         with opened.file as file:
@@ -152,6 +179,6 @@ class Uploads:
 
     def _remove(self, item: MediaItem) -> None:
         try:
-            self.media.storage.remove(place_of(item))
+            self.media.storage.remove(item.object_key)
         except StorageUnavailable as error:
             _LOG.warning("bytes were not removed", extra={"media_id": item.id, "detail": error.detail})

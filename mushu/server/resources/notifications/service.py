@@ -12,7 +12,7 @@ from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, NotificationNotFound
 from mushu.server.idempotency import Once
 from mushu.server.paging import Page, Window, page
-from mushu.server.resources.devices.service import USER_ID_LENGTH, devices_of, forget_dead
+from mushu.server.resources.devices import USER_ID_LENGTH, devices_of, forget_dead
 from mushu.server.resources.notifications.apns import Outcome
 from mushu.server.resources.notifications.models import Notification, Sending
 from mushu.server.resources.notifications.sender import PushResult

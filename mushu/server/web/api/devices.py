@@ -7,7 +7,7 @@ from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.keys.scopes import Scope
-from mushu.server.resources.devices import models, service
+from mushu.server.resources import devices
 from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.api.models import Body, Deleted, ListWindow
 from mushu.server.web.api.tenants import TenantPath
@@ -22,14 +22,14 @@ class DevicePath(TenantPath):
 class RegisterDeviceRequest(Body):
     """A device and the user of the app that it belongs to; again is an update."""
 
-    user_id: Annotated[str, Field(min_length=1, max_length=service.USER_ID_LENGTH)]
+    user_id: Annotated[str, Field(min_length=1, max_length=devices.USER_ID_LENGTH)]
     token: Annotated[str, Field(min_length=8, max_length=200)]
     platform: Annotated[str, Field(max_length=16)] = "ios"
     app_version: Annotated[str | None, Field(max_length=64)] = None
 
 
 class DevicesOf(ListWindow):
-    user_id: str | None = Field(default=None, max_length=service.USER_ID_LENGTH)
+    user_id: str | None = Field(default=None, max_length=devices.USER_ID_LENGTH)
 
 
 class Device(BaseModel):
@@ -51,7 +51,7 @@ class DeviceList(BaseModel):
 @requires(Scope.WRITE, org_from=TENANT)
 def register_device(path: TenantPath, body: RegisterDeviceRequest) -> Device:
     """Register a device of a user, or tell what is new about one."""
-    registration = service.Registration(
+    registration = devices.Registration(
         tenant_id=path.tenant_id,
         user_id=body.user_id,
         token=body.token,
@@ -59,14 +59,14 @@ def register_device(path: TenantPath, body: RegisterDeviceRequest) -> Device:
         app_version=body.app_version,
     )
     with writing(db.session):
-        return _answer(service.register_device(db.session, get_core().clock, registration))
+        return _answer(devices.register_device(db.session, get_core().clock, registration))
 
 
 @requires(Scope.READ, org_from=TENANT)
 def list_devices(path: TenantPath, query: DevicesOf) -> DeviceList:
     """List the devices of a tenant, or of one of its users, newest first."""
     with reading(db.session):
-        found = service.list_devices(db.session, path.tenant_id, query.user_id, query.window)
+        found = devices.list_devices(db.session, path.tenant_id, query.user_id, query.window)
     return DeviceList(devices=[_answer(device) for device in found.rows], next_cursor=found.next_cursor)
 
 
@@ -74,11 +74,11 @@ def list_devices(path: TenantPath, query: DevicesOf) -> DeviceList:
 def unregister_device(path: DevicePath) -> Deleted:
     """Forget a device: nothing is sent to it any more."""
     with writing(db.session):
-        service.unregister_device(db.session, path.tenant_id, path.token)
+        devices.unregister_device(db.session, path.tenant_id, path.token)
     return Deleted()
 
 
-def _answer(device: models.Device) -> Device:
+def _answer(device: devices.Device) -> Device:
     return Device(
         tenant_id=device.tenant_id,
         user_id=device.user_id,

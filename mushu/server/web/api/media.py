@@ -12,19 +12,19 @@ from mushu.server.gate.owners import OrgFrom
 from mushu.server.keys.scopes import Scope
 from mushu.server.paging import Page
 from mushu.server.resources.media import service
-from mushu.server.resources.media.links import LIFE, Purpose
-from mushu.server.resources.media.models import MediaItem, Status
-from mushu.server.resources.media.naming import (
+from mushu.server.resources.media.content_types import (
     CONTENT_TYPE_PATTERN,
-    MOST_LETTERS,
     disposition_of,
+    is_picture,
     media_type_of,
     served_type,
 )
-from mushu.server.resources.media.pictures import Variant, is_picture
-from mushu.server.resources.media.service import MEDIA
+from mushu.server.resources.media.links import LIFE, Purpose
+from mushu.server.resources.media.models import MediaItem, Status
+from mushu.server.resources.media.pictures import Variant
+from mushu.server.resources.media.service import MEDIA, MOST_LETTERS
 from mushu.server.resources.media.storage import Presentation
-from mushu.server.resources.media.uploading import Uploads, place_of
+from mushu.server.resources.media.uploading import Uploads
 from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.api.media_content import MediaPath, Uploaded, address, receive_upload, send_download, send_picture
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath
@@ -122,7 +122,7 @@ def create_upload_url(header: IdempotencyHeader, body: NewUpload) -> UploadAddre
     with writing(db.session):
         item = service.announce(db.session, core.clock, actor, asked, most)
     storage = core.media.storage
-    url = storage.upload_url(place_of(item), item.content_type, item.size_bytes, _LIFE_SECONDS)
+    url = storage.upload_url(item.object_key, item.content_type, item.size_bytes, _LIFE_SECONDS)
     return UploadAddress(
         media_id=item.id,
         upload_url=url or _own_url(Purpose.UPLOAD, item),
@@ -208,7 +208,7 @@ def _own_url(purpose: Purpose, item: MediaItem) -> str:
 
 def _download_url(item: MediaItem) -> str:
     shown = Presentation(served_type(item.content_type), disposition_of(item.filename, item.content_type))
-    url = get_core().media.storage.download_url(place_of(item), shown, _LIFE_SECONDS)
+    url = get_core().media.storage.download_url(item.object_key, shown, _LIFE_SECONDS)
     return url or _own_url(Purpose.DOWNLOAD, item)
 
 

@@ -23,15 +23,13 @@ from mushu.server.errors import LinkNotValid, MediaNotFound
 from mushu.server.gate.access import Requirement
 from mushu.server.gate.givers import still_may
 from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.resources.media.content_types import HEAD, disposition_of, kind_of, served_type
 from mushu.server.resources.media.links import EXPIRES_PATTERN, GIVER_PATTERN, SIGNATURE_PATTERN, Purpose, SignedLink
 from mushu.server.resources.media.models import MediaItem, Status
-from mushu.server.resources.media.naming import KEY_PATTERN, disposition_of, served_type
-from mushu.server.resources.media.pictures import Variant
+from mushu.server.resources.media.pictures import Variant, get_picture, open_variant
 from mushu.server.resources.media.service import find_media
-from mushu.server.resources.media.sniffing import HEAD, kind_of
-from mushu.server.resources.media.storage import CHUNK, Opened, Presentation
-from mushu.server.resources.media.uploading import Uploads, place_of
-from mushu.server.resources.media.variants import get_picture, open_variant
+from mushu.server.resources.media.storage import CHUNK, KEY_PATTERN, Opened, Presentation
+from mushu.server.resources.media.uploading import Uploads
 from mushu.server.web.concurrency import thread_slot
 from mushu.server.web.cors import allow_all_origins
 from mushu.server.web.guard import SANDBOX, public
@@ -109,7 +107,7 @@ def send_picture(path: PicturePath) -> BaseResponse:
     else:
         with ExitStack() as transfer:
             transfer.enter_context(thread_slot())
-            opened = open_variant(db.session, core.media, item, variant)
+            opened = open_variant(db.session, core.media.storage, core.media.pictures, item, variant)
             with opened.file as file:
                 picture = file.read()
         # It is small: handed over whole, it holds no thread while a slow client takes it.
@@ -135,12 +133,12 @@ def _signed_item(purpose: Purpose, path: MediaPath, query: Signed) -> MediaItem:
 def _original(item: MediaItem) -> BaseResponse:
     storage = get_core().media.storage
     shown = Presentation(served_type(item.content_type), disposition_of(item.filename, item.content_type))
-    elsewhere = storage.download_url(place_of(item), shown, _PICTURE_LIFE)
+    elsewhere = storage.download_url(item.object_key, shown, _PICTURE_LIFE)
     if elsewhere is not None:
         return redirect(elsewhere)
     with ExitStack() as transfer:
         transfer.enter_context(thread_slot())
-        opened = storage.open(place_of(item))
+        opened = storage.open(item.object_key)
         if opened is None:
             raise MediaNotFound("This was deleted just now.")
         transfer.callback(opened.file.close)

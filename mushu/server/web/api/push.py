@@ -7,7 +7,7 @@ from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.keys.scopes import Scope
-from mushu.server.resources.devices.service import USER_ID_LENGTH
+from mushu.server.resources.devices import USER_ID_LENGTH
 from mushu.server.resources.notifications import models, outcomes, service
 from mushu.server.resources.notifications.apns import MOST_BYTES, Content, Outcome, payload_of
 from mushu.server.resources.notifications.outcomes import explain

@@ -27,10 +27,9 @@ from mushu.server.environments import within
 from mushu.server.keys.scopes import Environment
 from mushu.server.resources.media.bucket import BucketStorage
 from mushu.server.resources.media.models import MediaItem
-from mushu.server.resources.media.opening import Media
 from mushu.server.resources.media.service import get_media
-from mushu.server.resources.media.storage import Place
-from mushu.server.resources.media.uploading import Uploads
+from mushu.server.resources.media.storage import ObjectKey
+from mushu.server.resources.media.uploading import MediaBackend, Uploads
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, quiet_app, settings_on
 from tests.server.web.asking import SeparateClient, answer
@@ -82,7 +81,7 @@ class Studio:
     settings: Settings
     world: World
     http: SeparateClient
-    media: Media
+    media: MediaBackend
 
     def __post_init__(self) -> None:
         self.organization = self.world.org()
@@ -161,8 +160,8 @@ class Studio:
             db.session.expunge(item)
             return item
 
-    def place(self, announced: dict[str, Any]) -> Place:
-        return Place("live", announced["key"])
+    def place(self, announced: dict[str, Any]) -> ObjectKey:
+        return ObjectKey("live", announced["key"])
 
     @contextmanager
     def uploads(self, environment: Environment = Environment.LIVE) -> Iterator[Uploads]:

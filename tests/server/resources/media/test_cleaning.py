@@ -15,7 +15,7 @@ from mushu.server.keys.scopes import Environment
 from mushu.server.resources.media.cleaning import Cleaned, clean_storage
 from mushu.server.resources.media.models import MediaItem, Status
 from mushu.server.resources.media.service import delete_media_of_org
-from mushu.server.resources.media.storage import Place
+from mushu.server.resources.media.storage import ObjectKey
 from tests.server.resources.media.studio import KINDS, TEXT, Studio, fresh, is_bucket, open_studio, picture
 from tests.server.web.asking import execute, refusal
 
@@ -79,7 +79,7 @@ def test_what_could_not_be_removed_is_removed_by_the_next_round(
 ) -> None:
     uploaded = studio.upload()
 
-    def away(_: Place) -> None:
+    def away(_: ObjectKey) -> None:
         raise StorageUnavailable("The disk is away.")
 
     with monkeypatch.context() as patch:

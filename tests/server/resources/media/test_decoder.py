@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from mushu.server.resources.media import decoder, pictures
-from mushu.server.resources.media.naming import PICTURES
+from mushu.server.resources.media.content_types import PICTURES
 from mushu.server.resources.media.pictures import Pictures, Variant
 from tests.server.resources.media.studio import black, picture
 

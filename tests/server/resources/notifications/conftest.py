@@ -15,8 +15,7 @@ from mushu.server.environments import set_environment, within
 from mushu.server.idempotency import Once
 from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Window
-from mushu.server.resources.devices.models import Device
-from mushu.server.resources.devices.service import Registration, find_device, register_device
+from mushu.server.resources.devices import Device, Registration, find_device, register_device
 from mushu.server.resources.notifications import outcomes
 from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.dispatch import Dispatcher

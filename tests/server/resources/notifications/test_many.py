@@ -9,7 +9,7 @@ from sqlalchemy import event
 from mushu.keyformat import public_id
 from mushu.server.core import db
 from mushu.server.db import reading, writing
-from mushu.server.resources.devices.models import Device
+from mushu.server.resources.devices import Device
 from mushu.server.resources.notifications import dispatch, outcomes
 from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.outcomes import Tally

@@ -8,7 +8,7 @@ from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.environments import within
 from mushu.server.keys.scopes import Environment
-from mushu.server.resources.devices import service
+from mushu.server.resources import devices
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
@@ -76,7 +76,7 @@ class TestRegister:
         assert listed(house, stage) == []
 
     def test_a_user_has_only_so_many(self, house: House, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(service, "MOST_OF_A_USER", 2)
+        monkeypatch.setattr(devices, "MOST_OF_A_USER", 2)
         for number in range(2):
             register(house, stage, token=f"{number}" * 64)
         body = {"user_id": "ada", "token": TOKEN}
@@ -137,5 +137,5 @@ def test_a_dead_device_is_forgotten_unless_it_came_back_since(house: House, stag
     house.clock.turn(minutes=1)
     register(house, stage, token="1" * 64)
     with within(db.session, Environment.LIVE), writing(db.session):
-        service.forget_dead(db.session, stage.tenant, ["0" * 64, "1" * 64], since=dead_since)
+        devices.forget_dead(db.session, stage.tenant, ["0" * 64, "1" * 64], since=dead_since)
     assert [device["token"][0] for device in listed(house, stage)] == ["1"]

@@ -14,7 +14,7 @@ from mushu.server.core import Core, db
 from mushu.server.db import writing
 from mushu.server.environments import within
 from mushu.server.keys.scopes import Environment, Scope
-from mushu.server.resources.devices.service import Registration, register_device
+from mushu.server.resources.devices import Registration, register_device
 from mushu.server.resources.tenants.credentials import ApnsCredentials
 from mushu.server.resources.tenants.service import TenantRequest, create_tenant
 from mushu.server.web import extensions

@@ -1,11 +1,92 @@
-"""What the first bytes of a file say it is. Held against what was announced, where that kind has a signature.
+"""What a file is: its content type, what may be done with one of it, and whether its first bytes contradict it.
 
-Files of kinds that begin in no certain way (text, JSON, `application/octet-stream`) are taken as they are: they are
+Files of types that begin in no certain way (text, JSON, `application/octet-stream`) are taken as they are: they are
 served for saving, never to be shown.
 """
 
 import re
+import unicodedata
 from typing import Final
+from urllib.parse import quote
+
+from mushu.server.errors import Invalid
+
+#: RFC 6838, section 4.2; what may follow after a semicolon is no part of it.
+CONTENT_TYPE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,48}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,48}$"
+
+#: Content types that Pillow decodes for us, and what it calls them.
+PICTURES: Final = {
+    "image/jpeg": "JPEG",
+    "image/jpg": "JPEG",
+    "image/png": "PNG",
+    "image/webp": "WEBP",
+    "image/gif": "GIF",
+    "image/avif": "AVIF",
+}
+#: Of a picture: larger ones are not decoded.
+MOST_PICTURE_BYTES: Final = 64 * 1024 * 1024
+#: What a browser shows without running anything that is in it.
+_INLINE: Final = frozenset(PICTURES) | {
+    "audio/aac", "audio/flac", "audio/mp4", "audio/mpeg", "audio/ogg", "audio/wav", "audio/webm",
+    "video/mp4", "video/ogg", "video/quicktime", "video/webm",
+}  # fmt: skip
+#: What a browser could run.
+_ACTIVE: Final = frozenset({"text/html", "text/css", "application/wasm"})
+_ACTIVE_PARTS: Final = ("javascript", "ecmascript", "livescript")
+_DOCUMENTS: Final = re.compile(
+    r"(?:text/.*|application/(?:pdf|rtf|json|xml|epub\+zip|msword|vnd\.(?:ms-|openxmlformats-|oasis\.|apple\.).*))"
+)
+_CONTENT_TYPE: Final = re.compile(CONTENT_TYPE_PATTERN)
+_UNSAFE_IN_HEADER: Final = re.compile(r"[^A-Za-z0-9 ._()+,=@-]")
+
+
+def checked_content_type(content_type: str) -> str:
+    """Return the content type in lower case.
+
+    Raises:
+        Invalid: it is not `type/subtype`.
+    """
+    if not _CONTENT_TYPE.fullmatch(content_type):
+        raise Invalid("A content type is written as type/subtype, such as image/png.", field="content_type")
+    return content_type.lower()
+
+
+def is_picture(content_type: str) -> bool:
+    """Tell whether there are variants of it."""
+    return content_type in PICTURES
+
+
+def media_type_of(content_type: str) -> str:
+    """Return what clients sort media by: image, video, document or other."""
+    family = content_type.partition("/")[0]
+    if family in ("image", "video"):
+        return family
+    return "document" if _DOCUMENTS.fullmatch(content_type) else "other"
+
+
+def shown_inline(content_type: str) -> bool:
+    """Tell whether a browser may show it in place of saving it."""
+    return content_type in _INLINE
+
+
+def served_type(content_type: str) -> str:
+    """Return the content type under which it is served: what a browser could run is bytes to it."""
+    active = (
+        content_type in _ACTIVE
+        or content_type.startswith("multipart/")
+        or content_type.endswith(("/xml", "+xml"))
+        or any(part in content_type for part in _ACTIVE_PARTS)
+    )
+    return "application/octet-stream" if active else content_type
+
+
+def disposition_of(filename: str, content_type: str) -> str:
+    """Return a `Content-Disposition` (RFC 6266) that no filename can break out of."""
+    plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
+    plain = _UNSAFE_IN_HEADER.sub("_", plain).strip() or "file"
+    kind = "inline" if shown_inline(content_type) else "attachment"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
 
 #: How many bytes are looked at.
 HEAD: Final = 4_096

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mushu.server.resources.media.naming import KEY_PATTERN, disposition_of, media_type_of, new_key, served_type
-from mushu.server.resources.media.sniffing import kind_of, mismatch
+from mushu.server.resources.media.content_types import disposition_of, kind_of, media_type_of, mismatch, served_type
+from mushu.server.resources.media.storage import KEY_PATTERN, new_key
 from tests.patterns.growth import is_superlinear
 from tests.server.resources.media.studio import picture
 

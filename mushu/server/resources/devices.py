@@ -1,3 +1,9 @@
+"""Devices: the phones, and what else runs Apple's systems, where a user of a tenant's app can be reached.
+
+Each is known by the token that Apple gave it. May not import Flask or Click. The device of OAuth's device flow is
+another thing, and stands in `tokens`.
+"""
+
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -5,19 +11,43 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, delete, func, select
+from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.keyformat import public_id
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession
-from mushu.server.environments import within
+from mushu.server.db import AnySession, Base, UTCDateTime
+from mushu.server.environments import Environmental, within
 from mushu.server.errors import DeviceNotFound, Invalid
 from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Page, Window, page
-from mushu.server.resources.devices.models import Device
 from mushu.server.resources.tenants.models import Tenant
 from mushu.server.resources.tenants.service import hold_tenant
+
+
+class Device(Environmental, Base):
+    """One device of one user of a tenant's app. The row is deleted with its registration."""
+
+    __tablename__ = "devices"
+    __table_args__ = (
+        Index("uq_devices_tenant_id_token", "tenant_id", "token", unique=True),
+        Index("ix_devices_tenant_id_user_id_created_at_id", "tenant_id", "user_id", "created_at", "id"),
+        CheckConstraint("environment IN ('live', 'test')", name="environment"),
+    )
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    #: Whatever the app calls its user; not one of ours.
+    user_id: Mapped[str] = mapped_column(String(200))
+    #: Apple's token for this app on this device.
+    token: Mapped[str] = mapped_column(String(200))
+    platform: Mapped[str] = mapped_column(String(16))
+    app_version: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: When it was last registered; a notice from Apple that the token is dead counts only if it is younger.
+    registered_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
 
 #: A token stands in the path of a request to Apple, so nothing else may be in it. Apple's are 64 hexadecimal digits
 #: today, and "of variable length".
