@@ -46,13 +46,18 @@ def is_loopback(url: str) -> bool:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Tell whether a host, without the brackets of IPv6, is this machine: `localhost`, or a loopback address."""
+    """Tell whether a host, without the brackets of IPv6, is this machine: `localhost`, 127.0.0.0/8 or ::1.
+
+    No other spelling is: not `localhost.`, which some resolvers ask a name server for; not IPv4 within IPv6, of which
+    Python's versions think differently; not 0.0.0.0, which is every interface.
+    """
     import ipaddress
 
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return host.lower() == "localhost"
+    return address == ipaddress.IPv6Address("::1") or (address.version == 4 and address.is_loopback)
 
 
 def is_plain(url: str) -> bool:

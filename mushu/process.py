@@ -1,14 +1,20 @@
-"""What this process leaves behind: nothing that could hold a key. Standard library only.
+"""What this process leaves behind, and what a program that it starts may know: nothing that holds or opens anything.
 
 A key that is being delivered is in the memory of one process. The operating system can copy that memory out of it: as a
 core dump when it crashes, and to any other process of the same user that asks. TLS libraries can, where an environment
 variable asks for it, write down what decrypts a recorded conversation. `harden` ends all three, and is called before
 anything is minted or read: by the commands of operators, by the server and its workers, and by the `mushu` command.
+
+A child inherits the environment of its parent, and passes it on to children of its own. In it may stand the key that an
+application is to read, the password of a database, or the token of a destination. A program that needs none of them
+gets an environment without them: whoever starts one takes it from `child_environment`. Standard library only.
 """
 
 import os
+import re
 import sys
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final
 
 #: Where TLS libraries, of this process and of its plugins, write the keys of their connections to.
@@ -17,6 +23,14 @@ KEY_LOG_VARIABLE: Final = "SSLKEYLOGFILE"
 _PR_SET_DUMPABLE: Final = 4  # <linux/prctl.h>
 _SUID_DUMP_DISABLE: Final = 0
 _OTHERS: Final = 0o077
+#: Settings of the server and of its destinations, and the keys of clients.
+_OURS: Final = "MUSHU_"
+#: Names under which programs are told a secret, such as VAULT_TOKEN, AWS_SECRET_ACCESS_KEY, PGPASSWORD, DEPLOY_KEY.
+_SECRET_NAME: Final = re.compile(
+    r"token|secret|passw|passphrase|credential|private|apikey|_(?:key|pwd|pat|pass)$", re.IGNORECASE
+)
+#: An address with a password in it, such as DATABASE_URL and HTTPS_PROXY have.
+_PASSWORD_IN_ADDRESS: Final = re.compile(r"://[^/?#\s:@]*:[^/?#\s@]+@")
 
 
 def harden() -> None:
@@ -35,6 +49,29 @@ def keep_files_private() -> None:
     os.umask(os.umask(_OTHERS) | _OTHERS)
 
 
+def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment for a child: without secrets, and with a PATH that no current folder takes part in.
+
+    What is a secret shows in the value, where it has the form of one of our credentials or is an address with a
+    password, or in the name.
+    """
+    kept = {name: value for name, value in environ.items() if not _is_secret(name, value)}
+    if "PATH" in kept:
+        kept["PATH"] = os.pathsep.join(folder for folder in kept["PATH"].split(os.pathsep) if os.path.isabs(folder))  # noqa: PTH117
+    return kept
+
+
+@contextmanager
+def clean_environment() -> Iterator[None]:
+    """Give this process the environment of a child for a while: for libraries that start one and take none."""
+    whole = dict(os.environ)
+    _become(child_environment(whole))
+    try:
+        yield
+    finally:
+        _become(whole)
+
+
 def _allow_no_core() -> None:
     with suppress(ImportError, OSError, ValueError):
         import resource  # POSIX
@@ -49,3 +86,21 @@ def _allow_no_look() -> None:
             import ctypes
 
             ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, *map(ctypes.c_ulong, (_SUID_DUMP_DISABLE, 0, 0, 0)))
+
+
+def _become(environ: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - environ.keys():
+        del os.environ[name]
+    os.environ.update(environ)
+
+
+def _is_secret(name: str, value: str) -> bool:
+    from mushu.keyformat import CREDENTIAL_PATTERN  # not needed by most commands, which start no program
+
+    return (
+        name.startswith(_OURS)
+        or name == KEY_LOG_VARIABLE
+        or _SECRET_NAME.search(name) is not None
+        or CREDENTIAL_PATTERN.search(value) is not None
+        or _PASSWORD_IN_ADDRESS.search(value) is not None
+    )

@@ -1,6 +1,24 @@
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from smtplib import SMTP
+
 import pytest
 
+import mushu
 from mushu.address import host_of, is_loopback, is_plain, normalized
+from mushu.cli.client.connection import refuse_plain_http
+from mushu.cli.errors import Failure
+from mushu.destination import DestinationError, Surroundings, is_loopback_host
+from mushu.keyformat import Prefix, generate
+from mushu.sdk import BadAddress
+from mushu.server.db import is_unverified
+from mushu.server.errors import Invalid
+from mushu.server.mail import _encrypt, _NoTls
+from mushu.server.operation.doctor import _leaves_in_the_clear
+from mushu.server.setting_checks import push_service
+from mushu.server.web.pages.consent import loopback_address
+from mushu_vault import VaultDestination
 
 
 @pytest.mark.parametrize(
@@ -34,23 +52,91 @@ def test_what_two_programs_could_read_differently_is_no_address(given: str) -> N
         normalized(given)
 
 
+def _sdk(host: str) -> bool:
+    try:
+        mushu.client("core", api_key=generate(Prefix.LIVE_KEY).reveal(), base_url=f"http://{host}:8000")
+    except BadAddress:
+        return False
+    return True
+
+
+def _command(host: str) -> bool:
+    try:
+        refuse_plain_http(normalized(f"http://{host}:8000"), insecure=False)
+    except (Failure, ValueError):
+        return False
+    return True
+
+
+def _consent(host: str) -> bool:
+    try:
+        return loopback_address(f"http://{host}:8000/").netloc == f"{host}:8000"
+    except Invalid:
+        return False
+
+
+def _mail(host: str) -> bool:
+    try:
+        _encrypt(SMTP(), ssl.create_default_context(), host.strip("[]"))
+    except _NoTls:
+        return False
+    return True
+
+
+def _vault(host: str) -> bool:
+    """It looks at the address first, and for a token second; there is none."""
+    found = VaultDestination.parse("vault:secret/app#KEY", Surroundings(Path("/"), {"addr": f"http://{host}:8200"}))
+    assert found is not None
+    with pytest.raises(DestinationError) as caught:
+        found.read()
+    return "unencrypted" not in str(caught.value)
+
+
+#: Whatever decides by it whether something may be sent unencrypted, or past a proxy; IPv6 in brackets.
+DOORS: dict[str, Callable[[str], bool]] = {
+    "address": lambda host: is_loopback(f"http://{host}:8000"),
+    "plugins": lambda host: is_loopback_host(host.strip("[]")),
+    "SDK": _sdk,
+    "mushu": _command,
+    "Apple's stand-in": lambda host: push_service(f"http://{host}:8000") is None,
+    "database": lambda host: not is_unverified(f"postgresql+psycopg://{host}/mushu", {}),
+    "doctor": lambda host: not _leaves_in_the_clear(f"http://{host}:8000"),
+    "mail": _mail,
+    "browser login": _consent,
+    "Vault": _vault,
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize(
-    ("url", "host", "loopback"),
+    ("host", "here"),
     [
-        ("http://127.0.0.1:8000", "127.0.0.1", True),
-        ("http://127.8.9.1", "127.8.9.1", True),
-        ("http://localhost", "localhost", True),
-        ("http://[::1]:8000", "::1", True),
-        ("http://localhost.evil.example", "localhost.evil.example", False),
-        ("http://127.1", "127.1", False),
-        ("http://0.0.0.0", "0.0.0.0", False),
-        ("http://10.0.0.1", "10.0.0.1", False),
-        ("no address", "", False),
+        ("127.0.0.1", True),
+        ("127.0.0.2", True),
+        ("127.255.255.254", True),
+        ("localhost", True),
+        ("[::1]", True),
+        ("localhost.", False),
+        ("localhost.example.com", False),
+        ("127.0.0.1.example.com", False),
+        ("127.1", False),
+        ("0.0.0.0", False),
+        ("10.0.0.1", False),
+        ("[::]", False),
+        ("[::ffff:127.0.0.1]", False),
+        ("[::ffff:192.0.2.1]", False),
     ],
 )
-def test_only_this_machine_is_loopback(url: str, host: str, loopback: bool) -> None:
-    assert host_of(url) == host
-    assert is_loopback(url) is loopback
+def test_loopback_has_one_meaning_at_every_door(
+    monkeypatch: pytest.MonkeyPatch, door: str, host: str, here: bool
+) -> None:
+    monkeypatch.delenv("VAULT_TOKEN", raising=False)
+    assert DOORS[door](host) is here
+
+
+def test_a_host_is_found_in_an_address() -> None:
+    urls = ("http://127.0.0.1:8000", "http://[::1]:8000", "no address")
+    assert [host_of(url) for url in urls] == ["127.0.0.1", "::1", ""]
 
 
 def test_only_http_is_plain() -> None:

@@ -1,6 +1,5 @@
 """What several commands take, and how a command gets its session."""
 
-import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,12 +11,9 @@ import click
 from mushu.address import normalized
 from mushu.cli.answers import IDENTIFIER
 from mushu.cli.session import Session
+from mushu.duration import duration_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_LONGEST: Final = timedelta(days=36_500)
-_DURATION: Final = re.compile(r"([0-9]{1,9})([mhdw])")
 
 #: Hands the session to a command as its first argument.
 pass_session = click.make_pass_decorator(Session, ensure=True)
@@ -73,11 +69,10 @@ class DurationType(click.ParamType[timedelta]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        found = _DURATION.fullmatch(str(value).strip())
-        duration = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta()
-        if not timedelta() < duration <= _LONGEST:
-            self.fail("name a whole number and m, h, d or w, such as 90d; 100 years at most.", param, ctx)
-        return duration
+        try:
+            return duration_of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 #: The key that a command is about.
@@ -87,11 +82,6 @@ key_id = click.argument("key_id", type=IdType())
 def from_now(duration: timedelta) -> str:
     """Return the moment that lies so far ahead, as RFC 3339 in UTC with whole seconds."""
     return (datetime.now(UTC) + duration).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def written(duration: timedelta) -> str:
-    """Return a duration as the server reads it."""
-    return f"{int(duration.total_seconds())}s"
 
 
 def ask(question: str, *, agreed: bool) -> None:

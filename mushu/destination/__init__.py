@@ -14,7 +14,7 @@ a plugin by `registry`, call it by `safe`, and deliver a key by `target`. Standa
 the server, Flask, SQLAlchemy or a plugin.
 """
 
-from mushu.children import child_environment
+from mushu.address import is_loopback_host
 from mushu.destination.contract import (
     DEFAULT_FIELD,
     Attempt,
@@ -32,6 +32,7 @@ from mushu.destination.registry import (
     open_destination,
     refuse_unknown_settings,
 )
+from mushu.process import child_environment
 from mushu.secret import Secret, digest_of
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "child_environment",
     "digest_of",
     "installed_schemes",
+    "is_loopback_host",
     "open_destination",
     "refuse_unknown_settings",
 ]

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from mushu.duration import written_duration
 from mushu.secret import Secret
-from mushu.server.clock import rfc3339, written_duration
+from mushu.server.clock import rfc3339
 from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.overview import Overview
 from mushu.server.keys.models import ApiKey

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from mushu.destination import DestinationError
+from mushu.destination import DestinationError, is_loopback_host
 from mushu_vault.settings import Settings
 
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
@@ -105,7 +105,7 @@ def _examined(address: str) -> tuple[SplitResult, str | None]:
         fault = "has something odd in its path"
     elif parts.path.rstrip("/").endswith("/v1"):
         fault = "ends with /v1. Leave that out"
-    elif parts.scheme == "http" and not _is_loopback(host):
+    elif parts.scheme == "http" and not is_loopback_host(host):
         fault = "begins with http://, and a key is not sent to another machine unencrypted"
     return parts, fault
 
@@ -115,10 +115,3 @@ def _is_host(host: str) -> bool:
         return "%" not in host and bool(ip_address(host))
     except ValueError:
         return _NAME.fullmatch(host) is not None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.rstrip(".") == "localhost"

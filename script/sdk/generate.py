@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from mushu.children import child_environment
+from mushu.process import child_environment
 from script.sdk.split import HEADINGS, Document, split
 
 ROOT: Final = Path(__file__).resolve().parents[2]

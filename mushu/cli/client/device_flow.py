@@ -9,12 +9,12 @@ import time
 from dataclasses import dataclass
 from typing import Final, Self
 
-from mushu.children import clean_environment
 from mushu.cli.answers import Answer, number_of, text_of
 from mushu.cli.client.api import Api
 from mushu.cli.credential_store import StoredLogin
 from mushu.cli.errors import Failure, Refused, Unreachable, misunderstood
 from mushu.cli.output import Spinner
+from mushu.process import clean_environment
 from mushu.secret import Secret
 
 CLIENT_ID: Final = "mushu-cli"

@@ -20,11 +20,11 @@ from mushu.cli.options import (
     key_id,
     org,
     pass_session,
-    written,
     yes,
 )
 from mushu.cli.output import Column, print_json, print_new_key, print_rows
 from mushu.cli.session import Session
+from mushu.duration import written_duration
 
 # The least widths are those of the product contract's listing.
 _COLUMNS = (
@@ -100,7 +100,7 @@ def _request(
     if expires is not None:
         request["expires_at"] = from_now(expires)
     if rotate_every is not None:
-        request["rotate_every"] = written(rotate_every)
+        request["rotate_every"] = written_duration(rotate_every)
     return request
 
 

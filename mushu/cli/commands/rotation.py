@@ -20,10 +20,10 @@ from mushu.cli.options import (
     key_id,
     org,
     pass_session,
-    written,
 )
 from mushu.cli.output import Column, print_json, print_new_key, print_rows
 from mushu.cli.session import Session
+from mushu.duration import written_duration
 
 _LEDGER: Final = (
     Column("uri", "DESTINATION"),
@@ -110,8 +110,8 @@ def deliveries(session: Session, key_id: str, org: str | None, as_json: bool) ->
 def _terms(settle: timedelta | None, deadline: timedelta | None, at_deadline: str | None, *, now: bool) -> Answer:
     """Return how long the old key lives on; what was left out is left to the server."""
     terms = {
-        "settle": written(settle) if settle is not None else None,
-        "deadline": written(deadline) if deadline is not None else None,
+        "settle": written_duration(settle) if settle is not None else None,
+        "deadline": written_duration(deadline) if deadline is not None else None,
         "at_deadline": at_deadline,
         "now": now or None,
     }

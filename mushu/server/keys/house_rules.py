@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import datetime
 
-from mushu.server.clock import rfc3339, written_duration
+from mushu.duration import written_duration
+from mushu.server.clock import rfc3339
 from mushu.server.errors import Invalid
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import DEFAULT_SCOPES, parse_scopes

@@ -5,10 +5,11 @@ from typing import Final
 
 from sqlalchemy import select, update
 
+from mushu.duration import written_duration
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, Detail, record
-from mushu.server.clock import Clock, rfc3339, written_duration
+from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, KeyNotFound, WrongState
 from mushu.server.keys import journal

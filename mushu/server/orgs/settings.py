@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Final
 
+from mushu.duration import written_duration
 from mushu.server.audit.service import Actor, Detail, record
-from mushu.server.clock import Clock, written_duration
+from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid
 from mushu.server.orgs.models import Organization, OrgSettingsRow

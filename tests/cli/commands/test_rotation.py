@@ -59,11 +59,11 @@ class TestFromHere:
     ) -> None:
         assert mushu(*ROTATE, "--to", "drawer:desk").code == 0
         drawer.put(None)
-        life = ["--settle", "30m", "--deadline", "14d", "--at-deadline", "revoke", "--now"]
+        life = ["--settle", "30s", "--deadline", "14d", "--at-deadline", "revoke", "--now"]
         assert mushu(*ROTATE, "--to", "drawer:desk", *life).code == 0
         first, second = authority.rotations
         assert first.json == {"delivery": "client"}
-        terms = {"settle": "1800s", "deadline": "1209600s", "at_deadline": "revoke", "now": True}
+        terms = {"settle": "30s", "deadline": "14d", "at_deadline": "revoke", "now": True}
         assert second.json == {"delivery": "client"} | terms
 
     @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ class TestOnTheServer:
     def test_it_goes_to_the_destinations_that_are_named(self, mushu: Mushu, asking: Stub) -> None:
         asking.tell("POST", f"{KEYS}/{OLD_ID}/rotate", ANSWER | {"delivered_to": ["env:/srv/.env#KEY"]})
         assert mushu(*ROTATE, "--deliver-to", "backend", "--deliver-to", "worker", "--settle", "2h").code == 0
-        assert asking.asked[-1].json == {"settle": "7200s", "deliver_to": ["backend", "worker"]}
+        assert asking.asked[-1].json == {"settle": "2h", "deliver_to": ["backend", "worker"]}
 
     @pytest.mark.parametrize(("arguments", "sent"), [((), {}), (("--show",), {"delivery": "response"})])
     def test_a_key_that_is_answered_is_printed_in_the_contract_s_order(

@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 
-from mushu.address import is_loopback
 from mushu.server.config import Settings
 from mushu.server.core import Core
 from mushu.server.operation.doctor import _channels
-from mushu.server.setting_checks import push_service
 
 OPEN = "postgresql+psycopg://mushu:hunter2@db.example.com/mushu"
 
@@ -71,21 +69,3 @@ def test_a_store_of_media_over_http_is_told_unless_it_is_here(tmp_path: Path) ->
     assert "MUSHU_MEDIA_S3_ENDPOINT" in faults(tmp_path, **bucket, media_s3_endpoint="http://minio.example.com:9000")
     for endpoint in ("", "https://minio.example.com", "http://127.0.0.1:9000", "http://[::1]:9000"):
         assert faults(tmp_path, **bucket, media_s3_endpoint=endpoint) == ""
-
-
-@pytest.mark.parametrize(
-    ("url", "here"),
-    [
-        ("http://127.0.0.1", True),
-        ("http://127.8.9.10:80", True),
-        ("http://[::1]:8000", True),
-        ("http://localhost", True),
-        ("http://localhost.example.com", False),
-        ("http://127.0.0.1.example.com", False),
-        ("http://0.0.0.0", False),
-        ("http://[::ffff:192.0.2.1]", False),
-    ],
-)
-def test_loopback_has_one_meaning(url: str, here: bool) -> None:
-    assert is_loopback(url) is here
-    assert (push_service(url) is None) is here

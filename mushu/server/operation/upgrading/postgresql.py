@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
-from mushu.children import child_environment
+from mushu.process import child_environment
 from mushu.server.errors import UpgradeFailed
 from mushu.server.operation.upgrading.copies import write_private
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import pytest
 
-from mushu.address import is_loopback
 from mushu.server import logs
 from mushu.server.core import db
 from mushu.server.db import own_session
@@ -173,19 +172,6 @@ class TestConnections:
             impatient.close()
             mute.close()
         assert (row.outcome, row.reason) == ("failed", "unreachable")
-
-    @pytest.mark.parametrize(
-        ("url", "here"),
-        [
-            ("http://127.0.0.1:1", True),
-            ("https://[::1]:1", True),
-            ("https://localhost", True),
-            ("https://api.push.apple.com", False),
-            ("https://192.0.2.1", False),
-        ],
-    )
-    def test_to_this_machine_are_told_from_others(self, url: str, here: bool) -> None:
-        assert is_loopback(url) is here
 
 
 class TestTheLoop:
