@@ -21,10 +21,11 @@ from mushu.server.config import Settings
 from mushu.server.core import core_context, db
 from mushu.server.db import writing
 from mushu.server.delivery import drift
+from mushu.server.delivery.activation import activate
 from mushu.server.delivery.ledger import open_delivery
 from mushu.server.delivery.models import Condition, DeliveryState
-from mushu.server.keys.activation import issue_key
 from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.service import mint_key
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
@@ -75,7 +76,8 @@ def deliver(count: int) -> dict[str, str]:
         owner = create_user(db.session, utc_now, SYSTEM, "ada@example.com")
         org_id = create_org(db.session, utc_now, SYSTEM, "acme", owner.id).id
         for number in range(count):
-            key, _ = issue_key(db.session, utc_now, SYSTEM, KeyRequest(org_id=org_id, name=public_id("k")))
+            minted, _ = mint_key(db.session, utc_now, SYSTEM, KeyRequest(org_id=org_id, name=public_id("k")))
+            key = activate(db.session, utc_now, SYSTEM, minted.id)
             now, uri = utc_now(), f"slow:{number}"
             delivery = open_delivery(key.id, uri, "0", now, now, SYSTEM)
             delivery.state, delivery.version, delivery.verified_at = DeliveryState.VERIFIED, "1", now

@@ -22,8 +22,9 @@ from mushu.server.clock import Clock, utc_now
 from mushu.server.config import Settings
 from mushu.server.db import SESSION_OPTIONS, engine_options, own_session, prepare_engine
 from mushu.server.delivery import named
-from mushu.server.delivery.protocol import Courier
 from mushu.server.instance import JOURNAL_FILE, ROOT, prepare_instance, secret_key
+from mushu.server.keys.scopes import Environment
+from mushu.server.lifecycle.context import Context
 from mushu.server.resources import RESOURCES, Resources
 from mushu.server.sealing.ring import SealingKeys
 
@@ -124,7 +125,20 @@ def _settings_for(uri: str) -> Mapping[str, str]:
         return named.settings_for(session, get_core().sealing_keys, uri)
 
 
-def courier_for(actor: Actor) -> Courier:
-    """Return what delivers keys for `actor`, within the current app."""
+def context_for(actor: Actor, org_id: str | None = None, environment: Environment | None = None) -> Context:
+    """Return what a verb needs to act for `actor`, within the current app.
+
+    Args:
+        org_id: the organization of a request; None for an operator.
+        environment: that of a request; None for an operator.
+    """
     core = get_core()
-    return Courier(db.session, core.clock, actor, core.open_destination, core.settings.delivery_lease)
+    return Context(
+        session=db.session,
+        clock=core.clock,
+        actor=actor,
+        open_destination=core.open_destination,
+        lease=core.settings.delivery_lease,
+        org_id=org_id,
+        environment=environment,
+    )

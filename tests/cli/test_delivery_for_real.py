@@ -9,11 +9,11 @@ from dotenv import dotenv_values
 
 from mushu.destination import Holding, Secret
 from mushu.server.audit.service import SYSTEM
-from mushu.server.core import courier_for, db
+from mushu.server.core import context_for, db
 from mushu.server.db import writing
-from mushu.server.delivery.rotation import keep_house
 from mushu.server.destinations import service as destinations
 from mushu.server.destinations.service import Place
+from mushu.server.lifecycle.maintain import keep_house
 from tests.cli.conftest import Mushu, Served
 from tests.conftest import TurnableClock
 
@@ -42,7 +42,7 @@ def _opens(served: Served, key: str | None, path: str = "/orgs") -> bool:
 def _let_the_time_to_confirm_pass(served: Served, clock: TurnableClock) -> None:
     clock.turn(minutes=11)
     with served.app.app_context():
-        keep_house(courier_for(SYSTEM))
+        keep_house(context_for(SYSTEM))
 
 
 def _state(mushu: Mushu, org: str, key_id: str) -> str:

@@ -30,13 +30,15 @@ _DRIVER: Final = f"""
 import sys, time
 from datetime import timedelta
 from mushu.server.audit.service import SYSTEM
-from mushu.server.core import core_context, courier_for
-from mushu.server.delivery.rotation import Rotator
+from mushu.server.core import core_context, context_for
 from mushu.server.keys.rotation import Terms
+from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
+from mushu.server.lifecycle.rotate import RotationRequest, rotate
 key_id = sys.argv[1]
 with core_context():
     for _ in range({ROTATIONS}):
-        key_id = Rotator(courier_for(SYSTEM)).rotate(key_id, Terms(settle=timedelta(seconds=1)))[0].id
+        request = RotationRequest(key_id=key_id, terms=Terms(settle=timedelta(seconds=1)))
+        key_id = rotate(context_for(SYSTEM), request, DeliveryChoice(mode=DeliveryMode.SERVER)).key.id
         time.sleep(0.25)
 """
 

@@ -28,7 +28,6 @@ from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
 from mushu.server.core import install as install_core
 from mushu.server.db import writing
-from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, Scope
@@ -41,6 +40,7 @@ from mushu.server.tokens.service import issue_token
 from mushu.server.users.models import User
 from mushu.server.users.service import create_user, set_password
 from tests.conftest import TurnableClock
+from tests.server.verbs import issue_key
 
 POSTGRESQL = os.environ.get("MUSHU_TEST_POSTGRESQL_URL", "") if os.environ.get("MUSHU_TEST_ON_POSTGRESQL") else ""
 

@@ -14,8 +14,9 @@ from mushu import process
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.commands import dotenv_files, ways_out
-from mushu.server.core import core_context
+from mushu.server.core import context_for, core_context
 from mushu.server.errors import MushuError
+from mushu.server.lifecycle.context import Context
 from mushu.terminal import printable, printable_lines
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -72,6 +73,11 @@ def operator() -> Actor:
     except (KeyError, OSError):  # an account without a name, as in some containers
         name = "unknown"
     return Actor(ActorKind.OPERATOR, name)
+
+
+def operator_context() -> Context:
+    """Return what a verb needs to act for who runs this command."""
+    return context_for(operator())
 
 
 def print_json(answer: object) -> None:

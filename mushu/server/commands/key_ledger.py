@@ -7,18 +7,18 @@ import click
 
 from mushu.server import answers
 from mushu.server.commands import ways_out
-from mushu.server.commands.common import as_json, operator, print_rows
-from mushu.server.core import courier_for, db, get_core
+from mushu.server.commands.common import as_json, operator_context, print_rows
+from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.drift import DriftChecker, DriftResult, KeyFilter
 from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named import names_of
 from mushu.server.delivery.recovery import any_unreachable
-from mushu.server.delivery.rotation import keep_house
 from mushu.server.environments import within
 from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import get_key
+from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.orgs.service import resolve_org
 
 _DRIFT_COLUMNS = {
@@ -80,7 +80,7 @@ def deliveries(key_id: str, as_json: bool) -> None:
 @as_json
 def reconcile(as_json: bool) -> None:
     """Finish or clean up what a crash or an unreachable destination left behind, and retire what is to retire."""
-    findings = keep_house(courier_for(operator()))
+    findings = keep_house(operator_context())
     rows = [{"key_id": found.key_id, "result": found.verdict.value, "detail": found.detail} for found in findings]
     if rows or as_json:
         print_rows(rows, {"key_id": "KEY_ID", "result": "RESULT", "detail": "DETAIL"}, json_wanted=as_json)

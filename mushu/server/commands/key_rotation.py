@@ -5,18 +5,15 @@ import click
 from mushu.server import answers
 from mushu.server.clock import parse_duration
 from mushu.server.commands import ways_out
-from mushu.server.commands.common import as_json, note, operator, print_json, print_rows
-from mushu.server.core import courier_for, db, get_core
-from mushu.server.db import reading, writing
-from mushu.server.delivery.activation import issue_successor
+from mushu.server.commands.common import as_json, note, operator_context, print_json, print_rows
+from mushu.server.core import db
+from mushu.server.db import reading
 from mushu.server.delivery.recovery import Verdict, any_unreachable
-from mushu.server.delivery.removal import follow_journal
-from mushu.server.delivery.rotation import Rotator, keep_house
-from mushu.server.delivery.stalled import stalled_rotations
-from mushu.server.errors import MushuError
-from mushu.server.keys import rotation
 from mushu.server.keys.models import AtDeadline
 from mushu.server.keys.rotation import Terms
+from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
+from mushu.server.lifecycle.maintain import DueRotation, rotate_due
+from mushu.server.lifecycle.rotate import RotationRequest, rotate
 from mushu.server.orgs.service import resolve_org
 
 _RESULTS = {"key_id": "KEY_ID", "name": "NAME", "result": "RESULT", "detail": "DETAIL"}
@@ -44,7 +41,7 @@ _ATTENTION = 3
 @click.option("--show-once", is_flag=True, help="Print the new key, this one time, instead of delivering it.")
 @click.option("--force", is_flag=True, help="Overwrite a value there that is not Mushu's.")
 @as_json
-def rotate(
+def rotate_key(
     key_id: str | None,
     due: bool,
     org: str | None,
@@ -71,56 +68,42 @@ def rotate(
     if due:
         _rotate_due(org, terms, as_json=as_json)
         return
-    # In an old database that was put back a deleted key looks alive; its successor would be, and in no journal.
-    follow_journal(db.session, get_core().clock, operator())
-    if show_once:
-        with writing(db.session):
-            successor, secret = issue_successor(db.session, get_core().clock, operator(), str(key_id), terms)
-        print_json(answers.created_key(successor, secret, replaces=key_id))
-    else:
-        successor, places = Rotator(courier_for(operator())).rotate(str(key_id), terms, uris, force=force)
-        print_json(answers.created_key(successor, delivered_to=places, replaces=key_id))
-        for warning in ways_out.of_places_of_others(db.session, successor, places):
-            note(warning)
+    mode = DeliveryMode.RESPONSE if show_once else DeliveryMode.SERVER
+    choice = DeliveryChoice(mode=mode, uris=uris, force=force)
+    print_minted(rotate(operator_context(), RotationRequest(key_id=str(key_id), terms=terms), choice))
+
+
+def print_minted(minted: Minted) -> None:
+    """Print a new key as the answer, and warn of destinations that another organization has named."""
+    print_json(answers.created_key(minted.key, minted.secret, minted.delivered_to, minted.replaces))
+    for warning in ways_out.of_places_of_others(db.session, minted.key, minted.delivered_to):
+        note(warning)
 
 
 def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
-    """Rotate what is due, and say which rotations have stalled; exit 1 if a key could not be rotated.
-
-    Keep house before, unless one organization is named: that is done for all, and who names one means no other. The
-    journal is followed all the same: a key that was deleted must have no successor.
-    """
-    courier = courier_for(operator())
+    """Rotate what is due, and say which rotations have stalled; exit 1 if a key could not be rotated."""
     with reading(db.session):
         org_id = resolve_org(db.session, org).id if org is not None else None
-    findings = keep_house(courier) if org_id is None else follow_journal(db.session, courier.clock, courier.actor)
-    rows = [
-        {"key_id": found.key_id, "name": None, "result": str(found.verdict), "detail": found.detail}
-        for found in findings
-    ]
-    with reading(db.session):
-        due = [(key.id, key.name) for key in rotation.keys_due(db.session, courier.clock(), org_id)]
-    outcomes = [_rotate_one(Rotator(courier), key_id, name, terms) for key_id, name in due]
-    with reading(db.session):
-        stalled: list[dict[str, str | None]] = [
-            {"key_id": found.key_id, "name": found.key_name, "result": "stalled", "detail": found.detail}
-            for found in stalled_rotations(db.session, courier.clock(), org_id)
-        ]
-    rows += outcomes + stalled
+    report = rotate_due(operator_context(), terms, org_id)
+    rows = [_row(found.key_id, None, str(found.verdict), found.detail) for found in report.findings]
+    rows += [_row_of_rotation(rotation) for rotation in report.rotations]
+    rows += [_row(found.key_id, found.key_name, "stalled", found.detail) for found in report.stalled]
     if rows or as_json:
         print_rows(rows, _RESULTS, json_wanted=as_json)
     else:
         click.echo("No key is due.")
-    if any_unreachable(findings) or any(outcome["result"] == "failed" for outcome in outcomes):
+    if any_unreachable(report.findings) or any(done.successor is None for done in report.rotations):
         raise click.exceptions.Exit(1)
-    if stalled or any(found.verdict is Verdict.DRIFTED for found in findings):
+    if report.stalled or any(found.verdict is Verdict.DRIFTED for found in report.findings):
         raise click.exceptions.Exit(_ATTENTION)
 
 
-def _rotate_one(rotator: Rotator, key_id: str, name: str, terms: Terms) -> dict[str, str | None]:
-    row: dict[str, str | None] = {"key_id": key_id, "name": name}
-    try:
-        successor, places = rotator.rotate(key_id, terms)
-    except MushuError as error:  # the others are due all the same
-        return row | {"result": "failed", "detail": ways_out.of_refusal(error, f"flask keys rotate {key_id}")}
-    return row | {"result": "rotated", "detail": f"{successor.id} is in {', '.join(places)}."}
+def _row_of_rotation(done: DueRotation) -> dict[str, str | None]:
+    if done.successor is None:
+        return _row(done.key_id, done.name, "failed", ways_out.of_due(done))
+    detail = f"{done.successor.key.id} is in {', '.join(done.successor.delivered_to)}."
+    return _row(done.key_id, done.name, "rotated", detail)
+
+
+def _row(key_id: str, name: str | None, result: str, detail: str) -> dict[str, str | None]:
+    return {"key_id": key_id, "name": name, "result": result, "detail": detail}

@@ -1,32 +1,26 @@
+"""`flask keys create|list|show|disable|enable|delete`, and the group to which the other commands of keys belong."""
+
 from collections.abc import Sequence
 
 import click
 
 from mushu.server import answers
 from mushu.server.clock import parse_duration
-from mushu.server.commands import ways_out
-from mushu.server.commands.common import (
-    AdminGroup,
-    as_json,
-    ask,
-    note,
-    operator,
-    print_json,
-    print_rows,
-    yes,
-)
+from mushu.server.commands.common import AdminGroup, as_json, ask, note, operator_context, print_json, print_rows, yes
 from mushu.server.commands.key_ledger import check, deliveries, reconcile
-from mushu.server.commands.key_rotation import rotate
-from mushu.server.core import courier_for, db, get_core
-from mushu.server.db import reading, writing
+from mushu.server.commands.key_rotation import print_minted, rotate_key
+from mushu.server.core import db, get_core
+from mushu.server.db import reading
 from mushu.server.delivery.overview import overviews
 from mushu.server.delivery.recovery import Finding, any_unreachable
-from mushu.server.delivery.removal import delete_key
 from mushu.server.keys import service
-from mushu.server.keys.activation import issue_key
+from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment, parse_scopes
-from mushu.server.keys.states import DISABLE, ENABLE, Transition
+from mushu.server.lifecycle.change import disable, enable
+from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
+from mushu.server.lifecycle.delete import delete
+from mushu.server.lifecycle.issue import issue
 from mushu.server.orgs.service import resolve_org
 
 _COLUMNS = {"key_id": "KEY_ID", "name": "NAME", "scopes": "SCOPES", "created_at": "CREATED"}
@@ -47,7 +41,7 @@ def keys() -> None:
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Deliver it there, unseen; may be repeated.")
 @click.option("--show-once", is_flag=True, help="Print the key, this one time, instead of delivering it.")
 @click.option("--force", is_flag=True, help="Overwrite a value that the destination holds.")
-def create(
+def create_key(
     org: str,
     name: str,
     scopes: str | None,
@@ -64,7 +58,6 @@ def create(
             "Say where the key goes: --to URI delivers it unseen, for example --to env:/srv/app/.env, "
             "and --show-once prints it this one time. One of the two."
         )
-    core = get_core()
     with reading(db.session):
         org_id = resolve_org(db.session, org).id
     request = KeyRequest(
@@ -74,25 +67,18 @@ def create(
         if scopes is not None
         else None,
         environment=Environment(env),
-        expires_at=core.clock() + parse_duration(expires) if expires is not None else None,
+        expires_at=get_core().clock() + parse_duration(expires) if expires is not None else None,
         rotate_every=parse_duration(rotate_every) if rotate_every is not None else None,
     )
-    if show_once:
-        with writing(db.session):
-            key, secret = issue_key(db.session, core.clock, operator(), request)
-        print_json(answers.created_key(key, secret))
-    else:
-        key, places = courier_for(operator()).deliver(request, uris, force=force)
-        print_json(answers.created_key(key, delivered_to=places))
-        for warning in ways_out.of_places_of_others(db.session, key, places):
-            note(warning)
+    mode = DeliveryMode.RESPONSE if show_once else DeliveryMode.SERVER
+    print_minted(issue(operator_context(), request, DeliveryChoice(mode=mode, uris=uris, force=force)))
 
 
 @keys.command("list")
 @click.option("--org", required=True, help="Id or exact name of the organization.")
 @click.option("--all", "with_deleted", is_flag=True, help="Deleted and failed keys, too, with their states.")
 @as_json
-def list_(org: str, with_deleted: bool, as_json: bool) -> None:
+def list_keys(org: str, with_deleted: bool, as_json: bool) -> None:
     """List the keys of an organization, newest first."""
     now = get_core().clock()
     with reading(db.session):
@@ -107,53 +93,49 @@ def list_(org: str, with_deleted: bool, as_json: bool) -> None:
 
 @keys.command("show")
 @click.argument("key_id")
-def show(key_id: str) -> None:
+def show_key(key_id: str) -> None:
     """Show all that may be known of a key."""
     with reading(db.session):
         key = service.get_key(db.session, key_id)
-        about = overviews(db.session, [key.id])[key.id]
-    print_json(answers.shown_key(key, get_core().clock(), about))
+    _print_key(key)
 
 
 @keys.command("disable")
 @click.argument("key_id")
-def disable(key_id: str) -> None:
+def disable_key(key_id: str) -> None:
     """Refuse a key from now on, until it is enabled again."""
-    _change(key_id, DISABLE)
+    _print_key(disable(operator_context(), key_id))
 
 
 @keys.command("enable")
 @click.argument("key_id")
-def enable(key_id: str) -> None:
+def enable_key(key_id: str) -> None:
     """Let a disabled key work again."""
-    _change(key_id, ENABLE)
+    _print_key(enable(operator_context(), key_id))
 
 
 @keys.command("delete")
 @click.argument("key_id")
 @yes
 @click.option("--keep-in-destination", "keep_value", is_flag=True, help="Leave the dead value where it lies.")
-def delete(key_id: str, yes: bool, keep_value: bool) -> None:
+def delete_key(key_id: str, yes: bool, keep_value: bool) -> None:
     """Delete a key for good, and take its value away from where it was delivered."""
-    core = get_core()
     with reading(db.session):
         key = service.get_key(db.session, key_id)
     ask(f"Delete {key.id} ({key.name}) for good? Requests with it fail at once.", agreed=yes)
-    _, findings = delete_key(db.session, core.clock, operator(), core.open_destination, key_id, keep_value=keep_value)
+    _, findings = delete(operator_context(), key_id, keep_value=keep_value)
     print_json({"key_id": key_id, "deleted": True})
     _report(findings)
 
 
-for command in (rotate, check, deliveries, reconcile):
+for command in (rotate_key, check, deliveries, reconcile):
     keys.add_command(command)
 
 
-def _change(key_id: str, change: Transition) -> None:
-    core = get_core()
-    with writing(db.session):
-        key = service.change_state(db.session, core.clock, operator(), key_id, change)
+def _print_key(key: ApiKey) -> None:
+    with reading(db.session):
         about = overviews(db.session, [key.id])[key.id]
-    print_json(answers.shown_key(key, core.clock(), about))
+    print_json(answers.shown_key(key, get_core().clock(), about))
 
 
 def _report(findings: Sequence[Finding]) -> None:

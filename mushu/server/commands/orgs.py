@@ -1,10 +1,20 @@
 import click
 
 from mushu.server import answers
-from mushu.server.commands.common import AdminGroup, as_json, ask, note, operator, print_json, print_rows, yes
+from mushu.server.commands.common import (
+    AdminGroup,
+    as_json,
+    ask,
+    note,
+    operator,
+    operator_context,
+    print_json,
+    print_rows,
+    yes,
+)
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.delivery.removal import delete_org_with_keys
+from mushu.server.lifecycle.delete import delete_org
 from mushu.server.orgs import service
 from mushu.server.orgs.members import get_member, transfer_ownership
 from mushu.server.users.service import get_user_by_email
@@ -71,12 +81,10 @@ def transfer(org: str, email: str) -> None:
 @yes
 def delete(org: str, yes: bool) -> None:
     """Delete an organization and every key it has."""
-    core = get_core()
     with reading(db.session):
         found = service.resolve_org(db.session, org)
     ask(f"Delete {found.name} ({found.id}) and every API key it has, for good?", agreed=yes)
-    others = core.resources.on_org_deleted
-    findings = delete_org_with_keys(db.session, core.clock, operator(), core.open_destination, found, others)
+    findings = delete_org(operator_context(), found.id, get_core().resources.on_org_deleted)
     for finding in findings:
         note(f"{finding.key_id}: {finding.detail}")
     print_json({"org_id": found.id, "deleted": True})

@@ -13,17 +13,19 @@ from mushu.server.delivery.named import named_by_others
 from mushu.server.errors import DestinationHeld, MushuError
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
+from mushu.server.lifecycle.maintain import DueRotation
 
 
-def of_refusal(error: MushuError, command: str | None = None) -> str:
-    """Return the sentence of an error, with the way out that a command has.
+def of_refusal(error: MushuError) -> str:
+    """Return the sentence of an error, with the way out that the command has."""
+    overwritable = isinstance(error, DestinationHeld) and error.overwritable
+    return f"{error.detail} --force overwrites it." if overwritable else error.detail
 
-    Args:
-        command: the command that has the option, in full, where it is not the one that was run.
-    """
-    if not (isinstance(error, DestinationHeld) and error.overwritable):
-        return error.detail
-    return f"{error.detail} {f'`{command} --force`' if command else '--force'} overwrites it."
+
+def of_due(done: DueRotation) -> str:
+    """Return why a key that is due was not rotated, with the command that can do it all the same."""
+    way = f" `flask keys rotate {done.key_id} --force` overwrites it." if done.overwritable else ""
+    return f"{done.refusal}{way}"
 
 
 def of_drift(found: DriftResult) -> str:

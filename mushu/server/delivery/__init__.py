@@ -11,7 +11,10 @@ The protocol (design, section 7), with the four commits that make it safe to be 
     T4          key active, only if every delivery is verified
 
 No plaintext is stored to make recovery possible: the destination holds the key, the database its digest.
-Read on in `protocol.py` (the phases), `preflight.py` (before a key is minted), `mushu.destination` (how a plugin is
-called), `recovery.py` (after a crash), `removal.py` (deleting a key from where it lies), `ledger.py` (the rows),
-`client.py` (keys that a client delivers).
+
+The verb that mints the key owns T1 (`lifecycle/`). This package mints nothing, knows no verb and no resource, and calls
+no function that it was handed but the one that opens a destination.
+
+Read on in `protocol.py` (what a verb calls), `preflight.py` (before a key is minted), `mushu.destination` (how a plugin
+is called), `activation.py` (T4), `recovery.py` (after a crash), `ledger.py` (the rows).
 """

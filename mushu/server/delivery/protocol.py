@@ -1,13 +1,14 @@
-"""The protocol that brings a new key to its destinations: phases 0 to 5, in order, in `Courier.carry`.
+"""The protocol that brings a new key to its destinations: `check`, in T1 `claim` and `register`, and `bring`.
 
-The courier owns its transactions. Between them it holds no lock and keeps the plaintext in memory, nowhere else.
+The verb owns T1, in which it mints the key; the courier owns T2 to T4. Between them it holds no lock and keeps the
+plaintext in memory, nowhere else.
 
 T1 is the act, for which the caller's permission is proven. What follows is finished even if the caller loses it
 meanwhile: the key belongs to the organization, as one does that was created a moment earlier.
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,7 +22,7 @@ from mushu.destination.target import NotHeldError
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, rfc3339
-from mushu.server.db import AnySession, finishing, reading, writing
+from mushu.server.db import AnySession, finishing, reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
@@ -30,22 +31,17 @@ from mushu.server.delivery.recovery import Reconciler, Verdict
 from mushu.server.delivery.separation import claim, refuse_other_environment
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment
-from mushu.server.keys.service import change_state, get_key, mint_key
+from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DEAD, FAIL
-from mushu.server.orgs.service import get_org
-
-#: Makes a pending key in the caller's transaction.
-Mint = Callable[[], tuple[ApiKey, Secret]]
 
 
 @dataclass(slots=True)
 class Courier:
-    """Mints keys and delivers them.
+    """Delivers keys.
 
     Args:
-        session: outside of any transaction; the courier opens its own.
+        session: `claim` and `register` are called within a transaction of it, the others outside of any.
         open_destination: how a URI becomes a destination here.
         lease: how long one attempt may take, and putting things back as long again.
     """
@@ -57,88 +53,82 @@ class Courier:
     lease: timedelta
     pause: Pause = field(default=time.sleep)
 
-    def deliver(self, request: KeyRequest, uris: Sequence[str], *, force: bool = False) -> tuple[ApiKey, list[str]]:
-        """Mint a key, bring it to every destination, and return it active, with the destinations' full URIs.
-
-        Args:
-            force: overwrite a foreign value.
-
-        Raises:
-            OrgNotFound: the organization is gone; nothing was minted.
-            and what `carry` raises.
-        """
-
-        def mint() -> tuple[ApiKey, Secret]:
-            get_org(self.session, request.org_id)  # it may have been deleted since the caller looked
-            return mint_key(self.session, self.clock, self.actor, request)
-
-        return self.carry(mint, request.environment, uris, force=force)
-
-    def carry(
+    def check(
         self,
-        mint: Mint,
         environment: Environment,
         uris: Sequence[str],
         *,
         replacing: Collection[str] = (),
         force: bool = False,
-    ) -> tuple[ApiKey, list[str]]:
-        """Bring the key that `mint` makes to every destination, and return it active, with their full URIs.
+    ) -> list[LedgerTarget]:
+        """Before T1: make sure that a key can be written to every destination, and that nothing would be lost.
 
         Args:
-            mint: makes a pending key within the transaction T1; what it raises ends the run with nothing minted.
             environment: that of the key.
             replacing: ids of living keys whose value may be overwritten.
             force: overwrite a foreign value, too; never a living key of the other environment.
 
         Raises:
-            Invalid: the request or a URI is wrong, or two name one place; nothing was minted.
-            DestinationHeld: a destination holds something else, or belongs to the other environment, or another
-                delivery is at work there; nothing was minted.
-            DeliveryFailed: a destination refused; the key is dead, and what was written was put back.
-            DeliveryUndecided: it is not known whether a destination has the key; recovery will find out.
+            Invalid: a URI is wrong, or two name one place, or there is none.
+            DestinationHeld: a destination holds something else, or belongs to the other environment.
+            DeliveryFailed: a destination cannot be written to.
         """
         targets = open_targets(self.open_destination, uris, self.pause)
         with reading(self.session):  # before a place of the other environment is so much as read
             refuse_other_environment(self.session, environment, [target.uri for target in targets])
         self.reconciler.settle_destinations([target.uri for target in targets])
         check_targets(self.session, environment, targets, replacing=replacing, force=force)
-        key_id, secret = self._mint(mint, environment, targets)  # T1
-        try:
-            self._write(targets, secret)  # T2 for each
-            self._prove(targets, secret)  # T3 for each
-            key = self._activate(targets, key_id)  # T4
-        except _Refused as refusal:
-            key = self._give_up(targets, key_id, str(refusal))
-        return key, [target.uri for target in targets]
+        return targets
 
-    @property
-    def reconciler(self) -> Reconciler:
-        return Reconciler(self.session, self.clock, self.actor, self.open_destination)
+    def claim(self, environment: Environment, targets: Sequence[LedgerTarget]) -> None:
+        """In T1, before the key is minted: make sure that no other delivery is at work at one of the destinations.
 
-    def _mint(self, mint: Mint, environment: Environment, targets: Sequence[LedgerTarget]) -> tuple[str, Secret]:
-        """T1: the key and its deliveries, pending; one attempt at a time for each destination."""
+        Raises:
+            DestinationHeld: one is; or a destination belongs to the other environment by now.
+        """
+        claim(self.session, environment, [target.uri for target in targets])  # again: a name may have been given since
+        for target in targets:
+            other = ledger.find_at_work(self.session, target.uri, self.clock())
+            if other is not None:
+                raise _busy(other)
+
+    def register(self, key: ApiKey, targets: Sequence[LedgerTarget]) -> None:
+        """In T1, after the key was minted: write its pending deliveries into the ledger.
+
+        Raises:
+            DestinationHeld: another delivery to one of the destinations is being registered at this moment.
+        """
+        now = self.clock()
+        for target in targets:
+            target.delivery = ledger.open_delivery(
+                key.id, target.uri, target.expected_version, now, now + self.lease, self.actor
+            )
+            self.session.add(target.delivery)
         try:
-            with writing(self.session):
-                now = self.clock()
-                # Again: a name may have been given since.
-                claim(self.session, environment, [target.uri for target in targets])
-                for target in targets:
-                    other = ledger.find_at_work(self.session, target.uri, now)
-                    if other is not None:
-                        raise _busy(other)
-                key, secret = mint()
-                for target in targets:
-                    target.delivery = ledger.open_delivery(
-                        key.id, target.uri, target.expected_version, now, now + self.lease, self.actor
-                    )
-                    self.session.add(target.delivery)
+            self.session.flush()
         except IntegrityError:  # where transactions that write do not wait for each other, as on PostgreSQL
             raise DestinationHeld(
                 "Another delivery to one of these destinations began at this very moment. Try again.",
                 field="deliver_to",
             ) from None
-        return key.id, secret
+
+    def bring(self, key_id: str, secret: Secret, targets: Sequence[LedgerTarget]) -> ApiKey:
+        """After T1: bring the key to every destination (T2 to T4), and return it active.
+
+        Raises:
+            DeliveryFailed: a destination refused; the key is dead, and what was written was put back.
+            DeliveryUndecided: it is not known whether a destination has the key; recovery will find out.
+        """
+        try:
+            self._write(targets, secret)  # T2 for each
+            self._prove(targets, secret)  # T3 for each
+            return self._activate(targets, key_id)  # T4
+        except _Refused as refusal:
+            return self._give_up(targets, key_id, str(refusal))
+
+    @property
+    def reconciler(self) -> Reconciler:
+        return Reconciler(self.session, self.clock, self.actor, self.open_destination)
 
     def _write(self, targets: Sequence[LedgerTarget], secret: Secret) -> None:
         """Write, and T2: delivered, with the receipt.
@@ -200,7 +190,7 @@ class Courier:
         )
 
     def _give_up(self, targets: Sequence[LedgerTarget], key_id: str, reason: str) -> ApiKey:
-        """Phase 5: the key dies first; then what was written is put back as it was.
+        """Give up: the key dies first; then what was written is put back as it was.
 
         Returns:
             The key, if recovery found it everywhere and activated it before it could die.

@@ -97,7 +97,8 @@ def find_key(session: AnySession, key_id: str) -> ApiKey | None:
 
 
 def find_key_by_digest(session: AnySession, digest: str) -> ApiKey | None:
-    return session.scalars(select(ApiKey).where(ApiKey.digest == digest)).one_or_none()
+    query = select(ApiKey).where(ApiKey.digest == digest)
+    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
 
 
 def get_key(session: AnySession, key_id: str) -> ApiKey:

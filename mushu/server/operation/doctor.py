@@ -20,7 +20,7 @@ from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
 from mushu.server.db import is_unverified, most_connections, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery
-from mushu.server.delivery.stalled import stalled_rotations
+from mushu.server.delivery.overview import stalled_rotations
 from mushu.server.errors import ConfigurationError, StorageUnavailable
 from mushu.server.instance import JOURNAL_FILE, SECRET_KEY_FILE, instance_path
 from mushu.server.keys import journal

@@ -11,14 +11,16 @@ from sqlalchemy import exists, select
 
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
-from mushu.server.core import Core, courier_for, db
+from mushu.server.core import Core, context_for, db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.recovery import Finding
-from mushu.server.delivery.rotation import keep_house
 from mushu.server.instance import alone
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.states import State
+from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
+from mushu.server.lifecycle.issue import issue
+from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
@@ -56,7 +58,7 @@ def prepare(core: Core, upgrade: Upgrade = upgrade_with_copy) -> list[str]:
     # Two starts at once would both find the instance empty.
     with alone(core.settings.instance_path / LOCK_FILE):
         upgraded = upgrade(core)
-        findings = keep_house(courier_for(SYSTEM))
+        findings = keep_house(context_for(SYSTEM))
         found_org = _found_organization(core)
         minted = _first_key(core, found_org) if found_org is not None else None
         return [*upgraded, *_report(core.settings, minted, _owner(core), findings)]
@@ -72,14 +74,13 @@ def _found_organization(core: Core) -> str | None:
         return db.session.scalar(first.where(Organization.name == ORG_NAME))
 
 
-def _first_key(core: Core, org_id: str) -> tuple[ApiKey, list[str]] | None:
+def _first_key(core: Core, org_id: str) -> Minted | None:
     """Mint the first key and deliver it, unless there ever was a key; a failed attempt does not count."""
     with reading(db.session):
         if db.session.scalar(select(exists().where(ApiKey.stored_state != State.FAILED))):
             return None
-    return courier_for(SYSTEM).deliver(
-        KeyRequest(org_id=org_id, name=KEY_NAME), [f"env:{core.settings.instance_path / KEY_FILE}"]
-    )
+    to_file = DeliveryChoice(mode=DeliveryMode.SERVER, uris=[f"env:{core.settings.instance_path / KEY_FILE}"])
+    return issue(context_for(SYSTEM), KeyRequest(org_id=org_id, name=KEY_NAME), to_file)
 
 
 def _owner(core: Core) -> Owner | None:
@@ -95,13 +96,11 @@ def _owner(core: Core) -> Owner | None:
         return Owner(user.email, link, needs_password=user.password_hash is None)
 
 
-def _report(
-    settings: Settings, minted: tuple[ApiKey, list[str]] | None, owner: Owner | None, findings: list[Finding]
-) -> list[str]:
+def _report(settings: Settings, minted: Minted | None, owner: Owner | None, findings: list[Finding]) -> list[str]:
     lines = [f"recovered  {finding.key_id}: {finding.detail}" for finding in findings]
     if minted is not None:
-        key, places = minted
-        lines.append(f"first key  {key.id} ({', '.join(key.scopes)}) is in {', '.join(places)}")
+        key = minted.key
+        lines.append(f"first key  {key.id} ({', '.join(key.scopes)}) is in {', '.join(minted.delivered_to)}")
     if owner is not None and owner.link is not None:
         lines.append(f"owner      {owner.email}: set your password, once, at {owner.link}")
     elif owner is not None and owner.needs_password:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, cast
 from flask import Flask, current_app, g, request
 from werkzeug import Response as BaseResponse
 
-from mushu.server.core import db, get_core
+from mushu.server.core import context_for, db, get_core
 from mushu.server.db import act_for, reading
 from mushu.server.environments import set_environment
 from mushu.server.errors import Forbidden
@@ -23,6 +23,7 @@ from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.gate.principal import Principal, UserPrincipal
 from mushu.server.gate.proof import RequestProof
 from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.lifecycle.context import Context
 from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.extensions import count
 from mushu.server.web.sessions import ask_to_sign_in, session_proof, signed_in_user
@@ -99,6 +100,11 @@ def current_environment() -> Environment:
     """Return the environment that the path stands for: the one place where it is decided."""
     rule = request.url_rule.rule if request.url_rule is not None else ""
     return Environment.TEST if rule.startswith(f"{SANDBOX}/") else Environment.LIVE
+
+
+def current_context() -> Context:
+    """Return what a verb needs to act for who makes this request, on keys of its organization and environment."""
+    return context_for(current_principal().actor, current_org(), current_environment())
 
 
 def guard() -> BaseResponse | None:

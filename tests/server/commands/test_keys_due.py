@@ -1,5 +1,6 @@
 """`flask keys rotate --due`: what a timer does, what it tells, and with which status it ends."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -9,16 +10,15 @@ import pytest
 from mushu.destination import Attempt, Destination, Receipt, Secret, digest_of
 from mushu.server.audit.service import SYSTEM
 from mushu.server.clock import rfc3339, utc_now
-from mushu.server.core import courier_for, db, get_core
+from mushu.server.core import context_for, db, get_core
 from mushu.server.db import writing
 from mushu.server.delivery.ledger import list_deliveries
-from mushu.server.delivery.protocol import Courier
-from mushu.server.delivery.rotation import Rotator
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import Terms
 from mushu.server.usage.service import Uses, add_uses
 from tests.server.commands.conftest import Run
 from tests.server.commands.test_key_rotation import created, key, rotation_to, shows_no_key, state, value
+from tests.server.verbs import succeed
 
 _DAY = timedelta(days=1)
 
@@ -169,9 +169,9 @@ def cut_off(key_id: str, place: Path) -> None:
         real = core.open_destination(uri)
         return cast(Destination, _Dying(real)) if str(place) in uri else real
 
-    courier = Courier(db.session, core.clock, SYSTEM, open_destination, courier_for(SYSTEM).lease)
+    context = replace(context_for(SYSTEM), open_destination=open_destination)
     with pytest.raises(Killed):
-        Rotator(courier).rotate(key_id, Terms())
+        succeed(context, key_id, Terms())
     with writing(db.session):
         successor = db.session.query(Rotation).filter_by(predecessor_id=key_id).one().successor_id
         for delivery in list_deliveries(db.session, [successor]):

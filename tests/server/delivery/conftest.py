@@ -20,17 +20,18 @@ from mushu.server.config import Settings
 from mushu.server.db import prepare_engine, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
-from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Finding, Reconciler
-from mushu.server.delivery.removal import delete_key, delete_org_with_keys
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.service import get_key
-from mushu.server.orgs.service import create_org, get_org
+from mushu.server.lifecycle.context import Context
+from mushu.server.lifecycle.delete import delete, delete_org
+from mushu.server.orgs.service import create_org
 from mushu.server.resources import RESOURCES
 from mushu.server.users.service import create_user
 from tests.conftest import TurnableClock
 from tests.server.delivery.shelf import Shelf
+from tests.server.verbs import issue_to
 
 LEASE: Final = timedelta(seconds=60)
 #: The name of the properties in which `test_crash.py` reports at which step a process was killed, and what came of it.
@@ -62,15 +63,15 @@ class Post:
             self.org_id = create_org(self.session, self.clock, SYSTEM, "acme", owner.id).id
         return self.org_id
 
-    def courier(self) -> Courier:
-        return Courier(self.session, self.clock, SYSTEM, self.shelf.open, LEASE, self.pause)
+    def context(self) -> Context:
+        return Context(self.session, self.clock, SYSTEM, self.shelf.open, LEASE, self.pause)
 
     def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
         self.clock.turn(seconds=seconds)
 
     def deliver(self, *uris: str, force: bool = False) -> ApiKey:
-        return self.courier().deliver(KeyRequest(org_id=self.org_id, name="backend"), uris, force=force)[0]
+        return issue_to(self.context(), KeyRequest(org_id=self.org_id, name="backend"), uris, force=force)[0]
 
     def reconcile(self) -> list[Finding]:
         return Reconciler(self.session, self.clock, SYSTEM, self.shelf.open).settle_all()
@@ -79,13 +80,10 @@ class Post:
         return [str(found.verdict) for found in self.reconcile()]
 
     def delete(self, key_id: str, *, keep_value: bool = False) -> list[Finding]:
-        args = (self.session, self.clock, SYSTEM, self.shelf.open)
-        return delete_key(*args, key_id, keep_value=keep_value)[1]
+        return delete(self.context(), key_id, keep_value=keep_value)[1]
 
     def delete_org(self) -> list[Finding]:
-        with reading(self.session):
-            org = get_org(self.session, self.org_id)
-        return delete_org_with_keys(self.session, self.clock, SYSTEM, self.shelf.open, org, RESOURCES.on_org_deleted)
+        return delete_org(self.context(), self.org_id, RESOURCES.on_org_deleted)
 
     def only_key(self) -> ApiKey:
         with reading(self.session):

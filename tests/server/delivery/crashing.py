@@ -17,22 +17,23 @@ from mushu.destination import Attempt, Destination, DestinationError, Receipt, S
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import prepare_engine, reading, writing
 from mushu.server.delivery import ledger
-from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Finding
-from mushu.server.delivery.removal import delete_key
-from mushu.server.delivery.rotation import Rotator, keep_house
 from mushu.server.errors import DeliveryFailed
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, note_first_uses
 from mushu.server.keys.service import Selection, iterate_keys
 from mushu.server.keys.states import DEAD
+from mushu.server.lifecycle.context import Context
+from mushu.server.lifecycle.delete import delete
+from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 from mushu_dotenv import DotenvDestination
 from mushu_vault import VaultDestination
 from tests.conftest import TurnableClock
 from tests.server.delivery.conftest import LEASE
+from tests.server.verbs import issue_to, succeed
 from tests.vault.server import VaultStub
 
 NEIGHBOURS: Final = "# who works here\r\nexport DATABASE='postgres://db'\nEMPTY=\n\nLAST=last"
@@ -71,20 +72,20 @@ class Process:
         return opened(uri, self.vault)
 
     @property
-    def courier(self) -> Courier:
-        return Courier(self.session, self.clock, SYSTEM, self.open, LEASE, lambda _: None)
+    def context(self) -> Context:
+        return Context(self.session, self.clock, SYSTEM, self.open, LEASE, lambda _: None)
 
     def deliver(self, *uris: str) -> ApiKey:
-        return self.courier.deliver(KeyRequest(org_id=self.org_id, name="k"), uris)[0]
+        return issue_to(self.context, KeyRequest(org_id=self.org_id, name="k"), uris)[0]
 
     def rotate(self, key_id: str) -> ApiKey:
-        return Rotator(self.courier).rotate(key_id, Terms(settle=SETTLE))[0]
+        return succeed(self.context, key_id, Terms(settle=SETTLE))[0]
 
     def delete(self, key_id: str) -> None:
-        delete_key(self.session, self.clock, SYSTEM, self.open, key_id)
+        delete(self.context, key_id)
 
     def reconcile(self) -> list[Finding]:
-        return keep_house(self.courier)
+        return keep_house(self.context)
 
     def all_keys(self) -> list[ApiKey]:
         with reading(self.session):

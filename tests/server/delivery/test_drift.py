@@ -11,22 +11,22 @@ from mushu.destination.registry import OpenDestination
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import writing
 from mushu.server.delivery import drift, ledger
-from mushu.server.delivery.client import Proof, confirm, mint_for_client
 from mushu.server.delivery.drift import SIDE_BY_SIDE, DriftChecker, DriftResult, KeyFilter
 from mushu.server.delivery.models import Condition, DeliveryState
-from mushu.server.delivery.rotation import Rotator
-from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE, ENABLE, RETIRE, State
+from mushu.server.lifecycle.confirm import Proof, confirm
+from mushu.server.lifecycle.issue import issue
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 from tests.long import times
 from tests.server.delivery.conftest import Post
 from tests.server.delivery.memory import peak
 from tests.server.delivery.shelf import Crash, Shelf, before, crash, fail, fine, leak_foreign
+from tests.server.verbs import BY_CLIENT, issue_key, issue_to, succeed
 
 A, B, C = "fake:a", "fake:b", "fake:c"
 #: Seconds to wait for what must happen; a machine that is busy may need some of them.
@@ -128,19 +128,19 @@ class TestWhatIsFound:
         key = post.deliver(A)
         post.shelf.put("hand", A, None)
         assert conditions(post) == {A: "missing"}
-        Rotator(post.courier()).rotate(key.id, Terms())
+        succeed(post.context(), key.id, Terms())
         assert conditions(post) == {A: "ok"}
 
 
 class TestWhatIsLookedAt:
     def test_where_a_key_was_replaced_its_successor_is_looked_for(self, post: Post) -> None:
         old = post.deliver(A)
-        new, _ = Rotator(post.courier()).rotate(old.id, Terms())
+        new, _ = succeed(post.context(), old.id, Terms())
         assert [(look.uri, look.key_id) for look in looks(post)] == [(A, new.id)]
 
     def test_a_retiring_key_is_where_its_successor_did_not_go(self, post: Post) -> None:
         old = post.deliver(A)
-        Rotator(post.courier()).rotate(old.id, Terms(), [B])
+        succeed(post.context(), old.id, Terms(), [B])
         assert conditions(post) == {A: "ok", B: "ok"}
 
     def test_a_disabled_key_is(self, post: Post) -> None:
@@ -162,10 +162,8 @@ class TestWhatIsLookedAt:
         post.shelf.plan(f"write {B}", crash)
         with pytest.raises(Crash):
             post.deliver(B)
-        with writing(post.session):
-            request = KeyRequest(org_id=post.org_id, name="by a client")
-            key, secret = mint_for_client(post.session, post.clock, SYSTEM, request)
-            confirm(post.session, post.clock, SYSTEM, key, [Proof("env:/home/ada/.env#K", secret.digest())])
+        key = issue(post.context(), KeyRequest(org_id=post.org_id, name="by a client"), BY_CLIENT).key
+        confirm(post.context(), key.id, [Proof("env:/home/ada/.env#K", key.digest)])
         calls = len(post.shelf.calls)
         assert conditions(post) == {}
         assert len(post.shelf.calls) == calls
@@ -183,7 +181,7 @@ class TestWhatIsLookedAt:
         with writing(post.session):
             owner = create_user(post.session, post.clock, SYSTEM, "bob@example.com")
             org_id = create_org(post.session, post.clock, SYSTEM, "other", owner.id).id
-        return post.courier().deliver(KeyRequest(org_id=org_id, name="theirs"), [uri])[0]
+        return issue_to(post.context(), KeyRequest(org_id=org_id, name="theirs"), [uri])[0]
 
 
 class TestSideBySide:
@@ -313,7 +311,7 @@ class TestWhatGoesWrong:
     @pytest.mark.usefixtures("busy")
     def test_a_key_that_is_rotated_meanwhile_is_not_said_to_have_drifted(self, post: Post) -> None:
         old, other = post.deliver(A), post.another()
-        post.shelf.plan(f"read {A}", before(lambda: Rotator(other.courier()).rotate(old.id, Terms())), *[fine] * 9)
+        post.shelf.plan(f"read {A}", before(lambda: succeed(other.context(), old.id, Terms())), *[fine] * 9)
         looks(post)
         assert [(row.state, row.condition, row.error) for row in post.rows(old.id)] == [("replaced", None, None)]
         assert conditions(post) == {A: "ok"}

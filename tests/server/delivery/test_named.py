@@ -12,7 +12,6 @@ from mushu.server.config import Settings
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger, named
 from mushu.server.delivery.models import LATEST_ARRIVAL
-from mushu.server.delivery.rotation import keep_house
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
 from mushu.server.destinations.service import Place
@@ -21,6 +20,7 @@ from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid
 from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE, RETIRE
+from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.orgs.service import create_org, get_org
 from mushu.server.sealing.ring import SealingKeys
 from mushu.server.sealing.rows import rotate
@@ -313,8 +313,8 @@ class TestADeletedOrganization:
         key = post.deliver("fake:a")
         assert [found.verdict for found in post.delete_org()] == ["cleaned_up"]
         assert (post.state(key.id), names.settings()) == ("revoked", {})
-        keep_house(post.courier())
+        keep_house(post.context())
         assert names.sealed() == [row.id], "not at once: a delivery may have begun just before"
         post.clock.turn(seconds=LATEST_ARRIVAL.total_seconds())
-        keep_house(post.courier())
+        keep_house(post.context())
         assert names.sealed() == []

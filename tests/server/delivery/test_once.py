@@ -8,12 +8,7 @@ from sqlalchemy import event, select
 
 from mushu.secret import Secret
 from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM
-from mushu.server.db import reading, writing
-from mushu.server.delivery.activation import issue_successor
-from mushu.server.delivery.client import CONFIRM_WITHIN, Proof, confirm, mint_for_client, rotate_for_client
-from mushu.server.delivery.once import Minted, mint_once
-from mushu.server.delivery.rotation import Rotator, keep_house
+from mushu.server.db import reading
 from mushu.server.errors import (
     AlreadyCreated,
     DeliveryFailed,
@@ -23,18 +18,24 @@ from mushu.server.errors import (
     InProgress,
 )
 from mushu.server.idempotency import Once
-from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.service import get_key
+from mushu.server.lifecycle import issue as issuing
+from mushu.server.lifecycle import rotate as rotating
+from mushu.server.lifecycle.confirm import CONFIRM_WITHIN, Proof, confirm
+from mushu.server.lifecycle.context import Context, DeliveryChoice, Minted
+from mushu.server.lifecycle.idempotency import find_earlier
+from mushu.server.lifecycle.maintain import keep_house
 from tests.server.delivery.conftest import LEASE, LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, crash, crash_after, fail, lose_answer, refuse
+from tests.server.verbs import BY_CLIENT, SHOWN, by_server
 
 ONCE = Once("a" * 64, "b" * 64)
 A, B = "fake:a", "fake:b"
 
 Mint = Callable[[Post], Minted]
+Overtake = Callable[[Callable[[], object]], None]
 
 
 def request(post: Post) -> KeyRequest:
@@ -44,34 +45,45 @@ def request(post: Post) -> KeyRequest:
 def to_places(*uris: str) -> Mint:
     """Return what has the server deliver a new key."""
 
-    def mint(post: Post) -> Minted:
-        key, places = post.courier().deliver(request(post), uris)
-        return Minted(key, delivered_to=places)
-
-    return mint
+    return lambda post: issuing.issue(post.context(), request(post), by_server(*uris))
 
 
 def shown(post: Post) -> Minted:
-    with writing(post.session):
-        return Minted(*issue_key(post.session, post.clock, SYSTEM, request(post)))
+    return issuing.issue(post.context(), request(post), SHOWN)
 
 
 def by_client(post: Post) -> Minted:
-    with writing(post.session):
-        return Minted(*mint_for_client(post.session, post.clock, SYSTEM, request(post)))
+    return issuing.issue(post.context(), request(post), BY_CLIENT)
 
 
-def ask(post: Post, mint: Mint, once: Once | None = ONCE) -> Minted:
-    return mint_once(post.courier(), once, lambda: mint(post))
-
-
-def never(post: Post) -> Minted:
-    raise AssertionError("it was minted again")
+def rotated(old: ApiKey, choice: DeliveryChoice | None = None) -> Mint:
+    """Return what rotates a key."""
+    order = rotating.RotationRequest(key_id=old.id, terms=Terms(), once=ONCE)
+    return lambda post: rotating.rotate(post.context(), order, choice or by_server())
 
 
 def repeated(post: Post) -> Minted:
     """Ask again, from a process that must not mint."""
-    return ask(post.another(), never)
+    earlier = find_earlier(post.another().context(), ONCE)
+    assert earlier is not None, "it would be minted again"
+    return earlier
+
+
+@pytest.fixture
+def overtake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Do something when the next request has looked for an earlier one, and found none."""
+
+    def when_it_found_none(act: Callable[[], object]) -> None:
+        def looked(context: Context, mark: Once | None) -> Minted | None:
+            assert find_earlier(context, mark) is None
+            monkeypatch.undo()
+            act()
+            return None
+
+        for verb in (issuing, rotating):
+            monkeypatch.setattr(verb, "find_earlier", looked)
+
+    return when_it_found_none
 
 
 def actions(post: Post) -> list[str]:
@@ -81,7 +93,7 @@ def actions(post: Post) -> list[str]:
 
 class TestAfterASuccess:
     def test_what_the_server_delivered_is_answered_again_and_nothing_is_done(self, post: Post, shelf: Shelf) -> None:
-        first = ask(post, to_places(A, B))
+        first = to_places(A, B)(post)
         done, told = len(shelf.calls), actions(post)
         again = repeated(post)
         assert (again.key.id, again.secret, list(again.delivered_to)) == (first.key.id, None, [A, B])
@@ -91,7 +103,7 @@ class TestAfterASuccess:
 
     @pytest.mark.parametrize("mint", [shown, by_client])
     def test_a_key_that_was_in_the_answer_is_not_shown_again(self, post: Post, mint: Mint) -> None:
-        first = ask(post, mint)
+        first = mint(post)
         assert first.secret is not None
         with pytest.raises(AlreadyCreated) as caught:
             repeated(post)
@@ -100,45 +112,40 @@ class TestAfterASuccess:
         assert len(post.all_keys()) == 1
 
     def test_a_key_that_a_client_has_proven_is_not_shown_again_either(self, post: Post) -> None:
-        first = ask(post, by_client)
-        with writing(post.session):
-            proof = Proof("env:/home/ada/.env#KEY", first.key.digest)
-            confirm(post.session, post.clock, SYSTEM, get_key(post.session, first.key.id), [proof])
+        first = by_client(post)
+        confirm(post.context(), first.key.id, [Proof("env:/home/ada/.env#KEY", first.key.digest)])
         with pytest.raises(AlreadyCreated):
             repeated(post)
 
     @pytest.mark.parametrize("mint", [to_places(A), shown])
     def test_a_key_that_was_deleted_since_is_not_minted_again(self, post: Post, mint: Mint) -> None:
-        first = ask(post, mint)
+        first = mint(post)
         post.delete(first.key.id)
         with pytest.raises(AlreadyCreated, match=f"{first.key.id} was created by this request before, and is over"):
             repeated(post)
 
     def test_another_request_is_refused(self, post: Post) -> None:
-        ask(post, to_places(A))
+        to_places(A)(post)
         with pytest.raises(IdempotencyMismatch):
-            ask(post, never, replace(ONCE, request_digest="c" * 64))
+            find_earlier(post.context(), replace(ONCE, request_digest="c" * 64))
 
     def test_without_a_mark_every_request_mints(self, post: Post) -> None:
-        def mint(post: Post) -> Minted:
-            return Minted(post.deliver(A, force=True))
-
-        assert ask(post, mint, None).key.id != ask(post, mint, None).key.id
+        assert post.deliver(A).id != post.deliver(A, force=True).id
 
 
 class TestAfterAFailure:
     def test_nothing_minted_is_nothing_done(self, post: Post, shelf: Shelf) -> None:
         shelf.plan(f"preflight {A}", refuse)
         with pytest.raises(DeliveryFailed, match="Nothing was minted"):
-            ask(post, to_places(A))
-        assert ask(post, to_places(A)).key.stored_state == "active"
+            to_places(A)(post)
+        assert to_places(A)(post).key.stored_state == "active"
 
     def test_a_refused_delivery_may_be_asked_for_again(self, post: Post, shelf: Shelf) -> None:
         shelf.plan(f"write {A}", refuse)
         with pytest.raises(DeliveryFailed):
-            ask(post, to_places(A))
+            to_places(A)(post)
         first = post.only_key()
-        second = ask(post, to_places(A))
+        second = to_places(A)(post)
         assert second.key.id != first.id
         assert repeated(post).key.id == second.key.id
         assert sorted(key.stored_state for key in post.all_keys()) == ["active", "failed"]
@@ -146,25 +153,25 @@ class TestAfterAFailure:
     def test_a_foreign_value_is_told_as_ever(self, post: Post, shelf: Shelf) -> None:
         shelf.values[A] = "foreign"
         with pytest.raises(DestinationHeld, match="did not put there"):
-            ask(post, to_places(A))
+            to_places(A)(post)
         del shelf.values[A]
-        assert ask(post, to_places(A)).key.stored_state == "active"
+        assert to_places(A)(post).key.stored_state == "active"
 
     @pytest.mark.parametrize("kept_house", [False, True])
     def test_what_no_client_proved_in_time_may_be_asked_for_again(self, post: Post, kept_house: bool) -> None:
-        first = ask(post, by_client)
+        first = by_client(post)
         post.clock.now += CONFIRM_WITHIN
         if kept_house:
-            keep_house(post.courier())
-        second = ask(post.another(), by_client)
+            keep_house(post.context())
+        second = by_client(post.another())
         assert second.secret is not None
         assert post.state(first.key.id) == "failed"
         assert post.state(second.key.id) == "pending"
 
     def test_a_pending_key_that_was_deleted_may_be_asked_for_again(self, post: Post) -> None:
-        first = ask(post, by_client)
+        first = by_client(post)
         post.delete(first.key.id)
-        assert ask(post, by_client).key.id != first.key.id
+        assert by_client(post).key.id != first.key.id
 
 
 class TestAfterACrash:
@@ -175,7 +182,7 @@ class TestAfterACrash:
         def begin(call: str, fault: Callable[..., object] = crash, *uris: str) -> ApiKey:
             shelf.plan(call, *([lambda _, act: act()] if call.startswith("read") else []), fault)
             with pytest.raises(Crash):
-                ask(post.another(), to_places(*(uris or (A,))))
+                to_places(*(uris or (A,)))(post.another())
             return post.only_key()
 
         return begin
@@ -192,7 +199,7 @@ class TestAfterACrash:
     def test_once_the_lease_is_over_it_mints_afresh(self, post: Post, cut_off: Callable[..., ApiKey]) -> None:
         key = cut_off(f"write {A}")
         post.clock.now += LEASE
-        again = ask(post.another(), to_places(A))
+        again = to_places(A)(post.another())
         assert again.key.id != key.id
         assert post.state(key.id) == "failed"
         assert post.state(again.key.id) == "active"
@@ -201,7 +208,7 @@ class TestAfterACrash:
         key = cut_off(f"write {A}")
         post.clock.now += LEASE
         assert post.verdicts() == ["failed"]
-        assert ask(post.another(), to_places(A)).key.id != key.id
+        assert to_places(A)(post.another()).key.id != key.id
 
     @pytest.mark.parametrize("call", [f"write {B}", f"read {A}", f"read {B}"])
     def test_a_key_that_arrived_everywhere_is_answered(
@@ -229,7 +236,7 @@ class TestAfterACrash:
         shelf.plan(f"write {A}", fail, fail, lose_answer)
         shelf.plan(f"read {A}", lambda _, act: act(), fail)
         with pytest.raises(DeliveryUndecided) as caught:
-            ask(post, to_places(A))
+            to_places(A)(post)
         assert caught.value.key_id is None, "the first answer, as ever"
         assert repeated(post).key.id == post.only_key().id
 
@@ -244,7 +251,7 @@ def test_who_looks_locks_the_key_first_as_who_delivers_does(post: Post, shelf: S
 
     shelf.plan(f"read {A}", lambda _, act: act(), crash)
     with pytest.raises(Crash):
-        ask(post.another(), to_places(A))
+        to_places(A)(post.another())
     event.listen(post.engine, "before_cursor_execute", note)
     repeated(post)
     event.remove(post.engine, "before_cursor_execute", note)
@@ -255,44 +262,38 @@ class TestAtTheSameMoment:
     """The other request gets its turn when this one has looked and found nothing."""
 
     @pytest.mark.parametrize("mint", [shown, by_client])
-    def test_the_slower_finds_the_key_of_the_faster(self, post: Post, mint: Mint) -> None:
-        def late(post: Post) -> Minted:
-            ask(post.another(), mint)
-            return mint(post)
-
+    def test_the_slower_finds_the_key_of_the_faster(self, post: Post, mint: Mint, overtake: Overtake) -> None:
+        overtake(lambda: mint(post.another()))
         with pytest.raises(AlreadyCreated) as caught:
-            ask(post, late)
+            mint(post)
         assert caught.value.key_id == post.only_key().id
 
-    def test_so_it_does_where_both_deliver(self, post: Post) -> None:
-        def late(post: Post) -> Minted:
-            ask(post.another(), to_places(A))
-            return to_places(A)(post)
-
-        assert ask(post, late).key.id == post.only_key().id
+    def test_so_it_does_where_both_deliver(self, post: Post, overtake: Overtake) -> None:
+        overtake(lambda: to_places(A)(post.another()))
+        assert to_places(A)(post).key.id == post.only_key().id
 
     def test_and_where_the_faster_comes_when_the_slower_has_looked_at_the_destination(
         self, post: Post, shelf: Shelf
     ) -> None:
         def overtaken(plaintext: str, act: Callable[[], object]) -> object:
             holding = act()
-            ask(post.another(), to_places(A))
+            to_places(A)(post.another())
             return holding
 
         shelf.plan(f"read {A}", overtaken)
-        assert ask(post, to_places(A)).key.id == post.only_key().id
+        assert to_places(A)(post).key.id == post.only_key().id
 
     def test_while_the_faster_writes_the_slower_is_told_to_wait(self, post: Post, shelf: Shelf) -> None:
         told: list[InProgress] = []
 
         def meanwhile(plaintext: str, act: Callable[[], object]) -> object:
             with pytest.raises(InProgress) as caught:
-                ask(post.another(), to_places(A))
+                to_places(A)(post.another())
             told.append(caught.value)
             return act()
 
         shelf.plan(f"write {A}", meanwhile)
-        first = ask(post, to_places(A))
+        first = to_places(A)(post)
         assert [(one.key_id, one.retry_after) for one in told] == [(first.key.id, 60)]
         assert post.only_key().stored_state == "active"
 
@@ -306,54 +307,32 @@ class TestAtTheSameMoment:
             return act()
 
         shelf.plan(f"read {A}", lambda _, act: act(), meanwhile)
-        assert ask(post, to_places(A)).key.id == told[0] == post.only_key().id
+        assert to_places(A)(post).key.id == told[0] == post.only_key().id
 
 
 class TestRotation:
-    @staticmethod
-    def rotated(old: ApiKey) -> Mint:
-        def mint(post: Post) -> Minted:
-            key, places = Rotator(post.courier()).rotate(old.id, Terms(), once=ONCE)
-            return Minted(key, delivered_to=places, replaces=old.id)
-
-        return mint
-
     def test_the_successor_that_was_made_is_answered(self, post: Post) -> None:
         old = post.deliver(A, B)
-        first = ask(post, self.rotated(old))
+        first = rotated(old)(post)
         again = repeated(post)
         assert (again.key.id, list(again.delivered_to), again.replaces) == (first.key.id, [A, B], old.id)
         assert len(post.all_keys()) == 2
 
-    def test_of_two_at_the_same_moment_one_rotates(self, post: Post) -> None:
+    def test_of_two_at_the_same_moment_one_rotates(self, post: Post, overtake: Overtake) -> None:
         old = post.deliver(A)
-
-        def late(post: Post) -> Minted:
-            ask(post.another(), self.rotated(old))
-            return self.rotated(old)(post)
-
-        assert ask(post, late).key.id == repeated(post).key.id
+        overtake(lambda: rotated(old)(post.another()))
+        assert rotated(old)(post).key.id == repeated(post).key.id
         assert [key.stored_state for key in post.all_keys()].count("active") == 1
 
     def test_a_successor_that_was_shown_is_to_be_rotated_in_turn(self, post: Post) -> None:
         old = post.deliver(A)
-
-        def mint(post: Post) -> Minted:
-            with writing(post.session):
-                return Minted(*issue_successor(post.session, post.clock, SYSTEM, old.id, Terms(), ONCE))
-
-        first = ask(post, mint)
+        first = rotated(old, SHOWN)(post)
         with pytest.raises(AlreadyCreated, match=f"rotate {first.key.id} in turn, with a new Idempotency-Key"):
             repeated(post)
 
     def test_a_successor_that_waits_for_its_client_is_to_be_deleted(self, post: Post) -> None:
         old = post.deliver(A)
-
-        def mint(post: Post) -> Minted:
-            with writing(post.session):
-                return Minted(*rotate_for_client(post.session, post.clock, SYSTEM, old.id, Terms(), ONCE))
-
-        first = ask(post, mint)
+        first = rotated(old, BY_CLIENT)(post)
         with pytest.raises(AlreadyCreated, match=f"delete {first.key.id} and rotate again with a new Idempotency-Key"):
             repeated(post)
 
@@ -361,8 +340,8 @@ class TestRotation:
         old = post.deliver(A)
         shelf.plan(f"write {A}", refuse)
         with pytest.raises(DeliveryFailed):
-            ask(post, self.rotated(old))
-        assert ask(post, self.rotated(old)).key.stored_state == "active"
+            rotated(old)(post)
+        assert rotated(old)(post).key.stored_state == "active"
 
     def test_one_that_was_cut_off_and_done_again_is_answered_with_what_came_of_it(
         self, post: Post, shelf: Shelf
@@ -370,9 +349,9 @@ class TestRotation:
         old = post.deliver(A, B)
         shelf.plan(f"write {B}", crash)
         with pytest.raises(Crash):
-            ask(post.another(), self.rotated(old))
+            rotated(old)(post.another())
         post.clock.now += LEASE
-        assert [str(found.verdict) for found in keep_house(post.courier())] == ["failed", "rotated"]
+        assert [str(found.verdict) for found in keep_house(post.context())] == ["failed", "rotated"]
         again = repeated(post)
         assert (again.key.stored_state, list(again.delivered_to), again.replaces) == ("active", [A, B], old.id)
 
@@ -380,18 +359,18 @@ class TestRotation:
         old = post.deliver(A, B)
         shelf.plan(f"write {B}", crash)
         with pytest.raises(Crash):
-            ask(post.another(), self.rotated(old))
+            rotated(old)(post.another())
         with pytest.raises(InProgress):
-            ask(post.another(), self.rotated(old))
+            rotated(old)(post.another())
         post.clock.now += LEASE
-        new = ask(post.another(), self.rotated(old))
-        keep_house(post.courier())
+        new = rotated(old)(post.another())
+        keep_house(post.context())
         assert repeated(post).key.id == new.key.id
         assert [key.stored_state for key in post.all_keys()].count("active") == 1
 
 
 def test_no_plaintext_is_kept_for_it(post: Post) -> None:
-    first = ask(post, shown)
+    first = shown(post)
     secret: Secret | None = first.secret
     assert secret is not None
     post.shelf.seen.add(secret.reveal())  # searched for in the database when the test is over

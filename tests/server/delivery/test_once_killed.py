@@ -8,17 +8,19 @@ from typing import Final
 
 import pytest
 
-from mushu.server.delivery.once import Minted, mint_once
-from mushu.server.delivery.rotation import Rotator
 from mushu.server.errors import DestinationHeld, InProgress
 from mushu.server.idempotency import Once
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
+from mushu.server.lifecycle.context import Minted
+from mushu.server.lifecycle.issue import issue
+from mushu.server.lifecycle.rotate import RotationRequest, rotate
 from mushu.testing.processes import fork, wait_for
 from tests.conftest import TurnableClock
 from tests.server.delivery.conftest import LEASE
 from tests.server.delivery.crashing import Act, Process, Stage, delivered, nothing
 from tests.server.delivery.killing import kill_at_step, rehearse
+from tests.server.verbs import by_server
 
 pytestmark = pytest.mark.sqlite
 
@@ -36,24 +38,13 @@ def _once(number: int = 0) -> Once:
 
 
 def _create(process: Process, stage: Stage, once: Once | None = None) -> Minted:
-    mark = once or _once()
-
-    def mint() -> Minted:
-        request = KeyRequest(org_id=process.org_id, name="k", once=mark)
-        key, places = process.courier.deliver(request, stage.uris)
-        return Minted(key, delivered_to=places)
-
-    return mint_once(process.courier, mark, mint)
+    request = KeyRequest(org_id=process.org_id, name="k", once=once or _once())
+    return issue(process.context, request, by_server(*stage.uris))
 
 
 def _rotate(process: Process, stage: Stage) -> Minted:
     (old,) = [key.id for key in process.all_keys() if key.request_key is None and key.stored_state != "failed"]
-
-    def mint() -> Minted:
-        key, places = Rotator(process.courier).rotate(old, Terms(), once=_once())
-        return Minted(key, delivered_to=places, replaces=old)
-
-    return mint_once(process.courier, _once(), mint)
+    return rotate(process.context, RotationRequest(key_id=old, terms=Terms(), once=_once()), by_server())
 
 
 @pytest.mark.parametrize(("prepare", "act"), [(nothing, _create), (delivered, _rotate)], ids=["create", "rotate"])

@@ -11,6 +11,7 @@ from mushu.server.keys.service import change_state, mint_key
 from mushu.server.keys.states import DISABLE
 from tests.server.delivery.conftest import Post
 from tests.server.delivery.shelf import Fault, Shelf, after, before, fail, leak_chained, leak_foreign, refuse
+from tests.server.verbs import issue_to
 
 
 class TestRequest:
@@ -28,7 +29,7 @@ class TestRequest:
 
     def test_a_bad_name_mints_nothing_and_writes_nothing(self, post: Post, shelf: Shelf) -> None:
         with pytest.raises(Invalid):
-            post.courier().deliver(KeyRequest(org_id=post.org_id, name=" "), ["fake:a"])
+            issue_to(post.context(), KeyRequest(org_id=post.org_id, name=" "), ["fake:a"])
         assert post.all_keys() == []
         assert shelf.did("write") == []
 

@@ -39,6 +39,7 @@ from tests.server.delivery.shelf import (
     refuse,
     stale,
 )
+from tests.server.verbs import issue_to
 
 
 def _overwritten(shelf: Shelf, *uris: str) -> None:
@@ -53,7 +54,7 @@ def _is_as_it_was(shelf: Shelf, *uris: str) -> bool:
 class TestSuccess:
     def test_it_works(self, post: Post, shelf: Shelf) -> None:
         request = KeyRequest(org_id=post.org_id, name="backend")
-        key, places = post.courier().deliver(request, ["fake:b", "fake:a/"])
+        key, places = issue_to(post.context(), request, ["fake:b", "fake:a/"])
         assert key.stored_state == "active"
         assert places == ["fake:b", "fake:a"]
         assert shelf.digest_at("fake:a") == shelf.digest_at("fake:b") == key.digest

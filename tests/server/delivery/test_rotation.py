@@ -8,8 +8,6 @@ import pytest
 from mushu.destination import digest_of
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import reading, writing
-from mushu.server.delivery.activation import issue_successor
-from mushu.server.delivery.rotation import Rotator, keep_house
 from mushu.server.errors import (
     DeliveryFailed,
     DeliveryUndecided,
@@ -19,30 +17,27 @@ from mushu.server.errors import (
     WrongState,
 )
 from mushu.server.keys import rotation
-from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DISABLE, State
+from mushu.server.lifecycle.maintain import keep_house
 from tests.server.delivery.conftest import LEASE, Post
 from tests.server.delivery.shelf import Crash, after, before, crash, crash_after, fail, lie, lose_answer, refuse
+from tests.server.verbs import issue_key, issue_to, show_successor, succeed
 
 A, B = "fake:a", "fake:b"
 HOUR = timedelta(hours=1)
 
 
-def rotator(post: Post) -> Rotator:
-    return Rotator(post.courier())
-
-
 def rotate(post: Post, key: ApiKey, *uris: str, force: bool = False, **terms: object) -> ApiKey:
-    return rotator(post).rotate(key.id, Terms(**terms), uris, force=force)[0]  # type: ignore[arg-type]
+    return succeed(post.context(), key.id, Terms(**terms), uris, force=force)[0]  # type: ignore[arg-type]
 
 
 def house(post: Post) -> list[tuple[str, str]]:
-    return [(found.key_id, str(found.verdict)) for found in keep_house(post.courier())]
+    return [(found.key_id, str(found.verdict)) for found in keep_house(post.context())]
 
 
 def use(post: Post, key: ApiKey) -> None:
@@ -73,7 +68,7 @@ def held(post: Post) -> list[str | None]:
 
 def test_it_works(post: Post) -> None:
     old = post.deliver(A, B)
-    new, places = rotator(post).rotate(old.id, Terms())
+    new, places = succeed(post.context(), old.id, Terms())
     assert places == [A, B]
     assert held(post) == [new.digest, new.digest]
     assert (state(post, old), state(post, new)) == ("retiring", "active")
@@ -90,7 +85,7 @@ def test_the_successor_is_like_the_key(post: Post) -> None:
         expires_at=post.clock() + timedelta(days=30),
         rotate_every=timedelta(days=7),
     )
-    old = post.courier().deliver(request, [A])[0]
+    old = issue_to(post.context(), request, [A])[0]
     post.clock.turn(days=8)
     new = rotate(post, old)
     assert (new.name, new.scopes, new.environment, new.org_id) == ("reader", (Scope.READ,), "test", post.org_id)
@@ -227,7 +222,7 @@ class TestRetiring:
 
     def test_an_old_key_that_expired_is_not_waited_for(self, post: Post) -> None:
         request = KeyRequest(org_id=post.org_id, name="k", expires_at=post.clock() + 3 * HOUR)
-        old = post.courier().deliver(request, [A])[0]
+        old = issue_to(post.context(), request, [A])[0]
         rotate(post, old, deadline=HOUR)
         for hours, expected in ((1, [old.id]), (1, [old.id]), (1, [])):
             post.clock.turn(hours=hours)
@@ -252,13 +247,13 @@ class TestWhatCannotBeRotated:
         words = {retiring.id: "being rotated already", disabled.id: "Enable it first", deleted.id: "new key"}
         for key_id, word in words.items():
             with pytest.raises(WrongState, match=word):
-                rotator(post).rotate(key_id, Terms(), ["fake:elsewhere"])
+                succeed(post.context(), key_id, Terms(), ["fake:elsewhere"])
         with pytest.raises(KeyNotFound):
-            rotator(post).rotate("key_unknown", Terms())
+            succeed(post.context(), "key_unknown", Terms())
 
     def test_an_expired_key(self, post: Post) -> None:
         request = KeyRequest(org_id=post.org_id, name="k", expires_at=post.clock() + HOUR)
-        key = post.courier().deliver(request, [A])[0]
+        key = issue_to(post.context(), request, [A])[0]
         post.clock.turn(hours=1)
         before = held(post)
         with pytest.raises(WrongState, match="expired"):
@@ -458,7 +453,7 @@ class TestCutOff:
         told = ""
         for _ in range(24 * 12):
             post.clock.turn(minutes=5)
-            findings = keep_house(post.courier())
+            findings = keep_house(post.context())
             told += " ".join(finding.detail for finding in findings)
         assert len(post.all_keys()) < 20
         assert f"`flask keys rotate {old.id}` does it now." in told
@@ -483,8 +478,9 @@ class TestCutOff:
 class TestShown:
     def test_a_successor_that_is_shown_once_works_at_once(self, post: Post) -> None:
         old = post.deliver(A)
-        with writing(post.session):
-            new, secret = issue_successor(post.session, post.clock, SYSTEM, old.id, Terms(settle=HOUR))
+        minted = show_successor(post.context(), old.id, Terms(settle=HOUR))
+        new, secret = minted.key, minted.secret
+        assert secret is not None
         assert secret.digest() == new.digest
         assert (state(post, old), state(post, new)) == ("retiring", "active")
         assert post.states(old.id) == ["verified"]
@@ -495,17 +491,16 @@ class TestShown:
 
     def test_of_two_successors_one_takes_over(self, post: Post) -> None:
         old = post.deliver(A)
-        with writing(post.session):
-            issue_successor(post.session, post.clock, SYSTEM, old.id, Terms())
-        with pytest.raises(WrongState), writing(post.session):
-            issue_successor(post.session, post.clock, SYSTEM, old.id, Terms())
+        show_successor(post.context(), old.id, Terms())
+        with pytest.raises(WrongState):
+            show_successor(post.context(), old.id, Terms())
         assert sorted(key.stored_state for key in post.all_keys()) == [State.ACTIVE, State.RETIRING]
 
 
 def test_what_is_due_is_told_the_most_overdue_first(post: Post) -> None:
     def minted(days: int) -> ApiKey:
         request = KeyRequest(org_id=post.org_id, name=f"every {days}", rotate_every=timedelta(days=days))
-        return post.courier().deliver(request, [f"fake:{days}"])[0]
+        return issue_to(post.context(), request, [f"fake:{days}"])[0]
 
     weekly, daily, never = minted(7), minted(1), post.deliver(A)
     with reading(post.session):

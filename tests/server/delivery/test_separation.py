@@ -15,6 +15,7 @@ from mushu.server.keys.scopes import Environment
 from mushu.server.sealing.ring import SealingKeys
 from tests.server.delivery.conftest import Post
 from tests.server.delivery.shelf import Shelf
+from tests.server.verbs import issue_to
 
 A = "fake:a"
 LIVE, TEST = Environment.LIVE, Environment.TEST
@@ -22,7 +23,7 @@ LIVE, TEST = Environment.LIVE, Environment.TEST
 
 def deliver(post: Post, environment: Environment, *, force: bool = False) -> ApiKey:
     request = KeyRequest(org_id=post.org_id, name="k", environment=environment)
-    return post.courier().deliver(request, [A], force=force)[0]
+    return issue_to(post.context(), request, [A], force=force)[0]
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_nor_the_place_where_the_ledger_says_that_it_lies(post: Post, shelf: She
 @pytest.mark.fault
 def test_nor_where_it_was_copied_without_a_line_in_the_ledger(post: Post, shelf: Shelf) -> None:
     request = KeyRequest(org_id=post.org_id, name="k")
-    post.courier().deliver(request, ["fake:b"])
+    issue_to(post.context(), request, ["fake:b"])
     shelf.values[A] = shelf.values["fake:b"]
     with pytest.raises(DestinationHeld):
         deliver(post, TEST, force=True)

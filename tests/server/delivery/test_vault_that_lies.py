@@ -13,9 +13,9 @@ import pytest
 
 from mushu.destination import Surroundings
 from mushu.server.audit.service import SYSTEM
-from mushu.server.delivery.protocol import Courier
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, MushuError
 from mushu.server.keys.models import ApiKey
+from mushu.server.lifecycle.context import Context
 from mushu_vault import VaultDestination, client
 from tests.conftest import TurnableClock
 from tests.long import times
@@ -53,9 +53,9 @@ class Impatient(Process):
     """A process that waits half a second or so for an answer, and whose pauses take time."""
 
     @property
-    def courier(self) -> Courier:
+    def context(self) -> Context:
         pause = lambda seconds: self.clock.turn(seconds=seconds)  # noqa: E731
-        return Courier(self.session, self.clock, SYSTEM, self.open, LEASE, pause)
+        return Context(self.session, self.clock, SYSTEM, self.open, LEASE, pause)
 
     def open(self, uri: str) -> VaultDestination:
         assert self.vault is not None

@@ -6,25 +6,32 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
+from mushu.destination import Destination
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import own_session, prepare_engine, reading, writing
 from mushu.server.delivery.recovery import Finding
-from mushu.server.delivery.removal import follow_journal, revoke_key
 from mushu.server.keys import journal
-from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.service import get_key
+from mushu.server.lifecycle.context import Context
+from mushu.server.lifecycle.delete import follow_journal, revoke_key
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 from tests.conftest import TurnableClock
+from tests.server.verbs import issue_key
+
+
+def _nowhere(uri: str) -> Destination:
+    raise AssertionError(f"the journal opened {uri}")
 
 
 @dataclass
@@ -65,7 +72,7 @@ class House:
             return get_key(self.session, key_id).stored_state
 
     def follow(self) -> list[Finding]:
-        return follow_journal(self.session, self.clock, SYSTEM)
+        return follow_journal(Context(self.session, self.clock, SYSTEM, _nowhere, timedelta()))
 
     def back_up(self, to: Path) -> None:
         """Copy it as an operator does, with SQLite's own means."""

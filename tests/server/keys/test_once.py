@@ -10,18 +10,19 @@ from sqlalchemy.exc import IntegrityError
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
-from mushu.server.delivery.removal import revoke_key
+from mushu.server.delivery.activation import activate
 from mushu.server.errors import IdempotencyMismatch
 from mushu.server.idempotency import Once
-from mushu.server.keys.activation import activate, issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.once import find_minted, mark_of
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, begin
 from mushu.server.keys.service import change_state, mint_key
 from mushu.server.keys.states import DISABLE, FAIL
+from mushu.server.lifecycle.delete import revoke_key
 from tests.server.conftest import World
 from tests.server.orgs.racing import open_session
+from tests.server.verbs import issue_key
 
 ONCE = Once("a" * 64, "b" * 64)
 OTHER = Once("a" * 64, "c" * 64)

@@ -9,9 +9,9 @@ from mushu.server.audit.models import AuditEvent
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
+from mushu.server.delivery.activation import activate
 from mushu.server.errors import Invalid, KeyNotFound, OrgNotFound, WrongState
 from mushu.server.keys import rotation
-from mushu.server.keys.activation import activate, issue_key
 from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
@@ -22,6 +22,7 @@ from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import delete_org
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
+from tests.server.verbs import issue_key
 
 HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=366)
 

@@ -13,7 +13,6 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, KeyNotFound
-from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment
@@ -29,6 +28,7 @@ from mushu.server.keys.states import State
 from mushu.server.paging import Window
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
+from tests.server.verbs import issue_key
 
 
 def test_a_minted_key_is_pending_and_only_its_digest_is_kept(world: World) -> None:

@@ -20,17 +20,17 @@ from mushu.keyformat import public_id
 from mushu.server.audit.service import SYSTEM
 from mushu.server.clock import Clock, utc_now
 from mushu.server.config import Settings
-from mushu.server.core import core_context, courier_for, db, get_core
+from mushu.server.core import context_for, core_context, db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Finding
-from mushu.server.delivery.rotation import Rotator, keep_house
 from mushu.server.environments import within
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, note_first_uses
 from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import get_key
+from mushu.server.lifecycle.context import Context
+from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.operation import housekeeping
 from mushu.server.orgs.service import create_org
 from mushu.server.resources.media.service import Announcement, announce
@@ -38,6 +38,7 @@ from mushu.server.resources.notifications.models import Notification
 from mushu.server.resources.notifications.service import NotificationRequest, record_notification
 from mushu.server.resources.tenants.service import TenantRequest, create_tenant
 from mushu.server.users.service import create_user
+from tests.server.verbs import issue_to, succeed
 
 #: Seconds after which something that must happen has not; nothing here waits for it to pass.
 _LONG: Final = 30
@@ -67,9 +68,9 @@ def an_org() -> str:
 
 def rotated(folder: Path) -> tuple[ApiKey, ApiKey]:
     """Return a key that works on, and its successor in another file, which was used."""
-    courier = courier_for(SYSTEM)
-    old, _ = courier.deliver(KeyRequest(org_id=an_org(), name="backend"), [f"env:{folder}/old.env"])
-    new, _ = Rotator(courier).rotate(old.id, Terms(), [f"env:{folder}/new.env"])
+    context = context_for(SYSTEM)
+    old, _ = issue_to(context, KeyRequest(org_id=an_org(), name="backend"), [f"env:{folder}/old.env"])
+    new, _ = succeed(context, old.id, Terms(), [f"env:{folder}/new.env"])
     with writing(db.session):
         note_first_uses(db.session, {new.id: utc_now()})
     return old, new
@@ -137,12 +138,12 @@ def test_a_tick_that_fails_is_logged_and_the_next_one_runs(
     old, ticks = retiring(tmp_path), []
     ended, ours = os.pipe()
 
-    def keep_or_fail(courier: Courier) -> list[Finding]:
-        ticks.append(courier)
+    def keep_or_fail(context: Context) -> list[Finding]:
+        ticks.append(context)
         if len(ticks) < 3:
             raise ZeroDivisionError("a fault of our own")
         os.close(ours)  # no further tick after this one
-        return keep_house(courier)
+        return keep_house(context)
 
     monkeypatch.setattr(housekeeping, "keep_house", keep_or_fail)
     monkeypatch.setattr(select, "select", lambda ended, *_: _select(ended, [], [], 0))

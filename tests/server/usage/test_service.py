@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import own_session, prepare_engine, reading, writing
-from mushu.server.keys.activation import activate, issue_key
+from mushu.server.delivery.activation import activate
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, begin
@@ -24,6 +24,7 @@ from mushu.server.usage.models import KeyUse
 from mushu.server.usage.service import Recorder, uses_of
 from mushu.server.users.service import create_user
 from tests.conftest import TurnableClock
+from tests.server.verbs import issue_key
 
 
 class Counting:

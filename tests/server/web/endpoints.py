@@ -10,9 +10,8 @@ from pydantic import BaseModel
 from werkzeug.test import TestResponse
 
 from mushu.server.audit.service import SYSTEM
-from mushu.server.core import db
+from mushu.server.core import context_for, db
 from mushu.server.db import writing
-from mushu.server.delivery.client import mint_for_client
 from mushu.server.environments import within
 from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.keys.models import ApiKey
@@ -20,6 +19,7 @@ from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
+from mushu.server.lifecycle.issue import issue
 from mushu.server.orgs.invitations import InvitationTerms, invite_by_link
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.roles import Role
@@ -37,9 +37,8 @@ from mushu.server.web.api import (
     devices,
     health,
     invitations,
-    key_rotation,
+    key_models,
     key_validation,
-    keys,
     media,
     members,
     orgs,
@@ -48,6 +47,7 @@ from mushu.server.web.api import (
 )
 from mushu.server.web.api.models import Deleted, LoginAnswer, Member
 from tests.server.conftest import World, bearer
+from tests.server.verbs import BY_CLIENT
 from tests.server.web.asking import SeparateClient
 
 READ, WRITE, ADMIN = Scope.READ, Scope.WRITE, Scope.ADMIN
@@ -121,8 +121,7 @@ class Stage:
     @cached_property
     def pending_key_row(self) -> ApiKey:
         request = KeyRequest(org_id=self.org, name="k", environment=self.environment)
-        with writing(db.session):
-            return mint_for_client(db.session, self.world.clock, SYSTEM, request)[0]
+        return issue(context_for(SYSTEM), request, BY_CLIENT).key
 
     @cached_property
     def pending_key(self) -> str:
@@ -362,22 +361,30 @@ TWICE = (
         method="DELETE", path="/orgs/{org}/invites/{invitation}", scope=ADMIN, changes_shared=True, answer=Deleted
     ),
     Endpoint(method="GET", path="/orgs/{org}/destinations", scope=ADMIN, answer=destinations.DestinationList),
-    Endpoint(method="POST", path="/orgs/{org}/api-keys", scope=ADMIN, body=_name, answer=keys.CreatedKey),
-    Endpoint(method="GET", path="/orgs/{org}/api-keys", scope=ADMIN, answer=keys.KeyList),
-    Endpoint(method="POST", path="/orgs/{org}/api-keys/lookup", scope=ADMIN, body=_digest, answer=keys.Key),
-    Endpoint(method="GET", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, answer=keys.Key),
-    Endpoint(method="PATCH", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, body=_name, answer=keys.Key),
-    Endpoint(method="POST", path="/orgs/{org}/api-keys/{key}/disable", scope=ADMIN, answer=keys.Key),
-    Endpoint(method="POST", path="/orgs/{org}/api-keys/{disabled_key}/enable", scope=ADMIN, answer=keys.Key),
+    Endpoint(method="POST", path="/orgs/{org}/api-keys", scope=ADMIN, body=_name, answer=key_models.CreatedKey),
+    Endpoint(method="GET", path="/orgs/{org}/api-keys", scope=ADMIN, answer=key_models.KeyList),
+    Endpoint(method="POST", path="/orgs/{org}/api-keys/lookup", scope=ADMIN, body=_digest, answer=key_models.Key),
+    Endpoint(method="GET", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, answer=key_models.Key),
+    Endpoint(method="PATCH", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, body=_name, answer=key_models.Key),
+    Endpoint(method="POST", path="/orgs/{org}/api-keys/{key}/disable", scope=ADMIN, answer=key_models.Key),
+    Endpoint(method="POST", path="/orgs/{org}/api-keys/{disabled_key}/enable", scope=ADMIN, answer=key_models.Key),
     Endpoint(method="DELETE", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, answer=Deleted),
     Endpoint(
-        method="POST", path="/orgs/{org}/api-keys/{key}/rotate", scope=ADMIN, body=_nothing, answer=keys.CreatedKey
+        method="POST",
+        path="/orgs/{org}/api-keys/{key}/rotate",
+        scope=ADMIN,
+        body=_nothing,
+        answer=key_models.CreatedKey,
     ),
     Endpoint(
-        method="GET", path="/orgs/{org}/api-keys/{key}/deliveries", scope=ADMIN, answer=key_rotation.KeyDeliveries
+        method="GET", path="/orgs/{org}/api-keys/{key}/deliveries", scope=ADMIN, answer=key_models.KeyDeliveries
     ),
     Endpoint(
-        method="POST", path="/orgs/{org}/api-keys/{pending_key}/delivered", scope=ADMIN, body=_proof, answer=keys.Key
+        method="POST",
+        path="/orgs/{org}/api-keys/{pending_key}/delivered",
+        scope=ADMIN,
+        body=_proof,
+        answer=key_models.Key,
     ),
     Endpoint(method="GET", path="/orgs/{org}/settings", scope=READ, answer=orgs.OrgSettings),
     Endpoint(
@@ -394,7 +401,7 @@ TWICE = (
     Endpoint(method="DELETE", path="/tenants/{tenant}", scope=ADMIN, org_from=TENANT, answer=Deleted),
     Endpoint(
         method="POST", path="/tenants/{tenant}/api-keys", scope=ADMIN, org_from=TENANT, body=_name,
-        answer=keys.CreatedKey,
+        answer=key_models.CreatedKey,
     ),
     Endpoint(
         method="POST", path="/tenants/{tenant}/devices", scope=WRITE, org_from=TENANT, body=_phone,

@@ -1,6 +1,7 @@
 """A permission that ends between the guard, which proved it, and the act: nothing is done with it."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -11,13 +12,13 @@ from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import own_session, writing
-from mushu.server.delivery.removal import delete_org_with_keys
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE, DISABLE
+from mushu.server.lifecycle.context import Context
+from mushu.server.lifecycle.delete import delete_org
 from mushu.server.orgs.members import get_member, remove_member, set_role
 from mushu.server.orgs.roles import Role
-from mushu.server.orgs.service import get_org
 from mushu.server.resources import RESOURCES
 from mushu.server.tokens.models import CliToken
 from mushu.server.tokens.service import revoke_token
@@ -200,9 +201,8 @@ def _ends(world: World, org_id: str, user_id: str) -> dict[str, Callable[[Sessio
         return end
 
     def delete(session: Session) -> None:
-        with writing(session):
-            org = get_org(session, org_id)
-        delete_org_with_keys(session, clock, SYSTEM, world.core.open_destination, org, RESOURCES.on_org_deleted)
+        context = Context(session, clock, SYSTEM, world.core.open_destination, timedelta(minutes=1))
+        delete_org(context, org_id, RESOURCES.on_org_deleted)
 
     return {
         "removed": in_writing(

@@ -1,126 +1,62 @@
-from collections.abc import Callable, Sequence
-from http import HTTPStatus
-from typing import Annotated, Final, Literal
+"""API keys over HTTP: issued, rotated, confirmed, changed, deleted, looked up; each view calls one verb."""
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from http import HTTPStatus
 
 from mushu.server import answers
-from mushu.server.clock import parse_duration
-from mushu.server.core import courier_for, db, get_core
-from mushu.server.db import reading, writing
-from mushu.server.delivery.client import mint_for_client
-from mushu.server.delivery.named import names_of, uris_of
-from mushu.server.delivery.once import Minted, mint_once
+from mushu.server.core import db, get_core
+from mushu.server.db import reading
+from mushu.server.delivery import ledger
+from mushu.server.delivery.named import names_of
 from mushu.server.delivery.overview import overviews
-from mushu.server.delivery.removal import delete_key
-from mushu.server.errors import Invalid
-from mushu.server.idempotency import Once
-from mushu.server.keys.activation import issue_key
-from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.scopes import Scope, parse_scopes
-from mushu.server.keys.service import Selection, change_state, get_key_of, list_keys, rename_key
-from mushu.server.keys.states import DISABLE, ENABLE, Transition
-from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, Text, optional
-from mushu.server.web.guard import current_environment, current_principal, requires
+from mushu.server.errors import KeyNotFound
+from mushu.server.keys.scopes import Scope
+from mushu.server.keys.service import Selection, find_key_by_digest, get_key_of, list_keys
+from mushu.server.lifecycle.change import disable, enable, rename
+from mushu.server.lifecycle.confirm import confirm
+from mushu.server.lifecycle.delete import delete
+from mushu.server.lifecycle.issue import issue
+from mushu.server.lifecycle.rotate import RotationRequest, rotate
+from mushu.server.web.api.key_models import (
+    DELIVERY_REFUSALS,
+    ClientDeliveries,
+    CreatedKey,
+    Key,
+    KeyDeliveries,
+    KeyDelivery,
+    KeyDigest,
+    KeyList,
+    KeyName,
+    KeyPath,
+    KeyRotation,
+    KeysOf,
+    NewKey,
+    key_answer,
+    minted_answer,
+)
+from mushu.server.web.api.models import Deleted, OrgPath
+from mushu.server.web.guard import current_context, current_environment, requires
 from mushu.server.web.idempotency import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route
-
-#: What a delivery by the server can end with.
-DELIVERY_REFUSALS: Final = (HTTPStatus.CONFLICT, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE)
-MOST_DESTINATIONS: Final = 20
-
-
-class KeyPath(OrgPath):
-    key_id: str
-
-
-def _written_out(moment: object) -> object:
-    """Take a moment as RFC 3339 writes it only: a bare number would be taken for seconds, or for milliseconds."""
-    if moment is None or (isinstance(moment, str) and "T" in moment.upper()):
-        return moment
-    raise PydanticCustomError("datetime_parsing", "not written as in RFC 3339")
-
-
-class NewKey(Body):
-    """`delivery: client` asks for a key that is pending until `…/delivered` proves where the client put it.
-
-    `deliver_to` names destinations that an operator has set up; then the answer holds no key.
-    """
-
-    name: Text
-    scopes: Annotated[list[Text], Field(max_length=10)] | None = None
-    delivery: Literal["client"] | None = None
-    deliver_to: list[Text] | None = Field(default=None, max_length=MOST_DESTINATIONS)
-    rotate_every: Text | None = None
-    expires_at: Annotated[AwareDatetime | None, Field(strict=False), BeforeValidator(_written_out)] = None
-
-
-class KeyName(Body):
-    name: Text
-
-
-class KeysOf(ListWindow):
-    include_deleted: bool = False
-
-
-class CreatedKey(BaseModel):
-    """A new key; `key` is in this answer only, and nowhere else ever again. One that was delivered is in no answer."""
-
-    key_id: str
-    key: str | None = optional()
-    name: str
-    scopes: list[str]
-    created_at: str
-    environment: str
-    expires_at: str | None = optional()
-    confirm_by: str | None = optional()
-    rotate_every: str | None = optional()
-    rotate_at: str | None = optional()
-    replaces: str | None = optional()
-    delivered_to: list[str] | None = optional()
-
-
-class Key(BaseModel):
-    key_id: str
-    name: str
-    scopes: list[str]
-    created_at: str
-    environment: str
-    state: str
-    hint: str
-    expires_at: str | None = optional()
-    confirm_by: str | None = optional()
-    rotate_every: str | None = optional()
-    rotate_at: str | None = optional()
-    replaces: str | None = optional()
-    replaced_by: str | None = optional()
-    retires_at: str | None = optional()
-    delivered_to: list[str] | None = optional()
-    first_used_at: str | None = optional()
-    last_used_at: str | None = optional()
-    last_used_from: str | None = optional()
-
-
-class KeyList(BaseModel):
-    api_keys: list[Key]
-    next_cursor: str | None
 
 
 @requires(Scope.ADMIN)
 def create_api_key(header: IdempotencyHeader, path: OrgPath, body: NewKey) -> CreatedKey:
     """Create an API key; the answer is the only place where it is ever shown."""
-    request = KeyRequest(
-        org_id=path.org_id,
-        name=body.name,
-        scopes=parse_scopes(body.scopes) if body.scopes is not None else None,
-        environment=current_environment(),
-        expires_at=body.expires_at,
-        rotate_every=parse_duration(body.rotate_every, "rotate_every") if body.rotate_every is not None else None,
-        once=once(header, body),
-    )
-    return answer_minted(request.once, lambda: _mint(request, body), body.deliver_to or ())
+    request = body.request(path.org_id, once(header, body))
+    return minted_answer(issue(current_context(), request, body.choice), body.deliver_to)
+
+
+@requires(Scope.ADMIN)
+def rotate_api_key(header: IdempotencyHeader, path: KeyPath, body: KeyRotation) -> CreatedKey:
+    """Put a new key in the place of one, which works on until the new one was seen in use."""
+    request = RotationRequest(key_id=path.key_id, terms=body.terms, once=once(header, body))
+    return minted_answer(rotate(current_context(), request, body.choice), body.deliver_to)
+
+
+@requires(Scope.ADMIN)
+def confirm_client_delivery(path: KeyPath, body: ClientDeliveries) -> Key:
+    """Activate a key that was created with `delivery: client`: each digest is the SHA-256 of what was read back."""
+    return key_answer(confirm(current_context(), path.key_id, body.proofs))
 
 
 @requires(Scope.ADMIN)
@@ -141,91 +77,54 @@ def list_api_keys(path: OrgPath, query: KeysOf) -> KeyList:
 def show_api_key(path: KeyPath) -> Key:
     """Show an API key: all but the key."""
     with reading(db.session):
-        return key_answer(get_key_of(db.session, path.org_id, current_environment(), path.key_id))
+        key = get_key_of(db.session, path.org_id, current_environment(), path.key_id)
+    return key_answer(key)
 
 
 @requires(Scope.ADMIN)
 def rename_api_key(path: KeyPath, body: KeyName) -> Key:
     """Give an API key another name."""
-    with writing(db.session):
-        key = get_key_of(db.session, path.org_id, current_environment(), path.key_id)
-        return key_answer(rename_key(db.session, get_core().clock, current_principal().actor, key, body.name))
+    return key_answer(rename(current_context(), path.key_id, body.name))
 
 
 @requires(Scope.ADMIN)
 def disable_api_key(path: KeyPath) -> Key:
     """Refuse an API key from now on, until it is enabled again."""
-    return _change(path, DISABLE)
+    return key_answer(disable(current_context(), path.key_id))
 
 
 @requires(Scope.ADMIN)
 def enable_api_key(path: KeyPath) -> Key:
     """Let a disabled API key work again."""
-    return _change(path, ENABLE)
+    return key_answer(enable(current_context(), path.key_id))
 
 
 @requires(Scope.ADMIN)
 def delete_api_key(path: KeyPath) -> Deleted:
     """Delete an API key for good: the very next request with it is refused."""
-    core = get_core()
-    with reading(db.session):
-        key = get_key_of(db.session, path.org_id, current_environment(), path.key_id)
-    delete_key(db.session, core.clock, current_principal().actor, core.open_destination, key.id)
+    delete(current_context(), path.key_id)
     return Deleted()
 
 
-def _change(path: KeyPath, change: Transition) -> Key:
-    with writing(db.session):
-        key = get_key_of(db.session, path.org_id, current_environment(), path.key_id)
-        return key_answer(change_state(db.session, get_core().clock, current_principal().actor, key.id, change))
-
-
-def key_answer(key: ApiKey) -> Key:
-    """Answer a key within the caller's transaction."""
-    about = overviews(db.session, [key.id])[key.id]
-    return Key(**answers.shown_key(key, get_core().clock(), about))
-
-
-def named_uris(org_id: str, delivery: str | None, names: list[str]) -> list[str]:
-    """Return the URIs of the destinations that a body names.
-
-    Raises:
-        Invalid: the key is asked for in two ways, or no or the same name is given.
-        DestinationNotFound: a name is none of this organization's.
-    """
-    if delivery is not None:
-        raise Invalid("Ask for a delivery by the server (deliver_to) or by you (delivery), not both.", field="delivery")
+@requires(Scope.ADMIN)
+def list_api_key_deliveries(path: KeyPath) -> KeyDeliveries:
+    """Show where a key was put, at which version, by whom, and what was found there since."""
     with reading(db.session):
-        return uris_of(db.session, org_id, names)
+        key = get_key_of(db.session, path.org_id, current_environment(), path.key_id, with_deleted=True)
+        found = ledger.list_deliveries(db.session, [key.id])
+        names = names_of(db.session, [delivery.uri for delivery in found], path.org_id)
+    lines = [answers.delivery(delivery, names.get(delivery.uri)) for delivery in found]
+    return KeyDeliveries(deliveries=[KeyDelivery(**line) for line in lines])
 
 
-def answer_minted(mark: Once | None, mint: Callable[[], Minted], names: Sequence[str] = ()) -> CreatedKey:
-    """Have a key minted, unless the same request was made before, and answer it.
-
-    Args:
-        names: the destinations that the body names, in whose order they are answered.
-
-    Raises:
-        what `mint_once` raises.
-    """
-    minted = mint_once(courier_for(current_principal().actor), mark, mint)
-    places = list(minted.delivered_to)
-    if len(names) > 1:
-        with reading(db.session):
-            called = names_of(db.session, places, minted.key.org_id)
-        places.sort(key=lambda uri: names.index(called[uri]) if called.get(uri) in names else len(names))
-    return CreatedKey(**answers.created_key(minted.key, minted.secret, places, minted.replaces))
-
-
-def _mint(request: KeyRequest, body: NewKey) -> Minted:
-    actor = current_principal().actor
-    if body.deliver_to is not None:
-        uris = named_uris(request.org_id, body.delivery, body.deliver_to)
-        key, places = courier_for(actor).deliver(request, uris)
-        return Minted(key, delivered_to=places)
-    mint = mint_for_client if body.delivery == "client" else issue_key
-    with writing(db.session):
-        return Minted(*mint(db.session, get_core().clock, actor, request))
+@requires(Scope.ADMIN)
+def look_up_api_key(path: OrgPath, body: KeyDigest) -> Key:
+    """Show the API key that has this SHA-256, deleted ones included: what may be overwritten is told by its state."""
+    with reading(db.session):
+        key = find_key_by_digest(db.session, body.digest.lower())
+        if key is None or (key.org_id, key.environment) != (path.org_id, current_environment()):
+            raise KeyNotFound(f"No {current_environment()} API key of {path.org_id} has this digest.")
+    return key_answer(key)
 
 
 _MANY = "/orgs/<org_id>/api-keys"
@@ -242,4 +141,16 @@ RESOURCE = Resource(
         Route("POST", f"{_ONE}/enable", enable_api_key, Key, (HTTPStatus.CONFLICT,)),
         Route("DELETE", _ONE, delete_api_key, Deleted, (HTTPStatus.CONFLICT,)),
     ],
+)
+LOOKUP = Resource("api-key lookup", [Route("POST", f"{_MANY}/lookup", look_up_api_key, Key)])
+ROTATION = Resource(
+    "api-key rotation",
+    [
+        Route("POST", f"{_ONE}/rotate", rotate_api_key, CreatedKey, DELIVERY_REFUSALS),
+        Route("GET", f"{_ONE}/deliveries", list_api_key_deliveries, KeyDeliveries),
+    ],
+)
+CONFIRMATION = Resource(
+    "client deliveries",
+    [Route("POST", f"{_ONE}/delivered", confirm_client_delivery, Key, (HTTPStatus.CONFLICT,))],
 )

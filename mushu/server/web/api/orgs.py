@@ -9,13 +9,13 @@ from mushu.server import answers
 from mushu.server.clock import parse_duration
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.delivery.removal import delete_org_with_keys
 from mushu.server.gate.principal import UserPrincipal
 from mushu.server.keys.scopes import Scope, parse_scopes
+from mushu.server.lifecycle.delete import delete_org
 from mushu.server.orgs.service import create_org, get_org, list_orgs_of_user, refuse_too_many, rename_org
 from mushu.server.orgs.settings import MOST_DOMAINS, Rules, change_rules, rules_of, written
 from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
-from mushu.server.web.guard import current_principal, current_user, requires, signed_in
+from mushu.server.web.guard import current_context, current_principal, current_user, requires, signed_in
 from mushu.server.web.routes import Resource, Route
 
 _Duration = Annotated[str | None, Field(max_length=16)]
@@ -100,11 +100,7 @@ def rename_organization(path: OrgPath, body: OrgName) -> Org:
 @requires(Scope.ADMIN, user_only=True, owner_only=True, changes_shared=True)
 def delete_organization(path: OrgPath) -> Deleted:
     """Delete an organization and every API key it has. Only its owner can."""
-    core, actor = get_core(), current_principal().actor
-    with reading(db.session):
-        org = get_org(db.session, path.org_id)
-    others = core.resources.on_org_deleted
-    delete_org_with_keys(db.session, core.clock, actor, core.open_destination, org, others)
+    delete_org(current_context(), path.org_id, get_core().resources.on_org_deleted)
     return Deleted()
 
 

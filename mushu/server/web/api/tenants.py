@@ -7,18 +7,18 @@ from mushu.secret import Secret
 from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.delivery.once import Minted
 from mushu.server.gate.owners import OrgFrom
-from mushu.server.keys.activation import issue_key
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Scope
+from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
+from mushu.server.lifecycle.issue import issue
 from mushu.server.paging import Page, Window
 from mushu.server.resources.tenants import models, service
 from mushu.server.resources.tenants.credentials import ApnsCredentials, checked_credentials
 from mushu.server.resources.tenants.service import TENANT
-from mushu.server.web.api.keys import CreatedKey, answer_minted
+from mushu.server.web.api.key_models import CreatedKey, minted_answer
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, Text
-from mushu.server.web.guard import current_environment, current_org, current_principal, requires
+from mushu.server.web.guard import current_context, current_environment, current_org, current_principal, requires
 from mushu.server.web.idempotency import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route
 
@@ -143,15 +143,10 @@ def delete_tenant(path: TenantPath) -> Deleted:
 @requires(Scope.ADMIN, org_from=TENANT)
 def create_tenant_api_key(header: IdempotencyHeader, path: TenantPath, body: TenantKeyName) -> CreatedKey:
     """Create an API key of the organization that the tenant belongs to; it works for all that the organization has."""
-    mark, environment = once(header, body), current_environment()
-    request = KeyRequest(org_id=current_org(), name=body.name, environment=environment, once=mark)
-
-    def mint() -> Minted:
-        with writing(db.session):
-            service.get_tenant(db.session, path.tenant_id)
-            return Minted(*issue_key(db.session, get_core().clock, current_principal().actor, request))
-
-    return answer_minted(mark, mint)
+    with reading(db.session):
+        org_id = service.get_tenant(db.session, path.tenant_id).org_id
+    request = KeyRequest(org_id=org_id, name=body.name, environment=current_environment(), once=once(header, body))
+    return minted_answer(issue(current_context(), request, DeliveryChoice(mode=DeliveryMode.RESPONSE)))
 
 
 def _listed(org_id: str, window: Window) -> TenantList:

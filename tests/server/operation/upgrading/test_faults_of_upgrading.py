@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from mushu.server.audit.service import SYSTEM
-from mushu.server.core import Core, courier_for, db
+from mushu.server.core import Core, context_for, db
 from mushu.server.db import reading, writing
-from mushu.server.delivery.rotation import keep_house
 from mushu.server.errors import ConfigurationError, MushuError
 from mushu.server.instance import make_private
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE, State
+from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.operation import first_run
 from mushu.server.operation.upgrading.migrations import pending_migrations
 from tests.server.conftest import World
@@ -121,7 +121,7 @@ def test_going_back_revives_no_key_that_was_deleted_since(core: Core, filled: Wo
         assert db.session.get_one(ApiKey, key_id).stored_state == State.ACTIVE, "so old is the copy"
     db.session.remove()
     assert (core.settings.instance_path / "revoked-keys").exists()
-    keep_house(courier_for(SYSTEM))  # what the version of before does before it serves
+    keep_house(context_for(SYSTEM))  # what the version of before does before it serves
     with reading(db.session):
         assert db.session.get_one(ApiKey, key_id).stored_state == State.REVOKED
 

@@ -17,10 +17,9 @@ from sqlalchemy import Connection, inspect, text
 from mushu.keyformat import Prefix
 from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
-from mushu.server.core import MIGRATIONS, Core, core_context, courier_for, db
+from mushu.server.core import MIGRATIONS, Core, context_for, core_context, db
 from mushu.server.db import reading
 from mushu.server.delivery.recovery import Verdict
-from mushu.server.delivery.rotation import keep_house
 from mushu.server.errors import (
     DeletedCredential,
     DisabledCredential,
@@ -34,6 +33,7 @@ from mushu.server.gate.principal import KeyPrincipal, UserPrincipal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.states import State
+from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.operation.upgrading.migrations import migration_transaction, pending_migrations
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy
 from mushu.server.sealing.rows import faults, sealed_values
@@ -252,8 +252,8 @@ def test_deliveries_and_the_rotation_under_way_go_on(upgraded: Content, core: Co
     with db.engine.begin() as connection:  # each of those would be retired by itself, which is tested with one
         ended = "UPDATE api_keys SET state = 'revoked' WHERE id LIKE 'key_many%' AND retires_at IS NOT NULL"
         connection.execute(text(ended))
-    courier = replace(courier_for(SYSTEM), clock=clock)
-    found = {finding.key_id: finding.verdict for finding in keep_house(courier)}
+    context = replace(context_for(SYSTEM), clock=clock)
+    found = {finding.key_id: finding.verdict for finding in keep_house(context)}
     few = db.select(ApiKey).where(~ApiKey.id.like("key_many%"))
     with reading(db.session):
         states = {key.id: key.stored_state for key in db.session.scalars(few)}

@@ -9,15 +9,16 @@ from werkzeug.test import TestResponse
 
 from mushu.destination import digest_of
 from mushu.server.audit.service import SYSTEM
-from mushu.server.core import courier_for, db
+from mushu.server.core import context_for, db
 from mushu.server.db import writing
-from mushu.server.delivery.rotation import keep_house
 from mushu.server.destinations import service as destinations
 from mushu.server.destinations.service import Place
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import Environment
+from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.web.extensions import recorder_of
 from tests.server.conftest import api_key, bearer
+from tests.server.verbs import issue_to
 from tests.server.web.api.test_keys import keys_of
 from tests.server.web.asking import all_rows, answer
 from tests.server.web.conftest import House
@@ -58,7 +59,7 @@ def flush(house: House) -> None:
 
 
 def keep() -> None:
-    keep_house(courier_for(SYSTEM))
+    keep_house(context_for(SYSTEM))
 
 
 def name(house: House, stage: Stage, name: str, uri: str, environment: Environment = LIVE) -> str:
@@ -71,7 +72,7 @@ def name(house: House, stage: Stage, name: str, uri: str, environment: Environme
 def deliver(stage: Stage, path: Path, environment: Environment = LIVE) -> str:
     """Return the id of a key that the server delivered into a file."""
     request = KeyRequest(org_id=stage.org, name="backend", environment=environment)
-    return courier_for(SYSTEM).deliver(request, [f"env:{path}"])[0].id
+    return issue_to(context_for(SYSTEM), request, [f"env:{path}"])[0].id
 
 
 def value(path: Path) -> str:

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from mushu.secret import digest_of
-from mushu.server.delivery.client import CONFIRM_WITHIN
 from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.lifecycle.confirm import CONFIRM_WITHIN
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key
 from tests.server.web.asking import SeparateClient, answer, refusal

@@ -7,10 +7,10 @@ from sqlalchemy import select
 
 from mushu.server.audit.models import AuditEvent
 from mushu.server.audit.service import SYSTEM
-from mushu.server.core import db
+from mushu.server.core import context_for, db
 from mushu.server.db import reading, writing
-from mushu.server.delivery.removal import delete_key
 from mushu.server.keys.scopes import Scope
+from mushu.server.lifecycle.delete import delete
 from mushu.server.orgs.models import Membership, OrgInvitation
 from mushu.server.orgs.roles import Role
 from mushu.server.users.models import User
@@ -63,7 +63,7 @@ def by_admin(house: House, stage: Stage, bob: User) -> tuple[Offer, str]:
 @pytest.mark.fault
 def test_what_a_key_offered_ends_when_it_is_deleted(house: House, stage: Stage, bob: User) -> None:
     offer, key_id = by_key(house, stage, bob)
-    delete_key(db.session, house.clock, SYSTEM, house.world.core.open_destination, key_id)
+    delete(context_for(SYSTEM), key_id)
     assert offer.is_withdrawn()
     offer.refused("invitation_not_found")
 

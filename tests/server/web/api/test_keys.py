@@ -15,10 +15,9 @@ from mushu.server.config import Settings
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.models import Delivery, DeliveryState
-from mushu.server.keys.activation import issue_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
-from mushu.server.keys.service import change_state
+from mushu.server.keys.service import change_state, mint_key
 from mushu.server.keys.states import State, Transition
 from tests.server.conftest import World, api_key, bearer
 from tests.server.web.asking import SeparateClient, all_rows, answer, refusal
@@ -661,11 +660,11 @@ def test_nothing_is_committed_when_a_creation_fails(
     stage = Stage(world)
     headers = bearer(world.token(stage.owner))
     before = all_rows()
-    monkeypatch.setattr("mushu.server.web.api.keys.issue_key", _issue_and_fail)
+    monkeypatch.setattr("mushu.server.lifecycle.issue.mint_key", _mint_and_fail)
     refusal(client.post(f"/orgs/{stage.org}/api-keys", json={"name": "k"}, headers=headers), 500, "internal")
     assert all_rows() == before
 
 
-def _issue_and_fail(*arguments: Any) -> None:
-    issue_key(*arguments)
+def _mint_and_fail(*arguments: Any) -> None:
+    mint_key(*arguments)
     raise RuntimeError("the disk is full")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from mushu.server.delivery.client import CONFIRM_WITHIN
+from mushu.server.lifecycle.confirm import CONFIRM_WITHIN
 from mushu_dotenv import DotenvDestination
 from tests.server.web.api.rotating import LIVE, TEST, deliver, left_behind, name, prove, shown, value
 from tests.server.web.api.rotating import ask as ask_with

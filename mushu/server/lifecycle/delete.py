@@ -1,21 +1,26 @@
-"""Deleting a key: revoked in the database first, then taken away from where it lies, if it still is what lies there."""
+"""Delete a key, or an organization with its keys: `DELETE …`, `flask keys delete`, `flask orgs delete`.
+
+A key is revoked in the database first; then its value is taken away from where it is, if it still is what is there.
+What an older database forgot of this is done again before every verb (`follow_journal`).
+"""
 
 from collections.abc import Sequence
 
-from mushu.destination.registry import OpenDestination
-from mushu.server.audit.service import Actor, record
+from mushu.server.audit.service import SYSTEM, Actor, record
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession, reading, writing
+from mushu.server.db import AnySession, finishing, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.named import remove_all_named
-from mushu.server.delivery.recovery import Finding, Reconciler, Verdict
+from mushu.server.delivery.recovery import Finding, Verdict
 from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import Selection, change_state, get_key, iterate_keys
+from mushu.server.keys.service import Selection, change_state, iterate_keys
 from mushu.server.keys.states import DEAD, DELETE
+from mushu.server.lifecycle.context import Context
+from mushu.server.orgs import service as orgs
 from mushu.server.orgs.invitations import withdraw
-from mushu.server.orgs.models import Organization, OrgInvitation
-from mushu.server.orgs.service import OrgDeletion, delete_org, lock_org
+from mushu.server.orgs.models import OrgInvitation
+from mushu.server.orgs.service import OrgDeletion, lock_org
 
 
 def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, keep_value: bool = False) -> ApiKey:
@@ -40,15 +45,7 @@ def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, 
     return key
 
 
-def delete_key(
-    session: AnySession,
-    clock: Clock,
-    actor: Actor,
-    open_destination: OpenDestination,
-    key_id: str,
-    *,
-    keep_value: bool = False,
-) -> tuple[ApiKey, list[Finding]]:
+def delete(context: Context, key_id: str, *, keep_value: bool = False) -> tuple[ApiKey, list[Finding]]:
     """Revoke the key, commit, and remove its value from its destinations; owns its transactions.
 
     Args:
@@ -60,58 +57,59 @@ def delete_key(
     Raises:
         KeyNotFound, WrongState: there is no such key, or it is deleted already.
     """
-    with writing(session):
-        key = get_key(session, key_id)
+    follow_journal(context)  # 1
+    session, clock, actor = context.session, context.clock, context.actor
+    with writing(session):  # 5
+        key = context.get_key(key_id)  # 3
         if keep_value and key.stored_state in DEAD:  # its destination is gone for good, say
             ledger.let_go(session, key_id)
             record(session, clock(), actor, "key.value_left", key_id, org_id=key.org_id)
             return key, []
         key = revoke_key(session, clock, actor, key_id, keep_value=keep_value)
-    return key, Reconciler(session, clock, actor, open_destination).clean_up(key_id)
+    return key, context.reconciler.clean_up(key_id)  # 6, 7
 
 
-def follow_journal(session: AnySession, clock: Clock, actor: Actor) -> list[Finding]:
-    """Revoke again what was deleted before and is alive here, as after an old backup was restored; owns a transaction.
-
-    Whether the journal has more to say is looked up without taking the lock of a writer.
-    """
-    with reading(session):
-        behind = journal.is_behind(session)
-    if not behind:
-        return []
-    with writing(session):
-        key_ids = journal.to_follow(session)
-        for key_id in key_ids:
-            revoke_key(session, clock, actor, key_id)
-        journal.followed(session)
-    detail = "It had been deleted, and an older database knew nothing of it; it is deleted again."
-    return [Finding(key_id, Verdict.REVOKED, detail) for key_id in key_ids]
-
-
-def delete_org_with_keys(
-    session: AnySession,
-    clock: Clock,
-    actor: Actor,
-    open_destination: OpenDestination,
-    org: Organization,
-    others: Sequence[OrgDeletion],
-) -> list[Finding]:
+def delete_org(context: Context, org_id: str, others: Sequence[OrgDeletion]) -> list[Finding]:
     """Delete the organization and every key it has, commit, and remove their values; owns its transactions.
 
     Its destinations are free for others from that moment on; what is needed to clean up there is kept as long.
 
     Args:
         others: what each of the resources does in the same transaction.
+
+    Raises:
+        OrgNotFound: there is no such organization.
     """
-    with writing(session):
-        org = lock_org(session, org.id)
+    follow_journal(context)  # 1
+    session, clock, actor = context.session, context.clock, context.actor
+    with writing(session):  # 5
+        org = lock_org(session, org_id)  # 3
         key_ids = [key.id for key in iterate_keys(session, org.id, Selection())]
         for key_id in key_ids:
             revoke_key(session, clock, actor, key_id)
-        delete_org(session, clock, actor, org)
+        orgs.delete_org(session, clock, actor, org)
         for delete_of_org in others:
             delete_of_org(session, clock, actor, org.id)
         session.flush()  # first, so that nobody names another destination in it meanwhile
         remove_all_named(session, clock, actor, org.id)
-    reconciler = Reconciler(session, clock, actor, open_destination)
-    return [finding for key_id in key_ids for finding in reconciler.clean_up(key_id)]
+    return [finding for key_id in key_ids for finding in context.reconciler.clean_up(key_id)]  # 6, 7
+
+
+def follow_journal(context: Context) -> list[Finding]:
+    """Phase 1 of every verb: revoke again what was deleted before and is alive here, as after a backup was restored.
+
+    Nobody's permission is asked, for this was decided before; the audit trail names the system. It is cheap where the
+    journal has nothing to say: that is looked up without the lock of a writer.
+    """
+    session = context.session
+    with reading(session):
+        behind = journal.is_behind(session)
+    if not behind:
+        return []
+    with finishing(session):
+        key_ids = journal.to_follow(session)
+        for key_id in key_ids:
+            revoke_key(session, context.clock, SYSTEM, key_id)
+        journal.followed(session)
+    detail = "It had been deleted, and an older database knew nothing of it; it is deleted again."
+    return [Finding(key_id, Verdict.REVOKED, detail) for key_id in key_ids]

@@ -1,6 +1,6 @@
 """One key for each `Idempotency-Key`: whoever does not know whether a request arrived asks again, and mints no second.
 
-What the first request minted is found by its mark (`keys/once.py`), and judged:
+What the first request minted is found by its mark, and judged:
 
     given up before it worked     as if nothing had been minted: this request mints
     pending, the server's         settled as after a crash; then one of the others, or the request is told to wait
@@ -11,18 +11,15 @@ Two that arrive at the same moment are told apart by the index on the mark: one 
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
 from sqlalchemy.exc import IntegrityError
 
-from mushu.secret import Secret
 from mushu.server.clock import rfc3339
 from mushu.server.db import reading
 from mushu.server.delivery import ledger
-from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Finding, any_unreachable
 from mushu.server.errors import AlreadyCreated, DeliveryUndecided, InProgress, MushuError
 from mushu.server.idempotency import Once
@@ -30,76 +27,58 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.once import find_minted
 from mushu.server.keys.rotation import find_rotation_to
 from mushu.server.keys.states import DEAD, State
+from mushu.server.lifecycle.context import Context, Minted
 
 #: How soon it is worth asking again after a destination that does not answer.
 _LOOK_AGAIN: Final = timedelta(seconds=30)
+#: What a verb fails with where another request with the same mark was faster: that one's key is in its way.
+RACED: Final = (MushuError, IntegrityError)
 
 
-@dataclass(frozen=True, slots=True)
-class Minted:
-    """What a request that mints a key is answered."""
-
-    key: ApiKey
-    #: The plaintext; None where the server delivered it.
-    secret: Secret | None = None
-    delivered_to: Sequence[str] = ()
-    #: The id of the key whose place it takes.
-    replaces: str | None = None
-
-
-def mint_once(courier: Courier, once: Once | None, mint: Callable[[], Minted]) -> Minted:
-    """Mint a key, unless a request with the same mark did; then answer what that one was answered.
-
-    Args:
-        courier: its session is outside of any transaction.
-        mint: mints and owns its transactions; the key bears the mark.
+def find_earlier(context: Context, mark: Once | None) -> Minted | None:
+    """Phase 2: return what an earlier request with this mark was answered; None if it minted nothing, or has no mark.
 
     Raises:
         IdempotencyMismatch: the mark is that of another request.
         AlreadyCreated: the answer then held the key, which cannot be shown again; or the key was deleted since.
         InProgress: that request is being worked on, or was cut off a moment ago.
         DeliveryUndecided: it was cut off, and a destination that would tell does not answer.
-        and what `mint` raises.
     """
-    fault: MushuError | IntegrityError
-    before = _minted_before(courier, once)
-    if before is not None:
-        return before
-    try:
-        return mint()
-    except DeliveryUndecided:  # of our own attempt
-        raise
-    except (MushuError, IntegrityError) as error:
-        fault = error
-    # It may have failed because another one with this mark was faster: that one's key is in its way.
-    before = _minted_before(courier, once)
-    if before is None:
-        raise fault
-    return before
-
-
-def _minted_before(courier: Courier, once: Once | None) -> Minted | None:
-    key = _find(courier, once)
+    key = _find(context, mark)
     if key is not None and key.stored_state == State.PENDING:
-        findings = courier.reconciler.settle_key(key)
-        key = _find(courier, once)
+        findings = context.reconciler.settle_key(key)
+        key = _find(context, mark)
         if key is not None and key.stored_state == State.PENDING and key.confirm_by is None:
-            raise _to_wait_for(courier, key, findings)
-    return _told(courier, key) if key is not None else None
+            raise _to_wait_for(context, key, findings)
+    return _told(context, key) if key is not None else None
 
 
-def _find(courier: Courier, once: Once | None) -> ApiKey | None:
-    if once is None:
+def find_faster(context: Context, mark: Once | None, failure: MushuError | IntegrityError) -> Minted | None:
+    """Phase 2 again, for a verb that failed later: return what a faster request with this mark was answered.
+
+    Returns:
+        None where no other request is to blame; the failure is raised then. It must not be kept in a variable: it
+        keeps the frames that it came through, and with them the plaintext and rows that the session takes for fresh.
+
+    Raises:
+        what `find_earlier` raises.
+    """
+    undecided = isinstance(failure, DeliveryUndecided)  # it is of our own attempt
+    return None if undecided else find_earlier(context, mark)
+
+
+def _find(context: Context, mark: Once | None) -> ApiKey | None:
+    if mark is None:
         return None
-    with reading(courier.session):
-        return find_minted(courier.session, once)
+    with reading(context.session):
+        return find_minted(context.session, mark)
 
 
-def _to_wait_for(courier: Courier, key: ApiKey, findings: Iterable[Finding]) -> InProgress | DeliveryUndecided:
+def _to_wait_for(context: Context, key: ApiKey, findings: Iterable[Finding]) -> InProgress | DeliveryUndecided:
     """Return what to say of a request whose key is on its way to its destinations."""
-    with reading(courier.session):
-        until = max(delivery.lease_until for delivery in ledger.list_deliveries(courier.session, [key.id]))
-    left = until - courier.clock()
+    with reading(context.session):
+        until = max(delivery.lease_until for delivery in ledger.list_deliveries(context.session, [key.id]))
+    left = until - context.clock()
     if any_unreachable(findings):
         return DeliveryUndecided(
             f"It is not known whether {key.id}, which this request created before, arrived; it is not active. Ask "
@@ -115,16 +94,16 @@ def _to_wait_for(courier: Courier, key: ApiKey, findings: Iterable[Finding]) -> 
     )
 
 
-def _told(courier: Courier, key: ApiKey) -> Minted:
+def _told(context: Context, key: ApiKey) -> Minted:
     """Return the answer that the first request was given.
 
     Raises:
         AlreadyCreated: it cannot be given again.
     """
-    with reading(courier.session):
-        places = [found.uri for found in ledger.list_deliveries(courier.session, [key.id]) if not found.on_client]
-        rotation = find_rotation_to(courier.session, key.id)
-    if key.state(courier.clock()) in DEAD:
+    with reading(context.session):
+        places = [found.uri for found in ledger.list_deliveries(context.session, [key.id]) if not found.on_client]
+        rotation = find_rotation_to(context.session, key.id)
+    if key.state(context.clock()) in DEAD:
         raise AlreadyCreated(
             f"{key.id} was created by this request before, and is over since. For another key, ask with a new "
             "Idempotency-Key.",

@@ -1,4 +1,4 @@
-"""Keys that a client delivers, on its own machine, with the same plugins.
+"""Confirm that a client delivered a key, on its own machine, with the same plugins: `POST …/api-keys/<id>/delivered`.
 
 The server mints a pending key and gives its plaintext to the client, once. The client writes it, reads back what is
 there, and reports the digests; only then is the key active. A client that dies leaves a key that opens nothing and
@@ -8,23 +8,19 @@ fails by itself when its time is over. The server never opens these destinations
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from mushu.keyformat import CREDENTIAL_PATTERN, public_id
-from mushu.secret import Secret
-from mushu.server.audit.service import Actor
-from mushu.server.clock import Clock, rfc3339
-from mushu.server.db import AnySession
+from mushu.server.clock import rfc3339
+from mushu.server.db import writing
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.errors import Invalid, WrongState
-from mushu.server.idempotency import Once
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.rotation import Terms, begin
-from mushu.server.keys.service import mint_key
 from mushu.server.keys.states import State
+from mushu.server.lifecycle.context import Context
+from mushu.server.lifecycle.delete import follow_journal
 
 #: Long enough for a person who has to unlock something, short enough to be forgotten soon.
 CONFIRM_WITHIN: Final = timedelta(minutes=10)
@@ -41,39 +37,27 @@ class Proof:
     digest: str
 
 
-def mint_for_client(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) -> tuple[ApiKey, Secret]:
-    """Create a pending key for a client to deliver.
+def confirm(context: Context, key_id: str, proofs: Sequence[Proof]) -> ApiKey:
+    """Activate a key that a client proved to have delivered. Said twice, it is done once. Owns its transaction.
 
     Raises:
-        Invalid: the name or the expiry is not usable.
-    """
-    key, secret = mint_key(session, clock, actor, request)
-    key.confirm_by = key.created_at + CONFIRM_WITHIN
-    return key, secret
-
-
-def rotate_for_client(
-    session: AnySession, clock: Clock, actor: Actor, key_id: str, terms: Terms, once: Once | None = None
-) -> tuple[ApiKey, Secret]:
-    """Create a pending successor of a key for a client to deliver; the key works on until it did.
-
-    Raises:
-        KeyNotFound, WrongState: there is no such key, or it is not active.
-        Invalid: the terms cannot be kept.
-    """
-    key, secret = begin(session, clock, actor, key_id, terms, once)
-    key.confirm_by = key.created_at + CONFIRM_WITHIN
-    return key, secret
-
-
-def confirm(session: AnySession, clock: Clock, actor: Actor, key: ApiKey, proofs: Sequence[Proof]) -> ApiKey:
-    """Activate a key that a client proved to have delivered. Said twice, it is done once.
-
-    Raises:
+        KeyNotFound: there is no such key.
         Invalid: no proof, a wrong digest, or a place that cannot be a label; the key stays pending.
         WrongState: the key is not a client's to deliver, or its time is over.
     """
-    now = clock()
+    follow_journal(context)  # 1
+    with writing(context.session):  # 5
+        key = context.get_key(key_id)  # 3
+        places = _check(key, proofs, context.clock())
+        if key.stored_state == State.ACTIVE:
+            return key
+        key = activate(context.session, context.clock, context.actor, key.id, places)
+        _register(context, key, places)
+    return key  # 7
+
+
+def _check(key: ApiKey, proofs: Sequence[Proof], now: datetime) -> list[str]:
+    """Return the places that the proofs name, if they prove what has to be proven."""
     if key.confirm_by is None:
         raise WrongState(f"{key.id} was not created with `delivery: client`.")
     if not proofs or not all(hmac.compare_digest(proof.digest.encode(), key.digest.encode()) for proof in proofs):
@@ -83,13 +67,16 @@ def confirm(session: AnySession, clock: Clock, actor: Actor, key: ApiKey, proofs
     places = [_checked(proof.place) for proof in proofs]
     if len(set(places)) < len(places):
         raise Invalid("A place is named twice.", field="deliveries")
-    if key.stored_state == State.ACTIVE:
-        return key
     if key.stored_state == State.PENDING and key.confirm_by <= now:
         raise WrongState(f"{key.id} had to be confirmed by {rfc3339(key.confirm_by)}. Create a new key.")
-    key = activate(session, clock, actor, key.id, places)
+    return places
+
+
+def _register(context: Context, key: ApiKey, places: Sequence[str]) -> None:
+    """Write into the ledger where the client put the key."""
+    now = context.clock()
     for place in places:
-        session.add(
+        context.session.add(
             Delivery(
                 id=public_id("dlv"),
                 key_id=key.id,
@@ -103,10 +90,9 @@ def confirm(session: AnySession, clock: Clock, actor: Actor, key: ApiKey, proofs
                 verified_at=now,
                 cleanup_due=False,
                 on_client=True,
-                delivered_by=str(actor),
+                delivered_by=str(context.actor),
             )
         )
-    return key
 
 
 def _checked(place: str) -> str:

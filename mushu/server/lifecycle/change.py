@@ -1,0 +1,46 @@
+"""Change a key that stays what it is: disable it, enable it again, rename it."""
+
+from mushu.server.db import writing
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.service import change_state, rename_key
+from mushu.server.keys.states import DISABLE, ENABLE, Transition
+from mushu.server.lifecycle.context import Context
+from mushu.server.lifecycle.delete import follow_journal
+
+
+def disable(context: Context, key_id: str) -> ApiKey:
+    """Refuse the key from now on, until it is enabled again; owns its transaction.
+
+    Raises:
+        KeyNotFound, WrongState: there is no such key, or it is not active.
+    """
+    return _change_state(context, key_id, DISABLE)
+
+
+def enable(context: Context, key_id: str) -> ApiKey:
+    """Let a disabled key work again; owns its transaction.
+
+    Raises:
+        KeyNotFound, WrongState: there is no such key, or it is not disabled.
+    """
+    return _change_state(context, key_id, ENABLE)
+
+
+def rename(context: Context, key_id: str, name: str) -> ApiKey:
+    """Give the key another name; owns its transaction.
+
+    Raises:
+        KeyNotFound: there is no such key.
+        Invalid: the name is not usable.
+    """
+    follow_journal(context)  # 1
+    with writing(context.session):  # 5
+        key = context.get_key(key_id)  # 3
+        return rename_key(context.session, context.clock, context.actor, key, name)  # 7
+
+
+def _change_state(context: Context, key_id: str, change: Transition) -> ApiKey:
+    follow_journal(context)  # 1
+    with writing(context.session):  # 5
+        key = context.get_key(key_id)  # 3
+        return change_state(context.session, context.clock, context.actor, key.id, change)  # 7

@@ -1,0 +1,201 @@
+"""Keep house: do what time and crashes leave to do. And rotate the keys that are due.
+
+Housekeeping, `flask keys reconcile` and the start of a server call `keep_house`; a timer `flask keys rotate --due`.
+
+A rotation that was cut off between two destinations leaves a dead key at the first. What stood there is nowhere any
+more, for no plaintext is kept. So the key is rotated again: another successor goes to both, while the key works on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mushu.destination import DestinationError, Holding
+from mushu.destination.target import Target
+from mushu.server.clock import rfc3339
+from mushu.server.db import reading, writing
+from mushu.server.delivery import ledger
+from mushu.server.delivery.models import Delivery
+from mushu.server.delivery.named import any_forgettable, forget_settings
+from mushu.server.delivery.overview import Stalled, stalled_rotations
+from mushu.server.delivery.recovery import Finding, Verdict
+from mushu.server.errors import (
+    AlreadyCreated,
+    DeliveryFailed,
+    DeliveryUndecided,
+    DestinationHeld,
+    InProgress,
+    MushuError,
+    WrongState,
+)
+from mushu.server.idempotency import Once
+from mushu.server.keys import rotation
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.once import mark_of
+from mushu.server.keys.rotation import Terms
+from mushu.server.keys.service import change_state, find_key_by_digest, get_key
+from mushu.server.keys.states import DEAD, END_RETIREMENT, State
+from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
+from mushu.server.lifecycle.delete import follow_journal
+from mushu.server.lifecycle.rotate import RotationRequest, rotate
+
+#: Where the key is now.
+_IN_PLACE: Final = DeliveryChoice(mode=DeliveryMode.SERVER)
+#: Why a rotation cannot be done again at the moment.
+_NOT_NOW: Final = (AlreadyCreated, DeliveryFailed, DeliveryUndecided, DestinationHeld, InProgress, WrongState)
+
+
+@dataclass(frozen=True, slots=True)
+class DueRotation:
+    """What came of one key that was due: its successor, or why there is none."""
+
+    key_id: str
+    name: str
+    successor: Minted | None
+    #: Why there is none; the sentence only, for an error keeps what it met on its way, the plaintext too.
+    refusal: str = ""
+    #: A value that is not Mushu's is in the way, and may be overwritten on purpose.
+    overwritable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DueReport:
+    """What was done for the keys that were due, before that, and what else somebody should look at."""
+
+    findings: Sequence[Finding]
+    rotations: Sequence[DueRotation]
+    stalled: Sequence[Stalled]
+
+
+def keep_house(context: Context) -> list[Finding]:
+    """Do all that time and crashes have left to do, and say what came of it; safe at any time, also several at once.
+
+    Where nothing is due it only reads: the lock of a writer, which others wait for, is taken for what is to be done.
+    """
+    again = follow_journal(context)
+    findings = [*again, *context.reconciler.settle_all(), *_resume_all(context), *_retire_all(context)]
+    with reading(context.session):
+        forgettable = any_forgettable(context.session, context.clock)
+    if forgettable:  # of a deleted organization, say, about which nobody gives a command any more
+        with writing(context.session):
+            forget_settings(context.session, context.clock)
+    return findings
+
+
+def rotate_due(context: Context, terms: Terms, org_id: str | None = None) -> DueReport:
+    """Rotate every key whose interval is over, in its place; one that cannot be rotated keeps no other back.
+
+    Keep house before, unless one organization is named: that is done for all, and who names one means no other. The
+    journal is followed all the same: a key that was deleted must have no successor.
+    """
+    findings = keep_house(context) if org_id is None else follow_journal(context)
+    with reading(context.session):
+        due = [(key.id, key.name) for key in rotation.keys_due(context.session, context.clock(), org_id)]
+    rotations = [_rotate_one(context, key_id, name, terms) for key_id, name in due]
+    with reading(context.session):
+        stalled = stalled_rotations(context.session, context.clock(), org_id)
+    return DueReport(findings, rotations, stalled)
+
+
+def _rotate_one(context: Context, key_id: str, name: str, terms: Terms) -> DueRotation:
+    try:
+        return DueRotation(key_id, name, rotate(context, RotationRequest(key_id=key_id, terms=terms), _IN_PLACE))
+    except MushuError as error:  # the others are due all the same
+        overwritable = isinstance(error, DestinationHeld) and error.overwritable
+        return DueRotation(key_id, name, None, error.detail, overwritable)
+
+
+def _resume_all(context: Context) -> list[Finding]:
+    """Do again what was cut off, where it left a destination without a key that works; and say what came of it."""
+    with reading(context.session):
+        broken = rotation.list_broken_off(context.session)
+    # One that was done again and failed again stands for those before it, or they would double with each look.
+    latest = {found.predecessor_id: found.successor_id for found in broken}
+    for found in broken:
+        if found.successor_id != latest[found.predecessor_id]:
+            _settle(context, found.successor_id)
+    findings = [_resume(context, successor_id) for successor_id in latest.values()]
+    return [finding for finding in findings if finding is not None]
+
+
+def _resume(context: Context, successor_id: str) -> Finding | None:
+    """Look where the old key should be, and rotate again unless it is there."""
+    now = context.clock()
+    with reading(context.session):
+        broken = rotation.get_rotation_to(context.session, successor_id)
+        key = get_key(context.session, broken.predecessor_id)
+        places = ledger.places_of(context.session, key.id)
+        attempts = ledger.list_deliveries(context.session, [successor_id])
+        again_after = rotation.again_after(context.session, broken)
+        once = mark_of(get_key(context.session, successor_id))
+    if key.state(now) is not State.ACTIVE:
+        _settle(context, successor_id)
+        return None
+    lease = max((delivery.lease_until for delivery in attempts), default=now)
+    if lease > now:  # the process that failed may be putting it back at this moment
+        return Finding(key.id, Verdict.UNDER_WAY, f"Its rotation may be ending; run again after {rfc3339(lease)}.")
+    try:
+        holdings = [_look(context, delivery) for delivery in places]
+    except DestinationError as error:
+        return Finding(key.id, Verdict.UNREACHABLE, f"Its rotation was cut off. {error}")
+    if all(holding.digest == key.digest for holding in holdings):
+        _settle(context, successor_id)
+        return None
+    if any(_is_foreign(context, holding, key) for holding in holdings):
+        detail = f"Its rotation was cut off, and a foreign value lies there. See `flask keys check {key.id}`."
+        _settle(context, successor_id)
+        return Finding(key.id, Verdict.DRIFTED, detail)
+    if again_after > now:
+        detail = f"Its rotation was cut off, and failed again. It will be tried after {rfc3339(again_after)}; "
+        return Finding(key.id, Verdict.UNREACHABLE, f"{detail}`flask keys rotate {key.id}` does it now.")
+    return _again(context, key.id, successor_id, Terms.of(broken), once)
+
+
+def _again(context: Context, key_id: str, successor_id: str, terms: Terms, once: Once | None) -> Finding:
+    """Rotate again, in the name of the request that was cut off: where it is repeated, it is told the new key."""
+    try:
+        request = RotationRequest(key_id=key_id, terms=terms, once=once)
+        successor = rotate(context, request, _IN_PLACE).key
+    except _NOT_NOW as error:
+        return Finding(key_id, Verdict.UNREACHABLE, f"Its rotation was cut off, and cannot be done again: {error}")
+    _settle(context, successor_id)
+    return Finding(key_id, Verdict.ROTATED, f"Its rotation was cut off and done again: {successor.id} took over.")
+
+
+def _is_foreign(context: Context, holding: Holding, key: ApiKey) -> bool:
+    if holding.digest in (None, key.digest):
+        return False
+    with reading(context.session):
+        holder = find_key_by_digest(context.session, holding.digest or "")
+    return holder is None or holder.stored_state not in DEAD
+
+
+def _settle(context: Context, successor_id: str) -> None:
+    with writing(context.session):
+        rotation.settle(context.session, context.clock(), successor_id)
+
+
+def _retire_all(context: Context) -> list[Finding]:
+    """End the keys whose successors were seen in use long enough ago, and take their values away."""
+    with reading(context.session):
+        key_ids = rotation.keys_to_retire(context.session, context.clock())
+    findings = []
+    for key_id in key_ids:
+        with writing(context.session):
+            key = get_key(context.session, key_id)
+            if key.stored_state != State.RETIRING:  # someone was faster
+                continue
+            change_state(context.session, context.clock, context.actor, key_id, END_RETIREMENT)
+            ledger.mark_for_cleanup(context.session, key_id)
+        context.reconciler.clean_up(key_id)
+        findings.append(Finding(key_id, Verdict.RETIRED, f"{key.name}: its successor is in use; it is over."))
+    with reading(context.session):
+        ended = rotation.any_ended(context.session)
+    if ended:
+        with writing(context.session):
+            rotation.settle_ended(context.session, context.clock())
+    return findings
+
+
+def _look(context: Context, delivery: Delivery) -> Holding:
+    return Target.open(context.open_destination, delivery.uri).destination.read()

@@ -1,0 +1,55 @@
+"""Short forms of the verbs, for tests that need a key and are about something else."""
+
+from collections.abc import Sequence
+
+from mushu.secret import Secret
+from mushu.server.audit.service import Actor
+from mushu.server.clock import Clock
+from mushu.server.db import AnySession
+from mushu.server.delivery.activation import activate
+from mushu.server.idempotency import Once
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.rotation import Terms
+from mushu.server.keys.service import mint_key
+from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
+from mushu.server.lifecycle.issue import issue
+from mushu.server.lifecycle.rotate import RotationRequest, rotate
+
+SHOWN = DeliveryChoice(mode=DeliveryMode.RESPONSE)
+BY_CLIENT = DeliveryChoice(mode=DeliveryMode.CLIENT)
+
+
+def by_server(*uris: str, force: bool = False) -> DeliveryChoice:
+    return DeliveryChoice(mode=DeliveryMode.SERVER, uris=uris, force=force)
+
+
+def issue_key(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) -> tuple[ApiKey, Secret]:
+    """Mint an active key in the caller's transaction."""
+    key, secret = mint_key(session, clock, actor, request)
+    return activate(session, clock, actor, key.id), secret
+
+
+def issue_to(
+    context: Context, request: KeyRequest, uris: Sequence[str], *, force: bool = False
+) -> tuple[ApiKey, Sequence[str]]:
+    minted = issue(context, request, by_server(*uris, force=force))
+    return minted.key, minted.delivered_to
+
+
+def succeed(
+    context: Context,
+    key_id: str,
+    terms: Terms,
+    uris: Sequence[str] = (),
+    *,
+    force: bool = False,
+    once: Once | None = None,
+) -> tuple[ApiKey, Sequence[str]]:
+    """Rotate a key, and return its successor and where that is."""
+    minted = rotate(context, RotationRequest(key_id=key_id, terms=terms, once=once), by_server(*uris, force=force))
+    return minted.key, minted.delivered_to
+
+
+def show_successor(context: Context, key_id: str, terms: Terms, once: Once | None = None) -> Minted:
+    return rotate(context, RotationRequest(key_id=key_id, terms=terms, once=once), SHOWN)
