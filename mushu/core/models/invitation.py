@@ -12,7 +12,7 @@ T = TypeVar("T", bound="Invitation")
 
 @_attrs_define
 class Invitation:
-    """An invitation; `invite_token` is in the answer to its creation only, and null ever after.
+    """An invitation; `invite_token` is in the answer to its creation only, and null later.
 
     Attributes:
         invite_id (str):

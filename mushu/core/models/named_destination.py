@@ -12,7 +12,7 @@ T = TypeVar("T", bound="NamedDestination")
 
 @_attrs_define
 class NamedDestination:
-    """A place that keys may be delivered to, by its name; what is needed to get in there is never answered.
+    """A destination with a name, to which keys may be delivered; its credentials are never answered.
 
     Attributes:
         name (str):

@@ -12,7 +12,7 @@ T = TypeVar("T", bound="OrgSettings")
 
 @_attrs_define
 class OrgSettings:
-    """What an organization has settled for itself; null where nothing is settled.
+    """The settings of an organization; null where nothing is set.
 
     Attributes:
         default_scopes (list[str] | None):

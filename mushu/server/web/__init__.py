@@ -1,6 +1,8 @@
-"""HTTP: views that parse, call one service, and answer.
+"""HTTP: views that parse, call one function of a domain or a verb, and answer.
 
-`guard.py` stands before every view and decides who may pass, from the mark that a decorator left on it; `problems.py`
-is the only place where an error becomes a status; `openapi.py` holds the OpenAPI layer; `api/` has the JSON endpoints,
-one module a resource, `pages/` what people see in a browser.
+`guard.py` runs before every view and decides who may pass, from the mark that a decorator left on the view.
+`problems.py` is the only module where an error becomes a status. `openapi.py` is the OpenAPI layer. `api/` has the JSON
+endpoints, one module for each noun; `pages/` has what people see in a browser.
+
+This package holds no rule of a domain, and no module outside it may know HTTP.
 """

@@ -1,8 +1,8 @@
-"""The body of a request: the one place where it is read, whoever asks for it.
+"""Reads the body of a request; no other module does.
 
-The application's requests are of the class below, so that the guard, the views and the libraries (flask-openapi,
-Flask-WTF) get what this module reads. JSON is an object as `mushu.strict_json` reads it; a form has each field once.
-Why what is refused is refused: `docs/decisions/0014-one-reader-of-bodies.md`.
+The application's requests are of the class below. So the guard, the views and the libraries (flask-openapi, Flask-WTF)
+all get what this module reads. JSON is an object as `mushu.strict_json` reads it; a form has each field once.
+`docs/decisions/0014-one-reader-of-bodies.md` says why the rest is refused.
 """
 
 from typing import IO, Any, Final, cast
@@ -17,7 +17,7 @@ from werkzeug.utils import cached_property
 from mushu import strict_json
 from mushu.server.errors import Invalid, MalformedBody
 
-#: Beyond any body that the API takes; each unknown field costs an error to be told, and a megabyte holds many.
+#: More than any body of the API has. Each unknown field costs an error in the answer, and a megabyte holds many.
 MOST_FIELDS: Final = 100
 LIMITS: Final = strict_json.Limits()
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -28,7 +28,7 @@ Parsed = tuple[IO[bytes], Form, Form]
 
 
 class StrictFormParser(FormDataParser):
-    """Reads forms, and refuses what Werkzeug would take for an empty one or read in one of several ways."""
+    """Reads forms, and refuses those that Werkzeug would read as empty or in one of several ways."""
 
     def parse(
         self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str] | None = None
@@ -36,7 +36,7 @@ class StrictFormParser(FormDataParser):
         """Return the rest of the stream, the fields and the files.
 
         Raises:
-            MalformedBody: it is announced as a form, and is none.
+            MalformedBody: its Content-Type says that it is a form, and it is not.
         """
         self.silent = False
         fields, files = self.cls(), self.cls()
@@ -88,18 +88,18 @@ def json_object() -> dict[str, Any]:
     """Return the object that the body of the current request is.
 
     Raises:
-        UnsupportedMediaType: it is not announced as JSON.
-        MalformedBody: it is not JSON, or not the same to every reader, or too much.
-        Invalid: it is JSON, and not an object or one of too many fields.
+        UnsupportedMediaType: its Content-Type is not JSON.
+        MalformedBody: it is not JSON, or readers could differ about it, or it is too large.
+        Invalid: it is JSON, but not an object, or one with too many fields.
     """
     return cast("dict[str, Any]", request.get_json())
 
 
 def find_json_object() -> dict[str, Any] | None:
-    """Return the same where there may be no body; None where there is none, or no JSON, or no object.
+    """Return the object that the body is, or None if there is no body, or no JSON, or no object.
 
     Raises:
-        MalformedBody: it is announced as JSON, and cannot be understood.
+        MalformedBody: its Content-Type is JSON, and it cannot be understood.
     """
     return cast(BodyRequest, request).find_json_object()
 

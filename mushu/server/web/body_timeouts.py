@@ -1,7 +1,7 @@
-"""Reads the body of a request with a deadline, which a WSGI server does not have.
+"""Reads the body of a request with a timeout, which WSGI servers do not have.
 
 A read from the server's stream returns only with bytes, at the end of the body, or when the connection ends. So a
-thread of its own makes it, and the thread of the request waits as long as a client may take, and no longer.
+separate thread reads, and the thread of the request waits for it no longer than a client may take.
 """
 
 import threading
@@ -29,7 +29,7 @@ _IDLE: Final = 30
 
 
 class Stream(Protocol):
-    """What WSGI calls `wsgi.input`, and what is asked of it here."""
+    """What this module needs of `wsgi.input`."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -45,7 +45,7 @@ class Pace:
 
 
 class Readers:
-    """Threads that wait for bytes; as many as there are bodies on their way, and none outlives the process."""
+    """Threads that wait for bytes: one for each body that is being read; none outlives the process."""
 
     def __init__(self) -> None:
         self._reads: SimpleQueue[tuple[Callable[[], bytes], Future[bytes]]] = SimpleQueue()
@@ -53,7 +53,7 @@ class Readers:
         self._idle = 0
 
     def submit(self, read: Callable[[], bytes]) -> "Future[bytes]":
-        """Begin a read; who gives it up leaves the thread to itself until the connection ends."""
+        """Begin a read. If the caller gives up, the thread goes on waiting until the connection ends."""
         future: Future[bytes] = Future()
         with self._lock:
             needed = self._idle == 0
@@ -81,7 +81,7 @@ class Readers:
 
 
 class PacedBody:
-    """The body of one request, read in pieces: small ones from a slow client, which cannot be given up half-way."""
+    """The body of one request, read in pieces: small ones from a slow client, for no read can be ended."""
 
     def __init__(self, source: Stream, readers: Readers, pace: Pace) -> None:
         self._source = source
@@ -118,7 +118,7 @@ class PacedBody:
         return b"".join(pieces)
 
     def put_back(self, beginning: bytes) -> None:
-        """Have what was read be read again."""
+        """Return these bytes again at the next read."""
         self._returned = beginning + self._returned
 
     def give_way(self, reason: Busy) -> None:
@@ -130,7 +130,7 @@ class PacedBody:
                 reading.set_exception(reason)
 
     def close(self) -> None:
-        """Let go of the server's stream: it ends the connection of a body that nobody will read, once nobody can."""
+        """Drop the stream: the server ends the connection of an unread body once nothing refers to it."""
         self._source = BytesIO()
 
     def _next(self, size: int) -> bytes:
@@ -149,12 +149,12 @@ class PacedBody:
         return piece
 
     def _judge(self, now: float, took: float, *, at_end: bool) -> None:
-        """Ask for more the next time, or for less; and end what is too slow on average."""
+        """Choose the size of the next piece, and end a body that is too slow on average."""
         elapsed = now - (self._began or now) - self._pace.patience
         if not at_end and self._received < elapsed * self._pace.bytes_a_second:
             self.ended_by = RequestTimeout()
             raise self.ended_by
-        # A piece that the slowest client brings in the time that it has: waiting for a larger one is no deadline.
+        # What the slowest client may take one wait for: with a larger piece the timeout would not hold.
         most = min(CHUNK, max(_FIRST_PIECE, int(self._pace.patience * self._pace.bytes_a_second)))
         self._piece = min(self._piece * 2, most) if took < _PROMPT else max(self._piece // 2, _FIRST_PIECE // 4)
 

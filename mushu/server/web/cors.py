@@ -1,13 +1,12 @@
-"""What pages of other origins may do with this server: upload to a signed address, and download from one.
+"""CORS: pages of other origins may upload to a signed address, download from one, and nothing else.
 
-A browser lets a page read an answer of another origin only where that answer says so, in the headers of CORS. Here a
-view says so with a mark, and everything else on this server is closed to foreign pages: they may send it what a form
-could send, as any page may to any server, and never see what comes back.
+A browser lets a page read the answer of another origin only if the headers of CORS allow it. A view allows it with the
+decorator below. All other views are closed: a page may send them what any form can send, and never sees the answer.
 
-The mark is for views whose address is the permission: they look at no cookie and no credential, so whoever asks them
-through somebody's browser gets nothing that they could not get by themselves. All origins may therefore, and none with
-credentials: a browser refuses to read an answer to a request that carried cookies where the answer says `*`. A page may
-send no `Authorization` along either, for the preflight allows one header only.
+The decorator is for views whose signed address is the permission. They read no cookie and no credential, so a page gets
+nothing through its user's browser that it could not get by itself. Therefore they allow all origins, without
+credentials: for `*`, a browser refuses to read an answer to a request with cookies. A page cannot send `Authorization`
+either, because the preflight allows `Content-Type` only.
 """
 
 from collections.abc import Callable
@@ -19,30 +18,30 @@ from mushu.server.web.guard import PUBLIC, requirement_of
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-_MARK: Final = "mushu_foreign_pages"
+_MARK: Final = "mushu_cors"
 _ORIGIN: Final = ("Access-Control-Allow-Origin", "*")
-#: What answers the question that a browser asks before a PUT, with OPTIONS. GET and HEAD need no permission.
+#: The answer to the preflight (OPTIONS) that a browser sends before a PUT. GET and HEAD need none.
 _PREFLIGHT: Final = (("Access-Control-Allow-Methods", "PUT"), ("Access-Control-Allow-Headers", "Content-Type"))
 
 
 def allow_all_origins(view: View) -> View:
-    """Let pages of every origin read the answers of a view that is open to everybody, its refusals too.
+    """Let pages of all origins read the answers of a public view, its refusals too.
 
     Raises:
-        TypeError: it is not open to everybody; what a credential opens is never for foreign pages.
+        TypeError: the view is not public; pages of other origins never read what a credential opens.
     """
     if requirement_of(view) != PUBLIC:
-        raise TypeError(f"{view.__name__} asks who it is, so no foreign page may read its answers")
+        raise TypeError(f"{view.__name__} is not public, so no page of another origin may read its answers")
     setattr(view, _MARK, True)
     return view
 
 
-def add_permission(response: Response) -> Response:
-    """Add the headers of CORS to the answers of marked views; OPTIONS is answered by Flask, before any view runs."""
+def add_cors_headers(response: Response) -> Response:
+    """Add the headers of CORS to the answers of marked views; Flask answers OPTIONS before any view runs."""
     if hasattr(current_app.view_functions.get(request.endpoint or ""), _MARK):
         response.headers.extend([_ORIGIN, *(_PREFLIGHT if request.method == "OPTIONS" else ())])
     return response
 
 
 def install(app: Flask) -> None:
-    app.after_request(add_permission)
+    app.after_request(add_cors_headers)

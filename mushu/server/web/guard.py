@@ -1,9 +1,9 @@
-"""Stands before every view: who is it, may they, and is the body what it says it is, in this order.
+"""Runs before every view and asks in this order: who is it, may they do this, and is the body what it claims to be.
 
-What it decided is decided again in every transaction of the view that writes (`gate/proof.py`); no view has to ask.
+Every transaction of the view that writes decides the same again (`gate/proof.py`); no view has to ask.
 
-A view says what it asks for with exactly one decorator; one without is refused to everybody, so that a forgotten mark
-shuts a door instead of leaving one open.
+A view says with exactly one decorator who may use it. A view without one is refused to everybody, so that a forgotten
+decorator opens nothing.
 """
 
 from collections.abc import Callable
@@ -43,12 +43,12 @@ def public(view: View) -> View:
 
 
 def in_browser(view: View) -> View:
-    """Let in who is signed in in this browser; send others to sign in, and back again."""
+    """Let in users who are signed in in this browser; send others to the sign-in page, and then back."""
     return _mark(view, BROWSER)
 
 
 def signed_in(view: View) -> View:
-    """Let any signed-in user in: for what is about the user, not about an organization."""
+    """Let in any signed-in user: for views about the user, not about an organization."""
     return _mark(view, Requirement(None, user_only=True))
 
 
@@ -69,7 +69,7 @@ def requires(
     changes_shared: bool = False,
     org_from: OrgFrom | OwnerLookup = OrgFrom.PATH,
 ) -> Callable[[View], View]:
-    """Let in who has `scope` in the organization that the request is about, or anywhere if it is about none."""
+    """Let in who has `scope` in the organization of the request, or in any if the request is about none."""
     requirement = Requirement(
         scope, user_only=user_only, owner_only=owner_only, changes_shared=changes_shared, org_from=org_from
     )
@@ -82,12 +82,12 @@ def requirement_of(view: Callable[..., Any]) -> Requirement | str | None:
 
 
 def current_principal() -> Principal:
-    """Return who makes this request; only views that are not public may ask."""
+    """Return who makes this request; views that are public may not call this."""
     return cast(Principal, g.principal)
 
 
 def current_user() -> UserPrincipal:
-    """Return the user who makes this request; only views for users may ask."""
+    """Return the user who makes this request; only views for users may call this."""
     return cast(UserPrincipal, g.principal)
 
 
@@ -108,7 +108,7 @@ def current_context() -> Context:
 
 
 def guard() -> BaseResponse | None:
-    """Decide about the request; what is not let in raises an error of the tree, or is sent to sign in."""
+    """Decide about the request: let it pass, raise an error of the tree, or redirect to the sign-in page."""
     if request.routing_exception is not None or request.endpoint is None or request.method == "OPTIONS":
         return None
     set_environment(db.session, current_environment())

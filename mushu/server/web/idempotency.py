@@ -1,6 +1,6 @@
-"""`Idempotency-Key`: how a request says that asking again must not do it again.
+"""The header `Idempotency-Key`: a client may repeat a request that has one, and it is done once.
 
-A view that takes the header names it in its signature, so that the reference shows it, and hands on what `once` makes:
+A view that takes the header names it in its signature, so that the reference shows it, and passes on what `once` makes:
 
     def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
         … once=once(header, body) …
@@ -15,7 +15,7 @@ from mushu.server.web.guard import current_environment, current_org
 
 
 class IdempotencyHeader(BaseModel):
-    """`Idempotency-Key: anything that is new for each thing that is to be done once`, such as a UUID."""
+    """`Idempotency-Key`: a new value for each request that is not a repetition, such as a UUID."""
 
     idempotency_key: str | None = Field(
         default=None, alias="Idempotency-Key", min_length=1, max_length=255, pattern="^[!-~]+$"
@@ -25,8 +25,8 @@ class IdempotencyHeader(BaseModel):
 def once(header: IdempotencyHeader, body: Body) -> Once | None:
     """Return the mark of the current request, or None where it carries no key.
 
-    A key counts within one organization, one environment and one operation: what others send under the same key is
-    another thing. The same operation on something else, or with another body, is refused as a mismatch.
+    A key counts within one organization, one environment and one operation; the same key elsewhere is another key. The
+    same operation on something else, or with another body, is refused as a mismatch.
 
     Raises:
         Invalid: the key is not usable.

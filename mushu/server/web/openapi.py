@@ -1,6 +1,6 @@
-"""The OpenAPI layer: flask-openapi, dressed so that answers are problem documents and the document says so.
+"""The OpenAPI layer: flask-openapi, changed so that errors are problem documents and the OpenAPI document says so.
 
-Why this library, and what is worked around, is written in `docs/decisions/0003-openapi-layer.md`.
+`docs/decisions/0003-openapi-layer.md` says why this library, and what is worked around.
 """
 
 from functools import cache
@@ -38,8 +38,8 @@ _BYTES: Final = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 _PROBLEM: Final = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
-# Each model stands in the document for live and for test, and some in every operation: asking Pydantic once for each
-# halves the time that an app takes to be made.
+# Each model is in the document for live and for test, and some in every operation. Asking Pydantic once for each halves
+# the time of `create_app`.
 utils.get_model_schema = cache(utils.get_model_schema)
 
 
@@ -91,7 +91,7 @@ def make_app(version: str) -> ApiApp:
     )
     app.json = _OrderedJson(app)
     app.openapi_version = "3.1.0"
-    # One thing has one address. The redirect would repeat the path, and a path can hold a one-time link.
+    # One thing has one address. A redirect would repeat the path, and a path can hold a one-time link.
     app.url_map.merge_slashes = False
     public(app.view_functions["static"])
     return app

@@ -104,7 +104,7 @@ def problem(
         key_id=key_id,
         errors=field_errors,
     )
-    # A sentence may name what was asked for, and that may be a credential pasted into the wrong place.
+    # A sentence may name what was asked for: perhaps a credential, pasted into the wrong field.
     response = Response(mask(document.model_dump_json()), status, mimetype=MEDIA_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = _CHALLENGE
@@ -161,7 +161,7 @@ def error_page(error: MushuError, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> 
 
 
 def on_http_error(error: HTTPException) -> Response:
-    """Dress what Flask and Werkzeug raise: no such path, method not allowed, body too large, not JSON."""
+    """Answer what Flask and Werkzeug raise: no such path, method not allowed, body too large, not JSON."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     code, detail = _HTTP.get(status, (status.name.lower(), f"{status.phrase}."))
     response = problem(status, code, status.phrase, detail)
@@ -170,17 +170,17 @@ def on_http_error(error: HTTPException) -> Response:
 
 
 def on_clash(_: DBAPIError) -> Response:
-    """Two requests changed the same thing at once, and a constraint of the database decided between them."""
+    """Answer the loser of two concurrent requests, between which a constraint of the database decided."""
     return on_mushu_error(errors.Clash("Another request changed the same thing at this moment. Look, and try again."))
 
 
 def on_unstorable(_: DataError) -> Response:
-    """PostgreSQL takes no NUL character in a text, wherever in a request it stood."""
+    """Answer a text with a NUL character, which PostgreSQL cannot store."""
     return on_mushu_error(errors.Invalid("The request holds a character that cannot be stored. Leave it out."))
 
 
 def on_database_error(error: OperationalError) -> Response:
-    if getattr(error.orig, "sqlstate", None) == _DEADLOCK:  # two took from each other what each of them rested on
+    if getattr(error.orig, "sqlstate", None) == _DEADLOCK:  # each of two transactions waited for the other
         return on_clash(error)
     current_app.logger.error("database failed", extra={"cause": str(error.orig)})
     return on_mushu_error(errors.DatabaseUnavailable("The database does not answer right now. Try again shortly."))

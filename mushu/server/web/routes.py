@@ -64,7 +64,7 @@ class Resource:
 
 
 def blueprint(resource: Resource, prefix: str) -> APIBlueprint:
-    """Return a new blueprint of the resource under `prefix`; one for each place where it stands.
+    """Return a new blueprint of the resource; each prefix needs its own.
 
     Registering one blueprint twice would mix up its paths and give two operations one id.
     """

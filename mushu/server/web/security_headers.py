@@ -5,7 +5,7 @@ from typing import Final
 from flask import Flask, Response
 
 _EVERYWHERE: Final = {
-    # Answers hold keys, tokens, and what only their reader may know.
+    # Answers hold keys, tokens and other data that only their reader may have.
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",

@@ -54,12 +54,12 @@ def signed_in_user() -> User | None:
 
 
 def require_session_user() -> User:
-    """Return the user who is signed in in this browser; the guard lets nobody else to the views that ask."""
+    """Return the user who is signed in in this browser; only views that are marked `in_browser` may call this."""
     return cast(SessionUser, current_user).user
 
 
 def current_session_id() -> str:
-    """Return the session of this browser; the guard lets nobody without one to the views that ask."""
+    """Return the session of this browser; only views that are marked `in_browser` may call this."""
     return cast(SessionUser, current_user).row.id
 
 
@@ -70,14 +70,14 @@ def session_proof() -> BrowserProof:
 
 
 def look_up_session() -> None:
-    """Find out who is signed in in this browser, before a transaction in which another session may begin."""
+    """Look up who is signed in in this browser; must be called before a transaction that may begin another session."""
     _ = current_user.is_authenticated
 
 
 def begin_session(user: User) -> None:
     """Sign the user in in this browser, in the caller's transaction; what the browser held before has ended.
 
-    The caller has asked who is signed in already, or calls `look_up_session` before its transaction.
+    The caller knows who is signed in, or has called `look_up_session` before its transaction.
     """
     if current_user.is_authenticated:
         _end(cast(SessionUser, current_user))
@@ -108,7 +108,7 @@ def ask_to_sign_in() -> BaseResponse:
 
 
 def local_path(wanted: str | None) -> str:
-    """Return `wanted` if it is a path of this server, or else the account page: a link must not lead people away."""
+    """Return `wanted` if it is a path of this server, or else the account page: no link leads to another site."""
     plain = wanted is not None and wanted.startswith("/") and wanted.isprintable()
     if wanted is None or not plain or wanted.startswith("//") or "\\" in wanted:
         return url_for("account.show_account")

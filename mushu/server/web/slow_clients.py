@@ -40,7 +40,7 @@ class Admission:
         self._readers = Readers()
         self._most = settings.max_body_bytes
         self._pace = Pace(settings.stall_seconds, settings.slowest_bytes_a_second)
-        #: Made once, and answered without the application: refusing must cost less than asking.
+        #: Made once, and sent without the application: a refusal must cost less than a request.
         self._busy = _written(as_problem(busy()))
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -58,14 +58,14 @@ class Admission:
             self._leave(environ, body)
             raise
         if reason is None:
-            # The view is done, and no thread of a slot waits for the answer to be taken.
+            # The view is done; no thread of a slot waits for the client to take the answer.
             self._leave(environ, body)
             start_response(status, headers)
             return answer
         start_response(status, _promising(len(content) + 1, headers))
         reason.__traceback__ = reason.__context__ = None  # they hold the frames of this request, and so its answer
         last = _cut_off(content)
-        # Also when the server lets go of the answer without closing it, which would cost the slot for good.
+        # Also if the server drops the answer without closing it; the slot would be lost otherwise.
         return ClosingIterator(last, [weakref.finalize(last, self._leave, environ, body)])
 
     def _leave(self, environ: "WSGIEnvironment", body: PacedBody) -> None:
@@ -76,7 +76,7 @@ class Admission:
     def _answer(
         self, environ: "WSGIEnvironment", body: PacedBody
     ) -> tuple[str, list[tuple[str, str]], Iterable[bytes]]:
-        """Return status, headers and body of the answer: a body may end until its head is sent."""
+        """Return status, headers and body of the answer; until its head is sent, the reading of a body may end."""
         # 1. Have the body, or begin with it where it is large.
         refusal = self._receive(environ, body)
         asks_first = "HTTP_EXPECT" in environ and _length(environ) <= self._most  # it is still waited for
@@ -94,14 +94,14 @@ class Admission:
         return *begun[-1], answer
 
     def _receive(self, environ: "WSGIEnvironment", body: PacedBody) -> Exception | None:
-        """Put the whole body, or a large one's stream, into `environ`; return why it is refused, if it is."""
+        """Put the body, or the stream of a large one, into `environ`; return why it is refused, if it is."""
         length = _length(environ)
         if not _has_body(environ):
             return None
         environ["wsgi.input"] = body
-        if length > self._most:  # the application says whether it wants the body
+        if length > self._most:  # the application decides whether to read it
             return None
-        if "HTTP_EXPECT" in environ:  # so does the client wait for that
+        if "HTTP_EXPECT" in environ:  # the client waits for the application to read it
             environ["wsgi.input"] = UntilWhole(body, length, self._slots)
             return None
         try:
@@ -110,9 +110,9 @@ class Admission:
             return refusal
         except OSError:
             return BadRequest()
-        if len(content) > self._most:  # of a length that was not announced
+        if len(content) > self._most:  # of an unknown length
             body.put_back(content)
-        elif len(content) < length:  # the server tells the end of a connection as the end of the body
+        elif len(content) < length:  # for the server, the end of the connection is the end of the body
             return BadRequest()
         else:
             environ["wsgi.input"] = BytesIO(content)
@@ -126,7 +126,7 @@ def install(app: Flask, settings: Settings) -> None:
 
 
 def _raise_refusal() -> None:
-    """Refuse within the application, so that a refusal looks like any other."""
+    """Refuse inside the application, so that this refusal looks like all others."""
     refusal = request.environ.get(_REFUSAL)
     if refusal is not None:
         raise refusal
@@ -142,7 +142,7 @@ def _has_body(environ: "WSGIEnvironment") -> bool:
 
 
 def _length(environ: "WSGIEnvironment") -> int:
-    """Return the length that was announced; zero where none was, or what is none."""
+    """Return the Content-Length; zero if there is none, or if it is not a number."""
     announced = environ.get("CONTENT_LENGTH", "")
     return int(announced) if announced.isdecimal() else 0
 
@@ -161,9 +161,9 @@ def _promising(length: int, headers: list[tuple[str, str]]) -> list[tuple[str, s
 
 
 def _cut_off(content: bytes) -> Iterator[bytes]:
-    """Yield the answer, and end before the length that was promised: then the server ends the connection.
+    """Yield the answer, one byte short of its Content-Length: then the server ends the connection.
 
-    It would wait for the rest of the body otherwise, with the thread that reads it.
+    Otherwise it would wait for the rest of the request's body, with the thread that reads it.
     """
     yield content
     time.sleep(_LINGER)

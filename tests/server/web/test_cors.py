@@ -196,7 +196,7 @@ def test_nor_does_one_that_is_not_there(studio: Studio, path: str) -> None:
 def test_a_view_that_asks_who_it_is_cannot_be_opened_to_foreign_pages(mark: Any) -> None:
     def view() -> None: ...
 
-    with pytest.raises(TypeError, match="no foreign page"):
+    with pytest.raises(TypeError, match="no page of another origin"):
         allow_all_origins(mark(view))
     opened = public(lambda: None)
     assert allow_all_origins(opened) is opened

@@ -60,7 +60,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: NewEmailInvitation,
 ) -> Response[Invitation | Problem]:
-    """Invite who has an e-mail address. Nothing is sent: hand the token over yourself."""
+    """Invite the user with this e-mail address. No mail is sent: hand the token over yourself."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
@@ -91,7 +91,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: NewEmailInvitation,
 ) -> Response[Invitation | Problem]:
-    """Invite who has an e-mail address. Nothing is sent: hand the token over yourself."""
+    """Invite the user with this e-mail address. No mail is sent: hand the token over yourself."""
 
     kwargs = _get_kwargs(
         org_id=org_id,

@@ -49,7 +49,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Declined | Problem]:
-    """Decline an invitation, which nobody can accept afterwards."""
+    """Decline an invitation; nobody can accept it afterwards."""
 
     kwargs = _get_kwargs(
         token=token,
@@ -76,7 +76,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Declined | Problem]:
-    """Decline an invitation, which nobody can accept afterwards."""
+    """Decline an invitation; nobody can accept it afterwards."""
 
     kwargs = _get_kwargs(
         token=token,

@@ -58,7 +58,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: NewOwner,
 ) -> Response[Member | Problem]:
-    """Make another member the owner; who was it becomes an admin. Only the owner can."""
+    """Make another member the owner; the former owner becomes an admin. Only the owner can."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
@@ -89,7 +89,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: NewOwner,
 ) -> Response[Member | Problem]:
-    """Make another member the owner; who was it becomes an admin. Only the owner can."""
+    """Make another member the owner; the former owner becomes an admin. Only the owner can."""
 
     kwargs = _get_kwargs(
         org_id=org_id,

@@ -60,7 +60,7 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: OrgSettingsChange,
 ) -> Response[OrgSettings | Problem]:
-    """Change settings of an organization: they are for new keys and new members; what is there stays."""
+    """Change settings of an organization. They apply to new keys and new members only."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
@@ -91,7 +91,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: OrgSettingsChange,
 ) -> Response[OrgSettings | Problem]:
-    """Change settings of an organization: they are for new keys and new members; what is there stays."""
+    """Change settings of an organization. They apply to new keys and new members only."""
 
     kwargs = _get_kwargs(
         org_id=org_id,

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from mushu.secret import Secret
 from mushu.server import answers
@@ -23,7 +23,9 @@ from mushu.server.web.proxy_headers import current_address
 from mushu.server.web.routes import Resource, Route
 
 
-class Login(Body):
+class LoginBody(Body):
+    model_config = ConfigDict(title="Login")
+
     email: Text
     password: Annotated[str, Field(max_length=MAX_LENGTH)]
 
@@ -75,7 +77,7 @@ class Me(BaseModel):
 
 
 @public
-def login(body: Login) -> LoginAnswer:
+def login(body: LoginBody) -> LoginAnswer:
     """Sign in with e-mail and password, and get a CLI token for 12 hours."""
     core = get_core()
     attempt = LoginAttempt(body.email, Secret(body.password), SignInSource(current_address()))

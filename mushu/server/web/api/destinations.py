@@ -13,7 +13,7 @@ from mushu.server.web.routes import Resource, Route
 
 
 class NamedDestination(BaseModel):
-    """A place that keys may be delivered to, by its name; what is needed to get in there is never answered."""
+    """A destination with a name, to which keys may be delivered; its credentials are never answered."""
 
     name: str
     uri: str

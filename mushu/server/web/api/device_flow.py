@@ -97,7 +97,7 @@ def give_token(form: TokenRequest) -> LoginAnswer | Response:
 
 
 def _malformed(error: MalformedBody) -> Response:
-    """Answer a form that cannot be understood as RFC 6749 wants it, which RFC 8628 refers to for both endpoints."""
+    """Answer a malformed form as RFC 6749 says, to which RFC 8628 refers for both endpoints."""
     return _error("invalid_request", error.detail)
 
 

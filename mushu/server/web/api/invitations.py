@@ -47,7 +47,7 @@ class Filter(BaseModel):
 
 
 class Invitation(BaseModel):
-    """An invitation; `invite_token` is in the answer to its creation only, and null ever after."""
+    """An invitation; `invite_token` is in the answer to its creation only, and null later."""
 
     invite_id: str
     org_id: str
@@ -76,7 +76,7 @@ class Declined(BaseModel):
 
 @requires(Scope.ADMIN, changes_shared=True)
 def create_email_invitation(path: OrgPath, body: NewEmailInvitation) -> Invitation:
-    """Invite who has an e-mail address. Nothing is sent: hand the token over yourself."""
+    """Invite the user with this e-mail address. No mail is sent: hand the token over yourself."""
     clock, actor, email = get_core().clock, current_principal().actor, checked_email(body.email)
     with writing(db.session):
         org = get_org(db.session, path.org_id)
@@ -126,7 +126,7 @@ def accept_invite(path: InvitationTokenPath) -> Joined:
 
 @signed_in
 def decline_invite(path: InvitationTokenPath) -> Declined:
-    """Decline an invitation, which nobody can accept afterwards."""
+    """Decline an invitation; nobody can accept it afterwards."""
     with writing(db.session):
         user = get_user(db.session, current_user().user_id)
         decline_invitation(db.session, get_core().clock, Invitee(user.id, user.email), Secret(path.token))

@@ -97,11 +97,11 @@ def remove_membership(path: MemberPath) -> Deleted:
 
 @requires(Scope.ADMIN, user_only=True, owner_only=True, changes_shared=True)
 def transfer_organization(path: OrgPath, body: NewOwner) -> Member:
-    """Make another member the owner; who was it becomes an admin. Only the owner can."""
+    """Make another member the owner; the former owner becomes an admin. Only the owner can."""
     with writing(db.session):
         org = get_org(db.session, path.org_id)
         member = get_member(db.session, org.id, body.user_id)
-        lock_user(db.session, member.user_id)  # who is given two at once is counted one after the other
+        lock_user(db.session, member.user_id)  # two transfers to one user are counted one after the other
         refuse_too_many(db.session, get_core().clock, member.user_id, get_core().settings.orgs_per_user)
         member = transfer_ownership(db.session, get_core().clock, current_principal().actor, org, member)
     return _answer(member)

@@ -49,7 +49,7 @@ class OrgSettingsChange(Body):
 
 
 class OrgSettings(BaseModel):
-    """What an organization has settled for itself; null where nothing is settled."""
+    """The settings of an organization; null where nothing is set."""
 
     default_scopes: list[str] | None
     default_lifetime: str | None
@@ -113,7 +113,7 @@ def show_organization_settings(path: OrgPath) -> OrgSettings:
 
 @requires(Scope.ADMIN, changes_shared=True)
 def change_organization_settings(path: OrgPath, body: OrgSettingsChange) -> OrgSettings:
-    """Change settings of an organization: they are for new keys and new members; what is there stays."""
+    """Change settings of an organization. They apply to new keys and new members only."""
     changes = _setting_changes(body)
     with writing(db.session):
         return _settings_answer(

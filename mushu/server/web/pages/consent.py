@@ -37,13 +37,13 @@ _ADDRESS: Final = re.compile(
     r"(?P<path>(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){0,9}/?)(?:\?(?P<query>[A-Za-z0-9._~=&+%-]{0,999}))?"
 )
 _HIGHEST_PORT: Final = 65_535
-#: What the answer says; a link that says it first would answer in the place of the user.
+#: Parameters of the answer; a link that has one already would answer instead of the user.
 _ANSWERS: Final = frozenset({"access_token", "refresh_token", "error", "error_description"})
 
 
 @dataclass(frozen=True, slots=True)
 class LoopbackAddress:
-    """The address of a program on this computer, in parts that are each harmless wherever an address is written."""
+    """The address of a program on this computer, in checked parts: each is harmless in a header and in a page."""
 
     #: As in an address, IPv6 in brackets.
     host: str
@@ -67,7 +67,7 @@ class LoopbackAddress:
 @PAGES.get("/activate")
 @in_browser
 def ask_code() -> str:
-    """Ask for the code; one that came with the link is filled in, and still has to be confirmed by a person."""
+    """Ask for the code; a code in the link is filled in, and a person must still confirm it."""
     return render_template("device_code.html", form=UserCodeForm(data={"user_code": request.args.get("user_code")}))
 
 
@@ -144,7 +144,7 @@ def loopback_address(redirect_uri: str) -> LoopbackAddress:
 
 
 def _in_address(host: str) -> str:
-    """Return a host of loopback as an address has it, in its one spelling."""
+    """Return a loopback host in the one spelling that an address has."""
     if host == "localhost":
         return host
     address = ip_address(host)
@@ -157,7 +157,7 @@ def _back(target: LoopbackAddress, **answer: str) -> BaseResponse:
 
 
 def _allowing_return(response: BaseResponse | Response, target: LoopbackAddress) -> BaseResponse:
-    """Let the form's answer lead to the program: browsers hold `form-action` against redirects, too."""
+    """Allow the form to lead to the program: browsers apply `form-action` to redirects, too."""
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'self'; form-action 'self' {target.origin}; base-uri 'none'; "
         "frame-ancestors 'none'"

@@ -13,7 +13,7 @@ _PASSWORD = Length(max=MAX_LENGTH, message="That is longer than any password her
 
 
 class PageForm(FlaskForm):  # type: ignore[misc]
-    """A form that is filled from a form: Flask-WTF takes JSON as well, in which a field may be anything but text."""
+    """A form that reads forms only: Flask-WTF would also read JSON, in which a field need not be text."""
 
     class Meta(FlaskForm.Meta):  # type: ignore[misc]
         def wrap_formdata(self, form: FlaskForm, _: Any) -> Any:

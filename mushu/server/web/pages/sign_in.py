@@ -1,4 +1,4 @@
-"""Signing in and out in a browser, and the one-time link on which a user sets a password before."""
+"""Signing in and out in a browser, and the one-time link with which a user sets the first password."""
 
 from http import HTTPStatus
 
@@ -83,7 +83,7 @@ def ask_password(link: str) -> tuple[str, int]:
 @PAGES.post("/password/<link>")
 @public
 def set_password(link: str) -> tuple[str, int]:
-    """Set the password. The link is the credential: no cookie proves anything here, so there is none to forge."""
+    """Set the password. The link is the credential: no cookie proves anything here, so no CSRF token is needed."""
     password, repeated = request.form.get("password", ""), request.form.get("repeated", "")
     try:
         with reading(db.session):
@@ -102,7 +102,7 @@ def _redeem(link: Secret, password: Secret) -> None:
     core = get_core()
     hashed = core.passwords.hash(password)
     with writing(db.session):
-        # Who holds the link and sets a password may sign in next, however many strangers are guessing.
+        # This user may sign in next, however many strangers are guessing at the password.
         remember_this_browser(redeem_link(db.session, core.clock, link, hashed))
 
 

@@ -65,7 +65,7 @@ def test_others_see_nothing_of_it(app: Flask, shop: Shop, world: World) -> None:
     world.org(stranger)
     shown = page(app, shop, stranger.email)
     assert "secret" not in shown
-    assert "Nothing is in it." in shown
+    assert "The outbox is empty." in shown
 
 
 def test_the_newest_stand_first_and_old_ones_not_at_all(app: Flask, shop: Shop, world: World) -> None:
