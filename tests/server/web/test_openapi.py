@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from mushu.server.core import db
-from mushu.server.keys.scopes import Environment, Scope
-from tests.server.conftest import api_key, bearer
 from tests.server.web.asking import answer
 from tests.server.web.conftest import House
-from tests.server.web.endpoints import MOUNTED, PUBLIC_ANSWERS, Mounted, Stage
+from tests.server.web.endpoints import MOUNTED, PUBLIC_ANSWERS, Mounted
 
 Schema = dict[str, Any]
 
@@ -53,41 +51,6 @@ def resolve(spec: Schema, reference: str) -> Any:
     return found
 
 
-TYPES: dict[str, type | tuple[type, ...]] = {
-    "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
-    "null": type(None),
-}  # fmt: skip
-
-
-def faults(spec: Schema, schema: Schema, value: Any, at: str = "$") -> list[str]:
-    """Return where `value` is not what a schema of the kinds that this document uses describes."""
-    if "$ref" in schema:
-        return faults(spec, resolve(spec, schema["$ref"]), value, at)
-    if "anyOf" in schema:
-        tried = [faults(spec, choice, value, at) for choice in schema["anyOf"]]
-        return [] if [] in tried else tried[0]
-    if "const" in schema and value != schema["const"]:
-        return [f"{at} is not {schema['const']!r}"]
-    if not isinstance(value, TYPES[schema["type"]]) or (schema["type"] == "integer" and isinstance(value, bool)):
-        return [f"{at} is no {schema['type']}"]
-    if isinstance(value, list):
-        found = [faults(spec, schema["items"], item, f"{at}[{place}]") for place, item in enumerate(value)]
-        return [fault for part in found for fault in part]
-    if isinstance(value, dict):
-        missing = [f"{at}.{name} is missing" for name in schema.get("required", []) if name not in value]
-        if schema.get("additionalProperties") is True:  # whatever the app likes to send
-            return missing
-        unknown = [f"{at}.{name} is not described" for name in value if name not in schema["properties"]]
-        inside = [
-            fault
-            for name, part in value.items()
-            if name in schema["properties"]
-            for fault in faults(spec, schema["properties"][name], part, f"{at}.{name}")
-        ]
-        return missing + unknown + inside
-    return []
-
-
 class TestTheDocument:
     def test_is_openapi_3_1(self, spec: Schema) -> None:
         assert spec["openapi"] == "3.1.0"
@@ -97,9 +60,6 @@ class TestTheDocument:
 
     def test_is_open_to_everybody(self, house: House) -> None:
         assert house.client.get("/openapi.json", headers={"Authorization": "Basic nonsense"}).status_code == 200
-
-    def test_is_the_same_each_time(self, house: House) -> None:
-        assert house.client.get("/openapi.json").data == house.client.get("/openapi.json").data
 
     def test_every_reference_leads_somewhere(self, spec: Schema) -> None:
         references = [node["$ref"] for node in everything_in(spec) if isinstance(node.get("$ref"), str)]
@@ -158,10 +118,15 @@ class TestWhoMay:
         assert [list(scheme) for scheme in operation["security"]] == schemes
         assert operation["x-mushu-scope"] == endpoint.scope
         assert operation["x-mushu-owner-only"] == endpoint.owner_only
+        schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": f"#/components/schemas/{endpoint.answer.__name__}"}
 
     def test_what_is_public_says_so(self, spec: Schema) -> None:
-        for method, rule in PUBLIC_ANSWERS:
-            assert spec["paths"][rule][method.lower()]["security"] == []
+        for (method, rule), model in PUBLIC_ANSWERS.items():
+            operation = spec["paths"][rule][method.lower()]
+            assert operation["security"] == []
+            schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+            assert schema == {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
 class TestRefusals:
@@ -173,91 +138,16 @@ class TestRefusals:
                 assert reference == {"$ref": "#/components/schemas/Problem"}, status
                 assert response["description"]
 
-    @every_endpoint
-    def test_that_happen_are_documented(self, house: House, spec: Schema, mounted: Mounted) -> None:
-        stage = Stage(house.world, mounted.environment)
-        weak = house.world.key(stage.organization, Scope.WRITE, environment=mounted.environment)[1]
-        outsider = bearer(house.world.token(house.world.user()))
-        path, method = mounted.path.format_map(stage), mounted.endpoint.method
-        wrong = path.replace(stage.__dict__.get("key", "no key"), "key_x").replace(
-            stage.__dict__.get("member", "no member"), "usr_x"
-        )
-        requests: list[tuple[str, dict[str, Any]]] = [
-            (path, {}),
-            (path, {"headers": api_key(weak)}),
-            (path, {"headers": outsider}),
-            (path, {"headers": bearer("x") | {"X-API-Key": weak}}),
-            (wrong, {"headers": stage.headers, "json": {"name": "x", "role": "admin"}}),
-            (path, {"headers": stage.headers, "data": b"{", "content_type": "application/json"}),
-            (path, {"headers": stage.headers, "data": b"{"}),
-            (path, {"headers": stage.headers, "json": {"more": 1}}),
-            (path, {"headers": stage.headers, "json": {"name": "a" * 1_100_000}}),
-            (f"{path}{'&' if '?' in path else '?'}limit=0", {"headers": stage.headers}),
-        ]
-        seen = {str(house.client.open(where, method=method, **request).status_code) for where, request in requests}
-        assert seen <= set(documented(spec, mounted)["responses"])
-
-    def test_a_real_problem_looks_as_described(self, house: House, spec: Schema) -> None:
-        schema = spec["components"]["schemas"]["Problem"]
-        for response in (house.client.get("/users/me"), house.client.post("/auth/login", json={"x": 1})):
-            assert faults(spec, schema, response.get_json()) == []
-
-
-class TestAnswers:
-    @every_endpoint
-    def test_look_as_described(self, house: House, spec: Schema, mounted: Mounted) -> None:
-        stage = Stage(house.world, mounted.environment)
-        house.world.key(stage.organization, environment=mounted.environment)  # so that no list is empty
-        schema = documented(spec, mounted)["responses"]["200"]["content"]["application/json"]["schema"]
-        assert schema == {"$ref": f"#/components/schemas/{mounted.endpoint.answer.__name__}"}
-        document = answer(mounted.call(house.client, stage, stage.headers))
-        assert faults(spec, schema, document) == []
-
-    @pytest.mark.parametrize("environment", Environment)
-    def test_with_all_that_may_be_left_out_look_as_described(
-        self, house: House, spec: Schema, environment: Environment
-    ) -> None:
-        stage = Stage(house.world, environment)
-        path = f"{'/sandbox' if environment is Environment.TEST else ''}/orgs/{stage.org}/api-keys"
-        body = {"name": "k", "expires_at": "2100-01-01T00:00:00Z"}
-        created = answer(house.client.post(path, json=body, headers=stage.headers))
-        assert faults(spec, spec["components"]["schemas"]["CreatedKey"], created) == []
-        listed = answer(house.client.get(f"{path}?limit=1", headers=stage.headers))
-        assert faults(spec, spec["components"]["schemas"]["KeyList"], listed) == []
-
-    def test_that_are_public_look_as_described(self, house: House, spec: Schema) -> None:
-        user = house.world.user(with_password=True)
-        signing_in = {"email": user.email, "password": house.world.password}
-        for (method, rule), model in PUBLIC_ANSWERS.items():
-            schema = spec["paths"][rule][method.lower()]["responses"]["200"]["content"]["application/json"]["schema"]
-            body = {"key": "no key"} if rule.endswith("/api-keys/validate") else signing_in
-            document = answer(house.client.open(rule, method=method, json=body if method == "POST" else None))
-            assert schema == {"$ref": f"#/components/schemas/{model.__name__}"}
-            assert faults(spec, schema, document) == []
-
-    def test_the_check_finds_what_is_wrong(self, spec: Schema) -> None:
-        schema = spec["components"]["schemas"]["Org"]
-        good = {"org_id": "a", "name": "b", "created_at": "c", "created_by": "d"}
-        assert faults(spec, schema, good) == []
-        assert faults(spec, schema, good | {"name": 1}) == ["$.name is no string"]
-        assert faults(spec, schema, good | {"more": 1}) == ["$.more is not described"]
-        assert faults(spec, schema, {"org_id": "a"}) == [
-            f"$.{name} is missing" for name in ("name", "created_at", "created_by")
-        ]
-        assert faults(spec, {"type": "array", "items": {"type": "integer"}}, [1, True]) == ["$[1] is no integer"]
-        assert faults(spec, {"const": "ok", "type": "string"}, "no") == ["$ is not 'ok'"]
-
 
 class TestBodies:
     @every_endpoint
-    def test_are_described_where_one_is_taken(self, house: House, spec: Schema, mounted: Mounted) -> None:
+    def test_are_described_where_one_is_taken(self, spec: Schema, mounted: Mounted) -> None:
         operation, body = documented(spec, mounted), mounted.endpoint.body
         if body is None:
             assert "requestBody" not in operation
             return
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         assert operation["requestBody"]["required"] is True
-        assert faults(spec, schema, body(Stage(house.world))) == []
         assert resolve(spec, schema["$ref"])["additionalProperties"] is False
 
     def test_a_description_is_made_once_and_never_asks_the_database(

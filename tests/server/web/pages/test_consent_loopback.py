@@ -62,36 +62,16 @@ def test_who_is_not_signed_in_signs_in_first_and_comes_back(app: Flask, user: Us
 
 @pytest.mark.parametrize(
     "address",
-    [
-        "",
-        "/callback",
-        "http://localhost/callback",
-        "https://localhost:1/",
-        "http://evil.example:80/",
-        "http://localhost.evil.example:1/",
-        "http://localhost@evil.example:1/",
-        "http://user@localhost:1/",
-        "http://localhost:1@evil.example/",
-        "http://127.0.0.1.evil.example:1/",
-        "http://2130706433:1/",
-        "http://localhost:99999/",
-        "http://localhost:1/#fragment",
-        "http://[::1/",
-        "javascript://localhost:1/%0aalert(1)",
-        "http://localhost:1/\r\nSet-Cookie: a=b",
-        "http://localhost:1\\@evil.example/",
-        "http://[::1] https://evil.example:80/",
-        "http://[::1,evil.example]:80/",
-        "http://[::1%25;sandbox]:80/",
-        "http://localhost:80;frame-ancestors *;/",
-        "http://localhost:1/\u202etxt.exe",
-        "http://localhost:\u0661\u0662/",
-        "http://[::ffff:127.0.0.1]:1/",
-        "http://0.0.0.0:1/",
-        "http://127.1:1/",
-        "http://localhost:1/\n",
-    ],
-)
+    ["", "/callback", "http://localhost/callback", "https://localhost:1/", "http://evil.example:80/",
+     "http://localhost.evil.example:1/", "http://localhost@evil.example:1/", "http://user@localhost:1/",
+     "http://localhost:1@evil.example/", "http://127.0.0.1.evil.example:1/", "http://2130706433:1/",
+     "http://localhost:99999/", "http://localhost:1/#fragment", "http://[::1/",
+     "javascript://localhost:1/%0aalert(1)", "http://localhost:1/\r\nSet-Cookie: a=b",
+     "http://localhost:1\\@evil.example/", "http://[::1] https://evil.example:80/", "http://[::1,evil.example]:80/",
+     "http://[::1%25;sandbox]:80/", "http://localhost:80;frame-ancestors *;/", "http://localhost:1/\u202etxt.exe",
+     "http://localhost:\u0661\u0662/", "http://[::ffff:127.0.0.1]:1/", "http://0.0.0.0:1/", "http://127.1:1/",
+     "http://localhost:1/\n"],
+)  # fmt: skip
 def test_no_token_leaves_this_computer(browser: Browser, address: str) -> None:
     from urllib.parse import quote
 
@@ -103,24 +83,13 @@ def test_no_token_leaves_this_computer(browser: Browser, address: str) -> None:
 @pytest.mark.fault
 @pytest.mark.parametrize(
     "address",
-    [
-        "http://[::1]; frame-ancestors *; x:80/",
-        "http://[::1];script-src 'unsafe-inline' *;:80/",
-        "http://localhost:1/cb;frame-ancestors *",
-        "http://localhost:1/<script>",
-        'http://localhost:1/"onload=x',
-        "http://localhost:1//evil.example/",
-        "http://localhost:1/\u0660",
-        "http://localhost:0/",
-        "http://LOCALHOST:1/",
-        "HTTP://localhost:1/",
-        "http://localhost:1/?a=b;frame-ancestors *",
-        "http://localhost:1/?access_token=of-somebody-else",
-        "http://localhost:1/?x=y&error=access_denied",
-        " http://localhost:1/",
-        f"http://localhost:1/{'a/' * 999}",
-    ],
-)
+    ["http://[::1]; frame-ancestors *; x:80/", "http://[::1];script-src 'unsafe-inline' *;:80/",
+     "http://localhost:1/cb;frame-ancestors *", "http://localhost:1/<script>", 'http://localhost:1/"onload=x',
+     "http://localhost:1//evil.example/", "http://localhost:1/\u0660", "http://localhost:0/", "http://LOCALHOST:1/",
+     "HTTP://localhost:1/", "http://localhost:1/?a=b;frame-ancestors *",
+     "http://localhost:1/?access_token=of-somebody-else", "http://localhost:1/?x=y&error=access_denied",
+     " http://localhost:1/", f"http://localhost:1/{'a/' * 999}"],
+)  # fmt: skip
 def test_nothing_of_a_stranger_is_written_into_a_header(browser: Browser, address: str) -> None:
     from urllib.parse import quote
 
