@@ -13,11 +13,10 @@ from mushu.server.audit.models import AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import reading
-from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.models import Membership
 from mushu.server.orgs.roles import Role
 from mushu.server.users.models import User
-from tests.server.conftest import api_key, bearer
+from tests.server.conftest import bearer
 from tests.server.web.asking import answer, execute, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
@@ -92,10 +91,6 @@ class TestCreateByEmail:
         assert refusal(response, 422, "invalid_input")["errors"][0]["field"] == "email"
         assert listed(house, stage) == []
 
-    def test_a_body_without_an_address_is_refused(self, house: House, stage: Stage) -> None:
-        response = house.client.post(f"{invites_of(stage)}/email", json={"role": "member"}, headers=stage.headers)
-        refusal(response, 422, "invalid_input")
-
 
 class TestCreateByLink:
     def test_it_works(self, house: House, stage: Stage) -> None:
@@ -109,37 +104,17 @@ class TestCreateByLink:
         made = invite(house, stage, role="member", expires_in_days=None)
         assert made["expires_at"] == rfc3339(house.clock() + timedelta(days=90))
 
-    def test_a_key_does_it_in_its_own_name(self, house: House, stage: Stage) -> None:
-        key, plaintext = house.world.key(stage.organization, Scope.ADMIN)
-        made = house.client.post(f"{invites_of(stage)}/link", json={}, headers=api_key(plaintext))
-        assert answer(made)["invited_by"] == key.id
-
-    def test_an_address_is_for_the_other_path(self, house: House, stage: Stage) -> None:
-        body = {"email": "bob@example.com"}
-        response = house.client.post(f"{invites_of(stage)}/link", json=body, headers=stage.headers)
-        refusal(response, 422, "invalid_input")
-
 
 @pytest.mark.parametrize("path", ["link", "email"])
 class TestTerms:
-    @pytest.mark.parametrize("role", ["owner", "OWNER", "", "admin ", "root", None, ["admin"]])
-    def test_another_role_is_refused_and_never_the_owners(
-        self, house: House, stage: Stage, path: str, role: object
-    ) -> None:
-        self._refused(house, stage, path, role=role)
-
-    @pytest.mark.parametrize("days", [0, -1, 91, 10**18, 1.5, "7", True, []])
-    def test_another_time_is_refused(self, house: House, stage: Stage, path: str, days: object) -> None:
-        self._refused(house, stage, path, expires_in_days=days)
-
-    @pytest.mark.parametrize("field", ["invite_token", "org_id", "status", "invited_by", "expires_at"])
-    def test_nothing_else_can_be_chosen(self, house: House, stage: Stage, path: str, field: str) -> None:
-        self._refused(house, stage, path, **{field: "x"})
-
-    def _refused(self, house: House, stage: Stage, path: str, **given: object) -> None:
-        body = given | ({"email": "bob@example.com"} if path == "email" else {})
-        response = house.client.post(f"{invites_of(stage)}/{path}", json=body, headers=stage.headers)
-        assert refusal(response, 422, "invalid_input")["errors"][0]["field"] == next(iter(given))
+    def test_are_refused_where_they_cannot_be_offered(self, house: House, stage: Stage, path: str) -> None:
+        wrong: list[dict[str, object]] = [{"role": role} for role in ("owner", "", "root", None, ["admin"])]
+        wrong += [{"expires_in_days": days} for days in (0, 91, 10**18, 1.5, "7", True)]
+        wrong += [{field: "x"} for field in ("invite_token", "org_id", "status", "invited_by", "expires_at")]
+        for given in wrong:
+            body = given | ({"email": "bob@example.com"} if path == "email" else {})
+            response = house.client.post(f"{invites_of(stage)}/{path}", json=body, headers=stage.headers)
+            assert refusal(response, 422, "invalid_input")["errors"][0]["field"] == next(iter(given))
         assert listed(house, stage) == []
 
 
@@ -149,10 +124,6 @@ class TestList:
         house.clock.turn(seconds=1)
         second = invite(house, stage)
         assert listed(house, stage) == [made | {"invite_token": None} for made in (second, first)]
-
-    def test_those_of_others_are_not_in_it(self, house: House, stage: Stage) -> None:
-        invite(house, Stage(house.world))
-        assert listed(house, stage) == []
 
     def test_it_can_be_narrowed_to_a_status(self, house: House, stage: Stage, bobs: dict[str, str]) -> None:
         made = {status: invite(house, stage) for status in ("accepted", "declined", "cancelled", "pending")}
@@ -198,14 +169,10 @@ class TestCancel:
         missing = house.client.delete(f"{invites_of(stage)}/inv_aaaaaaaaaaaa", headers=stage.headers)
         refusal(foreign, 404, "invitation_not_found")
         assert foreign.data.replace(other.invitation.encode(), b"inv_aaaaaaaaaaaa") == missing.data
+        for invite_id in ("%25", "inv_%25", "%00", "*"):  # compared, and never interpreted
+            response = house.client.delete(f"{invites_of(other)}/{invite_id}", headers=other.headers)
+            assert response.status_code in (404, 422)
         assert [row["status"] for row in listed(house, other)] == ["pending"]
-
-    @pytest.mark.parametrize("invite_id", ["%25", "inv_%25", "%00", "*", "0"])
-    def test_an_id_is_compared_and_never_interpreted(self, house: House, stage: Stage, invite_id: str) -> None:
-        invite(house, stage)
-        response = house.client.delete(f"{invites_of(stage)}/{invite_id}", headers=stage.headers)
-        assert response.status_code in (404, 422)
-        assert [row["status"] for row in listed(house, stage)] == ["pending"]
 
 
 class TestAccept:
@@ -247,20 +214,6 @@ class TestAccept:
         for headers in (bobs, bearer(house.world.token(house.world.user()))):
             refusal(house.client.post(path, headers=headers), 404, "invitation_not_found")
 
-    def test_it_ends_with_its_time(self, house: House, stage: Stage, bob: User) -> None:
-        path = f"/invites/{invite(house, stage, expires_in_days=1)['invite_token']}/accept"
-        house.clock.turn(days=1)
-        response = house.client.post(path, headers=bearer(house.world.token(bob)))
-        assert refusal(response, 404, "invitation_not_found")["detail"].endswith("Ask who invited you for a new one.")
-        assert role_of(stage, bob) is None
-
-    def test_one_into_a_deleted_organization_leads_nowhere(
-        self, house: House, stage: Stage, bobs: dict[str, str]
-    ) -> None:
-        path = f"/invites/{invite(house, stage)['invite_token']}/accept"
-        assert house.client.delete(f"/orgs/{stage.org}", headers=stage.headers).status_code == 200
-        refusal(house.client.post(path, headers=bobs), 404, "invitation_not_found")
-
     @pytest.mark.parametrize("role", list(Role))
     def test_who_is_a_member_keeps_the_role_and_others_can_still_accept(
         self, house: House, stage: Stage, role: Role, bobs: dict[str, str]
@@ -270,11 +223,6 @@ class TestAccept:
         refusal(house.client.post(path, headers=bearer(house.world.token(user))), 409, "already_member")
         assert role_of(stage, user) == role
         assert house.client.post(path, headers=bobs).status_code == 200
-
-    def test_a_key_cannot_join(self, house: House, stage: Stage) -> None:
-        _, key = house.world.key(house.world.org(), *Scope)
-        path = f"/invites/{invite(house, stage)['invite_token']}/accept"
-        refusal(house.client.post(path, headers=api_key(key)), 403, "user_required")
 
     @pytest.mark.parametrize("token", ["%00", "%25", "miv_", "x" * 5_000, "%ff%fe", "..", "miv_" + "0" * 28])
     def test_what_is_no_token_is_not_found(self, house: House, bobs: dict[str, str], token: str) -> None:
@@ -326,11 +274,6 @@ class TestTheToken:
         with reading(db.session):
             events = db.session.scalars(select(AuditEvent).where(AuditEvent.org_id == stage.org)).all()
         assert not any(token in str(event.details) + event.target_id for event in events)
-
-    def test_is_no_credential(self, house: House, stage: Stage) -> None:
-        token = invite(house, stage)["invite_token"]
-        for headers in (bearer(token), api_key(token)):
-            refusal(house.client.get(f"/orgs/{stage.org}", headers=headers), 401, "malformed_credential")
 
     def test_guesses_open_nothing(self, house: House, stage: Stage, bob: User, bobs: dict[str, str]) -> None:
         token = invite(house, stage)["invite_token"]

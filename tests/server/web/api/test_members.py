@@ -40,10 +40,6 @@ class TestList:
         assert list(listed[0]) == ["user_id", "org_id", "role", "joined_at", "email"]
         assert {row["org_id"] for row in listed} == {stage.org}
 
-    def test_a_key_can_read_it(self, house: House, stage: Stage) -> None:
-        _, key = house.world.key(stage.organization, Scope.READ)
-        assert len(answer(house.client.get(members_of(stage), headers=api_key(key)))["members"]) == 1
-
 
 class TestAdd:
     def test_it_works(self, house: House, stage: Stage) -> None:
@@ -89,15 +85,6 @@ class TestAdd:
         response = house.client.post(members_of(stage), json=body, headers=api_key(_admin_key(house, stage)))
         refusal(response, 409, "conflict")
 
-    @pytest.mark.parametrize("body", [{}, {"user_id": None}, {"user_id": 1}, {"user_id": "u", "email": "a@b"}])
-    def test_another_body_is_refused(self, house: House, stage: Stage, body: dict[str, object]) -> None:
-        refusal(house.client.post(members_of(stage), json=body, headers=stage.headers), 422, "invalid_input")
-
-    def test_one_removed_can_come_back(self, house: House, stage: Stage) -> None:
-        house.client.delete(f"{members_of(stage)}/{stage.member}", headers=stage.headers)
-        added = house.client.post(members_of(stage), json={"user_id": stage.member}, headers=stage.headers)
-        assert answer(added)["role"] == "member"
-
 
 def _admin_key(house: House, stage: Stage) -> str:
     return house.world.key(stage.organization, Scope.ADMIN)[1]
@@ -135,16 +122,6 @@ class TestSetRole:
         assert house.client.patch(path, json={"role": "member"}, headers=stage.headers).status_code == 200
         refusal(house.client.get(f"/orgs/{stage.org}/api-keys", headers=headers), 403, "missing_scope")
 
-    @pytest.mark.parametrize("role", ["owner", "", "nobody"])
-    def test_another_role_is_refused(self, house: House, stage: Stage, role: str) -> None:
-        response = house.client.patch(f"{members_of(stage)}/{stage.member}", json={"role": role}, headers=stage.headers)
-        refusal(response, 422, "invalid_input")
-        assert roles(stage)[stage.member] == "member"
-
-    def test_who_does_not_belong_is_not_found(self, house: House, stage: Stage) -> None:
-        path = f"{members_of(stage)}/{stage.newcomer}"
-        refusal(house.client.patch(path, json={"role": "admin"}, headers=stage.headers), 404, "member_not_found")
-
     def test_the_trail_says_from_what_to_what(self, house: House, stage: Stage) -> None:
         house.client.patch(f"{members_of(stage)}/{stage.member}", json={"role": "admin"}, headers=stage.headers)
         with reading(db.session):
@@ -171,11 +148,6 @@ class TestRemove:
         for user_id in (stage.newcomer, "usr_aaaaaaaaaaaa", "%25"):
             response = house.client.delete(f"{members_of(stage)}/{user_id}", headers=stage.headers)
             refusal(response, 404, "member_not_found")
-
-    def test_an_admin_can_leave(self, house: House, stage: Stage) -> None:
-        user = house.world.member(stage.organization, Role.ADMIN)
-        response = house.client.delete(f"{members_of(stage)}/{user.id}", headers=bearer(house.world.token(user)))
-        assert answer(response) == {"deleted": True}
 
 
 class TestTheOwner:
@@ -215,33 +187,11 @@ class TestTransfer:
         assert house.client.get(f"/orgs/{stage.org}/api-keys", headers=stage.headers).status_code == 200
         assert house.client.delete(f"/orgs/{stage.org}", headers=headers).status_code == 200
 
-    def test_the_former_owner_can_then_leave(self, house: House, stage: Stage) -> None:
-        self.transfer(house, stage, stage.member, stage.headers)
-        response = house.client.delete(f"{members_of(stage)}/{stage.owner.id}", headers=stage.headers)
-        assert answer(response) == {"deleted": True}
-        assert roles(stage) == {stage.member: "owner"}
-
     @pytest.mark.parametrize("who", ["newcomer", "nobody"])
     def test_only_a_member_can_get_it(self, house: House, stage: Stage, who: str) -> None:
         user_id = stage.newcomer if who == "newcomer" else "usr_aaaaaaaaaaaa"
         refusal(self.transfer(house, stage, user_id, stage.headers), 404, "member_not_found")
         assert roles(stage) == {stage.owner.id: "owner"}
-
-    def test_the_owner_has_it_already(self, house: House, stage: Stage) -> None:
-        problem = refusal(self.transfer(house, stage, stage.owner.id, stage.headers), 422, "invalid_input")
-        assert problem["errors"][0]["field"] == "user_id"
-
-    @pytest.mark.parametrize("user_id", [None, 1, "", "%", "x" * 1001])
-    def test_another_body_is_refused(self, house: House, stage: Stage, user_id: object) -> None:
-        assert self.transfer(house, stage, user_id, stage.headers).status_code in (404, 422)
-        assert roles(stage) == {stage.owner.id: "owner"}
-
-    def test_an_admin_cannot_take_it_nor_can_a_key(self, house: House, stage: Stage) -> None:
-        admin = house.world.member(stage.organization, Role.ADMIN)
-        headers = bearer(house.world.token(admin))
-        refusal(self.transfer(house, stage, admin.id, headers), 403, "owner_required")
-        refusal(self.transfer(house, stage, admin.id, api_key(_admin_key(house, stage))), 403, "user_required")
-        assert roles(stage) == {stage.owner.id: "owner", admin.id: "admin"}
 
     def test_who_was_the_owner_when_the_guard_looked_and_is_not_any_more_is_refused(
         self, house: House, stage: Stage, monkeypatch: pytest.MonkeyPatch

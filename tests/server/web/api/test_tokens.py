@@ -55,16 +55,6 @@ def test_refresh_swaps_a_token_for_a_new_one_of_twelve_hours(
     refusal(client.get("/users/me", headers=bearer(swapped["access_token"])), 401, "expired_credential")
 
 
-def test_refresh_takes_the_header_too(client: SeparateClient, world: World, user: User) -> None:
-    answer(client.post("/auth/refresh", json={}, headers=bearer(world.token(user))))
-
-
-def test_a_token_is_swapped_once(client: SeparateClient, world: World, user: User) -> None:
-    old = {"access_token": world.token(user)}
-    answer(client.post("/auth/refresh", json=old))
-    refusal(client.post("/auth/refresh", json=old), 401, "deleted_credential")
-
-
 def test_refresh_refuses_what_is_over_wrong_or_no_token(
     client: SeparateClient, world: World, user: User, clock: TurnableClock
 ) -> None:

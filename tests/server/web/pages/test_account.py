@@ -15,18 +15,6 @@ from tests.server.web.pages.browser import Browser
 NEW = "another good passphrase"
 
 
-@pytest.fixture
-def user(world: World) -> User:
-    return world.user(with_password=True)
-
-
-@pytest.fixture
-def browser(app: Flask, user: User, world: World) -> Browser:
-    browser = Browser(app)
-    browser.sign_in(user.email, world.password)
-    return browser
-
-
 def test_terminals_are_listed_and_signed_out(browser: Browser, user: User, world: World) -> None:
     with writing(db.session):
         token, secret = issue_token(db.session, world.clock, get_user(db.session, user.id), "ada@<laptop>")

@@ -45,11 +45,6 @@ def browser(app: Flask) -> Browser:
     return Browser(app)
 
 
-@pytest.fixture
-def user(world: World) -> User:
-    return world.user(with_password=True)
-
-
 def test_it_works(program: Program, browser: Browser, user: User, world: World, clock: TurnableClock) -> None:
     codes = program.codes
     assert list(codes) == [

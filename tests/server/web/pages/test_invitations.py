@@ -1,7 +1,6 @@
 """The page behind an invitation."""
 
 import pytest
-from flask import Flask
 
 from mushu.server.audit.service import SYSTEM, Actor, ActorKind
 from mushu.server.core import db
@@ -13,18 +12,6 @@ from mushu.server.orgs.roles import Role
 from mushu.server.users.models import User
 from tests.server.conftest import World
 from tests.server.web.pages.browser import Browser
-
-
-@pytest.fixture
-def user(world: World) -> User:
-    return world.user(with_password=True)
-
-
-@pytest.fixture
-def browser(app: Flask, user: User, world: World) -> Browser:
-    browser = Browser(app)
-    browser.sign_in(user.email, world.password)
-    return browser
 
 
 @pytest.fixture

@@ -19,18 +19,6 @@ from tests.server.web.asking import all_rows, execute
 from tests.server.web.pages.browser import Browser
 
 
-@pytest.fixture
-def user(world: World) -> User:
-    return world.user(with_password=True)
-
-
-@pytest.fixture
-def browser(app: Flask, user: User, world: World) -> Browser:
-    browser = Browser(app)
-    browser.sign_in(user.email, world.password)
-    return browser
-
-
 def cookie_of(browser: Browser) -> str:
     found = browser.client.get_cookie("mushu")
     assert found is not None

@@ -16,11 +16,6 @@ from tests.server.web.pages.browser import Browser
 
 
 @pytest.fixture
-def user(world: World) -> User:
-    return world.user(with_password=True)
-
-
-@pytest.fixture
 def browser(app: Flask) -> Browser:
     return Browser(app)
 
