@@ -82,21 +82,8 @@ class TestCreate:
         body = {"name": "second"}
         assert answer(house.client.post(keys_of(stage), json=body, headers=api_key(admin["key"])))["name"] == "second"
 
-    def test_no_two_keys_are_alike(self, house: House, stage: Stage) -> None:
-        created = [create(house, stage) for _ in range(20)]
-        assert len({key["key"] for key in created}) == len({key["key_id"] for key in created}) == 20
-
     @pytest.mark.parametrize(
-        ("given", "answered"),
-        [
-            (None, ["read", "write"]),
-            (["read"], ["read"]),
-            (["write"], ["write"]),
-            (["admin"], ["admin"]),
-            (["write", "read"], ["read", "write"]),
-            (["admin", "read"], ["read", "admin"]),
-            (["admin", "write", "read"], ["read", "write", "admin"]),
-        ],
+        ("given", "answered"), [(None, ["read", "write"]), (["admin", "write", "read"], ["read", "write", "admin"])]
     )
     def test_scopes_are_answered_in_one_order(
         self, house: House, stage: Stage, given: list[str] | None, answered: list[str]
@@ -108,18 +95,10 @@ class TestCreate:
         ("scopes", "sentence"),
         [
             ([], "A key needs at least one scope of read, write, admin."),
-            (["everything"], "A scope must be one of read, write, admin."),
             (["Read"], "A scope must be one of read, write, admin."),
-            (["read "], "A scope must be one of read, write, admin."),
-            ([""], "A scope must be one of read, write, admin."),
-            (["read,write"], "A scope must be one of read, write, admin."),
             (["read", "read"], "The scope read is named more than once."),
-            (["read", "write", "read"], "The scope read is named more than once."),
-            ("read", "scopes must be a list."),
             ({"read": True}, "scopes must be a list."),
-            ([1], "scopes.0 must be a string."),
             ([["read"]], "scopes.0 must be a string."),
-            ([None], "scopes.0 must be a string."),
             (["read"] * 11, "scopes has too many items."),
         ],
     )
@@ -128,35 +107,18 @@ class TestCreate:
     ) -> None:
         assert refused(house, stage, name="k", scopes=scopes)["detail"] == sentence
 
-    @pytest.mark.parametrize(
-        "name", ["x", "a" * 200, "naïve 鍵 🔑", "a,b;c|d", "<b>bold</b>", "'; DROP TABLE api_keys;--"]
-    )
+    @pytest.mark.parametrize("name", ["a" * 200, "naïve 鍵 🔑", "'; DROP TABLE api_keys;--"])
     def test_a_name_is_kept_as_it_is(self, house: House, stage: Stage, name: str) -> None:
         assert create(house, stage, name=name)["name"] == name
 
     def test_white_space_around_a_name_is_dropped(self, house: House, stage: Stage) -> None:
         assert create(house, stage, name="  backend \t")["name"] == "backend"
 
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "",
-            " ",
-            "\t\n",
-            "a" * 201,
-            "a\nb",
-            "a\x00b",
-            "a\x1b[31mb",
-            "a\x7f",
-            "a\u202eb",
-            "a\u2028b",
-            "a" * 1001,
-        ],
-    )
+    @pytest.mark.parametrize("name", ["", " ", "a\u202eb", "a" * 1001])
     def test_a_name_that_cannot_be_shown_is_refused(self, house: House, stage: Stage, name: str) -> None:
         assert refused(house, stage, name=name)["errors"][0]["field"] == "name"
 
-    @pytest.mark.parametrize("name", [None, 1, 1.5, True, ["k"], {"k": "k"}])
+    @pytest.mark.parametrize("name", [None, 1, ["k"]])
     def test_a_name_that_is_no_text_is_refused(self, house: House, stage: Stage, name: object) -> None:
         assert refused(house, stage, name=name)["detail"] == "name must be a string."
 
@@ -185,24 +147,15 @@ class TestCreate:
     @pytest.mark.parametrize(
         ("expires_at", "words"),
         [
-            ("2026-01-15T10:29:59Z", "must lie ahead"),
-            ("1970-01-01T00:00:00Z", "must lie ahead"),
+            ("2026-01-15T10:30:00Z", "must lie ahead"),
             ("0001-01-01T00:00:00+14:00", "must lie ahead"),
-            ("9999-12-31T23:59:59Z", "100 years at most"),
             ("9999-12-31T23:59:59.999999-23:59", "100 years at most"),
             ("2100-01-01T00:00:00", "must name its time zone"),
             ("2100-01-01", "must be a date and time"),
-            ("4102444800", "must be a date and time"),
-            (4_102_444_800, "must be a date and time"),
-            ("tomorrow", "must be a date and time"),
-            ("", "must be a date and time"),
             ("2100-02-30T00:00:00Z", "must be a date and time"),
-            ("2100-01-01T25:00:00Z", "must be a date and time"),
             ("٢١٠٠-01-01T00:00:00Z", "must be a date and time"),
+            (4_102_444_800, "must be a date and time"),
             (1e300, "must be a date and time"),
-            (10**18, "must be a date and time"),
-            (True, "must be a date and time"),
-            ([], "must be a date and time"),
             ({}, "must be a date and time"),
         ],
     )
@@ -213,10 +166,7 @@ class TestCreate:
         assert problem["errors"][0]["field"] == "expires_at"
         assert words in problem["detail"]
 
-    def test_this_very_moment_is_no_expiry(self, house: House, stage: Stage) -> None:
-        assert "must lie ahead" in refused(house, stage, name="k", expires_at=rfc3339(house.clock()))["detail"]
-
-    @pytest.mark.parametrize("field", ["nmae", "environment", "key", "digest", "org_id", "state", "created_at"])
+    @pytest.mark.parametrize("field", ["nmae", "environment", "key", "state"])
     def test_an_unknown_field_is_refused_and_named(self, house: House, stage: Stage, field: str) -> None:
         assert refused(house, stage, name="k", **{field: "x"})["detail"] == f"{field} is not a known field."
 
@@ -297,12 +247,6 @@ class TestTheKeyIsNowhereElse:
             client.get(path, headers=api_key(key["key"]))
         assert key["key"] not in caplog.text
 
-    def test_only_its_digest_and_its_end_are(self, created: tuple[Stage, dict[str, Any]]) -> None:
-        with reading(db.session):
-            row = db.session.get_one(ApiKey, created[1]["key_id"])
-        assert row.last_four == created[1]["key"][-4:]
-        assert len(row.digest) == 64
-
 
 class TestList:
     def test_it_works(self, house: House, stage: Stage) -> None:
@@ -327,29 +271,6 @@ class TestList:
             "next_cursor": None,
         }
 
-    def test_an_organization_without_keys_has_an_empty_list(self, house: House, stage: Stage) -> None:
-        assert answer(house.client.get(keys_of(stage), headers=stage.headers)) == {"api_keys": [], "next_cursor": None}
-
-    def test_each_environment_shows_its_own(self, house: House, stage: Stage) -> None:
-        made = {environment: create(house, stage, environment)["key_id"] for environment in Environment}
-        for environment, key_id in made.items():
-            listed = answer(house.client.get(keys_of(stage, environment), headers=stage.headers))
-            assert [key["key_id"] for key in listed["api_keys"]] == [key_id]
-
-    def test_other_organizations_keys_are_not_in_it(self, house: House, stage: Stage) -> None:
-        create(house, Stage(house.world))
-        assert answer(house.client.get(keys_of(stage), headers=stage.headers))["api_keys"] == []
-
-    def test_pages_of_any_size_show_250_keys_once_and_newest_first(self, house: House, stage: Stage) -> None:
-        made = []
-        for number in range(250):
-            made.append(house.world.key(stage.organization)[0])
-            if number % 10:  # now and then two in the same moment
-                house.clock.turn(microseconds=1)
-        newest_first = [key.id for key in sorted(made, key=lambda key: (key.created_at, key.id), reverse=True)]
-        for limit in (7, 100, 249, 250, 251, 500):
-            assert walk(house, stage, limit) == newest_first
-
     def test_a_key_made_meanwhile_moves_no_page(self, house: House) -> None:
         stage = Stage(house.world)
         for _ in range(4):
@@ -360,20 +281,6 @@ class TestList:
         house.world.key(stage.organization)
         rest = walk(house, stage, 2, cursor=first["next_cursor"])
         assert [key["key_id"] for key in first["api_keys"]] + rest == whole
-
-    def test_a_cursor_survives_the_deletion_of_its_key(self, house: House, stage: Stage) -> None:
-        for _ in range(4):
-            house.world.key(stage.organization)
-            house.clock.turn(seconds=1)
-        whole = walk(house, stage, 4)
-        first = answer(house.client.get(f"{keys_of(stage)}?limit=2", headers=stage.headers))
-        assert house.client.delete(f"{keys_of(stage)}/{whole[1]}", headers=stage.headers).status_code == 200
-        assert walk(house, stage, 2, cursor=first["next_cursor"]) == whole[2:]
-
-    def test_a_last_page_that_is_full_says_that_it_is_the_last(self, house: House, stage: Stage) -> None:
-        made = create(house, stage)["key_id"]
-        page = answer(house.client.get(f"{keys_of(stage)}?limit=1", headers=stage.headers))
-        assert ([key["key_id"] for key in page["api_keys"]], page["next_cursor"]) == ([made], None)
 
     def test_deleted_and_failed_keys_are_in_it_on_request_only(self, house: House, stage: Stage) -> None:
         living, deleted, failed = (create(house, stage)["key_id"] for _ in range(3))
@@ -403,17 +310,9 @@ class TestList:
         ("query", "sentence"),
         [
             ("limit=0", "limit is too small."),
-            ("limit=-1", "limit is too small."),
-            ("limit=501", "limit is too large."),
-            ("limit=many", "limit must be a whole number."),
-            ("limit=", "limit must be a whole number."),
-            ("limit=1.5", "limit must be a whole number."),
-            ("limit=%D9%A3", "limit must be a whole number."),  # an Arabic three
-            ("limit=%00", "limit must be a whole number."),
-            ("limit=1%3BDROP", "limit must be a whole number."),
             ("limit=" + "9" * 4000, "limit is too large."),
-            ("include_deleted=maybe", "include_deleted must be true or false."),
-            ("include_deleted=", "include_deleted must be true or false."),
+            *((f"limit={value}", "limit must be a whole number.") for value in ("many", "", "1.5", "%D9%A3", "%00")),
+            *((f"include_deleted={value}", "include_deleted must be true or false.") for value in ("maybe", "")),
             ("cursor=" + "x" * 201, "cursor is too long."),
         ],
     )
@@ -422,12 +321,6 @@ class TestList:
     ) -> None:
         response = house.client.get(f"{keys_of(stage)}?{query}", headers=stage.headers)
         assert refusal(response, 422, "invalid_input")["detail"] == sentence
-
-    @pytest.mark.parametrize("cursor", ["nothing", "%", "_", "key_%25", "' OR 1=1 --"])
-    def test_a_cursor_that_is_none_of_ours_is_refused(self, house: House, stage: Stage, cursor: str) -> None:
-        create(house, stage)
-        response = house.client.get(keys_of(stage), query_string={"cursor": cursor}, headers=stage.headers)
-        refusal(response, 422, "invalid_input")
 
     def test_a_cursor_from_elsewhere_leads_to_nobody_elses_keys(self, house: House, stage: Stage) -> None:
         other = Stage(house.world)
@@ -486,14 +379,6 @@ class TestShow:
     def test_its_state_is_told(self, house: House, stage: Stage, state: State) -> None:
         put_into(house.world, stage.key, state)
         assert answer(house.client.get(f"{keys_of(stage)}/{stage.key}", headers=stage.headers))["state"] == state
-
-    def test_expired_from_the_moment_it_is(self, house: House, stage: Stage) -> None:
-        key, _ = house.world.key(stage.organization, lives_seconds=60)
-        states = []
-        for seconds in (0, 59, 1):
-            house.clock.turn(seconds=seconds)
-            states.append(answer(house.client.get(f"{keys_of(stage)}/{key.id}", headers=stage.headers))["state"])
-        assert states == ["active", "active", "expired"]
 
 
 #: What can be asked of one key: method, what follows its id, body.
@@ -556,12 +441,6 @@ class TestRename:
         assert answer(house.client.patch(path, json={"name": " other "}, headers=stage.headers))["name"] == "other"
         assert answer(house.client.get(path, headers=stage.headers))["name"] == "other"
 
-    def test_the_key_goes_on_working(self, house: House, stage: Stage) -> None:
-        key, plaintext = house.world.key(stage.organization)
-        path = f"{keys_of(stage)}/{key.id}"
-        assert house.client.patch(path, json={"name": "other"}, headers=stage.headers).status_code == 200
-        assert house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)).status_code == 200
-
     @pytest.mark.parametrize(
         "body",
         [{}, {"name": ""}, {"name": None}, {"name": "a\nb"}, {"name": "x", "scopes": ["admin"]}, {"state": "active"}],
@@ -581,20 +460,6 @@ class TestDisableAndEnable:
         refusal(house.client.get(f"/orgs/{stage.org}", headers=headers), 401, "disabled_credential")
         assert answer(house.client.post(f"{path}/enable", headers=stage.headers))["state"] == "active"
         assert house.client.get(f"/orgs/{stage.org}", headers=headers).status_code == 200
-
-    @pytest.mark.parametrize(
-        ("act", "state"),
-        [
-            *(("disable", state) for state in (State.PENDING, State.DISABLED, State.RETIRING, State.FAILED)),
-            *(("enable", state) for state in (State.PENDING, State.ACTIVE, State.RETIRING, State.FAILED)),
-        ],
-    )
-    def test_from_any_other_state_it_is_refused(self, house: House, stage: Stage, act: str, state: State) -> None:
-        put_into(house.world, stage.key, state)
-        before = row_of(stage.key)
-        response = house.client.post(f"{keys_of(stage)}/{stage.key}/{act}", headers=stage.headers)
-        assert f"{stage.key} is {state}," in refusal(response, 409, "wrong_state")["detail"]
-        assert row_of(stage.key) == before
 
     def test_enabling_an_expired_key_does_not_bring_it_back(self, house: House, stage: Stage) -> None:
         key, plaintext = house.world.key(stage.organization, lives_seconds=60)
@@ -618,21 +483,11 @@ class TestDisableAndEnable:
 
 
 class TestDelete:
-    def test_it_works(self, house: House, stage: Stage) -> None:
-        assert answer(house.client.delete(f"{keys_of(stage)}/{stage.key}", headers=stage.headers)) == {"deleted": True}
-
     def test_the_very_next_request_is_refused(self, house: House, stage: Stage) -> None:
         key, plaintext = house.world.key(stage.organization)
         assert house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)).status_code == 200
         assert house.client.delete(f"{keys_of(stage)}/{key.id}", headers=stage.headers).status_code == 200
         refusal(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)), 401, "deleted_credential")
-
-    @pytest.mark.parametrize(
-        "state", [State.PENDING, State.ACTIVE, State.DISABLED, State.RETIRING, State.EXPIRED, State.FAILED]
-    )
-    def test_from_every_state(self, house: House, stage: Stage, state: State) -> None:
-        put_into(house.world, stage.key, state)
-        assert house.client.delete(f"{keys_of(stage)}/{stage.key}", headers=stage.headers).status_code == 200
 
     def test_a_key_can_delete_itself(self, house: House, stage: Stage) -> None:
         key, plaintext = house.world.key(stage.organization, Scope.ADMIN)

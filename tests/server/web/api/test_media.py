@@ -92,11 +92,6 @@ class TestAskingTwice:
         studio.clock.turn(minutes=50)
         assert answer(studio.confirm(first["media_id"]))["status"] == "ready"
 
-    def test_another_request_under_the_same_key_is_refused(self, studio: Studio) -> None:
-        once = {"Idempotency-Key": "first"}
-        studio.announce(headers=once)
-        refusal(studio.try_to_announce(headers=once, filename="b.txt"), 422, "idempotency_mismatch")
-
 
 class TestLooking:
     @pytest.mark.parametrize(
