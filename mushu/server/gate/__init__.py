@@ -1,7 +1,11 @@
-"""The gate: from the credential in a request to the principal it proves, and what that principal may do.
+"""The gate: from the credential in a request to the principal that it proves, and what that principal may do.
 
-    headers ─ credential.py ─→ secret ─ lookup.py ─→ principal.py ─ access.py ─→ yes, or an error of the tree
+    headers ─ credential.py ─→ credential ─ principal.py ─→ principal ─ access.py ─→ the organization, or an error
+
+    owners.py         how a request says which organization it is about
+    proof.py          the same decision again, inside the transaction that uses it
+    invitations.py    the same question about who invited
 
 Every request passes here, and every answer is as fresh as the database: nothing is remembered between two requests.
-Knows no Flask; `web/guard.py` calls it.
+`web/guard.py` calls it. May not import Flask, Click or a resource.
 """

@@ -1,15 +1,27 @@
-"""Who may do what (design, section 6)."""
+"""Who may do what, and in which organization (design, section 6)."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from mushu.server.db import AnySession
-from mushu.server.errors import Invalid, MissingScope, OrgNotFound, OwnerRequired, UserRequired, WrongEnvironment
+from mushu.server.errors import (
+    Forbidden,
+    Invalid,
+    MissingScope,
+    NotFound,
+    OrgNotFound,
+    OwnerRequired,
+    Unauthenticated,
+    UserRequired,
+    WrongEnvironment,
+)
 from mushu.server.gate.owners import OrgFrom, OwnerLookup
-from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal
+from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal, principal_of_key
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.orgs.members import find_member
 from mushu.server.orgs.roles import Role
+from mushu.server.users.service import find_user
 
 ROLE_SCOPES: Final = {
     Role.OWNER: frozenset(Scope),
@@ -101,6 +113,11 @@ def scopes_in(session: AnySession, principal: Principal, org_id: str | None) -> 
 
 
 def require_environment(principal: Principal, requirement: Requirement, environment: Environment) -> None:
+    """Refuse an API key of the other environment; a user may use both.
+
+    Raises:
+        WrongEnvironment: it is one, or a test key would change what live and test share.
+    """
     if isinstance(principal, UserPrincipal):
         return
     if principal.environment is not environment:
@@ -108,6 +125,23 @@ def require_environment(principal: Principal, requirement: Requirement, environm
         raise WrongEnvironment(f"This is a {principal.environment} key: it works on {paths} only.")
     if requirement.changes_shared and environment is Environment.TEST:
         raise WrongEnvironment("A test key cannot change organizations or members: test and live share them.")
+
+
+def still_may(
+    session: AnySession, now: datetime, issuer_id: str, requirement: Requirement, environment: Environment, org_id: str
+) -> bool:
+    """Tell whether a user or an API key could still do what `requirement` asks for.
+
+    It is asked when something that they issued is used, which may be much later.
+
+    Args:
+        issuer_id: of the user or of the API key.
+    """
+    try:
+        authorize(session, _principal_of(session, now, issuer_id), requirement, environment, org_id)
+    except (Unauthenticated, Forbidden, NotFound):
+        return False
+    return True
 
 
 def _require_owner(session: AnySession, principal: Principal, org_id: str) -> None:
@@ -141,3 +175,12 @@ def _only_org(principal: Principal) -> str:
     if isinstance(principal, KeyPrincipal):
         return principal.org_id
     raise Invalid("Say which organization this is about: org_id.", field="org_id")
+
+
+def _principal_of(session: AnySession, now: datetime, issuer_id: str) -> Principal:
+    user = find_user(session, issuer_id, fresh=True)
+    if user is None:
+        return principal_of_key(session, now, issuer_id)
+    if user.disabled_at is not None:
+        raise Forbidden("This user is disabled.")
+    return UserPrincipal(user.id, token_id="")

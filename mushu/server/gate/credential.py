@@ -1,3 +1,5 @@
+"""From the headers of a request to the one credential that they carry, checked in form only."""
+
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +20,7 @@ _SPACE: Final = " \t"
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A credential of the right form; whether it is known is not said."""
+    """A credential of the right form, which may be unknown here."""
 
     secret: Secret
     is_key: bool
@@ -53,7 +55,7 @@ def read_token(text: str) -> Credential:
     """Return the CLI token that was sent in a body.
 
     Raises:
-        MalformedCredential, MistypedCredential: it is none.
+        MalformedCredential, MistypedCredential: it is not one.
     """
     return _checked(text, _TOKENS)
 
@@ -77,7 +79,7 @@ def _checked(text: str, expected: frozenset[Prefix]) -> Credential:
             "The checksum of this credential does not fit: it is mistyped, or a part of it is missing. Copy it again."
         ) from None
     except keyformat.MalformedCredential:
-        raise MalformedCredential(f"This is no credential of this server. {_HOW}") from None
+        raise MalformedCredential(f"This is not a credential of this server. {_HOW}") from None
     if prefix not in expected:
         raise MalformedCredential(f"This credential was sent under the wrong scheme. {_HOW}")
     return Credential(Secret(text), is_key=prefix in _KEYS)

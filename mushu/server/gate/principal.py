@@ -1,7 +1,32 @@
+"""From a credential to the principal that it proves: one indexed read for each request, of this moment.
+
+It is written in SQLAlchemy Core: no entity is built, and nothing is remembered between two requests.
+"""
+
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, select
 
 from mushu.server.audit.service import Actor, ActorKind
+from mushu.server.clock import Clock, rfc3339
+from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
+from mushu.server.errors import (
+    DeletedCredential,
+    DisabledCredential,
+    ExpiredCredential,
+    InactiveCredential,
+    Unauthenticated,
+    UnknownCredential,
+)
+from mushu.server.gate.credential import Credential
+from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.states import AUTHENTICATING, State
+from mushu.server.orgs.models import Organization
+from mushu.server.tokens.models import CliToken
+from mushu.server.users.models import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +56,78 @@ class UserPrincipal:
 
 
 Principal = KeyPrincipal | UserPrincipal
+
+
+# A credential is looked up before the environment of the request means anything; and this is the hot path.
+_EVERYWHERE: Final = {IN_ALL_ENVIRONMENTS: True}
+
+_KEY_ROW = select(
+    ApiKey.id, ApiKey.org_id, ApiKey.environment, ApiKey.scope_names, ApiKey.stored_state, ApiKey.expires_at,
+    ApiKey.retires_at,
+    Organization.deleted_at.label("org_deleted_at"),
+).join(Organization, Organization.id == ApiKey.org_id).execution_options(**_EVERYWHERE)  # fmt: skip
+
+_TOKEN_ROW = select(
+    CliToken.id, CliToken.user_id, CliToken.issued_at, CliToken.expires_at, CliToken.revoked_at,
+    User.disabled_at, User.tokens_valid_from,
+).join(User, User.id == CliToken.user_id).execution_options(**_EVERYWHERE)  # fmt: skip
+
+_UNKNOWN = "This credential is not known here. Check that it belongs to this server."
+
+
+def authenticate(session: AnySession, clock: Clock, credential: Credential) -> Principal:
+    """Return what the credential proves at this moment.
+
+    Raises:
+        Unauthenticated: one of its kinds, saying what is the matter; only who holds the credential learns it.
+    """
+    if credential.is_key:
+        return _key(session, clock(), ApiKey.digest == credential.secret.digest())
+    return _token(session, clock(), credential.secret.digest())
+
+
+def principal_of_key(session: AnySession, now: datetime, key_id: str) -> KeyPrincipal:
+    """Return what the key would prove at this moment, for something that it gave.
+
+    Raises:
+        Unauthenticated: one of its kinds.
+    """
+    return _key(session, now, ApiKey.id == key_id)
+
+
+def _key(session: AnySession, now: datetime, which: ColumnElement[bool]) -> KeyPrincipal:
+    row = session.execute(_KEY_ROW.where(which)).one_or_none()
+    if row is None:
+        raise UnknownCredential(_UNKNOWN)
+    if row.org_deleted_at is not None:
+        raise _why_not(State.REVOKED)
+    state = State(row.stored_state)
+    if row.retires_at is not None and (state is State.REVOKED or row.retires_at <= now):
+        raise DeletedCredential("This API key was rotated, and its time is over. Load the one that took its place.")
+    if state not in AUTHENTICATING:
+        raise _why_not(state)
+    if row.expires_at is not None and row.expires_at <= now:
+        raise ExpiredCredential(f"This API key expired at {rfc3339(row.expires_at)}. Create a new one.")
+    scopes = tuple(Scope(name) for name in row.scope_names.split(","))
+    return KeyPrincipal(row.id, row.org_id, Environment(row.environment), scopes)
+
+
+def _why_not(state: State) -> Unauthenticated:
+    if state is State.DISABLED:
+        return DisabledCredential("This API key is disabled. An admin of its organization can enable it again.")
+    if state is State.PENDING:
+        return InactiveCredential("This API key is not active yet: its delivery is not proven.")
+    return DeletedCredential("This API key was deleted. Create a new one.")
+
+
+def _token(session: AnySession, now: datetime, digest: str) -> UserPrincipal:
+    row = session.execute(_TOKEN_ROW.where(CliToken.digest == digest)).one_or_none()
+    if row is None:
+        raise UnknownCredential(_UNKNOWN)
+    if row.disabled_at is not None:
+        raise DisabledCredential("This user is disabled. Ask your operator.")
+    if row.revoked_at is not None or row.issued_at < row.tokens_valid_from:
+        raise DeletedCredential("This CLI token was revoked. Sign in again.")
+    if row.expires_at <= now:
+        raise ExpiredCredential("This CLI token is older than 12 hours. Sign in again.")
+    return UserPrincipal(row.user_id, row.id)

@@ -1,12 +1,12 @@
-"""The permission of a request, proven again inside of the transaction that uses it.
+"""The permission of a request, proven again inside the transaction that uses it.
 
 The guard decides in one transaction, and the view acts in another. In between, a token may be revoked, a member
-demoted, a key deleted. So the guard leaves a proof on the session, and `db.writing` asks for it as its first act.
+demoted, a key deleted. So the guard leaves a proof on the session, and `db.writing` asks for it first.
 
-Where the database locks rows, the proof holds those that it rests on until the transaction ends: who takes the
-permission away comes before, and the act is refused, or after, and it was done in time. A person's rows are held
-against everybody, because a person may change them with the same request (a token that revokes itself). A key's are
-shared, because many machines use one key at a time.
+Where the database locks rows, the proof locks those that it rests on until the transaction ends. A permission that is
+taken away ends before, and the act is refused; or after, and the act was done in time. A user's rows are locked against
+everybody, because the same request may change them (a token that revokes itself). A key's lock is shared, because many
+machines use one key at a time.
 """
 
 from collections.abc import Iterator
@@ -21,8 +21,7 @@ from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows
 from mushu.server.errors import SessionEnded
 from mushu.server.gate.access import Requirement, admit
 from mushu.server.gate.credential import Credential
-from mushu.server.gate.lookup import authenticate
-from mushu.server.gate.principal import KeyPrincipal, Principal
+from mushu.server.gate.principal import KeyPrincipal, Principal, authenticate
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.models import Membership, Organization
@@ -33,7 +32,7 @@ from mushu.server.users.models import User
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestProof:
-    """What a request was let in with, and as what; called in a transaction, it decides again.
+    """What a request was admitted with. Called in a transaction, it decides again.
 
     Raises:
         what `authenticate` and `admit` raise.
@@ -45,7 +44,7 @@ class RequestProof:
     environment: Environment
     #: What the request names: an organization, or a resource that belongs to one.
     named: str | None
-    #: Whom the credential proved, and the organization that the request is about.
+    #: What the credential proved, and the organization that the request is about.
     principal: Principal
     org_id: str | None
 
@@ -59,10 +58,10 @@ class RequestProof:
 
 @dataclass(frozen=True, slots=True)
 class BrowserProof:
-    """That the session of a browser is good.
+    """That the session of a browser is valid.
 
     Raises:
-        SessionEnded: it has ended meanwhile.
+        SessionEnded: it has ended in the meantime.
     """
 
     clock: Clock

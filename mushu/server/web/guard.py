@@ -18,9 +18,8 @@ from mushu.server.environments import set_environment
 from mushu.server.errors import Forbidden
 from mushu.server.gate.access import Requirement, admit
 from mushu.server.gate.credential import Credential, read_headers, read_token
-from mushu.server.gate.lookup import authenticate
 from mushu.server.gate.owners import OrgFrom, OwnerLookup
-from mushu.server.gate.principal import Principal, UserPrincipal
+from mushu.server.gate.principal import Principal, UserPrincipal, authenticate
 from mushu.server.gate.proof import RequestProof
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.lifecycle.context import Context

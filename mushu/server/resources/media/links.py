@@ -1,7 +1,7 @@
-"""Signed addresses: whoever holds one may do the one thing it was signed for, until it ends, and nothing else.
+"""Signed addresses: the holder of one may do the one thing that it was signed for, until it expires, and nothing else.
 
-An address names the user or the API key that was given it, so that it ends with what they may do; whoever opens it asks
-`gate/givers.py`.
+An address names the user or the API key that asked for it, its issuer. It ends with what the issuer may do, which
+`still_may` in `gate/access.py` tells.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from mushu.server.resources.media.models import MediaItem
 LIFE: Final = timedelta(hours=1)
 EXPIRES_PATTERN: Final = r"^[1-9][0-9]{9,10}$"
 #: The id of a user or of an API key.
-GIVER_PATTERN: Final = r"^(usr|key)_[a-z2-7]{12}$"
+ISSUER_PATTERN: Final = r"^(usr|key)_[a-z2-7]{12}$"
 SIGNATURE_PATTERN: Final = r"^[0-9a-f]{64}$"
 
 
@@ -30,9 +30,9 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignedLink:
-    """What stands in a signed address."""
+    """The parameters of a signed address."""
 
-    giver_id: str
+    issuer_id: str
     expires: str
     signature: str
 
@@ -49,24 +49,23 @@ class Signer:
     def __repr__(self) -> str:
         return "Signer()"
 
-    def sign(self, purpose: Purpose, item: MediaItem, giver_id: str, ends_at: datetime) -> tuple[str, str]:
+    def sign(self, purpose: Purpose, item: MediaItem, issuer_id: str, ends_at: datetime) -> tuple[str, str]:
         """Return the end, in seconds since 1970, and the signature, as they stand in the address."""
         expires = str(int(ends_at.timestamp()))
-        return expires, self._signature(purpose, item, giver_id, expires)
+        return expires, self._signature(purpose, item, issuer_id, expires)
 
     def verify(self, purpose: Purpose, item: MediaItem | None, link: SignedLink, now: datetime) -> None:
-        """Do nothing for a good link; whether its giver still may is not asked here.
+        """Do nothing for a good link; whether its issuer still may is not asked here.
 
         Raises:
-            LinkNotValid: it was not signed here, or for something else, or its time is over; of an item that is not
-                there nobody can know.
+            LinkNotValid: it was not signed here, or for something else, or it has expired; or there is no such item.
         """
-        expected = self._signature(purpose, item, link.giver_id, link.expires) if item is not None else ""
+        expected = self._signature(purpose, item, link.issuer_id, link.expires) if item is not None else ""
         if not hmac.compare_digest(expected.encode(), link.signature.encode()):
             raise LinkNotValid("This link was not signed by this server for what is asked. Ask for a new one.")
         if int(link.expires) <= now.timestamp():
-            raise LinkNotValid("The time of this link is over. Ask for a new one.")
+            raise LinkNotValid("This link has expired. Ask for a new one.")
 
-    def _signature(self, purpose: Purpose, item: MediaItem, giver_id: str, expires: str) -> str:
-        bound = (item.environment, item.id, item.key, str(item.size_bytes), item.content_type, giver_id, expires)
+    def _signature(self, purpose: Purpose, item: MediaItem, issuer_id: str, expires: str) -> str:
+        bound = (item.environment, item.id, item.key, str(item.size_bytes), item.content_type, issuer_id, expires)
         return hmac.new(self._keys[purpose], "\n".join(bound).encode(), hashlib.sha256).hexdigest()

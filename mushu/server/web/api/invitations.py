@@ -8,7 +8,7 @@ from mushu.secret import Secret
 from mushu.server import answers
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.gate.inviters import accept
+from mushu.server.gate.invitations import accept
 from mushu.server.keys.scopes import Scope
 from mushu.server.orgs import invitations as service
 from mushu.server.orgs.invitations import DEFAULT_DAYS, InvitationStatus, InvitationTerms

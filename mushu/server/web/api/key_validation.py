@@ -12,8 +12,7 @@ from mushu.server.db import reading
 from mushu.server.errors import Unauthenticated, WrongEnvironment
 from mushu.server.gate.access import Requirement, require_environment
 from mushu.server.gate.credential import read_headers
-from mushu.server.gate.lookup import authenticate
-from mushu.server.gate.principal import KeyPrincipal
+from mushu.server.gate.principal import KeyPrincipal, authenticate
 from mushu.server.keys.scopes import Scope
 from mushu.server.web.api.models import Body, Text
 from mushu.server.web.guard import current_environment, public

@@ -200,9 +200,9 @@ def _ready(path: MediaPath) -> MediaItem:
 
 def _own_url(purpose: Purpose, item: MediaItem) -> str:
     core = get_core()
-    giver_id = current_principal().actor.id
-    expires, signature = core.media.signer.sign(purpose, item, giver_id, core.clock() + LIFE)
-    query = f"by={giver_id}&expires={expires}&signature={signature}"
+    issuer_id = current_principal().actor.id
+    expires, signature = core.media.signer.sign(purpose, item, issuer_id, core.clock() + LIFE)
+    query = f"by={issuer_id}&expires={expires}&signature={signature}"
     return address(item.environment, f"/media/{item.id}/content?{query}")
 
 

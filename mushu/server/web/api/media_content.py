@@ -20,11 +20,10 @@ from werkzeug.wsgi import wrap_file
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.errors import LinkNotValid, MediaNotFound
-from mushu.server.gate.access import Requirement
-from mushu.server.gate.givers import still_may
+from mushu.server.gate.access import Requirement, still_may
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.resources.media.content_types import HEAD, disposition_of, kind_of, served_type
-from mushu.server.resources.media.links import EXPIRES_PATTERN, GIVER_PATTERN, SIGNATURE_PATTERN, Purpose, SignedLink
+from mushu.server.resources.media.links import EXPIRES_PATTERN, ISSUER_PATTERN, SIGNATURE_PATTERN, Purpose, SignedLink
 from mushu.server.resources.media.models import MediaItem, Status
 from mushu.server.resources.media.pictures import Variant, get_picture, open_variant
 from mushu.server.resources.media.service import find_media
@@ -48,7 +47,7 @@ class MediaPath(BaseModel):
 class Signed(BaseModel):
     """What a signed address carries; `by` is who was given it."""
 
-    by: str = Field(pattern=GIVER_PATTERN)
+    by: str = Field(pattern=ISSUER_PATTERN)
     expires: str = Field(pattern=EXPIRES_PATTERN)
     signature: str = Field(pattern=SIGNATURE_PATTERN)
 

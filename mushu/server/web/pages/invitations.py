@@ -8,7 +8,7 @@ from mushu.secret import Secret
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import AlreadyMember, InvitationNotFound
-from mushu.server.gate.inviters import accept, get_answerable
+from mushu.server.gate.invitations import accept, get_answerable
 from mushu.server.orgs.joining import Invitee, decline_invitation
 from mushu.server.orgs.service import get_org
 from mushu.server.web.guard import in_browser

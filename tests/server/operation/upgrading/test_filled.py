@@ -28,8 +28,7 @@ from mushu.server.errors import (
     Unauthenticated,
 )
 from mushu.server.gate.credential import Credential
-from mushu.server.gate.lookup import authenticate
-from mushu.server.gate.principal import KeyPrincipal, UserPrincipal
+from mushu.server.gate.principal import KeyPrincipal, UserPrincipal, authenticate
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.states import State

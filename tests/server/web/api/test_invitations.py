@@ -263,7 +263,7 @@ class TestTheToken:
         def crash(*_: object) -> None:
             raise RuntimeError(f"{token} broke it")
 
-        monkeypatch.setattr("mushu.server.gate.inviters.accept_invitation", crash)
+        monkeypatch.setattr("mushu.server.gate.invitations.accept_invitation", crash)
         with caplog.at_level(logging.DEBUG):
             crashed = house.client.post(f"/invites/{token}/accept", headers=bobs)
             missing = house.client.post(f"/invites/{token}/accepted", headers=bobs)

@@ -46,7 +46,7 @@ _ENDS: dict[str, tuple[Callable[[House, Stage], tuple[dict[str, str], str]], str
 @pytest.mark.parametrize("how", _ENDS)
 def test_a_signed_address_ends_with_who_was_given_it(house: House, stage: Stage, how: str) -> None:
     make, statement = _ENDS[how]
-    headers, giver_id = make(house, stage)
+    headers, issuer_id = make(house, stage)
     media_id, upload = announce(house, headers, stage.org)
     _, unused = announce(house, headers, stage.org)
     put = {"data": FILE, "content_type": "text/plain"}
@@ -55,7 +55,7 @@ def test_a_signed_address_ends_with_who_was_given_it(house: House, stage: Stage,
     download = path_of(house, confirmed["url"])
     assert house.client.get(download).data == FILE
 
-    execute(statement, id=giver_id)
+    execute(statement, id=issuer_id)
 
     refusal(house.client.put(unused, **put), 403, "link_not_valid")
     refusal(house.client.get(download), 403, "link_not_valid")

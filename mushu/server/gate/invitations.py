@@ -1,8 +1,7 @@
-"""Whether who invited could still do so: asked when an invitation is answered, for it may be 90 days old by then.
+"""Accepting an invitation, as long as who invited could still do so; it may be 90 days old by then.
 
-Removing or demoting a member, disabling a user, deleting a key or an organization withdraws what they offered. This
-here is for all else (a key that expired or was rotated away), for what happens at the same moment, and for rows from
-before there was such a rule.
+An invitation is withdrawn when its inviter is removed, demoted, disabled or deleted. This is for everything else: a key
+that expired or was rotated away, what happens at the same moment, and older rows.
 """
 
 from datetime import datetime
@@ -15,8 +14,7 @@ from mushu.server.audit.service import SYSTEM, ActorKind
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows, writing
 from mushu.server.errors import InvitationWithdrawn
-from mushu.server.gate.access import Requirement
-from mushu.server.gate.givers import still_may
+from mushu.server.gate.access import Requirement, still_may
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.orgs.invitations import withdraw
@@ -24,21 +22,21 @@ from mushu.server.orgs.joining import Invitee, accept_invitation, get_open_invit
 from mushu.server.orgs.models import Membership, OrgInvitation
 from mushu.server.users.models import User
 
-#: What an invitation asks of who gives it.
+#: What an invitation asks of the inviter.
 INVITING: Final = Requirement(Scope.ADMIN, changes_shared=True)
-#: Who has a shell on the server, and the server itself: nothing takes that away.
+#: The operator and the server itself: they do not lose what they may do.
 _ALWAYS: Final = (ActorKind.OPERATOR, ActorKind.SYSTEM)
 _WITHDRAWN: Final = (
-    "Who invited you can no longer let anybody into this organization, so the invitation was withdrawn. "
+    "The inviter can no longer let anybody into this organization, so the invitation was withdrawn. "
     "Ask one of its admins for a new one."
 )
 
 
 def accept(session: AnySession, clock: Clock, invitee: Invitee, token: Secret) -> Membership:
-    """Let the user in, if who invited them could still do so; owns its transaction.
+    """Let the user in, if the inviter could still invite them; owns its transaction.
 
     Raises:
-        InvitationWithdrawn: they could not, and the invitation is cancelled.
+        InvitationWithdrawn: the inviter could not, and the invitation is cancelled.
         and what `accept_invitation` raises.
     """
     with writing(session):
@@ -51,10 +49,10 @@ def accept(session: AnySession, clock: Clock, invitee: Invitee, token: Secret) -
 
 
 def get_answerable(session: AnySession, clock: Clock, invitee: Invitee, token: Secret) -> OrgInvitation:
-    """Return the invitation, to be shown to who may accept it now.
+    """Return the invitation, to be shown to a user who may accept it now.
 
     Raises:
-        InvitationWithdrawn, InvitationNotFound: they may not.
+        InvitationWithdrawn, InvitationNotFound: the user may not.
     """
     invitation = get_open_invitation(session, clock, invitee, token)
     if not may_still_invite(session, clock(), invitation):
@@ -70,7 +68,7 @@ def may_still_invite(session: AnySession, now: datetime, invitation: OrgInvitati
 
 
 def _hold_inviter(session: AnySession, invitation: OrgInvitation) -> None:
-    """Let nobody take from the inviter what they have, until this transaction ends."""
+    """Lock the rows that the inviter's permission rests on, until this transaction ends."""
     if not holds_rows(session):
         return
     by = invitation.invited_by
