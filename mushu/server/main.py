@@ -15,15 +15,15 @@ from mushu.lazy_group import LazyGroup
 #: A test compares them with the groups of `flask`.
 _COMMANDS: Final = {
     "up": "mushu.server.main:up",
-    "database": "mushu.server.commands.database:database",
-    "doctor": "mushu.server.commands.doctor:doctor",
+    "database": "mushu.server.commands.operation:database",
+    "doctor": "mushu.server.commands.operation:doctor",
     "keys": "mushu.server.commands.keys:keys",
     "destinations": "mushu.server.commands.destinations:destinations",
     "orgs": "mushu.server.commands.orgs:orgs",
     "members": "mushu.server.commands.members:members",
     "users": "mushu.server.commands.users:users",
     "tokens": "mushu.server.commands.tokens:tokens",
-    "sealing": "mushu.server.commands.sealing:sealing",
+    "sealing": "mushu.server.commands.operation:sealing",
 }
 
 

@@ -1,3 +1,5 @@
+"""The row of one event in the audit trail."""
+
 from datetime import datetime
 from typing import Any
 

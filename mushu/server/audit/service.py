@@ -1,3 +1,5 @@
+"""Writes events into the audit trail, and says who acts."""
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from mushu import process
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
-from mushu.server.commands import dotenv_files, ways_out
+from mushu.server.commands import dotenv_files, hints
 from mushu.server.core import context_for, core_context
 from mushu.server.errors import MushuError
 from mushu.server.lifecycle.context import Context
@@ -49,7 +49,7 @@ def entered(ctx: click.Context) -> Iterator[None]:
         process.keep_files_private()
         yield
     except MushuError as error:
-        raise click.ClickException(printable_lines(ways_out.of_refusal(error))) from None
+        raise click.ClickException(printable_lines(hints.of_refusal(error))) from None
 
 
 @contextmanager

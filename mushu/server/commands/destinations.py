@@ -1,3 +1,5 @@
+"""`flask destinations`: the named destinations of an organization."""
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from mushu.server import answers
-from mushu.server.commands import ways_out
+from mushu.server.commands import hints
 from mushu.server.commands.common import as_json, operator_context, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
@@ -96,5 +96,5 @@ def _row(found: DriftResult) -> dict[str, Any]:
         "name": found.key_name,
         "uri": found.uri,
         "condition": str(found.condition),
-        "detail": ways_out.of_drift(found) or None,
+        "detail": hints.of_drift(found) or None,
     }

@@ -4,7 +4,7 @@ import click
 
 from mushu.server import answers
 from mushu.server.clock import parse_duration
-from mushu.server.commands import ways_out
+from mushu.server.commands import hints
 from mushu.server.commands.common import as_json, note, operator_context, print_json, print_rows
 from mushu.server.core import db
 from mushu.server.db import reading
@@ -76,7 +76,7 @@ def rotate_key(
 def print_minted(minted: Minted) -> None:
     """Print a new key as the answer, and warn of destinations that another organization has named."""
     print_json(answers.created_key(minted.key, minted.secret, minted.delivered_to, minted.replaces))
-    for warning in ways_out.of_places_of_others(db.session, minted.key, minted.delivered_to):
+    for warning in hints.of_places_of_others(db.session, minted.key, minted.delivered_to):
         note(warning)
 
 
@@ -100,7 +100,7 @@ def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
 
 def _row_of_rotation(done: DueRotation) -> dict[str, str | None]:
     if done.successor is None:
-        return _row(done.key_id, done.name, "failed", ways_out.of_due(done))
+        return _row(done.key_id, done.name, "failed", hints.of_due(done))
     detail = f"{done.successor.key.id} is in {', '.join(done.successor.delivered_to)}."
     return _row(done.key_id, done.name, "rotated", detail)
 

@@ -5,13 +5,11 @@ from typing import Final
 
 import click
 
-from mushu.server.commands.database import database
 from mushu.server.commands.destinations import destinations
-from mushu.server.commands.doctor import doctor
 from mushu.server.commands.keys import keys
 from mushu.server.commands.members import members
+from mushu.server.commands.operation import database, doctor, sealing
 from mushu.server.commands.orgs import orgs
-from mushu.server.commands.sealing import sealing
 from mushu.server.commands.tokens import tokens
 from mushu.server.commands.users import users
 

@@ -1,3 +1,5 @@
+"""`flask members`: who belongs to an organization, and who is invited."""
+
 import click
 
 from mushu.server import answers

@@ -1,3 +1,5 @@
+"""`flask orgs`: organizations."""
+
 import click
 
 from mushu.server import answers

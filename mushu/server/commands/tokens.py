@@ -1,3 +1,5 @@
+"""`flask tokens`: the CLI tokens of users."""
+
 import click
 
 from mushu.server import answers

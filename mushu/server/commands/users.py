@@ -1,3 +1,5 @@
+"""`flask users`: people who can sign in, and the links with which they set a password."""
+
 import click
 
 from mushu.secret import Secret

@@ -16,7 +16,7 @@
     │   └── OrgNotFound, UserNotFound, MemberNotFound, KeyNotFound, LinkNotFound,
     │                           TokenNotFound, UserCodeNotFound, InvitationNotFound, InvitationWithdrawn,
     │                           DestinationNotFound, TenantNotFound, DeviceNotFound, NotificationNotFound, MediaNotFound
-    ├── Clash                   it contradicts what is there                                        409
+    ├── StateConflict                   it contradicts what is there                                        409
     │   └── AmbiguousName, EmailTaken, AlreadyMember, OwnerImmovable, WrongState, DestinationHeld,
     │                           AlreadyCreated, InProgress, NameTaken, MediaWrongState, TooManyUploads, TooManyOrgs
     ├── DeliveryFailed          a key could not be delivered, and is dead                           502
@@ -57,25 +57,6 @@ from mushu.server.errors.access import (
 from mushu.server.errors.base import (
     MushuError,
 )
-from mushu.server.errors.clashes import (
-    AlreadyCreated,
-    AlreadyMember,
-    AmbiguousName,
-    Clash,
-    DestinationHeld,
-    EmailTaken,
-    IdempotencyMismatch,
-    InProgress,
-    Invalid,
-    MalformedBody,
-    MediaRejected,
-    MediaWrongState,
-    NameTaken,
-    OwnerImmovable,
-    TooManyOrgs,
-    TooManyUploads,
-    WrongState,
-)
 from mushu.server.errors.failures import (
     Busy,
     ConfigurationError,
@@ -87,22 +68,39 @@ from mushu.server.errors.failures import (
     StorageUnavailable,
     UpgradeFailed,
 )
-from mushu.server.errors.missing import (
+from mushu.server.errors.requests import (
+    AlreadyCreated,
+    AlreadyMember,
+    AmbiguousName,
+    DestinationHeld,
     DestinationNotFound,
     DeviceNotFound,
+    EmailTaken,
+    IdempotencyMismatch,
+    InProgress,
+    Invalid,
     InvitationNotFound,
     InvitationWithdrawn,
     KeyNotFound,
     LinkNotFound,
+    MalformedBody,
     MediaNotFound,
+    MediaRejected,
+    MediaWrongState,
     MemberNotFound,
+    NameTaken,
     NotFound,
     NotificationNotFound,
     OrgNotFound,
+    OwnerImmovable,
+    StateConflict,
     TenantNotFound,
     TokenNotFound,
+    TooManyOrgs,
+    TooManyUploads,
     UserCodeNotFound,
     UserNotFound,
+    WrongState,
 )
 
 __all__ = [
@@ -111,7 +109,6 @@ __all__ = [
     "AmbiguousCredential",
     "AmbiguousName",
     "Busy",
-    "Clash",
     "ConfigurationError",
     "DatabaseUnavailable",
     "DeletedCredential",
@@ -153,6 +150,7 @@ __all__ = [
     "OwnerRequired",
     "SealingFailed",
     "SessionEnded",
+    "StateConflict",
     "StorageUnavailable",
     "TenantNotFound",
     "TokenNotFound",

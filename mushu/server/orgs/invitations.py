@@ -1,3 +1,5 @@
+"""Invitations into an organization: who invites, on which terms, and what becomes of an invitation."""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

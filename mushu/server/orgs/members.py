@@ -1,3 +1,5 @@
+"""Memberships: who belongs to an organization, in which role, and who owns it."""
+
 from collections.abc import Sequence
 
 from sqlalchemy import and_, select

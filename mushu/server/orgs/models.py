@@ -1,3 +1,5 @@
+"""Rows of organizations, of who belongs to them or is invited, and of what they settle for their keys."""
+
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, Index, Integer, String, Text, text

@@ -1,3 +1,5 @@
+"""The roles of members."""
+
 from enum import StrEnum
 
 from mushu.server.errors import Invalid

@@ -34,7 +34,7 @@ STATUSES: Final[dict[type[MushuError], HTTPStatus]] = {
     errors.MalformedBody: HTTPStatus.BAD_REQUEST,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
-    errors.Clash: HTTPStatus.CONFLICT,
+    errors.StateConflict: HTTPStatus.CONFLICT,
     errors.DeliveryFailed: HTTPStatus.BAD_GATEWAY,
     errors.MailFailed: HTTPStatus.BAD_GATEWAY,
     errors.DeliveryUndecided: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -126,7 +126,7 @@ def as_problem(error: MushuError) -> Response:
     field_errors = [FieldError(field=error.field, message=error.detail)] if error.field else None
     status = status_of(error)
     detail = error.detail
-    if isinstance(error, errors.DestinationHeld) and error.overwritable:  # a command says otherwise: `ways_out.py`
+    if isinstance(error, errors.DestinationHeld) and error.overwritable:  # a command says otherwise: `hints.py`
         detail = f"{detail} No request overwrites it; the operator of this server can."
     response = problem(status, error.code, error.title, detail, key_id=error.key_id, field_errors=field_errors)
     if error.retry_after is not None:
@@ -171,7 +171,9 @@ def on_http_error(error: HTTPException) -> Response:
 
 def on_clash(_: DBAPIError) -> Response:
     """Answer the loser of two concurrent requests, between which a constraint of the database decided."""
-    return on_mushu_error(errors.Clash("Another request changed the same thing at this moment. Look, and try again."))
+    return on_mushu_error(
+        errors.StateConflict("Another request changed the same thing at this moment. Look, and try again.")
+    )
 
 
 def on_unstorable(_: DataError) -> Response:

@@ -108,7 +108,7 @@ class TestADocument:
         assert document["errors"] == [{"field": "name", "message": "Do this."}]
 
     def test_names_no_field_where_none_is_at_fault(self, app: Flask, client: SeparateClient) -> None:
-        assert "errors" not in refusal(raised(app, client, errors.Clash("Look again.")), 409, "conflict")
+        assert "errors" not in refusal(raised(app, client, errors.StateConflict("Look again.")), 409, "conflict")
 
     def test_challenges_exactly_where_a_credential_is_what_is_missing(self, app: Flask) -> None:
         for status in HTTPStatus:

@@ -1,9 +1,14 @@
-"""Making a copy: room for it, the files that encrypt, the database, and the script that goes back."""
+"""Makes a copy: room for it, the files that encrypt, the database, and the script that goes back to it.
+
+The script sets aside what is there now, and deletes nothing. The journal of revoked keys stays: the version of before
+follows it as it starts, so that keys which were deleted since stay deleted.
+"""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from sqlalchemy import Connection
@@ -11,8 +16,8 @@ from sqlalchemy import Connection
 from mushu.server.config import Settings
 from mushu.server.core import Core
 from mushu.server.errors import UpgradeFailed
-from mushu.server.instance import JOURNAL_FILE, SECRET_KEY_FILE, SETTINGS_FILE
-from mushu.server.operation.upgrading import going_back, postgresql, sqlite
+from mushu.server.instance import JOURNAL_FILE, ROOT, SECRET_KEY_FILE, SETTINGS_FILE
+from mushu.server.operation.upgrading import postgresql, sqlite
 from mushu.server.operation.upgrading.copies import (
     PARTIAL,
     Copy,
@@ -43,11 +48,11 @@ def make_copy(core: Core, connection: Connection, missing: list[str]) -> Copy:
             if connection.dialect.name == "postgresql":
                 rows = postgresql.copy_database(connection, copy.folder)
                 name, options = connection.engine.url.database or "", postgresql.options_of(connection)
-                script = going_back.postgresql_script(copy, settings, name, options, postgresql.DUMP, first)
+                script = postgresql_script(copy, settings, name, options, postgresql.DUMP, first)
             else:
                 rows = sqlite.copy_database(connection, copy.folder)
-                script = going_back.sqlite_script(copy, settings, sqlite.path_of(connection), first)
-            write_private(copy.folder / going_back.SCRIPT, script.encode())
+                script = sqlite_script(copy, settings, sqlite.path_of(connection), first)
+            write_private(copy.folder / SCRIPT, script.encode())
             write_manifest(copy, rows)
         remove_keys_of(settings, remove_between(settings.instance_path, revision))
     except (OSError, sqlite.SQLiteError) as error:
@@ -71,7 +76,7 @@ def _without_keys(settings: Settings, copy: Copy) -> Iterator[None]:
 def _copy_what_encrypts(settings: Settings, copy: Copy) -> None:
     """Copy the files without which the database is worth less; the sealing keys beside themselves."""
     if settings.sealing_keys_path.exists():
-        keys = going_back.keys_beside(settings, copy.final)
+        keys = keys_beside(settings, copy.final)
         write_private(keys, settings.sealing_keys_path.read_bytes())
         flush(keys)
         flush(keys.parent)
@@ -84,7 +89,7 @@ def _copy_what_encrypts(settings: Settings, copy: Copy) -> None:
 def remove_keys_of(settings: Settings, copies: list[Path]) -> None:
     """Remove the sealing keys of copies that were removed."""
     for copy in copies:
-        going_back.keys_beside(settings, copy.with_name(copy.name.removesuffix(PARTIAL))).unlink(missing_ok=True)
+        keys_beside(settings, copy.with_name(copy.name.removesuffix(PARTIAL))).unlink(missing_ok=True)
 
 
 def _refuse_without_room(settings: Settings, connection: Connection) -> None:
@@ -107,3 +112,115 @@ def _refuse_without_room(settings: Settings, connection: Connection) -> None:
 
 def _megabytes(count: int) -> int:
     return -(-count // (1024 * 1024))
+
+
+SCRIPT: Final = "go-back.sh"
+#: Put back only where they are missing: a migration changes none of them.
+_ONLY_IF_MISSING: Final = f"{SECRET_KEY_FILE} {SETTINGS_FILE} {JOURNAL_FILE}"
+
+_HEAD: Final = """\
+#!/bin/sh
+# Goes back to the database as it was at revision {revision}, before it was migrated to {target}.
+#
+# Stop the server first; start the version that ran before afterwards. What was written since is set aside. Cut off
+# half way, run it again. {journal} stays as it is: it keeps deleted keys deleted.
+set -eu
+umask 077
+copy=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+instance={instance}
+keys={keys}
+former_keys={former_keys}
+now=$(date -u +%Y%m%dT%H%M%SZ)
+aside=$instance/replaced-$now
+mkdir -p "$aside"
+"""
+_SQLITE: Final = """
+database={database}
+if command -v fuser >/dev/null && fuser "$database" >/dev/null 2>&1; then
+  echo "$database is in use. Stop the server first." >&2
+  exit 1
+fi
+cp -p "$copy/mushu.sqlite3" "$database.new"
+for file in "$database" "$database-wal"; do
+  if [ -e "$file" ]; then ln "$file" "$aside/" 2>/dev/null || cp -p "$file" "$aside/"; fi
+done
+sync
+rm -f "$database-wal" "$database-shm"
+mv -f "$database.new" "$database"
+"""
+_POSTGRESQL: Final = """
+# Into a new database: the present one is left as it is. The password is asked for, or taken from ~/.pgpass.
+database={database}_before_{target}_$now
+createdb {options} "$database"
+pg_restore {options} --exit-on-error --single-transaction --no-owner --dbname="$database" "$copy/{dump}"
+echo "In the setting database_url (MUSHU_DATABASE_URL), put this in the place of the database's name: $database"
+"""
+_TAIL: Final = """
+if [ -e "$former_keys" ] && ! cmp -s "$former_keys" "$keys"; then
+  if [ -e "$keys" ]; then cp -p "$keys" "$keys.replaced-$now"; fi
+  cp -p "$former_keys" "$keys.new"
+  mv -f "$keys.new" "$keys"
+fi
+for name in {only_if_missing}; do
+  if [ -e "$copy/$name" ] && [ ! -e "$instance/$name" ]; then cp -p "$copy/$name" "$instance/$name"; fi
+done
+sync
+rmdir "$aside" 2>/dev/null || echo "What was there until now is in $aside."
+echo "Now make the code the version that ran before, and start the server:"
+echo {old_version}
+"""
+
+
+def sqlite_script(copy: Copy, settings: Settings, database: Path, first_missing: str | None) -> str:
+    """Return the script that puts a SQLite database back."""
+    return _script(copy, settings, first_missing, _SQLITE.format(database=quote(str(database))))
+
+
+def postgresql_script(
+    copy: Copy, settings: Settings, database: str, options: str, dump: str, first_missing: str | None
+) -> str:
+    """Return the script that restores a PostgreSQL database beside the present one.
+
+    Args:
+        options: those that say where the server is, quoted for a shell; without a password.
+    """
+    body = _POSTGRESQL.format(database=quote(database), options=options, dump=dump, target=copy.target)
+    return _script(copy, settings, first_missing, body)
+
+
+def old_version(first_missing: str | None) -> str:
+    """Return what makes the code that of the version before the migration `first_missing`; None where it fits."""
+    if first_missing is None:
+        return "the code of now works with it"
+    if not (ROOT / ".git").exists():
+        return "install the version of Mushu that ran before"
+    git = f"git -C {quote(str(ROOT))}"
+    added = f"{git} log -1 --diff-filter=A --format=%H -- {quote(f'migrations/versions/{first_missing}_*')}"
+    return f'{git} checkout "$({added})^"'
+
+
+def keys_beside(settings: Settings, copy: Path) -> Path:
+    """Return where the sealing keys of a copy are: beside the keys, whose folder may be apart from the database."""
+    keys = settings.sealing_keys_path.resolve()
+    return keys.with_name(f"{keys.name}.{copy.name}")
+
+
+def quoted(path: Path) -> str:
+    """Return the path as a shell takes it."""
+    return quote(str(path))
+
+
+def _script(copy: Copy, settings: Settings, first_missing: str | None, body: str) -> str:
+    head = _HEAD.format(
+        revision=copy.revision,
+        target=copy.target,
+        journal=JOURNAL_FILE,
+        instance=quote(str(settings.instance_path)),
+        keys=quote(str(settings.sealing_keys_path.resolve())),
+        former_keys=quote(str(keys_beside(settings, copy.final))),
+    )
+    tail = _TAIL.format(
+        only_if_missing=_ONLY_IF_MISSING,
+        old_version=quote(f"  {old_version(first_missing)}"),
+    )
+    return head + body + tail

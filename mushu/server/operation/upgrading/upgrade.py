@@ -16,7 +16,7 @@ from mushu import keyformat
 from mushu.server.core import Core, db
 from mushu.server.errors import MushuError, UpgradeFailed
 from mushu.server.instance import alone
-from mushu.server.operation.upgrading import going_back, postgresql, sqlite
+from mushu.server.operation.upgrading import copying, postgresql, sqlite
 from mushu.server.operation.upgrading.copies import Copy, remove_old, remove_partial
 from mushu.server.operation.upgrading.copying import make_copy, remove_keys_of
 from mushu.server.operation.upgrading.in_use import process_using
@@ -130,7 +130,7 @@ def _or_as_it_was(missing: list[str]) -> Iterator[None]:
 
 def _what_is_left(missing: list[str]) -> str:
     """Look before saying it: a connection may have been lost in the moment of the commit."""
-    way = f"The version of Mushu that ran before works with it: {going_back.old_version(missing[0])}"
+    way = f"The version of Mushu that ran before works with it: {copying.old_version(missing[0])}"
     try:
         now = pending_migrations()
     except (SQLAlchemyError, OSError):
@@ -145,7 +145,7 @@ def _told(copy: Copy | None) -> list[str]:
         return ["copy       none was made"]
     return [
         f"copy       {copy.final} holds the database as it was at {copy.revision}, and what encrypts it",
-        f"go back    stop the server, then run: sh {going_back.quoted(copy.final / going_back.SCRIPT)}",
+        f"go back    stop the server, then run: sh {copying.quoted(copy.final / copying.SCRIPT)}",
     ]
 
 

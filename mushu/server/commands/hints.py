@@ -1,4 +1,4 @@
-"""What an operator at a shell can do beyond what everybody can: sentences that name commands and options of `flask`.
+"""Hints for an operator at a shell: sentences that name commands and options of `flask`.
 
 Services say what is the matter, and go on to HTTP as well, where there is no `--force`. What only a command offers is
 added here, by what the error or the finding says of itself.

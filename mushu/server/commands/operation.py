@@ -1,10 +1,42 @@
+"""`flask doctor`, `flask database` and `flask sealing`: what an operator does to keep the server running."""
+
 import click
 
-from mushu.server.commands.common import AdminGroup, ask, operator, print_json, yes
+from mushu.server.commands.common import AdminGroup, CorelessCommand, as_json, ask, operator, print_json, yes
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.errors import SealingFailed
+from mushu.server.operation.doctor import examine
+from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from mushu.server.sealing import rows
+from mushu.terminal import printable_lines
+
+
+@click.group(cls=AdminGroup)
+def database() -> None:
+    """The database and its schema."""
+
+
+@database.command("upgrade")
+@click.option("--no-copy", is_flag=True, help="Make no copy of the database first.")
+def upgrade(no_copy: bool) -> None:
+    """Bring the database up to date with this version, after a copy of it was made; script/up does the same."""
+    lines = (upgrade_without_copy if no_copy else upgrade_with_copy)(get_core())
+    click.echo(printable_lines("\n".join(lines)) or "The database is up to date.")
+
+
+@click.command("doctor", cls=CorelessCommand)
+@as_json
+def doctor(as_json: bool) -> None:
+    """Say what is wrong with this server, and how to mend it."""
+    checks = examine()
+    if as_json:
+        print_json([{"check": check.name, "ok": check.ok, "detail": check.detail} for check in checks])
+    else:
+        for check in checks:
+            click.echo(printable_lines(f"{'ok  ' if check.ok else 'BAD '} {check.name}: {check.detail}"))
+    if not all(check.ok for check in checks):
+        raise click.exceptions.Exit(1)
 
 
 @click.group(cls=AdminGroup)

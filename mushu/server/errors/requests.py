@@ -1,0 +1,176 @@
+"""What is asked for is wrong, is not there, or contradicts what is there."""
+
+from mushu.server.errors.base import MushuError
+
+
+class Invalid(MushuError):
+    code = "invalid_input"
+    title = "The input is not valid"
+
+
+class MalformedBody(MushuError):
+    code = "bad_request"
+    title = "The body cannot be understood"
+
+
+class IdempotencyMismatch(Invalid):
+    code = "idempotency_mismatch"
+    title = "The Idempotency-Key was used for another request"
+
+
+class MediaRejected(Invalid):
+    code = "media_rejected"
+    title = "What was uploaded is not what was announced"
+
+
+class StateConflict(MushuError):
+    code = "conflict"
+    title = "This contradicts what is there"
+
+
+class AmbiguousName(StateConflict):
+    code = "ambiguous_name"
+    title = "More than one organization has this name"
+
+
+class EmailTaken(StateConflict):
+    code = "email_taken"
+    title = "There is a user with this e-mail address"
+
+
+class AlreadyMember(StateConflict):
+    code = "already_member"
+    title = "The user is a member already"
+
+
+class OwnerImmovable(StateConflict):
+    code = "owner_immovable"
+    title = "The owner's membership cannot be changed"
+
+
+class WrongState(StateConflict):
+    code = "wrong_state"
+    title = "The API key is in a state that does not allow this"
+
+
+class DestinationHeld(StateConflict):
+    """A key may not be put there, or what is there may not be forgotten.
+
+    Args:
+        detail: the sentence; it advises nothing that only some callers can do.
+        field: the name of the argument that is at fault, where one is.
+        overwritable: what is in the way is a value, which an operator may have overwritten. Who answers the caller
+            says what that means there: `commands/hints.py`, `web/problems.py`.
+    """
+
+    code = "destination_held"
+    title = "The destination holds another value"
+
+    def __init__(self, detail: str, *, field: str | None = None, overwritable: bool = False) -> None:
+        super().__init__(detail, field=field)
+        self.overwritable = overwritable
+
+
+class AlreadyCreated(StateConflict):
+    code = "already_created"
+    title = "The API key was created by this request before, and is shown once"
+
+
+class InProgress(StateConflict):
+    code = "in_progress"
+    title = "The request with this Idempotency-Key is being worked on"
+
+
+class NameTaken(StateConflict):
+    code = "name_taken"
+    title = "The name, or the place it should stand for, is taken"
+
+
+class MediaWrongState(StateConflict):
+    code = "media_wrong_state"
+    title = "The media is in a state that does not allow this"
+
+
+class TooManyOrgs(StateConflict):
+    code = "too_many_orgs"
+    title = "The user owns as many organizations as one may"
+
+
+class TooManyUploads(StateConflict):
+    code = "too_many_uploads"
+    title = "Too many uploads are announced and not finished"
+
+
+class NotFound(MushuError):
+    code = "not_found"
+    title = "There is no such thing"
+
+
+class OrgNotFound(NotFound):
+    code = "org_not_found"
+    title = "There is no such organization"
+
+
+class UserNotFound(NotFound):
+    code = "user_not_found"
+    title = "There is no such user"
+
+
+class MemberNotFound(NotFound):
+    code = "member_not_found"
+    title = "There is no such member"
+
+
+class KeyNotFound(NotFound):
+    code = "key_not_found"
+    title = "There is no such API key"
+
+
+class TokenNotFound(NotFound):
+    code = "token_not_found"
+    title = "There is no such CLI token"
+
+
+class UserCodeNotFound(NotFound):
+    code = "user_code_not_found"
+    title = "No program waits for this code"
+
+
+class InvitationNotFound(NotFound):
+    code = "invitation_not_found"
+    title = "There is no such invitation"
+
+
+class InvitationWithdrawn(InvitationNotFound):
+    code = "invitation_withdrawn"
+    title = "The invitation was withdrawn"
+
+
+class DestinationNotFound(NotFound):
+    code = "destination_not_found"
+    title = "There is no such destination"
+
+
+class TenantNotFound(NotFound):
+    code = "tenant_not_found"
+    title = "There is no such tenant"
+
+
+class DeviceNotFound(NotFound):
+    code = "device_not_found"
+    title = "There is no such device"
+
+
+class NotificationNotFound(NotFound):
+    code = "notification_not_found"
+    title = "There is no such notification"
+
+
+class MediaNotFound(NotFound):
+    code = "media_not_found"
+    title = "There is no such media"
+
+
+class LinkNotFound(NotFound):
+    code = "link_not_found"
+    title = "The link is not valid any more"
