@@ -15,6 +15,7 @@ from typing import Any, Final
 FINISHED: Final = 0
 RAISED: Final = 70
 
+#: Where the code stands, and the C function that it calls, or nothing where a function ends.
 Step = tuple[CodeType, int, str]
 
 
@@ -51,9 +52,10 @@ def watched(packages: tuple[str, ...], notice: Callable[[Step], None]) -> Iterat
     def is_watched(module: object) -> bool:
         return str(module).partition(".")[0] in packages
 
-    def profile(frame: FrameType, event: str, _argument: Any) -> None:
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
         if event in ("c_call", "return") and is_watched(frame.f_globals.get("__name__")):
-            notice((frame.f_code, frame.f_lasti, event))
+            called = getattr(argument, "__qualname__", "") if event == "c_call" else ""
+            notice((frame.f_code, frame.f_lasti, called))
 
     sys.setprofile(profile)
     try:
@@ -62,16 +64,18 @@ def watched(packages: tuple[str, ...], notice: Callable[[Step], None]) -> Iterat
         sys.setprofile(None)
 
 
-def steps_of(work: Callable[[], object], packages: tuple[str, ...]) -> list[int]:
+def steps_of(work: Callable[[], object], packages: tuple[str, ...], *, each: bool = True) -> list[int]:
     """Run `work` in this process and return the numbers of its steps, counted from 1.
 
-    A step that is passed many times, in a loop, counts the first time and the last.
+    A step that is passed many times, in a loop, counts the first time and the last. Unless `each` is asked for, so does
+    a kind of step: a call of one C function, from wherever it is made, or the end of a function.
     """
     passed: list[Step] = []
     with watched(packages, passed.append):
         work()
-    first = {step: number for number, step in reversed(list(enumerate(passed, 1)))}
-    last = {step: number for number, step in enumerate(passed, 1)}
+    kinds = [step if each else step[2] for step in passed]
+    first = {kind: number for number, kind in reversed(list(enumerate(kinds, 1)))}
+    last = {kind: number for number, kind in enumerate(kinds, 1)}
     return sorted({*first.values(), *last.values()})
 
 

@@ -1,15 +1,17 @@
-"""The contract, phase by phase; every other module of the plugin is one phase, seen from near."""
+"""The contract, phase by phase: check, read, write, put back, remove.
+
+Every other module of the plugin is a part of one phase.
+"""
 
 import re
 from typing import ClassVar, Final, Self
 
 from mushu.destination import Attempt, Conflict, Destination, Holding, Receipt, Secret, Surroundings
-from mushu_dotenv.document import ABSENT
-from mushu_dotenv.faults import MissingFolderError, refusal, shown
-from mushu_dotenv.lock import timeout_from
-from mushu_dotenv.site import locked, visited
-from mushu_dotenv.undo import Memory, unsealed
-from mushu_dotenv.uri import SCHEME, Address, credential_refusal, holds_credential, parse_address
+from mushu_dotenv.document import ABSENT, FormerLine, unsealed
+from mushu_dotenv.errors import MissingFolderError, refusal, shown
+from mushu_dotenv.locking import timeout_from
+from mushu_dotenv.rewriting import locked_file, opened_file
+from mushu_dotenv.uri import SCHEME, EnvAddress, credential_refusal, holds_credential, parse_address
 
 # What needs no quotes in any dialect of .env, so that nothing has to be escaped.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~+/=-]+")
@@ -21,7 +23,7 @@ class DotenvDestination(Destination):
     scheme: ClassVar[str] = SCHEME
     known_settings: ClassVar[frozenset[str]] = frozenset({"timeout"})
 
-    def __init__(self, address: Address, lock_timeout: float) -> None:
+    def __init__(self, address: EnvAddress, lock_timeout: float) -> None:
         self._address = address
         self._lock_timeout = lock_timeout
 
@@ -44,16 +46,16 @@ class DotenvDestination(Destination):
 
     def preflight(self) -> None:
         """Run every check of a write but the one for a conflict; make and change nothing."""
-        with visited(self._address) as site:
-            site.refuse_unchangeable()
-            site.refuse_exposed()
-            site.refuse_unplaceable()
+        with opened_file(self._address) as file:
+            file.refuse_unchangeable()
+            file.refuse_exposed()
+            file.refuse_unplaceable()
 
     def read(self) -> Holding:
         """Return what a program that loads the file with python-dotenv would get."""
         try:
-            with visited(self._address) as site:
-                return site.holding
+            with opened_file(self._address) as file:
+                return file.holding
         except MissingFolderError:
             return ABSENT
 
@@ -65,21 +67,21 @@ class DotenvDestination(Destination):
                 self._address.path, "is not given a value that needs quotes or escapes: only A-Z a-z 0-9 _ . ~ + / = -"
             )
         self.preflight()
-        with locked(self._address, self._lock_timeout) as site:
-            site.refuse_exposed()
+        with locked_file(self._address, self._lock_timeout) as file:
+            file.refuse_exposed()
             # 2. Compare.
-            if secret.matches(site.holding.digest):
-                return Receipt(site.holding.version, secret.digest())
-            if site.holding.version != attempt.expected_version:
+            if secret.matches(file.holding.digest):
+                return Receipt(file.holding.version, secret.digest())
+            if file.holding.version != attempt.expected_version:
                 raise Conflict(
                     f"{self._address.variable} in {shown(self._address.path)} is no longer what it was when it was "
                     "looked at. Nothing was written; see who else sets it, then try again."
                 )
             # 3. Set, and prove it.
-            site.refuse_unplaceable()
-            document, undo = site.document.with_value(self._address.variable, secret)
-            memory = Memory(undo, made_file=site.former is None)
-            site.store(document, secret.digest())
+            file.refuse_unplaceable()
+            document, undo = file.document.with_value(self._address.variable, secret)
+            memory = FormerLine(undo, made_file=file.former is None)
+            file.store(document, secret.digest())
             return Receipt(document.holding(self._address.variable).version, secret.digest(), memory.sealed())
 
     def restore(self, receipt: Receipt) -> bool:
@@ -91,16 +93,16 @@ class DotenvDestination(Destination):
                 self._address.path, "held this key before the write of this receipt, so there is nothing to go back to"
             )
         memory = unsealed(receipt.undo)
-        with locked(self._address, self._lock_timeout) as site:
-            if site.holding.digest != receipt.digest:
+        with locked_file(self._address, self._lock_timeout) as file:
+            if file.holding.digest != receipt.digest:
                 return False
-            document = site.document.undone(self._address.variable, memory.undo)
+            document = file.document.undone(self._address.variable, memory.undo)
             if document is None:
                 raise refusal(self._address.path, "has had its line rewritten since. Put the former value back by hand")
             if memory.made_file and not document.data:
-                site.remove_file()
+                file.remove_file()
             else:
-                site.store(document, document.holding(self._address.variable).digest)
+                file.store(document, document.holding(self._address.variable).digest)
             return True
 
     def remove(self, digest: str) -> bool:
@@ -108,8 +110,8 @@ class DotenvDestination(Destination):
         # Looked at first without a lock, so that nothing is made where there is nothing to remove.
         if self.read().digest != digest:
             return False
-        with locked(self._address, self._lock_timeout) as site:
-            if site.holding.digest != digest:
+        with locked_file(self._address, self._lock_timeout) as file:
+            if file.holding.digest != digest:
                 return False
-            site.store(site.document.without(self._address.variable), None)
+            file.store(file.document.without(self._address.variable), None)
             return True

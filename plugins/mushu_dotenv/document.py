@@ -6,18 +6,18 @@ it in a local variable: a traceback printed with locals gives nothing away.
 
 import hmac
 import io
+import json
 import re
 import secrets
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 from dotenv import dotenv_values
 
 from mushu.destination import Holding, Secret, digest_of
-from mushu_dotenv.parsing import MARK, NEWLINE, Parsed, Statement, line_at, parsed
-from mushu_dotenv.scan import Hindrance, carries_return, hindrance
-from mushu_dotenv.statement import cut, lead_of, line_of
-from mushu_dotenv.undo import Added, Replaced, Undo
+from mushu_dotenv.parsing import MARK, NEWLINE, Parsed, Statement, cut, lead_of, line_at, line_of, parsed
+from mushu_dotenv.readers import ReaderProblem, carries_return, reader_problem
 
 #: What is held where there is no file, or no such variable in it.
 ABSENT: Final = Holding(version="absent", digest=None)
@@ -26,6 +26,43 @@ _JOINED: Final = re.compile(r"\\(?:\r\n|\r|\n)\Z")
 # Versions are stored, and what stands in a file may be a weak password: a hash without a salt would be something to
 # guess it by. Only the process that read a version compares it, so the salt need not outlive the process.
 _SALT: Final = secrets.token_bytes(32)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Added:
+    """The line was appended, behind `glue` where the file had no newline at its end."""
+
+    glue: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Replaced:
+    """`written` made way for `filled`; both as they stand in the file, quotes included."""
+
+    written: str
+    filled: str
+
+
+Undo = Added | Replaced
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FormerLine:
+    """The undo of one write, and whether the write made the file."""
+
+    undo: Undo
+    made_file: bool
+
+    def sealed(self) -> Secret:
+        """Return this as a secret that `unsealed` opens."""
+        pieces = [self.undo.glue] if isinstance(self.undo, Added) else [self.undo.written, self.undo.filled]
+        return Secret(json.dumps([self.made_file, *pieces]))
+
+
+def unsealed(secret: Secret) -> FormerLine:
+    """Return the memory that was sealed into `secret`."""
+    made_file, *pieces = json.loads(secret.reveal())
+    return FormerLine(Added(*pieces) if len(pieces) == 1 else Replaced(*pieces), bool(made_file))
 
 
 class Document:
@@ -77,10 +114,10 @@ class Document:
         """Return the document in which `variable` is `secret`, and what it takes to go back."""
         return self._changed(variable, secret.reveal())
 
-    def hindrance(self, variable: str) -> Hindrance | None:
+    def reader_problem(self, variable: str) -> ReaderProblem | None:
         """Return why not every program that can read this document would read `variable`; None if each would."""
         changed, _ = self._changed(variable, "x")
-        return hindrance(self._parsed, parsed(changed.data), variable)
+        return reader_problem(self._parsed, parsed(changed.data), variable)
 
     def without(self, variable: str) -> "Document":
         """Return the document without the line of `variable`; blank lines before it stay."""
@@ -144,10 +181,10 @@ class Document:
         unfinished = text not in ("", MARK) and not text.endswith(_line_ends(newline))
         glue = newline if unfinished else self._apart(text)
         at_end = Document((text + glue + line).encode())
-        if hindrance(self._parsed, at_end._parsed, variable) is None:
+        if reader_problem(self._parsed, at_end._parsed, variable) is None:
             return at_end, Added(glue)
         at_top = Document((line + text).encode())
-        if not _begins_loosely(text) and hindrance(self._parsed, at_top._parsed, variable) is None:
+        if not _begins_loosely(text) and reader_problem(self._parsed, at_top._parsed, variable) is None:
             return at_top, Added("")
         return at_end, Added(glue)
 

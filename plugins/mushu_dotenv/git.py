@@ -6,7 +6,7 @@ import subprocess
 from typing import Final
 
 from mushu.destination import child_environment
-from mushu_dotenv.faults import quoted, refusal
+from mushu_dotenv.errors import quoted, refusal
 
 _TIMEOUT: Final = 10.0
 # The repository may be another user's: nothing in its configuration may make git run a program or open a connection.

@@ -9,9 +9,8 @@ import os
 import stat
 
 from mushu.destination import DestinationError
-from mushu_dotenv.faults import quoted, refusal
-from mushu_dotenv.folder import Folder
-from mushu_dotenv.walk import Step
+from mushu_dotenv.errors import quoted, refusal
+from mushu_dotenv.folder import Folder, PathStep
 
 
 def refuse_planted(path: str, folder: Folder, status: os.stat_result | None) -> None:
@@ -44,7 +43,7 @@ def refuse_led_astray(path: str, folder: Folder, status: os.stat_result | None) 
             raise _elsewhere(path, step.path, step.found.st_uid)
 
 
-def _refuse_foreign(path: str, step: Step, trusted: set[int]) -> None:
+def _refuse_foreign(path: str, step: PathStep, trusted: set[int]) -> None:
     """Raise if the folder, or the link in it, belongs to somebody who could lead the path elsewhere."""
     linked = stat.S_ISLNK(step.found.st_mode) and step.found.st_uid not in trusted
     if step.folder.st_uid in trusted and not linked:
@@ -61,7 +60,7 @@ def _elsewhere(path: str, passed: str, stranger: int) -> DestinationError:
     )
 
 
-def _refuse_shared(path: str, step: Step, trusted: set[int], *, alone: bool) -> None:
+def _refuse_shared(path: str, step: PathStep, trusted: set[int], *, alone: bool) -> None:
     """Raise if others can swap the folder or link that is found; with the sticky bit, only its owner can."""
     if stat.S_ISREG(step.found.st_mode):
         return

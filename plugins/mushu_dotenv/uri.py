@@ -23,7 +23,7 @@ _RESERVED: Final = frozenset("%#? ")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class EnvAddress:
     """One variable in one file."""
 
     #: Absolute and free of `.` and `..`; undecodable bytes of a file name as `os.fsdecode` gives them.
@@ -36,7 +36,7 @@ class Address:
         return f"{SCHEME}:{''.join(map(_encoded, self.path))}#{self.variable}"
 
 
-def parse_address(uri: str, base: Path) -> Address | None:
+def parse_address(uri: str, base: Path) -> EnvAddress | None:
     """Return the address that `uri` names, relative paths resolved against `base`; None when the scheme is another.
 
     Raises:
@@ -53,7 +53,7 @@ def parse_address(uri: str, base: Path) -> Address | None:
             "What follows # must be the name of a variable (letters, digits and _, not beginning with a digit). "
             "A # that belongs to the path is written %23"
         )
-    return Address(_absolute(_decoded(located), base), variable)
+    return EnvAddress(_absolute(_decoded(located), base), variable)
 
 
 def holds_credential(uri: str) -> bool:

@@ -1,9 +1,9 @@
 """The `vault:` destination: one key into one field of one secret in a KV engine of HashiCorp Vault or OpenBao.
 
-Imports `mushu.destination`, hvac with what it stands on (requests, urllib3) and the standard library, nothing else of
-Mushu. Read on in `destination.py` (the contract, phase by phase), `change.py` (compare-and-set, and what an unclear
-answer means), `kv2.py` and `kv1.py` (the two engines), `client.py` (asking, and logging in again), `transport.py` (what
-goes over the wire, and what never does), docs/destinations/vault.md (what an operator is promised).
+May import `mushu.destination`, hvac with what it stands on (requests, urllib3) and the standard library, nothing else
+of Mushu. Read on in `destination.py` (the contract), `engine.py` (compare-and-set, and what an unclear answer means),
+`kv_v1.py` and `kv_v2.py` (the two engines), `client.py` (asking with a token), `login.py` (where that comes from),
+`connection.py` (what goes over the wire), docs/destinations/vault.md (what an operator is promised).
 """
 
 from mushu_vault.destination import VaultDestination

@@ -5,29 +5,25 @@ from functools import partial
 from typing import Final
 
 from mushu.destination import Denied, DestinationError, Secret
-from mushu_vault.faults import Unanswered, unexpected
-from mushu_vault.login import GivenToken, Login
-from mushu_vault.messages import Reply, Request
-from mushu_vault.tokens import SHARED, Identity, Lease
-from mushu_vault.transport import Transport
+from mushu_vault.connection import VaultConnection, VaultReply, VaultRequest
+from mushu_vault.errors import Unanswered, unexpected
+from mushu_vault.login import GivenToken, VaultLogin
+from mushu_vault.token import SHARED, Identity, TokenLease
 
 # Seconds to wait before a question that changes nothing is asked again. The caller is patient, too, and for longer.
 _PAUSES: Final = (0.05, 0.25)
 
-_UNWRAPPING: Final = Request("POST", "sys/wrapping/unwrap")
-_LOOKING_AT_ONESELF: Final = Request("GET", "auth/token/lookup-self")
 
-
-class Client:
+class VaultClient:
     """One server, asked with one identity, for one operation."""
 
-    def __init__(self, transport: Transport, way_in: GivenToken | Login) -> None:
-        self.server = transport.server
-        self._transport = transport
+    def __init__(self, connection: VaultConnection, way_in: GivenToken | VaultLogin) -> None:
+        self.server = connection.server
+        self._connection = connection
         self._way_in = way_in
         self._logged_in_again = False
 
-    def ask(self, request: Request) -> Reply:
+    def ask(self, request: VaultRequest) -> VaultReply:
         """Send a request that changes nothing, up to three times.
 
         Raises:
@@ -45,7 +41,7 @@ class Client:
             time.sleep(pause)
         return self.send(request)
 
-    def send(self, request: Request) -> Reply:
+    def send(self, request: VaultRequest) -> VaultReply:
         """Send `request` and return the answer; a second time only if it was refused because the token had ended.
 
         Raises:
@@ -53,12 +49,12 @@ class Client:
             DestinationError: the login failed; the request was not sent.
         """
         token = self._token()
-        reply = self._transport.exchange(request, token)
+        reply = self._connection.exchange(request, token)
         if reply.status != 403 or not self._renewed(token):
             return reply
-        return self._transport.exchange(request, self._token())
+        return self._connection.exchange(request, self._token())
 
-    def attempt(self, request: Request) -> Reply | None:
+    def attempt(self, request: VaultRequest) -> VaultReply | None:
         """Send `request`, and return None where there is no answer: for what may fail without harm."""
         try:
             return self.send(request)
@@ -68,7 +64,7 @@ class Client:
     def has_valid_token(self) -> bool | None:
         """Tell whether the server knows our token; None where it does not say."""
         try:
-            status = self._transport.exchange(_LOOKING_AT_ONESELF, self._token()).status
+            status = self._connection.exchange(lambda vault: vault.auth.token.lookup_self(), self._token()).status
         except DestinationError:
             return None
         return {200: True, 403: False}.get(status)
@@ -97,17 +93,17 @@ class Client:
         SHARED.drop(self._identity(self._way_in), token)
         return True
 
-    def _identity(self, login: Login) -> Identity:
+    def _identity(self, login: VaultLogin) -> Identity:
         return (self.server, login.identity)
 
-    def _log_in(self, login: Login) -> Lease:
+    def _log_in(self, login: VaultLogin) -> TokenLease:
         proof = login.proof
         if login.wrapped and proof is not None:
             proof = SHARED.obtain((*self._identity(login), "unwrapped"), partial(self._unwrap, login, proof))
-        reply = self._transport.exchange(Request("POST", f"auth/{login.mount}/login", login.body(proof)), None)
+        reply = self._connection.exchange(partial(login.send, proof), None)
         token = None if reply.body is None else reply.body.text("auth", "client_token")
         if reply.is_success and reply.body is not None and token:
-            return Lease(Secret(token), reply.body.number("auth", "lease_duration") or None)
+            return TokenLease(Secret(token), reply.body.number("auth", "lease_duration") or None)
         del token
         if 400 <= reply.status < 500 and reply.status not in (412, 429):
             raise Denied(
@@ -116,22 +112,22 @@ class Client:
             )
         raise unexpected(self.server.url, 500 if reply.is_success else reply.status, reply.location)
 
-    def _unwrap(self, login: Login, wrapping: Secret) -> Lease:
+    def _unwrap(self, login: VaultLogin, wrapping: Secret) -> TokenLease:
         """Take the secret id out of its wrapping, which anybody can do, once.
 
         Looked at first, because somebody who took it could have put a wrapping of their own in its place.
         """
-        looked = self._transport.exchange(Request("POST", "sys/wrapping/lookup"), wrapping)
+        looked = self._connection.exchange(lambda vault: vault.adapter.post("/v1/sys/wrapping/lookup"), wrapping)
         origin = "" if looked.body is None else looked.body.text("data", "creation_path") or ""
         if looked.is_success and not _makes_secret_ids(origin, login):
             raise Denied(
                 f"What is wrapped in {login.source} was not made by auth/{login.mount}. Somebody may have put it there "
                 "in place of the secret id. Find out in the audit log, then make a new one."
             )
-        reply = self._transport.exchange(_UNWRAPPING, wrapping) if looked.is_success else looked
+        reply = self._connection.exchange(lambda vault: vault.sys.unwrap(), wrapping) if looked.is_success else looked
         secret_id = None if reply.body is None else reply.body.text("data", "secret_id")
         if reply.is_success and secret_id:
-            return Lease(Secret(secret_id), None)
+            return TokenLease(Secret(secret_id), None)
         del secret_id
         if reply.is_success or reply.status in (400, 403, 404):
             raise Denied(
@@ -142,5 +138,5 @@ class Client:
         raise unexpected(self.server.url, reply.status, reply.location)
 
 
-def _makes_secret_ids(path: str, login: Login) -> bool:
+def _makes_secret_ids(path: str, login: VaultLogin) -> bool:
     return path.startswith(f"auth/{login.mount}/role/") and path.endswith("secret-id")

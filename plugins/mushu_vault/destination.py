@@ -1,6 +1,13 @@
-"""The contract, phase by phase; every other module of the plugin is one phase, seen from near."""
+"""The contract, phase by phase: open the secret, check, read, write, put back, remove.
 
-from typing import ClassVar, Self
+Every other module of the plugin is a part of one phase.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar, Final, Self
 
 from mushu.destination import (
     Attempt,
@@ -12,13 +19,94 @@ from mushu.destination import (
     Secret,
     Surroundings,
 )
-from mushu_vault.change import Change, change
-from mushu_vault.document import ABSENT, Value
-from mushu_vault.engine import Look
-from mushu_vault.settings import KNOWN, Settings
-from mushu_vault.undo import Memory, unsealed
-from mushu_vault.uri import SCHEME, Address, credential_refusal, holds_credential, parse_address
-from mushu_vault.visit import Visit, visited
+from mushu_vault import policy
+from mushu_vault.client import VaultClient
+from mushu_vault.connection import VaultConnection
+from mushu_vault.engine import Changed, Engine, Presence, StoredSecret, change
+from mushu_vault.json_object import ABSENT, FieldValue, JsonObject
+from mushu_vault.kv_v1 import PlainEngine
+from mushu_vault.kv_v2 import VersionedEngine
+from mushu_vault.login import login_from
+from mushu_vault.mount import Mount, find_mount
+from mushu_vault.settings import KNOWN, VaultSettings, server_from
+from mushu_vault.uri import SCHEME, VaultAddress, credential_refusal, holds_credential, parse_address
+
+logger = logging.getLogger(__name__)
+
+# What the API puts between mount and path in version 2, and people copy from there.
+_API_WORDS: Final = ("data/", "metadata/")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSecret:
+    """The secret of an address, for as long as its connection is open."""
+
+    client: VaultClient
+    mount: Mount
+    engine: Engine
+
+    def refuse_misplaced(self, stored: StoredSecret) -> None:
+        """Raise if the path is most likely one of the API, copied. A secret of that name is used, but not made."""
+        word = next((word for word in _API_WORDS if self.mount.rest.startswith(word)), None)
+        if word is not None and self.mount.version == 2 and stored.presence is Presence.NEVER:
+            raise DestinationError(
+                f"There is no secret {self.mount.rest} in {self.mount.name}, and {word} is what the API puts in front "
+                f"of the path by itself. Write vault:{self.mount.name}/{self.mount.rest.removeprefix(word)}.",
+                permanent=True,
+            )
+
+    def check(self) -> None:
+        """Raise if a write would not be allowed."""
+        granted = policy.granted_to(self.client, self.engine.data_path)
+        if granted is None:
+            logger.warning(
+                "The token from %s may not ask sys/capabilities-self at %s, so whether it may write to %s will be seen "
+                "when it does. Give it the policy `default`.",
+                self.client.token_source,
+                self.client.server.url,
+                self.engine.data_path,
+            )
+        elif not policy.is_granted("read", granted):
+            raise policy.missing(self.client, self.engine.data_path, self.engine.lacking(None, granted), granted)
+        stored = self.engine.look()
+        self.refuse_misplaced(stored)
+        lacking = set() if granted is None else self.engine.lacking(stored.presence, granted)
+        if granted is not None and lacking:
+            raise policy.missing(self.client, self.engine.data_path, lacking, granted)
+
+
+@contextmanager
+def opened_secret(address: VaultAddress, settings: VaultSettings) -> Iterator[OpenSecret]:
+    """Yield the way to `address`; closed when the operation ends.
+
+    Raises:
+        DestinationError: a setting is wrong, the login failed, there is no KV engine, or no answer.
+    """
+    server, way_in = server_from(settings, address.namespace), login_from(settings)
+    with VaultConnection(server) as connection:
+        client = VaultClient(connection, way_in)
+        mount = find_mount(client, address)
+        kind = VersionedEngine if mount.version == 2 else PlainEngine
+        yield OpenSecret(client, mount, kind(client, mount, address.field))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FormerField:
+    """What stood in our field, and which key the metadata named for it."""
+
+    former: FieldValue
+    label: str | None
+
+    def sealed(self) -> Secret:
+        """Return this as a secret that `unsealed` opens."""
+        memory = JsonObject({"label": self.label}).having("former", self.former)
+        return Secret(memory.encoded().decode("ascii"))
+
+
+def unsealed(secret: Secret) -> FormerField:
+    """Return the memory that was sealed into `secret`."""
+    memory = JsonObject.parsed(secret.reveal().encode())
+    return FormerField(ABSENT, None) if memory is None else FormerField(memory.value("former"), memory.text("label"))
 
 
 class VaultDestination(Destination):
@@ -27,7 +115,7 @@ class VaultDestination(Destination):
     scheme: ClassVar[str] = SCHEME
     known_settings: ClassVar[frozenset[str]] = KNOWN
 
-    def __init__(self, address: Address, settings: Settings) -> None:
+    def __init__(self, address: VaultAddress, settings: VaultSettings) -> None:
         self._address = address
         self._settings = settings
 
@@ -37,7 +125,7 @@ class VaultDestination(Destination):
     @classmethod
     def parse(cls, uri: str, surroundings: Surroundings) -> Self | None:
         """Return the destination that `uri` names, or None when its scheme is another's."""
-        settings = Settings(surroundings.settings)
+        settings = VaultSettings(surroundings.settings)
         del surroundings  # it may hold a token, which a traceback printed with locals would show
         if uri.startswith(f"{SCHEME}:") and holds_credential(uri):
             del uri
@@ -52,34 +140,34 @@ class VaultDestination(Destination):
 
     def preflight(self) -> None:
         """Ask the server what our token may do there; write nothing."""
-        with visited(self._address, self._settings) as visit:
-            visit.check()
+        with opened_secret(self._address, self._settings) as opened:
+            opened.check()
 
     def read(self) -> Holding:
         """Return what a client of the secret would get now."""
-        with visited(self._address, self._settings) as visit:
-            look = visit.engine.look()
-            return Holding(look.version, look.value.digest)
+        with opened_secret(self._address, self._settings) as opened:
+            stored = opened.engine.look()
+            return Holding(stored.version, stored.value.digest)
 
     def write(self, secret: Secret, attempt: Attempt) -> Receipt:
-        """Change the one field, at the version that was looked at."""
+        """Changed the one field, at the version that was looked at."""
         # 1. What JSON cannot carry exactly is refused before anything is asked.
         if not _is_text(secret):
             raise DestinationError("The value is no text that JSON can carry. Use another.", permanent=True)
-        with visited(self._address, self._settings) as visit:
+        with opened_secret(self._address, self._settings) as opened:
             # 2. Compare.
-            look = visit.engine.look()
-            if secret.matches(look.value.digest):
-                visit.engine.name(look, attempt.key_id)
-                return Receipt(look.version, secret.digest())
-            visit.refuse_misplaced(look)
-            if not _is_unchanged(visit, look, attempt.expected_version):
+            stored = opened.engine.look()
+            if secret.matches(stored.value.digest):
+                opened.engine.name(stored, attempt.key_id)
+                return Receipt(stored.version, secret.digest())
+            opened.refuse_misplaced(stored)
+            if not _is_unchanged(opened, stored, attempt.expected_version):
                 raise self._conflict()
-            # 3. Set; where the answer is unclear, look.
-            done = change(visit.engine, look, Value(secret.reveal()))
-            if isinstance(done, Change):
-                visit.engine.name(done.before, attempt.key_id)
-                memory = Memory(done.before.value, done.before.label)
+            # 3. Set; where the answer is unclear, stored.
+            done = change(opened.engine, stored, FieldValue(secret.reveal()))
+            if isinstance(done, Changed):
+                opened.engine.name(done.before, attempt.key_id)
+                memory = FormerField(done.before.value, done.before.label)
                 return Receipt(done.version, secret.digest(), memory.sealed())
             if secret.matches(done.value.digest):
                 return Receipt(done.version, secret.digest())
@@ -87,9 +175,9 @@ class VaultDestination(Destination):
 
     def restore(self, receipt: Receipt) -> bool:
         """Put the former value back, and keep what others did to the secret since."""
-        with visited(self._address, self._settings) as visit:
-            look = visit.engine.look()
-            if look.value.digest != receipt.digest:
+        with opened_secret(self._address, self._settings) as opened:
+            stored = opened.engine.look()
+            if stored.value.digest != receipt.digest:
                 return False
             if receipt.undo is None:
                 raise DestinationError(
@@ -98,13 +186,13 @@ class VaultDestination(Destination):
                     permanent=True,
                 )
             memory = unsealed(receipt.undo)
-            return _brought(visit, look, memory.former, memory.label)
+            return _changed(opened, stored, memory.former, memory.label)
 
     def remove(self, digest: str) -> bool:
         """Take the field out if it holds the key; a secret that is empty without it is deleted, its history kept."""
-        with visited(self._address, self._settings) as visit:
-            look = visit.engine.look()
-            return look.value.digest == digest and _brought(visit, look, ABSENT, None)
+        with opened_secret(self._address, self._settings) as opened:
+            stored = opened.engine.look()
+            return stored.value.digest == digest and _changed(opened, stored, ABSENT, None)
 
     def _conflict(self) -> Conflict:
         return Conflict(
@@ -120,18 +208,18 @@ def _is_text(secret: Secret) -> bool:
         return False
 
 
-def _is_unchanged(visit: Visit, look: Look, expected: str) -> bool:
+def _is_unchanged(opened: OpenSecret, stored: StoredSecret, expected: str) -> bool:
     """Tell whether our field is as it was at the version `expected`, whatever its neighbours did since."""
-    if look.version == expected:
+    if stored.version == expected:
         return True
-    former = visit.engine.formerly(expected)
-    return former is not None and former.digest == look.value.digest
+    former = opened.engine.formerly(expected)
+    return former is not None and former.digest == stored.value.digest
 
 
-def _brought(visit: Visit, look: Look, wanted: Value, label: str | None) -> bool:
+def _changed(opened: OpenSecret, stored: StoredSecret, wanted: FieldValue, label: str | None) -> bool:
     """Change our field to `wanted`, and tell whether that was done."""
-    done = change(visit.engine, look, wanted)
-    if not isinstance(done, Change):
+    done = change(opened.engine, stored, wanted)
+    if not isinstance(done, Changed):
         return False
-    visit.engine.name(done.before, label)
+    opened.engine.name(done.before, label)
     return True

@@ -1,14 +1,18 @@
-"""How we prove who we are: with a token, or by logging in for one."""
+"""How we prove who we are: with a token, or by logging in for one; and the files that hold either."""
 
+import os
+import shlex
+import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
+
+import hvac
 
 from mushu.destination import DestinationError, Secret
-from mushu_vault.document import Document
-from mushu_vault.files import is_token, secret_in, shown
-from mushu_vault.settings import Settings
-from mushu_vault.tokens import Identity
+from mushu_vault.connection import VaultReply
+from mushu_vault.settings import VaultSettings
+from mushu_vault.token import Identity
 
 _KUBERNETES_JWT: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _METHODS: Final = ("token", "approle", "kubernetes", "jwt")
@@ -24,7 +28,7 @@ class GivenToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class VaultLogin:
     """What is sent to `auth/MOUNT/login`."""
 
     method: str
@@ -42,14 +46,20 @@ class Login:
         digest = "" if self.proof is None else self.proof.digest()
         return (self.method, self.mount, self.role, digest, self.wrapped)
 
-    def body(self, proof: Secret | None) -> Document:
-        """Return what to send, with `proof` as it is once unwrapped."""
-        names = ("role_id", "secret_id") if self.method == "approle" else ("role", "jwt")
-        body = Document({names[0]: self.role})
-        return body if proof is None else body.beside(names[1], proof.reveal())
+    def send(self, proof: Secret | None, vault: hvac.Client) -> VaultReply:
+        """Send it with `proof`, which is unwrapped by now, and return the answer."""
+        secret = None if proof is None else proof.reveal()
+        # Each returns what the adapter of a connection makes of an answer.
+        if self.method == "approle":
+            reply = vault.auth.approle.login(self.role, secret, use_token=False, mount_point=self.mount)
+        elif self.method == "kubernetes":
+            reply = vault.auth.kubernetes.login(self.role, secret, use_token=False, mount_point=self.mount)
+        else:
+            reply = vault.auth.jwt.jwt_login(self.role, secret, use_token=False, path=self.mount)
+        return cast("VaultReply", reply)
 
 
-def login_from(settings: Settings) -> GivenToken | Login:
+def login_from(settings: VaultSettings) -> GivenToken | VaultLogin:
     """Return how to prove who we are, from the first source that says so.
 
     Raises:
@@ -72,14 +82,14 @@ def login_from(settings: Settings) -> GivenToken | Login:
     raise DestinationError(f"MUSHU_VAULT_AUTH must be one of {', '.join(_METHODS)}.", permanent=True)
 
 
-def _guessed(settings: Settings) -> str:
+def _guessed(settings: VaultSettings) -> str:
     """Return the method that is set up; a setting of our own goes before a variable that others read, too."""
     own = "token" if settings.own("token") else "approle" if settings.own("role_id") else ""
     others = "token" if settings.variable("token") else "approle" if settings.variable("role_id") else "token"
     return own or others
 
 
-def _token(settings: Settings) -> GivenToken:
+def _token(settings: VaultSettings) -> GivenToken:
     source = "MUSHU_VAULT_TOKEN" if settings.own("token") else "VAULT_TOKEN"
     token = settings.secret("token") or (None if settings.is_elsewhere else settings.secret_variable("token"))
     path = Path(settings.home() or "/nonexistent") / ".vault-token"
@@ -96,22 +106,22 @@ def _token(settings: Settings) -> GivenToken:
     return GivenToken(secret_in(str(path), "the token of `vault login`"), str(path))
 
 
-def _approle(settings: Settings) -> Login:
+def _approle(settings: VaultSettings) -> VaultLogin:
     role_id = settings.find("role_id")
     if not role_id:
         raise DestinationError("VAULT_ROLE_ID is not set. Set it to the role id of the AppRole.", permanent=True)
     mount, given = _mount(settings, "approle"), settings.secret("secret_id")
     wrapped, plain = settings.own("wrapped_secret_id_file"), settings.find("secret_id_file")
     if given is not None:
-        return Login("approle", mount, role_id, given, source="MUSHU_VAULT_SECRET_ID")
+        return VaultLogin("approle", mount, role_id, given, source="MUSHU_VAULT_SECRET_ID")
     if wrapped:
         wrapping = secret_in(wrapped, "MUSHU_VAULT_WRAPPED_SECRET_ID_FILE")
-        return Login("approle", mount, role_id, wrapping, wrapped=True, source=shown(wrapped))
+        return VaultLogin("approle", mount, role_id, wrapping, wrapped=True, source=shown(wrapped))
     proof = secret_in(plain, "VAULT_SECRET_ID_FILE") if plain else None
-    return Login("approle", mount, role_id, proof, source=shown(plain) or "VAULT_ROLE_ID alone")
+    return VaultLogin("approle", mount, role_id, proof, source=shown(plain) or "VAULT_ROLE_ID alone")
 
 
-def _jwt(settings: Settings, method: str) -> Login:
+def _jwt(settings: VaultSettings, method: str) -> VaultLogin:
     role = settings.own("role")
     if not role:
         raise DestinationError(
@@ -122,11 +132,67 @@ def _jwt(settings: Settings, method: str) -> Login:
         raise DestinationError("MUSHU_VAULT_AUTH=jwt also needs MUSHU_VAULT_JWT_FILE.", permanent=True)
     # Whoever issues these decides who reads them: in a pod, the group does.
     proof = secret_in(path, "MUSHU_VAULT_JWT_FILE", may_be_shared=True)
-    return Login(method, _mount(settings, method), role, proof, source=shown(path))
+    return VaultLogin(method, _mount(settings, method), role, proof, source=shown(path))
 
 
-def _mount(settings: Settings, default: str) -> str:
+def _mount(settings: VaultSettings, default: str) -> str:
     mount = settings.own("auth_mount").strip("/").removeprefix("auth/") or default
     if not mount.isprintable() or not {"", ".", ".."}.isdisjoint(mount.split("/")):
         raise DestinationError(f"MUSHU_VAULT_AUTH_MOUNT must be the name of a mount, like {default}.", permanent=True)
     return mount
+
+
+_LARGEST: Final = 64 * 1024
+
+
+def secret_in(path: str, variable: str, *, may_be_shared: bool = False) -> Secret:
+    """Return what the file at `path` holds, without blanks around it.
+
+    Args:
+        variable: what names the file, for messages.
+        may_be_shared: whoever made the file decides who reads it, as the kubelet does.
+
+    Raises:
+        DestinationError: it is not there, others can read it, or it holds nothing of use; permanent.
+    """
+    problem, found = _opened(path, variable, may_be_shared)
+    if problem:
+        raise DestinationError(problem, permanent=True)
+    return found
+
+
+def _opened(path: str, variable: str, may_be_shared: bool) -> tuple[str, Secret]:
+    """Return what is wrong, or nothing; and what was found."""
+    named, nothing = f"{shown(path)} ({variable})", Secret("")
+    try:
+        # Not waiting for a pipe; and the checks are of what was opened, not of what stands there a moment later.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return f"{named} cannot be read. See whether it is there, and this process may read it.", nothing
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return f"{named} is not a regular file. Name the file.", nothing
+        if not may_be_shared and stat.S_IMODE(status.st_mode) & 0o077:
+            way_out = f"chmod 600 {shlex.quote(shown(path))}"
+            return f"{named} can be read or written by others. Close it with `{way_out}`.", nothing
+        if not may_be_shared and status.st_uid not in (0, os.geteuid()):
+            return (
+                f"{named} belongs to user {status.st_uid}, who chose what is in it. Make it anew as this user.",
+                nothing,
+            )
+        held = Secret(os.read(descriptor, _LARGEST + 1).decode("ascii", "replace").strip())
+    finally:
+        os.close(descriptor)
+    return ("", held) if is_token(held) else (f"{named} does not hold one word, as it should. Write it anew.", nothing)
+
+
+def shown(path: str) -> str:
+    """Return `path` fit for a message, whatever its bytes are."""
+    return path.encode("unicode_escape").decode("ascii")
+
+
+def is_token(secret: Secret) -> bool:
+    """Tell whether `secret` can stand in a header: one printable word of ASCII, of a decent size."""
+    word = secret.reveal()
+    return 0 < len(word) <= _LARGEST and all("!" <= letter <= "~" for letter in word)

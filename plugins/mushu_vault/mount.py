@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 from mushu.destination import Denied, DestinationError
 from mushu_vault import policy
-from mushu_vault.client import Client
-from mushu_vault.faults import not_understood, unexpected
-from mushu_vault.messages import Request
-from mushu_vault.uri import Address
+from mushu_vault.client import VaultClient
+from mushu_vault.errors import not_understood, unexpected
+from mushu_vault.uri import VaultAddress, encoded_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +21,15 @@ class Mount:
     version: int
 
 
-def find_mount(client: Client, address: Address) -> Mount:
+def find_mount(client: VaultClient, address: VaultAddress) -> Mount:
     """Return the mount that serves `address`.
 
     Raises:
         Denied: there is none, or our token may do nothing in it: a server does not tell strangers which.
         DestinationError: it is no KV engine, or there was no answer.
     """
-    reply = client.ask(Request("GET", f"sys/internal/ui/mounts/{address.path}"))
+    question = f"/v1/sys/internal/ui/mounts/{encoded_path(address.path)}"
+    reply = client.ask(lambda vault: vault.adapter.get(question))
     if reply.status == 403:
         raise _unseen(client, address)
     if not reply.is_success:
@@ -66,7 +66,7 @@ def _below(mount: str, path: str) -> str | None:
     return None
 
 
-def _unseen(client: Client, address: Address) -> DestinationError:
+def _unseen(client: VaultClient, address: VaultAddress) -> DestinationError:
     if client.has_valid_token() is False:
         return Denied(
             f"{client.server.url} does not know the token from {client.token_source}"

@@ -4,12 +4,10 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from mushu.destination import Denied, DestinationError
-from mushu_vault.client import Client
-from mushu_vault.document import Document
+from mushu_vault.client import VaultClient
 from mushu_vault.engine import Engine, Presence
-from mushu_vault.faults import not_understood, unexpected
-from mushu_vault.messages import Request
-from mushu_vault.server import Server
+from mushu_vault.errors import not_understood, unexpected
+from mushu_vault.settings import VaultServer
 
 #: Enough for whatever may be at a path, in either version of the engine.
 EVERYTHING: Final = frozenset({"create", "read", "update"})
@@ -27,13 +25,13 @@ def stanza(path: str, capabilities: Iterable[str]) -> str:
     return f'path "{quoted}" {{ capabilities = [{", ".join(f"{chr(34)}{name}{chr(34)}" for name in wanted)}] }}'
 
 
-def granted_to(client: Client, path: str) -> frozenset[str] | None:
+def granted_to(client: VaultClient, path: str) -> frozenset[str] | None:
     """Return the capabilities that our token has at `path`, or None where it may not even ask that.
 
     Raises:
         DestinationError: there was no answer.
     """
-    reply = client.ask(Request("POST", "sys/capabilities-self", Document({"paths": [path]})))
+    reply = client.ask(lambda vault: vault.sys.get_capabilities([path]))
     if reply.status in (400, 403, 404):
         return None
     if not reply.is_success:
@@ -44,7 +42,7 @@ def granted_to(client: Client, path: str) -> frozenset[str] | None:
     return frozenset(capabilities)
 
 
-def denied(client: Client, engine: Engine, presence: Presence | None) -> Denied:
+def denied(client: VaultClient, engine: Engine, presence: Presence | None) -> Denied:
     """Return the error for a refusal at the path of `engine`, with what would have to be allowed.
 
     Args:
@@ -64,7 +62,7 @@ def denied(client: Client, engine: Engine, presence: Presence | None) -> Denied:
     return missing(client, engine.data_path, lacking, granted or ())
 
 
-def missing(client: Client, path: str, lacking: Collection[str], granted: Collection[str]) -> Denied:
+def missing(client: VaultClient, path: str, lacking: Collection[str], granted: Collection[str]) -> Denied:
     """Return the error for what is `lacking` at `path`, with the shortest policy that would be enough.
 
     The path that fits best decides alone. So what the token has been granted there by a path with a wildcard would be
@@ -77,7 +75,7 @@ def missing(client: Client, path: str, lacking: Collection[str], granted: Collec
     )
 
 
-def in_namespace(server: Server) -> str:
+def in_namespace(server: VaultServer) -> str:
     """Return where the server is looked at, as the end of a clause; empty for the uppermost namespace."""
     return f" in the namespace {server.namespace}" if server.namespace else ""
 

@@ -5,10 +5,10 @@ import ssl
 import certifi
 
 from mushu.destination import DestinationError
-from mushu_vault.server import Server
+from mushu_vault.settings import VaultServer
 
 
-def context_for(server: Server) -> ssl.SSLContext:
+def context_for(server: VaultServer) -> ssl.SSLContext:
     """Return a context that verifies `server`.
 
     A context of one's own does not heed SSLKEYLOGFILE: the helpers of `ssl` and urllib3 would have it write the keys of
@@ -19,13 +19,13 @@ def context_for(server: Server) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    trouble = _load_authorities(context, server) or _load_own_certificate(context, server)
-    if trouble:
-        raise DestinationError(trouble, permanent=True)
+    problem = _load_authorities(context, server) or _load_own_certificate(context, server)
+    if problem:
+        raise DestinationError(problem, permanent=True)
     return context
 
 
-def _load_authorities(context: ssl.SSLContext, server: Server) -> str:
+def _load_authorities(context: ssl.SSLContext, server: VaultServer) -> str:
     """Trust the authorities that are named, or else those of this machine; return what is wrong."""
     try:
         if server.cacert or server.capath:
@@ -42,7 +42,7 @@ def _load_authorities(context: ssl.SSLContext, server: Server) -> str:
     return ""
 
 
-def _load_own_certificate(context: ssl.SSLContext, server: Server) -> str:
+def _load_own_certificate(context: ssl.SSLContext, server: VaultServer) -> str:
     if not server.client_cert:
         return ""
     try:

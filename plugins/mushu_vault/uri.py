@@ -23,7 +23,7 @@ _RESERVED: Final = frozenset("%#?& ")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class VaultAddress:
     """One field of one secret."""
 
     #: Mount and path below it; which part is the mount, only the server knows.
@@ -39,7 +39,7 @@ class Address:
         return f"{SCHEME}:{_encoded(self.path)}{query}#{_encoded(self.field)}"
 
 
-def parse_address(uri: str) -> Address | None:
+def parse_address(uri: str) -> VaultAddress | None:
     """Return the address that `uri` names, or None when its scheme is another's.
 
     Raises:
@@ -58,7 +58,7 @@ def parse_address(uri: str) -> Address | None:
     field = _decoded(fragment) if separator else DEFAULT_FIELD
     if not field:
         raise _refusal("Nothing stands after #, where the name of the field belongs")
-    return Address(_path(_decoded(path)), field, _namespace(query) if "?" in located else None)
+    return VaultAddress(_path(_decoded(path)), field, _namespace(query) if "?" in located else None)
 
 
 def holds_credential(uri: str) -> bool:

@@ -14,7 +14,7 @@ import pytest
 
 from mushu.destination import Attempt, Conflict, Denied, DestinationError, Receipt, Secret
 from mushu.testing.processes import fork, wait_for
-from mushu_dotenv import storage
+from mushu_dotenv import rewriting
 from mushu_dotenv.folder import Folder, _above_standard
 from tests.plugins.mushu_dotenv.places import (
     KEY,
@@ -30,13 +30,13 @@ from tests.plugins.mushu_dotenv.places import (
 
 def _before_rename(monkeypatch: pytest.MonkeyPatch, mischief: Callable[[], object]) -> None:
     """Let `mischief` happen after the temporary file is complete and before the last check."""
-    keep = storage._keep_owner_and_mode
+    keep = rewriting._keep_owner_and_mode
 
     def meddled(*arguments: object) -> None:
         keep(*arguments)  # type: ignore[arg-type]
         mischief()
 
-    monkeypatch.setattr(storage, "_keep_owner_and_mode", meddled)
+    monkeypatch.setattr(rewriting, "_keep_owner_and_mode", meddled)
 
 
 @pytest.mark.parametrize("how", ["in place", "by rename", "removed", "same content, new file", "became a pipe"])
@@ -79,14 +79,14 @@ def test_a_link_that_is_swapped_while_waiting_for_the_lock_is_noticed(
         private(tmp_path / name / ".env", OLD)
     link = tmp_path / ".env"
     link.symlink_to("one/.env")
-    sweep = storage.sweep
+    sweep = rewriting.sweep
 
     def swap(folder: Folder) -> None:
         sweep(folder)
         link.unlink()
         link.symlink_to("two/.env")
 
-    monkeypatch.setattr("mushu_dotenv.site.sweep", swap)
+    monkeypatch.setattr("mushu_dotenv.rewriting.sweep", swap)
     with pytest.raises(DestinationError, match="lead to another file") as caught:
         deliver(link)
     assert not caught.value.permanent
@@ -99,7 +99,7 @@ def test_a_file_that_is_opened_to_others_while_waiting_for_the_lock_is_refused(t
     def expose(_folder: Folder) -> None:
         file.chmod(0o644)
 
-    with mock.patch("mushu_dotenv.site.sweep", expose), pytest.raises(DestinationError, match="chmod 600"):
+    with mock.patch("mushu_dotenv.rewriting.sweep", expose), pytest.raises(DestinationError, match="chmod 600"):
         deliver(file)
     assert file.read_bytes() == OLD
 
@@ -253,7 +253,7 @@ def test_owners_that_cannot_be_kept_are_noticed_at_the_last_moment(tmp_path: Pat
 
 def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = private(tmp_path / ".env", OLD)
-    monkeypatch.setattr("mushu_dotenv.storage.LARGEST", len(OLD) - 1)
+    monkeypatch.setattr("mushu_dotenv.rewriting.LARGEST", len(OLD) - 1)
     with pytest.raises(DestinationError, match="is larger than"):
         destination(file).read()
 
@@ -282,7 +282,7 @@ def test_a_key_that_changes_hands_while_waiting_for_the_lock_is_left_alone(tmp_p
     def stolen(folder: Folder) -> None:
         private(file, OLD)
 
-    with mock.patch("mushu_dotenv.site.sweep", stolen):
+    with mock.patch("mushu_dotenv.rewriting.sweep", stolen):
         undone = destination(file).restore(receipt) if act == "restore" else destination(file).remove(KEY.digest())
     assert not undone
     assert file.read_bytes() == OLD

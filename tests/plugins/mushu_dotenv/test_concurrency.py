@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 from mushu.destination import Attempt, DestinationError, Secret
 from mushu.testing.processes import fork, wait_for
 from mushu_dotenv.folder import Folder
-from mushu_dotenv.lock import LOCK_NAME
+from mushu_dotenv.locking import LOCK_NAME
 from tests.plugins.mushu_dotenv.places import KEY, VARIABLE, deliver, destination, leftovers, private
 
 _PROCESSES = 8

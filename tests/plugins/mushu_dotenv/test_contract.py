@@ -2,21 +2,29 @@
 
 import itertools
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from mushu.testing import DestinationContract, NewPlace
+from mushu.testing.deliveries import DeliveryPromises
+from mushu.testing.undoing import UndoPromises
+from tests.long import LONG
 from tests.plugins.mushu_dotenv.places import EnvPlace, MarkedEnvPlace
 
 
 class TestContract(DestinationContract):
+    each_step: ClassVar[bool] = LONG
+
     @pytest.fixture
     def new_place(self, tmp_path: Path) -> NewPlace:
         numbers = itertools.count()
         return lambda: EnvPlace(tmp_path / str(next(numbers)))
 
 
-class TestContractBelowAByteOrderMark(DestinationContract):
+class TestBelowAByteOrderMark(DeliveryPromises, UndoPromises):
+    """What depends on the text of the file; the rest is the same for any text."""
+
     @pytest.fixture
     def new_place(self, tmp_path: Path) -> NewPlace:
         numbers = itertools.count()

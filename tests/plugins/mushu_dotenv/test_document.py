@@ -8,9 +8,8 @@ from dotenv.parser import parse_stream
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from mushu_dotenv.document import Document
-from mushu_dotenv.statement import cut, lead_of
-from mushu_dotenv.undo import Memory, unsealed
+from mushu_dotenv.document import Document, FormerLine, unsealed
+from mushu_dotenv.parsing import cut, lead_of
 from tests.plugins.mushu_dotenv.places import KEY, VARIABLE
 
 _NEW = KEY.reveal()
@@ -55,7 +54,7 @@ def _understood(data: bytes) -> Document:
 
 def _placed(data: bytes) -> Document:
     document = _understood(data)
-    assume(document.hindrance(VARIABLE) is None)
+    assume(document.reader_problem(VARIABLE) is None)
     return document
 
 
@@ -143,7 +142,7 @@ def test_setting_a_value_changes_that_value_only(data: bytes) -> None:
     assert changed.fault is None
     assert changed.holding(VARIABLE).digest == KEY.digest()
     assert changed.differs_only_in(VARIABLE, document)
-    assert changed.hindrance(VARIABLE) is None, "what was placed stays placed"
+    assert changed.reader_problem(VARIABLE) is None, "what was placed stays placed"
     around = _around(data)
     if around is None:
         _assert_only_a_line_was_added(data, changed.data)
@@ -158,7 +157,7 @@ def test_setting_a_value_changes_that_value_only(data: bytes) -> None:
 @example(b"# c\r")
 def test_undoing_gives_the_very_bytes_back(data: bytes) -> None:
     changed, undo = _placed(data).with_value(VARIABLE, KEY)
-    memory = unsealed(Memory(undo, made_file=False).sealed())
+    memory = unsealed(FormerLine(undo, made_file=False).sealed())
     undone = changed.undone(VARIABLE, memory.undo)
     assert undone is not None
     assert undone.data == data

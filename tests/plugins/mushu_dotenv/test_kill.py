@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mushu.destination import Attempt
 from mushu.testing.processes import kill_at, steps_of
+from tests.long import LONG
 from tests.plugins.mushu_dotenv.places import KEY, deliver, destination, leftovers, private
 
 _OLD = b"A=1\nMUSHU_API_KEY=old\n"
@@ -28,7 +29,7 @@ def test_what_a_killed_writer_leaves_is_private_and_swept_by_the_next(tmp_path: 
         return folder
 
     rehearsal = stage()
-    steps = steps_of(lambda: _write(rehearsal), ("mushu_dotenv",))
+    steps = steps_of(lambda: _write(rehearsal), ("mushu_dotenv",), each=LONG)
     left = set()
     # The first half only looks; the kit tries that too.
     for step in steps[len(steps) // 2 :]:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from mushu_dotenv.document import Document
-from mushu_dotenv.scan import Hindrance
+from mushu_dotenv.readers import ReaderProblem
 from tests.long import times
 from tests.plugins.mushu_dotenv.corpus import files
 from tests.plugins.mushu_dotenv.places import KEY, VARIABLE
@@ -91,7 +91,7 @@ class Trial:
 
     before: str
     after: bytes
-    hindrance: Hindrance | None
+    reader_problem: ReaderProblem | None
 
 
 def _trials(texts: Sequence[str]) -> list[Trial]:
@@ -100,9 +100,9 @@ def _trials(texts: Sequence[str]) -> list[Trial]:
     for text in texts:
         document = Document(text.encode())
         if document.fault is None and len(document.lines(VARIABLE)) < 2:
-            hindrance = document.hindrance(VARIABLE)
-            after = document.data if hindrance else document.with_value(VARIABLE, KEY)[0].data
-            trials.append(Trial(text, after, hindrance))
+            reader_problem = document.reader_problem(VARIABLE)
+            after = document.data if reader_problem else document.with_value(VARIABLE, KEY)[0].data
+            trials.append(Trial(text, after, reader_problem))
     return trials
 
 
@@ -133,10 +133,10 @@ def _faults(trials: Sequence[Trial], folder: Path) -> tuple[list[str], list[str]
     lost, unfounded = [], []
     for trial, old, new in zip(trials, before, after, strict=True):
         could = [name for name in old if _could_read(name, old[name], old["python-dotenv"])]
-        if trial.hindrance is not None:
+        if trial.reader_problem is not None:
             misled = any("decoy" in (reading.values.get(VARIABLE) or "") for reading in old.values())
             if len(could) == len(old) and not misled:
-                unfounded.append(f"{trial.before!r}: {trial.hindrance.sentences}")
+                unfounded.append(f"{trial.before!r}: {trial.reader_problem.sentences}")
             continue
         for name in could:
             was, now = _others(old[name]), _others(new[name])
@@ -162,7 +162,7 @@ def test_every_reader_that_could_read_the_file_reads_the_key_and_all_else_as_bef
     lost, unfounded = _faults(trials, tmp_path)
     assert lost == []
     assert unfounded == []
-    refused = Counter(trial.hindrance.what for trial in trials if trial.hindrance is not None)
+    refused = Counter(trial.reader_problem.what for trial in trials if trial.reader_problem is not None)
     assert sum(refused.values()) < len(trials) / 4, refused
     print(f"{len(trials)} files, refused: {dict(refused)}")
 

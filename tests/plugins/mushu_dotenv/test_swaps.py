@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mushu.destination import DestinationError
-from mushu_dotenv.lock import LOCK_NAME
+from mushu_dotenv.locking import LOCK_NAME
 from tests.plugins.mushu_dotenv.places import KEY, NEW, OLD, Trace, deliver, destination, private
 from tests.plugins.mushu_dotenv.users import NOBODY, needs_root
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mushu import keyformat
 from mushu.destination import DestinationError, Surroundings, installed_schemes, open_destination
 from mushu_dotenv import DotenvDestination
-from mushu_dotenv.uri import Address, parse_address
+from mushu_dotenv.uri import EnvAddress, parse_address
 
 BASE = Path("/srv/app")
 
@@ -146,7 +146,7 @@ _COMPONENTS = st.binary(min_size=1, max_size=20).filter(
 
 @given(st.lists(_COMPONENTS, min_size=1, max_size=4), st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,30}", fullmatch=True))
 def test_any_path_at_all_survives_the_round_trip(components: list[bytes], variable: str) -> None:
-    address = Address(os.fsdecode(b"/" + b"/".join(components)), variable)
+    address = EnvAddress(os.fsdecode(b"/" + b"/".join(components)), variable)
     assert parse_address(address.uri, BASE) == address
     assert address.uri.isprintable()
     assert not set(address.uri) & set(" ?")

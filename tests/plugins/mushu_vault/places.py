@@ -14,7 +14,7 @@ import requests
 from mushu.destination import Attempt, Receipt, Secret, Surroundings
 from mushu.testing import Place
 from mushu_vault import VaultDestination
-from mushu_vault.wire import WireAdapter
+from mushu_vault.connection import ServerAdapter
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 
@@ -175,9 +175,9 @@ def deliver(place: VaultDestination, secret: Secret = KEY, key_id: str = "key_1"
 def answers_lost(path: str, times: int = 1) -> Iterator[None]:
     """Let `times` changes of `path` be carried out, and their answers never arrive."""
     left = [times]
-    real = WireAdapter.send
+    real = ServerAdapter.send
 
-    def send(adapter: WireAdapter, request: requests.PreparedRequest, **named: Any) -> requests.Response:
+    def send(adapter: ServerAdapter, request: requests.PreparedRequest, **named: Any) -> requests.Response:
         response = real(adapter, request, **named)
         if (
             left[0]
@@ -189,7 +189,7 @@ def answers_lost(path: str, times: int = 1) -> Iterator[None]:
             raise requests.ConnectionError
         return response
 
-    with mock.patch.object(WireAdapter, "send", send):
+    with mock.patch.object(ServerAdapter, "send", send):
         yield
     assert left[0] < times, f"nothing was written to {path}, so no answer could be lost"
 

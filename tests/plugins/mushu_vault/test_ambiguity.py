@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mushu.destination import Attempt, Conflict, DestinationError
-from mushu_vault.wire import WireAdapter
+from mushu_vault.connection import ServerAdapter
 from tests.plugins.mushu_vault.places import (
     FIELD,
     FOREIGN,
@@ -238,16 +238,16 @@ def test_an_answer_without_end_ends(stub: VaultStub, kind: Any) -> None:
 
 def _answering(monkeypatch: pytest.MonkeyPatch, method: str, body: bytes, part: str = "") -> None:
     """Have the answer to each `method` at an address with `part` in it replaced by 200 with `body`."""
-    real = WireAdapter.send
+    real = ServerAdapter.send
 
-    def send(adapter: WireAdapter, request: Any, **named: Any) -> Any:
+    def send(adapter: ServerAdapter, request: Any, **named: Any) -> Any:
         response = real(adapter, request, **named)
         if request.method == method and part in request.url:
             response.status_code = 200
             monkeypatch.setattr(response, "raw", _Body(body))
         return response
 
-    monkeypatch.setattr(WireAdapter, "send", send)
+    monkeypatch.setattr(ServerAdapter, "send", send)
 
 
 class _Body:

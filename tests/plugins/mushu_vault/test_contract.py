@@ -12,11 +12,13 @@ from mushu.destination import Attempt, Conflict, Secret
 from mushu.testing import DestinationContract, NewPlace, Place
 from mushu.testing.place import attempt_at, deliver, held_digest, new_secret
 from mushu.testing.processes import fork, wait_for
+from tests.long import LONG
 from tests.plugins.mushu_vault.places import Onlooker, Server, VaultPlace
 
 
 class VaultContract(DestinationContract):
     packages: ClassVar[tuple[str, ...]] = ("mushu_vault", "hvac")
+    each_step: ClassVar[bool] = LONG
 
     @pytest.fixture(autouse=True)
     def _reached_from_anywhere(self, vault: Server, monkeypatch: pytest.MonkeyPatch) -> None:

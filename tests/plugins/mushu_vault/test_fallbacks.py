@@ -1,12 +1,13 @@
 """Where there is no merge patch: a policy without it, a server that knows none, and version 1 of the engine."""
 
+from typing import Any
+
 import pytest
 import requests
 
 from mushu.destination import Attempt, DestinationError, Secret, digest_of
-from mushu_vault.document import Document
-from mushu_vault.messages import Reply, Request
-from mushu_vault.transport import Transport
+from mushu_vault.connection import VaultAdapter, VaultReply
+from mushu_vault.json_object import JsonObject
 from tests.plugins.mushu_vault.places import FIELD, KEY, Server, asked, deliver, destination, fields_of, metadata_of
 from tests.vault.server import VaultStub
 
@@ -77,13 +78,13 @@ def test_in_version_1_an_answer_that_is_none_is_never_taken_for_absence(
     stub: VaultStub, monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
     stub.put("plain", _PATH, {"OTHER": "1"})
-    exchanged = Transport.exchange
+    answered = VaultAdapter.request
 
-    def exchange(transport: Transport, request: Request, token: Secret | None) -> Reply:
-        reply = exchanged(transport, request, token)
-        return Reply(reply.status, Document.parsed(body)) if request.path == f"plain/{_PATH}" else reply
+    def request(adapter: VaultAdapter, method: str, url: str, **named: Any) -> VaultReply:
+        reply = answered(adapter, method, url, **named)
+        return VaultReply(reply.status, JsonObject.parsed(body)) if url == f"/v1/plain/{_PATH}" else reply
 
-    monkeypatch.setattr(Transport, "exchange", exchange)
+    monkeypatch.setattr(VaultAdapter, "request", request)
     with pytest.raises(DestinationError, match="not Vault's, or not whole") as caught:
         destination(stub, f"plain/{_PATH}").read()
     assert not caught.value.permanent

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mushu.destination import DestinationError
-from mushu_vault.files import secret_in
+from mushu_vault.login import secret_in
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file to another user")
 

@@ -6,8 +6,8 @@ import pytest
 
 from mushu.destination import Attempt, DestinationError
 from mushu.testing.leaks import traces
-from mushu_vault.document import Document
-from mushu_vault.wire import WireAdapter
+from mushu_vault.connection import ServerAdapter
+from mushu_vault.json_object import JsonObject
 from tests.plugins.mushu_vault.places import KEY, destination
 from tests.vault.server import VaultStub
 
@@ -28,15 +28,15 @@ TWICE = b'{"data": {"a": 1}, "data": {"a": 2}}'
 def lying(stub: VaultStub, monkeypatch: pytest.MonkeyPatch, answer: bytes) -> VaultStub:
     """A Vault that gives one answer to whoever reads a secret."""
     stub.put("secret", _PATH, {"OTHER": "1"})
-    real = WireAdapter.send
+    real = ServerAdapter.send
 
-    def send(adapter: WireAdapter, request: Any, **named: Any) -> Any:
+    def send(adapter: ServerAdapter, request: Any, **named: Any) -> Any:
         response = real(adapter, request, **named)
         if "/data/" in request.url:
             response.raw = _Body(answer)
         return response
 
-    monkeypatch.setattr(WireAdapter, "send", send)
+    monkeypatch.setattr(ServerAdapter, "send", send)
     return stub
 
 
@@ -66,6 +66,6 @@ def test_an_answer_that_is_none_is_an_error_for_the_operator(lying: VaultStub) -
 @pytest.mark.fault
 def test_a_field_that_stands_twice_is_no_answer() -> None:
     """Of the two, one would be written back, and the other one lost."""
-    assert Document.parsed(TWICE) is None
-    assert Document.parsed(b'{"data": {"a": 1, "\\u0061": 2}}') is None
-    assert Document.parsed(b'{"data": {"a": 1, "A": 2}}') is not None
+    assert JsonObject.parsed(TWICE) is None
+    assert JsonObject.parsed(b'{"data": {"a": 1, "\\u0061": 2}}') is None
+    assert JsonObject.parsed(b'{"data": {"a": 1, "A": 2}}') is not None

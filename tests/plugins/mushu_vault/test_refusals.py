@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 
 from mushu.destination import Attempt, Conflict, DestinationError
-from mushu_vault.wire import WireAdapter
+from mushu_vault.connection import ServerAdapter
 from tests.plugins.mushu_vault.places import (
     KEY,
     begun_write,
@@ -142,7 +142,7 @@ def test_nobody_waits_three_times_for_a_server_that_does_not_answer(stub: VaultS
     place = hasty(stub)
     stub.fault("delay", "GET", data_path("secret"), times=-1, seconds=30)
     with (
-        mock.patch.object(WireAdapter, "send", autospec=True, side_effect=WireAdapter.send) as send,
+        mock.patch.object(ServerAdapter, "send", autospec=True, side_effect=ServerAdapter.send) as send,
         pytest.raises(DestinationError, match="MUSHU_VAULT_TIMEOUT"),
     ):
         place.read()

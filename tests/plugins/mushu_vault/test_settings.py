@@ -6,17 +6,16 @@ from collections.abc import Mapping
 import pytest
 
 from mushu.destination import DestinationError
-from mushu_vault.server import Server, server_from
-from mushu_vault.settings import Settings
+from mushu_vault.settings import VaultServer, VaultSettings, server_from
 
 _ADDRESS = "https://vault.example:8200"
 
 
-def _server(environ: Mapping[str, str] | None = None, namespace: str | None = None, **own: str) -> Server:
-    return server_from(Settings(own, environ or {}), namespace)
+def _server(environ: Mapping[str, str] | None = None, namespace: str | None = None, **own: str) -> VaultServer:
+    return server_from(VaultSettings(own, environ or {}), namespace)
 
 
-def _own(**own: str) -> Server:
+def _own(**own: str) -> VaultServer:
     return _server({}, None, **own)
 
 

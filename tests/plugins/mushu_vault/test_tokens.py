@@ -10,7 +10,7 @@ import pytest
 from mushu.destination import Attempt, Denied, DestinationError, Secret
 from mushu.testing.processes import fork, wait_for
 from mushu_vault import VaultDestination
-from mushu_vault.tokens import Lease, Tokens
+from mushu_vault.token import TokenLease, TokenStore
 from tests.plugins.mushu_vault.places import KEY, RULES, backend, deliver, logins
 from tests.vault.server import VaultStub
 
@@ -115,11 +115,11 @@ def test_a_forked_child_goes_on_with_the_token_and_is_not_stuck_on_a_lock(stub: 
 
 
 def test_old_logins_are_forgotten_one_by_one() -> None:
-    tokens, made = Tokens(), []
+    tokens, made = TokenStore(), []
 
-    def lease(number: int) -> Lease:
+    def lease(number: int) -> TokenLease:
         made.append(number)
-        return Lease(Secret(str(number)), None)
+        return TokenLease(Secret(str(number)), None)
 
     for number in (*range(200), 199, 0):
         assert tokens.obtain((number,), lambda number=number: lease(number)).reveal() == str(number)  # type: ignore[misc]
@@ -127,24 +127,24 @@ def test_old_logins_are_forgotten_one_by_one() -> None:
 
 
 def test_a_login_that_fails_is_tried_by_whoever_waited() -> None:
-    tokens = Tokens()
+    tokens = TokenStore()
 
-    def fail() -> Lease:
+    def fail() -> TokenLease:
         raise DestinationError("No.", permanent=False)
 
     with pytest.raises(DestinationError):
         tokens.obtain(("a",), fail)
-    assert tokens.obtain(("a",), lambda: Lease(Secret("t"), 1000)).reveal() == "t"
+    assert tokens.obtain(("a",), lambda: TokenLease(Secret("t"), 1000)).reveal() == "t"
 
 
 def test_only_the_token_that_ended_is_dropped() -> None:
-    tokens = Tokens()
-    first = tokens.obtain(("a",), lambda: Lease(Secret("1"), None))
+    tokens = TokenStore()
+    first = tokens.obtain(("a",), lambda: TokenLease(Secret("1"), None))
     tokens.drop(("a",), Secret("1"))
     tokens.drop(("b",), first)
-    assert tokens.obtain(("a",), lambda: Lease(Secret("2"), None)) is first
+    assert tokens.obtain(("a",), lambda: TokenLease(Secret("2"), None)) is first
     tokens.drop(("a",), first)
-    assert tokens.obtain(("a",), lambda: Lease(Secret("2"), None)).reveal() == "2"
+    assert tokens.obtain(("a",), lambda: TokenLease(Secret("2"), None)).reveal() == "2"
 
 
 def _end_all(stub: VaultStub) -> None:

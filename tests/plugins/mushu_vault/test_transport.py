@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from urllib3.exceptions import NewConnectionError
 
 from mushu.destination import Attempt, DestinationError
-from mushu_vault.wire import WireAdapter
+from mushu_vault.connection import ServerAdapter
 from tests.cli.certificates import certificates
 from tests.plugins.mushu_vault.places import KEY, deliver, destination
 from tests.vault.server import VaultStub
@@ -213,16 +213,16 @@ def test_a_write_that_was_never_sent_is_not_looked_for(
     stub: VaultStub, monkeypatch: pytest.MonkeyPatch, mount: str
 ) -> None:
     place = destination(stub, f"{mount}/apps/backend")
-    attempt, real = Attempt("att_1", "key_1", place.read().version), WireAdapter.send
+    attempt, real = Attempt("att_1", "key_1", place.read().version), ServerAdapter.send
 
-    def send(adapter: WireAdapter, request: requests.PreparedRequest, **named: Any) -> requests.Response:
+    def send(adapter: ServerAdapter, request: requests.PreparedRequest, **named: Any) -> requests.Response:
         if request.method == "POST":
             raise requests.ConnectionError(NewConnectionError(cast("Any", None), "refused"))
         return real(adapter, request, **named)
 
     before = len(stub.requests)
     with monkeypatch.context() as patched:
-        patched.setattr(WireAdapter, "send", send)
+        patched.setattr(ServerAdapter, "send", send)
         with pytest.raises(DestinationError, match="cannot be reached") as caught:
             place.write(KEY, attempt)
     assert not caught.value.permanent
@@ -233,10 +233,10 @@ def test_a_write_that_was_never_sent_is_not_looked_for(
 def test_a_fault_that_nobody_thought_of_is_no_refusal_and_shows_nothing(
     stub: VaultStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def send(_adapter: WireAdapter, request: requests.PreparedRequest, **_named: object) -> requests.Response:
+    def send(_adapter: ServerAdapter, request: requests.PreparedRequest, **_named: object) -> requests.Response:
         raise LookupError(request.headers)
 
-    monkeypatch.setattr(WireAdapter, "send", send)
+    monkeypatch.setattr(ServerAdapter, "send", send)
     with pytest.raises(DestinationError, match=r"could not be asked \(LookupError\)") as caught:
         destination(stub, _PATH).read()
     assert not caught.value.permanent

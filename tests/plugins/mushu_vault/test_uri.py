@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mushu import keyformat
 from mushu.destination import DestinationError, Surroundings, installed_schemes, open_destination
 from mushu_vault import VaultDestination
-from mushu_vault.uri import Address, parse_address
+from mushu_vault.uri import VaultAddress, parse_address
 
 _NOWHERE = Surroundings(Path("/nowhere"))
 
@@ -155,7 +155,7 @@ _PATHS = st.lists(_SEGMENTS, min_size=2, max_size=4).map("/".join)
     st.none() | st.lists(_SEGMENTS, min_size=1, max_size=2).map("/".join),
 )
 def test_any_address_at_all_survives_the_round_trip(path: str, field: str, namespace: str | None) -> None:
-    address = Address(path, field, namespace)
+    address = VaultAddress(path, field, namespace)
     assert parse_address(address.uri) == address
     assert address.uri.isprintable()
     assert " " not in address.uri

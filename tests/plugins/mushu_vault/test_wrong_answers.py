@@ -8,8 +8,8 @@ import requests
 
 from mushu.destination import Attempt, Denied, DestinationError
 from mushu.testing.leaks import traces
-from mushu_vault import transport
-from mushu_vault.wire import WireAdapter
+from mushu_vault import connection
+from mushu_vault.connection import ServerAdapter
 from tests.plugins.mushu_vault.places import KEY, backend, destination, logins
 from tests.vault.server import VaultStub
 
@@ -22,9 +22,9 @@ def test_an_answer_with_the_wrong_version_to_a_write_that_was_not_made_is_no_rec
     stub.put("secret", _PATH, {"OTHER": "1"})
     place = destination(stub, f"secret/{_PATH}")
     attempt = Attempt("att_1", "key_1", place.read().version)
-    real = WireAdapter.send
+    real = ServerAdapter.send
 
-    def send(adapter: WireAdapter, request: requests.PreparedRequest, **named: Any) -> requests.Response:
+    def send(adapter: ServerAdapter, request: requests.PreparedRequest, **named: Any) -> requests.Response:
         if request.method == "PATCH":
             request.method, request.body = "GET", None
             request.headers.pop("Content-Length", None)
@@ -34,7 +34,7 @@ def test_an_answer_with_the_wrong_version_to_a_write_that_was_not_made_is_no_rec
             return response
         return real(adapter, request, **named)
 
-    monkeypatch.setattr(WireAdapter, "send", send)
+    monkeypatch.setattr(ServerAdapter, "send", send)
     with pytest.raises(DestinationError, match="So far, it is not there") as caught:
         place.write(KEY, attempt)
     assert not caught.value.permanent
@@ -59,7 +59,7 @@ def test_an_operation_logs_in_anew_once_however_often_it_is_refused(stub: VaultS
 
 
 def test_an_answer_that_is_too_large_is_left_before_its_end(stub: VaultStub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "_LARGEST", 100_000)
+    monkeypatch.setattr(connection, "_LARGEST", 100_000)
     place = destination(stub, f"secret/{_PATH}", timeout="60")
     stub.fault("huge", "GET", f"secret/data/{_PATH}", times=-1, size=1_000_000)
     with pytest.raises(DestinationError, match="more than any secret"):

@@ -23,7 +23,7 @@ class _Number(str):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Value:
+class FieldValue:
     """What one field holds; None where there is nothing, or null."""
 
     content: object
@@ -50,16 +50,21 @@ class Value:
         return hmac.new(key, _written(self.content).encode(), hashlib.sha256).hexdigest()
 
 
-ABSENT: Final = Value(None)
+ABSENT: Final = FieldValue(None)
 
 
-class Document:
+class JsonObject:
     """A JSON object."""
 
     __slots__ = ("_content",)
 
     def __init__(self, content: Mapping[str, object]) -> None:
         self._content = content
+
+    @property
+    def content(self) -> Mapping[str, object]:
+        """The fields, for hvac."""
+        return self._content
 
     @classmethod
     def parsed(cls, data: bytes) -> Self | None:
@@ -70,10 +75,10 @@ class Document:
             return None
         return cls(content) if isinstance(content, dict) else None
 
-    def child(self, *names: str) -> "Document | None":
+    def child(self, *names: str) -> "JsonObject | None":
         """Return the object below `names`, or None if there is none."""
         found = self._at(names)
-        return Document(found) if isinstance(found, dict) else None
+        return JsonObject(found) if isinstance(found, dict) else None
 
     def number(self, *names: str) -> int | None:
         """Return the whole number, zero or more, below `names`, or None if there is none."""
@@ -90,27 +95,27 @@ class Document:
         found = self._at(names)
         return [str(item) for item in found] if isinstance(found, list) else None
 
-    def value(self, name: str) -> Value:
+    def value(self, name: str) -> FieldValue:
         """Return what the field `name` holds."""
-        return Value(self._content.get(name))
+        return FieldValue(self._content.get(name))
 
-    def having(self, name: str, value: Value) -> "Document":
+    def having(self, name: str, value: FieldValue) -> "JsonObject":
         """Return this object with `value` in the field `name`, or without the field where the value is absent."""
         others = {other: content for other, content in self._content.items() if other != name}
-        return Document(others if value.is_absent else {**others, name: value.content})
+        return JsonObject(others if value.is_absent else {**others, name: value.content})
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no field."""
         return not self._content
 
-    def beside(self, name: str, content: object) -> "Document":
+    def beside(self, name: str, content: object) -> "JsonObject":
         """Return this object with something that is no secret in the field `name`."""
-        return Document({**self._content, name: content})
+        return JsonObject({**self._content, name: content})
 
-    def within(self, name: str) -> "Document":
+    def within(self, name: str) -> "JsonObject":
         """Return an object that has this one in its field `name`."""
-        return Document({name: self._content})
+        return JsonObject({name: self._content})
 
     def encoded(self) -> bytes:
         """Return the JSON: ASCII, so that no server can take it for another encoding."""

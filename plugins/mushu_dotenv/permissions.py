@@ -1,4 +1,4 @@
-"""Every refusal that depends on the file and its folder, each with its reason and the way out.
+"""Every refusal that depends on the file and its folder, each with its reason and what to do.
 
 Two heights: `refuse_unchangeable` guards every change; `refuse_exposed` guards putting a key in, but never taking one
 out, because a file that has become readable is the last from which a key should not be removed.
@@ -10,7 +10,7 @@ from typing import Final
 
 from mushu.destination import DestinationError
 from mushu_dotenv.document import Document
-from mushu_dotenv.faults import denial, quoted, refusal
+from mushu_dotenv.errors import denial, quoted, refusal
 from mushu_dotenv.folder import Folder
 from mushu_dotenv.git import refuse_tracked
 from mushu_dotenv.ownership import refuse_planted

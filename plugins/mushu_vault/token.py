@@ -1,12 +1,12 @@
 """The one thing that outlives an operation: tokens from logins, until they end.
 
-Why at all: a secret id may be good for few logins or one, and one run may look at a thousand destinations from sixteen
-threads. Why nothing else: everything else is asked anew, so nothing can be stale.
+Why at all: a secret id may be good for few logins or one, and one run may look at a thousand destinations from
+sixteen threads. Why nothing else: everything else is asked anew, so nothing can be stale.
 
 Kept by everything that makes a login what it is (server, namespace, certificates, method, role, digest of the secret id
 or JWT): a change of any is another login. One thread logs in, others that need the same token wait for it, those
 that need another do not. A forked child keeps the tokens and gets fresh locks, since those of its parent may be held by
-threads that it does not have. Tokens are held as `Secret`, in memory only.
+threads that it does not have. TokenStore are held as `Secret`, in memory only.
 """
 
 import os
@@ -28,7 +28,7 @@ _MOST: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class TokenLease:
     """A token, and for how many seconds it was given; None for ever."""
 
     token: Secret
@@ -42,14 +42,14 @@ class _Entry:
     ends: float = 0.0
 
 
-class Tokens:
-    """Tokens by the login that they came from."""
+class TokenStore:
+    """TokenStore by the login that they came from."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: dict[Identity, _Entry] = {}
 
-    def obtain(self, identity: Identity, log_in: Callable[[], Lease]) -> Secret:
+    def obtain(self, identity: Identity, log_in: Callable[[], TokenLease]) -> Secret:
         """Return the token of `identity`, from `log_in` where there is none that lasts.
 
         Raises:
@@ -86,9 +86,9 @@ class Tokens:
         }
 
 
-def _end_of(lease: Lease) -> float:
+def _end_of(lease: TokenLease) -> float:
     return float("inf") if lease.seconds is None else time.monotonic() + lease.seconds * (1 - _MARGIN)
 
 
-SHARED: Final = Tokens()
+SHARED: Final = TokenStore()
 os.register_at_fork(after_in_child=SHARED.forget_locks)

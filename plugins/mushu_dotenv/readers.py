@@ -1,16 +1,15 @@
 """Whether every program that reads a `.env` file would read the line of ours: one conservative scan.
 
 Programs differ in what ends a line, opens a quote or begins a comment. The scan accepts a place only if none of these
-differences reaches it. What it cannot tell counts as a hindrance. It is tested against the programs themselves.
+differences reaches it. What it cannot tell counts as a problem. It is tested against the programs themselves.
 """
 
 import re
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mushu_dotenv.parsing import MARK, Parsed, Statement, line_at
+from mushu_dotenv.parsing import MARK, Parsed, Statement, cut, lead_of, line_at
 from mushu_dotenv.shell import ShellScan, is_command, scanned
-from mushu_dotenv.statement import cut, lead_of
 
 _BARE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _ESCAPED_QUOTE: Final = re.compile(r"""\\[\\'"]""")
@@ -25,7 +24,7 @@ _QUOTE_IT: Final = "Put the value of that line in quotes"
 
 
 @dataclass(frozen=True, slots=True)
-class Hindrance:
+class ReaderProblem:
     """Why a line cannot be read by all: a line of the file, who fails there, and the way out."""
 
     line: int
@@ -39,7 +38,7 @@ class Hindrance:
         return f"would not be read alike by all: line {self.line} {self.what}, and {self.reader}. {self.way_out}"
 
 
-def hindrance(former: Parsed, changed: Parsed, variable: str) -> Hindrance | None:
+def reader_problem(former: Parsed, changed: Parsed, variable: str) -> ReaderProblem | None:
     """Return why not every program that could read `former` reads `variable` from `changed`; None if each does."""
     own = next((statement for statement in reversed(changed.statements) if statement.key == variable), None)
     if own is None:
@@ -60,7 +59,7 @@ def hindrance(former: Parsed, changed: Parsed, variable: str) -> Hindrance | Non
     return begun or (None if found is None else _numbered_as_before(found, former, start, changed, place))
 
 
-def _numbered_as_before(found: Hindrance, former: Parsed, start: int, changed: Parsed, place: int) -> Hindrance:
+def _numbered_as_before(found: ReaderProblem, former: Parsed, start: int, changed: Parsed, place: int) -> ReaderProblem:
     """Name the line as the file stands: a comment that is to move adds one, and a value of many lines takes some."""
     was, now = line_at(former.text, start), line_at(changed.text, place)
     if found.line < now:
@@ -83,11 +82,11 @@ def carries_return(document: Parsed) -> bool:
     return False
 
 
-def _unfinished(former: Parsed, changed: Parsed) -> Hindrance | None:
+def _unfinished(former: Parsed, changed: Parsed) -> ReaderProblem | None:
     """A backslash at the very end stands for itself; with a newline behind it, it does not."""
     if not former.text.endswith("\\") or not changed.text.startswith(former.text):
         return None
-    return Hindrance(
+    return ReaderProblem(
         line_at(former.text, len(former.text)),
         "is the last one and ends in a backslash",
         "shells read it differently once a line follows",
@@ -95,21 +94,21 @@ def _unfinished(former: Parsed, changed: Parsed) -> Hindrance | None:
     )
 
 
-def _line_ends(former: Parsed, changed: Parsed, own: Statement, place: int) -> Hindrance | None:
+def _line_ends(former: Parsed, changed: Parsed, own: Statement, place: int) -> ReaderProblem | None:
     """A carriage return alone ends a line for python-dotenv and systemd, and for nobody else."""
     text, end = changed.text, own.offset + len(own.text)
     if "\n" not in text:
         return None
     for edge in (place, end):
         if edge and text[edge - 1] == "\r":
-            return Hindrance(
+            return ReaderProblem(
                 line_at(text, edge - 1),
                 "ends in a carriage return alone",
                 "shells, docker, compose and Node go on reading it",
                 "Let all lines end in the same way, for example with `dos2unix`",
             )
     if text[:end].endswith("\r\n") and (_LONE_NEWLINE.search(text) or not carries_return(former)):
-        return Hindrance(
+        return ReaderProblem(
             line_at(text, place),
             "ends in a carriage return, and others do not",
             "a shell takes it for a part of the value",
@@ -118,7 +117,7 @@ def _line_ends(former: Parsed, changed: Parsed, own: Statement, place: int) -> H
     return None
 
 
-def _above(changed: Parsed, own: Statement) -> Hindrance | None:
+def _above(changed: Parsed, own: Statement) -> ReaderProblem | None:
     """Return what the lines above leave open for programs that are no shells."""
     text = changed.text
     loose = _marked() if text.startswith(MARK) else None
@@ -132,8 +131,8 @@ def _above(changed: Parsed, own: Statement) -> Hindrance | None:
     return loose or _blanks(text, own.offset, lead_of(own.text))
 
 
-def _marked() -> Hindrance:
-    return Hindrance(
+def _marked() -> ReaderProblem:
+    return ReaderProblem(
         1,
         "begins with a byte order mark",
         "shells, systemd and Node take it for a part of the first name",
@@ -141,20 +140,20 @@ def _marked() -> Hindrance:
     )
 
 
-def _lasting(text: str, statement: Statement) -> Hindrance | None:
+def _lasting(text: str, statement: Statement) -> ReaderProblem | None:
     """Return what leaves a value open whose end programs see in different places."""
     pieces = cut(statement.text) if statement.key is not None else None
     if pieces is None:
         return None
     written, start = pieces.written, statement.offset + len(pieces.before)
     if written.startswith("`") and "`" not in written[1:]:
-        return Hindrance(
+        return ReaderProblem(
             line_at(text, start), "has a ` without a second one", "Node looks for it further down", _QUOTE_IT
         )
     if written[:1] not in ("'", '"') or not _ESCAPED_QUOTE.search(written):
         return None
     if "\n" in written:
-        return Hindrance(
+        return ReaderProblem(
             line_at(text, start),
             "has a backslash before a quote",
             "Node and compose see the end of the value elsewhere",
@@ -163,7 +162,7 @@ def _lasting(text: str, statement: Statement) -> Hindrance | None:
     return None
 
 
-def _loose(text: str, statement: Statement, loose: Hindrance | None) -> Hindrance | None:
+def _loose(text: str, statement: Statement, loose: ReaderProblem | None) -> ReaderProblem | None:
     """Return what Node would take for the beginning of the next name, after `statement`."""
     if statement.key is None:
         stripped = statement.text.lstrip()
@@ -171,7 +170,7 @@ def _loose(text: str, statement: Statement, loose: Hindrance | None) -> Hindranc
     pieces = cut(statement.text)
     if pieces is not None and statement.value is not None:
         return None
-    return Hindrance(
+    return ReaderProblem(
         line_at(text, statement.offset + len(lead_of(statement.text))),
         "is a name without =",
         "Node takes it for the beginning of the next name",
@@ -179,12 +178,12 @@ def _loose(text: str, statement: Statement, loose: Hindrance | None) -> Hindranc
     )
 
 
-def _blanks(text: str, offset: int, space: str) -> Hindrance | None:
+def _blanks(text: str, offset: int, space: str) -> ReaderProblem | None:
     """Return the indented comment, or the line of blanks, that `space` belongs to."""
     unequal = _NO_LINE_END.search(space)
     if unequal is None or (offset == 0 and not space.strip(" ")):
         return None
-    return Hindrance(
+    return ReaderProblem(
         line_at(text, offset + unequal.start()),
         "begins with blanks and sets nothing",
         "Node takes it for the beginning of the next name",
@@ -192,7 +191,7 @@ def _blanks(text: str, offset: int, space: str) -> Hindrance | None:
     )
 
 
-def _shells(former: Parsed, changed: Parsed, place: int) -> Hindrance | None:
+def _shells(former: Parsed, changed: Parsed, place: int) -> ReaderProblem | None:
     if not _LONE_NEWLINE.search(changed.text) and carries_return(former):
         return None  # a shell reads no value right, neither before nor after
     now = _scan_of(changed)
@@ -204,7 +203,7 @@ def _shells(former: Parsed, changed: Parsed, place: int) -> Hindrance | None:
     return None if found is None else _open(changed.text, found)
 
 
-def _begun(former: Parsed, start: int, stop: int) -> Hindrance | None:
+def _begun(former: Parsed, start: int, stop: int) -> ReaderProblem | None:
     """Return what the former line of ours begins that to a shell ends below it, where nothing would begin it then."""
     if not _LONE_NEWLINE.search(former.text) and carries_return(former):
         return None
@@ -212,8 +211,8 @@ def _begun(former: Parsed, start: int, stop: int) -> Hindrance | None:
     return None if found is None else _open(former.text, found)
 
 
-def _open(text: str, found: int) -> Hindrance:
-    return Hindrance(
+def _open(text: str, found: int) -> ReaderProblem:
+    return ReaderProblem(
         line_at(text, found),
         "has a quote, a bracket or a command outside quotes, which may not end there",
         "a shell may take what follows for a part of it",
@@ -246,13 +245,13 @@ def _runs(statement: Statement) -> bool:
     return not pieces.exported and is_command(pieces.written + pieces.after)
 
 
-def _elsewhere(changed: Parsed, own: Statement, variable: str) -> Hindrance | None:
+def _elsewhere(changed: Parsed, own: Statement, variable: str) -> ReaderProblem | None:
     """Return the line below that some programs would take for an assignment of the same name."""
     for statement in changed.statements:
         named = statement.offset > own.offset and statement.key is not None
         end = _end_of_setting(statement.text, variable) if named else None
         if end is not None:
-            return Hindrance(
+            return ReaderProblem(
                 line_at(changed.text, statement.offset + end),
                 f"sets {variable} as well, in the middle of something else",
                 "shells, docker and Node may take that for its value",
@@ -276,7 +275,7 @@ def _end_of_setting(text: str, variable: str) -> int | None:
     return ends[0] if ends else None
 
 
-def _export(changed: Parsed, own: Statement) -> Hindrance | None:
+def _export(changed: Parsed, own: Statement) -> ReaderProblem | None:
     """With `export`, a line is a shell's, and so must others be."""
     pieces = cut(own.text)
     if pieces is None or not pieces.exported:
@@ -284,7 +283,7 @@ def _export(changed: Parsed, own: Statement) -> Hindrance | None:
     others = [cut(found.text) for found in changed.statements if found.value is not None and found is not own]
     if not others or any(other is not None and other.exported for other in others):
         return None
-    return Hindrance(
+    return ReaderProblem(
         line_at(changed.text, own.offset + len(lead_of(own.text))),
         "begins with `export`, and the others do not",
         "systemd and docker do not read it",

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from mushu.destination import DestinationError
-from mushu_dotenv.faults import explained, refusal, shown
+from mushu_dotenv.errors import explained, refusal, shown
 from mushu_dotenv.folder import Folder
 
 LOCK_NAME: Final = ".env.mushu-lock"

@@ -1,0 +1,176 @@
+"""KV version 2: every change names the version that it is made to, and the server itself changes one field.
+
+The custom metadata names the key of each field. That is a courtesy to whoever reads it, so nothing fails for it.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+from mushu.destination import DestinationError
+from mushu_vault import policy
+from mushu_vault.client import VaultClient
+from mushu_vault.connection import VaultReply
+from mushu_vault.engine import Engine, Moved, Outcome, Presence, StoredSecret, Unclear, Written
+from mushu_vault.errors import Unanswered, not_understood, unexpected
+from mushu_vault.json_object import ABSENT, FieldValue, JsonObject
+from mushu_vault.mount import Mount
+from mushu_vault.uri import encoded_path
+
+_NOTHING: Final = JsonObject({})
+
+#: The end of `StoredSecret.version` where that version is deleted: the value has changed, and the number has not.
+_GONE: Final = "-deleted"
+
+# Answers to a patch from those who do not let us, or do not know how.
+_NO_PATCH: Final = (403, 405, 415)
+_OTHER_VERSION: Final = "did not match the current version"
+_UPGRADING: Final = "upgrad"
+# What Vault allows for the name of an entry of the metadata, in bytes.
+_LONGEST_ENTRY: Final = 128
+
+
+class VersionedEngine(Engine):
+    """One secret in a KV engine of version 2."""
+
+    def __init__(self, client: VaultClient, mount: Mount, field: str) -> None:
+        self._client = client
+        self._mount = mount
+        self._field = field
+        self.data_path = f"{mount.name}/data/{mount.rest}"
+
+    def look(self) -> StoredSecret:
+        return self._look(None)
+
+    def formerly(self, version: str) -> FieldValue | None:
+        if version == "0" or version.endswith(_GONE):
+            return ABSENT
+        if not version.isdecimal():
+            return None
+        former = self._look(int(version))
+        return former.value if former.presence is Presence.THERE else None
+
+    def replace(self, stored: StoredSecret, value: FieldValue) -> Outcome:
+        try:
+            reply = self._replaced(stored, value)
+        except Unanswered as error:
+            if not error.sent:
+                raise
+            return Unclear(str(error))
+        outcome = self._outcome(stored, reply)
+        if isinstance(outcome, Written) and stored.document.having(self._field, value).is_empty:
+            self._clear(stored.number + 1)
+        return outcome
+
+    def name(self, stored: StoredSecret, key_id: str | None) -> None:
+        if stored.label != key_id:
+            _put_entry(self._client, self._mount, self._field, key_id)
+
+    def lacking(self, presence: Presence | None, granted: Collection[str]) -> set[str]:
+        needed = {"read"}
+        if presence in (Presence.NEVER, None):
+            needed.add("create")
+        if presence in (Presence.GONE, None):
+            needed.add("update")
+        # To replace and to take away, one of the two is enough. With a patch, neighbours stay on the server.
+        elif not policy.is_granted("update", granted):
+            needed.add("patch")
+        return {capability for capability in needed if not policy.is_granted(capability, granted)}
+
+    def _look(self, version: int | None) -> StoredSecret:
+        reply = self._client.ask(
+            lambda vault: vault.secrets.kv.v2.read_secret_version(
+                self._mount.rest, version, self._mount.name, raise_on_deleted_version=False
+            )
+        )
+        if reply.is_absence:
+            return StoredSecret(Presence.NEVER, "0", _NOTHING)
+        if reply.status == 403:
+            raise policy.denied(self._client, self, None)
+        data = None if reply.body is None else reply.body.child("data")
+        number = None if data is None else data.number("metadata", "version")
+        if not reply.is_success and (reply.status != 404 or number is None):
+            raise self._refusal(reply)
+        if data is None or number is None:
+            raise not_understood(self._client.server.url)
+        named = data.text("metadata", "custom_metadata", _entry_of(self._field))
+        document = data.child("data")
+        if reply.status == 404:
+            return StoredSecret(Presence.GONE, f"{number}{_GONE}", _NOTHING, number=number, label=named)
+        if document is None:
+            raise not_understood(self._client.server.url)
+        return StoredSecret(Presence.THERE, str(number), document, document.value(self._field), number, named)
+
+    def _replaced(self, stored: StoredSecret, value: FieldValue) -> VaultReply:
+        change = _NOTHING.beside(self._field, value.content)
+        # A merge would take nulls out of anything but a text.
+        if stored.presence is Presence.THERE and (value.is_text or value.is_absent):
+            merged = change.within("data").beside("options", {"cas": stored.number})
+            reply = self._client.send(lambda vault: vault.adapter.patch(self.data_path, merged.content))
+            if reply.status not in _NO_PATCH:
+                return reply
+        whole = stored.document.having(self._field, value)
+        return self._client.send(
+            lambda vault: vault.secrets.kv.v2.create_or_update_secret(
+                self._mount.rest, whole.content, cas=stored.number, mount_point=self._mount.name
+            )
+        )
+
+    def _outcome(self, stored: StoredSecret, reply: VaultReply) -> Outcome:
+        if reply.is_success:
+            # Made to one version, a change makes the next; anything else was not this change.
+            if reply.body is not None and reply.body.number("data", "version") == stored.number + 1:
+                return Written(str(stored.number + 1))
+            return Unclear(str(not_understood(self._client.server.url)))
+        if reply.status == 404 or (reply.status == 400 and reply.mentions(_OTHER_VERSION)):
+            return Moved()
+        if reply.status == 403:
+            raise policy.denied(self._client, self, stored.presence)
+        refusal = self._refusal(reply)
+        if reply.status >= 500:
+            return Unclear(str(refusal))
+        raise refusal
+
+    def _refusal(self, reply: VaultReply) -> DestinationError:
+        url = self._client.server.url
+        if reply.status == 400 and reply.mentions(_UPGRADING):
+            return DestinationError(f"{url} is upgrading {self._mount.name}. Try again in a moment.", permanent=False)
+        return unexpected(url, reply.status, reply.location)
+
+    def _clear(self, version: int) -> None:
+        """Delete the version that we left empty, if we may: named by its number, no other can be hit."""
+        self._client.attempt(
+            lambda vault: vault.secrets.kv.v2.delete_secret_versions(self._mount.rest, [version], self._mount.name)
+        )
+
+
+def _entry_of(field: str) -> str:
+    """Return the entry of the custom metadata that belongs to `field`."""
+    return f"mushu_{field}"
+
+
+def _put_entry(client: VaultClient, mount: Mount, field: str, key_id: str | None) -> None:
+    """Set the entry of `field` to `key_id`, or take it away; other entries stay as they are."""
+    name = _entry_of(field)
+    if not name.isprintable() or len(name.encode()) > _LONGEST_ENTRY:
+        return
+    path = f"{mount.name}/metadata/{mount.rest}"
+    entry = JsonObject({name: key_id}).within("custom_metadata")
+    reply = client.attempt(lambda vault: vault.adapter.patch(path, entry.content))
+    if reply is not None and reply.status in _NO_PATCH:
+        _put_entries(client, mount, name, key_id)
+
+
+def _put_entries(client: VaultClient, mount: Mount, name: str, key_id: str | None) -> None:
+    """Read the entries and write them back with ours among them, if they can be read."""
+    reply = client.attempt(lambda vault: vault.secrets.kv.v2.read_secret_metadata(mount.rest, mount.name))
+    data = reply.body.child("data") if reply is not None and reply.is_success and reply.body is not None else None
+    if data is None:
+        return
+    others = data.child("custom_metadata") or JsonObject({})
+    body = others.having(name, FieldValue(key_id)).within("custom_metadata")
+    # Where the server counts the versions of metadata, a change by somebody else in between is not lost.
+    version = data.number("current_metadata_version")
+    whole = body if version is None else body.beside("metadata_cas", version)
+    # Not hvac's update_metadata: that would set `delete_version_after` back.
+    path = f"/v1/{encoded_path(f'{mount.name}/metadata/{mount.rest}')}"
+    client.attempt(lambda vault: vault.adapter.post(path, json=whole.content))
