@@ -12,7 +12,7 @@ Answer = dict[str, Any]
 #: Fields that are wrapped while the JSON is parsed: no answer ever holds their plaintext.
 _SECRET_FIELDS: Final = frozenset({"key", "access_token", "device_code"})
 _DEEPEST: Final = 16
-#: What may stand in a path of the API, and in a comment beside a delivered key.
+#: What is allowed in a path of the API, and in the comment beside a delivered key.
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

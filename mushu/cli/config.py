@@ -108,7 +108,7 @@ def choose_at(url: str, field: str, value: str | None) -> None:
 
 
 def _data_of(path: Path) -> bytes:
-    # O_NONBLOCK: a named pipe in this place must not make mushu wait for ever.
+    # O_NONBLOCK: a named pipe in this place must not block mushu.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)

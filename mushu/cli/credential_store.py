@@ -1,7 +1,7 @@
 """What proves to a server who asks: the stored token of a login, or the API key of the environment.
 
 The token of a login is kept under the address that issued it. A key is only taken from `MUSHU_API_KEY`: an
-argument would stand in the history of the shell and in the list of processes.
+argument would be in the history of the shell and in the list of processes.
 """
 
 import os
@@ -18,7 +18,7 @@ Environment = Literal["live", "test"]
 ENVIRONMENTS: Final[tuple[Environment, ...]] = ("live", "test")
 KEY_VARIABLE: Final = "MUSHU_API_KEY"
 
-# What may stand in a header; no server of ours issues anything else.
+# What is allowed in a header; no server of ours issues anything else.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 
 

@@ -23,7 +23,7 @@ _COMMANDS: Final = {
     "push": "mushu.cli.commands.push:push",
     "media": "mushu.cli.commands.media:media",
     "config": "mushu.cli.commands.config:config",
-    "completion": "mushu.cli.commands.completion:completion",
+    "completion": "mushu.cli.main:completion",
 }
 
 
@@ -50,6 +50,27 @@ def cli() -> None:
     mushu auth login
     mushu api-key create --name backend-server --org ORG --to env:.env
     """
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the script that completes mushu's commands in a shell.
+
+    \b
+    bash: eval "$(mushu completion bash)" in ~/.bashrc
+    zsh:  eval "$(mushu completion zsh)" in ~/.zshrc
+    fish: mushu completion fish > ~/.config/fish/completions/mushu.fish
+    """
+    from click import shell_completion  # not loaded for other commands
+
+    scripts = {
+        "bash": shell_completion.BashComplete,
+        "zsh": shell_completion.ZshComplete,
+        "fish": shell_completion.FishComplete,
+    }
+    click.echo(scripts[shell](ctx.find_root().command, {}, "mushu", "_MUSHU_COMPLETE").source())
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -53,7 +53,7 @@ class IdType(click.ParamType[str]):
         text = str(value)
         if text.startswith(("msk_", "mct_")):
             self.fail(
-                "that is a secret, not an id, and now stands in the history of your shell: treat it as leaked. "
+                "that is a secret, not an id, and is now in the history of your shell: treat it as leaked. "
                 "The id begins with key_; `mushu api-key list` shows it.",
                 param,
                 ctx,

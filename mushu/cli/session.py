@@ -87,7 +87,7 @@ class Session:
         """
         if self.url().source == _UNNAMED:
             raise click.UsageError(
-                f"Which server? {what} is sent to no address that nobody has named. Add --url URL, set {URL_VARIABLE}, "
+                f"Which server? {what} is sent only to a server that you name. Add --url URL, set {URL_VARIABLE}, "
                 "or choose one for every command: mushu config set url URL."
             )
 

@@ -30,7 +30,7 @@ from tests.ran import Ran
 from tests.server.conftest import World, app, context, core, database_template, settings_on, world
 
 if TYPE_CHECKING:
-    from tests.cli.deliveries import Drawer
+    from tests.cli.deliveries import Desk, Drawer
 
 __all__ = ["app", "context", "core", "database_template", "world"]
 
@@ -108,6 +108,14 @@ def drawer(monkeypatch: pytest.MonkeyPatch) -> Iterator["Drawer"]:
     monkeypatch.setattr(safe, "_PAUSES", (0.0, 0.0))
     yield DRAWERS.setdefault("desk", Drawer())
     DRAWERS.clear()
+
+
+@pytest.fixture
+def desk(mushu: Mushu, asking: Stub, drawer: "Drawer") -> "Desk":
+    """A delivery to the destination `drawer:desk`, by a server that takes part in it."""
+    from tests.cli.deliveries import Authority, Desk
+
+    return Desk(mushu, Authority(asking), drawer)
 
 
 @pytest.fixture

@@ -17,11 +17,13 @@ from mushu.destination import (
     digest_of,
 )
 from mushu.keyformat import Prefix, generate
-from tests.cli.conftest import ORG
+from tests.cli.conftest import ORG, Mushu
 from tests.cli.stub import Asked, Stub, Told, problem
+from tests.ran import Ran
 
 KEY_ID = "key_2x7kq4m5znb3"
 OLD_ID = "key_4c6dq2m5znb3"
+CREATE = ("api-key", "create", "--name", "backend", "--org", ORG)
 PATHS = {"live": f"/orgs/{ORG}/api-keys", "test": f"/sandbox/orgs/{ORG}/api-keys"}
 
 
@@ -203,6 +205,18 @@ class DrawerDestination(Destination):
             self.drawer.put(None)
             return True
         return False
+
+
+@dataclass
+class Desk:
+    """A command that creates a key, the server it asks, and the destination `drawer:desk`."""
+
+    mushu: Mushu
+    authority: Authority
+    drawer: Drawer
+
+    def create(self, *more: str, to: str = "drawer:desk") -> Ran:
+        return self.mushu(*CREATE, "--to", to, *more)
 
 
 class Gate:

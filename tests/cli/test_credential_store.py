@@ -125,7 +125,7 @@ def anybody(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Stub:
 def test_a_key_is_sent_to_no_address_that_nobody_has_named(mushu: Mushu, anybody: Stub, command: list[str]) -> None:
     ran = mushu(*command)
     assert (ran.code, ran.stdout) == (2, "")
-    assert "The key in MUSHU_API_KEY is sent to no address that nobody has named." in ran.stderr
+    assert "The key in MUSHU_API_KEY is sent only to a server that you name." in ran.stderr
     for way_out in ("--url URL", "MUSHU_URL", "mushu config set url URL"):
         assert way_out in ran.stderr
     assert KEY not in ran.stderr
@@ -154,7 +154,7 @@ def test_a_key_goes_to_the_server_that_was_named_in_any_of_the_ways(
 def test_a_password_that_nobody_types_is_sent_to_no_address_that_nobody_has_named(mushu: Mushu, anybody: Stub) -> None:
     ran = mushu("auth", "login", "--email", "a@b.c", "--password-stdin", stdin="hunter2\n")
     assert ran.code == 2
-    assert "A password is sent to no address that nobody has named." in ran.stderr
+    assert "A password is sent only to a server that you name." in ran.stderr
     assert anybody.asked == []
 
 

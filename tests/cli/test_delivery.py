@@ -11,13 +11,12 @@ from mushu.cli.delivery import open_targets
 from mushu.destination import Attempt, DestinationError, Receipt, Secret
 from mushu.keyformat import Prefix, generate
 from mushu.testing.leaks import traces
-from tests.cli.conftest import ORG, Mushu
-from tests.cli.deliveries import DRAWERS, KEY_ID, PATHS, Authority, Drawer, DrawerDestination, Gate
+from tests.cli.conftest import Mushu
+from tests.cli.deliveries import CREATE, DRAWERS, KEY_ID, PATHS, Authority, Desk, Drawer, DrawerDestination, Gate
 from tests.cli.stub import Asked, Stub, Told, problem
 
 PASSING = DestinationError("The drawer is stuck.", permanent=False)
 REFUSING = DestinationError("The drawer is locked. Unlock it.", permanent=True)
-CREATE = ("api-key", "create", "--name", "backend", "--org", ORG)
 
 
 @pytest.fixture
@@ -68,62 +67,43 @@ def test_a_test_key_is_delivered_and_reported_in_the_sandbox(mushu: Mushu, askin
     assert all(asked.path.startswith("/sandbox/") for asked in asking.asked)
 
 
-@pytest.mark.parametrize("uri", ["nowhere:x", "no uri", "drawer:bad", "drawer:broken", "env:.env#1x"])
-def test_a_uri_that_names_no_place_is_a_usage_error_and_creates_nothing(
-    mushu: Mushu, authority: Authority, drawer: Drawer, uri: str
+@pytest.mark.parametrize("uri", ["nowhere:x", "no uri", "drawer:bad", "drawer:broken", "env:.env#1x", "drawer:desk"])
+def test_a_uri_that_names_no_place_or_a_named_one_again_is_a_usage_error_and_creates_nothing(
+    desk: Desk, uri: str
 ) -> None:
-    ran = mushu(*CREATE, "--to", uri)
-    assert ran.code == 2
-    assert authority.state == "none"
+    ran = desk.create("--to", uri)
+    assert (ran.code, desk.authority.state) == (2, "none")
+    assert ("Two of these name the same place" in ran.stderr) is (uri == "drawer:desk")
 
 
-def test_one_place_named_twice_is_a_usage_error(mushu: Mushu, authority: Authority) -> None:
-    ran = mushu(*CREATE, "--to", "env:.env", "--to", "env:./.env#MUSHU_API_KEY")
-    assert ran.code == 2
-    assert "Two of these name the same place" in ran.stderr
-    assert authority.state == "none"
-
-
-def test_a_value_that_is_there_is_left_alone_and_nothing_is_created(mushu: Mushu, authority: Authority) -> None:
-    path = Path(".env")
-    path.write_text("MUSHU_API_KEY=mine\n")
-    path.chmod(0o600)
-    ran = mushu(*CREATE, "--to", "env:.env")
-    assert ran.code == 1
-    assert "holds a value already" in ran.stderr
-    assert "--force" in ran.stderr
-    assert "No key was created." in ran.stderr
-    assert "mine" not in ran.stderr
-    assert (path.read_text(), authority.state) == ("MUSHU_API_KEY=mine\n", "none")
-
-
-def test_a_forced_out_value_that_is_lost_is_not_said_to_be_back(
-    mushu: Mushu, authority: Authority, drawer: Drawer
-) -> None:
-    drawer.put("mine")
-    drawer.faults["restore"] = [REFUSING]
-    authority.on_report = lambda asked: problem(409, "too_late", "Too late.")
-    ran = mushu(*CREATE, "--to", "drawer:desk", "--force")
-    assert "What drawer:desk held before could not be put back: nothing is there now." in ran.stderr
-    assert "What was written was put back." not in ran.stderr
-    assert drawer.value is None
-
-
-def test_force_overwrites_it(mushu: Mushu, authority: Authority) -> None:
+def test_a_value_that_is_there_stays_and_nothing_is_created_unless_forced(mushu: Mushu, authority: Authority) -> None:
     path = Path(".env")
     path.write_text("A=1\nMUSHU_API_KEY=mine\n")
     path.chmod(0o600)
+    ran = mushu(*CREATE, "--to", "env:.env")
+    assert ran.code == 1
+    assert "or overwrite it with --force. No key was created." in ran.stderr
+    assert "mine" not in ran.stderr
+    assert (path.read_text(), authority.state) == ("A=1\nMUSHU_API_KEY=mine\n", "none")
     assert mushu(*CREATE, "--to", "env:.env", "--force").code == 0
-    assert _key_in(path) == authority.secret.reveal()
+    assert path.read_text() == f"A=1\nMUSHU_API_KEY={authority.secret.reveal()}\n"
 
 
-def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_created(
-    mushu: Mushu, authority: Authority, drawer: Drawer
-) -> None:
-    drawer.faults["preflight"] = [REFUSING]
-    ran = mushu(*CREATE, "--to", "drawer:desk")
+def test_a_forced_out_value_that_is_lost_is_not_said_to_be_back(desk: Desk) -> None:
+    desk.drawer.put("mine")
+    desk.drawer.faults["restore"] = [REFUSING]
+    desk.authority.on_report = lambda asked: problem(409, "too_late", "Too late.")
+    ran = desk.create("--force")
+    assert "What drawer:desk held before could not be put back: nothing is there now." in ran.stderr
+    assert "What was written was put back." not in ran.stderr
+    assert desk.drawer.value is None
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_created(desk: Desk) -> None:
+    desk.drawer.faults["preflight"] = [REFUSING]
+    ran = desk.create()
     assert ran.stderr == "Error: drawer:desk: The drawer is locked. Unlock it. No key was created.\n"
-    assert (ran.code, authority.state) == (1, "none")
+    assert (ran.code, desk.authority.state) == (1, "none")
 
 
 def test_a_plugin_gets_its_own_settings_and_none_of_another(
@@ -137,44 +117,34 @@ def test_a_plugin_gets_its_own_settings_and_none_of_another(
     assert plugin.settings == {"timeout": "3"}
 
 
-def test_a_write_that_passes_at_the_third_try_is_a_delivery(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
-    drawer.faults["write"] = [PASSING, RuntimeError("x")]
-    assert mushu(*CREATE, "--to", "drawer:desk").code == 0
-    assert drawer.value == authority.secret.reveal()
-
-
-def test_a_write_that_arrived_without_an_answer_is_a_delivery(
-    mushu: Mushu, authority: Authority, drawer: Drawer
+@pytest.mark.parametrize(
+    "faults",
+    [{"write": [PASSING, RuntimeError("x")]}, {"written": [PASSING]}, {"read": [None, PASSING, PASSING]}],
+    ids=["twice refused", "no answer", "stale"],
+)
+def test_a_write_or_a_read_that_passes_when_it_is_tried_again_is_a_delivery(
+    desk: Desk, faults: dict[str, list[BaseException | None]]
 ) -> None:
-    drawer.faults["written"] = [PASSING]
-    assert mushu(*CREATE, "--to", "drawer:desk").code == 0
-    assert authority.state == "active"
+    desk.drawer.faults = {phase: list(errors) for phase, errors in faults.items()}
+    assert desk.create().code == 0
+    assert (desk.drawer.value, desk.authority.state) == (desk.authority.secret.reveal(), "active")
 
 
-def test_a_write_that_did_nothing_is_found_out_by_reading_back(
-    mushu: Mushu, authority: Authority, drawer: Drawer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_did_nothing_is_found_out_by_reading_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def pretend(self: DrawerDestination, secret: Secret, attempt: Attempt) -> Receipt:
         return Receipt("1", secret.digest(), Secret(""))
 
     monkeypatch.setattr(DrawerDestination, "write", pretend)
-    ran = mushu(*CREATE, "--to", "drawer:desk")
+    ran = desk.create()
     assert ran.code == 1
     assert "drawer:desk: It does not hold the key after the write." in ran.stderr
-    assert (authority.reports, authority.state) == ([], "revoked")
+    assert (desk.authority.reports, desk.authority.state) == ([], "revoked")
 
 
-def test_a_place_that_nothing_was_sent_to_is_not_touched_when_the_delivery_is_given_up(
-    mushu: Mushu, authority: Authority, drawer: Drawer
-) -> None:
-    drawer.faults["write"] = [REFUSING]
-    assert mushu(*CREATE, "--to", "drawer:desk", "--to", "drawer:shelf").code == 1
+def test_a_place_that_nothing_was_sent_to_is_not_touched_when_the_delivery_is_given_up(desk: Desk) -> None:
+    desk.drawer.faults["write"] = [REFUSING]
+    assert desk.create("--to", "drawer:shelf").code == 1
     assert DRAWERS["shelf"].calls == ["preflight", "read"]
-
-
-def test_a_stale_read_is_read_again(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
-    drawer.faults["read"] = [None, PASSING, PASSING]
-    assert mushu(*CREATE, "--to", "drawer:desk").code == 0
 
 
 @pytest.mark.parametrize(
@@ -187,113 +157,86 @@ def test_a_stale_read_is_read_again(mushu: Mushu, authority: Authority, drawer: 
     ],
 )
 def test_when_one_of_two_places_fails_both_are_as_before_and_the_key_is_dead(
-    mushu: Mushu, authority: Authority, drawer: Drawer, phase: str, errors: list[BaseException | None]
+    desk: Desk, phase: str, errors: list[BaseException | None]
 ) -> None:
-    drawer.faults[phase] = list(errors)
+    desk.drawer.faults[phase] = list(errors)
     path = Path(".env")
     path.write_text("# mine\nA=1\n")
     path.chmod(0o600)
-    ran = mushu(*CREATE, "--to", "env:.env", "--to", "drawer:desk")
+    ran = desk.mushu(*CREATE, "--to", "env:.env", "--to", "drawer:desk")
     assert ran.code == 1
     assert f"{KEY_ID} was deleted. What was written was put back." in ran.stderr
-    assert (path.read_text(), drawer.value, authority.state) == ("# mine\nA=1\n", None, "revoked")
-    assert authority.reports == []
+    assert (path.read_text(), desk.drawer.value, desk.authority.state) == ("# mine\nA=1\n", None, "revoked")
+    assert desk.authority.reports == []
 
 
-def test_a_value_that_was_forced_out_comes_back_when_the_delivery_fails(
-    mushu: Mushu, authority: Authority, drawer: Drawer
-) -> None:
-    drawer.value = "mine"
-    authority.on_report = lambda asked: problem(409, "too_late", "The time to confirm is over. Create a new key.")
-    ran = mushu(*CREATE, "--to", "drawer:desk", "--force")
+def test_a_value_that_was_forced_out_comes_back_when_the_delivery_fails(desk: Desk) -> None:
+    desk.drawer.value = "mine"
+    desk.authority.on_report = lambda asked: problem(409, "too_late", "The time to confirm is over. Create a new key.")
+    ran = desk.create("--force")
     assert ran.code == 1
     assert "The time to confirm is over." in ran.stderr
-    assert (drawer.value, authority.state) == ("mine", "revoked")
+    assert (desk.drawer.value, desk.authority.state) == ("mine", "revoked")
 
 
-def test_a_place_that_somebody_else_writes_to_meanwhile_is_theirs(
-    mushu: Mushu, authority: Authority, drawer: Drawer
-) -> None:
+def test_a_place_that_somebody_else_writes_to_meanwhile_is_theirs(desk: Desk) -> None:
     def meddle(asked: Asked) -> Told:
-        drawer.put("theirs")
-        return Told(authority.created())
+        desk.drawer.put("theirs")
+        return Told(desk.authority.created())
 
-    authority.stub.tell("POST", PATHS["live"], meddle)
-    ran = mushu(*CREATE, "--to", "drawer:desk")
+    desk.authority.stub.tell("POST", PATHS["live"], meddle)
+    ran = desk.create()
     assert ran.code == 1
     assert "Somebody else wrote here." in ran.stderr
-    assert (drawer.value, authority.state) == ("theirs", "revoked")
+    assert (desk.drawer.value, desk.authority.state) == ("theirs", "revoked")
 
 
-def test_a_value_that_cannot_be_taken_back_is_named_with_its_place(
-    mushu: Mushu, authority: Authority, drawer: Drawer
-) -> None:
-    authority.on_report = lambda asked: problem(409, "too_late", "Too late.")
-    drawer.faults |= {"restore": [REFUSING], "remove": [REFUSING]}
-    ran = mushu(*CREATE, "--to", "drawer:desk")
+def test_a_value_that_cannot_be_taken_back_is_named_with_its_place(desk: Desk) -> None:
+    desk.authority.on_report = lambda asked: problem(409, "too_late", "Too late.")
+    desk.drawer.faults |= {"restore": [REFUSING], "remove": [REFUSING]}
+    ran = desk.create()
     assert "Its value could not be taken back from drawer:desk: remove it there." in ran.stderr
-    assert authority.state == "revoked"
+    assert desk.authority.state == "revoked"
 
 
-def test_a_key_that_cannot_be_deleted_is_named_with_the_way_to_do_it(
-    mushu: Mushu, authority: Authority, drawer: Drawer
-) -> None:
-    authority.stub.tell("DELETE", f"{PATHS['live']}/{KEY_ID}", Told(b"", 503))
-    drawer.faults["write"] = [REFUSING]
-    ran = mushu(*CREATE, "--to", "drawer:desk")
+def test_a_key_that_cannot_be_deleted_is_named_with_the_way_to_do_it(desk: Desk) -> None:
+    desk.authority.stub.tell("DELETE", f"{PATHS['live']}/{KEY_ID}", Told(b"", 503))
+    desk.drawer.faults["write"] = [REFUSING]
+    ran = desk.create()
     assert f"Delete it: mushu api-key delete {KEY_ID}." in ran.stderr
 
 
-def test_a_report_whose_answer_got_lost_is_made_again(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
+def test_a_report_whose_answer_got_lost_is_made_again(desk: Desk) -> None:
     answers: list[Told | None] = [Told(b"", 502), Told(b"", 504), None]
-    authority.on_report = lambda asked: answers.pop(0)
-    assert mushu(*CREATE, "--to", "drawer:desk").code == 0
-    assert (len(authority.reports), authority.state) == (3, "active")
+    desk.authority.on_report = lambda asked: answers.pop(0)
+    assert desk.create().code == 0
+    assert (len(desk.authority.reports), desk.authority.state) == (3, "active")
 
 
-def test_a_report_that_arrived_though_its_answer_got_lost_is_found_out(
-    mushu: Mushu, authority: Authority, drawer: Drawer
+@pytest.mark.parametrize(
+    ("told", "reports"), [(Told(b"", 502), 3), (Told({"key_id": KEY_ID, "state": "pending"}), 1)], ids=["lost", "other"]
+)
+def test_a_report_that_is_not_answered_by_active_is_a_failure_and_all_is_put_back(
+    desk: Desk, told: Told, reports: int
 ) -> None:
+    desk.authority.on_report = lambda asked: told
+    desk.authority.stub.tell("GET", f"{PATHS['live']}/{KEY_ID}", Told(b"", 502))
+    assert desk.create().code == 1
+    assert len(desk.authority.reports) == reports
+    assert (desk.drawer.value, desk.authority.state) == (None, "revoked")
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_report_that_arrived_though_its_answers_got_lost_is_a_delivery(desk: Desk, lost: int) -> None:
+    answers = [Told(b"", 502)] * lost
+
     def lose(asked: Asked) -> Told | None:
-        if authority.state == "pending":
-            authority.state = "active"
-            return Told(b"", 502)
-        return None
+        desk.authority.state = "active"
+        return answers.pop() if answers else None
 
-    authority.on_report = lose
-    ran = mushu(*CREATE, "--to", "drawer:desk")
-    assert ran.code == 0, ran.stderr
-    assert drawer.value == authority.secret.reveal()
-
-
-def test_a_report_that_never_arrives_is_a_failure_and_all_is_put_back(
-    mushu: Mushu, authority: Authority, drawer: Drawer
-) -> None:
-    authority.on_report = lambda asked: Told(b"", 502)
-    authority.stub.tell("GET", f"{PATHS['live']}/{KEY_ID}", Told(b"", 502))
-    ran = mushu(*CREATE, "--to", "drawer:desk")
-    assert ran.code == 1
-    assert len(authority.reports) == 3
-    assert (drawer.value, authority.state) == (None, "revoked")
-
-
-def test_a_report_that_was_lost_three_times_and_had_arrived_is_a_delivery(
-    mushu: Mushu, authority: Authority, drawer: Drawer
-) -> None:
-    def lose(asked: Asked) -> Told:
-        authority.state = "active"
-        return Told(b"", 502)
-
-    authority.on_report = lose
-    assert mushu(*CREATE, "--to", "drawer:desk").code == 0
-    assert drawer.value == authority.secret.reveal()
-
-
-def test_an_answer_that_does_not_say_active_is_no_delivery(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
-    authority.on_report = lambda asked: Told({"key_id": KEY_ID, "state": "pending"})
-    ran = mushu(*CREATE, "--to", "drawer:desk")
-    assert ran.code == 1
-    assert (drawer.value, authority.state) == (None, "revoked")
+    desk.authority.on_report = lose
+    assert desk.create().code == 0
+    assert desk.drawer.value == desk.authority.secret.reveal()
 
 
 def _create_answers(authority: Authority) -> dict[str, dict[str, Any]]:
@@ -311,27 +254,23 @@ def _create_answers(authority: Authority) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize(
     "kind", ["no key", "a line break", "a typo", "a wrong checksum", "the other environment", "no date"]
 )
-def test_an_answer_that_holds_no_deliverable_key_writes_nothing_and_deletes_it(
-    mushu: Mushu, authority: Authority, drawer: Drawer, kind: str
-) -> None:
-    answer = _create_answers(authority)[kind]
-    authority.stub.tell("POST", PATHS["live"], answer)
-    ran = mushu(*CREATE, "--to", "drawer:desk")
+def test_an_answer_that_holds_no_deliverable_key_writes_nothing_and_deletes_it(desk: Desk, kind: str) -> None:
+    answer = _create_answers(desk.authority)[kind]
+    desk.authority.stub.tell("POST", PATHS["live"], answer)
+    ran = desk.create()
     assert ran.code == 1
     assert f"{KEY_ID} was deleted." in ran.stderr
-    assert "write" not in drawer.calls
-    assert authority.state == "revoked"
+    assert "write" not in desk.drawer.calls
+    assert desk.authority.state == "revoked"
     assert str(answer.get("key", "absent")) not in ran.stderr
 
 
-def test_an_id_that_could_break_out_of_a_path_or_a_comment_is_refused(
-    mushu: Mushu, authority: Authority, drawer: Drawer
-) -> None:
-    authority.stub.tell("POST", PATHS["live"], authority.created() | {"key_id": "../x"})
-    ran = mushu(*CREATE, "--to", "drawer:desk")
+def test_an_id_that_could_break_out_of_a_path_or_a_comment_is_refused(desk: Desk) -> None:
+    desk.authority.stub.tell("POST", PATHS["live"], desk.authority.created() | {"key_id": "../x"})
+    ran = desk.create()
     assert ran.code == 1
     assert "key_id is no id" in ran.stderr
-    assert drawer.value is None
+    assert desk.drawer.value is None
 
 
 def test_a_server_that_does_not_know_deliveries_by_a_client_is_named_as_the_reason(
@@ -352,21 +291,23 @@ def test_another_refusal_of_the_creation_is_told_in_the_server_s_words(
     assert "it is pending and opens nothing" in mushu(*CREATE, "--to", "drawer:desk").stderr
 
 
-def test_an_echo_of_the_key_in_the_answer_is_not_printed(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
-    key = authority.secret.reveal()
-    authority.stub.tell("POST", PATHS["live"], authority.created() | {"name": f"a {key}", "echo": key, "hint": [key]})
-    authority.state = "pending"
-    ran = mushu(*CREATE, "--to", "drawer:desk")
+def test_an_echo_of_the_key_in_the_answer_is_not_printed(desk: Desk) -> None:
+    key = desk.authority.secret.reveal()
+    desk.authority.stub.tell(
+        "POST", PATHS["live"], desk.authority.created() | {"name": f"a {key}", "echo": key, "hint": [key]}
+    )
+    desk.authority.state = "pending"
+    ran = desk.create()
     assert ran.code == 0
     assert key not in ran.stdout + ran.stderr
 
 
-def test_an_interrupted_delivery_is_put_back(mushu: Mushu, authority: Authority, drawer: Drawer) -> None:
-    drawer.faults["read"] = [None, KeyboardInterrupt()]
-    ran = mushu(*CREATE, "--to", "drawer:desk")
+def test_an_interrupted_delivery_is_put_back(desk: Desk) -> None:
+    desk.drawer.faults["read"] = [None, KeyboardInterrupt()]
+    ran = desk.create()
     assert ran.code == 130
     assert "Interrupted. key_2x7kq4m5znb3 was deleted." in ran.stderr
-    assert (drawer.value, authority.state) == (None, "revoked")
+    assert (desk.drawer.value, desk.authority.state) == (None, "revoked")
 
 
 def test_no_failure_carries_the_key(authority: Authority, drawer: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ _TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 _OK: Final = 200
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
-#: What may stand between two slashes: a public id, or the token of a device.
+#: What is allowed between two slashes: a public id, or the token of a device.
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 #: Seconds to wait before what may be repeated is tried again.
 _PAUSES: Final = (0.3, 1.0)
@@ -132,7 +132,7 @@ class Api:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             fault = unreachable(error, self._server.url)
         except (ImportError, ValueError):  # a proxy of a kind that httpx needs more packages for, or does not know
-            fault = Failure("The proxy that HTTPS_PROXY or ALL_PROXY names cannot be used. Mend it, or unset it.")
+            fault = Failure("The proxy that HTTPS_PROXY or ALL_PROXY names cannot be used. Correct it, or unset it.")
         else:
             if reply.status == _OK and reply.document is not None:
                 return reply.document

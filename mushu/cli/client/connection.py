@@ -11,7 +11,7 @@ import httpx
 from mushu.address import host_of, is_loopback, is_plain
 from mushu.cli.errors import Failure, Unreachable
 
-_SELF_SIGNED: Final = frozenset({18, 19, 20, 21})  # X509_V_ERR_…: nobody that this machine trusts has signed it
+_SELF_SIGNED: Final = frozenset({18, 19, 20, 21})  # X509_V_ERR_…: signed by no authority that this machine trusts
 _EXPIRED: Final = 10
 _OTHER_HOST: Final = frozenset({62, 64})
 #: What an OpenSSL says that is answered in plain text.
@@ -113,10 +113,10 @@ def _certificate(error: ssl.SSLCertVerificationError, url: str) -> str:
         return f"The certificate of {url} has expired. Renew it on the server, or check the clock of this machine."
     if error.verify_code in _OTHER_HOST:
         return f"The certificate of {url} is for another host. Use the name that the certificate was made for."
-    return f"The certificate of {url} is not valid (OpenSSL says {error.verify_code}). Have it mended on the server."
+    return f"The certificate of {url} is not valid (OpenSSL says {error.verify_code}). Replace it on the server."
 
 
 def _tls(error: ssl.SSLError, url: str) -> str:
     if error.reason in _NO_TLS:
         return f"The server at {url} does not speak TLS. If it is on this machine, its address begins with http://."
-    return f"No secure connection to {url} comes about (OpenSSL says {error.reason}). See what the server allows."
+    return f"No secure connection to {url} is possible (OpenSSL says {error.reason}). See what the server allows."

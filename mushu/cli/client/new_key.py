@@ -68,8 +68,7 @@ class PendingKey:
         Raises:
             Failure: there is none.
         """
-        answer = _asked(keys, environment, partial(keys.create, environment, request | _BY_CLIENT))
-        return cls(keys, environment, *_taken_apart(keys, environment, answer))
+        return cls._made(keys, environment, partial(keys.create, environment, request | _BY_CLIENT))
 
     @classmethod
     def succeed(cls, keys: ApiKeys, environment: Environment, key_id: str, terms: dict[str, Any]) -> Self:
@@ -81,9 +80,15 @@ class PendingKey:
         Raises:
             Failure: there is none.
         """
-        ask = partial(keys.rotate_in, environment, key_id, terms | _BY_CLIENT)
+        rotate = partial(keys.rotate_in, environment, key_id, terms | _BY_CLIENT)
+        return cls._made(keys, environment, rotate, replaces=key_id)
+
+    @classmethod
+    def _made(
+        cls, keys: ApiKeys, environment: Environment, ask: Callable[[], Answer], replaces: str | None = None
+    ) -> Self:
         answer = _asked(keys, environment, ask)
-        return cls(keys, environment, *_taken_apart(keys, environment, answer), replaces=key_id)
+        return cls(keys, environment, *_taken_apart(keys, environment, answer), replaces=replaces)
 
     def confirm(self, proofs: list[dict[str, str]]) -> None:
         """Have the key activated. Where the answer got lost, look whether it is: the server may have heard.
@@ -144,7 +149,7 @@ def _explained(refusal: Refused, lost: str) -> Failure:
         told = lost.format(key_id=key_id)
         return Failure(f"{key_id} was created, and the answer with the key was lost on the way. {told}")
     if refusal.code == IN_PROGRESS and key_id is not None:
-        return Failure(f"The server is still delivering {key_id}. `mushu api-key show {key_id}` tells what came of it.")
+        return Failure(f"The server is still delivering {key_id}. `mushu api-key show {key_id}` shows its state.")
     return refusal
 
 

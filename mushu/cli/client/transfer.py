@@ -63,7 +63,7 @@ def open_local(path: Path, content_type: str | None) -> LocalFile:
         UsageError: it cannot be read, is no file, or is empty.
     """
     try:
-        # O_NONBLOCK: a named pipe must not make mushu wait for ever.
+        # O_NONBLOCK: a named pipe must not block mushu.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint="'FILE'") from None

@@ -48,7 +48,7 @@ def api_key() -> None:
 @org
 @click.option("--scopes", metavar="SCOPES", help="Of read, write, admin; read,write if left out.")
 @click.option("--env", type=click.Choice(ENVIRONMENTS), default="live", show_default=True)
-@click.option("--expires", type=DurationType(), help="How long it lives, such as 90d; for ever if left out.")
+@click.option("--expires", type=DurationType(), help="How long it lives, such as 90d; without end if left out.")
 @click.option("--rotate-every", type=DurationType(), help="After how long it is due to be rotated, such as 90d.")
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Put it there unseen, as in env:.env; repeatable.")
 @deliver_to

@@ -166,7 +166,7 @@ def download(session: Session, media_id: str, output: Path | None, force: bool, 
         with progress(str(path), size) as moved:
             session.file_transfer().fetch(address, file, moved)
         if file.tell() != size:
-            raise Failure(f"{file.tell()} bytes came of {size}. Nothing was kept: run the command again.")
+            raise Failure(f"{file.tell()} of {size} bytes arrived. Nothing was kept: run the command again.")
         keep(file, path)
     finally:
         drop(file)

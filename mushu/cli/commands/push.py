@@ -51,7 +51,7 @@ def push() -> None:
 
 
 @push.command("send")
-@click.option("--user", "-u", required=True, metavar="USER_ID", help="Whom: what the app calls its user.")
+@click.option("--user", "-u", required=True, metavar="USER_ID", help="The user to notify, as the app names them.")
 @_title
 @_body
 @_badge
@@ -82,7 +82,7 @@ def send(
 
 
 @push.command("bulk")
-@click.option("--users", required=True, metavar="USER_IDS", help="Whom, with commas between.")
+@click.option("--users", required=True, metavar="USER_IDS", help="The users to notify, separated by commas.")
 @_title
 @_body
 @_badge

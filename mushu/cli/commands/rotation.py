@@ -139,7 +139,7 @@ def _rotate_on_server(keys: ApiKeys, key_id: str, request: Answer) -> Answer:
     places = _places_of_clients(keys, key_id) if refusal.code == _INVALID and not told_where else []
     if not places:
         raise refusal
-    options = " ".join(f"--to {shlex.quote(place)}" for place in places)  # they were chosen by whoever has admin
+    options = " ".join(f"--to {shlex.quote(place)}" for place in places)  # a user with the scope admin chose them
     raise Failure(
         f"{key_id} was put in its place by `mushu`, and the server cannot reach it there. Where it is used, run "
         f"`mushu api-key rotate {key_id} {options}`. Or have the new key printed, with --show."

@@ -112,7 +112,7 @@ def test_a_server_that_speaks_no_tls_has_its_sentence(mushu: Mushu, stub: Stub) 
 def test_another_fault_of_tls_names_openssl_s_reason() -> None:
     fault = ssl.SSLError(1, "x")
     fault.reason = "UNSUPPORTED_PROTOCOL"
-    assert "No secure connection to https://a comes about (OpenSSL says UNSUPPORTED_PROTOCOL)." in _sentence(fault)
+    assert "No secure connection to https://a is possible (OpenSSL says UNSUPPORTED_PROTOCOL)." in _sentence(fault)
 
 
 def test_a_server_that_hangs_up_has_its_sentence(mushu: Mushu) -> None:
@@ -154,7 +154,7 @@ def test_a_proxy_that_refuses_has_its_sentence() -> None:
 
 def test_a_proxy_that_cannot_be_used_has_its_sentence(mushu: Mushu, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "gopher://127.0.0.1:70")
-    assert "names cannot be used. Mend it, or unset it." in _fails(mushu, "https://mushu.invalid")
+    assert "names cannot be used. Correct it, or unset it." in _fails(mushu, "https://mushu.invalid")
 
 
 def test_what_goes_to_this_machine_goes_through_no_proxy(

@@ -1,6 +1,7 @@
 import os
 import re
 import webbrowser
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from mushu.server.tokens.models import DeviceAuthorization
 from tests.cli.conftest import TOKEN, Mushu, Served, log_in, login_answer
 from tests.cli.stub import Stub, Told
 from tests.conftest import TurnableClock
+from tests.ran import Ran
 
 PENDING = Told({"error": "authorization_pending", "error_description": "Not yet."}, 400)
+BROKEN = Told(b"", 502)
 SLOW = Told({"error": "slow_down", "error_description": "Too soon."}, 400)
 
 
@@ -54,38 +57,53 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return addresses
 
 
-def _invite(stub: Stub, **changes: Any) -> None:
-    answer = {
-        "device_code": "dev_secret", "user_code": "BCDF-GHJK", "verification_uri": f"{stub.url}/activate",
-        "verification_uri_complete": f"{stub.url}/activate?user_code=BCDF-GHJK", "expires_in": 600, "interval": 5,
-    } | changes  # fmt: skip
-    stub.tell("POST", "/auth/device/code", {name: value for name, value in answer.items() if value is not None})
+@dataclass
+class Flow:
+    """A login by the device flow at the stub, where no time passes."""
+
+    mushu: Mushu
+    stub: Stub
+    patience: Patience
+
+    def tell(self, *answers: Told | dict[str, Any], **changes: Any) -> None:
+        """Have the server answer the request for a code, with changes, and then the requests for a token."""
+        answer = {
+            "device_code": "dev_secret", "user_code": "BCDF-GHJK", "verification_uri": f"{self.stub.url}/activate",
+            "verification_uri_complete": f"{self.stub.url}/activate?user_code=BCDF-GHJK", "expires_in": 600,
+            "interval": 5,
+        } | changes  # fmt: skip
+        given = {name: value for name, value in answer.items() if value is not None}
+        self.stub.tell("POST", "/auth/device/code", given)
+        self.stub.tell("POST", "/auth/token", *(answers or [login_answer()]))
+
+    def login(self, *arguments: str) -> Ran:
+        return self.mushu("auth", "login", "--url", self.stub.url, *arguments)
+
+    def is_stored(self) -> bool:
+        return self.mushu("auth", "token", "--url", self.stub.url).stdout == f"{TOKEN}\n"
 
 
-def _login(mushu: Mushu, stub: Stub, *arguments: str) -> Any:
-    return mushu("auth", "login", "--url", stub.url, *arguments)
+@pytest.fixture
+def flow(mushu: Mushu, stub: Stub, patience: Patience) -> Flow:
+    return Flow(mushu, stub, patience)
 
 
-def test_a_login_shows_the_code_and_the_address_waits_and_stores_the_token(
-    mushu: Mushu, stub: Stub, patience: Patience
-) -> None:
-    _invite(stub)
-    stub.tell("POST", "/auth/token", PENDING, PENDING, login_answer())
-    ran = _login(mushu, stub)
+def test_a_login_shows_the_code_and_the_address_waits_and_stores_the_token(flow: Flow) -> None:
+    flow.tell(PENDING, PENDING, login_answer())
+    ran = flow.login()
     assert ran.code == 0, ran.stderr
     assert "BCDF-GHJK" in ran.stderr
-    assert f"{stub.url}/activate\n" in ran.stderr
-    assert ran.stdout == f"Logged in to {stub.url} as ada@example.com, until 2026-01-15T22:30:00Z.\n"
-    assert patience.waited == [5, 5, 5]
-    assert mushu("auth", "token", "--url", stub.url).stdout.strip() == TOKEN
+    assert f"{flow.stub.url}/activate\n" in ran.stderr
+    assert ran.stdout == f"Logged in to {flow.stub.url} as ada@example.com, until 2026-01-15T22:30:00Z.\n"
+    assert flow.patience.waited == [5, 5, 5]
+    assert flow.is_stored()
     assert "dev_secret" not in ran.stdout + ran.stderr
 
 
-def test_what_is_sent_is_what_rfc_8628_asks_for(mushu: Mushu, stub: Stub, patience: Patience) -> None:
-    _invite(stub)
-    stub.tell("POST", "/auth/token", login_answer())
-    _login(mushu, stub)
-    start, ask = stub.asked
+def test_what_is_sent_is_what_rfc_8628_asks_for(flow: Flow) -> None:
+    flow.tell()
+    flow.login()
+    start, ask = flow.stub.asked
     assert start.headers["content-type"] == ask.headers["content-type"] == "application/x-www-form-urlencoded"
     assert start.form["client_id"] == "mushu-cli"
     assert re.fullmatch(r"[^@]+@.+", start.form["client_name"])
@@ -96,20 +114,17 @@ def test_what_is_sent_is_what_rfc_8628_asks_for(mushu: Mushu, stub: Stub, patien
     }
 
 
-def test_slow_down_adds_five_seconds_for_good(mushu: Mushu, stub: Stub, patience: Patience) -> None:
-    _invite(stub, interval=2)
-    stub.tell("POST", "/auth/token", PENDING, SLOW, PENDING, SLOW, login_answer())
-    assert _login(mushu, stub).code == 0
-    assert patience.waited == [2, 2, 7, 7, 12]
-
-
-def test_a_connection_that_fails_while_waiting_is_tried_again_more_slowly(
-    mushu: Mushu, stub: Stub, patience: Patience
+@pytest.mark.parametrize(
+    ("answers", "waited"),
+    [([PENDING, SLOW, PENDING, SLOW], [2, 2, 7, 7, 12]), ([BROKEN, BROKEN], [2, 4, 8])],
+    ids=["slow down", "broken"],
+)
+def test_slow_down_adds_five_seconds_for_good_and_a_connection_that_fails_doubles_the_pause(
+    flow: Flow, answers: list[Told], waited: list[int]
 ) -> None:
-    _invite(stub)
-    stub.tell("POST", "/auth/token", Told(b"", 502), Told(b"", 502), login_answer())
-    assert _login(mushu, stub).code == 0
-    assert patience.waited == [5, 10, 20]
+    flow.tell(*answers, login_answer(), interval=2)
+    assert flow.login().code == 0
+    assert flow.patience.waited == waited
 
 
 @pytest.mark.parametrize(
@@ -121,38 +136,31 @@ def test_a_connection_that_fails_while_waiting_is_tried_again_more_slowly(
         ("invalid_client", "Who are you?"),
     ],
 )
-def test_each_end_that_is_no_login_has_its_sentence(
-    mushu: Mushu, stub: Stub, patience: Patience, error: str, sentence: str
-) -> None:
-    _invite(stub)
-    stub.tell("POST", "/auth/token", Told({"error": error, "error_description": "Who are you?"}, 400))
-    ran = _login(mushu, stub)
+def test_each_end_that_is_no_login_has_its_sentence(flow: Flow, error: str, sentence: str) -> None:
+    flow.tell(Told({"error": error, "error_description": "Who are you?"}, 400))
+    ran = flow.login()
     assert ran.code == 1
     assert sentence in ran.stderr
-    assert mushu("auth", "token", "--url", stub.url).code == 1
+    assert not flow.is_stored()
 
 
-def test_nobody_is_waited_for_longer_than_the_code_lives(mushu: Mushu, stub: Stub, patience: Patience) -> None:
-    _invite(stub, expires_in=12)
-    stub.tell("POST", "/auth/token", PENDING)
-    ran = _login(mushu, stub)
+def test_nobody_is_waited_for_longer_than_the_code_lives(flow: Flow) -> None:
+    flow.tell(PENDING, expires_in=12)
+    ran = flow.login()
     assert ran.code == 1
     assert "was not confirmed in time" in ran.stderr
-    assert patience.waited == [5, 5]
+    assert flow.patience.waited == [5, 5]
 
 
-def test_a_server_cannot_make_mushu_ask_without_a_pause_or_for_days(
-    mushu: Mushu, stub: Stub, patience: Patience
-) -> None:
-    stub.tell("POST", "/auth/token", PENDING)
-    _invite(stub, interval=0, expires_in=10)
-    assert _login(mushu, stub).code == 1
-    assert set(patience.waited) == {1}
-    patience.waited.clear()
-    _invite(stub, interval=10**9, expires_in=10**9)
-    assert _login(mushu, stub).code == 1
-    assert set(patience.waited) == {60}
-    assert sum(patience.waited) == 3_600
+def test_a_server_cannot_make_mushu_ask_without_a_pause_or_for_days(flow: Flow) -> None:
+    flow.tell(PENDING, interval=0, expires_in=10)
+    assert flow.login().code == 1
+    assert set(flow.patience.waited) == {1}
+    flow.patience.waited.clear()
+    flow.tell(PENDING, interval=10**9, expires_in=10**9)
+    assert flow.login().code == 1
+    assert set(flow.patience.waited) == {60}
+    assert sum(flow.patience.waited) == 3_600
 
 
 @pytest.mark.parametrize(
@@ -175,11 +183,11 @@ def test_a_server_cannot_make_mushu_ask_without_a_pause_or_for_days(
     ids=str,
 )
 def test_an_invitation_that_is_not_fit_to_be_shown_or_opened_is_refused(
-    mushu: Mushu, stub: Stub, patience: Patience, opened: list[str], monkeypatch: pytest.MonkeyPatch, changes: Any
+    flow: Flow, opened: list[str], monkeypatch: pytest.MonkeyPatch, changes: Any
 ) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
-    _invite(stub, **changes)
-    ran = _login(mushu, stub)
+    flow.tell(**changes)
+    ran = flow.login()
     assert ran.code == 1
     assert "not what this mushu understands" in ran.stderr
     assert "\x1b" not in ran.stderr
@@ -187,17 +195,16 @@ def test_an_invitation_that_is_not_fit_to_be_shown_or_opened_is_refused(
 
 
 def test_the_browser_is_opened_where_there_is_a_display(
-    mushu: Mushu, stub: Stub, patience: Patience, opened: list[str], monkeypatch: pytest.MonkeyPatch
+    flow: Flow, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _invite(stub)
-    stub.tell("POST", "/auth/token", login_answer())
-    _login(mushu, stub)
+    flow.tell()
+    flow.login()
     assert opened == []
     monkeypatch.setenv("DISPLAY", ":0")
-    _login(mushu, stub, "--no-browser")
+    flow.login("--no-browser")
     assert opened == []
-    ran = _login(mushu, stub)
-    assert opened == [f"{stub.url}/activate?user_code=BCDF-GHJK"]
+    ran = flow.login()
+    assert opened == [f"{flow.stub.url}/activate?user_code=BCDF-GHJK"]
     assert "In the browser that opened" in ran.stderr
 
 
@@ -222,31 +229,27 @@ def test_a_browser_is_tried_only_where_it_would_come_up_before_the_user(
 
 
 def test_without_a_browser_that_works_the_address_is_shown_all_the_same(
-    mushu: Mushu, stub: Stub, patience: Patience, monkeypatch: pytest.MonkeyPatch
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(address: str) -> bool:
         raise webbrowser.Error("none")
 
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(webbrowser, "open", fail)
-    _invite(stub, verification_uri_complete=None)
-    stub.tell("POST", "/auth/token", login_answer())
-    ran = _login(mushu, stub)
+    flow.tell(verification_uri_complete=None)
+    ran = flow.login()
     assert ran.code == 0
     assert "In a browser, confirm the code" in ran.stderr
 
 
-def test_an_account_without_a_name_can_log_in(
-    mushu: Mushu, stub: Stub, patience: Patience, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_account_without_a_name_can_log_in(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     def nameless() -> str:
         raise KeyError
 
     monkeypatch.setattr("getpass.getuser", nameless)
-    _invite(stub)
-    stub.tell("POST", "/auth/token", login_answer())
-    assert _login(mushu, stub).code == 0
-    assert stub.asked[0].form["client_name"].startswith("unknown@")
+    flow.tell()
+    assert flow.login().code == 0
+    assert flow.stub.asked[0].form["client_name"].startswith("unknown@")
 
 
 @pytest.mark.parametrize(
@@ -261,15 +264,12 @@ def test_an_account_without_a_name_can_log_in(
     ],
     ids=range(6),
 )
-def test_a_login_answer_of_the_wrong_shape_is_not_stored(
-    mushu: Mushu, stub: Stub, patience: Patience, answer: Any
-) -> None:
-    _invite(stub)
-    stub.tell("POST", "/auth/token", answer)
-    ran = _login(mushu, stub)
+def test_a_login_answer_of_the_wrong_shape_is_not_stored(flow: Flow, answer: Any) -> None:
+    flow.tell(answer)
+    ran = flow.login()
     assert ran.code == 1
     assert "not what this mushu understands" in ran.stderr
-    assert mushu("auth", "token", "--url", stub.url).code == 1
+    assert not flow.is_stored()
 
 
 def test_a_login_at_a_real_server_is_confirmed_by_a_signed_in_user(

@@ -69,7 +69,7 @@ def test_what_is_worked_on_for_too_long_is_said(mushu: Mushu, asking: Stub, path
     asking.tell("POST", path, TROUBLE, refused("in_progress"))
     ran = mushu(*COMMANDS[path])
     assert (ran.code, ran.stdout) == (1, "")
-    assert f"still delivering {KEY_ID}. `mushu api-key show {KEY_ID}` tells what came of it." in ran.stderr
+    assert f"still delivering {KEY_ID}. `mushu api-key show {KEY_ID}` shows its state." in ran.stderr
     assert len(marks(asking, path)) == 3
 
 
