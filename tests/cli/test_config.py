@@ -13,6 +13,8 @@ from tests.cli.conftest import TOKEN, Mushu, log_in
 
 URL = "http://127.0.0.1:8000"
 NOBODY = 65534
+#: Can be read, and not be written again.
+DEEP = b'{"a":' + b"[" * 800 + b"]" * 800 + b"}"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 
 
@@ -42,7 +44,7 @@ def test_a_token_is_private_whatever_the_umask(config_folder: Path, umask: int) 
     assert _mode(config_folder / "credentials.json") == 0o600
 
 
-def test_a_file_that_others_could_read_is_mended_with_a_note(
+def test_a_file_or_folder_that_others_could_read_or_write_to_is_mended_with_a_note(
     config_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log_in(URL)
@@ -50,12 +52,6 @@ def test_a_file_that_others_could_read_is_mended_with_a_note(
     assert find_login(URL) is not None
     assert _mode(config_folder / "credentials.json") == 0o600
     assert "could be read by others. It is 0600 now" in capsys.readouterr().err
-
-
-def test_a_folder_that_others_could_write_to_is_mended_with_a_note(
-    config_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    log_in(URL)
     config_folder.chmod(0o777)
     log_in(URL)
     assert _mode(config_folder) == 0o700
@@ -80,22 +76,14 @@ def test_no_temporary_file_is_left(config_folder: Path, monkeypatch: pytest.Monk
     assert not [text for text in traces(caught.value) if TOKEN in text]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b" " * (2 << 20)], ids=range(6))
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b" " * (2 << 20), DEEP], ids=range(7))
 def test_a_file_that_is_not_mushu_s_has_a_sentence(mushu: Mushu, config_folder: Path, content: bytes) -> None:
     log_in(URL)
-    (config_folder / "credentials.json").write_bytes(content)
-    ran = mushu("auth", "token")
-    assert ran.code == 1
-    assert "credentials.json is not what mushu writes. Remove it and run `mushu auth login` again." in ran.stderr
-
-
-@pytest.mark.fault
-def test_a_file_that_is_deep_can_be_read_and_not_written_again(mushu: Mushu, config_folder: Path) -> None:
-    config_folder.mkdir(parents=True, exist_ok=True)
-    (config_folder / "config.json").write_bytes(b'{"a":' + b"[" * 800 + b"]" * 800 + b"}")
-    ran = mushu("config", "set", "url", URL)
-    assert ran.code == 1
-    assert "config.json is not what mushu writes" in ran.stderr
+    for name, command in (("credentials.json", ["auth", "token"]), ("config.json", ["config", "set", "url", URL])):
+        (config_folder / name).write_bytes(content)
+        ran = mushu(*command)
+        assert ran.code == 1
+        assert f"{name} is not what mushu writes. Remove it and run `mushu auth login` again." in ran.stderr
 
 
 def test_a_file_that_cannot_be_read_has_a_sentence(

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 
 from mushu.destination import Holding, Secret
+from mushu.destination.target import Target
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
@@ -17,6 +19,7 @@ from mushu.server.lifecycle.maintain import keep_house
 from tests.cli.conftest import Mushu, Served
 from tests.conftest import TurnableClock
 
+CREATE = ("api-key", "create", "--name", "backend", "--to", "env:.env", "--org")
 #: Kills the process in place of the call, or right after it.
 _KILLER = """
 import os, signal, sys
@@ -51,61 +54,56 @@ def _state(mushu: Mushu, org: str, key_id: str) -> str:
     return state
 
 
-@pytest.mark.parametrize(("env", "path"), [("live", "/orgs"), ("test", "/sandbox/orgs")])
-def test_a_delivered_key_opens_its_side_and_the_ledger_says_where_it_is(
-    served: Served, mushu: Mushu, acme: str, env: str, path: str
-) -> None:
-    ran = mushu("api-key", "create", "--name", "backend", "--org", acme, "--env", env, "--to", "env:.env")
-    assert ran.code == 0, ran.stderr
-    assert _opens(served, _key(), path)
-    place = f"env:{Path.cwd()}/.env#MUSHU_API_KEY"
-    assert ran.json["delivered_to"] == [place]
-    shown = mushu("api-key", "show", ran.json["key_id"], "--org", acme).json
-    assert (shown["state"], shown["delivered_to"]) == ("active", [place])
+WRITE = "mushu.destination.target", "Target.write"
+READ_BACK = "mushu.destination.target", "Target.read_back"
+CONFIRM = "mushu.cli.client.new_key", "PendingKey.confirm"
+
+
+def _killed_at(call: tuple[str, str], *arguments: str, after: bool) -> None:
+    """Run a command that is killed before or after a call, and see that it says nothing."""
+    script = _KILLER.format(module=call[0], name=call[1], after=after, arguments=list(arguments))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-9, "", "")
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "after", "written"),
-    [
-        ("mushu.destination.target", "Target.write", False, False),
-        ("mushu.destination.target", "Target.write", True, True),
-        ("mushu.destination.target", "Target.read_back", True, True),
-        ("mushu.cli.client.new_key", "PendingKey.confirm", False, True),
-    ],
+    ("call", "after", "written"),
+    [(WRITE, False, False), (WRITE, True, True), (READ_BACK, True, True), (CONFIRM, False, True)],
 )
 def test_a_client_that_is_killed_leaves_a_key_that_opens_nothing_and_fails_by_itself(
-    served: Served, mushu: Mushu, acme: str, clock: TurnableClock, module: str, name: str, after: bool, written: bool
+    served: Served, mushu: Mushu, acme: str, clock: TurnableClock, call: tuple[str, str], after: bool, written: bool
 ) -> None:
-    create = ["api-key", "create", "--name", "backend", "--org", acme, "--to", "env:.env"]
-    script = _KILLER.format(module=module, name=name, after=after, arguments=create)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (-9, "", "")
+    _killed_at(call, *CREATE, acme, after=after)
     assert (_key() is not None) is written
     assert not _opens(served, _key())
     (left,) = mushu("api-key", "list", "--org", acme, "--json").json
     assert left["state"] == "pending"
     if written:  # it may be on its way still, until its time is over or somebody says that it is not
-        said = mushu(*create)
+        said = mushu(*CREATE, acme)
         assert (said.code, f"holds {left['key_id']}, which is pending" in said.stderr) == (1, True)
         _let_the_time_to_confirm_pass(served, clock)
-    again = mushu(*create)
+    again = mushu(*CREATE, acme)
     assert again.code == 0, again.stderr
     assert _opens(served, _key())
 
 
-def test_a_client_that_reports_too_late_puts_everything_back(
-    served: Served, mushu: Mushu, acme: str, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mushu.destination.target import Target
-
+@pytest.fixture
+def dawdling(clock: TurnableClock, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Have the time to confirm pass while the key is read back, from now on."""
     read_back = Target.read_back
 
     def dawdle(target: Target, secret: Secret) -> Holding:
         clock.turn(minutes=11)
         return read_back(target, secret)
 
-    monkeypatch.setattr(Target, "read_back", dawdle)
-    ran = mushu("api-key", "create", "--name", "backend", "--org", acme, "--to", "env:.env")
+    return lambda: monkeypatch.setattr(Target, "read_back", dawdle)
+
+
+def test_a_client_that_reports_too_late_puts_everything_back(
+    mushu: Mushu, acme: str, dawdling: Callable[[], None]
+) -> None:
+    dawdling()
+    ran = mushu(*CREATE, acme)
     assert ran.code == 1
     assert "had to be confirmed by" in ran.stderr
     assert "What was written was put back." in ran.stderr
@@ -113,17 +111,20 @@ def test_a_client_that_reports_too_late_puts_everything_back(
     assert mushu("api-key", "list", "--org", acme, "--json").json == []
 
 
-CREATE = ("api-key", "create", "--name", "backend", "--to", "env:.env", "--org")
-
-
 @pytest.mark.parametrize(("env", "path"), [("live", "/orgs"), ("test", "/sandbox/orgs")])
-def test_a_rotated_key_opens_its_side_and_the_old_one_works_until_it_was_used(
+def test_a_delivered_and_a_rotated_key_open_their_environment_and_the_ledger_says_where_they_are(
     served: Served, mushu: Mushu, acme: str, env: str, path: str
 ) -> None:
-    old_id, old = mushu(*CREATE, acme, "--env", env).json["key_id"], _key()
+    created, old = mushu(*CREATE, acme, "--env", env), _key()
+    assert created.code == 0, created.stderr
+    place = f"env:{Path.cwd()}/.env#MUSHU_API_KEY"
+    old_id = created.json["key_id"]
+    assert created.json["delivered_to"] == [place]
+    assert _opens(served, old, path)
+    shown = mushu("api-key", "show", old_id, "--org", acme).json
+    assert (shown["state"], shown["delivered_to"]) == ("active", [place])
     ran = mushu("api-key", "rotate", old_id, "--org", acme, "--to", "env:.env")
     assert ran.code == 0, ran.stderr
-    place = f"env:{Path.cwd()}/.env#MUSHU_API_KEY"
     assert (ran.json["replaces"], ran.json["delivered_to"]) == (old_id, [place])
     assert _key() not in (None, old)
     assert _opens(served, old, path)
@@ -138,31 +139,21 @@ def test_a_rotated_key_opens_its_side_and_the_old_one_works_until_it_was_used(
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "after", "written", "over"),
+    ("call", "after", "written", "over"),
     [
-        ("mushu.destination.target", "Target.write", False, False, False),
-        ("mushu.destination.target", "Target.write", True, True, False),
-        ("mushu.destination.target", "Target.read_back", True, True, False),
-        ("mushu.cli.client.new_key", "PendingKey.confirm", False, True, False),
-        ("mushu.cli.client.new_key", "PendingKey.confirm", True, True, True),
+        (WRITE, False, False, False),
+        (WRITE, True, True, False),
+        (READ_BACK, True, True, False),
+        (CONFIRM, False, True, False),
+        (CONFIRM, True, True, True),
     ],
 )
 def test_a_rotation_that_is_killed_leaves_one_working_key_and_can_be_done_again(
-    served: Served,
-    mushu: Mushu,
-    acme: str,
-    clock: TurnableClock,
-    module: str,
-    name: str,
-    after: bool,
-    written: bool,
-    over: bool,
+    served: Served, mushu: Mushu, acme: str, call: tuple[str, str], after: bool, written: bool, over: bool
 ) -> None:
     old_id, old = mushu(*CREATE, acme).json["key_id"], _key()
-    rotate = ["api-key", "rotate", old_id, "--org", acme, "--to", "env:.env"]
-    script = _KILLER.format(module=module, name=name, after=after, arguments=rotate)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (-9, "", "")
+    rotate = ("api-key", "rotate", old_id, "--org", acme, "--to", "env:.env")
+    _killed_at(call, *rotate, after=after)
     assert (_key() != old) is written
     assert _opens(served, old)
     assert _opens(served, _key()) is (over or not written)
@@ -180,18 +171,10 @@ def test_a_rotation_that_is_killed_leaves_one_working_key_and_can_be_done_again(
 
 
 def test_a_rotation_that_is_reported_too_late_puts_the_old_key_back(
-    served: Served, mushu: Mushu, acme: str, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
+    served: Served, mushu: Mushu, acme: str, dawdling: Callable[[], None]
 ) -> None:
-    from mushu.destination.target import Target
-
-    read_back = Target.read_back
-
-    def dawdle(target: Target, secret: Secret) -> Holding:
-        clock.turn(minutes=11)
-        return read_back(target, secret)
-
     old_id, old = mushu(*CREATE, acme).json["key_id"], _key()
-    monkeypatch.setattr(Target, "read_back", dawdle)
+    dawdling()
     ran = mushu("api-key", "rotate", old_id, "--org", acme, "--to", "env:.env")
     assert ran.code == 1
     assert "What was written was put back." in ran.stderr
@@ -219,14 +202,6 @@ def test_a_key_that_was_delivered_from_here_is_not_rotated_elsewhere_by_mistake(
     assert f"`mushu api-key rotate {key_id} --to 'env:{Path.cwd()}/.env#MUSHU_API_KEY'`" in ran.stderr
     assert _state(mushu, acme, key_id) == "active"
     assert _opens(served, mushu("api-key", "rotate", key_id, "--org", acme, "--show").json["key"])
-
-
-def test_a_key_that_was_never_delivered_is_rotated_by_being_printed(served: Served, mushu: Mushu, acme: str) -> None:
-    key_id = mushu("api-key", "create", "--name", "n", "--org", acme).json["key_id"]
-    ran = mushu("api-key", "rotate", key_id, "--org", acme)
-    assert list(ran.json)[:5] == ["key_id", "key", "name", "scopes", "created_at"]
-    assert ran.json["replaces"] == key_id
-    assert _opens(served, ran.json["key"])
 
 
 def test_the_server_puts_a_key_and_its_successors_where_an_operator_named_a_place(

@@ -65,23 +65,22 @@ def test_every_command_has_help_and_takes_json(mushu: Mushu, leaf: tuple[str, ..
     "arguments", [["--help"], ["api-key", "create", "--help"], ["completion", "bash"]], ids=" ".join
 )
 def test_nothing_heavy_is_loaded_for_help_or_completion(arguments: list[str]) -> None:
-    script = (
-        "import sys\nfrom mushu.cli.main import run\n"
-        f"code = run({arguments!r})\n"
-        f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)\nsys.exit(code)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stderr.splitlines()[-1] == "[]"
+    assert _loaded(arguments, HEAVY) == "[]"
 
 
 def test_no_plugin_is_loaded_for_a_command_that_delivers_nothing(asking: Stub) -> None:
     asking.tell("GET", "/orgs", {"orgs": []})
+    assert _loaded(["org", "list"], ("mushu_dotenv", "dotenv", "mushu.destination", "pydantic")) == "[]"
+
+
+def _loaded(arguments: list[str], modules: tuple[str, ...]) -> str:
+    """Run a command in a process of its own, and return which of these modules it loaded."""
     script = (
-        "import sys\nfrom mushu.cli.main import run\nrun(['org', 'list'])\n"
-        "print([m for m in ('mushu_dotenv', 'dotenv', 'mushu.destination', 'pydantic') if m in sys.modules])"
+        "import sys\nfrom mushu.cli.main import run\n"
+        f"code = run({arguments!r})\nprint([m for m in {modules!r} if m in sys.modules])\nsys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    return done.stdout.splitlines()[-1]
 
 
 def test_help_and_the_package_are_quick_to_load() -> None:
@@ -122,11 +121,12 @@ def test_completion_prints_a_script_for_the_shell(apart: Mushu, shell: str) -> N
     assert "_MUSHU_COMPLETE" in ran.stdout
 
 
-def test_completion_completes_commands_and_options(apart: Mushu) -> None:
-    asked = {"_MUSHU_COMPLETE": "bash_complete", "COMP_WORDS": "mushu api-key cr", "COMP_CWORD": "2"}
-    assert apart(environ=asked).stdout == "plain,create\n"
-    asked |= {"COMP_WORDS": "mushu api-key create --sc", "COMP_CWORD": "3"}
-    assert apart(environ=asked).stdout == "plain,--scopes\n"
+@pytest.mark.parametrize(
+    ("typed", "completed"), [("mushu api-key cr", "create"), ("mushu api-key create --sc", "--scopes")]
+)
+def test_completion_completes_commands_and_options(apart: Mushu, typed: str, completed: str) -> None:
+    asked = {"_MUSHU_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    assert apart(environ=asked).stdout == f"plain,{completed}\n"
 
 
 @pytest.mark.parametrize(
@@ -153,34 +153,29 @@ def test_a_choice_that_is_missing_is_told_in_one_line(mushu: Mushu) -> None:
     assert ran.stderr.splitlines()[-1] == "Error: Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"
 
 
-def test_a_command_that_is_given_up_ends_with_130(mushu: Mushu, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*arguments: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("mushu.cli.config.read", interrupt)
-    ran = mushu("auth", "token")
-    assert (ran.code, ran.stdout) == (130, "")
-
-
-def test_a_fault_of_ours_is_told_without_what_it_was_about(mushu: Mushu, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_is_told_without_what_it_was_about_and_an_interruption_ends_with_130(
+    mushu: Mushu, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*arguments: object) -> None:
         raise KeyError(TOKEN)
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
 
     monkeypatch.setattr("mushu.cli.config.read", fail)
     ran = mushu("auth", "token")
     assert ran.code == 1
     assert ran.stderr.startswith("Error: mushu failed in a way it should not (KeyError in fail, line ")
     assert TOKEN not in ran.stderr
+    monkeypatch.setattr("mushu.cli.config.read", interrupt)
+    ran = mushu("auth", "token")
+    assert (ran.code, ran.stdout) == (130, "")
 
 
 def test_main_exits_with_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as caught:
         main.main(["nonsense"])
     assert caught.value.code == 2
-
-
-def test_it_runs_as_a_module(apart: Mushu) -> None:
-    assert apart("--version").stdout.startswith("mushu ")
 
 
 def test_an_answer_that_nobody_reads_is_no_traceback(asking: Stub) -> None:
@@ -243,7 +238,7 @@ class Terminal:
         return self.process.wait(30)
 
 
-def test_a_terminal_sees_colours_unless_it_asks_for_none(asking: Stub) -> None:
+def test_a_terminal_sees_colours_unless_it_asks_for_none_and_a_pipe_sees_none(asking: Stub, apart: Mushu) -> None:
     asking.tell("GET", "/orgs", {"orgs": []})
     for environ, coloured in [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]:
         terminal = Terminal("org", "list", **environ)
@@ -252,10 +247,6 @@ def test_a_terminal_sees_colours_unless_it_asks_for_none(asking: Stub) -> None:
         terminal = Terminal("org", "show", "..", **environ)
         assert terminal.end() == 1
         assert ("\x1b[31mError: \x1b[0m" in terminal.seen) is coloured
-
-
-def test_a_pipe_sees_no_colours(asking: Stub, apart: Mushu) -> None:
-    asking.tell("GET", "/orgs", {"orgs": []})
     ran = apart("org", "list")
     assert "\x1b" not in ran.stdout + ran.stderr
 

@@ -53,20 +53,36 @@ def test_nobody_listening_has_its_sentence(mushu: Mushu) -> None:
     assert f"Nothing listens at {url}. Start the server there, or name another" in _fails(mushu, url)
 
 
-def test_an_unknown_name_has_its_sentence(mushu: Mushu, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("arguments", [("https://mushu.invalid",), ("http://mushu.invalid", "--insecure")])
+def test_an_unknown_name_has_its_sentence(
+    mushu: Mushu, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Also where plain http to another machine is insisted on."""
+
     def unknown(*arguments: object, **named: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    said = _fails(mushu, "https://mushu.invalid")
+    said = _fails(mushu, *arguments)
     assert "No machine is known by the name mushu.invalid. Check the spelling" in said
 
 
-def test_a_self_signed_certificate_has_its_sentence_and_the_token_is_not_sent(mushu: Mushu) -> None:
-    with serving("own") as stub:
-        said = _fails(mushu, stub.url)
-        assert f"The certificate of {stub.url} is self-signed" in said
-        assert "--ca FILE or SSL_CERT_FILE" in said
+@pytest.mark.parametrize(
+    ("certificate", "trusted", "sentence"),
+    [
+        ("own", None, "is self-signed, or signed by an authority that this machine does not know."),
+        ("other-host", "other-host.pem", "is for another host."),
+        ("expired", "expired.pem", "has expired."),
+        ("own", "key.pem", "holds no certificate that can be read. --ca takes a file in PEM form."),
+    ],
+    ids=["own", "other host", "expired", "no certificate"],
+)
+def test_what_is_wrong_with_a_certificate_has_its_sentence_and_the_token_is_not_sent(
+    mushu: Mushu, certificate: str, trusted: str | None, sentence: str
+) -> None:
+    with serving(certificate) as stub:
+        said = _fails(mushu, stub.url, *(["--ca", str(certificates() / trusted)] if trusted else []))
+        assert sentence in said
         assert stub.asked == []
 
 
@@ -80,55 +96,45 @@ def test_a_self_signed_certificate_that_is_named_is_trusted(mushu: Mushu, monkey
         assert mushu("org", "list", "--url", stub.url).code == 0
 
 
-def test_a_certificate_of_another_host_has_its_sentence(mushu: Mushu) -> None:
-    with serving("other-host") as stub:
-        said = _fails(mushu, stub.url, "--ca", str(certificates() / "other-host.pem"))
-        assert f"The certificate of {stub.url} is for another host." in said
-
-
-def test_an_expired_certificate_has_its_sentence(mushu: Mushu) -> None:
-    with serving("expired") as stub:
-        said = _fails(mushu, stub.url, "--ca", str(certificates() / "expired.pem"))
-        assert f"The certificate of {stub.url} has expired." in said
-
-
-def test_a_file_that_holds_no_certificate_has_its_sentence(mushu: Mushu) -> None:
-    with serving("own") as stub:
-        said = _fails(mushu, stub.url, "--ca", str(certificates() / "key.pem"))
-        assert "holds no certificate that can be read. --ca takes a file in PEM form." in said
-
-
-def test_another_fault_of_a_certificate_names_openssl_s_number() -> None:
+def _numbered(code: int) -> ssl.SSLCertVerificationError:
     fault = ssl.SSLCertVerificationError("x")
-    fault.verify_code = 23
-    assert "is not valid (OpenSSL says 23)" in _sentence(fault)
+    fault.verify_code = code
+    return fault
 
 
-def test_a_server_that_speaks_no_tls_has_its_sentence(mushu: Mushu, stub: Stub) -> None:
-    said = _fails(mushu, stub.url.replace("http:", "https:"))
-    assert "does not speak TLS" in said
-
-
-def test_another_fault_of_tls_names_openssl_s_reason() -> None:
+def _named(reason: str) -> ssl.SSLError:
     fault = ssl.SSLError(1, "x")
-    fault.reason = "UNSUPPORTED_PROTOCOL"
-    assert "No secure connection to https://a is possible (OpenSSL says UNSUPPORTED_PROTOCOL)." in _sentence(fault)
+    fault.reason = reason
+    return fault
 
 
-def test_a_server_that_hangs_up_has_its_sentence(mushu: Mushu) -> None:
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (_numbered(23), "The certificate of https://a is not valid (OpenSSL says 23). Replace it on the server."),
+        (_named("UNSUPPORTED_PROTOCOL"), "to https://a is possible (OpenSSL says UNSUPPORTED_PROTOCOL)."),
+        (OSError("x"), "https://a cannot be reached (ConnectError)."),
+    ],
+)
+def test_any_other_fault_has_a_sentence_too(fault: Exception, sentence: str) -> None:
+    error = httpx.ConnectError("x")
+    error.__cause__ = fault
+    assert sentence in unreachable(error, "https://a").message
+
+
+def _greet(connection: socket.socket) -> None:
+    connection.recv(1)
+    connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+    connection.recv(65536)
+
+
+def test_a_server_that_hangs_up_or_speaks_no_http_or_no_tls_has_its_sentence(mushu: Mushu, stub: Stub) -> None:
+    with _speaking(_greet) as address:
+        assert "does not speak HTTP, or broke off" in _fails(mushu, f"http://{address}")
     with _speaking(lambda connection: None) as address:
         said = _fails(mushu, f"http://{address}")
         assert "does not speak HTTP, or broke off" in said or "cannot be reached" in said
-
-
-def test_a_server_that_speaks_no_http_has_its_sentence(mushu: Mushu) -> None:
-    def greet(connection: socket.socket) -> None:
-        connection.recv(1)
-        connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
-        connection.recv(65536)
-
-    with _speaking(greet) as address:
-        assert "does not speak HTTP, or broke off" in _fails(mushu, f"http://{address}")
+    assert "does not speak TLS" in _fails(mushu, stub.url.replace("http:", "https:"))
 
 
 def test_a_server_that_does_not_answer_has_its_sentence(mushu: Mushu, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,10 +174,6 @@ def test_what_goes_to_this_machine_goes_through_no_proxy(
         assert proxy.asked == []
 
 
-def test_any_other_failure_has_a_sentence_too() -> None:
-    assert _sentence(OSError("x")).startswith("https://a cannot be reached (ConnectError).")
-
-
 @pytest.mark.parametrize("command", [["org", "list"], ["auth", "login"], ["auth", "status"]])
 def test_plain_http_to_another_machine_is_refused(mushu: Mushu, command: list[str]) -> None:
     log_in("http://mushu.invalid")
@@ -179,14 +181,6 @@ def test_plain_http_to_another_machine_is_refused(mushu: Mushu, command: list[st
     assert ran.code == 1
     assert "http://mushu.invalid is plain http" in ran.stderr
     assert "Use https://, or add --insecure" in ran.stderr
-
-
-def test_plain_http_to_another_machine_is_allowed_to_who_insists(mushu: Mushu, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*arguments: object, **named: object) -> None:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert "No machine is known" in _fails(mushu, "http://mushu.invalid", "--insecure")
 
 
 def test_no_failure_carries_the_token_or_the_password(stub: Stub) -> None:
@@ -212,9 +206,3 @@ def test_no_failure_carries_the_token_or_the_password(stub: Stub) -> None:
 
 def _post(api: object, path: str, password: object) -> None:
     api.post(path, body={"password": password})  # type: ignore[attr-defined]
-
-
-def _sentence(cause: Exception) -> str:
-    error = httpx.ConnectError("x")
-    error.__cause__ = cause
-    return unreachable(error, "https://a").message

@@ -64,6 +64,24 @@ def test_what_is_being_worked_on_is_waited_for(mushu: Mushu, asking: Stub, path:
     assert mushu(*COMMANDS[path]).json["delivered_to"] == ["env:/srv/.env#K"]
 
 
+@pytest.mark.parametrize(
+    ("path", "told", "sentence"),
+    [
+        (KEYS, TROUBLE, "A key may have been created all the same: see `mushu api-key list`."),
+        (ROTATE, TROUBLE, f"It may have been rotated all the same: see `mushu api-key show {OLD_ID}`."),
+        (KEYS, Told({"key_id": KEY_ID}), "it holds no key"),
+        (ROTATE, Told({"key_id": KEY_ID, "delivered_to": []}), "it holds no key"),
+    ],
+)
+def test_an_answer_that_is_lost_or_holds_no_key_is_no_success(
+    mushu: Mushu, asking: Stub, path: str, told: Told, sentence: str
+) -> None:
+    asking.tell("POST", path, told)
+    ran = mushu(*COMMANDS[path])
+    assert (ran.code, ran.stdout) == (1, "")
+    assert sentence in ran.stderr
+
+
 @AT_EITHER
 def test_what_is_worked_on_for_too_long_is_said(mushu: Mushu, asking: Stub, path: str) -> None:
     asking.tell("POST", path, TROUBLE, refused("in_progress"))

@@ -1,3 +1,7 @@
+"""`mushu api-key`: each command with a key of either environment, and what is refused before anything is sent."""
+
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.cli.conftest import ORG, Mushu, Served
@@ -6,58 +10,45 @@ from tests.cli.stub import Asked, Stub, Told, problem
 KEYS = f"/orgs/{ORG}/api-keys"
 TEST_KEYS = f"/sandbox{KEYS}"
 KEY = "msk_live_xxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+CREATE = ("api-key", "create", "--name", "n", "--org", ORG)
+SHOW = ("api-key", "show", "key_1", "--org", ORG)
 
 
 def _shown(key_id: str, created: str, **more: object) -> dict[str, object]:
     return {"key_id": key_id, "name": "k", "scopes": ["read"], "created_at": created, "state": "active"} | more
 
 
-def test_a_key_can_be_shown_renamed_disabled_enabled_and_deleted(mushu: Mushu, acme: str) -> None:
-    key_id = mushu("api-key", "create", "--name", "first", "--org", acme).json["key_id"]
+@pytest.mark.parametrize("env", ["live", "test"])
+def test_a_key_is_made_in_its_environment_and_found_there_by_every_command(mushu: Mushu, acme: str, env: str) -> None:
+    """The organization is named by its id or its name."""
+    created = mushu("api-key", "create", "--name", "first", "--org", "acme", "--env", env).json
+    assert created["key"].startswith(f"msk_{env}_")
+    key_id = created["key_id"]
     shown = mushu("api-key", "show", key_id, "--org", acme).json
-    assert (shown["name"], shown["state"]) == ("first", "active")
+    assert (shown["name"], shown["state"], shown["environment"]) == ("first", "active", env)
     assert "key" not in shown
     assert mushu("api-key", "rename", key_id, "second", "--org", acme).json["name"] == "second"
     assert mushu("api-key", "disable", key_id, "--org", acme).json["state"] == "disabled"
     assert mushu("api-key", "enable", key_id, "--org", acme).json["state"] == "active"
+    assert [key["key_id"] for key in mushu("api-key", "list", "--org", "acme", "--json").json] == [key_id]
     assert mushu("api-key", "delete", key_id, "--org", acme, "--yes").json == {"key_id": key_id, "deleted": True}
+    assert len(mushu("api-key", "list", "--org", acme).rows) == 1
+    assert mushu("api-key", "list", "--org", acme, "--json").json == []
     gone = mushu("api-key", "show", key_id, "--org", acme)
     assert gone.code == 1
     assert f"There is no API key {key_id} in {acme}. `mushu api-key list --org {acme}`" in gone.stderr
 
 
-def test_a_test_key_is_made_in_the_sandbox_and_found_there_by_every_command(mushu: Mushu, acme: str) -> None:
-    created = mushu("api-key", "create", "--name", "t", "--org", acme, "--env", "test").json
-    assert created["key"].startswith("msk_test_")
-    key_id = created["key_id"]
-    assert mushu("api-key", "show", key_id, "--org", acme).json["environment"] == "test"
-    assert mushu("api-key", "rename", key_id, "u", "--org", acme).json["name"] == "u"
-    assert mushu("api-key", "disable", key_id, "--org", acme).json["state"] == "disabled"
-    assert mushu("api-key", "enable", key_id, "--org", acme).json["state"] == "active"
-    assert key_id in mushu("api-key", "list", "--org", acme).stdout
-    assert mushu("api-key", "delete", key_id, "--org", acme).code == 0
-    assert key_id not in mushu("api-key", "list", "--org", acme).stdout
-
-
-def test_an_organization_is_named_by_name_too(mushu: Mushu, acme: str) -> None:
-    assert mushu("api-key", "create", "--name", "n", "--org", "acme").code == 0
-    assert len(mushu("api-key", "list", "--org", "acme", "--json").json) == 1
-
-
-def test_a_key_that_expires_ends_that_long_from_now(mushu: Mushu, asking: Stub) -> None:
-    from datetime import UTC, datetime, timedelta
-
+def test_a_key_that_expires_ends_that_long_from_now_and_what_is_left_out_is_left_to_the_server(
+    mushu: Mushu, asking: Stub
+) -> None:
     asking.tell("POST", KEYS, {"key_id": "key_1", "key": KEY, "name": "n", "scopes": [], "created_at": "x"})
     before = datetime.now(UTC)
-    assert mushu("api-key", "create", "--name", "n", "--org", ORG, "--expires", "90d").code == 0
+    assert mushu(*CREATE, "--expires", "90d").code == 0
     sent = asking.asked[-1].json["expires_at"]
     assert sent.endswith("Z")
     assert abs(datetime.fromisoformat(sent) - before - timedelta(days=90)) < timedelta(minutes=1)
-
-
-def test_what_is_left_out_is_left_to_the_server(mushu: Mushu, asking: Stub) -> None:
-    asking.tell("POST", KEYS, {"key_id": "key_1", "key": KEY, "name": "n", "scopes": [], "created_at": "x"})
-    mushu("api-key", "create", "--name", "n", "--org", ORG)
+    assert mushu(*CREATE).code == 0
     assert asking.asked[-1].json == {"name": "n"}
 
 
@@ -71,35 +62,23 @@ def test_a_key_can_be_due_to_be_rotated_from_time_to_time(mushu: Mushu, acme: st
 
 
 def test_a_key_that_the_server_puts_somewhere_is_not_printed(mushu: Mushu, asking: Stub) -> None:
-    answer = {
-        "key_id": "key_1",
-        "name": "n",
-        "scopes": ["read"],
-        "created_at": "x",
-        "delivered_to": ["env:/srv/.env#K"],
-    }
+    place = "env:/srv/.env#K"
+    answer = {"key_id": "key_1", "name": "n", "scopes": ["read"], "created_at": "x", "delivered_to": [place]}
     asking.tell("POST", KEYS, answer | {"key": KEY})
-    names = ["--deliver-to", "backend", "--deliver-to", "worker"]
-    ran = mushu("api-key", "create", "--name", "n", "--org", ORG, *names)
+    ran = mushu(*CREATE, "--deliver-to", "backend", "--deliver-to", "worker")
     assert (ran.code, ran.json, ran.stderr) == (0, answer, "")
     assert asking.asked[-1].json == {"name": "n", "deliver_to": ["backend", "worker"]}
 
 
-def test_a_delivery_that_failed_on_the_server_leaves_no_doubt(mushu: Mushu, asking: Stub) -> None:
-    asking.problem("POST", KEYS, 502, "delivery_failed", "env:/srv/.env: It is read-only. Nothing was minted.")
-    ran = mushu("api-key", "create", "--name", "n", "--org", ORG, "--deliver-to", "backend")
-    assert (ran.code, ran.stderr) == (1, "Error: env:/srv/.env: It is read-only. Nothing was minted.\n")
-
-
-def test_a_key_is_put_somewhere_from_here_or_by_the_server_and_not_by_both(mushu: Mushu, asking: Stub) -> None:
-    ran = mushu("api-key", "create", "--name", "n", "--org", ORG, "--to", "env:.env", "--deliver-to", "backend")
-    assert ran.code == 2
+@pytest.mark.parametrize("options", [["--to", "env:.env", "--deliver-to", "backend"], ["--force"]], ids=" ".join)
+def test_options_that_do_not_go_together_are_a_usage_error(mushu: Mushu, asking: Stub, options: list[str]) -> None:
+    assert mushu(*CREATE, *options).code == 2
     assert asking.asked == []
 
 
 @pytest.mark.parametrize("wrong", ["90", "0d", "d", "-1d", "1y", "99999999w", "1.5d", ""])
 def test_a_duration_that_is_none_is_a_usage_error(mushu: Mushu, asking: Stub, wrong: str) -> None:
-    ran = mushu("api-key", "create", "--name", "n", "--org", ORG, "--expires", wrong)
+    ran = mushu(*CREATE, "--expires", wrong)
     assert ran.code == 2
     assert "such as 90d" in ran.stderr
     assert asking.asked == []
@@ -141,22 +120,18 @@ def test_a_list_whose_pages_lead_in_a_circle_ends(mushu: Mushu, asking: Stub) ->
     assert "its pages do not end" in ran.stderr
 
 
-def test_a_list_of_an_empty_organization_has_a_heading_and_no_json_rows(mushu: Mushu, acme: str) -> None:
-    assert len(mushu("api-key", "list", "--org", acme).rows) == 1
-    assert mushu("api-key", "list", "--org", acme, "--json").json == []
-
-
-def test_what_the_server_refuses_is_said_in_its_words(mushu: Mushu, acme: str) -> None:
-    ran = mushu("api-key", "create", "--name", "n", "--org", acme, "--scopes", "read,root")
-    assert (ran.code, ran.stdout) == (1, "")
-    assert ran.stderr == "Error: A scope must be one of read, write, admin.\n"
-
-
-def test_a_refusal_other_than_not_found_is_not_tried_in_the_sandbox(mushu: Mushu, asking: Stub) -> None:
-    asking.problem("GET", f"{KEYS}/key_1", 403, "missing_scope", "The scope admin is needed.")
-    ran = mushu("api-key", "show", "key_1", "--org", ORG)
-    assert (ran.code, ran.stderr) == (1, "Error: The scope admin is needed.\n")
-    assert len(asking.asked) == 1
+@pytest.mark.parametrize(
+    ("status", "code"), [(422, "invalid_input"), (403, "missing_scope"), (502, "delivery_failed")], ids=str
+)
+def test_what_the_server_refuses_is_said_in_its_words_and_not_tried_in_the_sandbox(
+    mushu: Mushu, asking: Stub, status: int, code: str
+) -> None:
+    """A failed delivery included: nothing was minted, and that leaves no doubt."""
+    for method, path, command in (("POST", KEYS, CREATE), ("GET", f"{KEYS}/key_1", SHOW)):
+        asking.problem(method, path, status, code, "The server's words.")
+        ran = mushu(*command)
+        assert (ran.code, ran.stdout, ran.stderr) == (1, "", "Error: The server's words.\n")
+    assert len(asking.asked) == 2
 
 
 @pytest.mark.parametrize("command", ["show", "disable", "enable", "delete"])
@@ -169,39 +144,18 @@ def test_an_id_that_would_climb_to_another_resource_is_never_sent(
     assert asking.asked == []
 
 
-def test_a_key_given_in_place_of_its_id_is_not_sent_and_not_repeated(mushu: Mushu, asking: Stub) -> None:
-    ran = mushu("api-key", "delete", KEY, "--org", ORG)
-    assert ran.code == 2
-    assert "that is a secret, not an id" in ran.stderr
-    assert KEY not in ran.stderr + ran.stdout
-    assert asking.asked == []
-
-
-def test_a_key_as_a_stray_argument_is_not_repeated(mushu: Mushu, asking: Stub) -> None:
-    ran = mushu("api-key", "create", "--name", "n", "--org", ORG, KEY)
-    assert ran.code == 2
-    assert KEY not in ran.stderr
-    assert "msk_live_****" in ran.stderr
-
-
-def test_an_answer_to_a_creation_without_a_key_is_no_success(mushu: Mushu, asking: Stub) -> None:
-    asking.tell("POST", KEYS, {"key_id": "key_1"})
-    ran = mushu("api-key", "create", "--name", "n", "--org", ORG)
-    assert (ran.code, ran.stdout) == (1, "")
-    assert "it holds no key" in ran.stderr
-
-
-def test_a_creation_whose_answer_got_lost_says_that_there_may_be_a_key(
-    mushu: Mushu, asking: Stub, impatient: None
+def test_a_key_given_in_place_of_its_id_or_as_a_stray_argument_is_not_sent_and_not_repeated(
+    mushu: Mushu, asking: Stub
 ) -> None:
-    asking.tell("POST", KEYS, Told(b"bad gateway", 502))
-    ran = mushu("api-key", "create", "--name", "n", "--org", ORG)
-    assert ran.code == 1
-    assert "A key may have been created all the same" in ran.stderr
-
-
-def test_force_without_a_destination_is_a_usage_error(mushu: Mushu, asking: Stub) -> None:
-    assert mushu("api-key", "create", "--name", "n", "--org", ORG, "--force").code == 2
+    for arguments, sentence in (
+        (("api-key", "delete", KEY, "--org", ORG), "that is a secret, not an id"),
+        ((*CREATE, KEY), "msk_live_****"),
+    ):
+        ran = mushu(*arguments)
+        assert (ran.code, ran.stdout) == (2, "")
+        assert sentence in ran.stderr
+        assert KEY not in ran.stderr
+    assert asking.asked == []
 
 
 def test_a_key_in_a_list_or_a_show_is_never_printed(mushu: Mushu, asking: Stub) -> None:
@@ -223,6 +177,6 @@ def test_a_key_of_the_wrong_environment_is_reported_once_for_both(mushu: Mushu, 
 
 
 def test_nothing_is_created_by_someone_who_is_not_logged_in(served: Served, mushu: Mushu) -> None:
-    ran = mushu("api-key", "create", "--name", "n", "--org", ORG)
+    ran = mushu(*CREATE)
     assert ran.code == 1
     assert ran.stderr == f"Error: You are not logged in to {served.url}. Run `mushu auth login`.\n"

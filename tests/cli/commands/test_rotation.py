@@ -216,27 +216,9 @@ def test_any_other_refusal_is_told_in_the_server_s_words(mushu: Mushu, asking: S
     """To those who said where the key goes, also where clients put it before."""
     line = {"uri": "env:/home/ada/.env#KEY", "state": "verified", "by": "client"}
     asking.tell("GET", f"{KEYS}/{OLD_ID}/deliveries", {"deliveries": [line] if way else []})
-    for status, code in ((422, "invalid_input"), (409, "wrong_state")):
+    for status, code in ((422, "invalid_input"), (409, "wrong_state"), (502, "delivery_failed")):
         asking.problem("POST", f"{KEYS}/{OLD_ID}/rotate", status, code, "Not like this.")
         assert mushu(*ROTATE, *way).stderr == "Error: Not like this.\n"
-
-
-def test_a_lost_answer_says_that_there_may_be_a_new_key_and_a_failed_delivery_that_there_is_none(
-    mushu: Mushu, asking: Stub, impatient: None
-) -> None:
-    asking.tell("POST", f"{KEYS}/{OLD_ID}/rotate", Told(b"bad gateway", 502))
-    ran = mushu(*ROTATE)
-    assert ran.code == 1
-    assert f"It may have been rotated all the same: see `mushu api-key show {OLD_ID}`." in ran.stderr
-    asking.problem("POST", f"{KEYS}/{OLD_ID}/rotate", 502, "delivery_failed", "It refused.")
-    assert mushu(*ROTATE).stderr == "Error: It refused.\n"
-
-
-def test_an_answer_without_a_key_or_a_place_is_no_success(mushu: Mushu, asking: Stub) -> None:
-    for answer in (ANSWER, ANSWER | {"delivered_to": []}):
-        asking.tell("POST", f"{KEYS}/{OLD_ID}/rotate", answer)
-        ran = mushu(*ROTATE)
-        assert (ran.code, ran.stdout) == (1, "")
 
 
 @pytest.mark.parametrize(
