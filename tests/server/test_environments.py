@@ -38,18 +38,18 @@ from mushu.server.environments import Environmental, NoEnvironment, environment_
 from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
-from mushu.server.resources.devices import Device
-from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.devices import DeviceRow
+from mushu.server.resources.tenants.models import TenantRow
 from mushu.server.users.service import create_user
 from tests.server.conftest import settings_on
 from tests.server.web.conftest import hurry
 
 LIVE, TEST = Environment.LIVE, Environment.TEST
 BOTH = pytest.mark.parametrize("environment", Environment)
-TENANTS: Any = Tenant.__table__
-DEVICES: Any = Device.__table__
+TENANTS: Any = TenantRow.__table__
+DEVICES: Any = DeviceRow.__table__
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
-Other = aliased(Tenant)
+Other = aliased(TenantRow)
 
 
 @pytest.fixture(scope="module")
@@ -101,45 +101,49 @@ def everything() -> dict[str, list[str]]:
 
 #: What a session finds: by environment, sorted.
 FOUND: dict[str, tuple[AnyStatement, list[Any], list[Any]]] = {
-    "a class": (select(Tenant.bundle_id), ["live"], ["test"]),
-    "a column": (select(Tenant.id), ["live"], ["test"]),
+    "a class": (select(TenantRow.bundle_id), ["live"], ["test"]),
+    "a column": (select(TenantRow.id), ["live"], ["test"]),
     "an alias": (select(Other.id), ["live"], ["test"]),
-    "a count": (select(func.count()).select_from(Tenant), [1], [1]),
-    "a count of a column": (select(func.count(Device.id)), [2], [1]),
-    "a join": (select(Device.id).join(Tenant, Device.tenant_id == Tenant.id), ["live"], ["test"]),
+    "a count": (select(func.count()).select_from(TenantRow), [1], [1]),
+    "a count of a column": (select(func.count(DeviceRow.id)), [2], [1]),
+    "a join": (select(DeviceRow.id).join(TenantRow, DeviceRow.tenant_id == TenantRow.id), ["live"], ["test"]),
     "an outer join": (
-        select(func.coalesce(Tenant.id, "-")).select_from(Device).outerjoin(Tenant, Device.tenant_id == Tenant.id),
+        select(func.coalesce(TenantRow.id, "-"))
+        .select_from(DeviceRow)
+        .outerjoin(TenantRow, DeviceRow.tenant_id == TenantRow.id),
         ["-", "live"],
         ["test"],
     ),
-    "a join with oneself": (select(Other.id).select_from(Tenant).join(Other, true()), ["live"], ["test"]),
-    "a product": (select(Tenant.id).where(Device.id != Tenant.id), ["live"], []),
-    "a subquery": (select(select(Tenant.id).subquery().c.id), ["live"], ["test"]),
-    "a class on a subquery": (select(aliased(Tenant, select(Tenant).subquery()).id), ["live"], ["test"]),
-    "a common table": (select(select(Tenant.id).cte().c.id), ["live"], ["test"]),
-    "a union": (union(select(Tenant.id), select(Tenant.bundle_id)), ["live"], ["test"]),
+    "a join with oneself": (select(Other.id).select_from(TenantRow).join(Other, true()), ["live"], ["test"]),
+    "a product": (select(TenantRow.id).where(DeviceRow.id != TenantRow.id), ["live"], []),
+    "a subquery": (select(select(TenantRow.id).subquery().c.id), ["live"], ["test"]),
+    "a class on a subquery": (select(aliased(TenantRow, select(TenantRow).subquery()).id), ["live"], ["test"]),
+    "a common table": (select(select(TenantRow.id).cte().c.id), ["live"], ["test"]),
+    "a union": (union(select(TenantRow.id), select(TenantRow.bundle_id)), ["live"], ["test"]),
     "a union within": (
-        select(union_all(select(Tenant.id), select(Device.id)).subquery().c.id),
+        select(union_all(select(TenantRow.id), select(DeviceRow.id)).subquery().c.id),
         ["live", "live", "stray"],
         ["test", "test"],
     ),
-    "a condition": (select(Device.id).where(Device.tenant_id.in_(select(Tenant.id))), ["live"], ["test"]),
-    "existence": (select(exists().where(Tenant.id == "live")), [True], [False]),
-    "existence elsewhere": (select(Organization.name).where(exists().where(Tenant.id == "live")), ["acme"], []),
-    "existence of a select": (select(exists(select(Tenant.id).where(Tenant.id == "live"))), [True], [False]),
-    "a constant": (select(literal(1)).where(Tenant.id == "live"), [1], []),
-    "a value": (select(select(func.count()).select_from(Device).scalar_subquery()), [2], [1]),
+    "a condition": (select(DeviceRow.id).where(DeviceRow.tenant_id.in_(select(TenantRow.id))), ["live"], ["test"]),
+    "existence": (select(exists().where(TenantRow.id == "live")), [True], [False]),
+    "existence elsewhere": (select(Organization.name).where(exists().where(TenantRow.id == "live")), ["acme"], []),
+    "existence of a select": (select(exists(select(TenantRow.id).where(TenantRow.id == "live"))), [True], [False]),
+    "a constant": (select(literal(1)).where(TenantRow.id == "live"), [1], []),
+    "a value": (select(select(func.count()).select_from(DeviceRow).scalar_subquery()), [2], [1]),
     "a value for each row": (
-        select(select(func.count()).where(Device.tenant_id == Tenant.id).scalar_subquery()).select_from(Tenant),
+        select(select(func.count()).where(DeviceRow.tenant_id == TenantRow.id).scalar_subquery()).select_from(
+            TenantRow
+        ),
         [1],
         [1],
     ),
-    "a choice": (select(case((Tenant.id == "live", 1), else_=0)), [1], [0]),
-    "a tuple": (select(Tenant.id).where(tuple_(Tenant.id).in_([("live",), ("test",)])), ["live"], ["test"]),
-    "a bundle": (select(Bundle("b", Tenant.id)), [("live",)], [("test",)]),
-    "a cast": (select(cast(Tenant.id, String)), ["live"], ["test"]),
-    "a class and its table": (select(Tenant.id).where(TENANTS.c.id != "x"), ["live"], ["test"]),
-    "another statement": (select(Tenant.id).from_statement(select(Tenant.id)), ["live"], ["test"]),
+    "a choice": (select(case((TenantRow.id == "live", 1), else_=0)), [1], [0]),
+    "a tuple": (select(TenantRow.id).where(tuple_(TenantRow.id).in_([("live",), ("test",)])), ["live"], ["test"]),
+    "a bundle": (select(Bundle("b", TenantRow.id)), [("live",)], [("test",)]),
+    "a cast": (select(cast(TenantRow.id, String)), ["live"], ["test"]),
+    "a class and its table": (select(TenantRow.id).where(TENANTS.c.id != "x"), ["live"], ["test"]),
+    "another statement": (select(TenantRow.id).from_statement(select(TenantRow.id)), ["live"], ["test"]),
 }
 
 #: What the filter does not reach into.
@@ -149,23 +153,23 @@ OUT_OF_REACH: dict[str, AnyStatement] = {
     "a count of a table": select(func.count()).select_from(TENANTS),
     "an alias of a table": select(TENANTS.alias().c.id),
     "a table beside an alias": select(Other.id).where(TENANTS.c.id != "x"),
-    "a table that is joined": select(Device.id).join(TENANTS, true()),
-    "a table in a comparison": select(Device.id).where(TENANTS.c.id == Device.tenant_id),
-    "a table that decides what is deleted": delete(Device).where(TENANTS.c.id == Device.tenant_id),
-    "a table that decides what is joined": select(Device.id).join(Organization, Organization.id == TENANTS.c.org_id),
+    "a table that is joined": select(DeviceRow.id).join(TENANTS, true()),
+    "a table in a comparison": select(DeviceRow.id).where(TENANTS.c.id == DeviceRow.tenant_id),
+    "a table that decides what is deleted": delete(DeviceRow).where(TENANTS.c.id == DeviceRow.tenant_id),
+    "a table that decides what is joined": select(DeviceRow.id).join(Organization, Organization.id == TENANTS.c.org_id),
     "a table in a count": select(func.count(TENANTS.c.id)),
-    "a table in a condition": select(Device.id).where(Device.tenant_id.in_(select(TENANTS.c.id))),
-    "a class on a table": select(aliased(Tenant, select(TENANTS).subquery()).id),
-    "a class from a table": select(Tenant).from_statement(select(TENANTS)),
-    "a class from plain SQL": select(Tenant).from_statement(text("SELECT * FROM tenants")),
+    "a table in a condition": select(DeviceRow.id).where(DeviceRow.tenant_id.in_(select(TENANTS.c.id))),
+    "a class on a table": select(aliased(TenantRow, select(TENANTS).subquery()).id),
+    "a class from a table": select(TenantRow).from_statement(select(TENANTS)),
+    "a class from plain SQL": select(TenantRow).from_statement(text("SELECT * FROM tenants")),
     "plain SQL": text("SELECT id FROM tenants"),
     "plain SQL that deletes": text("DELETE FROM devices"),
     "a change of a table": update(TENANTS).values(bundle_id="x"),
     "a deletion from a table": delete(TENANTS),
-    "an insertion": insert(Tenant).values(id="new", environment="live"),
+    "an insertion": insert(TenantRow).values(id="new", environment="live"),
     "an insertion into a table": insert(TENANTS).values(id="new", environment="live"),
-    "a move": update(Tenant).values(environment="live"),
-    "a move by attribute": update(Tenant).values({Tenant.environment: "test"}),
+    "a move": update(TenantRow).values(environment="live"),
+    "a move by attribute": update(TenantRow).values({TenantRow.environment: "test"}),
 }
 
 
@@ -208,21 +212,21 @@ def test_a_change_by_primary_key_fails_and_does_nothing(session: Session, enviro
     before = everything()
     set_environment(session, environment)
     with pytest.raises(NoEnvironment), writing(session):
-        session.execute(update(Tenant), [{"id": "live", "bundle_id": "x"}, {"id": "test", "bundle_id": "x"}])
+        session.execute(update(TenantRow), [{"id": "live", "bundle_id": "x"}, {"id": "test", "bundle_id": "x"}])
     with pytest.raises(NoEnvironment), writing(session):
-        session.execute(insert(Device), [{"id": "new", "environment": "live"}])
+        session.execute(insert(DeviceRow), [{"id": "new", "environment": "live"}])
     assert everything() == before
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        update(Device).values(user_id="x"),
-        update(Device).where(Device.id.in_(["live", "test"])).values(user_id="x"),
-        update(Device).where(Device.tenant_id == Tenant.id).values(user_id="x"),
-        delete(Device),
-        delete(Device).where(Device.id.in_(["live", "test"])),
-        delete(Device).where(Device.tenant_id.in_(select(Tenant.id))),
+        update(DeviceRow).values(user_id="x"),
+        update(DeviceRow).where(DeviceRow.id.in_(["live", "test"])).values(user_id="x"),
+        update(DeviceRow).where(DeviceRow.tenant_id == TenantRow.id).values(user_id="x"),
+        delete(DeviceRow),
+        delete(DeviceRow).where(DeviceRow.id.in_(["live", "test"])),
+        delete(DeviceRow).where(DeviceRow.tenant_id.in_(select(TenantRow.id))),
     ],
     ids=str,
 )  # fmt: skip
@@ -248,17 +252,17 @@ def _devices_of(environment: Environment) -> list[str]:
 def test_a_row_of_the_other_environment_is_not_there_even_if_it_was_seen_before(session: Session) -> None:
     set_environment(session, LIVE)
     with reading(session):
-        assert session.get(Tenant, "live") is not None
-        assert session.get(Tenant, "test") is None
+        assert session.get(TenantRow, "live") is not None
+        assert session.get(TenantRow, "test") is None
     set_environment(session, TEST)
     with reading(session):
-        assert session.get(Tenant, "live") is None, "not from the identity map either"
-        assert session.get(Tenant, "test") is not None
+        assert session.get(TenantRow, "live") is None, "not from the identity map either"
+        assert session.get(TenantRow, "test") is not None
     with within(session, LIVE), reading(session):
-        assert session.get(Tenant, "test") is None
-        assert session.get_one(Tenant, "live").environment == LIVE
+        assert session.get(TenantRow, "test") is None
+        assert session.get_one(TenantRow, "live").environment == LIVE
     with reading(session):
-        assert session.get(Tenant, "live") is None
+        assert session.get(TenantRow, "live") is None
 
 
 def test_what_is_added_is_of_the_environment_of_the_session(session: Session) -> None:
@@ -274,7 +278,7 @@ def test_what_is_added_is_of_the_environment_of_the_session(session: Session) ->
     [
         lambda session: session.add(_new_device("new", LIVE, environment=LIVE)),
         lambda session: session.merge(_new_device("live", LIVE, environment=LIVE)),
-        lambda session: setattr(session.get_one(Device, "test"), "environment", "live"),
+        lambda session: setattr(session.get_one(DeviceRow, "test"), "environment", "live"),
     ],
     ids=["added", "merged", "moved"],
 )  # fmt: skip
@@ -289,7 +293,7 @@ def test_a_row_of_the_other_environment_cannot_be_written(session: Session, act:
 def test_a_row_that_was_found_before_a_change_of_environment_is_not_changed_with_it(session: Session) -> None:
     set_environment(session, LIVE)
     with writing(session):
-        device = session.get_one(Device, "live")
+        device = session.get_one(DeviceRow, "live")
         set_environment(session, TEST)
         device.user_id = "x"
     assert "'x'" not in str(_devices_of(LIVE))
@@ -298,10 +302,10 @@ def test_a_row_that_was_found_before_a_change_of_environment_is_not_changed_with
 def test_what_was_changed_before_a_change_of_environment_is_kept(session: Session) -> None:
     set_environment(session, LIVE)
     with writing(session):
-        session.get_one(Device, "live").user_id = "x"
+        session.get_one(DeviceRow, "live").user_id = "x"
         with within(session, TEST):
-            session.get_one(Device, "test").user_id = "y"
-        session.get_one(Device, "stray").user_id = "z"
+            session.get_one(DeviceRow, "test").user_id = "y"
+        session.get_one(DeviceRow, "stray").user_id = "z"
     assert ["'x'" in str(_devices_of(LIVE)), "'y'" in str(_devices_of(TEST)), "'z'" in str(_devices_of(LIVE))] == [
         True
     ] * 3
@@ -314,13 +318,13 @@ def test_a_session_without_an_environment_adds_and_gets_nothing(session: Session
     with pytest.raises(NoEnvironment), writing(session):
         session.add(_new_device("new", LIVE))
     with pytest.raises(NoEnvironment), reading(session):
-        session.get(Tenant, "live")
+        session.get(TenantRow, "live")
     with pytest.raises(NoEnvironment), writing(session):
-        session.execute(delete(Device))
+        session.execute(delete(DeviceRow))
     with within(session, TEST), reading(session):
-        assert session.get(Tenant, "test") is not None
+        assert session.get(TenantRow, "test") is not None
     with pytest.raises(NoEnvironment), reading(session):
-        session.get(Tenant, "test")
+        session.get(TenantRow, "test")
     assert everything() == before
 
 
@@ -355,8 +359,10 @@ def test_a_row_that_goes_by_the_filter_cannot_be_of_a_third_environment(session:
 
 def test_no_service_goes_by_the_session() -> None:
     """What the filter does not guard: a connection of its own, and the `bulk_…` methods."""
-    names = [mapper.class_.__name__ for mapper in Tenant.registry.mappers if issubclass(mapper.class_, Environmental)]
-    assert {"Tenant", "Device", "Notification", "Sending", "MediaItem"} <= set(names)
+    names = [
+        mapper.class_.__name__ for mapper in TenantRow.registry.mappers if issubclass(mapper.class_, Environmental)
+    ]
+    assert {"TenantRow", "DeviceRow", "NotificationRow", "SendingRow", "MediaItem"} <= set(names)
     beside = re.compile(r"\.bulk_(save|insert|update)|connection\(\)\.execute|engine\.(begin|connect)\(\)")
     allowed = {"core.py", "db.py", "migrations.py", "doctor.py", "env.py", "upgrade.py"}
     found = [
@@ -367,8 +373,8 @@ def test_no_service_goes_by_the_session() -> None:
     assert found == []
 
 
-def _new_device(row_id: str, tenant_id: str, **more: Any) -> Device:
-    return Device(
+def _new_device(row_id: str, tenant_id: str, **more: Any) -> DeviceRow:
+    return DeviceRow(
         id=row_id, tenant_id=tenant_id, user_id="u", token=row_id, platform="ios", created_at=NOW,
         registered_at=NOW, **more,
     )  # fmt: skip

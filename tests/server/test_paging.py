@@ -8,7 +8,7 @@ from mushu.server.environments import within
 from mushu.server.errors import Invalid
 from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Window
-from mushu.server.resources.devices import Device, Registration, list_devices, register_device
+from mushu.server.resources.devices import DeviceRow, Registration, list_devices, register_device
 from tests.server.conftest import World
 from tests.server.web.endpoints import Stage
 
@@ -48,7 +48,7 @@ def test_the_last_page_says_so_even_if_it_is_full(tenant: str) -> None:
 def test_a_cursor_stays_good_when_its_row_is_gone(tenant: str) -> None:
     first, cursor = _page(tenant, Window(3))
     with within(db.session, Environment.LIVE), writing(db.session):
-        for device in db.session.query(Device).filter(Device.token.in_(first)):
+        for device in db.session.query(DeviceRow).filter(DeviceRow.token.in_(first)):
             db.session.delete(device)
     assert len(_page(tenant, Window(10, cursor))[0]) == 4
 

@@ -22,11 +22,11 @@ from mushu.server.environments import Environmental, within
 from mushu.server.errors import DeviceNotFound, Invalid
 from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Page, Window, page
-from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.tenants.models import TenantRow
 from mushu.server.resources.tenants.service import hold_tenant
 
 
-class Device(Environmental, Base):
+class DeviceRow(Environmental, Base):
     """One device of one user of a tenant's app. The row is deleted with its registration."""
 
     __tablename__ = "devices"
@@ -79,7 +79,7 @@ class Registration:
     app_version: str | None = None
 
 
-def register_device(session: AnySession, clock: Clock, registration: Registration) -> Device:
+def register_device(session: AnySession, clock: Clock, registration: Registration) -> DeviceRow:
     """Register a device; one that is registered already gets what is new: its user, its version, the time.
 
     Raises:
@@ -93,7 +93,7 @@ def register_device(session: AnySession, clock: Clock, registration: Registratio
     if device is None or device.user_id != registration.user_id:
         _refuse_too_many(session, registration)
     if device is None:
-        device = Device(
+        device = DeviceRow(
             id=public_id("device"), tenant_id=registration.tenant_id, token=registration.token, created_at=now
         )
         session.add(device)
@@ -105,26 +105,26 @@ def register_device(session: AnySession, clock: Clock, registration: Registratio
     return device
 
 
-def find_device(session: AnySession, tenant_id: str, token: str) -> Device | None:
-    query = select(Device).where(Device.tenant_id == tenant_id, Device.token == token)
+def find_device(session: AnySession, tenant_id: str, token: str) -> DeviceRow | None:
+    query = select(DeviceRow).where(DeviceRow.tenant_id == tenant_id, DeviceRow.token == token)
     return session.scalars(query).one_or_none()
 
 
-def list_devices(session: AnySession, tenant_id: str, user_id: str | None, window: Window) -> Page[Device]:
+def list_devices(session: AnySession, tenant_id: str, user_id: str | None, window: Window) -> Page[DeviceRow]:
     """Return a page of the tenant's devices, or of one user's, newest first."""
-    query = select(Device).where(Device.tenant_id == tenant_id)
+    query = select(DeviceRow).where(DeviceRow.tenant_id == tenant_id)
     if user_id is not None:
-        query = query.where(Device.user_id == user_id)
-    return page(session, query, Device.created_at, Device.id, window)
+        query = query.where(DeviceRow.user_id == user_id)
+    return page(session, query, DeviceRow.created_at, DeviceRow.id, window)
 
 
-def devices_of(session: AnySession, tenant_id: str, user_ids: Sequence[str]) -> dict[str, list[Device]]:
+def devices_of(session: AnySession, tenant_id: str, user_ids: Sequence[str]) -> dict[str, list[DeviceRow]]:
     """Return the devices of these users, by user; a user who has none is left out."""
-    found: dict[str, list[Device]] = {}
+    found: dict[str, list[DeviceRow]] = {}
     for start in range(0, len(user_ids), _AT_ONCE):
         some = user_ids[start : start + _AT_ONCE]
-        query = select(Device).where(Device.tenant_id == tenant_id, Device.user_id.in_(some))
-        for device in session.scalars(query.order_by(Device.created_at, Device.id)):
+        query = select(DeviceRow).where(DeviceRow.tenant_id == tenant_id, DeviceRow.user_id.in_(some))
+        for device in session.scalars(query.order_by(DeviceRow.created_at, DeviceRow.id)):
             found.setdefault(device.user_id, []).append(device)
     return found
 
@@ -135,30 +135,30 @@ def unregister_device(session: AnySession, tenant_id: str, token: str) -> None:
     Raises:
         DeviceNotFound: the tenant has none with this token.
     """
-    query = delete(Device).where(Device.tenant_id == tenant_id, Device.token == token)
+    query = delete(DeviceRow).where(DeviceRow.tenant_id == tenant_id, DeviceRow.token == token)
     if session.execute(query).rowcount == 0:  # type: ignore[attr-defined]
         raise DeviceNotFound("This tenant has no device with this token.")
 
 
 def forget_dead(session: AnySession, tenant_id: str, tokens: Iterable[str], *, since: datetime) -> None:
     """Forget devices that can no longer be reached, but for those that were registered again after `since`."""
-    query = delete(Device).where(
-        Device.tenant_id == tenant_id, Device.token.in_(list(tokens)), Device.registered_at <= since
+    query = delete(DeviceRow).where(
+        DeviceRow.tenant_id == tenant_id, DeviceRow.token.in_(list(tokens)), DeviceRow.registered_at <= since
     )
     session.execute(query)
 
 
 def delete_devices_of_tenant(session: AnySession, _clock: Clock, tenant_id: str) -> None:
     """Forget all devices of a tenant that is deleted."""
-    session.execute(delete(Device).where(Device.tenant_id == tenant_id))
+    session.execute(delete(DeviceRow).where(DeviceRow.tenant_id == tenant_id))
 
 
 def delete_devices_of_org(session: AnySession, _clock: Clock, _actor: Actor, org_id: str) -> None:
     """Forget all devices of an organization that is deleted, in both environments."""
     for environment in Environment:
         with within(session, environment):
-            tenants = select(Tenant.id).where(Tenant.org_id == org_id)
-            session.execute(delete(Device).where(Device.tenant_id.in_(tenants)))
+            tenants = select(TenantRow.id).where(TenantRow.org_id == org_id)
+            session.execute(delete(DeviceRow).where(DeviceRow.tenant_id.in_(tenants)))
 
 
 def _check(registration: Registration) -> None:
@@ -175,7 +175,7 @@ def _check(registration: Registration) -> None:
 
 
 def _refuse_too_many(session: AnySession, registration: Registration) -> None:
-    mine = select(func.count()).select_from(Device).where(Device.tenant_id == registration.tenant_id)
-    count = session.scalar(mine.where(Device.user_id == registration.user_id)) or 0
+    mine = select(func.count()).select_from(DeviceRow).where(DeviceRow.tenant_id == registration.tenant_id)
+    count = session.scalar(mine.where(DeviceRow.user_id == registration.user_id)) or 0
     if count >= MOST_OF_A_USER:
         raise Invalid(f"This user has {MOST_OF_A_USER} devices already. Unregister some.", field="user_id")

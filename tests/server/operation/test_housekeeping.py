@@ -34,7 +34,7 @@ from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.operation import housekeeping
 from mushu.server.orgs.service import create_org
 from mushu.server.resources.media.service import Announcement, announce
-from mushu.server.resources.notifications.models import Notification
+from mushu.server.resources.notifications.models import NotificationRow
 from mushu.server.resources.notifications.service import NotificationRequest, record_notification
 from mushu.server.resources.tenants.service import TenantRequest, create_tenant
 from mushu.server.users.service import create_user
@@ -186,7 +186,7 @@ def test_a_tick_deletes_notifications_after_the_days_that_are_set(
     with caplog.at_level(logging.INFO, "mushu"):
         housekeeping.tick(replace(settings, keep_notifications_days=days))
     with within(db.session, Environment.LIVE), reading(db.session):
-        assert db.session.scalar(query(func.count()).select_from(Notification)) == left
+        assert db.session.scalar(query(func.count()).select_from(NotificationRow)) == left
     said = [record.__dict__["deleted"] for record in caplog.records if record.message == "notifications deleted"]
     assert said == [1] * (2 - left)
 

@@ -17,9 +17,9 @@ from mushu.server.config import Settings
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.environments import within
 from mushu.server.keys.scopes import Environment
-from mushu.server.resources.notifications.models import Notification, Sending
+from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.outcomes import GIVEN_UP_AFTER
-from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.tenants.models import TenantRow
 
 _LOG: Final = logging.getLogger(__name__)
 #: Outcomes that one transaction deletes, and as many notifications at most.
@@ -65,33 +65,37 @@ def _clean(session: AnySession, last: datetime, given_up: datetime) -> int:
 
 def _due(session: AnySession, last: datetime, given_up: datetime) -> Sequence[str]:
     """Return the ids of some that are to go, tenant by tenant, for that is how the index leads to the oldest."""
-    oldest = select(func.min(Notification.created_at)).where(Notification.tenant_id == Tenant.id).scalar_subquery()
-    tenants = session.scalars(select(Tenant.id).where(oldest <= last).limit(_AT_ONCE)).all()
+    oldest = (
+        select(func.min(NotificationRow.created_at)).where(NotificationRow.tenant_id == TenantRow.id).scalar_subquery()
+    )
+    tenants = session.scalars(select(TenantRow.id).where(oldest <= last).limit(_AT_ONCE)).all()
     found: list[str] = []
     for tenant_id in tenants:
-        mine = select(Notification.id).where(Notification.tenant_id == tenant_id, _may_go(last, given_up))
-        found += session.scalars(mine.order_by(Notification.created_at, Notification.id).limit(_AT_ONCE - len(found)))
+        mine = select(NotificationRow.id).where(NotificationRow.tenant_id == tenant_id, _may_go(last, given_up))
+        found += session.scalars(
+            mine.order_by(NotificationRow.created_at, NotificationRow.id).limit(_AT_ONCE - len(found))
+        )
         if len(found) == _AT_ONCE:
             break
     return found
 
 
 def _may_go(last: datetime, given_up: datetime) -> ColumnElement[bool]:
-    settled = or_(Notification.completed_at.is_not(None), Notification.created_at < given_up)
-    return and_(Notification.created_at <= last, settled)
+    settled = or_(NotificationRow.completed_at.is_not(None), NotificationRow.created_at < given_up)
+    return and_(NotificationRow.created_at <= last, settled)
 
 
 def _outcomes_of(session: AnySession, notification_ids: Sequence[str]) -> Sequence[int]:
     """Return the ids of some of their outcomes, one notification after the other: one at most loses a part of its."""
-    query = select(Sending.id).where(Sending.notification_id.in_(notification_ids))
-    return session.scalars(query.order_by(Sending.notification_id, Sending.id).limit(_AT_ONCE)).all()
+    query = select(SendingRow.id).where(SendingRow.notification_id.in_(notification_ids))
+    return session.scalars(query.order_by(SendingRow.notification_id, SendingRow.id).limit(_AT_ONCE)).all()
 
 
 def _delete(session: AnySession, notification_ids: Sequence[str], outcome_ids: Sequence[int]) -> int:
     """Delete these outcomes, and those of the notifications that have none left; return how many those were."""
-    outcomes = delete(Sending).where(Sending.id.in_(outcome_ids))
+    outcomes = delete(SendingRow).where(SendingRow.id.in_(outcome_ids))
     session.execute(outcomes.execution_options(synchronize_session=False))
-    left = exists().where(Sending.notification_id == Notification.id)
-    bare = delete(Notification).where(Notification.id.in_(notification_ids), ~left)
+    left = exists().where(SendingRow.notification_id == NotificationRow.id)
+    bare = delete(NotificationRow).where(NotificationRow.id.in_(notification_ids), ~left)
     deleted = session.execute(bare.execution_options(synchronize_session=False))
     return deleted.rowcount  # type: ignore[attr-defined,no-any-return]

@@ -21,11 +21,11 @@ from mushu.server.errors import InProgress
 from mushu.server.idempotency import find_made
 from mushu.server.resources.notifications import service
 from mushu.server.resources.notifications.apns import Hosts, encoded, push_type_of
-from mushu.server.resources.notifications.models import Notification
+from mushu.server.resources.notifications.models import NotificationRow
 from mushu.server.resources.notifications.outcomes import is_under_way
 from mushu.server.resources.notifications.sender import PushMessage, Recipient, Sender, apns_id
 from mushu.server.resources.notifications.service import NotificationRequest
-from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.tenants.models import TenantRow
 from mushu.server.resources.tenants.service import credentials_of, find_tenant, hold_tenant
 from mushu.server.sealing.ring import SealingKeys
 
@@ -51,7 +51,7 @@ class Dispatcher:
     hosts: Hosts
     sender: Sender
 
-    def dispatch(self, request: NotificationRequest) -> Notification:
+    def dispatch(self, request: NotificationRequest) -> NotificationRow:
         """Send it to every device of its users; where a request with the same key did already, return that one.
 
         Raises:
@@ -70,11 +70,11 @@ class Dispatcher:
             )
         return notification
 
-    def _record(self, request: NotificationRequest) -> tuple[Notification, PushMessage | None]:
+    def _record(self, request: NotificationRequest) -> tuple[NotificationRow, PushMessage | None]:
         """Write it down, and return it with what is to be sent, or None if nothing is."""
         try:
             with writing(self.session):
-                made = find_made(self.session, Notification, request.once)
+                made = find_made(self.session, NotificationRow, request.once)
                 if made is not None:
                     return made, None
                 tenant = hold_tenant(self.session, request.tenant_id)
@@ -83,12 +83,12 @@ class Dispatcher:
                 return notification, message
         except IntegrityError:  # on PostgreSQL, where two with one key get as far as the constraint
             with reading(self.session):
-                made = find_made(self.session, Notification, request.once)
+                made = find_made(self.session, NotificationRow, request.once)
             if made is None:
                 raise
             return made, None
 
-    def _message(self, tenant: Tenant, notification: Notification) -> PushMessage:
+    def _message(self, tenant: TenantRow, notification: NotificationRow) -> PushMessage:
         credentials = credentials_of(tenant, self.keys)
         if credentials is None:
             raise AssertionError("without credentials a notification is complete as it is written down")
@@ -101,7 +101,7 @@ class Dispatcher:
             expires_at=notification.created_at + KEPT_FOR,
         )
 
-    def _send(self, notification: Notification, message: PushMessage) -> None:
+    def _send(self, notification: NotificationRow, message: PushMessage) -> None:
         deadline, last = self.sender.deadline(), 0
         while True:
             with reading(self.session):

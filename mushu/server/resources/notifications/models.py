@@ -9,7 +9,7 @@ from mushu.server.environments import Environmental
 from mushu.server.idempotency import Idempotent
 
 
-class Notification(Environmental, Idempotent, Base):
+class NotificationRow(Environmental, Idempotent, Base):
     """One notification as it was asked for, to one user or to many."""
 
     __tablename__ = "notifications"
@@ -31,7 +31,7 @@ class Notification(Environmental, Idempotent, Base):
     completed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
-class Sending(Environmental, Base):
+class SendingRow(Environmental, Base):
     """One notification to one device of one user, or to a user who has none."""
 
     __tablename__ = "sendings"

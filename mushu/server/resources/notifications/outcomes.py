@@ -25,8 +25,8 @@ from mushu.server.resources.notifications.apns import (
     UNREACHABLE,
     Outcome,
 )
-from mushu.server.resources.notifications.models import Notification, Sending
-from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.notifications.models import NotificationRow, SendingRow
+from mushu.server.resources.tenants.models import TenantRow
 
 #: Sending ends by itself long before; what has no outcome then had a process that died.
 GIVEN_UP_AFTER: Final = timedelta(minutes=5)
@@ -41,12 +41,12 @@ class Tally:
     reached: int
 
 
-def is_under_way(notification: Notification, now: datetime) -> bool:
+def is_under_way(notification: NotificationRow, now: datetime) -> bool:
     """Tell whether some process may still be sending it."""
     return notification.completed_at is None and now - notification.created_at <= GIVEN_UP_AFTER
 
 
-def outcome_of(sending: Sending, notification: Notification, now: datetime) -> Outcome:
+def outcome_of(sending: SendingRow, notification: NotificationRow, now: datetime) -> Outcome:
     """Return the outcome; one that nobody will write down any more is unknown."""
     stored = Outcome(sending.outcome)
     if stored is Outcome.PENDING and not is_under_way(notification, now):
@@ -54,16 +54,16 @@ def outcome_of(sending: Sending, notification: Notification, now: datetime) -> O
     return stored
 
 
-def tally(session: AnySession, notification: Notification) -> Tally:
-    mine = select(func.count(Sending.user_id.distinct())).where(Sending.notification_id == notification.id)
+def tally(session: AnySession, notification: NotificationRow) -> Tally:
+    mine = select(func.count(SendingRow.user_id.distinct())).where(SendingRow.notification_id == notification.id)
     users = session.scalar(mine) or 0
-    return Tally(users, session.scalar(mine.where(Sending.outcome.in_(SUCCESSES))) or 0)
+    return Tally(users, session.scalar(mine.where(SendingRow.outcome.in_(SUCCESSES))) or 0)
 
 
-def counts(session: AnySession, notification: Notification, now: datetime) -> dict[Outcome, int]:
+def counts(session: AnySession, notification: NotificationRow, now: datetime) -> dict[Outcome, int]:
     """Return how many devices, or users without one, have each outcome."""
-    query = select(Sending.outcome, func.count()).where(Sending.notification_id == notification.id)
-    stored = {Outcome(outcome): count for outcome, count in session.execute(query.group_by(Sending.outcome))}
+    query = select(SendingRow.outcome, func.count()).where(SendingRow.notification_id == notification.id)
+    stored = {Outcome(outcome): count for outcome, count in session.execute(query.group_by(SendingRow.outcome))}
     found = dict.fromkeys(Outcome, 0) | stored
     if not is_under_way(notification, now):
         found[Outcome.UNKNOWN] += found[Outcome.PENDING]
@@ -71,22 +71,24 @@ def counts(session: AnySession, notification: Notification, now: datetime) -> di
     return found
 
 
-def first_failure(session: AnySession, notification: Notification, now: datetime) -> str | None:
+def first_failure(session: AnySession, notification: NotificationRow, now: datetime) -> str | None:
     """Return why the first device does not have it, in a sentence; None where all have."""
-    query = select(Sending).where(Sending.notification_id == notification.id, Sending.outcome.not_in(SUCCESSES))
-    sending = session.scalars(query.order_by(Sending.id).limit(1)).one_or_none()
+    query = select(SendingRow).where(
+        SendingRow.notification_id == notification.id, SendingRow.outcome.not_in(SUCCESSES)
+    )
+    sending = session.scalars(query.order_by(SendingRow.id).limit(1)).one_or_none()
     if sending is None:
         return None
     return explain(outcome_of(sending, notification, now), sending.status, sending.reason)
 
 
-def by_user(session: AnySession, notification: Notification, now: datetime) -> dict[str, tuple[bool, str | None]]:
+def by_user(session: AnySession, notification: NotificationRow, now: datetime) -> dict[str, tuple[bool, str | None]]:
     """Return for each user whether the notification arrived, and if not, why not."""
-    mine = Sending.notification_id == notification.id
-    reached = set(session.scalars(select(Sending.user_id).where(mine, Sending.outcome.in_(SUCCESSES)).distinct()))
-    firsts = select(func.min(Sending.id)).where(mine).group_by(Sending.user_id)
+    mine = SendingRow.notification_id == notification.id
+    reached = set(session.scalars(select(SendingRow.user_id).where(mine, SendingRow.outcome.in_(SUCCESSES)).distinct()))
+    firsts = select(func.min(SendingRow.id)).where(mine).group_by(SendingRow.user_id)
     told: dict[str, tuple[bool, str | None]] = {}
-    for sending in session.scalars(select(Sending).where(Sending.id.in_(firsts)).order_by(Sending.id)):
+    for sending in session.scalars(select(SendingRow).where(SendingRow.id.in_(firsts)).order_by(SendingRow.id)):
         outcome = outcome_of(sending, notification, now)
         arrived = sending.user_id in reached
         told[sending.user_id] = (arrived, None if arrived else explain(outcome, sending.status, sending.reason))
@@ -94,19 +96,19 @@ def by_user(session: AnySession, notification: Notification, now: datetime) -> d
 
 
 def list_sendings(
-    session: AnySession, notification: Notification, window: Window
-) -> tuple[Sequence[Sending], str | None]:
+    session: AnySession, notification: NotificationRow, window: Window
+) -> tuple[Sequence[SendingRow], str | None]:
     """Return a page of what was sent to whom, in the order in which it was, and where the next page begins.
 
     Raises:
         Invalid: the cursor is not one of ours.
     """
-    query = select(Sending).where(Sending.notification_id == notification.id)
+    query = select(SendingRow).where(SendingRow.notification_id == notification.id)
     if window.cursor:
         if not _CURSOR.fullmatch(window.cursor):
             raise Invalid("Go on with the next_cursor of the page before, unchanged.", field="cursor")
-        query = query.where(Sending.id > int(window.cursor))
-    rows = session.scalars(query.order_by(Sending.id).limit(window.limit + 1)).all()
+        query = query.where(SendingRow.id > int(window.cursor))
+    rows = session.scalars(query.order_by(SendingRow.id).limit(window.limit + 1)).all()
     if len(rows) <= window.limit:
         return rows, None
     return rows[: window.limit], str(rows[window.limit - 1].id)
@@ -208,10 +210,10 @@ def newest_in_outbox(session: AnySession, org_ids: Sequence[str], limit: int) ->
 
 def _newest(session: AnySession, org_ids: Sequence[str], limit: int) -> list[OutboxEntry]:
     query = (
-        select(Notification, Tenant.bundle_id)
-        .join(Tenant, Tenant.id == Notification.tenant_id)
-        .where(Tenant.org_id.in_(org_ids), Notification.to_outbox.is_(True))
-        .order_by(Notification.created_at.desc(), Notification.id.desc())
+        select(NotificationRow, TenantRow.bundle_id)
+        .join(TenantRow, TenantRow.id == NotificationRow.tenant_id)
+        .where(TenantRow.org_id.in_(org_ids), NotificationRow.to_outbox.is_(True))
+        .order_by(NotificationRow.created_at.desc(), NotificationRow.id.desc())
     )
     return [
         OutboxEntry(
@@ -228,10 +230,10 @@ def _newest(session: AnySession, org_ids: Sequence[str], limit: int) -> list[Out
 
 
 def _users(session: AnySession, notification_id: str) -> Sequence[str]:
-    query = select(Sending.user_id).where(Sending.notification_id == notification_id).distinct()
-    return session.scalars(query.order_by(Sending.user_id).limit(_FEW)).all()
+    query = select(SendingRow.user_id).where(SendingRow.notification_id == notification_id).distinct()
+    return session.scalars(query.order_by(SendingRow.user_id).limit(_FEW)).all()
 
 
 def _devices(session: AnySession, notification_id: str) -> int:
-    recorded = select(func.count()).select_from(Sending).where(Sending.notification_id == notification_id)
-    return session.scalar(recorded.where(Sending.outcome == Outcome.RECORDED)) or 0
+    recorded = select(func.count()).select_from(SendingRow).where(SendingRow.notification_id == notification_id)
+    return session.scalar(recorded.where(SendingRow.outcome == Outcome.RECORDED)) or 0

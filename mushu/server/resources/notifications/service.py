@@ -14,9 +14,9 @@ from mushu.server.idempotency import Once
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.devices import USER_ID_LENGTH, devices_of, forget_dead
 from mushu.server.resources.notifications.apns import Outcome
-from mushu.server.resources.notifications.models import Notification, Sending
+from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.sender import PushResult
-from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.tenants.models import TenantRow
 
 #: Users of one request.
 MOST_USERS: Final = 1_000
@@ -51,11 +51,11 @@ def checked_users(user_ids: Sequence[str]) -> list[str]:
 
 
 def record_notification(
-    session: AnySession, clock: Clock, tenant: Tenant, request: NotificationRequest
-) -> Notification:
+    session: AnySession, clock: Clock, tenant: TenantRow, request: NotificationRequest
+) -> NotificationRow:
     """Write down what is to be sent to which device, before anything is; without credentials, that is all there is."""
     now = clock()
-    notification = Notification(
+    notification = NotificationRow(
         id=public_id("msg"),
         tenant_id=tenant.id,
         to_outbox=not tenant.has_credentials,
@@ -77,17 +77,19 @@ def record_notification(
     return notification
 
 
-def waiting_after(session: AnySession, notification: Notification, after: int, limit: int) -> Sequence[Sending]:
+def waiting_after(session: AnySession, notification: NotificationRow, after: int, limit: int) -> Sequence[SendingRow]:
     """Return sendings that have no outcome yet, in the order of their ids, which are larger than `after`."""
-    mine = select(Sending).where(Sending.notification_id == notification.id, Sending.id > after)
-    return session.scalars(mine.where(Sending.outcome == Outcome.PENDING).order_by(Sending.id).limit(limit)).all()
+    mine = select(SendingRow).where(SendingRow.notification_id == notification.id, SendingRow.id > after)
+    return session.scalars(mine.where(SendingRow.outcome == Outcome.PENDING).order_by(SendingRow.id).limit(limit)).all()
 
 
-def note_results(session: AnySession, clock: Clock, notification: Notification, results: Sequence[PushResult]) -> None:
+def note_results(
+    session: AnySession, clock: Clock, notification: NotificationRow, results: Sequence[PushResult]
+) -> None:
     """Write down what became of some sendings, and forget the devices that Apple calls dead."""
     now = clock()
     by_id = {result.recipient.sending_id: result for result in results}
-    for sending in session.scalars(select(Sending).where(Sending.id.in_(by_id))):
+    for sending in session.scalars(select(SendingRow).where(SendingRow.id.in_(by_id))):
         result = by_id[sending.id]
         sending.outcome, sending.attempts, sending.ended_at = result.outcome, result.attempts, now
         sending.status, sending.reason = result.status, result.reason
@@ -100,37 +102,41 @@ def note_results(session: AnySession, clock: Clock, notification: Notification, 
         forget_dead(session, notification.tenant_id, tokens, since=since)
 
 
-def complete(session: AnySession, clock: Clock, notification: Notification) -> None:
+def complete(session: AnySession, clock: Clock, notification: NotificationRow) -> None:
     """Say that every device has its outcome."""
     get_notification(session, notification.tenant_id, notification.id).completed_at = clock()
 
 
-def get_notification(session: AnySession, tenant_id: str, notification_id: str) -> Notification:
+def get_notification(session: AnySession, tenant_id: str, notification_id: str) -> NotificationRow:
     """Return a notification of the tenant.
 
     Raises:
         NotificationNotFound: there is none of this id.
     """
-    query = select(Notification).where(Notification.id == notification_id, Notification.tenant_id == tenant_id)
+    query = select(NotificationRow).where(NotificationRow.id == notification_id, NotificationRow.tenant_id == tenant_id)
     found = session.scalars(query).one_or_none()
     if found is None:
         raise NotificationNotFound("This tenant has no notification of this id.")
     return found
 
 
-def list_notifications(session: AnySession, tenant_id: str, outbox: bool | None, window: Window) -> Page[Notification]:
+def list_notifications(
+    session: AnySession, tenant_id: str, outbox: bool | None, window: Window
+) -> Page[NotificationRow]:
     """Return a page of the tenant's notifications, newest first.
 
     Args:
         outbox: only those in the outbox, or only those that are not; None for all.
     """
-    query = select(Notification).where(Notification.tenant_id == tenant_id)
+    query = select(NotificationRow).where(NotificationRow.tenant_id == tenant_id)
     if outbox is not None:
-        query = query.where(Notification.to_outbox.is_(outbox))
-    return page(session, query, Notification.created_at, Notification.id, window)
+        query = query.where(NotificationRow.to_outbox.is_(outbox))
+    return page(session, query, NotificationRow.created_at, NotificationRow.id, window)
 
 
-def _sendings(session: AnySession, notification: Notification, user_ids: Sequence[str]) -> Iterator[list[Sending]]:
+def _sendings(
+    session: AnySession, notification: NotificationRow, user_ids: Sequence[str]
+) -> Iterator[list[SendingRow]]:
     """Yield the rows of some users at a time: all of a thousand's might be a hundred thousand."""
     now = notification.created_at
     outcome, ended_at = (Outcome.RECORDED, now) if notification.to_outbox else (Outcome.PENDING, None)
@@ -138,13 +144,13 @@ def _sendings(session: AnySession, notification: Notification, user_ids: Sequenc
         some = user_ids[start : start + _USERS_AT_ONCE]
         devices = devices_of(session, notification.tenant_id, some)
         yield [
-            Sending(
+            SendingRow(
                 notification_id=notification.id, user_id=user_id, token=device.token, outcome=outcome, ended_at=ended_at
             )
             for user_id in some
             for device in devices.get(user_id, ())
         ] + [
-            Sending(notification_id=notification.id, user_id=user_id, outcome=Outcome.NO_DEVICE, ended_at=now)
+            SendingRow(notification_id=notification.id, user_id=user_id, outcome=Outcome.NO_DEVICE, ended_at=now)
             for user_id in some
             if user_id not in devices
         ]

@@ -9,7 +9,7 @@ from mushu.server.idempotency import Idempotent
 from mushu.server.sealing.rows import SEALED
 
 
-class Tenant(Environmental, Idempotent, Base):
+class TenantRow(Environmental, Idempotent, Base):
     """One app of an organization. A deleted one stays as a row for the audit trail, without its credentials."""
 
     __tablename__ = "tenants"

@@ -16,14 +16,14 @@ from mushu.server.idempotency import Once, find_made
 from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.tenants.credentials import ApnsCredentials, checked_bundle_id
-from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.tenants.models import TenantRow
 from mushu.server.sealing.ring import SealingKeys
 from mushu.server.sealing.rows import context_of, ring_to_seal
 
 #: Deletes what another resource holds of the tenant of this id, in the transaction in which the tenant is deleted.
 TenantDeletion: TypeAlias = Callable[[AnySession, Clock, str], None]
 
-_SEALED: Final = Tenant.__table__.c.sealed_private_key
+_SEALED: Final = TenantRow.__table__.c.sealed_private_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,9 @@ class TenantRequest:
     once: Once | None = None
 
 
-def create_tenant(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, request: TenantRequest) -> Tenant:
+def create_tenant(
+    session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, request: TenantRequest
+) -> TenantRow:
     """Create a tenant; where a request with the same Idempotency-Key did already, return that one.
 
     Raises:
@@ -46,10 +48,10 @@ def create_tenant(session: AnySession, clock: Clock, actor: Actor, keys: Sealing
         IdempotencyMismatch: the key was used for another request.
         SealingFailed: the private key cannot be sealed.
     """
-    made = find_made(session, Tenant, request.once)
+    made = find_made(session, TenantRow, request.once)
     if made is not None:
         return made
-    tenant = Tenant(
+    tenant = TenantRow(
         id=public_id("tenant"),
         org_id=request.org_id,
         bundle_id=checked_bundle_id(request.bundle_id),
@@ -65,11 +67,11 @@ def create_tenant(session: AnySession, clock: Clock, actor: Actor, keys: Sealing
     return tenant
 
 
-def find_tenant(session: AnySession, tenant_id: str) -> Tenant | None:
-    return session.scalars(_living().where(Tenant.id == tenant_id)).one_or_none()
+def find_tenant(session: AnySession, tenant_id: str) -> TenantRow | None:
+    return session.scalars(_living().where(TenantRow.id == tenant_id)).one_or_none()
 
 
-def get_tenant(session: AnySession, tenant_id: str) -> Tenant:
+def get_tenant(session: AnySession, tenant_id: str) -> TenantRow:
     """Return the tenant, if it is of the environment in which the session works.
 
     Raises:
@@ -81,19 +83,19 @@ def get_tenant(session: AnySession, tenant_id: str) -> Tenant:
     return tenant
 
 
-def hold_tenant(session: AnySession, tenant_id: str) -> Tenant:
+def hold_tenant(session: AnySession, tenant_id: str) -> TenantRow:
     """Return the tenant, for whoever adds to it: it is not deleted before this transaction ends.
 
     Raises:
         TenantNotFound: as for `get_tenant`.
     """
-    session.execute(select(Tenant.id).where(Tenant.id == tenant_id).with_for_update(read=True, key_share=True))
+    session.execute(select(TenantRow.id).where(TenantRow.id == tenant_id).with_for_update(read=True, key_share=True))
     return get_tenant(session, tenant_id)
 
 
-def list_tenants(session: AnySession, org_id: str, window: Window) -> Page[Tenant]:
+def list_tenants(session: AnySession, org_id: str, window: Window) -> Page[TenantRow]:
     """Return a page of the organization's tenants, newest first."""
-    return page(session, _living().where(Tenant.org_id == org_id), Tenant.created_at, Tenant.id, window)
+    return page(session, _living().where(TenantRow.org_id == org_id), TenantRow.created_at, TenantRow.id, window)
 
 
 def change_credentials(
@@ -101,9 +103,9 @@ def change_credentials(
     clock: Clock,
     actor: Actor,
     keys: SealingKeys,
-    tenant: Tenant,
+    tenant: TenantRow,
     credentials: ApnsCredentials | None,
-) -> Tenant:
+) -> TenantRow:
     """Put these credentials in the place of those it has; None takes them away, and it writes to its outbox.
 
     Raises:
@@ -114,7 +116,7 @@ def change_credentials(
     return tenant
 
 
-def choose_host(session: AnySession, clock: Clock, actor: Actor, tenant: Tenant, *, use_sandbox: bool) -> Tenant:
+def choose_host(session: AnySession, clock: Clock, actor: Actor, tenant: TenantRow, *, use_sandbox: bool) -> TenantRow:
     """Send the tenant's notifications to Apple's sandbox, or to production; a test tenant stays in the sandbox."""
     tenant.use_sandbox = use_sandbox or tenant.environment == Environment.TEST
     _record(session, clock, actor, "tenant.host_chosen", tenant)
@@ -132,7 +134,7 @@ def delete_tenant(
     Raises:
         TenantNotFound: as for `get_tenant`.
     """
-    locked = select(Tenant.id).where(Tenant.id == tenant_id).with_for_update()  # nobody adds to it from here on
+    locked = select(TenantRow.id).where(TenantRow.id == tenant_id).with_for_update()  # nobody adds to it from here on
     session.execute(locked)
     tenant = get_tenant(session, tenant_id)
     for delete_of_tenant in others:
@@ -144,11 +146,11 @@ def delete_tenants_of_org(session: AnySession, clock: Clock, actor: Actor, org_i
     """Delete all tenants of an organization that is deleted, in both environments, with their credentials."""
     for environment in Environment:
         with within(session, environment):
-            for tenant in session.scalars(_living().where(Tenant.org_id == org_id).with_for_update()).all():
+            for tenant in session.scalars(_living().where(TenantRow.org_id == org_id).with_for_update()).all():
                 _mark_deleted(session, clock, actor, tenant)
 
 
-def credentials_of(tenant: Tenant, keys: SealingKeys) -> ApnsCredentials | None:
+def credentials_of(tenant: TenantRow, keys: SealingKeys) -> ApnsCredentials | None:
     """Return what the tenant signs with, in clear; None where it has nothing.
 
     Raises:
@@ -169,14 +171,14 @@ def _find_org(session: AnySession, tenant_id: str) -> str | None:
 TENANT: Final = OwnerLookup("tenant", _find_org, TenantNotFound)
 
 
-def _mark_deleted(session: AnySession, clock: Clock, actor: Actor, tenant: Tenant) -> None:
+def _mark_deleted(session: AnySession, clock: Clock, actor: Actor, tenant: TenantRow) -> None:
     tenant.deleted_at = clock()
     tenant.sealed_private_key = None
     _record(session, clock, actor, "tenant.deleted", tenant)
 
 
 def _set_credentials(
-    session: AnySession, keys: SealingKeys, tenant: Tenant, credentials: ApnsCredentials | None
+    session: AnySession, keys: SealingKeys, tenant: TenantRow, credentials: ApnsCredentials | None
 ) -> None:
     tenant.team_id = credentials.team_id if credentials else None
     tenant.apns_key_id = credentials.key_id if credentials else None
@@ -188,10 +190,10 @@ def _set_credentials(
 
 def _living() -> Select[Any]:
     # Read again each time: an earlier transaction of the session may have seen another state.
-    return select(Tenant).where(Tenant.deleted_at.is_(None)).execution_options(populate_existing=True)
+    return select(TenantRow).where(TenantRow.deleted_at.is_(None)).execution_options(populate_existing=True)
 
 
-def _record(session: AnySession, clock: Clock, actor: Actor, action: str, tenant: Tenant) -> None:
+def _record(session: AnySession, clock: Clock, actor: Actor, action: str, tenant: TenantRow) -> None:
     details: dict[str, Detail] = {
         "bundle_id": tenant.bundle_id,
         "environment": tenant.environment,

@@ -78,7 +78,7 @@ def unregister_device(path: DevicePath) -> Deleted:
     return Deleted()
 
 
-def _answer(device: devices.Device) -> Device:
+def _answer(device: devices.DeviceRow) -> Device:
     return Device(
         tenant_id=device.tenant_id,
         user_id=device.user_id,

@@ -204,7 +204,7 @@ def show_notification(path: MessagePath, query: ListWindow) -> NotificationDetai
     )
 
 
-def _sent(header: IdempotencyHeader, path: TenantPath, body: _Message, user_ids: list[str]) -> models.Notification:
+def _sent(header: IdempotencyHeader, path: TenantPath, body: _Message, user_ids: list[str]) -> models.NotificationRow:
     request = service.NotificationRequest(
         tenant_id=path.tenant_id,
         user_ids=service.checked_users(user_ids),
@@ -216,7 +216,7 @@ def _sent(header: IdempotencyHeader, path: TenantPath, body: _Message, user_ids:
         return dispatcher().dispatch(request)
 
 
-def _told(row: models.Notification) -> dict[str, Any]:
+def _told(row: models.NotificationRow) -> dict[str, Any]:
     return {
         "message_id": row.id,
         "tenant_id": row.tenant_id,
@@ -229,7 +229,7 @@ def _told(row: models.Notification) -> dict[str, Any]:
     }
 
 
-def _sending(row: models.Sending, notification_id: str, outcome: Outcome) -> Sending:
+def _sending(row: models.SendingRow, notification_id: str, outcome: Outcome) -> Sending:
     return Sending(
         user_id=row.user_id,
         token=f"{row.token[:_SHOWN_OF_TOKEN]}…" if row.token else None,

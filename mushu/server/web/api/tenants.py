@@ -151,11 +151,11 @@ def create_tenant_api_key(header: IdempotencyHeader, path: TenantPath, body: Ten
 
 def _listed(org_id: str, window: Window) -> TenantList:
     with reading(db.session):
-        found: Page[models.Tenant] = service.list_tenants(db.session, org_id, window)
+        found: Page[models.TenantRow] = service.list_tenants(db.session, org_id, window)
     return TenantList(tenants=[_answer(tenant) for tenant in found.rows], next_cursor=found.next_cursor)
 
 
-def _answer(tenant: models.Tenant) -> Tenant:
+def _answer(tenant: models.TenantRow) -> Tenant:
     return Tenant(
         tenant_id=tenant.id,
         org_id=tenant.org_id,

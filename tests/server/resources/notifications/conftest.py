@@ -15,15 +15,15 @@ from mushu.server.environments import set_environment, within
 from mushu.server.idempotency import Once
 from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Window
-from mushu.server.resources.devices import Device, Registration, find_device, register_device
+from mushu.server.resources.devices import DeviceRow, Registration, find_device, register_device
 from mushu.server.resources.notifications import outcomes
 from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.dispatch import Dispatcher
-from mushu.server.resources.notifications.models import Notification, Sending
+from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.sender import Sender, Timing
 from mushu.server.resources.notifications.service import NotificationRequest
 from mushu.server.resources.tenants.credentials import ApnsCredentials
-from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.tenants.models import TenantRow
 from mushu.server.resources.tenants.service import TenantRequest, create_tenant
 from tests.cli.certificates import certificates
 from tests.conftest import TurnableClock
@@ -128,34 +128,34 @@ class Post:
 
     def tenant(
         self, credentials: ApnsCredentials | None, *, bundle_id: str = "com.example.shop", use_sandbox: bool = False
-    ) -> Tenant:
+    ) -> TenantRow:
         org = self.world.org()
         request = TenantRequest(org_id=org.id, bundle_id=bundle_id, credentials=credentials, use_sandbox=use_sandbox)
         with writing(db.session):
             return create_tenant(db.session, self.clock, SYSTEM, self.world.core.sealing_keys, request)
 
-    def device(self, tenant: Tenant, token: str = TOKEN, user_id: str = "ada") -> str:
+    def device(self, tenant: TenantRow, token: str = TOKEN, user_id: str = "ada") -> str:
         registration = Registration(tenant_id=tenant.id, user_id=user_id, token=token)
         with writing(db.session):
             return register_device(db.session, self.clock, registration).token
 
-    def has(self, tenant: Tenant, token: str = TOKEN) -> Device | None:
+    def has(self, tenant: TenantRow, token: str = TOKEN) -> DeviceRow | None:
         with reading(db.session):
             return find_device(db.session, tenant.id, token)
 
     def request(
-        self, tenant: Tenant, user_ids: Sequence[str] = ("ada",), payload: dict[str, Any] | None = None
+        self, tenant: TenantRow, user_ids: Sequence[str] = ("ada",), payload: dict[str, Any] | None = None
     ) -> NotificationRequest:
         payload = payload or {"aps": {"alert": {"title": "Hello"}}}
         return NotificationRequest(tenant_id=tenant.id, user_ids=user_ids, payload=payload, actor=SYSTEM)
 
     def send(
-        self, tenant: Tenant, user_ids: Sequence[str] = ("ada",), payload: dict[str, Any] | None = None
-    ) -> list[Sending]:
+        self, tenant: TenantRow, user_ids: Sequence[str] = ("ada",), payload: dict[str, Any] | None = None
+    ) -> list[SendingRow]:
         """Send, and return what became of it, row by row."""
         return self.rows(self.dispatcher.dispatch(self.request(tenant, user_ids, payload)))
 
-    def rows(self, notification: Notification) -> list[Sending]:
+    def rows(self, notification: NotificationRow) -> list[SendingRow]:
         with reading(db.session):
             return list(outcomes.list_sendings(db.session, notification, Window(500))[0])
 

@@ -18,9 +18,9 @@ from mushu.server.keys.scopes import Environment
 from mushu.server.resources import RESOURCES
 from mushu.server.resources.notifications import cleaning
 from mushu.server.resources.notifications.cleaning import clean_notifications, delete_older
-from mushu.server.resources.notifications.models import Notification, Sending
+from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.service import record_notification
-from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.tenants.models import TenantRow
 from mushu.server.resources.tenants.service import delete_tenant, get_tenant
 from tests.server.resources.notifications.conftest import LIVE, TEST, Post
 from tests.server.resources.notifications.stand_in import StandIn
@@ -44,7 +44,9 @@ def clean(post: Post, keep: timedelta = KEEP) -> int:
 def rows(environment: Environment = LIVE) -> tuple[int, int]:
     """Return how many notifications there are, and how many outcomes."""
     with own_session(db.engine) as session, within(session, environment), reading(session):
-        counted = [session.scalar(select(func.count()).select_from(table)) or 0 for table in (Notification, Sending)]
+        counted = [
+            session.scalar(select(func.count()).select_from(table)) or 0 for table in (NotificationRow, SendingRow)
+        ]
         return counted[0], counted[1]
 
 
@@ -67,7 +69,7 @@ def written(seen: list[str]) -> list[str]:
     return [statement for statement in seen if statement.startswith(("DELETE", "UPDATE", "INSERT", "BEGIN IMM"))]
 
 
-def under_way(post: Post, tenant: Tenant) -> Notification:
+def under_way(post: Post, tenant: TenantRow) -> NotificationRow:
     """Write down a notification that is being sent, or was when its process died."""
     with writing(db.session):
         asked = post.request(tenant)

@@ -20,9 +20,9 @@ from mushu.server.paging import Window
 from mushu.server.resources import RESOURCES
 from mushu.server.resources.notifications import dispatch, outcomes, service
 from mushu.server.resources.notifications.apns import Outcome
-from mushu.server.resources.notifications.models import Notification
+from mushu.server.resources.notifications.models import NotificationRow
 from mushu.server.resources.notifications.sender import PushMessage, PushResult, Recipient
-from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.tenants.models import TenantRow
 from mushu.server.resources.tenants.service import delete_tenant
 from tests.conftest import TurnableClock
 from tests.server.resources.notifications.conftest import LIVE, TEST, TOKEN, Post
@@ -55,11 +55,11 @@ def with_death(post: Post, pages: int = 0) -> Post:
 
 
 @pytest.fixture
-def tenant(live: Post, apple: StandIn) -> Tenant:
+def tenant(live: Post, apple: StandIn) -> TenantRow:
     return live.tenant(apple.credentials())
 
 
-def notifications(tenant_id: str) -> list[Notification]:
+def notifications(tenant_id: str) -> list[NotificationRow]:
     with reading(db.session):
         return list(service.list_notifications(db.session, tenant_id, None, Window()).rows)
 
@@ -81,7 +81,7 @@ class TestTheOutbox:
         (row,) = live.send(tenant)
         assert (row.outcome, row.token) == ("no_device", None)
 
-    def test_can_be_asked_for_alone(self, live: Post, tenant: Tenant) -> None:
+    def test_can_be_asked_for_alone(self, live: Post, tenant: TenantRow) -> None:
         live.send(tenant)
         with reading(db.session):
             for outbox, count in ((None, 1), (True, 0), (False, 1)):
@@ -90,7 +90,7 @@ class TestTheOutbox:
 
 
 class TestWhatIsWrittenDown:
-    def test_is_there_before_anything_is_sent(self, live: Post, tenant: Tenant, apple: StandIn) -> None:
+    def test_is_there_before_anything_is_sent(self, live: Post, tenant: TenantRow, apple: StandIn) -> None:
         live.device(tenant)
         seen: list[str] = []
         engine, tenant_id = db.engine, tenant.id
@@ -104,7 +104,7 @@ class TestWhatIsWrittenDown:
         live.send(tenant)
         assert seen == ["pending"]
 
-    def test_says_who_sent_it_and_makes_no_event_of_it(self, live: Post, tenant: Tenant) -> None:
+    def test_says_who_sent_it_and_makes_no_event_of_it(self, live: Post, tenant: TenantRow) -> None:
         with reading(db.session):
             before = db.session.query(AuditEvent).count()
         live.send(tenant)
@@ -112,20 +112,20 @@ class TestWhatIsWrittenDown:
         with reading(db.session):
             assert db.session.query(AuditEvent).count() == before
 
-    def test_is_of_the_environment(self, live: Post, tenant: Tenant) -> None:
+    def test_is_of_the_environment(self, live: Post, tenant: TenantRow) -> None:
         sent = live.dispatcher.dispatch(live.request(tenant))
         assert sent.environment == LIVE
         with within(db.session, TEST), reading(db.session), pytest.raises(NotificationNotFound):
             service.get_notification(db.session, tenant.id, sent.id)
 
-    def test_needs_nobody_to_be_sent_to(self, live: Post, tenant: Tenant, apple: StandIn) -> None:
+    def test_needs_nobody_to_be_sent_to(self, live: Post, tenant: TenantRow, apple: StandIn) -> None:
         rows = live.send(tenant, ["ada", "grace"])
         assert [(row.user_id, row.outcome) for row in rows] == [("ada", "no_device"), ("grace", "no_device")]
         assert notifications(tenant.id)[0].completed_at is not None
         assert apple.connections == 0
 
     def test_stays_when_the_tenant_is_deleted_and_nothing_more_is_sent(
-        self, live: Post, tenant: Tenant, apple: StandIn
+        self, live: Post, tenant: TenantRow, apple: StandIn
     ) -> None:
         live.device(tenant)
         live.send(tenant)
@@ -139,7 +139,7 @@ class TestWhatIsWrittenDown:
 
     @pytest.mark.fault
     def test_goes_to_nobody_else_once_the_tenant_is_deleted(
-        self, live: Post, tenant: Tenant, apple: StandIn, monkeypatch: pytest.MonkeyPatch
+        self, live: Post, tenant: TenantRow, apple: StandIn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(dispatch, "_AT_ONCE", 1)
         live.device(tenant)
@@ -157,7 +157,7 @@ class TestWhatIsWrittenDown:
         with reading(db.session):
             assert outcomes.counts(db.session, notification, live.clock())[Outcome.UNKNOWN] == 1
 
-    def test_is_counted_by_user(self, live: Post, tenant: Tenant, apple: StandIn) -> None:
+    def test_is_counted_by_user(self, live: Post, tenant: TenantRow, apple: StandIn) -> None:
         for token, user in ((TOKEN, "ada"), (OTHER, "ada"), ("c3" * 32, "grace")):
             live.device(tenant, token, user)
         apple.will(TOKEN, Reply(400, "BadDeviceToken"))
@@ -170,7 +170,7 @@ class TestWhatIsWrittenDown:
             "sent": 1, "failed": 2, "no_device": 1,
         }  # fmt: skip
 
-    def test_comes_in_pages(self, live: Post, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_comes_in_pages(self, live: Post, tenant: TenantRow, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(dispatch, "_AT_ONCE", 2)
         users = [f"user {number}" for number in range(7)]
         for number, user in enumerate(users):
@@ -188,7 +188,7 @@ class TestWhatIsWrittenDown:
         assert seen == users
 
     @pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "9" * 19, " 1", "1\n"])
-    def test_takes_no_foreign_cursor(self, live: Post, tenant: Tenant, cursor: str) -> None:
+    def test_takes_no_foreign_cursor(self, live: Post, tenant: TenantRow, cursor: str) -> None:
         sent = live.dispatcher.dispatch(live.request(tenant))
         with reading(db.session), pytest.raises(Invalid, match="next_cursor"):
             outcomes.list_sendings(db.session, sent, Window(3, cursor))
@@ -196,7 +196,7 @@ class TestWhatIsWrittenDown:
 
 class TestAProcessThatDies:
     def test_leaves_rows_that_are_told_as_unknown_once_nobody_can_be_sending(
-        self, live: Post, tenant: Tenant, apple: StandIn, clock: TurnableClock
+        self, live: Post, tenant: TenantRow, apple: StandIn, clock: TurnableClock
     ) -> None:
         live.device(tenant)
         with pytest.raises(Killed):
@@ -214,7 +214,7 @@ class TestAProcessThatDies:
         assert apple.count == 0
 
     def test_keeps_what_it_knew(
-        self, live: Post, tenant: Tenant, apple: StandIn, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
+        self, live: Post, tenant: TenantRow, apple: StandIn, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(dispatch, "_AT_ONCE", 2)
         users = [f"user {number}" for number in range(5)]
@@ -229,7 +229,7 @@ class TestAProcessThatDies:
         assert apple.count == 2
 
     def test_is_not_taken_up_by_who_asks_again(
-        self, live: Post, tenant: Tenant, apple: StandIn, clock: TurnableClock, once: Once
+        self, live: Post, tenant: TenantRow, apple: StandIn, clock: TurnableClock, once: Once
     ) -> None:
         live.device(tenant)
         request = replace(live.request(tenant), once=once)
@@ -244,21 +244,21 @@ class TestAProcessThatDies:
 
 
 class TestAskingTwice:
-    def test_sends_once(self, live: Post, tenant: Tenant, apple: StandIn, once: Once) -> None:
+    def test_sends_once(self, live: Post, tenant: TenantRow, apple: StandIn, once: Once) -> None:
         live.device(tenant)
         request = replace(live.request(tenant), once=once)
         first, second = (live.dispatcher.dispatch(request) for _ in range(2))
         assert first.id == second.id
         assert apple.count == 1
 
-    def test_for_something_else_is_refused(self, live: Post, tenant: Tenant, apple: StandIn, once: Once) -> None:
+    def test_for_something_else_is_refused(self, live: Post, tenant: TenantRow, apple: StandIn, once: Once) -> None:
         live.device(tenant)
         live.dispatcher.dispatch(replace(live.request(tenant), once=once))
         with pytest.raises(IdempotencyMismatch):
             live.dispatcher.dispatch(replace(live.request(tenant), once=Once(once.request_key, "e" * 64)))
         assert apple.count == 1
 
-    def test_at_the_same_moment_sends_once(self, live: Post, tenant: Tenant, apple: StandIn, once: Once) -> None:
+    def test_at_the_same_moment_sends_once(self, live: Post, tenant: TenantRow, apple: StandIn, once: Once) -> None:
         live.device(tenant)
         request = replace(live.request(tenant), once=once)
         refused = threading.Event()
@@ -285,7 +285,7 @@ class TestAskingTwice:
         assert len(notifications(tenant.id)) == 1
 
     def test_is_decided_by_the_database_where_two_get_that_far(
-        self, live: Post, tenant: Tenant, apple: StandIn, once: Once, monkeypatch: pytest.MonkeyPatch
+        self, live: Post, tenant: TenantRow, apple: StandIn, once: Once, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         live.device(tenant)
         request = replace(live.request(tenant), once=once)
@@ -297,7 +297,7 @@ class TestAskingTwice:
         assert apple.count == 1
 
     def test_hides_no_other_clash_of_the_database(
-        self, live: Post, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+        self, live: Post, tenant: TenantRow, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def clash(*_: object) -> None:
             raise IntegrityError("INSERT", None, Exception())

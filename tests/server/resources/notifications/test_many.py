@@ -9,11 +9,11 @@ from sqlalchemy import event
 from mushu.keyformat import public_id
 from mushu.server.core import db
 from mushu.server.db import reading, writing
-from mushu.server.resources.devices import Device
+from mushu.server.resources.devices import DeviceRow
 from mushu.server.resources.notifications import dispatch, outcomes
 from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.outcomes import Tally
-from mushu.server.resources.tenants.models import Tenant
+from mushu.server.resources.tenants.models import TenantRow
 from tests.conftest import TurnableClock
 from tests.long import times
 from tests.server.delivery.memory import peak
@@ -41,7 +41,7 @@ def live(post: Post, apple: StandIn) -> Post:
     return replace(post, dispatcher=replace(post.dispatcher, hosts=Hosts(apple.url, "https://127.0.0.1:9")))
 
 
-def people(post: Post, tenant: Tenant, users: int, devices: int) -> list[str]:
+def people(post: Post, tenant: TenantRow, users: int, devices: int) -> list[str]:
     """Return the names of so many users, who have so many devices each."""
     names = [f"user {number}" for number in range(users)]
     now = post.clock()
@@ -49,7 +49,7 @@ def people(post: Post, tenant: Tenant, users: int, devices: int) -> list[str]:
         for number, name in enumerate(names):
             for which in range(devices):
                 db.session.add(
-                    Device(
+                    DeviceRow(
                         id=public_id("device"), tenant_id=tenant.id, user_id=name, token=f"{number:032x}{which:032x}",
                         platform="ios", created_at=now, registered_at=now,
                     )
