@@ -33,8 +33,7 @@ from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, Scope
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.members import add_member
-from mushu.server.orgs.models import Organization
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Organization, Role
 from mushu.server.orgs.service import create_org
 from mushu.server.tokens.service import issue_token
 from mushu.server.users.models import User

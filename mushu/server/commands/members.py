@@ -9,7 +9,7 @@ from mushu.server.db import reading, writing
 from mushu.server.orgs import invitations
 from mushu.server.orgs import members as service
 from mushu.server.orgs.invitations import DEFAULT_DAYS, MAX_DAYS, InvitationStatus, InvitationTerms
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Role
 from mushu.server.orgs.service import resolve_org
 from mushu.server.orgs.settings import refuse_foreign
 from mushu.server.users.service import checked_email, emails_of, get_user_by_email

@@ -20,7 +20,7 @@ from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal, principal_of_key
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.orgs.members import find_member
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Role
 from mushu.server.users.service import find_user
 
 ROLE_SCOPES: Final = {

@@ -18,7 +18,7 @@ from mushu.server.gate.access import Requirement, still_may
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.orgs.invitations import withdraw
-from mushu.server.orgs.joining import Invitee, accept_invitation, get_open_invitation
+from mushu.server.orgs.members import Invitee, accept_invitation, get_open_invitation
 from mushu.server.orgs.models import Membership, OrgInvitation
 from mushu.server.users.models import User
 

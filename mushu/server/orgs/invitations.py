@@ -14,8 +14,7 @@ from mushu.server.audit.service import Actor, ActorKind, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, InvitationNotFound
-from mushu.server.orgs.models import Organization, OrgInvitation
-from mushu.server.orgs.roles import parse_assignable
+from mushu.server.orgs.models import Organization, OrgInvitation, parse_assignable
 from mushu.server.orgs.settings import refuse_foreign
 
 DEFAULT_DAYS: Final = 7

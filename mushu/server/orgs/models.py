@@ -1,12 +1,32 @@
-"""Rows of organizations, of who belongs to them or is invited, and of what they settle for their keys."""
+"""Rows of organizations, of who belongs to them or is invited, and of what they settle for their keys; roles."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import Base, UTCDateTime
-from mushu.server.orgs.roles import Role
+from mushu.server.errors import Invalid
+
+
+class Role(StrEnum):
+    """What a user is in an organization; `gate/access.py` says which scopes each role carries."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+def parse_assignable(text: str) -> Role:
+    """Return the role that `text` names.
+
+    Raises:
+        Invalid: unknown, or `owner`, which is never handed out: an organization has one.
+    """
+    if text in (Role.ADMIN, Role.MEMBER):
+        return Role(text)
+    raise Invalid("The role must be admin or member.", field="role")
 
 
 class Organization(Base):

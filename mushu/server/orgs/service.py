@@ -12,8 +12,7 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound, TooManyOrgs
 from mushu.server.orgs.invitations import withdraw
-from mushu.server.orgs.models import Membership, Organization, OrgInvitation
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Membership, Organization, OrgInvitation, Role
 
 #: Deletes what a resource holds of the organization of this id, in the transaction in which that is deleted.
 OrgDeletion: TypeAlias = Callable[[AnySession, Clock, Actor, str], None]

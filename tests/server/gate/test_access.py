@@ -18,7 +18,7 @@ from mushu.server.gate.access import Requirement, authorize, scopes_in
 from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.orgs.members import get_member, set_role
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Role
 from tests.server.conftest import World
 
 LIVE, TEST = Environment.LIVE, Environment.TEST

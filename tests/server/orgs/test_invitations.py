@@ -17,7 +17,7 @@ from mushu.server.orgs.invitations import (
     list_invitations,
     status_of,
 )
-from mushu.server.orgs.joining import Invitee, accept_invitation, decline_invitation
+from mushu.server.orgs.members import Invitee, accept_invitation, decline_invitation
 from mushu.server.orgs.models import Organization, OrgInvitation
 from tests.conftest import TurnableClock
 from tests.server.conftest import World

@@ -14,8 +14,7 @@ from mushu.server.orgs.members import (
     set_role,
     transfer_ownership,
 )
-from mushu.server.orgs.models import Membership, Organization
-from mushu.server.orgs.roles import Role, parse_assignable
+from mushu.server.orgs.models import Membership, Organization, Role, parse_assignable
 from mushu.server.orgs.service import delete_org, get_org
 from tests.server.conftest import World
 from tests.server.orgs.racing import Act, open_session, overtake, race

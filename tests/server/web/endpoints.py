@@ -21,8 +21,7 @@ from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
 from mushu.server.lifecycle.issue import issue
 from mushu.server.orgs.invitations import InvitationTerms, invite_by_link
-from mushu.server.orgs.models import Organization
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Organization, Role
 from mushu.server.resources.devices import Registration, register_device
 from mushu.server.resources.media.models import MediaItem
 from mushu.server.resources.media.service import MEDIA, Announcement, announce, mark_ready, mark_uploaded

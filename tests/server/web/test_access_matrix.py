@@ -24,7 +24,7 @@ from mushu.server.keys.scopes import Environment, Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE
 from mushu.server.orgs.members import add_member, remove_member
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Role
 from mushu.server.resources.media.service import MEDIA
 from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.guard import public, requirement_of, requires, signed_in

@@ -18,7 +18,7 @@ from mushu.server.keys.states import DELETE, DISABLE
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.delete import delete_org
 from mushu.server.orgs.members import get_member, remove_member, set_role
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Role
 from mushu.server.resources import RESOURCES
 from mushu.server.tokens.models import CliToken
 from mushu.server.tokens.service import revoke_token

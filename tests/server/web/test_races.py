@@ -20,7 +20,7 @@ from mushu.server.core import Core, db
 from mushu.server.db import own_session, reading, writing
 from mushu.server.orgs.invitations import InvitationStatus, list_invitations
 from mushu.server.orgs.members import get_member, set_role
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Role
 from mushu.server.tokens import device_flow
 from mushu.server.users.models import User
 from mushu.server.users.service import get_user, set_password

@@ -12,7 +12,7 @@ from mushu.server.gate.invitations import accept
 from mushu.server.keys.scopes import Scope
 from mushu.server.orgs import invitations as service
 from mushu.server.orgs.invitations import DEFAULT_DAYS, InvitationStatus, InvitationTerms
-from mushu.server.orgs.joining import Invitee, decline_invitation
+from mushu.server.orgs.members import Invitee, decline_invitation
 from mushu.server.orgs.service import get_org
 from mushu.server.users.service import checked_email, get_user
 from mushu.server.web.api.models import Body, Deleted, Member, OrgPath, Text

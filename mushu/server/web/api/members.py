@@ -16,8 +16,7 @@ from mushu.server.orgs.members import (
     set_role,
     transfer_ownership,
 )
-from mushu.server.orgs.models import Membership
-from mushu.server.orgs.roles import parse_assignable
+from mushu.server.orgs.models import Membership, parse_assignable
 from mushu.server.orgs.service import get_org, refuse_too_many
 from mushu.server.orgs.settings import refuse_foreign
 from mushu.server.users.service import emails_of, get_user, lock_user

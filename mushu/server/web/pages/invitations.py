@@ -9,7 +9,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import AlreadyMember, InvitationNotFound
 from mushu.server.gate.invitations import accept, get_answerable
-from mushu.server.orgs.joining import Invitee, decline_invitation
+from mushu.server.orgs.members import Invitee, decline_invitation
 from mushu.server.orgs.service import get_org
 from mushu.server.web.guard import in_browser
 from mushu.server.web.pages.forms import EmptyForm

@@ -13,8 +13,7 @@ from mushu.server.audit.models import AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import reading
-from mushu.server.orgs.models import Membership
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Membership, Role
 from mushu.server.users.models import User
 from tests.server.conftest import bearer
 from tests.server.web.asking import answer, execute, refusal

@@ -11,8 +11,7 @@ from mushu.server.core import context_for, db
 from mushu.server.db import reading, writing
 from mushu.server.keys.scopes import Scope
 from mushu.server.lifecycle.delete import delete
-from mushu.server.orgs.models import Membership, OrgInvitation
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Membership, OrgInvitation, Role
 from mushu.server.users.models import User
 from mushu.server.users.service import disable_user, enable_user, get_user
 from tests.server.conftest import api_key, bearer

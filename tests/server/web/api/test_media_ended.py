@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from mushu.server.keys.scopes import Scope
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Role
 from tests.server.conftest import api_key, bearer
 from tests.server.web.asking import answer, execute, refusal
 from tests.server.web.conftest import House

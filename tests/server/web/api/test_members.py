@@ -9,8 +9,7 @@ from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.keys.scopes import Scope
-from mushu.server.orgs.models import Membership
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Membership, Role
 from tests.server.conftest import api_key, bearer
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House

@@ -7,8 +7,7 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.orgs.invitations import InvitationTerms, invite_by_email, invite_by_link
 from mushu.server.orgs.members import find_member, get_member, remove_member, set_role
-from mushu.server.orgs.models import Organization
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.models import Organization, Role
 from mushu.server.users.models import User
 from tests.server.conftest import World
 from tests.server.web.pages.browser import Browser

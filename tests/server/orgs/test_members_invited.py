@@ -13,12 +13,17 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import AlreadyMember, InvitationNotFound, MushuError
-from mushu.server.orgs import joining
+from mushu.server.orgs import members
 from mushu.server.orgs.invitations import InvitationTerms, cancel_invitation, invite_by_email, invite_by_link
-from mushu.server.orgs.joining import Invitee, accept_invitation, decline_invitation
-from mushu.server.orgs.members import find_member, get_member, remove_member
-from mushu.server.orgs.models import Membership, OrgInvitation
-from mushu.server.orgs.roles import Role
+from mushu.server.orgs.members import (
+    Invitee,
+    accept_invitation,
+    decline_invitation,
+    find_member,
+    get_member,
+    remove_member,
+)
+from mushu.server.orgs.models import Membership, OrgInvitation, Role
 from mushu.server.orgs.service import delete_org, get_org
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
@@ -275,7 +280,7 @@ class TestRaces:
             statement = update(OrgInvitation).where(OrgInvitation.id == invitation.id).values(stored_status="cancelled")
             session.execute(statement.execution_options(synchronize_session=False))
 
-        monkeypatch.setattr(joining, "find_member", find_and_be_overtaken)
+        monkeypatch.setattr(members, "find_member", find_and_be_overtaken)
         with pytest.raises(InvitationNotFound):
             inviting.accept(token)
 
@@ -289,7 +294,7 @@ def test_an_error_of_the_tree_rolls_the_whole_answer_back(inviting: Inviting, mo
     def fail(*_: object) -> None:
         raise MushuError("no")
 
-    monkeypatch.setattr(joining, "add_member", fail)
+    monkeypatch.setattr(members, "add_member", fail)
     with pytest.raises(MushuError):
         inviting.accept(token)
     assert inviting.stored(invitation) == ("pending", None)
