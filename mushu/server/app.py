@@ -37,6 +37,7 @@ from mushu.server.web.api import (
     key_validation,
     keys,
     media,
+    media_content,
     members,
     orgs,
     push,
@@ -64,7 +65,7 @@ ENVIRONMENTAL: Final = (
     tenants.RESOURCE,
     devices.RESOURCE,
     media.RESOURCE,
-    media.CONTENT,
+    media_content.RESOURCE,
     push.RESOURCE,
 )
 PAGES: Final = (sign_in.PAGES, account.PAGES, consent.PAGES, invitation_pages.PAGES, reference.PAGES)

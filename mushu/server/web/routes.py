@@ -15,6 +15,8 @@ from flask_openapi.models.tag import Tag
 from pydantic import BaseModel
 from werkzeug import Response
 
+from mushu.server.core import get_core
+from mushu.server.keys.scopes import Environment
 from mushu.server.web.guard import SANDBOX
 
 #: Method, rule, and the endpoint that answers.
@@ -95,3 +97,9 @@ def add_aliases(app: Flask) -> None:
     for method, rule, endpoint in ALIASES:
         app.add_url_rule(rule, endpoint=endpoint, methods=[method])
         app.add_url_rule(SANDBOX + rule, endpoint=f"{SANDBOX.strip('/')}_{endpoint}", methods=[method])
+
+
+def absolute_url(environment: str, path: str) -> str:
+    """Return the absolute URL of a path that stands for live and for test."""
+    prefix = SANDBOX if environment == Environment.TEST else ""
+    return f"{get_core().settings.base_url}{prefix}{path}"

@@ -8,8 +8,7 @@ from flask import Flask, g, request
 
 from mushu.server.idempotency import Once
 from mushu.server.keys.scopes import Scope
-from mushu.server.web.api.models import Body
-from mushu.server.web.api.tenants import TenantPath
+from mushu.server.web.api.models import Body, TenantPath
 from mushu.server.web.idempotency import IdempotencyHeader, once
 from tests.server.conftest import api_key
 from tests.server.web.asking import answer, refusal

@@ -9,8 +9,7 @@ from mushu.server.db import reading, writing
 from mushu.server.keys.scopes import Scope
 from mushu.server.resources import devices
 from mushu.server.resources.tenants.service import TENANT
-from mushu.server.web.api.models import Body, Deleted, ListWindow
-from mushu.server.web.api.tenants import TenantPath
+from mushu.server.web.api.models import Body, Deleted, ListWindow, TenantPath
 from mushu.server.web.guard import requires
 from mushu.server.web.routes import Resource, Route
 

@@ -12,7 +12,7 @@ from mushu.server.db import reading
 from mushu.server.errors import Unauthenticated, WrongEnvironment
 from mushu.server.gate.access import Requirement, require_environment
 from mushu.server.gate.credential import read_headers
-from mushu.server.gate.principal import KeyPrincipal, authenticate
+from mushu.server.gate.principal import KeyPrincipal, Principal, authenticate
 from mushu.server.keys.scopes import Scope
 from mushu.server.web.api.models import Body, Text
 from mushu.server.web.guard import current_environment, public
@@ -49,6 +49,10 @@ def validate_api_key(body: KeyToValidate) -> KeyValidation:
         require_environment(key, _ANY, current_environment())
     except (Unauthenticated, WrongEnvironment) as refusal:
         return KeyValidation(valid=False, error=refusal.detail)
+    return _answer(key)
+
+
+def _answer(key: Principal) -> KeyValidation:
     if not isinstance(key, KeyPrincipal):
         raise TypeError("what is read as an API key proves an API key")
     return KeyValidation(

@@ -1,3 +1,5 @@
+"""Media: announce an upload, confirm it, list and delete files, and ask for their addresses."""
+
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
@@ -9,6 +11,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import MediaWrongState, TenantNotFound
 from mushu.server.gate.owners import OrgFrom
+from mushu.server.idempotency import Once
 from mushu.server.keys.scopes import Scope
 from mushu.server.paging import Page
 from mushu.server.resources.media import service
@@ -26,12 +29,10 @@ from mushu.server.resources.media.service import MEDIA, MOST_LETTERS
 from mushu.server.resources.media.storage import Presentation
 from mushu.server.resources.media.uploading import Uploads
 from mushu.server.resources.tenants.service import TENANT
-from mushu.server.web.api.media_content import MediaPath, Uploaded, address, receive_upload, send_download, send_picture
-from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath
-from mushu.server.web.api.tenants import TenantPath
+from mushu.server.web.api.models import Body, Deleted, ListWindow, MediaPath, OrgPath, TenantPath
 from mushu.server.web.guard import current_org, current_principal, requires
 from mushu.server.web.idempotency import IdempotencyHeader, once
-from mushu.server.web.routes import Resource, Route, content
+from mushu.server.web.routes import Resource, Route, absolute_url
 
 #: The largest that any setting allows; `MUSHU_MEDIA_MAX_BYTES` may say less.
 LARGEST: Final = 5 * 1024**3
@@ -46,6 +47,16 @@ class NewUpload(Body):
     filename: Annotated[str, Field(min_length=1, max_length=MOST_LETTERS)]
     content_type: Annotated[str, Field(min_length=3, max_length=99, pattern=CONTENT_TYPE_PATTERN)]
     size_bytes: Annotated[int, Field(ge=1, le=LARGEST)]
+
+    def announcement(self, org_id: str, repetition: Once | None) -> service.Announcement:
+        return service.Announcement(
+            org_id=org_id,
+            tenant_id=self.tenant_id,
+            filename=self.filename,
+            content_type=self.content_type,
+            size_bytes=self.size_bytes,
+            once=repetition,
+        )
 
 
 class UploadAddress(BaseModel):
@@ -109,26 +120,13 @@ class ImageUrls(BaseModel):
 @requires(Scope.WRITE, org_from=OrgFrom.FIELD)
 def create_upload_url(header: IdempotencyHeader, body: NewUpload) -> UploadAddress:
     """Announce a file, and get the address to PUT it to."""
-    core = get_core()
-    asked = service.Announcement(
-        org_id=current_org(),
-        tenant_id=body.tenant_id,
-        filename=body.filename,
-        content_type=body.content_type,
-        size_bytes=body.size_bytes,
-        once=once(header, body),
-    )
-    actor, most = current_principal().actor, core.settings.media_max_bytes
+    core, actor = get_core(), current_principal().actor
+    asked = body.announcement(current_org(), once(header, body))
     with writing(db.session):
-        item = service.announce(db.session, core.clock, actor, asked, most)
-    storage = core.media.storage
-    url = storage.upload_url(item.object_key, item.content_type, item.size_bytes, _LIFE_SECONDS)
-    return UploadAddress(
-        media_id=item.id,
-        upload_url=url or _own_url(Purpose.UPLOAD, item),
-        key=item.key,
-        expires_in=_LIFE_SECONDS,
-    )
+        item = service.announce(db.session, core.clock, actor, asked, core.settings.media_max_bytes)
+    url = core.media.storage.upload_url(item.object_key, item.content_type, item.size_bytes, _LIFE_SECONDS)
+    upload_url = url or _own_url(Purpose.UPLOAD, item)
+    return UploadAddress(media_id=item.id, upload_url=upload_url, key=item.key, expires_in=_LIFE_SECONDS)
 
 
 @requires(Scope.WRITE, org_from=MEDIA)
@@ -182,7 +180,7 @@ def show_image_urls(path: MediaPath) -> ImageUrls:
     item = _ready(path)
     if not is_picture(item.content_type):
         raise MediaWrongState(f"There are no pictures of {item.content_type}. Use its url.")
-    urls = {str(variant): address(item.environment, f"/t/{variant}/{item.key}") for variant in Variant}
+    urls = {str(variant): absolute_url(item.environment, f"/t/{variant}/{item.key}") for variant in Variant}
     return ImageUrls(media_id=item.id, **urls)
 
 
@@ -203,7 +201,7 @@ def _own_url(purpose: Purpose, item: MediaItem) -> str:
     issuer_id = current_principal().actor.id
     expires, signature = core.media.signer.sign(purpose, item, issuer_id, core.clock() + LIFE)
     query = f"by={issuer_id}&expires={expires}&signature={signature}"
-    return address(item.environment, f"/media/{item.id}/content?{query}")
+    return absolute_url(item.environment, f"/media/{item.id}/content?{query}")
 
 
 def _download_url(item: MediaItem) -> str:
@@ -239,13 +237,6 @@ _INVALID: Final = HTTPStatus.UNPROCESSABLE_ENTITY
 _CONFLICT: Final = HTTPStatus.CONFLICT
 _UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
 _ONE: Final = "/media/<media_id>"
-_ANY: Final = content("*/*")
-_PICTURE: Final = content("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif")
-_CACHED: Final = {HTTPStatus.FOUND: None, HTTPStatus.NOT_MODIFIED: None}
-_RANGE: Final = (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, _INVALID, _UNAVAILABLE)
-_UPLOAD: Final = (
-    HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, _CONFLICT, _INVALID, _UNAVAILABLE
-)  # fmt: skip
 
 RESOURCE = Resource(
     "media",
@@ -260,19 +251,3 @@ RESOURCE = Resource(
         Route("GET", f"{_ONE}/images", show_image_urls, ImageUrls, (_CONFLICT,)),
     ],
 )
-
-#: Opened by an address that was answered before, without a credential.
-CONTENT = Resource(
-    "media content",
-    [
-        Route("PUT", f"{_ONE}/content", receive_upload, Uploaded, _UPLOAD, takes_bytes=True),
-        Route(
-            "GET", f"{_ONE}/content", send_download, _ANY, (HTTPStatus.FORBIDDEN, *_RANGE),
-            {HTTPStatus.PARTIAL_CONTENT: _ANY, **_CACHED},
-        ),
-        Route(
-            "GET", "/t/<variant>/<key>", send_picture, _PICTURE, _RANGE,
-            {HTTPStatus.PARTIAL_CONTENT: _PICTURE, **_CACHED},
-        ),
-    ],
-)  # fmt: skip

@@ -29,19 +29,17 @@ from mushu.server.resources.media.pictures import Variant, get_picture, open_var
 from mushu.server.resources.media.service import find_media
 from mushu.server.resources.media.storage import CHUNK, KEY_PATTERN, Opened, Presentation
 from mushu.server.resources.media.uploading import Uploads
+from mushu.server.web.api.models import MediaPath
 from mushu.server.web.concurrency import thread_slot
 from mushu.server.web.cors import allow_all_origins
-from mushu.server.web.guard import SANDBOX, public
+from mushu.server.web.guard import public
+from mushu.server.web.routes import Resource, Route, content
 
 #: What the one who was given an address needs, as long as it is good.
 _NEEDED: Final = {Purpose.UPLOAD: Requirement(Scope.WRITE), Purpose.DOWNLOAD: Requirement(Scope.READ)}
 _POLICY: Final = "default-src 'none'; sandbox; frame-ancestors 'none'"
 #: Seconds for which a picture may be shown again without asking; after a deletion, caches may show it for as long.
 _PICTURE_LIFE: Final = 300
-
-
-class MediaPath(BaseModel):
-    media_id: str = Field(max_length=24)
 
 
 class Signed(BaseModel):
@@ -62,12 +60,6 @@ class Uploaded(BaseModel):
 
     media_id: str
     status: Literal["uploaded"] = "uploaded"
-
-
-def address(environment: str, path: str) -> str:
-    """Return the absolute address of a path of this server."""
-    side = SANDBOX if environment == Environment.TEST else ""
-    return f"{get_core().settings.base_url}{side}{path}"
 
 
 @allow_all_origins
@@ -161,3 +153,32 @@ def _conditional(response: Response, etag: str, size: int) -> Response:
         raise PreconditionFailed
     response.headers["Content-Security-Policy"] = _POLICY
     return response
+
+
+_INVALID: Final = HTTPStatus.UNPROCESSABLE_ENTITY
+_CONFLICT: Final = HTTPStatus.CONFLICT
+_UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
+_CONTENT: Final = "/media/<media_id>/content"
+_ANY: Final = content("*/*")
+_PICTURE: Final = content("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif")
+_CACHED: Final = {HTTPStatus.FOUND: None, HTTPStatus.NOT_MODIFIED: None}
+_RANGE: Final = (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, _INVALID, _UNAVAILABLE)
+_UPLOAD: Final = (
+    HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, _CONFLICT, _INVALID, _UNAVAILABLE
+)  # fmt: skip
+
+#: Opened by an address that was answered before, without a credential.
+RESOURCE = Resource(
+    "media content",
+    [
+        Route("PUT", _CONTENT, receive_upload, Uploaded, _UPLOAD, takes_bytes=True),
+        Route(
+            "GET", _CONTENT, send_download, _ANY, (HTTPStatus.FORBIDDEN, *_RANGE),
+            {HTTPStatus.PARTIAL_CONTENT: _ANY, **_CACHED},
+        ),
+        Route(
+            "GET", "/t/<variant>/<key>", send_picture, _PICTURE, _RANGE,
+            {HTTPStatus.PARTIAL_CONTENT: _PICTURE, **_CACHED},
+        ),
+    ],
+)  # fmt: skip

@@ -40,6 +40,14 @@ class OrgPath(BaseModel):
     org_id: str
 
 
+class TenantPath(BaseModel):
+    tenant_id: str
+
+
+class MediaPath(BaseModel):
+    media_id: str = Field(max_length=24)
+
+
 class Deleted(BaseModel):
     """What was asked to be deleted is deleted."""
 

@@ -13,8 +13,7 @@ from mushu.server.resources.notifications.apns import MOST_BYTES, Content, Outco
 from mushu.server.resources.notifications.outcomes import explain
 from mushu.server.resources.notifications.sender import apns_id
 from mushu.server.resources.tenants.service import TENANT
-from mushu.server.web.api.models import Body, ListWindow
-from mushu.server.web.api.tenants import TenantPath
+from mushu.server.web.api.models import Body, ListWindow, TenantPath
 from mushu.server.web.concurrency import thread_slot
 from mushu.server.web.extensions import dispatcher
 from mushu.server.web.guard import current_principal, requires

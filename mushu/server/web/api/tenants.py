@@ -17,17 +17,13 @@ from mushu.server.resources.tenants import models, service
 from mushu.server.resources.tenants.credentials import ApnsCredentials, checked_credentials
 from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.api.key_models import CreatedKey, minted_answer
-from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, Text
+from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, TenantPath, Text
 from mushu.server.web.guard import current_context, current_environment, current_org, current_principal, requires
 from mushu.server.web.idempotency import IdempotencyHeader, once
 from mushu.server.web.routes import Resource, Route
 
 _Short = Annotated[str | None, Field(max_length=64)]
 _Pem = Annotated[str | None, Field(max_length=8_000)]
-
-
-class TenantPath(BaseModel):
-    tenant_id: str
 
 
 class TenantsOf(ListWindow):
