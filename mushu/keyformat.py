@@ -12,6 +12,7 @@ import zlib
 from enum import StrEnum
 from typing import Final
 
+from mushu.environment import Environment
 from mushu.secret import Secret
 
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -34,6 +35,9 @@ class Prefix(StrEnum):
     INVITATION = "miv_"
     BROWSER_SESSION = "mbs_"
 
+
+#: What an API key of each environment begins with.
+KEY_PREFIXES: Final = {Environment.LIVE: Prefix.LIVE_KEY, Environment.TEST: Prefix.TEST_KEY}
 
 #: Finds credentials inside other text, for masking logs and scanning files.
 CREDENTIAL_PATTERN: Final = re.compile(

@@ -12,10 +12,9 @@ from typing import Any, Final, Literal, Self
 from mushu.cli import config
 from mushu.cli.answers import Answer, text_of
 from mushu.cli.errors import Failure, misunderstood
+from mushu.environment import Environment
 from mushu.secret import Secret
 
-Environment = Literal["live", "test"]
-ENVIRONMENTS: Final[tuple[Environment, ...]] = ("live", "test")
 KEY_VARIABLE: Final = "MUSHU_API_KEY"
 
 # What is allowed in a header; no server of ours issues anything else.
@@ -79,12 +78,13 @@ def find_key() -> RequestCredential | None:
         prefix = keyformat.parse(text)
     except ValueError:
         prefix = None
-    if prefix not in (keyformat.Prefix.LIVE_KEY, keyformat.Prefix.TEST_KEY):
+    environment = next((one for one, of_key in keyformat.KEY_PREFIXES.items() if of_key is prefix), None)
+    if environment is None:
         raise Failure(
             f"{KEY_VARIABLE} holds no API key, or one that is mistyped or cut short. One begins with msk_live_ or "
             "msk_test_; unset the variable to use your login."
         )
-    return RequestCredential("ApiKey", Secret(text), "test" if prefix is keyformat.Prefix.TEST_KEY else "live")
+    return RequestCredential("ApiKey", Secret(text), environment)
 
 
 def find_login(url: str) -> StoredLogin | None:

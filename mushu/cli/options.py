@@ -12,8 +12,20 @@ from mushu.address import normalized
 from mushu.cli.answers import IDENTIFIER
 from mushu.cli.session import Session
 from mushu.duration import duration_of
+from mushu.environment import Environment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class EnvironmentType(click.Choice[str]):
+    """Live or test."""
+
+    def __init__(self) -> None:
+        super().__init__([one.value for one in Environment])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Environment:
+        return Environment(super().convert(value, param, ctx))
+
 
 #: Hands the session to a command as its first argument.
 pass_session = click.make_pass_decorator(Session, ensure=True)
@@ -24,9 +36,7 @@ deliver_to = click.option(
     "--deliver-to", "names", multiple=True, metavar="NAME", help="Have the server put it there, by name; repeatable."
 )
 tenant = click.option("--tenant", "-t", metavar="TENANT", help="Its id; else MUSHU_TENANT_ID, `mushu tenant use`.")
-env = click.option(
-    "--env", type=click.Choice(["live", "test"]), help="Live or test; else that of the API key, or live."
-)
+env = click.option("--env", type=EnvironmentType(), help="Live or test; else that of the API key, or live.")
 org = click.option("--org", metavar="ORG", help="Id or exact name; else MUSHU_ORG_ID, .mushu.json, `mushu org use`.")
 
 

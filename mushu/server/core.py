@@ -16,6 +16,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 
 from mushu.destination.registry import OpenDestination, opener
+from mushu.environment import Environment
 from mushu.server import schema
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, utc_now
@@ -23,7 +24,6 @@ from mushu.server.config import Settings
 from mushu.server.db import SESSION_OPTIONS, engine_options, own_session, prepare_engine
 from mushu.server.delivery import named
 from mushu.server.instance import JOURNAL_FILE, ROOT, prepare_instance, secret_key
-from mushu.server.keys.scopes import Environment
 from mushu.server.lifecycle.context import Context
 from mushu.server.resources import RESOURCES, Resources
 from mushu.server.sealing.ring import SealingKeys

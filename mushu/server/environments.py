@@ -21,8 +21,8 @@ from sqlalchemy.orm import Mapped, ORMExecuteState, Session, UOWTransaction, map
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import AliasedReturnsRows
 
+from mushu.environment import Environment
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
-from mushu.server.keys.scopes import Environment
 
 _ENVIRONMENT: Final = "mushu_environment"
 #: Names of the tables whose classes are `Environmental`.

@@ -18,7 +18,7 @@ from mushu.core.api.health import health
 from mushu.core.api.organizations import create_organization
 from mushu.core.errors import UnexpectedStatus
 from mushu.core.models import CreatedKey, KeyList, Login, LoginAnswer, NewKey, Org, OrgName, Problem
-from mushu.server.keys.scopes import Environment as KeyEnvironment
+from mushu.environment import Environment as KeyEnvironment
 from mushu.server.keys.scopes import Scope
 from tests.cli.certificates import certificates
 from tests.cli.conftest import Served

@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import create_engine, make_url, text
 
 from mushu.destination import Surroundings, open_destination
+from mushu.environment import Environment
 from mushu.keyformat import public_id
 from mushu.secret import Secret
 from mushu.server import schema
@@ -30,7 +31,7 @@ from mushu.server.core import install as install_core
 from mushu.server.db import writing
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment, Scope
+from mushu.server.keys.scopes import DEFAULT_SCOPES, Scope
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.members import add_member
 from mushu.server.orgs.models import Organization, Role

@@ -30,12 +30,12 @@ from sqlalchemy.orm import Bundle, Session, aliased
 from sqlalchemy.sql.base import Executable as AnyStatement
 
 import mushu.server
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.clock import utc_now
 from mushu.server.core import core_context, db
 from mushu.server.db import IN_ALL_ENVIRONMENTS, own_session, reading, writing
 from mushu.server.environments import Environmental, NoEnvironment, environment_of, set_environment, within
-from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
 from mushu.server.resources.devices import DeviceRow

@@ -2,11 +2,11 @@
 
 import pytest
 
+from mushu.environment import Environment
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.environments import within
 from mushu.server.errors import Invalid
-from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Window
 from mushu.server.resources.devices import DeviceRow, Registration, list_devices, register_device
 from tests.server.conftest import World

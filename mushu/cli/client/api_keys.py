@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from mushu.cli.answers import Answer, rows_of
-from mushu.cli.credential_store import ENVIRONMENTS, Environment
 from mushu.cli.errors import Failure, Refused
+from mushu.environment import Environment
 
 if TYPE_CHECKING:
     from mushu.cli.client.api import Api
@@ -31,7 +31,7 @@ class ApiKeys:
         """Return the keys of both environments, newest first."""
         query = {"include_deleted": "true"} if with_deleted else {}
         found = [
-            key for environment in ENVIRONMENTS for key in self._api.rows(self._path(environment), "api_keys", query)
+            key for environment in Environment for key in self._api.rows(self._path(environment), "api_keys", query)
         ]
         return sorted(found, key=lambda key: (str(key.get("created_at")), str(key.get("key_id"))), reverse=True)
 
@@ -84,7 +84,7 @@ class ApiKeys:
 
     def find_by_digest(self, digest: str) -> Answer | None:
         """Return the key with this SHA-256, in either environment and deleted ones included; None if none has."""
-        for environment in ENVIRONMENTS:
+        for environment in Environment:
             try:
                 return self._api.post(*self._path(environment), "lookup", body={"digest": digest})
             except Refused as refusal:
@@ -97,12 +97,12 @@ class ApiKeys:
         return self._api.post(*self._path(environment), key_id, "delivered", body={"deliveries": deliveries})
 
     def _path(self, environment: Environment) -> tuple[str, ...]:
-        sandbox = ("sandbox",) if environment == "test" else ()
+        sandbox = ("sandbox",) if environment is Environment.TEST else ()
         return (*sandbox, "orgs", self._org_id, "api-keys")
 
     def _in_either(self, key_id: str, ask: Callable[[Environment], Result]) -> Result:
         """Ask where live keys are, and where there is no such key, where test keys are."""
-        for environment in ENVIRONMENTS:
+        for environment in Environment:
             try:
                 return ask(environment)
             except Refused as refusal:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from mushu.cli.answers import Answer, id_of, rows_of
-from mushu.cli.credential_store import ENVIRONMENTS, Environment
 from mushu.cli.errors import Failure, Refused, misunderstood
+from mushu.environment import Environment
 
 if TYPE_CHECKING:
     from mushu.cli.client.api import Api
@@ -53,7 +53,7 @@ class EnvironmentApi:
         return list(self.api.rows(self._path(path), field, query or {}))
 
     def _path(self, path: tuple[str, ...]) -> tuple[str, ...]:
-        return ("sandbox", *path) if self.environment == "test" else path
+        return ("sandbox", *path) if self.environment is Environment.TEST else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Environments:
     @property
     def all(self) -> tuple[EnvironmentApi, ...]:
         own = self.credential.environment
-        return tuple(EnvironmentApi(self.api, environment) for environment in ((own,) if own else ENVIRONMENTS))
+        return tuple(EnvironmentApi(self.api, environment) for environment in ((own,) if own else Environment))
 
     def one(self, environment: Environment | None) -> EnvironmentApi:
         """Return the environment that is asked for; where none is, that of the key, or live.

@@ -12,12 +12,11 @@ from typing import Any, Final, Self
 
 from mushu.cli.answers import Answer, id_of, text_of
 from mushu.cli.client.api_keys import ApiKeys
-from mushu.cli.credential_store import Environment
 from mushu.cli.errors import ALREADY_CREATED, IN_PROGRESS, Failure, Refused, Unreachable, misunderstood
-from mushu.keyformat import MalformedCredential, MistypedCredential, Prefix, parse
+from mushu.environment import Environment
+from mushu.keyformat import KEY_PREFIXES, MalformedCredential, MistypedCredential, parse
 from mushu.secret import Secret
 
-_PREFIXES: Final = {"live": Prefix.LIVE_KEY, "test": Prefix.TEST_KEY}
 #: Seconds to wait before a report whose answer got lost is made again.
 _PAUSES: Final = (0.5, 1.0, 2.0)
 _INVALID: Final = "invalid_input"
@@ -186,7 +185,7 @@ def _taken_apart(keys: ApiKeys, environment: Environment, answer: Answer) -> tup
 def _is_key(secret: Secret, environment: Environment) -> bool:
     # What a server invents could break out of the line of a file that it is written to.
     try:
-        return parse(secret.reveal()) is _PREFIXES[environment]
+        return parse(secret.reveal()) is KEY_PREFIXES[environment]
     except (MalformedCredential, MistypedCredential):
         return False
 

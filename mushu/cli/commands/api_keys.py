@@ -8,9 +8,9 @@ import click
 
 from mushu.cli.answers import without_secrets
 from mushu.cli.commands.rotation import deliveries, rotate
-from mushu.cli.credential_store import ENVIRONMENTS, Environment
 from mushu.cli.options import (
     DurationType,
+    EnvironmentType,
     always_json,
     as_json,
     ask,
@@ -25,6 +25,7 @@ from mushu.cli.options import (
 from mushu.cli.output import Column, print_json, print_new_key, print_rows
 from mushu.cli.session import Session
 from mushu.duration import written_duration
+from mushu.environment import Environment
 
 # The least widths are those of the product contract's listing.
 _COLUMNS = (
@@ -47,7 +48,7 @@ def api_key() -> None:
 @click.option("--name", required=True, help="What the key is for.")
 @org
 @click.option("--scopes", metavar="SCOPES", help="Of read, write, admin; read,write if left out.")
-@click.option("--env", type=click.Choice(ENVIRONMENTS), default="live", show_default=True)
+@click.option("--env", type=EnvironmentType(), default="live", show_default=True)
 @click.option("--expires", type=DurationType(), help="How long it lives, such as 90d; without end if left out.")
 @click.option("--rotate-every", type=DurationType(), help="After how long it is due to be rotated, such as 90d.")
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Put it there unseen, as in env:.env; repeatable.")

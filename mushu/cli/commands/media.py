@@ -7,11 +7,11 @@ import click
 
 from mushu.cli.answers import Answer, number_of, text_of
 from mushu.cli.client.environments import EnvironmentApi, newest_first
-from mushu.cli.credential_store import Environment
 from mushu.cli.errors import Failure
 from mushu.cli.options import IdType, always_json, as_json, ask, connecting, env, org, pass_session, yes
 from mushu.cli.output import Column, print_json, print_rows, say
 from mushu.cli.session import Session
+from mushu.environment import Environment
 
 _COLUMNS = (
     Column("media_id", "MEDIA_ID"),

@@ -12,10 +12,10 @@ import click
 from mushu.cli.answers import without_secrets
 from mushu.cli.client.environments import newest_first
 from mushu.cli.config import TENANTS, choose_at
-from mushu.cli.credential_store import Environment
 from mushu.cli.options import IdType, always_json, as_json, ask, connecting, env, org, pass_session, yes
 from mushu.cli.output import Column, note, print_json, print_rows, say
 from mushu.cli.session import Session
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.trusted_file import UntrustedFileError, open_trusted
 

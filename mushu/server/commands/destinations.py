@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from mushu.environment import Environment
 from mushu.server.clock import rfc3339
 from mushu.server.commands.common import AdminGroup, as_json, ask, note, operator, print_json, print_rows, yes
 from mushu.server.commands.given_settings import read_settings, settings_options
@@ -18,7 +19,6 @@ from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
 from mushu.server.environments import set_environment, within
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
-from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.service import resolve_org
 
 _COLUMNS = {"name": "NAME", "environment": "ENV", "uri": "URI", "settings": "SETTINGS", "keys": "KEYS"}

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from mushu.environment import Environment
 from mushu.server import answers
 from mushu.server.commands import hints
 from mushu.server.commands.common import as_json, operator_context, print_rows
@@ -16,7 +17,6 @@ from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named import names_of
 from mushu.server.delivery.recovery import any_unreachable
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import get_key
 from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.orgs.service import resolve_org

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from mushu.environment import Environment
 from mushu.server import answers
 from mushu.server.clock import parse_duration
 from mushu.server.commands.common import AdminGroup, as_json, ask, note, operator_context, print_json, print_rows, yes
@@ -16,7 +17,7 @@ from mushu.server.delivery.recovery import Finding, any_unreachable
 from mushu.server.keys import service
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.scopes import Environment, parse_scopes
+from mushu.server.keys.scopes import parse_scopes
 from mushu.server.lifecycle.change import disable, enable
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.delete import delete

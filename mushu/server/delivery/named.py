@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, exists, or_, select, update
 
 from mushu.destination import DestinationError
+from mushu.environment import Environment
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading
@@ -17,7 +18,6 @@ from mushu.server.destinations.service import EVERYWHERE
 from mushu.server.environments import environment_of, within
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Environment
 from mushu.server.keys.states import DEAD
 from mushu.server.sealing.ring import SealingKeys
 

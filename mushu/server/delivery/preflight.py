@@ -7,6 +7,7 @@ from mushu.destination import DestinationError, Receipt
 from mushu.destination.registry import OpenDestination
 from mushu.destination.safe import Pause
 from mushu.destination.target import Target
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading
@@ -14,7 +15,6 @@ from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.separation import refuse_holder
 from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import find_key_by_digest
 from mushu.server.keys.states import DEAD, State
 

@@ -19,6 +19,7 @@ from mushu.destination import DestinationError
 from mushu.destination.registry import OpenDestination
 from mushu.destination.safe import Pause
 from mushu.destination.target import NotHeldError
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, rfc3339
@@ -31,7 +32,6 @@ from mushu.server.delivery.recovery import Reconciler, Verdict
 from mushu.server.delivery.separation import claim, refuse_other_environment
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DEAD, FAIL
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import func, select
 
+from mushu.environment import Environment
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
@@ -17,7 +18,6 @@ from mushu.server.destinations.models import NamedDestination
 from mushu.server.destinations.service import EVERYWHERE, Place
 from mushu.server.errors import DestinationHeld
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Environment
 from mushu.server.keys.states import DEAD
 from mushu.server.sealing.ring import SealingKeys
 

@@ -9,6 +9,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 
 from mushu.destination.registry import holds_credential
+from mushu.environment import Environment
 from mushu.keyformat import public_id
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, record
@@ -17,7 +18,6 @@ from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
 from mushu.server.destinations.models import NamedDestination
 from mushu.server.environments import environment_of, within
 from mushu.server.errors import DestinationNotFound, Invalid, NameTaken, OrgNotFound
-from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.models import Organization
 from mushu.server.sealing.ring import SealingKeys
 from mushu.server.sealing.rows import context_of, ring_to_seal

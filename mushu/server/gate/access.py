@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from mushu.environment import Environment
 from mushu.server.db import AnySession
 from mushu.server.errors import (
     Forbidden,
@@ -18,7 +19,7 @@ from mushu.server.errors import (
 )
 from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal, principal_of_key
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.members import find_member
 from mushu.server.orgs.models import Role
 from mushu.server.users.service import find_user

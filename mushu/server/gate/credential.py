@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mushu import keyformat
-from mushu.keyformat import Prefix
+from mushu.keyformat import KEY_PREFIXES, Prefix
 from mushu.secret import Secret
 from mushu.server.errors import AmbiguousCredential, MalformedCredential, MissingCredential, MistypedCredential
 
@@ -12,7 +12,7 @@ _HOW: Final = (
     "Send an API key as `Authorization: ApiKey msk_…` or `X-API-Key: msk_…`, or a CLI token as "
     "`Authorization: Bearer mct_…`."
 )
-_KEYS: Final = frozenset({Prefix.LIVE_KEY, Prefix.TEST_KEY})
+_KEYS: Final = frozenset(KEY_PREFIXES.values())
 _TOKENS: Final = frozenset({Prefix.CLI_TOKEN})
 #: What may stand around a header's value (RFC 9110, section 5.6.3); `str.strip` alone would take more away.
 _SPACE: Final = " \t"

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, select
 
+from mushu.environment import Environment
 from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
@@ -22,7 +23,7 @@ from mushu.server.errors import (
 )
 from mushu.server.gate.credential import Credential
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.keys.states import AUTHENTICATING, State
 from mushu.server.orgs.models import Organization
 from mushu.server.tokens.models import CliToken

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Select, select
 
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows
@@ -23,7 +24,6 @@ from mushu.server.gate.access import Requirement, admit
 from mushu.server.gate.credential import Credential
 from mushu.server.gate.principal import KeyPrincipal, Principal, authenticate
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.models import Membership, Organization
 from mushu.server.tokens.models import BrowserSession, CliToken
 from mushu.server.tokens.service import find_session

@@ -1,8 +1,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mushu.environment import Environment
 from mushu.server.idempotency import Once
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

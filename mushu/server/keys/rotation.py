@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from sqlalchemy import ColumnElement, and_, exists, func, select, update
 
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
@@ -21,7 +22,6 @@ from mushu.server.errors import Invalid, WrongState
 from mushu.server.idempotency import Once
 from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, IS_TO_ROTATE, ApiKey, AtDeadline, Rotation
 from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import get_key, mint_successor
 from mushu.server.keys.states import DEAD, State
 from mushu.server.orgs.service import get_org

@@ -13,11 +13,6 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
-class Environment(StrEnum):
-    LIVE = "live"
-    TEST = "test"
-
-
 DEFAULT_SCOPES: Final = (Scope.READ, Scope.WRITE)
 _KNOWN: Final = ", ".join(Scope)
 

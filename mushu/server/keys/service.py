@@ -6,7 +6,8 @@ from typing import Final
 from sqlalchemy import select, update
 
 from mushu.duration import written_duration
-from mushu.keyformat import Prefix, generate, public_id
+from mushu.environment import Environment
+from mushu.keyformat import KEY_PREFIXES, generate, public_id
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, Detail, record
 from mushu.server.clock import Clock, rfc3339
@@ -17,13 +18,12 @@ from mushu.server.keys.house_rules import with_defaults, within_limits
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.once import mark_minted
 from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.scopes import DEFAULT_SCOPES, Environment
+from mushu.server.keys.scopes import DEFAULT_SCOPES
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
 from mushu.server.orgs.settings import rules_of
 from mushu.server.paging import MOST, Page, Window, page
 
-_PREFIXES: Final = {Environment.LIVE: Prefix.LIVE_KEY, Environment.TEST: Prefix.TEST_KEY}
 _MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
 #: A year that calendars and databases agree upon; beyond it, leave the expiry out.
 _LONGEST_LIFE: Final = timedelta(days=36_525)
@@ -63,7 +63,7 @@ def _mint(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) 
     scopes = request.scopes or DEFAULT_SCOPES
     name = checked_name(request.name)
     expires_at = _checked_expiry(now, request.expires_at)
-    secret = generate(_PREFIXES[request.environment])
+    secret = generate(KEY_PREFIXES[request.environment])
     key = ApiKey(
         id=public_id("key"),
         org_id=request.org_id,

@@ -8,6 +8,7 @@ from enum import Enum
 
 from mushu.destination.registry import OpenDestination
 from mushu.destination.safe import Pause
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
@@ -16,7 +17,6 @@ from mushu.server.delivery.named import uris_of
 from mushu.server.delivery.protocol import Courier
 from mushu.server.delivery.recovery import Reconciler
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import get_key, get_key_of
 
 

@@ -7,6 +7,7 @@ the successor was seen in use (`keys/rotation.py`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger
@@ -16,7 +17,6 @@ from mushu.server.errors import Invalid
 from mushu.server.idempotency import Once
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms, ancestors, begin, get_key_to_rotate
-from mushu.server.keys.scopes import Environment
 from mushu.server.lifecycle.confirm import CONFIRM_WITHIN
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.delete import follow_journal

@@ -14,13 +14,13 @@ from typing import Final
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from mushu.environment import Environment
 from mushu.keyformat import public_id
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, Base, UTCDateTime
 from mushu.server.environments import Environmental, within
 from mushu.server.errors import DeviceNotFound, Invalid
-from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.tenants.models import TenantRow
 from mushu.server.resources.tenants.service import hold_tenant

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, cast
 from flask import Flask, current_app, g, request
 from werkzeug import Response as BaseResponse
 
+from mushu.environment import Environment
 from mushu.server.core import context_for, db, get_core
 from mushu.server.db import act_for, reading
 from mushu.server.environments import set_environment
@@ -21,7 +22,7 @@ from mushu.server.gate.credential import Credential, read_headers, read_token
 from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.gate.principal import Principal, UserPrincipal, authenticate
 from mushu.server.gate.proof import RequestProof
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.lifecycle.context import Context
 from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.extensions import count

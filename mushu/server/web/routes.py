@@ -15,8 +15,8 @@ from flask_openapi.models.tag import Tag
 from pydantic import BaseModel
 from werkzeug import Response
 
+from mushu.environment import Environment
 from mushu.server.core import get_core
-from mushu.server.keys.scopes import Environment
 from mushu.server.web.guard import SANDBOX
 
 #: Method, rule, and the endpoint that answers.

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 import pytest
 
+from mushu.environment import Environment
 from mushu.keyformat import Prefix, generate
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Environment
 from mushu_dotenv import DotenvDestination
 from tests.server.commands.conftest import Run
 from tests.server.commands.naming import TOKEN, add, listed

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from mushu.destination import DestinationError
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
@@ -17,7 +18,6 @@ from mushu.server.destinations.models import NamedDestination
 from mushu.server.destinations.service import Place
 from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid
-from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE, RETIRE
 from mushu.server.lifecycle.maintain import keep_house

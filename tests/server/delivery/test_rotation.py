@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from mushu.destination import digest_of
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import reading, writing
 from mushu.server.errors import (
@@ -20,7 +21,7 @@ from mushu.server.keys import rotation
 from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DISABLE, State
 from mushu.server.lifecycle.maintain import keep_house

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
@@ -11,7 +12,6 @@ from mushu.server.destinations.service import Place
 from mushu.server.errors import DestinationHeld
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.scopes import Environment
 from mushu.server.sealing.ring import SealingKeys
 from tests.server.delivery.conftest import Post
 from tests.server.delivery.shelf import Shelf

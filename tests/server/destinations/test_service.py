@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
+from mushu.environment import Environment
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
 from mushu.server.audit.models import AuditEvent
@@ -18,7 +19,6 @@ from mushu.server.destinations.models import NamedDestination
 from mushu.server.destinations.service import Place
 from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationNotFound, Invalid, MushuError, NameTaken, OrgNotFound, SealingFailed
-from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.service import delete_org, get_org
 from mushu.testing.leaks import traces
 from tests.server.conftest import World

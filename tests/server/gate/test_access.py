@@ -2,6 +2,7 @@
 
 import pytest
 
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
@@ -16,7 +17,7 @@ from mushu.server.errors import (
 )
 from mushu.server.gate.access import Requirement, authorize, scopes_in
 from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.members import get_member, set_role
 from mushu.server.orgs.models import Role
 from tests.server.conftest import World

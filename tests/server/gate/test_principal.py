@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
+from mushu.environment import Environment
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM, Actor, ActorKind
@@ -17,7 +18,7 @@ from mushu.server.errors import DeletedCredential, ExpiredCredential, MushuError
 from mushu.server.gate.credential import Credential
 from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal, authenticate
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE, DISABLE, ENABLE, END_RETIREMENT, RETIRE, State, Transition
 from tests.conftest import TurnableClock

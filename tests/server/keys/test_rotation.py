@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
+from mushu.environment import Environment
 from mushu.server.audit.models import AuditEvent
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
@@ -15,7 +16,7 @@ from mushu.server.keys import rotation
 from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DELETE, DISABLE, ENABLE, FAIL, State
 from mushu.server.orgs.models import Organization

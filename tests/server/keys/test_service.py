@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select, text
 
 from mushu import keyformat
+from mushu.environment import Environment
 from mushu.keyformat import Prefix
 from mushu.server.audit.models import AuditEvent
 from mushu.server.audit.service import SYSTEM
@@ -15,7 +16,6 @@ from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, KeyNotFound
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import (
     Selection,
     get_key_of,

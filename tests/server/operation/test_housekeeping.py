@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Engine, event, func
 from sqlalchemy import select as query
 
+from mushu.environment import Environment
 from mushu.keyformat import public_id
 from mushu.server.audit.service import SYSTEM
 from mushu.server.clock import Clock, utc_now
@@ -27,7 +28,6 @@ from mushu.server.environments import within
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, note_first_uses
-from mushu.server.keys.scopes import Environment
 from mushu.server.keys.service import get_key
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.maintain import keep_house

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from flask.testing import FlaskClient
 
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM, Actor
 from mushu.server.clock import Clock
 from mushu.server.commands.orgs import orgs
@@ -15,7 +16,6 @@ from mushu.server.config import Settings
 from mushu.server.core import Core, db
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Environment
 from mushu.server.operation import housekeeping
 from mushu.server.orgs.service import find_org
 from mushu.server.resources import RESOURCES, Resources, ResourceType

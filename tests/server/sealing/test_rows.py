@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, select, text
 from sqlalchemy.orm import Session
 
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.audit.models import AuditEvent
 from mushu.server.audit.service import SYSTEM
@@ -21,7 +22,6 @@ from mushu.server.destinations.models import NamedDestination
 from mushu.server.destinations.service import Place
 from mushu.server.environments import set_environment
 from mushu.server.errors import SealingFailed
-from mushu.server.keys.scopes import Environment
 from mushu.server.orgs.service import create_org
 from mushu.server.sealing import rows
 from mushu.server.sealing.ring import SealingKeys, key_id_of

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from werkzeug.test import TestResponse
 
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
@@ -16,7 +17,7 @@ from mushu.server.environments import within
 from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
 from mushu.server.lifecycle.issue import issue

@@ -10,7 +10,7 @@ import pytest
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from mushu.server.keys.scopes import Environment
+from mushu.environment import Environment
 from tests.server.conftest import api_key
 from tests.server.web.asking import all_rows, answer, problem_of, refusal
 from tests.server.web.conftest import House

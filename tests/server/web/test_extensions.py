@@ -11,9 +11,10 @@ import pytest
 from flask import Flask
 
 from mushu.destination import Surroundings, open_destination
+from mushu.environment import Environment
 from mushu.server.core import Core, db
 from mushu.server.db import reading
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.keys.states import State
 from mushu.server.usage.models import KeyUse
 from mushu.server.usage.service import uses_of

@@ -9,8 +9,9 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from sqlalchemy import event
 
+from mushu.environment import Environment
 from mushu.server.core import db
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from tests.server.conftest import api_key, bearer
 from tests.server.web.asking import all_rows, answer, refusal
 from tests.server.web.conftest import House

@@ -11,13 +11,13 @@ from typing import Final
 
 from sqlalchemy import delete, select, update
 
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.environments import within
 from mushu.server.errors import StorageUnavailable
-from mushu.server.keys.scopes import Environment
 from mushu.server.resources.media.models import MediaItem, Status
 from mushu.server.resources.media.service import mark_failed
 from mushu.server.resources.media.storage import Storage

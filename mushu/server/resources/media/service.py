@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, CursorResult, Select, func, select, update
 
+from mushu.environment import Environment
 from mushu.keyformat import public_id
 from mushu.server.audit.service import Actor, Detail, record
 from mushu.server.clock import Clock
@@ -14,7 +15,6 @@ from mushu.server.environments import environment_of, within
 from mushu.server.errors import Invalid, MediaNotFound, TenantNotFound, TooManyUploads
 from mushu.server.gate.owners import OwnerLookup
 from mushu.server.idempotency import Once, find_made
-from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.media.content_types import MOST_PICTURE_BYTES, checked_content_type, is_picture
 from mushu.server.resources.media.links import LIFE

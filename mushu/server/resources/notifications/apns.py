@@ -12,8 +12,8 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
 
+from mushu.environment import Environment
 from mushu.server.errors import Invalid
-from mushu.server.keys.scopes import Environment
 
 _REASON: Final = re.compile(r"[A-Za-z]{1,64}")
 _SECONDS: Final = re.compile(r"[0-9]{1,10}")

@@ -12,11 +12,11 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 
+from mushu.environment import Environment
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Environment
 from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.outcomes import GIVEN_UP_AFTER
 from mushu.server.resources.tenants.models import TenantRow

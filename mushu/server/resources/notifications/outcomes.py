@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
+from mushu.environment import Environment
 from mushu.server.db import AnySession
 from mushu.server.environments import within
 from mushu.server.errors import Invalid
-from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Window
 from mushu.server.resources.notifications.apns import (
     CONNECTION_LOST,

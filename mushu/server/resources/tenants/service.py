@@ -4,6 +4,7 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Select, select
 
+from mushu.environment import Environment
 from mushu.keyformat import public_id
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, Detail, record
@@ -13,7 +14,6 @@ from mushu.server.environments import environment_of, within
 from mushu.server.errors import TenantNotFound
 from mushu.server.gate.owners import OwnerLookup
 from mushu.server.idempotency import Once, find_made
-from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.tenants.credentials import ApnsCredentials, checked_bundle_id
 from mushu.server.resources.tenants.models import TenantRow

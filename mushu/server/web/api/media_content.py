@@ -17,11 +17,12 @@ from werkzeug import Response as BaseResponse
 from werkzeug.exceptions import PreconditionFailed
 from werkzeug.wsgi import wrap_file
 
+from mushu.environment import Environment
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.errors import LinkNotValid, MediaNotFound
 from mushu.server.gate.access import Requirement, still_may
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.resources.media.content_types import HEAD, disposition_of, kind_of, served_type
 from mushu.server.resources.media.links import EXPIRES_PATTERN, ISSUER_PATTERN, SIGNATURE_PATTERN, Purpose, SignedLink
 from mushu.server.resources.media.models import MediaItem, Status

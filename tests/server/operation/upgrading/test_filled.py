@@ -14,6 +14,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, inspect, text
 
+from mushu.environment import Environment
 from mushu.keyformat import Prefix
 from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
@@ -30,7 +31,7 @@ from mushu.server.errors import (
 from mushu.server.gate.credential import Credential
 from mushu.server.gate.principal import KeyPrincipal, UserPrincipal, authenticate
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.operation.upgrading.migrations import migration_transaction, pending_migrations

@@ -19,12 +19,12 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from mushu.destination import Surroundings, open_destination
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import Core, db
 from mushu.server.db import reading
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Environment
 from mushu.server.resources.media.bucket import BucketStorage
 from mushu.server.resources.media.models import MediaItem
 from mushu.server.resources.media.service import get_media

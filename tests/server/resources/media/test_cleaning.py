@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.environments import within
 from mushu.server.errors import MediaNotFound, StorageUnavailable
-from mushu.server.keys.scopes import Environment
 from mushu.server.resources.media.cleaning import Cleaned, clean_storage
 from mushu.server.resources.media.models import MediaItem, Status
 from mushu.server.resources.media.service import delete_media_of_org

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import Core, db
 from mushu.server.db import reading, writing
 from mushu.server.environments import set_environment, within
 from mushu.server.idempotency import Once
-from mushu.server.keys.scopes import Environment
 from mushu.server.paging import Window
 from mushu.server.resources.devices import DeviceRow, Registration, find_device, register_device
 from mushu.server.resources.notifications import outcomes

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from mushu.environment import Environment
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError, Invalid
-from mushu.server.keys.scopes import Environment
 from mushu.server.resources.notifications.apns import (
     MOST_BYTES,
     Content,

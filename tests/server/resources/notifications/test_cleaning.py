@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, text
 
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db, get_core
 from mushu.server.db import own_session, reading, writing
 from mushu.server.environments import within
 from mushu.server.idempotency import Once
-from mushu.server.keys.scopes import Environment
 from mushu.server.resources import RESOURCES
 from mushu.server.resources.notifications import cleaning
 from mushu.server.resources.notifications.cleaning import clean_notifications, delete_older

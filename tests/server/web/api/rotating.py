@@ -8,13 +8,13 @@ from dotenv import dotenv_values
 from werkzeug.test import TestResponse
 
 from mushu.destination import digest_of
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
 from mushu.server.destinations import service as destinations
 from mushu.server.destinations.service import Place
 from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.scopes import Environment
 from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.web.extensions import recorder_of
 from tests.server.conftest import api_key, bearer

@@ -2,13 +2,14 @@
 
 import pytest
 
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.destinations import service
 from mushu.server.destinations.service import Place
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.models import Organization
 from tests.server.conftest import World, api_key
 from tests.server.web.asking import SeparateClient, all_rows, answer, refusal

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from werkzeug.test import TestResponse
 
-from mushu.server.keys.scopes import Environment
+from mushu.environment import Environment
 from tests.server.conftest import api_key
 from tests.server.web.api.rotating import LIVE, TEST, deliver, name, owner, value
 from tests.server.web.api.test_keys import keys_of

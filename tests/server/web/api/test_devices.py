@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from mushu.environment import Environment
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Environment
 from mushu.server.resources import devices
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House

@@ -3,7 +3,7 @@
 import pytest
 
 from mushu.destination import digest_of
-from mushu.server.keys.scopes import Environment
+from mushu.environment import Environment
 from mushu.server.keys.states import State
 from tests.conftest import TurnableClock
 from tests.server.web.api.test_keys import create, keys_of, put_into

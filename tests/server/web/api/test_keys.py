@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from mushu.environment import Environment
 from mushu.keyformat import Prefix, parse
 from mushu.server.audit.models import AuditEvent
 from mushu.server.audit.service import SYSTEM
@@ -16,7 +17,7 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state, mint_key
 from mushu.server.keys.states import State, Transition
 from tests.server.conftest import World, api_key, bearer

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Environment
 from mushu.server.resources.media import service
 from mushu.server.resources.media.storage import Upload
 from mushu.server.resources.tenants.service import TenantRequest, create_tenant

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.keys.rotation import Terms, begin
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from tests.server.conftest import api_key
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House

@@ -3,11 +3,12 @@
 import pytest
 from sqlalchemy import select
 
+from mushu.environment import Environment
 from mushu.server.audit.models import AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import reading
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.models import Organization, Role
 from tests.server.conftest import api_key, bearer
 from tests.server.web.asking import answer, refusal

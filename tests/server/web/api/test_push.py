@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import Core, db
 from mushu.server.db import writing
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.resources.devices import Registration, register_device
 from mushu.server.resources.tenants.credentials import ApnsCredentials
 from mushu.server.resources.tenants.service import TenantRequest, create_tenant

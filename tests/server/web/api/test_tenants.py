@@ -8,10 +8,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import text
 
+from mushu.environment import Environment
 from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Environment, Scope
+from mushu.server.keys.scopes import Scope
 from mushu.server.resources.tenants.credentials import load_key
 from mushu.server.resources.tenants.service import credentials_of, get_tenant
 from tests.server.conftest import api_key
