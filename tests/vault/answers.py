@@ -29,7 +29,6 @@ class Reply:
     warnings: list[str] = field(default_factory=list)
     auth: dict[str, Any] | None = None
     wrap_info: dict[str, Any] | None = None
-    lease_duration: int = 0
     status: int = 200
     raw: bool = False
     at_top: bool = False
@@ -40,7 +39,7 @@ class Reply:
             "request_id": "" if self.wrap_info else str(uuid.uuid4()),
             "lease_id": "",
             "renewable": False,
-            "lease_duration": self.lease_duration,
+            "lease_duration": 0,
             "data": self.data,
             "wrap_info": self.wrap_info,
             "warnings": self.warnings or None,

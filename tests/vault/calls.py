@@ -6,13 +6,11 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.vault.answers import Refused
-from tests.vault.values import Unreadable, mended, seconds
 
 LARGEST = 32 * 1024 * 1024
 MERGE_PATCH = "application/merge-patch+json"
 _OPERATIONS = {"GET": "read", "POST": "update", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_OPERATIONS |= {"LIST": "list", "SCAN": "scan", "HEAD": "header", "OPTIONS": "none"}
-_TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False", "")
+_OPERATIONS |= {"LIST": "list"}
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,6 @@ class Call:
     fields: dict[str, Any] = field(default_factory=dict)
     token: str = ""
     namespace: str = ""
-    wrap_seconds: int = 0
-    known: frozenset[str] | None = None
 
     @property
     def writes(self) -> bool:
@@ -63,30 +59,13 @@ def call_of(asked: Asked) -> Call:
         fields = _body(asked, operation)
     else:
         fields = {name: values[0] if len(values) == 1 else values for name, values in asked.query.items()}
-    if operation == "read" and "list" in fields:
-        operation = "list" if _truth(fields["list"]) else "read"
-        fields = {name: value for name, value in fields.items() if name != "list" or operation == "read"}
-    if operation in ("list", "scan") and not path.endswith("/"):
+    if operation == "list" and not path.endswith("/"):
         path += "/"
-    return Call(operation, path, fields, _token(asked), wrap_seconds=_wrap_seconds(asked))
-
-
-def _truth(text: Any) -> bool:
-    if text not in _TRUE + _FALSE:
-        raise Refused(400)
-    return text in _TRUE
+    return Call(operation, path, fields, _token(asked))
 
 
 def _token(asked: Asked) -> str:
-    bearer = asked.headers.get("authorization", "")
-    return asked.headers.get("x-vault-token") or (bearer[7:].strip() if bearer.startswith("Bearer ") else "")
-
-
-def _wrap_seconds(asked: Asked) -> int:
-    try:
-        return seconds(asked.headers.get("x-vault-wrap-ttl") or 0)
-    except Unreadable as unreadable:
-        raise Refused(400, f"error parsing X-Vault-Wrap-TTL header: {unreadable}") from None
+    return asked.headers.get("x-vault-token", "")
 
 
 def _body(asked: Asked, operation: str) -> dict[str, Any]:
@@ -100,17 +79,13 @@ def _body(asked: Asked, operation: str) -> dict[str, Any]:
     text = asked.body.decode(errors="replace").strip()
     if not text:
         return {}
-    if media_type == "application/x-www-form-urlencoded" and text[0] not in "{[":
-        return {name: values[-1] for name, values in parse_qs(text).items()}
     try:
         document = json.loads(text, parse_constant=_no_constant)
     except ValueError as error:
         raise Refused(400, f"failed to decode JSON input: {error}") from None
     if document is not None and not isinstance(document, dict):
-        kind = {list: "array", str: "string", bool: "bool"}.get(type(document), "number")
-        wanted = "Go value of type map[string]interface {}"
-        raise Refused(400, f"failed to decode JSON input: json: cannot unmarshal {kind} into {wanted}")
-    return dict(mended(document or {}))
+        raise Refused(400, "failed to decode JSON input: json: it is no object")
+    return dict(document or {})
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -1,9 +1,9 @@
-"""The fields that an endpoint takes; what it does not know it ignores, and says so."""
+"""The fields that an endpoint takes; what it does not know it ignores."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.vault.answers import Refused, Reply
+from tests.vault.answers import Refused
 from tests.vault.calls import Call
 from tests.vault.values import Unreadable
 
@@ -17,7 +17,6 @@ class Fields:
     def __init__(self, call: Call, schema: Mapping[str, Reader], complaint: str = FAILED) -> None:
         """Raises: Refused, if a field does not hold what its type wants."""
         self._read: dict[str, Any] = {}
-        self.ignored = sorted(name for name in call.fields if name not in schema)
         for name, value in call.fields.items():
             if name in schema:
                 try:
@@ -31,15 +30,3 @@ class Fields:
 
     def get(self, name: str, otherwise: Any = None) -> Any:
         return self._read.get(name, otherwise)
-
-    def warn(self, reply: Reply | None) -> Reply | None:
-        """Add the warning about unknown fields where there is an answer that can carry it."""
-        if reply is None or reply.raw:
-            return reply
-        if self.ignored:
-            names = " ".join(self.ignored)
-            reply.warnings.append(f"Endpoint ignored these unrecognized parameters: [{names}]")
-        if self.get("path") is not None:
-            text = "Endpoint replaced the value of these parameters with the values captured from the endpoint's path"
-            reply.warnings.append(f"{text}: [path]")
-        return reply

@@ -6,9 +6,6 @@ from typing import Any
 from tests.vault.answers import Refused, Reply, listed
 from tests.vault.calls import Call
 from tests.vault.listing import children, listing
-from tests.vault.values import Unreadable, seconds
-
-_LEASE = 32 * 24 * 3600
 
 
 class PlainSecrets:
@@ -39,7 +36,7 @@ class PlainSecrets:
         if path not in self.texts:
             return None
         data = json.loads(self.texts[path])
-        return Reply(data, lease_duration=_lease(data))
+        return Reply(data)
 
     def _write(self, path: str, fields: dict[str, Any]) -> None:
         if not path:
@@ -47,10 +44,3 @@ class PlainSecrets:
         if not fields:
             raise Refused(400, "missing data fields")
         self.texts[path] = json.dumps(fields)
-
-
-def _lease(data: dict[str, Any]) -> int:
-    try:
-        return seconds(data.get("ttl", data.get("lease", _LEASE)))
-    except Unreadable:
-        return _LEASE

@@ -12,7 +12,5 @@ def children(paths: Iterable[str], folder: str) -> list[str]:
     return sorted({rest if "/" not in rest else rest.partition("/")[0] + "/" for rest in rests})
 
 
-def listing(names: list[str], after: str = "", limit: int = 0) -> Reply:
-    later = [name for name in names if name > after]
-    chosen = later[:limit] if limit > 0 else later
-    return Reply({"keys": chosen} if chosen else {})
+def listing(names: list[str]) -> Reply:
+    return Reply({"keys": names} if names else {})

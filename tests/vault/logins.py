@@ -9,7 +9,6 @@ from tests.vault.calls import Call
 from tests.vault.tokens import Token, Tokens, new_id, with_default
 
 _INVALID = "invalid role or secret ID"
-_MOST_FAILURES = 5
 _DEFAULT_TTL = 32 * 24 * 3600
 
 
@@ -20,12 +19,10 @@ class Role:
     policies: list[str]
     token_ttl: int = 0
     token_num_uses: int = 0
-    token_type: str = "service"
     secret_id_num_uses: int = 0
     bind_secret_id: bool = True
     role_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     secret_ids: dict[str, int] = field(default_factory=dict)
-    failures: int = 0
     jwts: set[str] = field(default_factory=set)
 
     def new_secret_id(self) -> str:
@@ -59,20 +56,18 @@ class Login:
 
     def _token(self, name: str, role: Role) -> Token:
         own = {"approle": "role_name", "kubernetes": "role", "jwt": "role"}[self.kind]
-        batch = role.token_type == "batch"
         token = Token(
             new_id(self._namespace),
             with_default(role.policies),
             self._namespace,
             role.token_ttl or _DEFAULT_TTL,
             role.token_num_uses,
-            renewable=not batch,
+            renewable=True,
             path=f"auth/{self._mount}/login",
             display_name=self._mount,
             metadata={own: name},
             entity=str(uuid.uuid4()),
             orphan=True,
-            kind=role.token_type,
         )
         return self._tokens.add(token)
 
@@ -92,15 +87,10 @@ class Login:
         return name, role
 
     def _check(self, role: Role, secret_id: str) -> None:
-        """Lock the role after too many wrong secret ids: from then on the right one is refused too."""
-        if role.failures >= _MOST_FAILURES:
-            raise Refused(403, "permission denied")
         if not secret_id:
             raise Refused(400, "missing secret_id")
         if secret_id not in role.secret_ids:
-            role.failures += 1
             raise Refused(400, _INVALID)
-        role.failures = 0
 
     def _kubernetes(self, fields: Mapping[str, str]) -> tuple[str, Role]:
         for name in ("role", "jwt"):

@@ -8,18 +8,11 @@ Rules = Mapping[str, Iterable[str]]
 
 DEFAULT: dict[str, list[str]] = {
     "auth/token/lookup-self": ["read"],
-    "auth/token/renew-self": ["update"],
-    "auth/token/revoke-self": ["update"],
     "sys/capabilities-self": ["update"],
-    "sys/internal/ui/resultant-acl": ["read"],
-    "sys/leases/renew": ["update"],
-    "sys/leases/lookup": ["update"],
-    "cubbyhole/*": ["create", "read", "update", "delete", "list"],
-    "sys/wrapping/wrap": ["update"],
     "sys/wrapping/lookup": ["update"],
     "sys/wrapping/unwrap": ["update"],
 }
-WRAPPING: dict[str, list[str]] = {"cubbyhole/response": ["create", "read"], "sys/wrapping/unwrap": ["update"]}
+WRAPPING: dict[str, list[str]] = {"sys/wrapping/unwrap": ["update"]}
 
 
 def check_rules(rules: Rules) -> None:

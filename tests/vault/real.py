@@ -39,24 +39,19 @@ class RealVault:
         version: int = 2,
         cas_required: bool = False,
         max_versions: int = 0,
-        delete_version_after: int = 0,
     ) -> None:
         self._ask("POST", self._mounts(path), {"type": "kv", "options": {"version": str(version)}})
         self._made.append(("", self._mounts(path)))
         if version == 2:
             self._await(path)
-        settings = {"cas_required": cas_required, "max_versions": max_versions}
-        if version == 2 and (any(settings.values()) or delete_version_after):
-            self._ask("POST", f"{path}/config", settings | {"delete_version_after": f"{delete_version_after}s"})
+        if cas_required or max_versions:
+            self._ask("POST", f"{path}/config", {"cas_required": cas_required, "max_versions": max_versions})
 
     def _await(self, path: str) -> None:
         """Wait until a new mount is ready: for a moment it answers 400, as it "upgrades" what is not there."""
         deadline = time.monotonic() + 10
         while self._client.get(f"{self.address}/v1/{path}/config").is_error and time.monotonic() < deadline:
             time.sleep(0.02)
-
-    def unmount(self, path: str) -> None:
-        self._ask("DELETE", self._mounts(path))
 
     def policy(self, name: str, rules: Mapping[str, Iterable[str]], namespace: str = "") -> None:
         paths = {path: {"capabilities": list(words)} for path, words in rules.items()}
@@ -78,7 +73,6 @@ class RealVault:
         namespace: str = "",
         token_ttl: int = 0,
         token_num_uses: int = 0,
-        token_type: str = "service",
         secret_id_num_uses: int = 0,
         bind_secret_id: bool = True,
     ) -> tuple[str, str]:
@@ -87,7 +81,7 @@ class RealVault:
             self._ask("POST", f"sys/auth/{mount}", {"type": "approle"}, namespace)
             self._made.append((namespace, f"sys/auth/{mount}"))
         wanted = {"token_policies": list(policies), "token_ttl": token_ttl, "token_num_uses": token_num_uses}
-        wanted |= {"token_type": token_type, "secret_id_num_uses": secret_id_num_uses}
+        wanted |= {"secret_id_num_uses": secret_id_num_uses}
         self._ask("POST", f"auth/{mount}/role/{role}", wanted | {"bind_secret_id": bind_secret_id}, namespace)
         role_id = self._ask("GET", f"auth/{mount}/role/{role}/role-id", None, namespace)["data"]["role_id"]
         return str(role_id), self.secret_id(role, mount, namespace)

@@ -6,10 +6,9 @@ from typing import Any
 
 from tests.vault.answers import Refused
 from tests.vault.fields import Fields
-from tests.vault.values import Unreadable, as_read, duration, now, whole, written
+from tests.vault.values import Unreadable, as_read, now, whole, written
 
 MOST_VERSIONS = 10
-DISABLED = -1
 
 
 @dataclass
@@ -43,8 +42,6 @@ class Settings:
 
     max_versions: int = 0
     cas_required: bool = False
-    metadata_cas_required: bool = False
-    delete_version_after: int | None = None
 
 
 @dataclass
@@ -63,7 +60,7 @@ class Secret:
     def add(self, text: str, mount: Settings) -> dict[str, Any]:
         """Add a version, drop those that are too many, return what a write answers."""
         moment = now()
-        version = Version(moment, text, deletion_of(moment, mount, self.settings))
+        version = Version(moment, text)
         self.current += 1
         self.versions[self.current] = version
         self.updated = moment
@@ -80,9 +77,7 @@ class Secret:
         return {"version": number} | self.versions[number].times() | {"custom_metadata": self.custom or None}
 
     def metadata(self) -> dict[str, Any]:
-        settings = asdict(self.settings)
-        settings["delete_version_after"] = duration(self.settings.delete_version_after or 0)
-        return settings | {
+        return asdict(self.settings) | {
             "versions": {str(number): version.times() for number, version in self.versions.items()},
             "current_version": self.current,
             "current_metadata_version": self.metadata_version,
@@ -91,14 +86,6 @@ class Secret:
             "updated_time": written(self.updated),
             "custom_metadata": self.custom or None,
         }
-
-
-def deletion_of(moment: int, mount: Settings, secret: Settings) -> int | None:
-    """Return when a version dies: after the shorter of the two times, never if the mount forbids it."""
-    ours, theirs = mount.delete_version_after or 0, secret.delete_version_after or 0
-    if ours == DISABLED or not (ours or theirs):
-        return None
-    return moment + min(count for count in (ours, theirs) if count) * 10**9
 
 
 def check_and_set(fields: Fields, mount: Settings, secret: Secret) -> None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from copy import deepcopy
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from tests.vault.calls import Asked
 from tests.vault.control import Control
@@ -16,36 +16,30 @@ from tests.vault.setup import METHODS, SetUp
 from tests.vault.system import Mount
 from tests.vault.tokens import new_id
 
-Product = Literal["OpenBao", "Vault"]
-
 
 class VaultStub(SetUp):
     """A server on loopback, from `with` to the end of it.
 
-    `product` decides where the two differ: the text for a token that is none, the version, the name in a warning.
     `certificate` names one of `tests.cli.certificates`, which then is what it speaks TLS with.
     `control` opens `/stub/` to other processes.
     """
 
     def __init__(
         self,
-        product: Product = "OpenBao",
         certificate: str | None = None,
-        port: int = 0,
         control: bool = False,
     ) -> None:
         self.root_token = new_id()
         self.address = ""
         self._closing = threading.Event()
-        self._port = port
         self._certificate = certificate
-        core = Core(self.root_token, product)
+        core = Core(self.root_token)
         super().__init__(core, Faults(core, self._closing), Log())
         self._control = Control({name: getattr(self, name) for name in METHODS}) if control else None
 
     def __enter__(self) -> Self:
         own = {"faults": self._faults, "log": self._log, "control": self._control, "closing": self._closing}
-        self._server, self.address = served(type("Handler", (Handler,), own), self._port, self._certificate)
+        self._server, self.address = served(type("Handler", (Handler,), own), self._certificate)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
         return self

@@ -64,8 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         if answer.status != 204:
             self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        if asked.method != "HEAD":
-            self.wfile.write(answer.body)
+        self.wfile.write(answer.body)
         self.wfile.flush()
 
     def _drip(self, fault: Fault) -> None:
@@ -76,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"1\r\n \r\n")
             self.wfile.flush()
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_LIST = do_SCAN = do_HEAD = do_OPTIONS = _answer  # noqa: N815
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_LIST = _answer  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass
@@ -109,9 +108,9 @@ class Server(ThreadingHTTPServer):
         pass
 
 
-def served(handler: type[Handler], port: int, certificate: str | None) -> tuple[Server, str]:
+def served(handler: type[Handler], certificate: str | None) -> tuple[Server, str]:
     """Return a server that listens, with TLS if a certificate is named, and its address."""
-    server = Server(("127.0.0.1", port), handler)
+    server = Server(("127.0.0.1", 0), handler)
     scheme = "http"
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

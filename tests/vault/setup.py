@@ -36,23 +36,17 @@ class SetUp:
         version: int = 2,
         cas_required: bool = False,
         max_versions: int = 0,
-        delete_version_after: int = 0,
     ) -> None:
         """Mount a key-value engine; one that is there is replaced."""
         full = f"{path.strip('/')}/"
         engine: VersionedSecrets | PlainSecrets = PlainSecrets()
         if version == 2:
-            engine = VersionedSecrets(self._core.product)
+            engine = VersionedSecrets()
             engine.settings.cas_required = cas_required
             engine.settings.max_versions = max_versions
-            engine.settings.delete_version_after = delete_version_after or None
         with self._core.lock:
             namespace = max((known for known in self._core.namespaces if full.startswith(known)), key=len)
             self._core.mounts[full] = Mount(full, namespace, version, engine)
-
-    def unmount(self, path: str) -> None:
-        with self._core.lock:
-            self._core.mounts.pop(f"{path.strip('/')}/", None)
 
     def seal(self) -> None:
         self._core.sealed = True
@@ -93,12 +87,11 @@ class SetUp:
         namespace: str = "",
         token_ttl: int = 0,
         token_num_uses: int = 0,
-        token_type: str = "service",
         secret_id_num_uses: int = 0,
         bind_secret_id: bool = True,
     ) -> tuple[str, str]:
         """Return the role id and a secret id of the role."""
-        new = Role(list(policies), token_ttl, token_num_uses, token_type, secret_id_num_uses, bind_secret_id)
+        new = Role(list(policies), token_ttl, token_num_uses, secret_id_num_uses, bind_secret_id)
         self._login("approle", mount, namespace).roles[role] = new
         return new.role_id, new.new_secret_id()
 

@@ -9,17 +9,9 @@ _NO_TOKEN = (403, ["permission denied"])
 
 
 @pytest.mark.parametrize("token", ["", "s.nope", "hvs.nope"])
-@pytest.mark.parametrize("path", ["{}/data/app", "nowhere/app", "auth/token/lookup-self", "sys/mounts"])
+@pytest.mark.parametrize("path", ["{}/data/app", "nowhere/app", "auth/token/lookup-self"])
 def test_without_a_good_token_everything_is_denied(place: Place, token: str, path: str) -> None:
     assert errors(place.ask("GET", path.format(place.mount), token=token)) == _NO_TOKEN
-
-
-def test_a_revoked_token_is_denied(place: Place) -> None:
-    token = place.allow({"data/*": ["read"]})
-    place.write("app", {})
-    assert place.read("app", token).status_code == 200
-    assert place.ask("POST", "auth/token/revoke-self", token=token).status_code == 204
-    assert errors(place.read("app", token)) == _NO_TOKEN
 
 
 def test_a_token_of_few_uses_ends_with_the_last_even_if_that_is_refused(place: Place) -> None:
@@ -28,12 +20,6 @@ def test_a_token_of_few_uses_ends_with_the_last_even_if_that_is_refused(place: P
     assert errors(place.read("other", token)) == _DENIED
     assert place.read("app", token).status_code == 200
     assert errors(place.read("app", token)) == _NO_TOKEN
-
-
-def test_a_bearer_is_a_token(place: Place) -> None:
-    place.write("app", {})
-    headers = {"Authorization": f"Bearer {place.server.root_token}"}
-    assert place.ask("GET", place.data("app"), token="", headers=headers).status_code == 200
 
 
 def test_create_is_for_what_is_new_and_update_for_what_is_there(place: Place) -> None:
@@ -127,28 +113,6 @@ def test_a_token_sees_its_mounts_and_no_other(place: Place) -> None:
     assert errors(place.ask("GET", f"sys/internal/ui/mounts/{place.mount}/app", token="")) == _NO_TOKEN
 
 
-def test_mounts_are_told_to_those_who_may(place: Place) -> None:
-    told = place.ask("GET", "sys/mounts").json()
-    assert told["data"][f"{place.mount}/"]["options"] == {"version": "2"}
-    assert told[f"{place.mount}/"]["type"] == "kv"
-    assert errors(place.ask("GET", "sys/mounts", token=place.server.token())) == _DENIED
-
-
-def test_a_token_can_look_at_itself(place: Place) -> None:
-    told = place.ask("GET", "auth/token/lookup-self", token=place.server.token(ttl=600)).json()["data"]
-    assert (told["policies"], told["num_uses"], told["creation_ttl"]) == (["default"], 0, 600)
-    assert told["ttl"] in range(590, 601)
-    root = place.hvac().auth.token.lookup_self()["data"]
-    assert (root["policies"], root["ttl"], root["expire_time"]) == (["root"], 0, None)
-
-
-def test_a_token_can_renew_itself_unless_it_never_ends(place: Place) -> None:
-    token = place.server.token(ttl=600)
-    auth = place.ask("POST", "auth/token/renew-self", {"increment": "5m"}, token).json()["auth"]
-    assert (auth["client_token"], auth["lease_duration"], auth["renewable"]) == (token, 300, True)
-    assert errors(place.ask("POST", "auth/token/renew-self", {})) == (400, ["lease is not renewable"])
-
-
 def test_a_place_without_a_mount_is_404_for_root_and_denied_for_others(place: Place) -> None:
     error = 'no handler for route "nowhere/app". route entry not found.'
     assert errors(place.ask("GET", "nowhere/app")) == (404, [error])
@@ -186,17 +150,3 @@ def test_a_token_of_a_namespace_is_good_in_there_only(bare_place: Place) -> None
     assert errors(place.ask("GET", f"{place.mount}-outside/data/app", token=token)) == _DENIED
     told = place.ask("GET", "sys/internal/ui/mounts/kv/app", token=token, headers=inside).json()["data"]
     assert told["path"] == "kv/"
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "sys/nowhere", 404),
-        ("GET", "auth/token/nowhere", 404),
-        ("POST", "sys/mounts", 405),
-        ("GET", "sys/capabilities-self", 405),
-        ("DELETE", "auth/token/lookup-self", 405),
-    ],
-)
-def test_what_is_not_there_is_told_to_root(bare_place: Place, method: str, path: str, status: int) -> None:
-    assert bare_place.ask(method, path, {} if method == "POST" else None).status_code == status

@@ -9,7 +9,6 @@ def test_what_is_written_is_what_is_read(plain_place: Place) -> None:
     assert (answer.status_code, answer.content) == (204, b"")
     read = place.ask("GET", path).json()
     assert read["data"] == {"a": "1", "large": 12345678901234567890, "none": None}
-    assert (read["lease_id"], read["renewable"], read["lease_duration"]) == ("", False, 2764800)
     assert place.hvac().secrets.kv.v1.read_secret("app", mount_point=place.mount)["data"]["a"] == "1"
 
 
@@ -37,18 +36,3 @@ def test_there_is_no_patch(plain_place: Place) -> None:
     plain_place.ask("POST", path, {"a": "1"})
     refused = (405, ["1 error occurred:\n\t* unsupported operation\n\n"])
     assert errors(plain_place.patch(path, {"b": "2"})) == refused
-
-
-def test_a_list_shows_one_level(plain_place: Place) -> None:
-    for path in ("app", "team/one"):
-        plain_place.ask("POST", f"{plain_place.mount}/{path}", {"a": 1})
-    assert plain_place.ask("LIST", plain_place.mount).json()["data"]["keys"] == ["app", "team/"]
-    assert plain_place.ask("LIST", f"{plain_place.mount}/none").status_code == 404
-
-
-def test_a_path_of_version_2_is_a_path_like_any_other(plain_place: Place) -> None:
-    path = f"{plain_place.mount}/data/app"
-    assert plain_place.ask("POST", path, {"data": {"a": 1}, "options": {"cas": 0}}).status_code == 204
-    read = plain_place.ask("GET", path).json()
-    assert read["data"] == {"data": {"a": 1}, "options": {"cas": 0}}
-    assert errors(plain_place.ask("GET", f"{plain_place.mount}/app")) == (404, [])

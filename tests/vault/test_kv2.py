@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.vault.places import ENVELOPE, MERGE_PATCH, Place, errors
+from tests.vault.places import ENVELOPE, Place, errors
 
 _MISMATCH = "check-and-set parameter did not match the current version"
 _REQUIRED = "check-and-set parameter required for this call"
@@ -24,23 +24,15 @@ def test_a_write_tells_the_version_and_a_read_gives_it_back(place: Place) -> Non
     assert set(read["data"]["metadata"]) == {"version", "created_time", *told}
 
 
-def test_hvac_writes_and_reads(place: Place) -> None:
-    client = place.hvac().secrets.kv.v2
-    told = client.create_or_update_secret("app", {"a": "1"}, cas=0, mount_point=place.mount)
-    read = client.read_secret_version("app", raise_on_deleted_version=False, mount_point=place.mount)
-    assert (told["data"]["version"], read["data"]["data"]) == (1, {"a": "1"})
-
-
 def test_what_is_not_there_is_404_without_a_word(place: Place) -> None:
     place.write("app", {})
     for path in (place.data("none"), place.data("app") + "?version=7", place.metadata("none")):
         assert errors(place.ask("GET", path)) == (404, [])
 
 
-@pytest.mark.parametrize("cas", [0, "0", None])
-def test_check_and_set_with_zero_only_creates(place: Place, cas: Any) -> None:
-    assert place.write("app", {}, cas=cas).status_code == 200
-    assert errors(place.write("app", {}, cas=cas)) == (400, [_MISMATCH])
+def test_check_and_set_with_zero_only_creates(place: Place) -> None:
+    assert place.write("app", {}, cas=0).status_code == 200
+    assert errors(place.write("app", {}, cas=0)) == (400, [_MISMATCH])
 
 
 @pytest.mark.parametrize(("cas", "error"), [(0, _MISMATCH), (2, _MISMATCH), (-1, _MISMATCH)])
@@ -48,11 +40,6 @@ def test_check_and_set_with_another_version_is_refused(place: Place, cas: Any, e
     place.write("app", {"a": 1})
     assert errors(place.write("app", {"a": 2}, cas=cas)) == (400, [error])
     assert place.read("app").json()["data"]["metadata"]["version"] == 1
-
-
-@pytest.mark.parametrize("cas", ["x", 1.5, [], {}])
-def test_check_and_set_with_no_number_is_refused(place: Place, cas: Any) -> None:
-    assert errors(place.write("app", {}, cas=cas)) == (400, ["error parsing check-and-set parameter"])
 
 
 def test_check_and_set_with_zero_is_refused_after_a_soft_delete(place: Place) -> None:
@@ -68,37 +55,6 @@ def test_a_mount_can_require_check_and_set(bare_place: Place) -> None:
     assert errors(place.write("app", {})) == (400, [_REQUIRED])
     assert place.write("app", {}, cas=0).status_code == 200
     assert errors(place.patch(place.data("app"), {"data": {"a": 1}})) == (400, [_REQUIRED])
-    assert place.ask("GET", f"{place.mount}/config").json()["data"]["cas_required"] is True
-
-
-def test_a_path_can_require_check_and_set(place: Place) -> None:
-    place.ask("POST", place.metadata("app"), {"cas_required": True})
-    assert errors(place.write("app", {})) == (400, [_REQUIRED])
-    assert place.write("app", {}, cas=0).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("body", "error"),
-    [
-        ({}, "no data provided"),
-        ({"options": {"cas": 0}}, "no data provided"),
-        ({"DATA": {}}, "no data provided"),
-    ],
-)
-def test_a_write_needs_data(place: Place, body: Any, error: str) -> None:
-    assert errors(place.ask("POST", place.data("app"), body)) == (400, [error])
-
-
-@pytest.mark.parametrize("body", [{"data": "x"}, {"data": [1]}, {"data": {}, "options": 1}])
-def test_data_and_options_are_maps(place: Place, body: Any) -> None:
-    status, said = errors(place.ask("POST", place.data("app"), body))
-    assert status == 400
-    assert said[0].startswith("error converting input for field")
-
-
-def test_unknown_fields_are_ignored_with_a_warning(place: Place) -> None:
-    told = place.ask("POST", place.data("app"), {"data": {}, "b": 1, "a": 2}).json()
-    assert told["warnings"] == ["Endpoint ignored these unrecognized parameters: [a b]"]
 
 
 def test_numbers_come_back_as_floats_would(place: Place) -> None:
@@ -145,58 +101,3 @@ def test_a_patch_of_another_type_is_refused(place: Place, media_type: str) -> No
     answer = place.ask("PATCH", place.data("app"), {"data": {}}, headers={"Content-Type": media_type})
     error = f"PATCH requires Content-Type of application/merge-patch+json, provided {media_type}"
     assert errors(answer) == (415, [error])
-
-
-def test_a_patch_without_a_type_is_refused(place: Place) -> None:
-    answer = place.ask("PATCH", place.data("app"), content=b'{"data": {}}')
-    assert errors(answer) == (400, ["mime: no media type"])
-
-
-def test_a_patch_may_name_a_charset(place: Place) -> None:
-    place.write("app", {})
-    headers = {"Content-Type": f"{MERGE_PATCH['Content-Type']}; charset=utf-8"}
-    assert place.ask("PATCH", place.data("app"), {"data": {}}, headers=headers).status_code == 200
-
-
-def test_patching_data_with_null_empties_it_and_then_nothing_can_be_patched(place: Place) -> None:
-    place.write("app", {"a": 1})
-    assert place.patch(place.data("app"), {"data": None}).status_code == 200
-    assert place.read("app").json()["data"]["data"] is None
-    assert errors(place.patch(place.data("app"), {"data": {"a": 1}}))[0] == 500
-
-
-def test_subkeys_show_the_names_and_no_value(place: Place) -> None:
-    place.write("app", {"a": "secret", "deep": {"b": "secret", "empty": {}}})
-    subkeys = place.ask("GET", f"{place.mount}/subkeys/app").json()["data"]
-    assert subkeys["subkeys"] == {"a": None, "deep": {"b": None, "empty": None}}
-    assert subkeys["metadata"]["version"] == 1
-    shallow = place.ask("GET", f"{place.mount}/subkeys/app?depth=1").json()["data"]["subkeys"]
-    assert shallow == {"a": None, "deep": None}
-
-
-@pytest.mark.parametrize(("method", "word"), [("GET", "get"), ("POST", "put"), ("DELETE", "delete"), ("LIST", "list")])
-def test_a_path_of_version_1_is_404_with_a_warning(place: Place, method: str, word: str) -> None:
-    answer = place.ask(method, f"{place.mount}/app", {} if method == "POST" else None)
-    assert answer.status_code == 404
-    warning = answer.json()["warnings"][0]
-    assert warning.startswith("Invalid path for a versioned K/V secrets engine.")
-    assert f" kv {word}'" in warning
-
-
-@pytest.mark.parametrize(("method", "path"), [("PUT", "subkeys/a"), ("GET", "delete/a"), ("DELETE", "config")])
-def test_an_operation_that_is_not_there_is_405(place: Place, method: str, path: str) -> None:
-    answer = place.ask(method, f"{place.mount}/{path}", {} if method == "PUT" else None)
-    assert errors(answer) == (405, ["1 error occurred:\n\t* unsupported operation\n\n"])
-
-
-def test_a_version_that_is_no_number_is_refused(place: Place) -> None:
-    status, said = errors(place.ask("GET", place.data("app") + "?version=x"))
-    assert (status, said[0].startswith("Field validation failed: error converting input")) == (400, True)
-
-
-def test_a_field_that_the_path_names_is_overruled_with_a_warning(place: Place) -> None:
-    told = place.ask("POST", place.data("app"), {"data": {}, "path": "elsewhere"}).json()
-    assert told["warnings"] == [
-        "Endpoint replaced the value of these parameters with the values captured from the endpoint's path: [path]"
-    ]
-    assert place.read("app").status_code == 200

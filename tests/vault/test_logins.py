@@ -42,20 +42,6 @@ def test_a_wrong_role_or_secret_id_is_refused(bare_place: Place) -> None:
     assert errors(place.ask("POST", f"auth/{place.name}/login", {}, "")) == (500, ["missing role_id"])
 
 
-def test_after_five_wrong_secret_ids_the_right_one_is_denied_too(bare_place: Place) -> None:
-    role_id, secret_id = bare_place.server.approle("app", [], mount=bare_place.name)
-    for _ in range(5):
-        assert errors(_login(bare_place, role_id, "wrong")) == _INVALID
-    assert errors(_login(bare_place, role_id, secret_id)) == _DENIED
-
-
-def test_a_good_login_forgives_the_bad_ones(bare_place: Place) -> None:
-    role_id, secret_id = bare_place.server.approle("app", [], mount=bare_place.name)
-    for attempt in ("wrong", "wrong", "wrong", "wrong", secret_id, "wrong", secret_id):
-        answer = _login(bare_place, role_id, attempt)
-    assert answer.status_code == 200
-
-
 def test_a_login_that_is_not_mounted_is_denied(bare_place: Place) -> None:
     assert errors(bare_place.ask("POST", "auth/nowhere/login", {"role_id": "x"}, "")) == _DENIED
 
@@ -66,12 +52,6 @@ def test_a_login_may_be_for_a_few_requests_only(bare_place: Place) -> None:
     token = _login(place, *login).json()["auth"]["client_token"]
     assert place.ask("GET", "auth/token/lookup-self", token=token).status_code == 200
     assert errors(place.ask("GET", "auth/token/lookup-self", token=token)) == _DENIED
-
-
-def test_a_batch_token_cannot_renew_itself(bare_place: Place) -> None:
-    login = bare_place.server.approle("app", [], mount=bare_place.name, token_type="batch", token_ttl=600)
-    auth = _login(bare_place, *login).json()["auth"]
-    assert (auth["token_type"], auth["renewable"]) == ("batch", False)
 
 
 def test_a_wrapped_secret_id_unwraps_once(bare_place: Place) -> None:
@@ -87,46 +67,11 @@ def test_a_wrapped_secret_id_unwraps_once(bare_place: Place) -> None:
     assert errors(place.ask("POST", "sys/wrapping/lookup", {"token": wrapped}, "")) == _UNWRAPPED
 
 
-def test_hvac_unwraps_with_the_wrapping_token_as_its_own(bare_place: Place) -> None:
-    place = bare_place
-    place.server.approle("app", [], mount=place.name)
-    wrapped = place.server.wrapped_secret_id("app", mount=place.name)
-    assert place.hvac(wrapped).sys.unwrap()["data"]["secret_id"]
-    with pytest.raises(hvac.exceptions.InvalidRequest, match="wrapping token is not valid or does not exist"):
-        place.hvac(wrapped).sys.unwrap()
-
-
-def test_a_wrapping_token_in_the_body_needs_another_token_to_ask(bare_place: Place) -> None:
-    place = bare_place
-    place.server.approle("app", [], mount=place.name)
-    body = {"token": place.server.wrapped_secret_id("app", mount=place.name)}
-    for stranger in ("", "s.nope"):
-        assert errors(place.ask("POST", "sys/wrapping/unwrap", body, stranger)) == _DENIED
-    assert place.ask("POST", "sys/wrapping/unwrap", body, place.server.token()).status_code == 200
-
-
-def test_any_other_request_uses_a_wrapping_token_up(bare_place: Place) -> None:
-    place = bare_place
-    place.server.approle("app", [], mount=place.name)
-    wrapped = place.server.wrapped_secret_id("app", mount=place.name)
-    assert place.ask("GET", "auth/token/lookup-self", token=wrapped).status_code == 403
-    assert errors(place.ask("POST", "sys/wrapping/unwrap", token=wrapped)) == _UNWRAPPED
-
-
 def test_a_token_that_wraps_nothing_does_not_unwrap(bare_place: Place) -> None:
     for token in (bare_place.server.root_token, "s.nope"):
         assert errors(bare_place.ask("POST", "sys/wrapping/unwrap", token=token)) == _UNWRAPPED
     empty = (403, ["error validating wrapping token: token is empty"])
     assert errors(bare_place.ask("POST", "sys/wrapping/unwrap", token="")) == empty
-
-
-def test_any_answer_can_come_wrapped(place: Place) -> None:
-    place.write("app", {"a": 1})
-    told = place.ask("GET", place.data("app"), headers={"X-Vault-Wrap-TTL": "60"}).json()
-    assert (told["data"], told["request_id"]) == (None, "")
-    assert (told["wrap_info"]["ttl"], told["wrap_info"]["creation_path"]) == (60, place.data("app"))
-    unwrapped = place.ask("POST", "sys/wrapping/unwrap", token=told["wrap_info"]["token"]).json()
-    assert unwrapped["data"]["data"] == {"a": 1}
 
 
 def test_a_kubernetes_role_takes_its_jwt_and_no_other(stub_place: Place, stub: VaultStub) -> None:

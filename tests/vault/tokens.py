@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.vault.answers import Refused, Reply, listed
 from tests.vault.calls import Call
-from tests.vault.values import now, seconds, written
+from tests.vault.values import now, written
 
 _SECOND = 10**9
 _DEFAULT_TTL = 32 * 24 * 3600
@@ -30,12 +30,10 @@ class Token:
     metadata: dict[str, str] | None = None
     entity: str = ""
     orphan: bool = False
-    kind: str = "service"
     wrapped: Reply | None = None
     accessor: str = field(default_factory=lambda: random_text(24))
     created: int = field(default_factory=now)
     expires: int | None = None
-    renewed: int | None = None
 
     def __post_init__(self) -> None:
         if self.ttl and self.expires is None:
@@ -64,10 +62,8 @@ class Token:
             "policies": self.policies,
             "renewable": self.renewable,
             "ttl": self.remaining,
-            "type": self.kind,
+            "type": "service",
         }
-        if self.renewed:
-            told |= {"last_renewal": written(self.renewed), "last_renewal_time": self.renewed // _SECOND}
         return told | ({"namespace_path": self.namespace} if self.namespace else {})
 
     def auth(self) -> dict[str, Any]:
@@ -81,7 +77,7 @@ class Token:
             "lease_duration": self.remaining,
             "renewable": self.renewable,
             "entity_id": self.entity,
-            "token_type": self.kind,
+            "token_type": "service",
             "orphan": self.orphan,
             "mfa_requirement": None,
             "num_uses": self.uses,
@@ -126,21 +122,7 @@ class Tokens:
         match call.operation, call.path:
             case "read" | "update", "lookup-self":
                 return Reply(token.described())
-            case "create" | "update", "renew-self":
-                return self._renew(token, call.fields)
-            case "create" | "update", "revoke-self":
-                self.revoke(token.id)
-                return None
-            case _, "lookup-self" | "renew-self" | "revoke-self":
-                raise Refused(405, listed("unsupported operation"))
         raise Refused(404, listed("unsupported path"))
-
-    def _renew(self, token: Token, fields: dict[str, Any]) -> Reply:
-        if not token.renewable:
-            raise Refused(400, "lease is not renewable")
-        token.renewed = now()
-        token.expires = token.renewed + (seconds(fields.get("increment")) or token.ttl or _DEFAULT_TTL) * _SECOND
-        return Reply(auth=token.auth())
 
 
 def random_text(length: int) -> str:

@@ -16,10 +16,11 @@ from mushu.destination import Attempt, DestinationError, Secret
 from mushu.testing.processes import fork, wait_for
 from mushu_dotenv.folder import Folder
 from mushu_dotenv.locking import LOCK_NAME
+from tests.long import times
 from tests.plugins.mushu_dotenv.places import KEY, VARIABLE, deliver, destination, leftovers, private
 
-_PROCESSES = 8
-_KEYS = 50
+_PROCESSES = times(4, 8)
+_KEYS = times(10, 50)
 
 
 def test_of_many_writers_of_different_variables_none_loses_a_line(tmp_path: Path) -> None:

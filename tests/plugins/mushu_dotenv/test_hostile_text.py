@@ -7,10 +7,15 @@ import pytest
 from dotenv import dotenv_values
 
 from mushu.destination import DestinationError, Secret
+from tests.long import times
 from tests.plugins.mushu_dotenv.places import KEY, VARIABLE, Trace, deliver, destination, leftovers, private
 
 NEW = KEY.reveal().encode()
 LINE = b"MUSHU_API_KEY=" + NEW
+
+#: Five megabytes in the long form.
+_LINES = b"A=1\n" + b"P=%s\n" % (b"x" * 500) * times(500, 10_000)
+_LONG_LINE = b"A=" + b"x" * times(300_000, 3_000_000)
 
 #: What stands there, and what must stand there afterwards.
 CHANGED: dict[str, tuple[bytes, bytes]] = {
@@ -100,11 +105,8 @@ CHANGED: dict[str, tuple[bytes, bytes]] = {
         "A=\u202e\u05e9\u05dc\u05d5\u05dd 🗝\n".encode() + LINE + b"\n",
     ),
     "other name twice": (b"A=1\nA=2\nMUSHU_API_KEY=x\n", b"A=1\nA=2\n" + LINE + b"\n"),
-    "five megabytes": (
-        b"A=1\n" + b"P=%s\n" % (b"x" * 500) * 10_000,
-        b"A=1\n" + b"P=%s\n" % (b"x" * 500) * 10_000 + LINE + b"\n",
-    ),
-    "one very long line": (b"A=" + b"x" * 3_000_000, b"A=" + b"x" * 3_000_000 + b"\n" + LINE + b"\n"),
+    "many lines": (_LINES, _LINES + LINE + b"\n"),
+    "one very long line": (_LONG_LINE, _LONG_LINE + b"\n" + LINE + b"\n"),
 }
 
 _MARKED = "begins with a byte order mark, and shells, systemd and Node take it"

@@ -156,9 +156,9 @@ def _was_joined(trial: Trial) -> bool:
 
 @pytest.mark.fault
 def test_every_reader_that_could_read_the_file_reads_the_key_and_all_else_as_before(tmp_path: Path) -> None:
-    texts = files()
+    texts = files()[:: times(3, 1)]
     trials = _trials(texts)
-    assert len(trials) >= 300
+    assert len(trials) >= times(100, 300)
     lost, unfounded = _faults(trials, tmp_path)
     assert lost == []
     assert unfounded == []

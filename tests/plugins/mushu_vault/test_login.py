@@ -76,9 +76,8 @@ def test_a_token_that_is_no_token_is_refused_and_not_repeated(stub: VaultStub, t
     assert token not in str(caught.value)
 
 
-@pytest.mark.parametrize("product", ["Vault", "OpenBao"])
-def test_a_token_that_has_ended_is_called_that_not_a_missing_policy(product: Any) -> None:
-    with VaultStub(product) as stub:
+def test_a_token_that_has_ended_is_called_that_not_a_missing_policy() -> None:
+    with VaultStub() as stub:
         stub.mount("secret")
         token = stub.token(["root"])
         stub.revoke(token)
