@@ -24,8 +24,12 @@ MODULES_WITHOUT_DOCSTRING = 61
 SHARED_CLASS_NAMES = 28
 #: Statements of a view, without its docstring: it parses, calls one function of a domain or a verb, and answers.
 LINES_OF_A_VIEW = 15
+#: What a test imports that does two things at the same moment, and what it does them with.
+AT_ONCE = ("threading", "concurrent", "multiprocessing", "mushu.testing.processes", "tests.server.orgs.racing")
+DATABASE = ("sqlalchemy", "mushu.server.core", "mushu.server.db")
+MIGRATIONS = ("alembic", "flask_migrate", "mushu.server.operation.upgrading")
 #: Lines of tests for each line of code.
-TESTS_TO_CODE = 1.61
+TESTS_TO_CODE = 1.62
 
 
 @cache
@@ -148,3 +152,19 @@ def test_tests_are_not_much_longer_than_what_they_prove() -> None:
         folders[str(Path(path).parent)] += size
     ratio = sum(tests.values()) / sum(code.values())
     assert ratio <= TESTS_TO_CODE, listed([f"{size:6} {folder}" for folder, size in folders.items()])
+
+
+def test_what_races_or_migrates_is_tried_on_both_databases() -> None:
+    """Or says that it is about one of them."""
+    unmarked = []
+    for path in (ROOT / "tests" / "server").rglob("test_*.py"):
+        imported = [*imported_by("", path)]
+
+        def uses(wanted: tuple[str, ...], imported: list[str] = imported) -> bool:
+            return any(f"{name}.".startswith(f"{one}.") for name in imported for one in wanted)
+
+        if uses(MIGRATIONS) or (uses(AT_ONCE) and uses(DATABASE)):
+            source = path.read_text()
+            if not any(f"pytest.mark.{mark}" in source for mark in ("database", "sqlite", "postgresql")):
+                unmarked.append(str(path.relative_to(ROOT)))
+    assert not unmarked, listed([f"{path} lacks pytest.mark.database" for path in unmarked])

@@ -20,6 +20,8 @@ from mushu.server.keys.service import Selection, find_key_by_digest, list_keys
 from mushu.server.paging import Window
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 
 def test_nothing_is_read_outside_of_a_transaction_that_someone_owns(app: Flask) -> None:
     with pytest.raises(InvalidRequestError):

@@ -44,6 +44,8 @@ from mushu.server.users.service import create_user
 from tests.server.conftest import settings_on
 from tests.server.web.conftest import hurry
 
+pytestmark = pytest.mark.database
+
 LIVE, TEST = Environment.LIVE, Environment.TEST
 BOTH = pytest.mark.parametrize("environment", Environment)
 TENANTS: Any = TenantRow.__table__

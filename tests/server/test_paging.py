@@ -12,6 +12,8 @@ from mushu.server.resources.devices import DeviceRow, Registration, list_devices
 from tests.server.conftest import World
 from tests.server.web.endpoints import Stage
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def tenant(world: World) -> str:

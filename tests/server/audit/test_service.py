@@ -1,3 +1,4 @@
+import pytest
 from sqlalchemy import select
 
 from mushu.server.audit.models import AuditEvent
@@ -5,6 +6,8 @@ from mushu.server.audit.service import Actor, ActorKind, record
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from tests.server.conftest import World
+
+pytestmark = pytest.mark.database
 
 
 def test_an_event_says_who_did_what_to_what_and_when(world: World) -> None:

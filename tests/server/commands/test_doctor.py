@@ -13,6 +13,8 @@ from mushu.server.db import reading, writing
 from mushu.server.instance import JOURNAL_FILE
 from tests.server.commands.conftest import Run
 
+pytestmark = pytest.mark.database
+
 
 def bad(run: Run) -> dict[str, str]:
     """Return what doctor finds wrong, by check."""

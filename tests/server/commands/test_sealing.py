@@ -8,7 +8,7 @@ from mushu.server.config import Settings
 from tests.server.commands.conftest import Run
 from tests.server.web.asking import execute
 
-pytestmark = pytest.mark.usefixtures("acme", "migrated")
+pytestmark = [pytest.mark.database, pytest.mark.usefixtures("acme", "migrated")]
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """How much memory something takes."""
 
 import gc
-import sys
-import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
+
+from tests.conftest import unmeasured
 
 #: How often the collector comes by in a process that has set nothing; the tests have it come by less often.
 _THRESHOLDS: Final = (700, 10, 10)
@@ -14,7 +14,7 @@ _THRESHOLDS: Final = (700, 10, 10)
 
 def peak(act: Callable[[], object]) -> int:
     """Return how many bytes more than before were in use at the most."""
-    with _unobserved(), _by_itself():
+    with unmeasured(), _by_itself():  # coverage remembers every thread, and its memory is not ours
         tracemalloc.start()
         try:
             act()
@@ -40,16 +40,3 @@ def _by_itself() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-
-
-@contextmanager
-def _unobserved() -> Iterator[None]:
-    """Keep whoever measures coverage out: it remembers every thread, and its memory is not ours."""
-    here, in_threads = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
-    try:
-        yield
-    finally:
-        threading.settrace(in_threads)
-        sys.settrace(here)

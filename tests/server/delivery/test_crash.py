@@ -28,7 +28,7 @@ from tests.server.delivery.killing import (
     seconds_of,
 )
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite]
 
 
 def _undecided(process: Process, stage: Stage) -> None:

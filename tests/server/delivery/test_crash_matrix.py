@@ -19,7 +19,7 @@ from tests.server.delivery.crashing import Act, Stage, delivered, nothing
 from tests.server.delivery.killing import count_calls, kill_at_call, kill_at_every_step, rehearse
 from tests.vault.server import VaultStub
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite]
 
 
 PLACES: Final = {"env": ("env",), "vault": ("vault",), "both": ("vault", "env")}

@@ -30,6 +30,8 @@ from tests.long import times
 from tests.server.delivery.memory import peak
 from tests.vault.remote import RemoteVault, another_process
 
+pytestmark = pytest.mark.unmeasured
+
 MANY: Final = times(300, 1_000)
 #: What of every ten paths is found at the others is the key.
 _FAULTS: Final = {3: "drifted", 5: "missing", 7: "denied"}

@@ -5,6 +5,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -39,6 +40,8 @@ from tests.server.delivery.shelf import (
     refuse,
     stale,
 )
+
+pytestmark = pytest.mark.unmeasured
 
 URIS: Final = ("fake:a", "fake:b", "fake:c")
 

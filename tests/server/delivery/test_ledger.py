@@ -16,6 +16,8 @@ from mushu.server.keys.service import change_state, mint_key
 from mushu.server.keys.states import FAIL
 from tests.server.delivery.conftest import LEASE, Post
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def opened(post: Post) -> Callable[..., tuple[ApiKey, list[Delivery]]]:

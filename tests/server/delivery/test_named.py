@@ -27,6 +27,8 @@ from mushu.server.sealing.rows import rotate
 from tests.server.delivery.conftest import LEASE, LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, crash, fail
 
+pytestmark = pytest.mark.database
+
 TOKEN = "hunter2"
 
 

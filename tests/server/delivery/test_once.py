@@ -31,6 +31,8 @@ from tests.server.delivery.conftest import LEASE, LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, crash, crash_after, fail, lose_answer, refuse
 from tests.server.verbs import BY_CLIENT, SHOWN, by_server
 
+pytestmark = pytest.mark.database
+
 ONCE = Once("a" * 64, "b" * 64)
 A, B = "fake:a", "fake:b"
 

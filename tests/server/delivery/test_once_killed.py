@@ -22,7 +22,7 @@ from tests.server.delivery.crashing import Act, Process, Stage, delivered, nothi
 from tests.server.delivery.killing import kill_at_step, rehearse
 from tests.server.verbs import by_server
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite]
 
 ROUNDS: Final = 20
 _PATIENCE: Final = 60.0

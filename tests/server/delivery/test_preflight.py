@@ -13,6 +13,8 @@ from tests.server.delivery.conftest import Post
 from tests.server.delivery.shelf import Fault, Shelf, after, before, fail, leak_chained, leak_foreign, refuse
 from tests.server.verbs import issue_to
 
+pytestmark = pytest.mark.database
+
 
 class TestRequest:
     @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ from tests.server.delivery.shelf import (
 )
 from tests.server.verbs import issue_to
 
+pytestmark = pytest.mark.database
+
 
 def _overwritten(shelf: Shelf, *uris: str) -> None:
     for uri in uris:

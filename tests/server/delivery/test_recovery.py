@@ -32,6 +32,8 @@ from tests.server.delivery.shelf import (
     stale,
 )
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def cut_off(post: Post, shelf: Shelf) -> Callable[..., ApiKey]:

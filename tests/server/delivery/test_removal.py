@@ -11,6 +11,8 @@ from tests.server.delivery.conftest import LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, answer_no, before, crash, crash_after, fail, refuse
 from tests.server.verbs import issue_key
 
+pytestmark = pytest.mark.database
+
 
 def test_it_works(post: Post, shelf: Shelf) -> None:
     key = post.deliver("fake:a", "fake:b")

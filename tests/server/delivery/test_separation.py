@@ -17,6 +17,8 @@ from tests.server.delivery.conftest import Post
 from tests.server.delivery.shelf import Shelf
 from tests.server.verbs import issue_to
 
+pytestmark = pytest.mark.database
+
 A = "fake:a"
 LIVE, TEST = Environment.LIVE, Environment.TEST
 

@@ -12,6 +12,8 @@ from mushu.server.keys.service import mint_key
 from tests.server.conftest import World
 from tests.server.orgs.racing import overtake
 
+pytestmark = pytest.mark.database
+
 URI = "env:/srv/app/.env#KEY"
 
 

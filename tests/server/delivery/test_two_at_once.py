@@ -21,7 +21,7 @@ from tests.server.delivery.conftest import LEASE, MATRIX
 from tests.server.delivery.crashing import Process, Stage, nothing
 from tests.vault.server import VaultStub
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite]
 
 ROUNDS: Final = times(40, 200)
 _PATIENCE: Final = 60.0

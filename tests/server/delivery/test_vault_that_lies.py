@@ -24,7 +24,7 @@ from tests.server.delivery.crashing import VAULT_URI, Process, Stage, delivered,
 from tests.vault.faults import Kind
 from tests.vault.server import VaultStub
 
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite]
 
 FAULTS: Final[dict[str, dict[str, Any]]] = {
     "cut-before": {},

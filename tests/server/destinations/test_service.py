@@ -25,6 +25,8 @@ from tests.server.conftest import World
 from tests.server.orgs.racing import overtake, race
 from tests.server.web.asking import execute
 
+pytestmark = pytest.mark.database
+
 URI = "env:/srv/app/.env#KEY"
 TOKEN = "hunter2"
 

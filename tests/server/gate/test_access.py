@@ -22,6 +22,8 @@ from mushu.server.orgs.members import get_member, set_role
 from mushu.server.orgs.models import Role
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 LIVE, TEST = Environment.LIVE, Environment.TEST
 OWNERS_ONLY = Requirement(Scope.ADMIN, user_only=True, owner_only=True, changes_shared=True)
 

@@ -24,6 +24,8 @@ from tests.server.conftest import World
 from tests.server.orgs.racing import open_session
 from tests.server.verbs import issue_key
 
+pytestmark = pytest.mark.database
+
 ONCE = Once("a" * 64, "b" * 64)
 OTHER = Once("a" * 64, "c" * 64)
 

@@ -25,6 +25,8 @@ from tests.conftest import TurnableClock
 from tests.server.conftest import World
 from tests.server.verbs import issue_key
 
+pytestmark = pytest.mark.database
+
 HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=366)
 
 

@@ -30,6 +30,8 @@ from tests.conftest import TurnableClock
 from tests.server.conftest import World
 from tests.server.verbs import issue_key
 
+pytestmark = pytest.mark.database
+
 
 def test_a_minted_key_is_pending_and_only_its_digest_is_kept(world: World) -> None:
     org = world.org()

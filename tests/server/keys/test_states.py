@@ -24,6 +24,8 @@ from mushu.server.keys.states import (
 )
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 CHANGES = (ACTIVATE, FAIL, DISABLE, ENABLE, RETIRE, END_RETIREMENT, DELETE)
 STORED = [state for state in State if state is not State.EXPIRED]
 ALLOWED = {

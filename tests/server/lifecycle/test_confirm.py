@@ -23,6 +23,8 @@ from tests.conftest import TurnableClock
 from tests.server.conftest import World
 from tests.server.verbs import BY_CLIENT, issue_key
 
+pytestmark = pytest.mark.database
+
 PLACE = "env:/home/ada/app/.env#MUSHU_API_KEY"
 
 

@@ -22,6 +22,8 @@ from mushu.server.users.throttle import note_failure
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 TABLES: tuple[type[Base], ...] = (
     CliToken, BrowserSession, PasswordLink, DeviceAuthorization, OrgInvitation, LoginFailures,
 )  # fmt: skip

@@ -40,6 +40,8 @@ from mushu.server.resources.tenants.service import TenantRequest, create_tenant
 from mushu.server.users.service import create_user
 from tests.server.verbs import issue_to, succeed
 
+pytestmark = pytest.mark.database
+
 #: Seconds after which something that must happen has not; nothing here waits for it to pass.
 _LONG: Final = 30
 

@@ -22,6 +22,8 @@ from mushu.server.orgs.models import Organization, OrgInvitation
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 LINK = InvitationTerms("member")
 
 

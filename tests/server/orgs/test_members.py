@@ -19,6 +19,8 @@ from mushu.server.orgs.service import delete_org, get_org
 from tests.server.conftest import World
 from tests.server.orgs.racing import Act, open_session, overtake, race
 
+pytestmark = pytest.mark.database
+
 
 def test_a_member_is_added_promoted_and_removed(world: World) -> None:
     org, user = world.org(), world.user()

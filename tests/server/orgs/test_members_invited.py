@@ -29,6 +29,8 @@ from tests.conftest import TurnableClock
 from tests.server.conftest import World
 from tests.server.orgs.racing import Act, overtake, race
 
+pytestmark = pytest.mark.database
+
 
 class Inviting:
     """An organization that invites, and somebody who is not a member."""

@@ -18,6 +18,8 @@ from mushu.server.orgs.service import (
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 
 def test_who_creates_an_organization_for_someone_makes_them_its_one_owner(world: World) -> None:
     owner = world.user()

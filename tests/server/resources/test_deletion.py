@@ -24,6 +24,8 @@ from mushu.server.resources.media.service import Announcement, announce, find_me
 from mushu.server.resources.tenants.service import TenantRequest, create_tenant, find_tenant
 from tests.server.conftest import World, bearer
 
+pytestmark = pytest.mark.database
+
 TOKEN = "0123456789abcdef"
 
 

@@ -31,6 +31,8 @@ from mushu.testing.processes import FINISHED, kill_at, steps_of
 from tests.conftest import TurnableClock
 from tests.long import times
 
+pytestmark = pytest.mark.database
+
 TOKENS = ("hunter1", "hunter2", "hunter3")
 
 

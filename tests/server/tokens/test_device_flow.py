@@ -19,6 +19,8 @@ from mushu.server.users.service import disable_user, enable_user, set_password
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 
 class Flow:
     """One run, from the side of the program and of the person."""

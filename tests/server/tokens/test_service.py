@@ -1,5 +1,7 @@
 from datetime import timedelta
 
+import pytest
+
 from mushu import keyformat
 from mushu.keyformat import Prefix
 from mushu.server.audit.service import SYSTEM
@@ -7,6 +9,8 @@ from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.tokens.service import issue_token, revoke_token
 from tests.server.conftest import World
+
+pytestmark = pytest.mark.database
 
 
 def test_a_token_lives_for_twelve_hours_and_is_kept_as_a_digest(world: World) -> None:

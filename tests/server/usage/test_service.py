@@ -26,6 +26,8 @@ from mushu.server.users.service import create_user
 from tests.conftest import TurnableClock
 from tests.server.verbs import issue_key
 
+pytestmark = pytest.mark.database
+
 
 class Counting:
     """A database with keys in it, and recorders that write to it."""

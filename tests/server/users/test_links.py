@@ -13,6 +13,8 @@ from mushu.server.users.service import disable_user, enable_user, set_password
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 
 def issue(world: World, user: User) -> Secret:
     with writing(db.session):

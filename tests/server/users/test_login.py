@@ -16,6 +16,8 @@ from mushu.server.users.throttle import ACCOUNT
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 
 def enter(world: World, email: str, password: str, address: str = "192.0.2.1") -> User:
     attempt = LoginAttempt(email, Secret(password), SignInSource(read_address(address)))

@@ -19,6 +19,8 @@ from mushu.server.users.login import LoginAttempt, sign_in
 from mushu.server.users.passwords import MAX_LENGTH, MIN_LENGTH, Passwords
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def passwords() -> Passwords:

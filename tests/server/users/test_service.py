@@ -21,6 +21,8 @@ from mushu.server.users.service import (
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 
 def test_one_address_is_one_user_however_it_is_written(world: World) -> None:
     user = world.user("Ada@Example.com")

@@ -29,6 +29,8 @@ from mushu.server.users.throttle import (
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
+pytestmark = pytest.mark.database
+
 EMAIL = "ada@example.com"
 
 

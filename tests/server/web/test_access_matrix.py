@@ -46,6 +46,8 @@ from tests.server.web.endpoints import (
     Stage,
 )
 
+pytestmark = pytest.mark.unmeasured
+
 SCOPE_SETS = [scopes for size in (1, 2, 3) for scopes in combinations(Scope, size)]
 OTHER = {LIVE: TEST, TEST: LIVE}
 
@@ -216,6 +218,7 @@ class TestWhoMayNot:
 
 
 class TestWhoMay:
+    @pytest.mark.database  # one walk over all endpoints, live and in the sandbox
     @every_endpoint
     def test_is_let_in_with_the_least_that_is_enough(self, house: House, mounted: Mounted) -> None:
         endpoint, environment = mounted.endpoint, mounted.environment

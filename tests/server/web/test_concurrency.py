@@ -9,6 +9,8 @@ from mushu.server.errors import Busy
 from mushu.server.web.body_timeouts import Pace, PacedBody, Readers
 from mushu.server.web.concurrency import FAIR, Slots
 
+pytestmark = pytest.mark.database
+
 COUNT = 4
 
 

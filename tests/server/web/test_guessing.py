@@ -19,6 +19,8 @@ from tests.server.conftest import World
 from tests.server.web.asking import SeparateClient
 from tests.server.web.pages.browser import Browser
 
+pytestmark = pytest.mark.unmeasured
+
 KNOWN: Final = "mushu-known"
 #: What a known browser or network may get wrong within a day; and rows that no stranger can go beyond.
 TRIES: Final = 10

@@ -15,6 +15,8 @@ from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
+pytestmark = pytest.mark.database
+
 
 class Order(Body):
     parcel: str

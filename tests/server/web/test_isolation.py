@@ -23,6 +23,8 @@ from tests.server.web.endpoints import (
     Stage,
 )
 
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
+
 OTHER = {LIVE: TEST, TEST: LIVE}
 #: What a stage makes that is of one environment.
 OF_ONE_SIDE = ("key", "disabled_key", "pending_key", "tenant", "device", "message", "picture", "arrived")

@@ -12,7 +12,7 @@ from mushu.server.operation import first_run
 from tests.server.conftest import World
 from tests.server.operation.upgrading.conftest import HEAD, content, content_now, copy_of, go_back
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.fault, pytest.mark.usefixtures("context")]
+pytestmark = [pytest.mark.database, pytest.mark.postgresql, pytest.mark.fault, pytest.mark.usefixtures("context")]
 
 
 def test_a_start_that_migrates_dumps_the_database_first_and_the_script_goes_back(

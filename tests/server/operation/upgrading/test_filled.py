@@ -42,6 +42,8 @@ from tests.server.conftest import api_key, bearer, quiet_app
 from tests.server.operation.upgrading import filled
 from tests.server.operation.upgrading.test_migrations import add_migration
 
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
+
 #: `table` or `table.column` that a migration takes away or changes on purpose, and why.
 INTENDED: Final[Mapping[str, str]] = {
     "login_throttles": "0008: failures are counted by network; those of whole IPv6 addresses are dropped",

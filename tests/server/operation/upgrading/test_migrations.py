@@ -19,6 +19,8 @@ from mushu.server.errors import ConfigurationError
 from mushu.server.keys.models import ApiKey
 from mushu.server.operation.upgrading.migrations import migrate, pending_migrations
 
+pytestmark = pytest.mark.database
+
 REVISIONS = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
 
 _NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)

@@ -22,7 +22,7 @@ from tests.server.conftest import World
 from tests.server.operation.upgrading.conftest import HEAD
 from tests.server.operation.upgrading.test_migrations import add_migration
 
-pytestmark = [pytest.mark.sqlite]
+pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite]
 
 _KILLS = 150 if os.environ.get("MUSHU_TEST_LONG") else 8
 _ROWS = 5_000

@@ -20,7 +20,7 @@ from tests.server.conftest import World
 from tests.server.operation.upgrading.conftest import HEAD, content_now, copy_of
 from tests.server.operation.upgrading.test_migrations import add_migration
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.usefixtures("context")]
+pytestmark = [pytest.mark.database, pytest.mark.postgresql, pytest.mark.usefixtures("context")]
 
 
 def copies_in(core: Core) -> list[Path]:

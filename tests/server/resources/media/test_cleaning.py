@@ -19,6 +19,8 @@ from mushu.server.resources.media.storage import ObjectKey
 from tests.server.resources.media.studio import KINDS, TEXT, Studio, fresh, is_bucket, open_studio, picture
 from tests.server.web.asking import execute, refusal
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture(scope="module", params=KINDS)
 def shared(

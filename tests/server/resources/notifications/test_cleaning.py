@@ -25,6 +25,8 @@ from mushu.server.resources.tenants.service import delete_tenant, get_tenant
 from tests.server.resources.notifications.conftest import LIVE, TEST, Post
 from tests.server.resources.notifications.stand_in import StandIn
 
+pytestmark = pytest.mark.database
+
 KEEP = timedelta(days=90)
 
 

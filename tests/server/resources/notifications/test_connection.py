@@ -26,6 +26,8 @@ from tests.conftest import TurnableClock
 from tests.server.resources.notifications.conftest import LIVE, TOKEN, Post, Waiting
 from tests.server.resources.notifications.stand_in import Reply, StandIn
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:

@@ -28,6 +28,8 @@ from tests.conftest import TurnableClock
 from tests.server.resources.notifications.conftest import LIVE, TEST, TOKEN, Post
 from tests.server.resources.notifications.stand_in import Reply, StandIn
 
+pytestmark = pytest.mark.database
+
 OTHER = "b2" * 32
 
 

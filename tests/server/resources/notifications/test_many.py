@@ -20,6 +20,8 @@ from tests.server.delivery.memory import peak
 from tests.server.resources.notifications.conftest import Post
 from tests.server.resources.notifications.stand_in import StandIn
 
+pytestmark = pytest.mark.unmeasured
+
 #: More than are sent between two commits.
 AT_ONCE = times(600, 1_000)
 #: How much more memory four times as many devices may take; all at once would take four times as much.

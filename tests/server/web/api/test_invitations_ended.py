@@ -19,6 +19,8 @@ from tests.server.web.asking import answer, execute, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def bob(house: House) -> User:

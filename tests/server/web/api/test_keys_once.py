@@ -17,6 +17,8 @@ from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
+pytestmark = pytest.mark.database
+
 WITH_PREFIX = pytest.mark.parametrize("environment", [LIVE, TEST])
 
 

@@ -9,6 +9,8 @@ from mushu.server.users.models import User
 from tests.server.conftest import World, bearer
 from tests.server.web.pages.browser import Browser
 
+pytestmark = pytest.mark.unmeasured
+
 PATH = "/auth/apple/authorize?redirect_uri="
 HERE = PATH + "http://localhost:8123/callback"
 

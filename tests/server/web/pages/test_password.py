@@ -18,6 +18,8 @@ from tests.server.web.asking import SeparateClient, all_rows, refusal
 from tests.server.web.conftest import House
 from tests.server.web.pages.test_reference import Page
 
+pytestmark = pytest.mark.database
+
 PASSWORD = "a new and long passphrase"
 
 
