@@ -200,7 +200,13 @@ class Chained(Shoebox):
             return super().write(secret, attempt)
 
 
-_CONTRACT = DestinationContract()
+class ShortContract(DestinationContract):
+    """Tries each kind of step, not each step."""
+
+    each_step = False
+
+
+_CONTRACT, _SHORT = DestinationContract(), ShortContract()
 
 Promise = Callable[[NewPlace], None]
 
@@ -212,6 +218,8 @@ _BROKEN: list[tuple[type[Shoebox], Promise]] = [
     (Torn, lambda place: _CONTRACT.test_killed_at_any_step_it_is_all_or_nothing(place, _replacement)),
     (Torn, lambda place: _CONTRACT.test_killed_at_any_step_it_is_all_or_nothing(place, _restore)),
     (Selfish, lambda place: _CONTRACT.test_killed_at_any_step_it_is_all_or_nothing(place, _removal)),
+    (Torn, lambda place: _SHORT.test_killed_at_any_step_it_is_all_or_nothing(place, _replacement)),
+    (Selfish, lambda place: _SHORT.test_killed_at_any_step_it_is_all_or_nothing(place, _removal)),
     (Selfish, _CONTRACT.test_neighbours_survive_a_write_and_a_replacement),
     (Selfish, _CONTRACT.test_restore_puts_the_former_value_back),
     (Selfish, _CONTRACT.test_remove_takes_the_key_away_and_no_neighbour),

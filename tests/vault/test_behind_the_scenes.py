@@ -78,3 +78,11 @@ def test_a_real_server_is_set_up_with_the_same_methods(name: str) -> None:
 
 def _sealed(place: Place) -> object:
     return place.ask("GET", "sys/seal-status").json()["sealed"]
+
+
+def test_a_stub_that_is_gone_answers_no_connection_that_was_kept() -> None:
+    with httpx.Client(trust_env=False) as client:
+        with VaultStub() as stub:
+            assert client.get(f"{stub.address}/v1/secret/data/app").status_code == 403
+        with pytest.raises(httpx.TransportError):
+            client.get(f"{stub.address}/v1/secret/data/app")

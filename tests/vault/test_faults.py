@@ -70,3 +70,15 @@ def test_a_fault_waits_for_its_turn_and_ends(place: Place, stub: VaultStub) -> N
     place.write("app", {})
     assert [place.read("app").status_code for _ in range(4)] == [200, 500, 500, 200]
     assert stub.fault_hits(number) == 2
+
+
+def test_too_many_requests_are_told_when_to_come_back(place: Place, stub: VaultStub) -> None:
+    stub.fault("rate-limit", seconds=3)
+    answer = place.read("app")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "3")
+
+
+def test_a_fault_that_there_is_not_is_refused(stub: VaultStub) -> None:
+    wrong: Any = "explode"
+    with pytest.raises(ValueError, match="explode"):
+        stub.fault(wrong)

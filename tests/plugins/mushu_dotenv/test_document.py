@@ -5,11 +5,12 @@ import re
 from dataclasses import dataclass
 
 from dotenv.parser import parse_stream
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from mushu_dotenv.document import Document, FormerLine, unsealed
 from mushu_dotenv.parsing import cut, lead_of
+from tests.long import times
 from tests.plugins.mushu_dotenv.places import KEY, VARIABLE
 
 _NEW = KEY.reveal()
@@ -26,6 +27,10 @@ _VALUES = st.one_of(
     st.sampled_from([f"x {VARIABLE}=y", f"'\n{VARIABLE}=y\n'", "${A}", "#x", "x#y", "a b # c", "'' #", '""']),
 )
 _COMMENTS = st.one_of(st.just(""), _WORDS.map(lambda text: " #" + text.replace("\n", "").replace("\r", "")))
+
+
+#: Documents are slow to draw.
+_EXAMPLES = settings(max_examples=times(40, 100))
 
 
 @st.composite
@@ -127,6 +132,7 @@ def _assert_only_a_line_was_added(data: bytes, changed: bytes) -> None:
         assert (parted[1] is not None) == _joins(text)
 
 
+@_EXAMPLES
 @given(_documents())
 @example(b"\xef\xbb\xbf")
 @example(b"MUSHU_API_KEY#x")
@@ -150,6 +156,7 @@ def test_setting_a_value_changes_that_value_only(data: bytes) -> None:
         _assert_only_the_line_changed(changed.data, around)
 
 
+@_EXAMPLES
 @given(_documents())
 @example(b"A=1\n   ")
 @example(b"A=1\r\nB=2")
@@ -163,6 +170,7 @@ def test_undoing_gives_the_very_bytes_back(data: bytes) -> None:
     assert undone.data == data
 
 
+@_EXAMPLES
 @given(_documents(), _documents())
 def test_undoing_keeps_what_was_added_since(data: bytes, more: bytes) -> None:
     document = _placed(data)
@@ -178,6 +186,7 @@ def test_undoing_keeps_what_was_added_since(data: bytes, more: bytes) -> None:
     assert undone.differs_only_in(VARIABLE, later)
 
 
+@_EXAMPLES
 @given(_documents())
 def test_removing_deletes_one_line_only(data: bytes) -> None:
     document = _understood(data)
@@ -190,6 +199,7 @@ def test_removing_deletes_one_line_only(data: bytes) -> None:
     assert any(shorter.data == data[:at] + data[at + len(data) - len(shorter.data) :] for at in range(len(data)))
 
 
+@_EXAMPLES
 @given(_documents())
 def test_lines_are_counted_as_editors_count_them(data: bytes) -> None:
     document = _understood(data)
@@ -198,6 +208,7 @@ def test_lines_are_counted_as_editors_count_them(data: bytes) -> None:
         assert VARIABLE in lines[number - 1]
 
 
+@_EXAMPLES
 @given(_documents())
 def test_a_statement_is_the_sum_of_its_pieces(data: bytes) -> None:
     for binding in parse_stream(io.StringIO(data.decode())):
