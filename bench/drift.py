@@ -24,8 +24,7 @@ from mushu.server.delivery import drift
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.ledger import open_delivery
 from mushu.server.delivery.models import Condition, DeliveryState
-from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.service import mint_key
+from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user

@@ -28,15 +28,15 @@ class Idempotent:
     #: Digest of what was asked for.
     request_digest: Mapped[str | None] = mapped_column(String(64))
 
-    def mark(self, once: "Once | None") -> None:
+    def mark(self, idempotency: "IdempotencyMark | None") -> None:
         """Have the row be found again by a request with the same mark."""
-        if once is not None:
-            self.request_key, self.request_digest = once.request_key, once.request_digest
+        if idempotency is not None:
+            self.request_key, self.request_digest = idempotency.request_key, idempotency.request_digest
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
-    """That something is to be made once: under which key, and what."""
+class IdempotencyMark:
+    """The mark of a request that is done once however often it is sent: its key, and what it asks for."""
 
     request_key: str
     request_digest: str
@@ -61,7 +61,9 @@ class Once:
 Made = TypeVar("Made", bound=Idempotent)
 
 
-def find_made(session: AnySession, kind: type[Made], once: Once | None, *which: ColumnElement[bool]) -> Made | None:
+def find_made(
+    session: AnySession, kind: type[Made], idempotency: IdempotencyMark | None, *which: ColumnElement[bool]
+) -> Made | None:
     """Return what a request with this key has made, as it is now, or None.
 
     Args:
@@ -70,11 +72,11 @@ def find_made(session: AnySession, kind: type[Made], once: Once | None, *which: 
     Raises:
         IdempotencyMismatch: it asked for something else.
     """
-    if once is None:
+    if idempotency is None:
         return None
-    query = select(kind).where(kind.request_key == once.request_key, *which)
+    query = select(kind).where(kind.request_key == idempotency.request_key, *which)
     made = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
-    if made is not None and made.request_digest != once.request_digest:
+    if made is not None and made.request_digest != idempotency.request_digest:
         raise IdempotencyMismatch(
             "This Idempotency-Key was used for another request. Use a new one for each thing that is to be done once.",
             field="Idempotency-Key",

@@ -14,8 +14,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from mushu.server.core import Core, db
 from mushu.server.db import UTCDateTime, engine_options, reading, writing
 from mushu.server.delivery.ledger import find_under_way, keys_at, keys_to_clean_up, keys_under_way
-from mushu.server.idempotency import Once
-from mushu.server.keys.once import find_minted
+from mushu.server.idempotency import IdempotencyMark
+from mushu.server.keys.minting import find_minted
 from mushu.server.keys.service import Selection, find_key_by_digest, list_keys
 from mushu.server.paging import Window
 from tests.server.conftest import World
@@ -97,7 +97,7 @@ def test_no_query_that_grows_with_the_number_of_keys_scans_a_table(world: World,
     with reading(db.session):
         page = list_keys(db.session, org.id, Selection(), Window(1))
         list_keys(db.session, org.id, Selection(), Window(1, page.next_cursor))
-        find_minted(db.session, Once("0" * 64, "1" * 64))
+        find_minted(db.session, IdempotencyMark("0" * 64, "1" * 64))
         find_key_by_digest(db.session, key.digest)
         find_under_way(db.session, "env:/x")
         keys_at(db.session, ["env:/x"])

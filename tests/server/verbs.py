@@ -7,11 +7,10 @@ from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.delivery.activation import activate
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
+from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.service import mint_key
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.issue import issue
 from mushu.server.lifecycle.rotate import RotationRequest, rotate
@@ -44,12 +43,14 @@ def succeed(
     uris: Sequence[str] = (),
     *,
     force: bool = False,
-    once: Once | None = None,
+    idempotency: IdempotencyMark | None = None,
 ) -> tuple[ApiKey, Sequence[str]]:
     """Rotate a key, and return its successor and where that is."""
-    minted = rotate(context, RotationRequest(key_id=key_id, terms=terms, once=once), by_server(*uris, force=force))
+    minted = rotate(
+        context, RotationRequest(key_id=key_id, terms=terms, idempotency=idempotency), by_server(*uris, force=force)
+    )
     return minted.key, minted.delivered_to
 
 
-def show_successor(context: Context, key_id: str, terms: Terms, once: Once | None = None) -> Minted:
-    return rotate(context, RotationRequest(key_id=key_id, terms=terms, once=once), SHOWN)
+def show_successor(context: Context, key_id: str, terms: Terms, idempotency: IdempotencyMark | None = None) -> Minted:
+    return rotate(context, RotationRequest(key_id=key_id, terms=terms, idempotency=idempotency), SHOWN)

@@ -15,8 +15,8 @@ from mushu.server.db import reading
 from mushu.server.delivery.overview import overviews
 from mushu.server.delivery.recovery import Finding, any_unreachable
 from mushu.server.keys import service
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.scopes import parse_scopes
 from mushu.server.lifecycle.change import disable, enable
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode

@@ -54,7 +54,7 @@ class ApiKey(Idempotent, Base):
     rotate_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: From when on a retiring key opens nothing; None until its successor was seen in use.
     retires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    #: As in `Idempotent`, with an index in place of the constraint (`once.py` says when it does not count any more).
+    #: As in `Idempotent`, with an index in place of the constraint (`minting.py` says when it does not count any more).
     request_key: Mapped[str | None] = mapped_column(String(64))
 
     @property

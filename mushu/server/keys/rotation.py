@@ -19,10 +19,10 @@ from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, WrongState
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
+from mushu.server.keys.minting import KeyRequest, mint_successor
 from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, IS_TO_ROTATE, ApiKey, AtDeadline, Rotation
-from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.service import get_key, mint_successor
+from mushu.server.keys.service import get_key
 from mushu.server.keys.states import DEAD, State
 from mushu.server.orgs.service import get_org
 
@@ -55,12 +55,17 @@ class Terms:
 
 
 def begin(
-    session: AnySession, clock: Clock, actor: Actor, key_id: str, terms: Terms, once: Once | None = None
+    session: AnySession,
+    clock: Clock,
+    actor: Actor,
+    key_id: str,
+    terms: Terms,
+    idempotency: IdempotencyMark | None = None,
 ) -> tuple[ApiKey, Secret]:
     """Mint a pending successor with the same organization, name, scopes, environment, interval and length of life.
 
     Args:
-        once: the mark of the request, where it carries an Idempotency-Key.
+        idempotency: the mark of the request, where it carries an Idempotency-Key.
 
     Raises:
         KeyNotFound, OrgNotFound: the key or its organization is gone.
@@ -73,7 +78,7 @@ def begin(
     now = clock()
     key = get_key_to_rotate(session, now, key_id)
     get_org(session, key.org_id)
-    successor, secret = mint_successor(session, clock, actor, _request_like(key, now, once))
+    successor, secret = mint_successor(session, clock, actor, _request_like(key, now, idempotency))
     session.add(
         Rotation(
             successor_id=successor.id,
@@ -102,7 +107,7 @@ def get_key_to_rotate(session: AnySession, now: datetime, key_id: str) -> ApiKey
     return key
 
 
-def _request_like(key: ApiKey, now: datetime, once: Once | None) -> KeyRequest:
+def _request_like(key: ApiKey, now: datetime, idempotency: IdempotencyMark | None) -> KeyRequest:
     return KeyRequest(
         org_id=key.org_id,
         name=key.name,
@@ -110,7 +115,7 @@ def _request_like(key: ApiKey, now: datetime, once: Once | None) -> KeyRequest:
         environment=Environment(key.environment),
         expires_at=now + (key.expires_at - key.created_at) if key.expires_at is not None else None,
         rotate_every=timedelta(seconds=key.rotate_every) if key.rotate_every is not None else None,
-        once=once,
+        idempotency=idempotency,
     )
 
 

@@ -22,9 +22,9 @@ from mushu.server.db import reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.recovery import Finding, any_unreachable
 from mushu.server.errors import AlreadyCreated, DeliveryUndecided, InProgress, MushuError
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
+from mushu.server.keys.minting import find_minted
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.once import find_minted
 from mushu.server.keys.rotation import find_rotation_to
 from mushu.server.keys.states import DEAD, State
 from mushu.server.lifecycle.context import Context, Minted
@@ -35,7 +35,7 @@ _LOOK_AGAIN: Final = timedelta(seconds=30)
 RACED: Final = (MushuError, IntegrityError)
 
 
-def find_earlier(context: Context, mark: Once | None) -> Minted | None:
+def find_earlier(context: Context, mark: IdempotencyMark | None) -> Minted | None:
     """Phase 2: return what an earlier request with this mark was answered; None if it minted nothing, or has no mark.
 
     Raises:
@@ -53,7 +53,7 @@ def find_earlier(context: Context, mark: Once | None) -> Minted | None:
     return _told(context, key) if key is not None else None
 
 
-def find_faster(context: Context, mark: Once | None, failure: MushuError | IntegrityError) -> Minted | None:
+def find_faster(context: Context, mark: IdempotencyMark | None, failure: MushuError | IntegrityError) -> Minted | None:
     """Phase 2 again, for a verb that failed later: return what a faster request with this mark was answered.
 
     Returns:
@@ -67,7 +67,7 @@ def find_faster(context: Context, mark: Once | None, failure: MushuError | Integ
     return None if undecided else find_earlier(context, mark)
 
 
-def _find(context: Context, mark: Once | None) -> ApiKey | None:
+def _find(context: Context, mark: IdempotencyMark | None) -> ApiKey | None:
     if mark is None:
         return None
     with reading(context.session):

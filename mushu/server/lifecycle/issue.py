@@ -6,9 +6,8 @@ from mushu.secret import Secret
 from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.preflight import LedgerTarget
+from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.service import mint_key
 from mushu.server.lifecycle.confirm import CONFIRM_WITHIN
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.delete import follow_journal
@@ -29,7 +28,7 @@ def issue(context: Context, request: KeyRequest, choice: DeliveryChoice) -> Mint
         and what `find_earlier`, `Courier.check`, `Courier.register` and `Courier.bring` raise.
     """
     follow_journal(context)  # 1
-    earlier = find_earlier(context, request.once)  # 2
+    earlier = find_earlier(context, request.idempotency)  # 2
     if earlier is not None:
         return earlier
     try:
@@ -44,7 +43,7 @@ def issue(context: Context, request: KeyRequest, choice: DeliveryChoice) -> Mint
             return Minted(key, secret)  # 7
         key = context.courier.bring(key.id, secret, targets)  # 6
     except RACED as error:
-        faster = find_faster(context, request.once, error)  # 2, again
+        faster = find_faster(context, request.idempotency, error)  # 2, again
         if faster is None:
             raise
         return faster

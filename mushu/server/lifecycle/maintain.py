@@ -28,10 +28,10 @@ from mushu.server.errors import (
     MushuError,
     WrongState,
 )
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys import rotation
+from mushu.server.keys.minting import mark_of
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.once import mark_of
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.service import change_state, find_key_by_digest, get_key
 from mushu.server.keys.states import DEAD, END_RETIREMENT, State
@@ -127,7 +127,7 @@ def _resume(context: Context, successor_id: str) -> Finding | None:
         places = ledger.places_of(context.session, key.id)
         attempts = ledger.list_deliveries(context.session, [successor_id])
         again_after = rotation.again_after(context.session, broken)
-        once = mark_of(get_key(context.session, successor_id))
+        mark = mark_of(get_key(context.session, successor_id))
     if key.state(now) is not State.ACTIVE:
         _settle(context, successor_id)
         return None
@@ -148,13 +148,13 @@ def _resume(context: Context, successor_id: str) -> Finding | None:
     if again_after > now:
         detail = f"Its rotation was cut off, and failed again. It will be tried after {rfc3339(again_after)}; "
         return Finding(key.id, Verdict.UNREACHABLE, f"{detail}`flask keys rotate {key.id}` does it now.")
-    return _again(context, key.id, successor_id, Terms.of(broken), once)
+    return _again(context, key.id, successor_id, Terms.of(broken), mark)
 
 
-def _again(context: Context, key_id: str, successor_id: str, terms: Terms, once: Once | None) -> Finding:
+def _again(context: Context, key_id: str, successor_id: str, terms: Terms, mark: IdempotencyMark | None) -> Finding:
     """Rotate again, in the name of the request that was cut off: where it is repeated, it is told the new key."""
     try:
-        request = RotationRequest(key_id=key_id, terms=terms, once=once)
+        request = RotationRequest(key_id=key_id, terms=terms, idempotency=mark)
         successor = rotate(context, request, _IN_PLACE).key
     except _NOT_NOW as error:
         return Finding(key_id, Verdict.UNREACHABLE, f"Its rotation was cut off, and cannot be done again: {error}")

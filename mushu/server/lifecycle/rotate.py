@@ -14,7 +14,7 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.preflight import LedgerTarget
 from mushu.server.errors import Invalid
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms, ancestors, begin, get_key_to_rotate
 from mushu.server.lifecycle.confirm import CONFIRM_WITHIN
@@ -30,7 +30,7 @@ class RotationRequest:
     key_id: str
     terms: Terms
     #: The mark of the request, where it carries an Idempotency-Key.
-    once: Once | None = None
+    idempotency: IdempotencyMark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def rotate(context: Context, request: RotationRequest, choice: DeliveryChoice) -
         and what `find_earlier`, `Courier.check`, `Courier.register` and `Courier.bring` raise.
     """
     follow_journal(context)  # 1
-    earlier = find_earlier(context, request.once)  # 2
+    earlier = find_earlier(context, request.idempotency)  # 2
     if earlier is not None:
         return earlier
     try:
@@ -71,7 +71,7 @@ def rotate(context: Context, request: RotationRequest, choice: DeliveryChoice) -
             return Minted(successor, secret, replaces=request.key_id)  # 7
         successor = context.courier.bring(successor.id, secret, targets)  # 6
     except RACED as error:
-        faster = find_faster(context, request.once, error)  # 2, again
+        faster = find_faster(context, request.idempotency, error)  # 2, again
         if faster is None:
             raise
         return faster
@@ -112,7 +112,7 @@ def _mint(
     session, clock, actor, courier = context.session, context.clock, context.actor, context.courier
     with writing(session):
         courier.claim(plan.environment, targets)
-        successor, secret = begin(session, clock, actor, request.key_id, request.terms, request.once)
+        successor, secret = begin(session, clock, actor, request.key_id, request.terms, request.idempotency)
         courier.register(successor, targets)
         if plan.mode is DeliveryMode.CLIENT:
             successor.confirm_by = successor.created_at + CONFIRM_WITHIN

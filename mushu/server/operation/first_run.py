@@ -15,8 +15,8 @@ from mushu.server.core import Core, context_for, db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.recovery import Finding
 from mushu.server.instance import alone
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.issue import issue

@@ -1,15 +1,16 @@
 """The header `Idempotency-Key`: a client may repeat a request that has one, and it is done once.
 
-A view that takes the header names it in its signature, so that the reference shows it, and passes on what `once` makes:
+A view that takes the header names it in its signature, so that the reference shows it, and passes on what
+`idempotency_of` makes:
 
     def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
-        … once=once(header, body) …
+        … idempotency=idempotency_of(header, body) …
 """
 
 from flask import request
 from pydantic import BaseModel, Field
 
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.web.api.models import Body
 from mushu.server.web.guard import current_environment, current_org
 
@@ -22,7 +23,7 @@ class IdempotencyHeader(BaseModel):
     )
 
 
-def once(header: IdempotencyHeader, body: Body) -> Once | None:
+def idempotency_of(header: IdempotencyHeader, body: Body) -> IdempotencyMark | None:
     """Return the mark of the current request, or None where it carries no key.
 
     A key counts within one organization, one environment and one operation; the same key elsewhere is another key. The
@@ -35,4 +36,4 @@ def once(header: IdempotencyHeader, body: Body) -> Once | None:
         return None
     operation = (request.endpoint or "").rpartition(".")[2]
     asked = {"path": dict(request.view_args or {}), "body": body.model_dump(mode="json")}
-    return Once.of(header.idempotency_key, (current_org(), current_environment(), operation), asked)
+    return IdempotencyMark.of(header.idempotency_key, (current_org(), current_environment(), operation), asked)

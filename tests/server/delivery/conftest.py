@@ -21,8 +21,8 @@ from mushu.server.db import prepare_engine, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.recovery import Finding, Reconciler
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.service import get_key
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.delete import delete, delete_org

@@ -19,8 +19,8 @@ from mushu.server.db import prepare_engine, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.recovery import Finding
 from mushu.server.errors import DeliveryFailed
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, note_first_uses
 from mushu.server.keys.service import Selection, iterate_keys
 from mushu.server.keys.states import DEAD

@@ -13,8 +13,8 @@ from mushu.server.db import writing
 from mushu.server.delivery import drift, ledger
 from mushu.server.delivery.drift import SIDE_BY_SIDE, DriftChecker, DriftResult, KeyFilter
 from mushu.server.delivery.models import Condition, DeliveryState
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE, ENABLE, RETIRE, State

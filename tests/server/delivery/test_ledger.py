@@ -10,9 +10,9 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery, DeliveryState
+from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.service import change_state, mint_key
+from mushu.server.keys.service import change_state
 from mushu.server.keys.states import FAIL
 from tests.server.delivery.conftest import LEASE, Post
 

@@ -17,9 +17,9 @@ from mushu.server.errors import (
     IdempotencyMismatch,
     InProgress,
 )
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
 from mushu.server.lifecycle import issue as issuing
 from mushu.server.lifecycle import rotate as rotating
@@ -33,7 +33,7 @@ from tests.server.verbs import BY_CLIENT, SHOWN, by_server
 
 pytestmark = pytest.mark.database
 
-ONCE = Once("a" * 64, "b" * 64)
+ONCE = IdempotencyMark("a" * 64, "b" * 64)
 A, B = "fake:a", "fake:b"
 
 Mint = Callable[[Post], Minted]
@@ -41,7 +41,7 @@ Overtake = Callable[[Callable[[], object]], None]
 
 
 def request(post: Post) -> KeyRequest:
-    return KeyRequest(org_id=post.org_id, name="backend", once=ONCE)
+    return KeyRequest(org_id=post.org_id, name="backend", idempotency=ONCE)
 
 
 def to_places(*uris: str) -> Mint:
@@ -60,7 +60,7 @@ def by_client(post: Post) -> Minted:
 
 def rotated(old: ApiKey, choice: DeliveryChoice | None = None) -> Mint:
     """Return what rotates a key."""
-    order = rotating.RotationRequest(key_id=old.id, terms=Terms(), once=ONCE)
+    order = rotating.RotationRequest(key_id=old.id, terms=Terms(), idempotency=ONCE)
     return lambda post: rotating.rotate(post.context(), order, choice or by_server())
 
 
@@ -76,7 +76,7 @@ def overtake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]]
     """Do something when the next request has looked for an earlier one, and found none."""
 
     def when_it_found_none(act: Callable[[], object]) -> None:
-        def looked(context: Context, mark: Once | None) -> Minted | None:
+        def looked(context: Context, mark: IdempotencyMark | None) -> Minted | None:
             assert find_earlier(context, mark) is None
             monkeypatch.undo()
             act()

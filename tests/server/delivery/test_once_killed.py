@@ -9,8 +9,8 @@ from typing import Final
 import pytest
 
 from mushu.server.errors import DestinationHeld, InProgress
-from mushu.server.idempotency import Once
-from mushu.server.keys.requests import KeyRequest
+from mushu.server.idempotency import IdempotencyMark
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.rotation import Terms
 from mushu.server.lifecycle.context import Minted
 from mushu.server.lifecycle.issue import issue
@@ -33,18 +33,18 @@ def stage(tmp_path: Path, clock: TurnableClock) -> Stage:
     return Stage(tmp_path / "stage", clock, ("env",))
 
 
-def _once(number: int = 0) -> Once:
-    return Once(f"{number:064}", "b" * 64)
+def _once(number: int = 0) -> IdempotencyMark:
+    return IdempotencyMark(f"{number:064}", "b" * 64)
 
 
-def _create(process: Process, stage: Stage, once: Once | None = None) -> Minted:
-    request = KeyRequest(org_id=process.org_id, name="k", once=once or _once())
+def _create(process: Process, stage: Stage, idempotency: IdempotencyMark | None = None) -> Minted:
+    request = KeyRequest(org_id=process.org_id, name="k", idempotency=idempotency or _once())
     return issue(process.context, request, by_server(*stage.uris))
 
 
 def _rotate(process: Process, stage: Stage) -> Minted:
     (old,) = [key.id for key in process.all_keys() if key.request_key is None and key.stored_state != "failed"]
-    return rotate(process.context, RotationRequest(key_id=old, terms=Terms(), once=_once()), by_server())
+    return rotate(process.context, RotationRequest(key_id=old, terms=Terms(), idempotency=_once()), by_server())
 
 
 @pytest.mark.parametrize(("prepare", "act"), [(nothing, _create), (delivered, _rotate)], ids=["create", "rotate"])

@@ -6,8 +6,8 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.db import writing
 from mushu.server.delivery import ledger
 from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid, OrgNotFound
-from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.service import change_state, mint_key
+from mushu.server.keys.minting import KeyRequest, mint_key
+from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
 from tests.server.delivery.conftest import Post
 from tests.server.delivery.shelf import Fault, Shelf, after, before, fail, leak_chained, leak_foreign, refuse

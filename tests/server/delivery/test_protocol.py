@@ -18,7 +18,7 @@ from mushu.server.errors import (
     DestinationHeld,
     MushuError,
 )
-from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
 from mushu.testing.leaks import traces

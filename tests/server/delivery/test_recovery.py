@@ -11,9 +11,9 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.delivery.recovery import Reconciler
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld
+from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.service import change_state, mint_key
+from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE
 from tests.server.delivery.conftest import LONG_AFTER, Post
 from tests.server.delivery.shelf import (

@@ -5,7 +5,7 @@ import pytest
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import writing
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, KeyNotFound, WrongState
-from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.lifecycle.delete import revoke_key
 from tests.server.delivery.conftest import LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, answer_no, before, crash, crash_after, fail, refuse

@@ -10,8 +10,8 @@ from mushu.server.db import writing
 from mushu.server.destinations import service
 from mushu.server.destinations.service import Place
 from mushu.server.errors import DestinationHeld
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.sealing.ring import SealingKeys
 from tests.server.delivery.conftest import Post
 from tests.server.delivery.shelf import Shelf

@@ -7,8 +7,7 @@ from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.destinations.service import Place
 from mushu.server.errors import DestinationHeld
-from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.service import mint_key
+from mushu.server.keys.minting import KeyRequest, mint_key
 from tests.server.conftest import World
 from tests.server.orgs.racing import overtake
 

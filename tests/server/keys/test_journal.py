@@ -19,8 +19,8 @@ from mushu.server.config import Settings
 from mushu.server.db import own_session, prepare_engine, reading, writing
 from mushu.server.delivery.recovery import Finding
 from mushu.server.keys import journal
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.service import get_key
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.delete import follow_journal, revoke_key

@@ -12,12 +12,11 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import activate
 from mushu.server.errors import IdempotencyMismatch
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
+from mushu.server.keys.minting import KeyRequest, find_minted, mark_of, mint_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.once import find_minted, mark_of
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, begin
-from mushu.server.keys.service import change_state, mint_key
+from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE, FAIL
 from mushu.server.lifecycle.delete import revoke_key
 from tests.server.conftest import World
@@ -26,8 +25,8 @@ from tests.server.verbs import issue_key
 
 pytestmark = pytest.mark.database
 
-ONCE = Once("a" * 64, "b" * 64)
-OTHER = Once("a" * 64, "c" * 64)
+ONCE = IdempotencyMark("a" * 64, "b" * 64)
+OTHER = IdempotencyMark("a" * 64, "c" * 64)
 
 
 @pytest.fixture
@@ -35,14 +34,16 @@ def org_id(world: World) -> str:
     return world.org().id
 
 
-def mint(world: World, org_id: str, once: Once | None = ONCE) -> ApiKey:
+def mint(world: World, org_id: str, idempotency: IdempotencyMark | None = ONCE) -> ApiKey:
     with writing(db.session):
-        return mint_key(db.session, world.clock, SYSTEM, KeyRequest(org_id=org_id, name="k", once=once))[0]
+        return mint_key(db.session, world.clock, SYSTEM, KeyRequest(org_id=org_id, name="k", idempotency=idempotency))[
+            0
+        ]
 
 
-def found(once: Once | None = ONCE) -> str | None:
+def found(idempotency: IdempotencyMark | None = ONCE) -> str | None:
     with reading(db.session):
-        key = find_minted(db.session, once)
+        key = find_minted(db.session, idempotency)
         return key.id if key is not None else None
 
 
@@ -58,7 +59,7 @@ def test_a_key_is_found_by_the_request_that_minted_it_and_by_no_other(world: Wor
     assert found() is None
     key = mint(world, org_id)
     assert found() == key.id
-    assert found(Once("d" * 64, "b" * 64)) is None
+    assert found(IdempotencyMark("d" * 64, "b" * 64)) is None
     assert found(None) is None
 
 
@@ -124,7 +125,7 @@ def test_of_many_that_mint_at_once_one_does(world: World, org_id: str) -> None:
     """Also where the mark is that of a key that was given up, which all of them try to take over."""
     give_up(world, mint(world, org_id).id, "failed")
     engine, start = db.engine, Barrier(4)
-    request = KeyRequest(org_id=org_id, name="k", once=ONCE)
+    request = KeyRequest(org_id=org_id, name="k", idempotency=ONCE)
 
     def attempt(_: int) -> str:
         with open_session(engine) as session:

@@ -13,8 +13,8 @@ from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import activate
 from mushu.server.errors import Invalid, KeyNotFound, OrgNotFound, WrongState
 from mushu.server.keys import rotation
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state, get_key

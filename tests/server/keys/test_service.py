@@ -14,16 +14,9 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, KeyNotFound
+from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
-from mushu.server.keys.service import (
-    Selection,
-    get_key_of,
-    iterate_keys,
-    list_keys,
-    mint_key,
-    rename_key,
-)
+from mushu.server.keys.service import Selection, get_key_of, iterate_keys, list_keys, rename_key
 from mushu.server.keys.states import State
 from mushu.server.paging import Window
 from tests.conftest import TurnableClock

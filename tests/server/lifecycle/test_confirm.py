@@ -12,8 +12,8 @@ from mushu.server.db import reading, writing
 from mushu.server.delivery.ledger import delivered_to, list_deliveries
 from mushu.server.delivery.recovery import Finding, Reconciler, Verdict
 from mushu.server.errors import Invalid, WrongState
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.service import get_key
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.confirm import CONFIRM_WITHIN, Proof, confirm

@@ -25,8 +25,8 @@ from mushu.server.core import context_for, core_context, db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.recovery import Finding
 from mushu.server.environments import within
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, note_first_uses
 from mushu.server.keys.service import get_key
 from mushu.server.lifecycle.context import Context

@@ -15,8 +15,8 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import own_session, prepare_engine, reading, writing
 from mushu.server.delivery.activation import activate
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms, begin
 from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import create_org

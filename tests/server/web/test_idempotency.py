@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from flask import Flask, g, request
 
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.scopes import Scope
 from mushu.server.web.api.models import Body, TenantPath
-from mushu.server.web.idempotency import IdempotencyHeader, once
+from mushu.server.web.idempotency import IdempotencyHeader, idempotency_of
 from tests.server.conftest import api_key
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House
@@ -23,7 +23,7 @@ class Order(Body):
     express: bool = False
 
 
-Mark = Callable[..., Once | None]
+Mark = Callable[..., IdempotencyMark | None]
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def mark() -> Mark:
 
     def mark(
         key: str | None = "k", body: Body | None = None, path: str = "/tenants/t1/send", org_id: str = "org_a"
-    ) -> Once | None:
+    ) -> IdempotencyMark | None:
         with app.test_request_context(path):
             assert request.routing_exception is None
             g.org_id = org_id
-            return once(IdempotencyHeader.model_validate({"Idempotency-Key": key}), body or Order(parcel="p"))
+            return idempotency_of(IdempotencyHeader.model_validate({"Idempotency-Key": key}), body or Order(parcel="p"))
 
     return mark
 

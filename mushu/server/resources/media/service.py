@@ -14,7 +14,7 @@ from mushu.server.db import AnySession
 from mushu.server.environments import environment_of, within
 from mushu.server.errors import Invalid, MediaNotFound, TenantNotFound, TooManyUploads
 from mushu.server.gate.owners import OwnerLookup
-from mushu.server.idempotency import Once, find_made
+from mushu.server.idempotency import IdempotencyMark, find_made
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.media.content_types import MOST_PICTURE_BYTES, checked_content_type, is_picture
 from mushu.server.resources.media.links import LIFE
@@ -40,7 +40,7 @@ class Announcement:
     filename: str
     content_type: str
     size_bytes: int
-    once: Once | None = None
+    idempotency: IdempotencyMark | None = None
 
 
 def announce(session: AnySession, clock: Clock, actor: Actor, asked: Announcement, max_bytes: int) -> MediaItem:
@@ -52,7 +52,7 @@ def announce(session: AnySession, clock: Clock, actor: Actor, asked: Announcemen
         TooManyUploads: too many others wait.
         IdempotencyMismatch: the key was used for another request.
     """
-    made = find_made(session, MediaItem, asked.once)
+    made = find_made(session, MediaItem, asked.idempotency)
     if made is not None:
         if made.status == Status.PENDING:
             made.upload_ends_at = clock() + LIFE
@@ -76,7 +76,7 @@ def announce(session: AnySession, clock: Clock, actor: Actor, asked: Announcemen
         created_by=str(actor),
         updated_at=now,
     )
-    item.mark(asked.once)
+    item.mark(asked.idempotency)
     session.add(item)
     session.flush()
     _record(session, clock, actor, "media.created", item)

@@ -74,7 +74,7 @@ class Dispatcher:
         """Write it down, and return it with what is to be sent, or None if nothing is."""
         try:
             with writing(self.session):
-                made = find_made(self.session, NotificationRow, request.once)
+                made = find_made(self.session, NotificationRow, request.idempotency)
                 if made is not None:
                     return made, None
                 tenant = hold_tenant(self.session, request.tenant_id)
@@ -83,7 +83,7 @@ class Dispatcher:
                 return notification, message
         except IntegrityError:  # on PostgreSQL, where two with one key get as far as the constraint
             with reading(self.session):
-                made = find_made(self.session, NotificationRow, request.once)
+                made = find_made(self.session, NotificationRow, request.idempotency)
             if made is None:
                 raise
             return made, None

@@ -10,7 +10,7 @@ from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, NotificationNotFound
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.devices import USER_ID_LENGTH, devices_of, forget_dead
 from mushu.server.resources.notifications.apns import Outcome
@@ -32,7 +32,7 @@ class NotificationRequest:
     user_ids: Sequence[str]
     payload: Mapping[str, Any]
     actor: Actor
-    once: Once | None = None
+    idempotency: IdempotencyMark | None = None
 
 
 def checked_users(user_ids: Sequence[str]) -> list[str]:
@@ -63,7 +63,7 @@ def record_notification(
         created_at=now,
         created_by=str(request.actor),
     )
-    notification.mark(request.once)
+    notification.mark(request.idempotency)
     session.add(notification)
     session.flush()
     waiting = False

@@ -13,7 +13,7 @@ from mushu.server.db import AnySession
 from mushu.server.environments import environment_of, within
 from mushu.server.errors import TenantNotFound
 from mushu.server.gate.owners import OwnerLookup
-from mushu.server.idempotency import Once, find_made
+from mushu.server.idempotency import IdempotencyMark, find_made
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.tenants.credentials import ApnsCredentials, checked_bundle_id
 from mushu.server.resources.tenants.models import TenantRow
@@ -35,7 +35,7 @@ class TenantRequest:
     #: None: notifications go to the outbox.
     credentials: ApnsCredentials | None = None
     use_sandbox: bool = False
-    once: Once | None = None
+    idempotency: IdempotencyMark | None = None
 
 
 def create_tenant(
@@ -48,7 +48,7 @@ def create_tenant(
         IdempotencyMismatch: the key was used for another request.
         SealingFailed: the private key cannot be sealed.
     """
-    made = find_made(session, TenantRow, request.once)
+    made = find_made(session, TenantRow, request.idempotency)
     if made is not None:
         return made
     tenant = TenantRow(
@@ -59,7 +59,7 @@ def create_tenant(
         created_at=clock(),
         created_by=str(actor),
     )
-    tenant.mark(request.once)
+    tenant.mark(request.idempotency)
     _set_credentials(session, keys, tenant, request.credentials)
     session.add(tenant)
     session.flush()

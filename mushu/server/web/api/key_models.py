@@ -14,9 +14,9 @@ from mushu.server.db import reading
 from mushu.server.delivery.named import names_of
 from mushu.server.delivery.overview import overviews
 from mushu.server.errors import Invalid
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey, AtDeadline
-from mushu.server.keys.requests import KeyRequest
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.scopes import parse_scopes
 from mushu.server.lifecycle.confirm import Proof
@@ -62,7 +62,7 @@ class NewKey(Body):
     def choice(self) -> DeliveryChoice:
         return _choice(self.delivery, self.deliver_to, DeliveryMode.RESPONSE)
 
-    def request(self, org_id: str, mark: Once | None) -> KeyRequest:
+    def request(self, org_id: str, mark: IdempotencyMark | None) -> KeyRequest:
         """Return what is asked for in an organization, in the environment of the request."""
         return KeyRequest(
             org_id=org_id,
@@ -71,7 +71,7 @@ class NewKey(Body):
             environment=current_environment(),
             expires_at=self.expires_at,
             rotate_every=parse_duration(self.rotate_every, "rotate_every") if self.rotate_every is not None else None,
-            once=mark,
+            idempotency=mark,
         )
 
 

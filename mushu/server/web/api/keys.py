@@ -35,21 +35,21 @@ from mushu.server.web.api.key_models import (
 )
 from mushu.server.web.api.models import Deleted, OrgPath
 from mushu.server.web.guard import current_context, current_environment, requires
-from mushu.server.web.idempotency import IdempotencyHeader, once
+from mushu.server.web.idempotency import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route
 
 
 @requires(Scope.ADMIN)
 def create_api_key(header: IdempotencyHeader, path: OrgPath, body: NewKey) -> CreatedKey:
     """Create an API key; the answer is the only place where it is ever shown."""
-    request = body.request(path.org_id, once(header, body))
+    request = body.request(path.org_id, idempotency_of(header, body))
     return minted_answer(issue(current_context(), request, body.choice), body.deliver_to)
 
 
 @requires(Scope.ADMIN)
 def rotate_api_key(header: IdempotencyHeader, path: KeyPath, body: KeyRotation) -> CreatedKey:
     """Put a new key in the place of one, which works on until the new one was seen in use."""
-    request = RotationRequest(key_id=path.key_id, terms=body.terms, once=once(header, body))
+    request = RotationRequest(key_id=path.key_id, terms=body.terms, idempotency=idempotency_of(header, body))
     return minted_answer(rotate(current_context(), request, body.choice), body.deliver_to)
 
 

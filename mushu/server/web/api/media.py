@@ -11,7 +11,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import MediaWrongState, TenantNotFound
 from mushu.server.gate.owners import OrgFrom
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.scopes import Scope
 from mushu.server.paging import Page
 from mushu.server.resources.media import service
@@ -31,7 +31,7 @@ from mushu.server.resources.media.uploading import Uploads
 from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.api.models import Body, Deleted, ListWindow, MediaPath, OrgPath, TenantPath
 from mushu.server.web.guard import current_org, current_principal, requires
-from mushu.server.web.idempotency import IdempotencyHeader, once
+from mushu.server.web.idempotency import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route, absolute_url
 
 #: The largest that any setting allows; `MUSHU_MEDIA_MAX_BYTES` may say less.
@@ -48,14 +48,14 @@ class NewUpload(Body):
     content_type: Annotated[str, Field(min_length=3, max_length=99, pattern=CONTENT_TYPE_PATTERN)]
     size_bytes: Annotated[int, Field(ge=1, le=LARGEST)]
 
-    def announcement(self, org_id: str, repetition: Once | None) -> service.Announcement:
+    def announcement(self, org_id: str, repetition: IdempotencyMark | None) -> service.Announcement:
         return service.Announcement(
             org_id=org_id,
             tenant_id=self.tenant_id,
             filename=self.filename,
             content_type=self.content_type,
             size_bytes=self.size_bytes,
-            once=repetition,
+            idempotency=repetition,
         )
 
 
@@ -121,7 +121,7 @@ class ImageUrls(BaseModel):
 def create_upload_url(header: IdempotencyHeader, body: NewUpload) -> UploadAddress:
     """Announce a file, and get the address to PUT it to."""
     core, actor = get_core(), current_principal().actor
-    asked = body.announcement(current_org(), once(header, body))
+    asked = body.announcement(current_org(), idempotency_of(header, body))
     with writing(db.session):
         item = service.announce(db.session, core.clock, actor, asked, core.settings.media_max_bytes)
     url = core.media.storage.upload_url(item.object_key, item.content_type, item.size_bytes, _LIFE_SECONDS)

@@ -17,7 +17,7 @@ from mushu.server.web.api.models import Body, ListWindow, TenantPath
 from mushu.server.web.concurrency import thread_slot
 from mushu.server.web.extensions import dispatcher
 from mushu.server.web.guard import current_principal, requires
-from mushu.server.web.idempotency import IdempotencyHeader, once
+from mushu.server.web.idempotency import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route
 
 _UserId = Annotated[str, Field(min_length=1, max_length=USER_ID_LENGTH)]
@@ -209,7 +209,7 @@ def _sent(header: IdempotencyHeader, path: TenantPath, body: _Message, user_ids:
         user_ids=service.checked_users(user_ids),
         payload=body.payload,
         actor=current_principal().actor,
-        once=once(header, body),
+        idempotency=idempotency_of(header, body),
     )
     with thread_slot():
         return dispatcher().dispatch(request)

@@ -8,7 +8,7 @@ from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.gate.owners import OrgFrom
-from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.scopes import Scope
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.issue import issue
@@ -19,7 +19,7 @@ from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.api.key_models import CreatedKey, minted_answer
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, TenantPath, Text
 from mushu.server.web.guard import current_context, current_environment, current_org, current_principal, requires
-from mushu.server.web.idempotency import IdempotencyHeader, once
+from mushu.server.web.idempotency import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route
 
 _Short = Annotated[str | None, Field(max_length=64)]
@@ -87,7 +87,7 @@ def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
         bundle_id=body.bundle_id,
         credentials=body.credentials,
         use_sandbox=body.use_sandbox,
-        once=once(header, body),
+        idempotency=idempotency_of(header, body),
     )
     with writing(db.session):
         tenant = service.create_tenant(db.session, core.clock, current_principal().actor, core.sealing_keys, request)
@@ -141,7 +141,9 @@ def create_tenant_api_key(header: IdempotencyHeader, path: TenantPath, body: Ten
     """Create an API key of the organization that the tenant belongs to; it works for all that the organization has."""
     with reading(db.session):
         org_id = service.get_tenant(db.session, path.tenant_id).org_id
-    request = KeyRequest(org_id=org_id, name=body.name, environment=current_environment(), once=once(header, body))
+    request = KeyRequest(
+        org_id=org_id, name=body.name, environment=current_environment(), idempotency=idempotency_of(header, body)
+    )
     return minted_answer(issue(current_context(), request, DeliveryChoice(mode=DeliveryMode.RESPONSE)))
 
 

@@ -13,7 +13,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import Core, db
 from mushu.server.db import reading, writing
 from mushu.server.environments import set_environment, within
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.paging import Window
 from mushu.server.resources.devices import DeviceRow, Registration, find_device, register_device
 from mushu.server.resources.notifications import outcomes
@@ -75,8 +75,8 @@ def clock(_house: tuple[Core, World]) -> TurnableClock:
 
 
 @pytest.fixture
-def once() -> Once:
-    return Once(secrets.token_hex(32), "d" * 64)
+def mark() -> IdempotencyMark:
+    return IdempotencyMark(secrets.token_hex(32), "d" * 64)
 
 
 @pytest.fixture

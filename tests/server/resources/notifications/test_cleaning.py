@@ -14,7 +14,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db, get_core
 from mushu.server.db import own_session, reading, writing
 from mushu.server.environments import within
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.resources import RESOURCES
 from mushu.server.resources.notifications import cleaning
 from mushu.server.resources.notifications.cleaning import clean_notifications, delete_older
@@ -212,8 +212,10 @@ def test_looking_for_what_is_due_reads_the_oldest_of_each_tenant_and_not_every_n
     assert looked.startswith("SEARCH notifications USING INDEX ix_notifications_tenant_id_created_at_id (tenant_id=?")
 
 
-def test_a_request_that_is_repeated_is_known_for_as_long_and_is_a_new_one_then(post: Post, once: Once) -> None:
-    asked = replace(post.request(post.tenant(None)), once=once)
+def test_a_request_that_is_repeated_is_known_for_as_long_and_is_a_new_one_then(
+    post: Post, mark: IdempotencyMark
+) -> None:
+    asked = replace(post.request(post.tenant(None)), idempotency=mark)
     first = post.dispatcher.dispatch(asked).id
     post.clock.turn(days=89)
     clean(post)

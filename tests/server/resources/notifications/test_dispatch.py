@@ -15,7 +15,7 @@ from mushu.server.core import db
 from mushu.server.db import own_session, reading, writing
 from mushu.server.environments import set_environment, within
 from mushu.server.errors import IdempotencyMismatch, InProgress, Invalid, NotificationNotFound, TenantNotFound
-from mushu.server.idempotency import Once
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.paging import Window
 from mushu.server.resources import RESOURCES
 from mushu.server.resources.notifications import dispatch, outcomes, service
@@ -231,10 +231,10 @@ class TestAProcessThatDies:
         assert apple.count == 2
 
     def test_is_not_taken_up_by_who_asks_again(
-        self, live: Post, tenant: TenantRow, apple: StandIn, clock: TurnableClock, once: Once
+        self, live: Post, tenant: TenantRow, apple: StandIn, clock: TurnableClock, mark: IdempotencyMark
     ) -> None:
         live.device(tenant)
-        request = replace(live.request(tenant), once=once)
+        request = replace(live.request(tenant), idempotency=mark)
         with pytest.raises(Killed):
             with_death(live).dispatcher.dispatch(request)
         with pytest.raises(InProgress, match="being worked on"):
@@ -246,23 +246,29 @@ class TestAProcessThatDies:
 
 
 class TestAskingTwice:
-    def test_sends_once(self, live: Post, tenant: TenantRow, apple: StandIn, once: Once) -> None:
+    def test_sends_once(self, live: Post, tenant: TenantRow, apple: StandIn, mark: IdempotencyMark) -> None:
         live.device(tenant)
-        request = replace(live.request(tenant), once=once)
+        request = replace(live.request(tenant), idempotency=mark)
         first, second = (live.dispatcher.dispatch(request) for _ in range(2))
         assert first.id == second.id
         assert apple.count == 1
 
-    def test_for_something_else_is_refused(self, live: Post, tenant: TenantRow, apple: StandIn, once: Once) -> None:
+    def test_for_something_else_is_refused(
+        self, live: Post, tenant: TenantRow, apple: StandIn, mark: IdempotencyMark
+    ) -> None:
         live.device(tenant)
-        live.dispatcher.dispatch(replace(live.request(tenant), once=once))
+        live.dispatcher.dispatch(replace(live.request(tenant), idempotency=mark))
         with pytest.raises(IdempotencyMismatch):
-            live.dispatcher.dispatch(replace(live.request(tenant), once=Once(once.request_key, "e" * 64)))
+            live.dispatcher.dispatch(
+                replace(live.request(tenant), idempotency=IdempotencyMark(mark.request_key, "e" * 64))
+            )
         assert apple.count == 1
 
-    def test_at_the_same_moment_sends_once(self, live: Post, tenant: TenantRow, apple: StandIn, once: Once) -> None:
+    def test_at_the_same_moment_sends_once(
+        self, live: Post, tenant: TenantRow, apple: StandIn, mark: IdempotencyMark
+    ) -> None:
         live.device(tenant)
-        request = replace(live.request(tenant), once=once)
+        request = replace(live.request(tenant), idempotency=mark)
         refused = threading.Event()
         apple.on_arrival = lambda _: refused.wait(10)
         ends: list[Any] = []
@@ -287,10 +293,15 @@ class TestAskingTwice:
         assert len(notifications(tenant.id)) == 1
 
     def test_is_decided_by_the_database_where_two_get_that_far(
-        self, live: Post, tenant: TenantRow, apple: StandIn, once: Once, monkeypatch: pytest.MonkeyPatch
+        self,
+        live: Post,
+        tenant: TenantRow,
+        apple: StandIn,
+        mark: IdempotencyMark,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         live.device(tenant)
-        request = replace(live.request(tenant), once=once)
+        request = replace(live.request(tenant), idempotency=mark)
         first = live.dispatcher.dispatch(request)
         looks = iter([None])  # as one looks that comes before the other has committed
         real = idempotency.find_made

@@ -14,7 +14,7 @@ from mushu.server.core import context_for, db
 from mushu.server.db import writing
 from mushu.server.destinations import service as destinations
 from mushu.server.destinations.service import Place
-from mushu.server.keys.requests import KeyRequest
+from mushu.server.keys.minting import KeyRequest
 from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.web.extensions import recorder_of
 from tests.server.conftest import api_key, bearer
