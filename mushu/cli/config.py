@@ -17,7 +17,7 @@ from typing import Any, Final
 from mushu.cli.answers import is_flat
 from mushu.cli.errors import Failure
 from mushu.cli.output import note
-from mushu.trusted_file import UntrustedFileError, refuse_foreign, refuse_untrusted
+from mushu.ownership import UntrustedFileError, refuse_foreign, refuse_untrusted
 
 CONFIG: Final = "config.json"
 CREDENTIALS: Final = "credentials.json"

@@ -32,6 +32,7 @@ from mushu.destination.registry import (
     open_destination,
     refuse_unknown_settings,
 )
+from mushu.ownership import others_may_write, user_name
 from mushu.process import child_environment
 from mushu.secret import Secret, digest_of
 
@@ -52,5 +53,7 @@ __all__ = [
     "installed_schemes",
     "is_loopback_host",
     "open_destination",
+    "others_may_write",
     "refuse_unknown_settings",
+    "user_name",
 ]

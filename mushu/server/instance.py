@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from mushu.ownership import fault_of_owner, fault_on_the_way
 from mushu.server.errors import ConfigurationError
-from mushu.server.ownership import fault_of_owner, fault_on_the_way
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SETTINGS_FILE: Final = "settings.toml"

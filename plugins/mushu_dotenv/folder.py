@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from mushu.destination import user_name
 from mushu_dotenv.errors import MissingFolderError, explained, refusal, shown
 
 _STANDARD: Final = 2
@@ -127,7 +128,8 @@ def _refuse_foreign_links(path: str, strangers: set[int]) -> None:
     """Whoever made the link would choose which file of somebody else is rewritten."""
     if strangers:
         raise refusal(
-            path, f"is a symbolic link made by user {min(strangers)} to a file of another user. Name the file itself"
+            path,
+            f"is a symbolic link made by {user_name(min(strangers))} to a file of another user. Name the file itself",
         )
 
 

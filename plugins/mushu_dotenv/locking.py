@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from mushu.destination import DestinationError
+from mushu.destination import DestinationError, user_name
 from mushu_dotenv.errors import explained, refusal, shown
 from mushu_dotenv.folder import Folder
 
@@ -92,7 +92,8 @@ def _refuse_odd(descriptor: int, path: str, folder: Folder) -> None:
         raise refusal(path, "should be a lock file and is something else. Remove it")
     if status.st_uid not in {0, os.geteuid(), folder.status().st_uid}:
         raise refusal(
-            path, f"was made by user {status.st_uid}, who could keep you waiting. Remove it, or choose another folder"
+            path,
+            f"was made by {user_name(status.st_uid)}, who could keep you waiting. Remove it, or choose another folder",
         )
 
 

@@ -8,7 +8,7 @@ Access control lists count as well, because the system shows what they grant in 
 import os
 import stat
 
-from mushu.destination import DestinationError
+from mushu.destination import DestinationError, others_may_write, user_name
 from mushu_dotenv.errors import quoted, refusal
 from mushu_dotenv.folder import Folder, PathStep
 
@@ -27,7 +27,7 @@ def refuse_planted(path: str, folder: Folder, status: os.stat_result | None) -> 
     for step in folder.steps:
         _refuse_foreign(path, step, trusted)
         _refuse_shared(path, step, trusted, alone=owner not in ours)
-    if owner not in ours and (here.st_uid not in trusted or _shared(here)):
+    if owner not in ours and (here.st_uid not in trusted or others_may_write(here)):
         raise _planted(path, owner, folder.path)
 
 
@@ -55,7 +55,7 @@ def _refuse_foreign(path: str, step: PathStep, trusted: set[int]) -> None:
 def _elsewhere(path: str, passed: str, stranger: int) -> DestinationError:
     return refusal(
         path,
-        f"is reached through {quoted(passed)}, which user {stranger} can make lead elsewhere. "
+        f"is reached through {quoted(passed)}, which {user_name(stranger)} can make lead elsewhere. "
         "Choose a path that only you, root or the owner of the file can change",
     )
 
@@ -64,17 +64,13 @@ def _refuse_shared(path: str, step: PathStep, trusted: set[int], *, alone: bool)
     """Raise if others can swap the folder or link that is found; with the sticky bit, only its owner can."""
     if stat.S_ISREG(step.found.st_mode):
         return
-    shared = _shared(step.folder) if alone else step.folder.st_mode & stat.S_IWOTH
+    shared = others_may_write(step.folder) if alone else step.folder.st_mode & stat.S_IWOTH
     if shared and not (step.folder.st_mode & stat.S_ISVTX and step.found.st_uid in trusted):
         raise _planted(path, step.found.st_uid, os.path.dirname(step.path))  # noqa: PTH120 - a text
 
 
-def _shared(status: os.stat_result) -> bool:
-    return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
-
-
 def _planted(path: str, owner: int, folder: str) -> DestinationError:
-    whose = "could be exchanged" if owner in (0, os.geteuid()) else f"could have been put there by user {owner}"
+    whose = "could be exchanged" if owner in (0, os.geteuid()) else f"could have been put there by {user_name(owner)}"
     return refusal(
         path,
         f"{whose}, because others than its owner can write to {quoted(folder)}. "

@@ -8,7 +8,7 @@ import os
 import stat
 from typing import Final
 
-from mushu.destination import DestinationError
+from mushu.destination import DestinationError, user_name
 from mushu_dotenv.document import Document
 from mushu_dotenv.errors import denial, quoted, refusal
 from mushu_dotenv.folder import Folder
@@ -67,7 +67,9 @@ def refuse_unchangeable(path: str, status: os.stat_result, document: Document, v
     if os.geteuid() == 0:
         return
     if status.st_uid != os.geteuid():
-        raise denial(path, f"belongs to user {status.st_uid}, and only root could keep that. Run this as that user")
+        raise denial(
+            path, f"belongs to {user_name(status.st_uid)}, and only root could keep that. Run this as that user"
+        )
     if status.st_gid not in {os.getegid(), *os.getgroups()}:
         raise denial(
             path,

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import hvac
 
-from mushu.destination import DestinationError, Secret
+from mushu.destination import DestinationError, Secret, user_name
 from mushu_vault.connection import VaultReply
 from mushu_vault.settings import VaultSettings
 from mushu_vault.token import Identity
@@ -178,7 +178,7 @@ def _opened(path: str, variable: str, may_be_shared: bool) -> tuple[str, Secret]
             return f"{named} can be read or written by others. Close it with `{way_out}`.", nothing
         if not may_be_shared and status.st_uid not in (0, os.geteuid()):
             return (
-                f"{named} belongs to user {status.st_uid}, who chose what is in it. Make it anew as this user.",
+                f"{named} belongs to {user_name(status.st_uid)}, who chose what is in it. Make it anew as this user.",
                 nothing,
             )
         held = Secret(os.read(descriptor, _LARGEST + 1).decode("ascii", "replace").strip())

@@ -16,8 +16,8 @@ from mushu.cli.options import IdType, always_json, as_json, ask, connecting, env
 from mushu.cli.output import Column, note, print_json, print_rows, say
 from mushu.cli.session import Session
 from mushu.environment import Environment
+from mushu.ownership import UntrustedFileError, open_trusted
 from mushu.secret import Secret
-from mushu.trusted_file import UntrustedFileError, open_trusted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 import click
 
 from mushu.keyformat import mask
+from mushu.ownership import UntrustedFileError, open_trusted
 from mushu.secret import Secret
 from mushu.server.errors import Invalid
-from mushu.trusted_file import UntrustedFileError, open_trusted
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from mushu.ownership import fault_of_file
 from mushu.server.errors import SealingFailed
 from mushu.server.instance import make_private
-from mushu.server.ownership import fault_of_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mushu.destination import DestinationError
+from mushu.destination import DestinationError, user_name
 from mushu_dotenv.locking import LOCK_NAME
 from tests.plugins.mushu_dotenv.places import KEY, NEW, OLD, assert_refused, deliver, destination, private
 from tests.plugins.mushu_dotenv.users import NOBODY, as_nobody, needs_root
@@ -32,7 +32,7 @@ def _folder(path: Path, user: int = 0, mode: int = 0o755) -> Path:
 def test_a_file_that_another_user_could_have_planted_gets_no_key(open_path: Path, mode: int, owner: int) -> None:
     folder = _folder(open_path / "shared", owner, mode)
     file = _owned(private(folder / ".env", OLD), NOBODY)
-    assert_refused(file, {file}, "could have been put there by user 65534", "chmod go-w")
+    assert_refused(file, {file}, "could have been put there by nobody", "chmod go-w")
     assert file.read_bytes() == OLD
 
 
@@ -40,7 +40,7 @@ def test_a_file_that_another_user_could_have_planted_gets_no_key(open_path: Path
 def test_a_file_in_the_folder_of_a_third_user_gets_no_key(open_path: Path) -> None:
     folder = _folder(open_path / "of-other", _OTHER)
     file = _owned(private(folder / ".env", OLD), NOBODY)
-    assert_refused(file, {file}, "which user 12 can make lead elsewhere", "Choose a path")
+    assert_refused(file, {file}, f"which {user_name(12)} can make lead elsewhere", "Choose a path")
 
 
 @pytest.mark.fault
@@ -50,7 +50,7 @@ def test_a_folder_that_another_user_planted_further_up_gets_no_key(open_path: Pa
     _folder(shared / "app", NOBODY)
     _folder(shared / "app" / "conf", NOBODY)
     file = _owned(private(shared / "app" / "conf" / ".env", OLD), NOBODY)
-    assert_refused(file, {file}, "could have been put there by user 65534", "chmod go-w")
+    assert_refused(file, {file}, "could have been put there by nobody", "chmod go-w")
 
 
 @pytest.mark.fault
@@ -62,7 +62,7 @@ def test_a_link_among_the_folders_leads_root_nowhere(open_path: Path, exists: bo
     home = _folder(open_path / "home", NOBODY)
     (home / "conf").symlink_to(target)
     _owned(home / "conf", NOBODY)
-    with pytest.raises(DestinationError, match="which user 65534 can make lead elsewhere"):
+    with pytest.raises(DestinationError, match="which nobody can make lead elsewhere"):
         deliver(home / "conf" / ".env")
     assert [path.read_bytes() for path in target.iterdir()] == ([OLD] if exists else [])
 
@@ -73,7 +73,7 @@ def test_a_link_that_another_user_made_in_a_folder_of_root_leads_nowhere(open_pa
     private(target / ".env", OLD)
     (open_path / "conf").symlink_to(target)
     _owned(open_path / "conf", NOBODY)
-    with pytest.raises(DestinationError, match="which user 65534 can make lead elsewhere"):
+    with pytest.raises(DestinationError, match="which nobody can make lead elsewhere"):
         deliver(open_path / "conf" / ".env")
     assert (target / ".env").read_bytes() == OLD
 
@@ -82,7 +82,7 @@ def test_a_link_that_another_user_made_in_a_folder_of_root_leads_nowhere(open_pa
 def test_a_lock_that_another_user_planted_keeps_nobody_waiting(open_path: Path) -> None:
     open_path.chmod(0o1777)
     _owned(private(open_path / LOCK_NAME), NOBODY)
-    with pytest.raises(DestinationError, match="was made by user 65534"):
+    with pytest.raises(DestinationError, match="was made by nobody"):
         deliver(open_path / ".env")
     assert not (open_path / ".env").exists()
 

@@ -113,6 +113,6 @@ def test_what_was_written_to_a_folder_that_is_gone_is_not_found_there(open_path:
 def test_no_lock_is_made_where_a_swapped_folder_leads(open_path: Path) -> None:
     stage = _Stage(open_path)
     stage.swap()
-    with pytest.raises(DestinationError, match="which user 65534 can make lead elsewhere"):
+    with pytest.raises(DestinationError, match="which nobody can make lead elsewhere"):
         deliver(stage.file)
     assert not (stage.victim / LOCK_NAME).exists()

@@ -21,7 +21,7 @@ def _file(folder: Path, user: int) -> str:
 
 @pytest.mark.fault
 def test_the_file_of_another_user_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DestinationError, match="belongs to user 65534, who chose what is in it") as caught:
+    with pytest.raises(DestinationError, match="belongs to nobody, who chose what is in it") as caught:
         secret_in(_file(tmp_path, 65534), "VAULT_SECRET_ID_FILE")
     assert caught.value.permanent
 
