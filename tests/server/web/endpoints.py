@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -203,7 +203,7 @@ class Stage:
         return value
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Endpoint:
     """One row of the table."""
 
@@ -212,6 +212,7 @@ class Endpoint:
     #: The scope it asks for; None where it asks for none and is about the signed-in user.
     scope: Scope | None
     answer: type[BaseModel]
+    _: KW_ONLY
     user_only: bool = False
     owner_only: bool = False
     #: It changes what live and test share.
@@ -253,193 +254,96 @@ class Mounted:
         return client.open(path, method=self.endpoint.method, json=body, headers=headers)
 
 
-def _name(_: Stage) -> dict[str, Any]:
-    return {"name": "renamed"}
-
-
-def _newcomer(stage: Stage) -> dict[str, Any]:
-    return {"user_id": stage.newcomer, "role": "member"}
-
-
-def _member(stage: Stage) -> dict[str, Any]:
-    return {"user_id": stage.member}
-
-
-def _address(_: Stage) -> dict[str, Any]:
-    return {"email": "someone@example.com", "role": "member"}
-
-
-def _nothing(_: Stage) -> dict[str, Any]:
-    return {}
-
-
-def _role(_: Stage) -> dict[str, Any]:
-    return {"role": "admin"}
-
-
-def _proof(stage: Stage) -> dict[str, Any]:
-    return {"deliveries": [{"place": "env:/home/ada/.env#MUSHU_API_KEY", "digest": stage.pending_key_row.digest}]}
-
-
-def _digest(stage: Stage) -> dict[str, Any]:
-    return {"digest": stage.pending_key_row.digest}
-
-
-def _settings(_: Stage) -> dict[str, Any]:
-    return {"default_scopes": ["read"], "max_key_age": "90d"}
-
-
-def _app(stage: Stage) -> dict[str, Any]:
-    return {"org_id": stage.org, "bundle_id": "com.example.shop"}
-
-
-def _phone(_: Stage) -> dict[str, Any]:
-    return {"user_id": "grace", "token": "5" * 64, "platform": "ios"}
-
-
-def _file(stage: Stage) -> dict[str, Any]:
-    return {"org_id": stage.org, "filename": "a.txt", "content_type": "text/plain", "size_bytes": 5}
-
-
-def _message(_: Stage) -> dict[str, Any]:
-    return {"user_id": "ada", "alert": {"title": "Hello", "body": "The parcel is here."}}
-
-
-def _bulk_message(_: Stage) -> dict[str, Any]:
-    return {"user_ids": ["ada", "grace"], "alert": {"body": "The shop is open."}}
+#: What is sent, by its name.
+BODIES: dict[str, Callable[[Stage], dict[str, Any]]] = {
+    "name": lambda _: {"name": "renamed"},
+    "newcomer": lambda stage: {"user_id": stage.newcomer, "role": "member"},
+    "member": lambda stage: {"user_id": stage.member},
+    "address": lambda _: {"email": "someone@example.com", "role": "member"},
+    "nothing": lambda _: {},
+    "role": lambda _: {"role": "admin"},
+    "proof": lambda stage: {
+        "deliveries": [{"place": "env:/home/ada/.env#MUSHU_API_KEY", "digest": stage.pending_key_row.digest}]
+    },
+    "digest": lambda stage: {"digest": stage.pending_key_row.digest},
+    "settings": lambda _: {"default_scopes": ["read"], "max_key_age": "90d"},
+    "app": lambda stage: {"org_id": stage.org, "bundle_id": "com.example.shop"},
+    "phone": lambda _: {"user_id": "grace", "token": "5" * 64, "platform": "ios"},
+    "file": lambda stage: {"org_id": stage.org, "filename": "a.txt", "content_type": "text/plain", "size_bytes": 5},
+    "message": lambda _: {"user_id": "ada", "alert": {"title": "Hello", "body": "The parcel is here."}},
+    "bulk_message": lambda _: {"user_ids": ["ada", "grace"], "alert": {"body": "The shop is open."}},
+}
 
 
 #: About the server or the signed-in user; they stand once.
 SINGLE = (
-    Endpoint(method="POST", path="/auth/logout", scope=None, user_only=True, answer=auth.LoggedOut),
-    Endpoint(method="GET", path="/auth/validate", scope=None, user_only=True, answer=auth.Validation),
-    Endpoint(method="POST", path="/auth/refresh", scope=None, user_only=True, answer=auth.Refreshed),
-    Endpoint(method="GET", path="/auth/tokens", scope=None, user_only=True, answer=auth.TokenList),
-    Endpoint(method="DELETE", path="/auth/tokens/{cli_token}", scope=None, user_only=True, answer=Deleted),
-    Endpoint(method="GET", path="/users/me", scope=None, user_only=True, answer=auth.Me),
-    Endpoint(method="POST", path="/invites/{token}/accept", scope=None, user_only=True, answer=invitations.Joined),
-    Endpoint(method="POST", path="/invites/{token}/decline", scope=None, user_only=True, answer=invitations.Declined),
-)
+    Endpoint("POST", "/auth/logout", None, auth.LoggedOut, user_only=True),
+    Endpoint("GET", "/auth/validate", None, auth.Validation, user_only=True),
+    Endpoint("POST", "/auth/refresh", None, auth.Refreshed, user_only=True),
+    Endpoint("GET", "/auth/tokens", None, auth.TokenList, user_only=True),
+    Endpoint("DELETE", "/auth/tokens/{cli_token}", None, Deleted, user_only=True),
+    Endpoint("GET", "/users/me", None, auth.Me, user_only=True),
+    Endpoint("POST", "/invites/{token}/accept", None, invitations.Joined, user_only=True),
+    Endpoint("POST", "/invites/{token}/decline", None, invitations.Declined, user_only=True),
+)  # fmt: skip
 
 #: They stand for live, and under /sandbox for test.
 TWICE = (
-    Endpoint(method="POST", path="/orgs", scope=None, user_only=True, body=_name, answer=orgs.Org),
-    Endpoint(method="GET", path="/orgs", scope=READ, answer=orgs.OrgList),
-    Endpoint(method="GET", path="/orgs/{org}", scope=READ, answer=orgs.Org),
-    Endpoint(method="PATCH", path="/orgs/{org}", scope=ADMIN, changes_shared=True, body=_name, answer=orgs.Org),
-    Endpoint(
-        method="DELETE", path="/orgs/{org}", scope=ADMIN, user_only=True, owner_only=True, changes_shared=True,
-        answer=Deleted,
-    ),
-    Endpoint(method="GET", path="/orgs/{org}/members", scope=READ, answer=members.MemberList),
-    Endpoint(
-        method="POST", path="/orgs/{org}/members", scope=ADMIN, changes_shared=True, body=_newcomer,
-        answer=Member,
-    ),
-    Endpoint(method="GET", path="/orgs/{org}/members/me", scope=READ, user_only=True, answer=Member),
-    Endpoint(
-        method="PATCH", path="/orgs/{org}/members/{member}", scope=ADMIN, changes_shared=True, body=_role,
-        answer=Member,
-    ),
-    Endpoint(
-        method="DELETE", path="/orgs/{org}/members/{member}", scope=ADMIN, changes_shared=True, answer=Deleted
-    ),
-    Endpoint(
-        method="POST", path="/orgs/{org}/transfer", scope=ADMIN, user_only=True, owner_only=True, changes_shared=True,
-        body=_member, answer=Member,
-    ),
-    Endpoint(
-        method="POST", path="/orgs/{org}/invites/email", scope=ADMIN, changes_shared=True, body=_address,
-        answer=invitations.Invitation,
-    ),
-    Endpoint(
-        method="POST", path="/orgs/{org}/invites/link", scope=ADMIN, changes_shared=True, body=_role,
-        answer=invitations.Invitation,
-    ),
-    Endpoint(method="GET", path="/orgs/{org}/invites", scope=ADMIN, answer=invitations.InvitationList),
-    Endpoint(
-        method="DELETE", path="/orgs/{org}/invites/{invitation}", scope=ADMIN, changes_shared=True, answer=Deleted
-    ),
-    Endpoint(method="GET", path="/orgs/{org}/destinations", scope=ADMIN, answer=destinations.DestinationList),
-    Endpoint(method="POST", path="/orgs/{org}/api-keys", scope=ADMIN, body=_name, answer=key_models.CreatedKey),
-    Endpoint(method="GET", path="/orgs/{org}/api-keys", scope=ADMIN, answer=key_models.KeyList),
-    Endpoint(method="POST", path="/orgs/{org}/api-keys/lookup", scope=ADMIN, body=_digest, answer=key_models.Key),
-    Endpoint(method="GET", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, answer=key_models.Key),
-    Endpoint(method="PATCH", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, body=_name, answer=key_models.Key),
-    Endpoint(method="POST", path="/orgs/{org}/api-keys/{key}/disable", scope=ADMIN, answer=key_models.Key),
-    Endpoint(method="POST", path="/orgs/{org}/api-keys/{disabled_key}/enable", scope=ADMIN, answer=key_models.Key),
-    Endpoint(method="DELETE", path="/orgs/{org}/api-keys/{key}", scope=ADMIN, answer=Deleted),
-    Endpoint(
-        method="POST",
-        path="/orgs/{org}/api-keys/{key}/rotate",
-        scope=ADMIN,
-        body=_nothing,
-        answer=key_models.CreatedKey,
-    ),
-    Endpoint(
-        method="GET", path="/orgs/{org}/api-keys/{key}/deliveries", scope=ADMIN, answer=key_models.KeyDeliveries
-    ),
-    Endpoint(
-        method="POST",
-        path="/orgs/{org}/api-keys/{pending_key}/delivered",
-        scope=ADMIN,
-        body=_proof,
-        answer=key_models.Key,
-    ),
-    Endpoint(method="GET", path="/orgs/{org}/settings", scope=READ, answer=orgs.OrgSettings),
-    Endpoint(
-        method="PATCH", path="/orgs/{org}/settings", scope=ADMIN, changes_shared=True, body=_settings,
-        answer=orgs.OrgSettings,
-    ),
-    Endpoint(method="GET", path="/orgs/{org}/tenants", scope=READ, answer=tenants.TenantList),
-    Endpoint(method="POST", path="/tenants", scope=ADMIN, org_from=FIELD, body=_app, answer=tenants.Tenant),
-    Endpoint(method="GET", path="/tenants?org_id={org}", scope=READ, org_from=FIELD, answer=tenants.TenantList),
-    Endpoint(method="GET", path="/tenants/{tenant}", scope=READ, org_from=TENANT, answer=tenants.Tenant),
-    Endpoint(
-        method="PATCH", path="/tenants/{tenant}", scope=ADMIN, org_from=TENANT, body=_nothing, answer=tenants.Tenant
-    ),
-    Endpoint(method="DELETE", path="/tenants/{tenant}", scope=ADMIN, org_from=TENANT, answer=Deleted),
-    Endpoint(
-        method="POST", path="/tenants/{tenant}/api-keys", scope=ADMIN, org_from=TENANT, body=_name,
-        answer=key_models.CreatedKey,
-    ),
-    Endpoint(
-        method="POST", path="/tenants/{tenant}/devices", scope=WRITE, org_from=TENANT, body=_phone,
-        answer=devices.Device,
-    ),
-    Endpoint(
-        method="GET", path="/tenants/{tenant}/devices", scope=READ, org_from=TENANT, answer=devices.DeviceList
-    ),
-    Endpoint(method="DELETE", path="/tenants/{tenant}/devices/{device}", scope=WRITE, org_from=TENANT, answer=Deleted),
-    Endpoint(
-        method="POST", path="/tenants/{tenant}/notify", scope=WRITE, org_from=TENANT, body=_message,
-        answer=push.SentNotification,
-    ),
-    Endpoint(
-        method="POST", path="/tenants/{tenant}/notify/bulk", scope=WRITE, org_from=TENANT, body=_bulk_message,
-        answer=push.SentBulkNotification,
-    ),
-    Endpoint(
-        method="GET", path="/tenants/{tenant}/notifications", scope=READ, org_from=TENANT, answer=push.NotificationList
-    ),
-    Endpoint(
-        method="GET", path="/tenants/{tenant}/notifications/{message}", scope=READ, org_from=TENANT,
-        answer=push.NotificationDetail,
-    ),
-    Endpoint(
-        method="POST", path="/media/upload-url", scope=WRITE, org_from=FIELD, body=_file, answer=media.UploadAddress
-    ),
-    Endpoint(method="GET", path="/media/org/{org}", scope=READ, answer=media.MediaList),
-    Endpoint(
-        method="GET", path="/media/tenant/{tenant}", scope=READ, org_from=TENANT, answer=media.MediaList
-    ),
-    Endpoint(method="GET", path="/media/{picture}", scope=READ, org_from=MEDIA, answer=media.Media),
-    Endpoint(method="DELETE", path="/media/{picture}", scope=WRITE, org_from=MEDIA, answer=Deleted),
-    Endpoint(
-        method="POST", path="/media/{arrived}/confirm", scope=WRITE, org_from=MEDIA, answer=media.ConfirmedMedia
-    ),
-    Endpoint(method="GET", path="/media/{picture}/url", scope=READ, org_from=MEDIA, answer=media.MediaUrl),
-    Endpoint(method="GET", path="/media/{picture}/images", scope=READ, org_from=MEDIA, answer=media.ImageUrls),
+    Endpoint("POST", "/orgs", None, orgs.Org, user_only=True, body=BODIES["name"]),
+    Endpoint("GET", "/orgs", READ, orgs.OrgList),
+    Endpoint("GET", "/orgs/{org}", READ, orgs.Org),
+    Endpoint("PATCH", "/orgs/{org}", ADMIN, orgs.Org, changes_shared=True, body=BODIES["name"]),
+    Endpoint("DELETE", "/orgs/{org}", ADMIN, Deleted, user_only=True, owner_only=True, changes_shared=True),
+    Endpoint("GET", "/orgs/{org}/members", READ, members.MemberList),
+    Endpoint("POST", "/orgs/{org}/members", ADMIN, Member, changes_shared=True, body=BODIES["newcomer"]),
+    Endpoint("GET", "/orgs/{org}/members/me", READ, Member, user_only=True),
+    Endpoint("PATCH", "/orgs/{org}/members/{member}", ADMIN, Member, changes_shared=True, body=BODIES["role"]),
+    Endpoint("DELETE", "/orgs/{org}/members/{member}", ADMIN, Deleted, changes_shared=True),
+    Endpoint("POST", "/orgs/{org}/transfer", ADMIN, Member, user_only=True, owner_only=True,
+             changes_shared=True, body=BODIES["member"]),
+    Endpoint("POST", "/orgs/{org}/invites/email", ADMIN, invitations.Invitation, changes_shared=True,
+             body=BODIES["address"]),
+    Endpoint("POST", "/orgs/{org}/invites/link", ADMIN, invitations.Invitation, changes_shared=True,
+             body=BODIES["role"]),
+    Endpoint("GET", "/orgs/{org}/invites", ADMIN, invitations.InvitationList),
+    Endpoint("DELETE", "/orgs/{org}/invites/{invitation}", ADMIN, Deleted, changes_shared=True),
+    Endpoint("GET", "/orgs/{org}/destinations", ADMIN, destinations.DestinationList),
+    Endpoint("POST", "/orgs/{org}/api-keys", ADMIN, key_models.CreatedKey, body=BODIES["name"]),
+    Endpoint("GET", "/orgs/{org}/api-keys", ADMIN, key_models.KeyList),
+    Endpoint("POST", "/orgs/{org}/api-keys/lookup", ADMIN, key_models.Key, body=BODIES["digest"]),
+    Endpoint("GET", "/orgs/{org}/api-keys/{key}", ADMIN, key_models.Key),
+    Endpoint("PATCH", "/orgs/{org}/api-keys/{key}", ADMIN, key_models.Key, body=BODIES["name"]),
+    Endpoint("POST", "/orgs/{org}/api-keys/{key}/disable", ADMIN, key_models.Key),
+    Endpoint("POST", "/orgs/{org}/api-keys/{disabled_key}/enable", ADMIN, key_models.Key),
+    Endpoint("DELETE", "/orgs/{org}/api-keys/{key}", ADMIN, Deleted),
+    Endpoint("POST", "/orgs/{org}/api-keys/{key}/rotate", ADMIN, key_models.CreatedKey, body=BODIES["nothing"]),
+    Endpoint("GET", "/orgs/{org}/api-keys/{key}/deliveries", ADMIN, key_models.KeyDeliveries),
+    Endpoint("POST", "/orgs/{org}/api-keys/{pending_key}/delivered", ADMIN, key_models.Key, body=BODIES["proof"]),
+    Endpoint("GET", "/orgs/{org}/settings", READ, orgs.OrgSettings),
+    Endpoint("PATCH", "/orgs/{org}/settings", ADMIN, orgs.OrgSettings, changes_shared=True, body=BODIES["settings"]),
+    Endpoint("GET", "/orgs/{org}/tenants", READ, tenants.TenantList),
+    Endpoint("POST", "/tenants", ADMIN, tenants.Tenant, org_from=FIELD, body=BODIES["app"]),
+    Endpoint("GET", "/tenants?org_id={org}", READ, tenants.TenantList, org_from=FIELD),
+    Endpoint("GET", "/tenants/{tenant}", READ, tenants.Tenant, org_from=TENANT),
+    Endpoint("PATCH", "/tenants/{tenant}", ADMIN, tenants.Tenant, org_from=TENANT, body=BODIES["nothing"]),
+    Endpoint("DELETE", "/tenants/{tenant}", ADMIN, Deleted, org_from=TENANT),
+    Endpoint("POST", "/tenants/{tenant}/api-keys", ADMIN, key_models.CreatedKey, org_from=TENANT, body=BODIES["name"]),
+    Endpoint("POST", "/tenants/{tenant}/devices", WRITE, devices.Device, org_from=TENANT, body=BODIES["phone"]),
+    Endpoint("GET", "/tenants/{tenant}/devices", READ, devices.DeviceList, org_from=TENANT),
+    Endpoint("DELETE", "/tenants/{tenant}/devices/{device}", WRITE, Deleted, org_from=TENANT),
+    Endpoint("POST", "/tenants/{tenant}/notify", WRITE, push.SentNotification, org_from=TENANT, body=BODIES["message"]),
+    Endpoint("POST", "/tenants/{tenant}/notify/bulk", WRITE, push.SentBulkNotification, org_from=TENANT,
+             body=BODIES["bulk_message"]),
+    Endpoint("GET", "/tenants/{tenant}/notifications", READ, push.NotificationList, org_from=TENANT),
+    Endpoint("GET", "/tenants/{tenant}/notifications/{message}", READ, push.NotificationDetail, org_from=TENANT),
+    Endpoint("POST", "/media/upload-url", WRITE, media.UploadAddress, org_from=FIELD, body=BODIES["file"]),
+    Endpoint("GET", "/media/org/{org}", READ, media.MediaList),
+    Endpoint("GET", "/media/tenant/{tenant}", READ, media.MediaList, org_from=TENANT),
+    Endpoint("GET", "/media/{picture}", READ, media.Media, org_from=MEDIA),
+    Endpoint("DELETE", "/media/{picture}", WRITE, Deleted, org_from=MEDIA),
+    Endpoint("POST", "/media/{arrived}/confirm", WRITE, media.ConfirmedMedia, org_from=MEDIA),
+    Endpoint("GET", "/media/{picture}/url", READ, media.MediaUrl, org_from=MEDIA),
+    Endpoint("GET", "/media/{picture}/images", READ, media.ImageUrls, org_from=MEDIA),
 )  # fmt: skip
 
 #: Second addresses of what stands above, for the published SDK: method, rule, and the rule that it stands for.
@@ -458,44 +362,22 @@ ALIASES = {
 
 #: Open to everybody: method and rule.
 PUBLIC = {
-    ("GET", "/health"),
-    ("POST", "/auth/login"),
-    ("POST", "/auth/device/code"),
-    ("POST", "/auth/token"),
-    ("POST", "/api-keys/validate"),
-    ("POST", "/sandbox/api-keys/validate"),
-    ("PUT", "/media/<media_id>/content"),
-    ("GET", "/media/<media_id>/content"),
-    ("GET", "/t/<variant>/<key>"),
-    ("PUT", "/sandbox/media/<media_id>/content"),
-    ("GET", "/sandbox/media/<media_id>/content"),
-    ("GET", "/sandbox/t/<variant>/<key>"),
-    ("GET", "/login"),
-    ("POST", "/login"),
-    ("GET", "/password/<link>"),
-    ("POST", "/password/<link>"),
-    ("GET", "/docs"),
-    ("GET", "/openapi.json"),
-    ("GET", "/static/<path:filename>"),
-}
+    ("GET", "/health"), ("POST", "/auth/login"), ("POST", "/auth/device/code"), ("POST", "/auth/token"),
+    ("POST", "/api-keys/validate"), ("POST", "/sandbox/api-keys/validate"), ("PUT", "/media/<media_id>/content"),
+    ("GET", "/media/<media_id>/content"), ("GET", "/t/<variant>/<key>"), ("PUT", "/sandbox/media/<media_id>/content"),
+    ("GET", "/sandbox/media/<media_id>/content"), ("GET", "/sandbox/t/<variant>/<key>"), ("GET", "/login"),
+    ("POST", "/login"), ("GET", "/password/<link>"), ("POST", "/password/<link>"), ("GET", "/docs"),
+    ("GET", "/openapi.json"), ("GET", "/static/<path:filename>"),
+}  # fmt: skip
 
 #: Pages for who is signed in in this browser, which no credential of the API opens: method and rule.
 IN_BROWSER = {
-    ("GET", "/"),
-    ("GET", "/outbox"),
-    ("POST", "/logout"),
-    ("GET", "/account/password"),
-    ("POST", "/account/password"),
-    ("POST", "/account/tokens/<token_id>/revoke"),
-    ("POST", "/account/sessions/<session_id>/end"),
-    ("GET", "/activate"),
-    ("POST", "/activate"),
-    ("POST", "/activate/decision"),
-    ("GET", "/invites/<token>"),
-    ("POST", "/invites/<token>"),
-    ("GET", "/auth/apple/authorize"),
-    ("POST", "/auth/apple/authorize"),
-}
+    ("GET", "/"), ("GET", "/outbox"), ("POST", "/logout"), ("GET", "/account/password"),
+    ("POST", "/account/password"), ("POST", "/account/tokens/<token_id>/revoke"),
+    ("POST", "/account/sessions/<session_id>/end"), ("GET", "/activate"), ("POST", "/activate"),
+    ("POST", "/activate/decision"), ("GET", "/invites/<token>"), ("POST", "/invites/<token>"),
+    ("GET", "/auth/apple/authorize"), ("POST", "/auth/apple/authorize"),
+}  # fmt: skip
 
 PUBLIC_ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("GET", "/health"): health.Health,
