@@ -1,34 +1,17 @@
 """What stands before every view, attacked: headers, environ, methods, paths and bodies."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from sqlalchemy import event
 
 from mushu.environment import Environment
-from mushu.server.core import db
 from mushu.server.keys.scopes import Scope
 from tests.server.conftest import api_key, bearer
-from tests.server.web.asking import all_rows, answer, refusal
+from tests.server.web.asking import all_rows, answer, refusal, statements
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
-
-
-@contextmanager
-def counted() -> Iterator[list[str]]:
-    """Provide the statements that the database is asked meanwhile."""
-    statements: list[str] = []
-
-    def note(_: object, __: object, statement: str, *___: object) -> None:
-        statements.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    yield statements
-    event.remove(db.engine, "before_cursor_execute", note)
 
 
 class TestHeaders:
@@ -63,20 +46,20 @@ class TestHeaders:
     ) -> None:
         path = f"/orgs/{stage.org}"
         for name in ("Authorization", "X-API-Key"):
-            with counted() as statements:
+            with statements() as asked:
                 response = house.client.get(path, headers={name: value})
             refusal(response, 401, "malformed_credential")
-            assert statements == []
+            assert asked == []
 
     def test_a_mistyped_key_is_refused_without_asking_the_database(self, house: House, stage: Stage) -> None:
         _, key = house.world.key(stage.organization)
         path = f"/orgs/{stage.org}"
-        with counted() as statements:
+        with statements() as asked:
             for place in range(len(key)):
                 changed = key[:place] + ("A" if key[place] != "A" else "B") + key[place + 1 :]
                 response = house.client.get(path, headers=api_key(changed))
                 assert response.get_json()["code"] in ("malformed_credential", "mistyped_credential")
-        assert statements == []
+        assert asked == []
 
     @pytest.mark.parametrize(
         "name",

@@ -2,7 +2,9 @@
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -139,7 +141,6 @@ class TestUploads:
     def test_of_two_at_once_one_wins_and_nothing_is_mixed(self, studio: Studio) -> None:
         announced = studio.announce(b"a" * 1_000_000)
         both = threading.Barrier(2)
-        statuses: list[int] = []
 
         class Meeting:
             def __init__(self, letter: bytes) -> None:
@@ -153,15 +154,10 @@ class TestUploads:
                 self.left -= size
                 return self.letter * size
 
-        def put(letter: bytes) -> None:
-            statuses.append(upload(studio, announced, Meeting(letter)).status_code)
+        def put(letter: bytes) -> int:
+            return int(upload(studio, announced, Meeting(letter)).status_code)
 
-        threads = [threading.Thread(target=put, args=(letter,)) for letter in (b"a", b"b")]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-        assert sorted(statuses) == [200, 409]
+        assert at_once(partial(put, b"a"), partial(put, b"b")) == [200, 409]
         content = studio.fetch(answer(studio.confirm(announced["media_id"]))["url"])
         assert content in (b"a" * 1_000_000, b"b" * 1_000_000)
         assert len(studio.left()) == 1
@@ -301,17 +297,7 @@ class TestPictures:
             return make(*arguments)
 
         monkeypatch.setattr(studio.media.pictures, "make", counted)
-        statuses: list[int] = []
-
-        def ask() -> None:
-            statuses.append(studio.http.get(f"/t/thumbnail/{key}").status_code)
-
-        threads = [threading.Thread(target=ask) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-        assert statuses == [200] * 6
+        assert at_once(*[lambda: studio.http.get(f"/t/thumbnail/{key}").status_code] * 6) == [200] * 6
         assert len(made) == 1
 
     def test_that_cannot_be_made_are_not_there(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,17 +326,7 @@ class TestConfirmations:
         content = picture()
         announced = studio.announce(content, content_type="image/png", filename="a.png")
         studio.put(announced["upload_url"], content, "image/png")
-        statuses: list[int] = []
-
-        def confirm() -> None:
-            statuses.append(studio.confirm(announced["media_id"]).status_code)
-
-        threads = [threading.Thread(target=confirm) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-        assert statuses == [200, 200]
+        assert at_once(*[lambda: studio.confirm(announced["media_id"]).status_code] * 2) == [200, 200]
         assert len(studio.left()) == 1
 
     @pytest.mark.parametrize("step", ["settle", "open_upload", "find_upload"])
@@ -417,6 +393,12 @@ def upload(studio: Studio, announced: dict[str, Any], content: Any) -> Any:
         headers={"Transfer-Encoding": "chunked"},
         environ_overrides={"wsgi.input_terminated": True, "wsgi.input": stream},
     )
+
+
+def at_once(*acts: Callable[[], int]) -> list[int]:
+    """Do all of it at the same moment; return the statuses in order."""
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return sorted(pool.map(lambda act: act(), acts))
 
 
 def never(*_: object) -> None:
