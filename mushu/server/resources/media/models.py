@@ -1,3 +1,5 @@
+"""The table of media, and the states of an item."""
+
 from datetime import datetime
 from enum import StrEnum
 
@@ -7,7 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from mushu.server.db import Base, UTCDateTime
 from mushu.server.environments import Environmental
 from mushu.server.idempotency import Idempotent
-from mushu.server.resources.media.storage import ObjectKey
+from mushu.server.resources.media.content_types import disposition_of, served_type
+from mushu.server.resources.media.storage import ObjectKey, Presentation
 
 
 class Status(StrEnum):
@@ -57,6 +60,11 @@ class MediaItem(Environmental, Idempotent, Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: When its bytes are to be removed, and removed again; None as long as it lives.
     removal_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+    @property
+    def presentation(self) -> Presentation:
+        """How a download of it is answered."""
+        return Presentation(served_type(self.content_type), disposition_of(self.filename, self.content_type))
 
     @property
     def object_key(self) -> ObjectKey:

@@ -1,3 +1,5 @@
+"""The tables of notifications, and of what became of each at each device."""
+
 from datetime import datetime
 from typing import Any
 

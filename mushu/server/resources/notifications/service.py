@@ -1,3 +1,5 @@
+"""Rows of notifications: written before anything is sent, settled afterwards, found and listed. Never commits."""
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

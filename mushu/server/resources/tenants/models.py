@@ -1,3 +1,5 @@
+"""The table of tenants."""
+
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text

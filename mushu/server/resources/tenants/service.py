@@ -1,3 +1,5 @@
+"""Tenants: created, found, changed, deleted, and their credentials sealed. Never commits."""
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias

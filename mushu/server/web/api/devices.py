@@ -1,3 +1,5 @@
+"""`/tenants/…/devices`: the phones and other devices of an app's users."""
+
 from http import HTTPStatus
 from typing import Annotated
 

@@ -17,16 +17,13 @@ from mushu.server.paging import Page
 from mushu.server.resources.media import service
 from mushu.server.resources.media.content_types import (
     CONTENT_TYPE_PATTERN,
-    disposition_of,
     is_picture,
     media_type_of,
-    served_type,
 )
 from mushu.server.resources.media.links import LIFE, Purpose
 from mushu.server.resources.media.models import MediaItem, Status
 from mushu.server.resources.media.pictures import Variant
 from mushu.server.resources.media.service import MEDIA, MOST_LETTERS
-from mushu.server.resources.media.storage import Presentation
 from mushu.server.resources.media.uploading import Uploads
 from mushu.server.resources.tenants.service import TENANT
 from mushu.server.web.api.models import Body, Deleted, ListWindow, MediaPath, OrgPath, TenantPath
@@ -205,8 +202,7 @@ def _own_url(purpose: Purpose, item: MediaItem) -> str:
 
 
 def _download_url(item: MediaItem) -> str:
-    shown = Presentation(served_type(item.content_type), disposition_of(item.filename, item.content_type))
-    url = get_core().media.storage.download_url(item.object_key, shown, _LIFE_SECONDS)
+    url = get_core().media.storage.download_url(item.object_key, item.presentation, _LIFE_SECONDS)
     return url or _own_url(Purpose.DOWNLOAD, item)
 
 

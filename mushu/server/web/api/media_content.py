@@ -23,12 +23,12 @@ from mushu.server.db import reading
 from mushu.server.errors import LinkNotValid, MediaNotFound
 from mushu.server.gate.access import Requirement, still_may
 from mushu.server.keys.scopes import Scope
-from mushu.server.resources.media.content_types import HEAD, disposition_of, kind_of, served_type
+from mushu.server.resources.media.content_types import HEAD, kind_of
 from mushu.server.resources.media.links import EXPIRES_PATTERN, ISSUER_PATTERN, SIGNATURE_PATTERN, Purpose, SignedLink
 from mushu.server.resources.media.models import MediaItem, Status
 from mushu.server.resources.media.pictures import Variant, get_picture, open_variant
 from mushu.server.resources.media.service import find_media
-from mushu.server.resources.media.storage import CHUNK, KEY_PATTERN, Opened, Presentation
+from mushu.server.resources.media.storage import CHUNK, KEY_PATTERN, Opened
 from mushu.server.resources.media.uploading import Uploads
 from mushu.server.web.api.models import MediaPath
 from mushu.server.web.concurrency import thread_slot
@@ -92,19 +92,9 @@ def send_download(path: MediaPath, query: Signed) -> BaseResponse:
 @public
 def send_picture(path: PicturePath) -> BaseResponse:
     """Show a picture in one of its sizes."""
-    core, variant = get_core(), Variant(path.variant)
+    variant = Variant(path.variant)
     item = get_picture(db.session, path.key)
-    if variant is Variant.ORIGINAL:
-        response = _original(item)
-    else:
-        with ExitStack() as transfer:
-            transfer.enter_context(thread_slot())
-            opened = open_variant(db.session, core.media.storage, core.media.pictures, item, variant)
-            with opened.file as file:
-                picture = file.read()
-        # It is small: handed over whole, it holds no thread while a slow client takes it.
-        response = Response(picture, mimetype=kind_of(picture[:HEAD]))
-        response = _conditional(response, f"{item.id}-{variant}", len(picture))
+    response = _original(item) if variant is Variant.ORIGINAL else _smaller(item, variant)
     response.headers["Cache-Control"] = f"public, max-age={_PICTURE_LIFE}"
     return response
 
@@ -124,8 +114,7 @@ def _signed_item(purpose: Purpose, path: MediaPath, query: Signed) -> MediaItem:
 
 def _original(item: MediaItem) -> BaseResponse:
     storage = get_core().media.storage
-    shown = Presentation(served_type(item.content_type), disposition_of(item.filename, item.content_type))
-    elsewhere = storage.download_url(item.object_key, shown, _PICTURE_LIFE)
+    elsewhere = storage.download_url(item.object_key, item.presentation, _PICTURE_LIFE)
     if elsewhere is not None:
         return redirect(elsewhere)
     with ExitStack() as transfer:
@@ -134,15 +123,27 @@ def _original(item: MediaItem) -> BaseResponse:
         if opened is None:
             raise MediaNotFound("This was deleted just now.")
         transfer.callback(opened.file.close)
-        response = _streamed(item, opened, shown)
+        response = _streamed(item, opened)
         response.call_on_close(transfer.pop_all().close)
     return response
 
 
-def _streamed(item: MediaItem, opened: Opened, shown: Presentation) -> Response:
-    response = Response(wrap_file(request.environ, opened.file, CHUNK), content_type=shown.content_type)
+def _smaller(item: MediaItem, variant: Variant) -> Response:
+    media = get_core().media
+    with ExitStack() as transfer:
+        transfer.enter_context(thread_slot())
+        opened = open_variant(db.session, media.storage, media.pictures, item, variant)
+        with opened.file as file:
+            picture = file.read()
+    # It is small: handed over whole, it holds no thread while a slow client takes it.
+    response = Response(picture, mimetype=kind_of(picture[:HEAD]))
+    return _conditional(response, f"{item.id}-{variant}", len(picture))
+
+
+def _streamed(item: MediaItem, opened: Opened) -> Response:
+    response = Response(wrap_file(request.environ, opened.file, CHUNK), content_type=item.presentation.content_type)
     response.content_length = opened.size
-    response.headers["Content-Disposition"] = shown.disposition
+    response.headers["Content-Disposition"] = item.presentation.disposition
     return _conditional(response, item.id, opened.size)
 
 

@@ -1,3 +1,5 @@
+"""`/tenants/…/notify` and `/tenants/…/notifications`: sending, and what became of it."""
+
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -164,16 +166,14 @@ def send_bulk_notification(
     sent = _sent(header, path, body, body.user_ids)
     with reading(db.session):
         found = outcomes.tally(db.session, sent)
-        told = outcomes.by_user(db.session, sent, get_core().clock())
+        by_user = outcomes.by_user(db.session, sent, get_core().clock())
+    reached = [by_user[user_id] for user_id in service.checked_users(body.user_ids)]
     return SentBulkNotification(
         total=found.users,
         success=found.reached,
         failed=found.users - found.reached,
         message_id=sent.id,
-        results=[
-            SentNotification(success=arrived, message_id=sent.id, error=error)
-            for arrived, error in (told[user_id] for user_id in service.checked_users(body.user_ids))
-        ],
+        results=[SentNotification(success=arrived, message_id=sent.id, error=error) for arrived, error in reached],
     )
 
 

@@ -1,3 +1,5 @@
+"""`/tenants`: the apps that notifications are sent to, and their credentials for Apple."""
+
 from http import HTTPStatus
 from typing import Annotated
 
