@@ -1,4 +1,4 @@
-"""What the server answered, taken apart with suspicion: JSON of bounded depth, secrets wrapped, shapes checked."""
+"""The server's answers, which are not trusted: JSON of bounded depth, secrets wrapped, each field checked."""
 
 import json
 import re

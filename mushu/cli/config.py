@@ -1,4 +1,4 @@
-"""What mushu remembers between two commands: `config.json` and `credentials.json` in the platform's folder.
+"""The files of the command: `config.json` and `credentials.json` in the platform's configuration folder.
 
 Both are 0600 in a folder of 0700 and replaced whole, so that a reader never sees half of one; who changes one holds a
 lock, so that two logins at once are both kept. What another user could have written is refused: it would choose the

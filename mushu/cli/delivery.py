@@ -1,7 +1,7 @@
-"""A key that is put into a place of this machine unseen; the phases stand in order in `deliver`.
+"""Delivery from this machine: a new key is put into destinations unseen; `deliver` has the phases in order.
 
-The server keeps the key pending until it is told the digest that was read back, so a client that dies anywhere leaves
-a key that opens nothing. The plaintext is in the memory of this process and in the destinations, nowhere else.
+The server keeps the key pending until it is told the digest that was read back. A client that is killed at any point
+leaves a key that opens nothing. The plaintext is in the memory of this process and in the destinations, nowhere else.
 """
 
 import secrets

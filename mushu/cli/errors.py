@@ -1,11 +1,11 @@
-"""The ways in which a command fails; each message is for a person and says what to do next.
+"""The errors of the command; each message is for a person and says what to do next.
 
     Failure                  exit status 1
-    ├── Unreachable          nothing, or nothing whole, came back: it may work later, or may have worked unseen
-    ├── WrongAnswer          what came back is not of a Mushu server
-    └── Refused              the server said no, and why
+    ├── Unreachable          no answer, or half of one: the request may work later, or may have worked
+    ├── WrongAnswer          the answer is not that of a Mushu server
+    └── Refused              the server refused, and said why
 
-Where an error of a library stands behind a failure it is replaced, not chained: it may carry a request with a token.
+An error of a library is replaced, not chained: it may carry a request with a token.
 A wrong command line is Click's `UsageError` and ends with 2.
 """
 
@@ -29,7 +29,7 @@ class Unreachable(Failure):
 
 
 class WrongAnswer(Failure):
-    """What answers is no Mushu server, or one of another age."""
+    """The answer is not that of a Mushu server, or that of another version."""
 
 
 class Refused(Failure):

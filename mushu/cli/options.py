@@ -1,4 +1,4 @@
-"""What several commands take, and how a command gets its session."""
+"""The options and arguments that several commands take, and how a command gets its session."""
 
 import sys
 from collections.abc import Callable
@@ -90,7 +90,7 @@ key_id = click.argument("key_id", type=IdType())
 
 
 def from_now(duration: timedelta) -> str:
-    """Return the moment that lies so far ahead, as RFC 3339 in UTC with whole seconds."""
+    """Return the moment that is so far ahead, as RFC 3339 in UTC with whole seconds."""
     return (datetime.now(UTC) + duration).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

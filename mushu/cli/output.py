@@ -1,4 +1,4 @@
-"""What a person or a program sees: answers on standard output, everything else on standard error.
+"""Output: answers on standard output as tables or JSON, everything else on standard error.
 
 Names and sentences come from a server that may be hostile, so nothing that is not printable reaches the terminal.
 """

@@ -1,4 +1,4 @@
-"""What one run of a command is about: which server, which organization, which tenant, which credential."""
+"""The session of one command: which server, organization, tenant and credential it uses, and its clients."""
 
 import os
 from dataclasses import dataclass, field

@@ -17,7 +17,7 @@ SHOWN = [line.strip() for line in re.findall(r"^    (mushu .*)$", PAGE.read_text
 PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGM4IWcDRAwQCgAh9gSJHoU67gAAAABJRU5ErkJggg=="
 )
-#: Needs a browser, and is run in test_device.py.
+#: Needs a browser, and is run in client/test_device_flow.py.
 ELSEWHERE = ("mushu auth login",)
 
 

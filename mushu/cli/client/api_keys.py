@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 class ApiKeys:
-    """Live keys stand at /orgs, test keys at /sandbox/orgs; whoever names a key need not know which it is."""
+    """Live keys are at /orgs, test keys at /sandbox/orgs; the user who names a key need not know which it is."""
 
     def __init__(self, api: "Api", org_id: str) -> None:
         self._api = api

@@ -1,4 +1,4 @@
-"""The device flow of OAuth (RFC 8628): a code here, a page in any browser, and no password at the terminal."""
+"""The device flow of OAuth (RFC 8628): a code at the terminal, a page in any browser, and no password."""
 
 import getpass
 import os
@@ -30,7 +30,7 @@ _LONGEST_WAIT: Final = 3_600
 
 @dataclass(frozen=True, slots=True)
 class DeviceCode:
-    """What the server handed out: a code to confirm, where, and until when."""
+    """The server's answer: the code to confirm, the address of the page, and how long the code is good."""
 
     device_code: Secret
     user_code: str

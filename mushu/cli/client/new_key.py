@@ -1,7 +1,7 @@
-"""A key that the server keeps inert until its delivery is confirmed: how it begins, becomes active, or is given up.
+"""A new key: asked for with care for lost answers, and kept pending until its delivery is confirmed.
 
-A successor takes over from a key in the moment in which it becomes active. From then on it must not be deleted, or the
-old key would retire in favour of nothing; so a successor is looked at before it is given up.
+A successor takes over from the old key when it becomes active. From then on it must not be deleted, or no key would be
+left; so its state is asked for before it is given up.
 """
 
 import time

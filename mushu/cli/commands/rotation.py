@@ -102,7 +102,7 @@ def rotate(
 @as_json
 @pass_session
 def deliveries(session: Session, key_id: str, org: str | None, as_json: bool) -> None:
-    """Show where a key was put, at which version, by whom, and what was found there since."""
+    """Show where a key was put, at which version, by which user, and what was found there since."""
     rows = [without_secrets(line) for line in session.api_keys(org).deliveries(key_id)]
     print_rows(_LEDGER, rows, json_wanted=as_json)
 
