@@ -45,11 +45,11 @@ CREDENTIAL_PATTERN: Final = re.compile(
 )
 
 
-class MalformedCredential(ValueError):
+class WrongFormat(ValueError):
     """The text does not have the shape of a credential of this server."""
 
 
-class MistypedCredential(ValueError):
+class WrongChecksum(ValueError):
     """The text has the shape of a credential, but its checksum does not fit: a typo, or a part is missing."""
 
 
@@ -63,14 +63,14 @@ def parse(text: str) -> Prefix:
     """Return the prefix of a credential whose shape and checksum are right.
 
     Raises:
-        MalformedCredential: no known prefix, wrong length, or a character outside base62.
-        MistypedCredential: the checksum does not fit.
+        WrongFormat: no known prefix, wrong length, or a character outside base62.
+        WrongChecksum: the checksum does not fit.
     """
     if CREDENTIAL_PATTERN.fullmatch(text) is None:
-        raise MalformedCredential
+        raise WrongFormat
     head, given = text[:-CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
     if checksum(head) != given:
-        raise MistypedCredential
+        raise WrongChecksum
     return Prefix(text[:-BODY_LENGTH])
 
 

@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from mushu.address import host_of, is_loopback, is_plain, normalized
-from mushu.keyformat import MalformedCredential, MistypedCredential, Prefix, parse
+from mushu.keyformat import Prefix, WrongChecksum, WrongFormat, parse
 
 if TYPE_CHECKING:
     from mushu.core import AuthenticatedClient as CoreClient
@@ -81,12 +81,12 @@ def _prefix_of(api_key: str) -> Prefix:
         raise BadCredential("There is no API key: api_key is empty. Is the variable that it comes from set?")
     try:
         prefix = parse(api_key)
-    except MalformedCredential:
+    except WrongFormat:
         reason = (
             "api_key is no API key: one is msk_live_ or msk_test_ and 28 letters and digits, with nothing before or "
             "after it, no line break either."
         )
-    except MistypedCredential:
+    except WrongChecksum:
         reason = "api_key is mistyped, or a part of it is missing: its last six characters do not fit the others."
     else:
         if prefix in _SCHEMES:

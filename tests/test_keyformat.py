@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mushu import keyformat
-from mushu.keyformat import ALPHABET, BODY_LENGTH, MalformedCredential, MistypedCredential, Prefix
+from mushu.keyformat import ALPHABET, BODY_LENGTH, Prefix, WrongChecksum, WrongFormat
 
 SHAPE = re.compile(r"(msk_live_|msk_test_|mct_|mpl_|mdc_|miv_|mbs_)[0-9A-Za-z]{28}")
 
@@ -31,14 +31,14 @@ def test_every_change_of_a_single_character_is_refused(prefix: Prefix) -> None:
         for place in range(len(text)):
             for letter in ALPHABET + "_-é ":
                 if letter != text[place]:
-                    with pytest.raises((MistypedCredential, MalformedCredential)):
+                    with pytest.raises((WrongChecksum, WrongFormat)):
                         keyformat.parse(text[:place] + letter + text[place + 1 :])
 
 
 def test_a_change_within_the_alphabet_is_called_a_typo() -> None:
     text = keyformat.generate(Prefix.LIVE_KEY).reveal()
     swapped = text[:-1] + ("A" if text[-1] != "A" else "B")
-    with pytest.raises(MistypedCredential):
+    with pytest.raises(WrongChecksum):
         keyformat.parse(swapped)
 
 
@@ -47,13 +47,13 @@ def test_swapping_two_different_neighbours_is_refused(data: st.DataObject) -> No
     text = keyformat.generate(Prefix.TEST_KEY).reveal()
     start = len(Prefix.TEST_KEY)
     place = data.draw(st.integers(start, len(text) - 2).filter(lambda i: text[i] != text[i + 1]))
-    with pytest.raises(MistypedCredential):
+    with pytest.raises(WrongChecksum):
         keyformat.parse(text[:place] + text[place + 1] + text[place] + text[place + 2 :])
 
 
 @given(st.text(max_size=60))
 def test_no_other_text_is_taken_for_a_credential(text: str) -> None:
-    with pytest.raises((MalformedCredential, MistypedCredential)):
+    with pytest.raises((WrongFormat, WrongChecksum)):
         keyformat.parse(text)
 
 
@@ -72,13 +72,13 @@ def test_no_other_text_is_taken_for_a_credential(text: str) -> None:
 )
 def test_a_damaged_credential_is_refused(damage: object) -> None:
     text = keyformat.generate(Prefix.LIVE_KEY).reveal()
-    with pytest.raises((MalformedCredential, MistypedCredential)):
+    with pytest.raises((WrongFormat, WrongChecksum)):
         keyformat.parse(damage(text))  # type: ignore[operator]
 
 
 def test_a_test_key_cannot_be_relabelled_as_a_live_one() -> None:
     text = keyformat.generate(Prefix.TEST_KEY).reveal()
-    with pytest.raises(MistypedCredential):
+    with pytest.raises(WrongChecksum):
         keyformat.parse(text.replace("msk_test_", "msk_live_"))
 
 

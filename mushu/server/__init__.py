@@ -2,8 +2,9 @@
 
 Imports point down only (design, section 4; held by the import-linter contracts in setup.cfg):
 
-    up -> app -> web | commands -> operation | answers -> core -> gate -> delivery -> keys | tokens -> users -> orgs
-    -> audit -> db | logs | mail -> clock -> config -> errors
+    main -> up -> app -> web | commands -> operation -> core -> resources -> gate | lifecycle -> delivery -> usage
+    -> keys | tokens -> users -> orgs -> audit -> db | logs | mail -> clock -> config -> instance -> errors
 
-Read on in `app.py` (what is mounted where), `errors.py` (what can go wrong), `delivery/` (what Mushu exists for).
+Read on in `app.py` (what is mounted where), `errors/` (what can go wrong), `lifecycle/` (the verbs of a key) and
+`operation/` (what keeps the server running).
 """

@@ -1,7 +1,7 @@
 """The application, and the one table of what is mounted where.
 
-Commands are not mounted here but found by Flask through the entry points in setup.cfg (group `flask.commands`), so that
-`flask keys list` never loads the web; destination plugins are found by theirs (group `mushu.destinations`).
+Commands are not mounted here: Flask finds them by the entry points in setup.cfg (group `flask.commands`), so that
+`flask keys list` never loads the web. Destination plugins are found by theirs (group `mushu.destinations`).
 """
 
 from importlib.metadata import version

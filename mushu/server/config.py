@@ -1,7 +1,7 @@
 """The settings of one server: read once, frozen, and checked as a whole.
 
-Each field is set by, in rising order, its default here, `settings.toml` in the instance folder, and the environment
-variable `MUSHU_` + its name in capitals. `docs/settings.md` lists them all; a test compares the two.
+Each field has a default here. `settings.toml` in the instance folder overrides it, and the environment variable
+`MUSHU_` + its name in capitals overrides both. `docs/settings.md` lists them all; a test compares the two.
 """
 
 import os
@@ -83,7 +83,7 @@ class Settings:
     max_body_bytes: int = _checked(1_048_576, between(1_024, 1_073_741_824))
     #: Organizations that one user may own; operators may make more.
     orgs_per_user: int = _checked(20, between(0, 1_000_000))
-    #: How long notifications are kept, with what became of them; 0: for ever.
+    #: How long notifications are kept, with their outcomes; 0: without an end.
     keep_notifications_days: int = _checked(90, between(0, 36_500))
     #: Apple's push service.
     apns_url: str = _checked(APNS_PRODUCTION, checks.push_service)
@@ -204,7 +204,7 @@ class Settings:
 
     @property
     def keep_notifications(self) -> timedelta | None:
-        """How long notifications are kept; None for ever."""
+        """How long notifications are kept; None: without an end."""
         return timedelta(days=self.keep_notifications_days) if self.keep_notifications_days else None
 
 

@@ -8,8 +8,8 @@ Sessions here never begin by themselves (`autobegin=False`): whoever owns a tran
 
 and a service called outside of one fails at once instead of holding a lock for as long as nobody notices.
 
-A session that acts for somebody carries the proof that they may (`act_for`). `writing` asks for it again inside of its
-own transaction, so that a permission cannot end between the moment it is checked and the moment it is used.
+A session that acts for somebody carries the proof that they may (`act_for`). `writing` asks for it again inside its own
+transaction, so that no permission ends between its check and its use.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -113,7 +113,7 @@ def writing(session: AnySession) -> Iterator[None]:
 
 @contextmanager
 def finishing(session: AnySession) -> Iterator[None]:
-    """Own one transaction that writes down what came of an act, or cleans up; no proof is asked for.
+    """Own one transaction that records the result of an act, or cleans up; no proof is asked for.
 
     It is for what must be done once an act was permitted and has begun, whoever has lost which permission since.
     """
@@ -150,7 +150,7 @@ def insert_into(session: AnySession, table: type[Base]) -> postgresql.Insert | s
 
 
 def journal_path(session: AnySession) -> Path | None:
-    """Return the journal of revoked keys that lies beside the database of this session; None where there is none."""
+    """Return the journal of revoked keys beside the database of this session; None where there is none."""
     found: Path | None = session.get_bind().get_execution_options().get(_JOURNAL)
     return found
 

@@ -1,4 +1,4 @@
-"""Every table, imported in one place: whoever needs the whole schema (migrations, the app) imports this module."""
+"""Every table, imported in one place: migrations and the app need the whole schema."""
 
 from mushu.server.audit import models as audit
 from mushu.server.db import Base

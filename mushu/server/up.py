@@ -1,8 +1,8 @@
 """`script/up`: prepares the instance, then serves it.
 
 The preparation runs in a child: the memory that held the plaintext of a first key is gone before a port is opened. The
-modules of the app are loaded before, once, so that neither the child nor the workers, which are forked too where the
-platform does that, load them again. Beside the workers runs one process that keeps house.
+modules of the app are loaded before, once: neither the child nor forked workers load them again. One process beside the
+workers keeps house.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
 from mushu.server.destinations import service as destinations
-from mushu.server.destinations.service import Place
+from mushu.server.destinations.service import DestinationRequest
 from mushu.server.lifecycle.maintain import keep_house
 from tests.cli.conftest import Mushu, Served
 from tests.conftest import TurnableClock
@@ -210,7 +210,7 @@ def test_the_server_puts_a_key_and_its_successors_where_an_operator_named_a_plac
     core = served.world.core
     with served.app.app_context(), writing(db.session):
         uri = f"env:{Path.cwd()}/.env#MUSHU_API_KEY"
-        destinations.add(db.session, clock, SYSTEM, core.sealing_keys, Place(acme, "backend", uri))
+        destinations.add(db.session, clock, SYSTEM, core.sealing_keys, DestinationRequest(acme, "backend", uri))
     created = mushu("api-key", "create", "--name", "n", "--org", acme, "--deliver-to", "backend")
     assert created.code == 0, created.stderr
     assert ("key" in created.json, created.json["delivered_to"]) == (False, [uri])

@@ -11,7 +11,7 @@ import mushu.sdk
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
-from mushu.server.destinations.service import Place, add
+from mushu.server.destinations.service import DestinationRequest, add
 from mushu.server.keys.scopes import Scope
 from tests.cli.conftest import Served
 from tests.sdk.conftest import Environment
@@ -33,7 +33,10 @@ def test_both_examples_run(
 ) -> None:
     org = served.world.org()
     environment(ORG_ID=org.id, MUSHU_API_KEY=served.world.key(org, Scope.ADMIN)[1])
-    core, place = served.world.core, Place(org.id, "worker-env", f"env:{tmp_path}/worker.env#WORKER_KEY", {})
+    core, place = (
+        served.world.core,
+        DestinationRequest(org.id, "worker-env", f"env:{tmp_path}/worker.env#WORKER_KEY", {}),
+    )
     with writing(db.session):
         add(db.session, core.clock, SYSTEM, core.sealing_keys, place)
     exec(compile(CREATE, "create.py", "exec"), {})

@@ -14,7 +14,7 @@ from mushu.cli.answers import Answer, id_of, text_of
 from mushu.cli.client.api_keys import ApiKeys
 from mushu.cli.errors import ALREADY_CREATED, IN_PROGRESS, Failure, Refused, Unreachable, misunderstood
 from mushu.environment import Environment
-from mushu.keyformat import KEY_PREFIXES, MalformedCredential, MistypedCredential, parse
+from mushu.keyformat import KEY_PREFIXES, WrongChecksum, WrongFormat, parse
 from mushu.secret import Secret
 
 #: Seconds to wait before a report whose answer got lost is made again.
@@ -186,7 +186,7 @@ def _is_key(secret: Secret, environment: Environment) -> bool:
     # What a server invents could break out of the line of a file that it is written to.
     try:
         return parse(secret.reveal()) is KEY_PREFIXES[environment]
-    except (MalformedCredential, MistypedCredential):
+    except (WrongFormat, WrongChecksum):
         return False
 
 

@@ -61,7 +61,7 @@ def add(
     """
     core, settings = get_core(), read_settings(given, files, asked)
     with reading(db.session):
-        place = service.Place(resolve_org(db.session, org).id, name, uri, settings, Environment(env))
+        place = service.DestinationRequest(resolve_org(db.session, org).id, name, uri, settings, Environment(env))
     service.check(place)  # before a plugin sees any of it
     place = replace(place, uri=true_uri(uri, settings, Path.cwd()))
     with writing(db.session):
@@ -74,7 +74,7 @@ def add(
 @of_org
 @as_json
 def list_(org: str, as_json: bool) -> None:
-    """List the destinations of an organization, with the names of their settings and how many living keys lie there."""
+    """List the destinations of an organization, the names of their settings, and how many living keys each holds."""
     keys, unreadable = get_core().sealing_keys, set[str]()
     with reading(db.session):
         org_id = resolve_org(db.session, org).id
@@ -121,7 +121,7 @@ def set_(name: str, org: str, env: str, given: tuple[str, ...], files: tuple[str
 @of_org
 @of_environment
 def check(name: str, org: str, env: str) -> None:
-    """Try whether a key could be written there, and say what lies there; exit 3 if something is wrong."""
+    """Try whether a key could be written there, and say what it holds; exit 3 if something is wrong."""
     core = get_core()
     with reading(db.session):
         found = _get(org, env, name)
@@ -150,7 +150,7 @@ def check(name: str, org: str, env: str) -> None:
 @of_environment
 @yes
 def remove(name: str, org: str, env: str, yes: bool) -> None:
-    """Take the name away, and with it what is needed to get in there. Refused while a living key lies there."""
+    """Take the name away, and with it what is needed to get in there. Refused while it holds a living key."""
     core = get_core()
     with reading(db.session):
         found = _get(org, env, name)

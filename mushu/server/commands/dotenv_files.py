@@ -1,7 +1,7 @@
 """Takes back what Flask's own script read from files of the current folder, before a command of ours begins.
 
-Before any code of ours runs, `flask` puts the variables of `.flaskenv` and `.env`, of the current folder or the nearest
-above it, into the environment, and those of the file that --env-file names. Whoever wrote such a file would decide
+Before any code of ours runs, `flask` reads `.flaskenv` and `.env`, of the current folder or the nearest above it, and
+the file that --env-file names. It puts their variables into the environment. Who wrote such a file would decide
 where links are mailed to and which Vault gets a key; and a key in it would reach every child. So all of it is taken
 back. What would have set up the server is refused: an operator may rely on it.
 """

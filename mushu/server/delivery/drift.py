@@ -1,13 +1,17 @@
 """Drift: does every destination still hold the key that the ledger says it holds?
 
-Destinations are read side by side, a page of them at a time, so that neither a slow one nor a long ledger costs more
-than it must. What is found is noted in the ledger; nothing is mended here: repair is a rotation of the key.
+Destinations are read in parallel, a page of them at a time, so that neither a slow one nor a long ledger costs more
+than it must. What is found is noted in the ledger; nothing is repaired here: a rotation of the key does that.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from threading import Thread
+from typing import Final, TypeVar
 
 from sqlalchemy import Select, func, select
 
@@ -21,10 +25,9 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import DEAD, State
-from mushu.server.side_by_side import side_by_side
 
 #: Destinations that are read at the same time.
-SIDE_BY_SIDE: Final = 16
+AT_ONCE: Final = 16
 #: Seconds that one may take; longer than a plugin that tries several times needs to give up by itself.
 PATIENCE: Final = 60.0
 _PAGE: Final = 200
@@ -84,7 +87,7 @@ class DriftChecker:
         last = ""
         while page := self._page(wanted, last):
             acts = [partial(_look_at, line, self._open(line)) for line in page]
-            found = side_by_side(acts, SIDE_BY_SIDE, self.patience)
+            found = call_in_parallel(acts, AT_ONCE, self.patience)
             results = [result or _unanswered(line) for line, result in zip(page, found, strict=True)]
             self._note(page, results)
             yield from results
@@ -142,3 +145,55 @@ def _look_at(line: _LedgerRow, destination: SafeDestination | str) -> DriftResul
     if held is None:
         return line.result(Condition.MISSING, "The key is not there any more.")
     return line.result(Condition.DRIFTED, "Something else is there.")
+
+
+Result = TypeVar("Result")
+
+
+def call_in_parallel(acts: Sequence[Callable[[], Result]], width: int, patience: float) -> list[Result | None]:
+    """Call all of them on threads, `width` at the same time, and return what they answered, in their order.
+
+    Args:
+        patience: seconds that each may take. A thread cannot be stopped: one that takes longer is left behind, makes
+            room for the next, and does not outlive the process.
+
+    Returns:
+        None for what did not answer in time, or not at all.
+    """
+    running: dict[Future[Result | None], float] = {}
+    begun: list[Future[Result | None]] = []
+    for act in acts:
+        if len(running) == width:
+            _make_room(running)
+        future: Future[Result | None] = Future()
+        Thread(target=_call, args=(act, future), name="drift", daemon=True).start()
+        running[future] = time.monotonic() + patience
+        begun.append(future)
+    while running:
+        _make_room(running)
+    return [future.result() for future in begun]
+
+
+def _make_room(running: dict[Future[Result | None], float]) -> None:
+    """Wait until one of them has ended, or the oldest has had its time."""
+    oldest, until = next(iter(running.items()))
+    ended = wait(running, max(0, until - time.monotonic()), FIRST_COMPLETED).done
+    if not ended:
+        _end(oldest, None)
+        ended = {oldest}
+    for future in ended:
+        del running[future]
+
+
+def _call(act: Callable[[], Result], future: Future[Result | None]) -> None:
+    try:
+        answer = act()
+    except BaseException:  # whatever it is, it ends this act and no other
+        _end(future, None)
+    else:
+        _end(future, answer)
+
+
+def _end(future: Future[Result | None], answer: Result | None) -> None:
+    with suppress(InvalidStateError):  # it was given up, or it ended in the very moment in which it would have been
+        future.set_result(answer)

@@ -15,7 +15,7 @@ from mushu.server.db import AnySession
 from mushu.server.delivery.named import living_at
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
-from mushu.server.destinations.service import EVERYWHERE, Place
+from mushu.server.destinations.service import EVERYWHERE, DestinationRequest
 from mushu.server.errors import DestinationHeld
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import DEAD
@@ -70,7 +70,9 @@ def refuse_holder(environment: Environment, uri: str, holder: ApiKey | None) -> 
         )
 
 
-def add_named(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: Place) -> NamedDestination:
+def add_named(
+    session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: DestinationRequest
+) -> NamedDestination:
     """Give a place a name, unless keys of the other environment lie there.
 
     Raises:

@@ -1,3 +1,5 @@
+"""The row of a named destination."""
+
 from datetime import datetime
 from typing import Final
 

@@ -1,3 +1,5 @@
+"""Named destinations: added, found, given settings, removed. What they hold is for `delivery/` to say."""
+
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -31,8 +33,8 @@ EVERYWHERE: Final = {IN_ALL_ENVIRONMENTS: True}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What is to have a name: `uri` as its plugin spells it, and what the plugin needs to get in there."""
+class DestinationRequest:
+    """What is to be named: `uri` as its plugin spells it, and what the plugin needs to get in there."""
 
     org_id: str
     name: str
@@ -42,7 +44,9 @@ class Place:
     environment: Environment = Environment.LIVE
 
 
-def add(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: Place) -> NamedDestination:
+def add(
+    session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: DestinationRequest
+) -> NamedDestination:
     """Give a place a name in an organization.
 
     Raises:
@@ -58,7 +62,9 @@ def add(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, plac
         return _add(session, clock, actor, keys, place)
 
 
-def _add(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: Place) -> NamedDestination:
+def _add(
+    session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: DestinationRequest
+) -> NamedDestination:
     _refuse_taken(session, place)
     now = clock()
     destination = NamedDestination(
@@ -130,7 +136,7 @@ def find_at(session: AnySession, uri: str) -> NamedDestination | None:
 
 
 def remove(session: AnySession, clock: Clock, actor: Actor, destination: NamedDestination) -> None:
-    """Take the name away; both are free again. What still lies there is the caller's concern (`delivery/named.py`)."""
+    """Take the name away; both are free again. What the destination still holds, `delivery/named.py` looks at."""
     destination.removed_at = clock()
     _record(session, clock, actor, "destination.removed", destination)
 
@@ -147,7 +153,7 @@ def settings_of(destination: NamedDestination, keys: SealingKeys) -> dict[str, s
     return settings
 
 
-def check(place: Place) -> None:
+def check(place: DestinationRequest) -> None:
     """Make sure that a place can have this name, this URI and these settings, as far as they say themselves.
 
     Raises:
@@ -174,7 +180,7 @@ def _check_settings(settings: Mapping[str, Secret]) -> None:
             raise Invalid(f"The setting {name} is empty, too long, or holds a NUL.", field="settings")
 
 
-def _refuse_taken(session: AnySession, place: Place) -> None:
+def _refuse_taken(session: AnySession, place: DestinationRequest) -> None:
     other = find(session, place.org_id, place.name)
     if other is not None:
         raise NameTaken(

@@ -16,7 +16,7 @@
     │   └── OrgNotFound, UserNotFound, MemberNotFound, KeyNotFound, LinkNotFound,
     │                           TokenNotFound, UserCodeNotFound, InvitationNotFound, InvitationWithdrawn,
     │                           DestinationNotFound, TenantNotFound, DeviceNotFound, NotificationNotFound, MediaNotFound
-    ├── StateConflict                   it contradicts what is there                                        409
+    ├── StateConflict           it contradicts what is there                                        409
     │   └── AmbiguousName, EmailTaken, AlreadyMember, OwnerImmovable, WrongState, DestinationHeld,
     │                           AlreadyCreated, InProgress, NameTaken, MediaWrongState, TooManyUploads, TooManyOrgs
     ├── DeliveryFailed          a key could not be delivered, and is dead                           502

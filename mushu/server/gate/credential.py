@@ -74,11 +74,11 @@ def _from_authorization(value: str) -> Credential:
 def _checked(text: str, expected: frozenset[Prefix]) -> Credential:
     try:
         prefix = keyformat.parse(text)
-    except keyformat.MistypedCredential:
+    except keyformat.WrongChecksum:
         raise MistypedCredential(
             "The checksum of this credential does not fit: it is mistyped, or a part of it is missing. Copy it again."
         ) from None
-    except keyformat.MalformedCredential:
+    except keyformat.WrongFormat:
         raise MalformedCredential(f"This is not a credential of this server. {_HOW}") from None
     if prefix not in expected:
         raise MalformedCredential(f"This credential was sent under the wrong scheme. {_HOW}")

@@ -1,4 +1,4 @@
-"""What can be wrong with a server, looked at one thing after another, each with the way to mend it."""
+"""`flask doctor`: looks at what can be wrong with a server, and says how to repair it."""
 
 import os
 import resource
@@ -51,7 +51,7 @@ _EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 - looked for
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at; `detail` says what is there or, where it is bad, how to mend it."""
+    """One thing that was looked at; `detail` says what is there or, where it is bad, how to repair it."""
 
     name: str
     ok: bool
@@ -214,7 +214,7 @@ def _sealing(core: Core) -> Iterator[Check]:
 def _deliveries(core: Core) -> Iterator[Check]:
     with reading(db.session):
         pending = db.session.scalar(select(func.count()).where(ApiKey.stored_state == State.PENDING)) or 0
-        # A value that may still arrive is watched for a while, which is nothing to mend.
+        # A value that may still arrive is watched for a while, which is no fault.
         settled = Delivery.lease_until < core.clock() - LATEST_ARRIVAL
         overdue = select(func.count()).select_from(Delivery).where(Delivery.cleanup_due, settled)
         due = db.session.scalar(overdue) or 0

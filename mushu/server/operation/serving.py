@@ -2,8 +2,8 @@
 
 Granian's workers know nothing of their parent: killed by force, or by the kernel for want of memory, it would leave
 them with the port, and nobody to end them. Here each of them waits, in a thread, for the end of a pipe whose other end
-the main process alone holds. No death can withhold that news, none comes before a worker listens for it, and it needs
-nothing that only Linux has.
+the main process alone holds. The pipe ends however the main process does, on every system, and also where a worker
+listens for it later.
 """
 
 import logging

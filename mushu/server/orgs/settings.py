@@ -1,4 +1,4 @@
-"""What an organization settles for itself: defaults and limits for its new keys, and whom it takes as a member."""
+"""What an organization settles for itself: defaults and limits for its new keys, and which members it takes."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The keys that seal, and the file they lie in: one per line, the newest first. The newest seals, every one opens."""
+"""The keys that seal, and their file: one per line, the newest first. The newest seals, every one opens."""
 
 import base64
 import fcntl

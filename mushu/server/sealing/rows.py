@@ -22,7 +22,7 @@ _LOCK: Final = 0x6D757368755F7331
 
 @dataclass(frozen=True, slots=True)
 class SealedValue:
-    """One sealed value where it lies."""
+    """One sealed value, and its place in the database."""
 
     column: "Column[Any]"
     row_id: str

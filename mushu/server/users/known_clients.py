@@ -1,6 +1,6 @@
 """Where a user signed in before: browsers, by a cookie, and networks. Each has a few tries of its own.
 
-Without them, whoever guesses fast enough keeps the owner waiting: after each wait of the account, the next guess comes
+Without them, who guesses fast enough keeps the owner waiting: after each wait of the account, the next guess comes
 first. A browser or network that the user signed in from is asked past that, for `TRIES` wrong passwords within a day;
 after these it is a stranger like any other. A new password ends all of them. Rows are made by signing in only, and each
 user has a bounded number of them, so no stranger can add one or push one out.

@@ -5,8 +5,8 @@ The wait is per account and per network, across all worker processes.
 Each attempt is counted before its password is looked at, so that a thousand at once are a thousand, and forgiven when
 it was right. The first few are free; then each failure doubles the wait, up to fifteen minutes. What comes during a
 wait is refused unseen and not counted. Accounts are counted by what was typed: whether there is such an account makes
-no difference. Attempts from where the account signed in before are not counted here (`known_clients.py`), so that who
-keeps all others waiting does not keep the owner waiting.
+no difference. Attempts from where the account signed in before are not counted here (`known_clients.py`): who keeps
+all others waiting does not keep the owner waiting.
 
 The table is bounded and nothing in it gives way before its time: a stranger who fills it would erase what was counted
 of him. Where it is full, new subjects share a fixed number of counters, which are as strict.

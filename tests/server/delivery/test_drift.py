@@ -11,7 +11,7 @@ from mushu.destination.registry import OpenDestination
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import writing
 from mushu.server.delivery import drift, ledger
-from mushu.server.delivery.drift import SIDE_BY_SIDE, DriftChecker, DriftResult, KeyFilter
+from mushu.server.delivery.drift import AT_ONCE, DriftChecker, DriftResult, KeyFilter
 from mushu.server.delivery.models import Condition, DeliveryState
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
@@ -188,17 +188,17 @@ class TestWhatIsLookedAt:
 
 class TestSideBySide:
     def test_as_many_reads_overlap_as_are_said_to(self, post: Post) -> None:
-        uris = [f"fake:{number}" for number in range(SIDE_BY_SIDE)]
+        uris = [f"fake:{number}" for number in range(AT_ONCE)]
         post.deliver(*uris)
-        together = threading.Barrier(SIDE_BY_SIDE)  # passed only if all of them are in it at one moment
+        together = threading.Barrier(AT_ONCE)  # passed only if all of them are in it at one moment
         for uri in uris:
             post.shelf.plan(f"read {uri}", before(lambda: together.wait(_LONG)))
         assert set(conditions(post).values()) == {"ok"}
 
     def test_and_never_more(self, post: Post) -> None:
-        uris = [f"fake:{number}" for number in range(3 * SIDE_BY_SIDE)]
-        for start in range(0, len(uris), SIDE_BY_SIDE):
-            post.deliver(*uris[start : start + SIDE_BY_SIDE])
+        uris = [f"fake:{number}" for number in range(3 * AT_ONCE)]
+        for start in range(0, len(uris), AT_ONCE):
+            post.deliver(*uris[start : start + AT_ONCE])
         lock, inside, most = threading.Lock(), [0], [0]
 
         def count(_: str, act: Callable[[], Any]) -> Any:
@@ -214,10 +214,10 @@ class TestSideBySide:
         for uri in uris:
             post.shelf.plan(f"read {uri}", count)
         assert set(conditions(post).values()) == {"ok"}
-        assert 1 <= most[0] <= SIDE_BY_SIDE
+        assert 1 <= most[0] <= AT_ONCE
 
     def test_those_that_hang_hold_up_no_other_however_many_they_are(self, post: Post) -> None:
-        hanging = [f"fake:hanging{number}" for number in range(SIDE_BY_SIDE + 1)]
+        hanging = [f"fake:hanging{number}" for number in range(AT_ONCE + 1)]
         post.deliver(*hanging)
         post.deliver(A, B, C)
         released = threading.Event()

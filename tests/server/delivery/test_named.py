@@ -15,7 +15,7 @@ from mushu.server.delivery import ledger, named
 from mushu.server.delivery.models import LATEST_ARRIVAL
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
-from mushu.server.destinations.service import Place
+from mushu.server.destinations.service import DestinationRequest
 from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid
 from mushu.server.keys.service import change_state
@@ -43,7 +43,7 @@ class Named:
         set_environment(self.post.session, Environment.LIVE)
 
     def add(self, name: str = "a", org_id: str = "", **settings: str) -> NamedDestination:
-        place = Place(
+        place = DestinationRequest(
             org_id or self.post.org_id, name, f"fake:{name}", {one: Secret(text) for one, text in settings.items()}
         )
         with writing(self.post.session):

@@ -8,7 +8,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import writing
 from mushu.server.destinations import service
-from mushu.server.destinations.service import Place
+from mushu.server.destinations.service import DestinationRequest
 from mushu.server.errors import DestinationHeld
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
@@ -36,7 +36,9 @@ def sealing(settings: Settings) -> SealingKeys:
 
 def name_live(post: Post, sealing: SealingKeys) -> None:
     with writing(post.session):
-        service.add(post.session, post.clock, SYSTEM, sealing, Place(post.org_id, "a", A, {"token": Secret("t")}))
+        service.add(
+            post.session, post.clock, SYSTEM, sealing, DestinationRequest(post.org_id, "a", A, {"token": Secret("t")})
+        )
 
 
 @pytest.mark.fault
@@ -115,7 +117,7 @@ def test_a_place_with_a_key_is_named_for_its_environment_only(
 
     key = deliver(post, there)
     for environment in (named, there):
-        place = Place(post.org_id, "a", A, environment=environment)
+        place = DestinationRequest(post.org_id, "a", A, environment=environment)
         with writing(post.session):
             if environment is there:
                 assert add_named(post.session, post.clock, SYSTEM, sealing, place).uri == A

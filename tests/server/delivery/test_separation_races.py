@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
-from mushu.server.destinations.service import Place
+from mushu.server.destinations.service import DestinationRequest
 from mushu.server.errors import DestinationHeld
 from mushu.server.keys.minting import KeyRequest, mint_key
 from tests.server.conftest import World
@@ -25,7 +25,7 @@ def test_the_slower_one_is_refused(world: World, naming_first: bool) -> None:
     org_id = world.org().id
 
     def name(session: Session) -> None:
-        add_named(session, world.clock, SYSTEM, world.core.sealing_keys, Place(org_id, "backend", URI))
+        add_named(session, world.clock, SYSTEM, world.core.sealing_keys, DestinationRequest(org_id, "backend", URI))
 
     def bring(session: Session) -> None:
         """As the courier does when it mints."""

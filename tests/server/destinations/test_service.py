@@ -16,7 +16,7 @@ from mushu.server.db import reading, writing
 from mushu.server.delivery.named import remove_all_named
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
-from mushu.server.destinations.service import Place
+from mushu.server.destinations.service import DestinationRequest
 from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationNotFound, Invalid, MushuError, NameTaken, OrgNotFound, SealingFailed
 from mushu.server.orgs.service import delete_org, get_org
@@ -39,10 +39,12 @@ class Namer:
         self.org_id = world.org().id
         set_environment(db.session, Environment.LIVE)
 
-    def place(self, name: str = "backend", uri: str = URI, **settings: str) -> Place:
-        return Place(self.org_id, name, uri, {setting: Secret(value) for setting, value in settings.items()})
+    def place(self, name: str = "backend", uri: str = URI, **settings: str) -> DestinationRequest:
+        return DestinationRequest(
+            self.org_id, name, uri, {setting: Secret(value) for setting, value in settings.items()}
+        )
 
-    def add_in(self, session: Session, place: Place) -> NamedDestination:
+    def add_in(self, session: Session, place: DestinationRequest) -> NamedDestination:
         return service.add(session, self.world.clock, SYSTEM, self.world.core.sealing_keys, place)
 
     def add(self, name: str = "backend", uri: str = URI, **settings: str) -> NamedDestination:

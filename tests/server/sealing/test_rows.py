@@ -19,7 +19,7 @@ from mushu.server.config import Settings
 from mushu.server.db import own_session, prepare_engine, reading, writing
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
-from mushu.server.destinations.service import Place
+from mushu.server.destinations.service import DestinationRequest
 from mushu.server.environments import set_environment
 from mushu.server.errors import SealingFailed
 from mushu.server.orgs.service import create_org
@@ -60,7 +60,7 @@ class Vault:
     def add(self, token: str) -> NamedDestination:
         with self.session() as session, writing(session):
             settings = {"token": Secret(token)}
-            place = Place(self.org_id, f"at-{token[-1]}", f"env:/srv/{token[-1]}#KEY", settings)
+            place = DestinationRequest(self.org_id, f"at-{token[-1]}", f"env:/srv/{token[-1]}#KEY", settings)
             return service.add(session, self.clock, SYSTEM, self.keys, place)
 
     def rotate(self) -> int:
@@ -190,7 +190,7 @@ class TestRotation:
         """Whoever read the keys first is waited for, or sealed with a key that stays."""
         with ThreadPoolExecutor(1) as pool:
             with vault.session() as session, writing(session):
-                place = Place(vault.org_id, "late", "env:/srv/late#KEY", {"token": Secret("hunter9")})
+                place = DestinationRequest(vault.org_id, "late", "env:/srv/late#KEY", {"token": Secret("hunter9")})
                 service.add(session, vault.clock, SYSTEM, vault.keys, place)
                 rotation = pool.submit(vault.rotate)
                 with pytest.raises(TimeoutError):

@@ -13,7 +13,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
 from mushu.server.destinations import service as destinations
-from mushu.server.destinations.service import Place
+from mushu.server.destinations.service import DestinationRequest
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.web.extensions import recorder_of
@@ -64,7 +64,7 @@ def keep() -> None:
 
 def name(house: House, stage: Stage, name: str, uri: str, environment: Environment = LIVE) -> str:
     """Give a place a name in the organization, as an operator would."""
-    place = Place(stage.org, name, uri, environment=environment)
+    place = DestinationRequest(stage.org, name, uri, environment=environment)
     with writing(db.session):
         return destinations.add(db.session, house.clock, SYSTEM, house.world.core.sealing_keys, place).uri
 

@@ -8,7 +8,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.destinations import service
-from mushu.server.destinations.service import Place
+from mushu.server.destinations.service import DestinationRequest
 from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.models import Organization
 from tests.server.conftest import World, api_key
@@ -19,7 +19,7 @@ def name(
     world: World, org: Organization, called: str, environment: Environment = Environment.LIVE, **settings: str
 ) -> None:
     given = {setting: Secret(value) for setting, value in settings.items()}
-    place = Place(org.id, called, f"env:/srv/{org.id}/{environment}-{called}/.env#KEY", given, environment)
+    place = DestinationRequest(org.id, called, f"env:/srv/{org.id}/{environment}-{called}/.env#KEY", given, environment)
     with writing(db.session):
         service.add(db.session, world.clock, SYSTEM, world.core.sealing_keys, place)
 

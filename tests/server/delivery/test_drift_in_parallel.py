@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mushu.server.side_by_side import side_by_side
+from mushu.server.delivery.drift import call_in_parallel
 
 #: Seconds to wait for what must happen; a machine that is busy may need some of them.
 _LONG = 60.0
@@ -14,7 +14,7 @@ _LONG = 60.0
 def in_time(acts: list[Callable[[], int]], width: int, patience: float = 10 * _LONG) -> list[int | None]:
     """Do them, and fail if that takes until their patience ends instead of until they do."""
     found: list[list[int | None]] = []
-    runner = threading.Thread(target=lambda: found.append(side_by_side(acts, width, patience)), daemon=True)
+    runner = threading.Thread(target=lambda: found.append(call_in_parallel(acts, width, patience)), daemon=True)
     runner.start()
     runner.join(_LONG)
     assert found, "it waits for what has ended"
@@ -45,7 +45,7 @@ def test_an_answer_that_comes_too_late_is_none() -> None:
         return 1
 
     try:
-        assert side_by_side([hang, lambda: 2], 1, 0.5) == [None, 2]
+        assert call_in_parallel([hang, lambda: 2], 1, 0.5) == [None, 2]
     finally:
         released.set()
     assert late.wait(_LONG), "and does no harm"
