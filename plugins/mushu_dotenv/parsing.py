@@ -13,7 +13,7 @@ from dotenv.parser import parse_stream
 MARK: Final = "\ufeff"
 NEWLINE: Final = re.compile(r"\r\n|\n|\r")
 # python-dotenv looks for comments in a way that takes quadratic time on blanks. Only where a run begins is one looked
-# for: from each blank anew, runs of a thousand would be read five hundred times.
+# for: from each blank, a run of a thousand would be read five hundred times.
 _ENDLESS_BLANKS: Final = re.compile(r"(?<![^\S\r\n])[^\S\r\n]{1024}")
 
 # The grammar of python-dotenv, whose parser does not tell where a value stands. Whoever changes a document parses the

@@ -42,7 +42,7 @@ def reader_problem(former: Parsed, changed: Parsed, variable: str) -> ReaderProb
     """Return why not every program that could read `former` reads `variable` from `changed`; None if each does."""
     own = next((statement for statement in reversed(changed.statements) if statement.key == variable), None)
     if own is None:
-        return None  # it does not parse any more, and whoever stores it finds out
+        return None  # it does not parse any more, which is found when it is stored
     place = own.offset + len(lead_of(own.text))
     found = (
         _line_ends(former, changed, own, place)

@@ -33,7 +33,7 @@ class VaultClient:
             try:
                 reply = self.send(request)
             except Unanswered as error:
-                if error.permanent or error.timed_out:  # whoever waited so long need not wait thrice
+                if error.permanent or error.timed_out:  # three times would be too long
                     raise
             else:
                 if reply.status not in (412, 500, 502, 504):

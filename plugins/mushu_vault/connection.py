@@ -148,7 +148,6 @@ class VaultAdapter(RawAdapter):
         method: str,
         url: str,
         headers: Mapping[str, str] | None = None,
-        raise_exception: bool = False,  # noqa: ARG002 - the signature is hvac's
         json: Mapping[str, object] | None = None,
         **named: Any,
     ) -> VaultReply:

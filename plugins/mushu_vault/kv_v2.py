@@ -1,6 +1,6 @@
 """KV version 2: every change names the version that it is made to, and the server itself changes one field.
 
-The custom metadata names the key of each field. That is a courtesy to whoever reads it, so nothing fails for it.
+The custom metadata names the key of each field. It is for people who read it, so nothing fails for it.
 """
 
 from collections.abc import Collection

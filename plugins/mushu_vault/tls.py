@@ -1,4 +1,4 @@
-"""Whom we believe to be Vault: the context of TLS, made by hand."""
+"""How a server proves that it is Vault: the context of TLS, made by hand."""
 
 import ssl
 
@@ -11,7 +11,7 @@ from mushu_vault.settings import VaultServer
 def context_for(server: VaultServer) -> ssl.SSLContext:
     """Return a context that verifies `server`.
 
-    A context of one's own does not heed SSLKEYLOGFILE: the helpers of `ssl` and urllib3 would have it write the keys of
+    A context of our own ignores SSLKEYLOGFILE: the helpers of `ssl` and urllib3 would have it write the keys of
     the connection, and with them the key that is delivered, to a file.
 
     Raises:

@@ -1,12 +1,12 @@
 """The one thing that outlives an operation: tokens from logins, until they end.
 
 Why at all: a secret id may be good for few logins or one, and one run may look at a thousand destinations from
-sixteen threads. Why nothing else: everything else is asked anew, so nothing can be stale.
+sixteen threads. Why nothing else: everything else is asked again, so nothing can be stale.
 
 Kept by everything that makes a login what it is (server, namespace, certificates, method, role, digest of the secret id
 or JWT): a change of any is another login. One thread logs in, others that need the same token wait for it, those
 that need another do not. A forked child keeps the tokens and gets fresh locks, since those of its parent may be held by
-threads that it does not have. TokenStore are held as `Secret`, in memory only.
+threads that it does not have. Tokens are held as `Secret`, in memory only.
 """
 
 import os
@@ -21,7 +21,7 @@ from mushu.destination import Secret
 #: What tells one login from another: no secret in it, only digests.
 Identity = tuple[object, ...]
 
-# A token that ends while a request is on its way is noticed, too; this only saves the detour.
+# A token that ends while a request is on its way is noticed, too; this only saves one refused request.
 _MARGIN: Final = 0.1
 # More logins than any machine has; without an end, roles that come and go would pile up.
 _MOST: Final = 128

@@ -54,6 +54,7 @@ def test_in_version_1_numbers_of_neighbours_keep_their_digits(vault: Server, kv1
         receipt = deliver(place)
         held = session.get(f"{vault.address}/v1/{kv1}/{_PATH}", headers=headers, timeout=30).text
     assert "12345678901234567890" in held
+    assert "1.10" in held
     assert place.restore(receipt)
 
 
