@@ -1,7 +1,7 @@
 """Media in a bucket of S3, or of a store that speaks its protocol. Clients upload to it and download from it directly.
 
-PREFIX live/incoming/KEY           arrived; a signed address can be used again until it ends, and reaches this only
-PREFIX live/kept/KEY/original      copied there by the store once it was looked at, and only if it is still that
+PREFIX live/incoming/KEY           arrived; a signed address reaches only this, until it expires
+PREFIX live/kept/KEY/original      copied there by the store after the inspection, if it is unchanged
 PREFIX test/…                      the same
 """
 
@@ -179,7 +179,7 @@ class _Asker:
 
 @contextmanager
 def _asking() -> Iterator[_Asker]:
-    """Make one error of all that can go wrong with the store; what it said goes into the log."""
+    """Turn every error of the store into StorageUnavailable; what the store said is logged."""
     from botocore.exceptions import BotoCoreError, ClientError
     from urllib3.exceptions import HTTPError
 

@@ -1,7 +1,7 @@
-"""What housekeeping does for media: give up what never came, and remove what nobody may see any more.
+"""What housekeeping does for media: give up uploads that did not arrive, and remove bytes that are no longer served.
 
-Bytes are removed twice, an hour apart: what was on its way while an item was deleted, or was being settled by a process
-that was then killed, is removed by the second time. After it the row of a deleted item goes, too.
+Bytes are removed twice, an hour apart. The second time removes what arrived while the item was deleted, and what a
+process settled that was then killed. After it the row of a deleted item is deleted, too.
 """
 
 import logging
@@ -29,7 +29,7 @@ GRACE: Final = timedelta(hours=1)
 SECOND_LOOK: Final = timedelta(hours=1)
 #: How long one that failed is shown.
 FAILED_KEPT: Final = timedelta(days=30)
-#: What arrived so long ago and was never settled belongs to nothing.
+#: What arrived so long ago and was not settled belongs to no item.
 STALE: Final = timedelta(days=1)
 #: Items at once, so that one round ends.
 _MOST: Final = 500

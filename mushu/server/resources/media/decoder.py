@@ -87,11 +87,11 @@ def check(image: "Image.Image") -> None:
 def variant(image: "Image.Image", how: str, box: list[int]) -> tuple["Image.Image", str]:
     """Return the picture in another size, upright, in sRGB, without metadata; and the format it is best kept in."""
     turn = _turn_of(image)
-    lies = turn in ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
-    width, height = image.size[::-1] if lies else image.size
+    sideways = turn in ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+    width, height = image.size[::-1] if sideways else image.size
     wanted = _scaled(width, height, how, box)
     profile = image.info.get("icc_profile")
-    if lies:
+    if sideways:
         wanted = wanted[1], wanted[0]
     image.draft("RGB", wanted)
     image = _resized(_plain(image), wanted)
@@ -155,7 +155,7 @@ def _scaled(width: int, height: int, how: str, box: list[int]) -> tuple[int, int
 
 
 def _plain(image: "Image.Image") -> "Image.Image":
-    """Return it decoded, as RGB, or as RGBA where something shines through."""
+    """Return it decoded, as RGB, or as RGBA where a part is transparent."""
     image.load()
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -1,11 +1,11 @@
 """Media in a folder of this machine.
 
-    live/incoming/KEY                  arrived, not looked at yet; KEY.….part while it arrives
+    live/incoming/KEY                  arrived, not inspected yet; KEY.….part while it arrives
     live/kept/KE/KEY/original          and beside it the variants; KE are the first two letters of the key
     test/…                             the same
 
 Folders are 0700 and files 0600. Every path is walked from the top without following a link, and a file is opened
-only if it is one: what somebody planted is neither read nor written.
+only if it is one: a link that somebody planted is neither read nor written.
 """
 
 import errno
@@ -26,9 +26,9 @@ from mushu.server.resources.media.storage import CHUNK, ORIGINAL, ObjectKey, Ope
 _absent: Final = suppress(FileNotFoundError)
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-#: A pipe that was planted must not hold us up.
+#: A pipe that somebody planted must not block.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: Bytes that are left to the database and to everybody else.
+#: Bytes that are left for the database and for other programs.
 RESERVE: Final = 256 * 1024 * 1024
 
 

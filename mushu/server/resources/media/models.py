@@ -18,11 +18,11 @@ class Status(StrEnum):
 
     #: Announced; its bytes may be on their way, or, in a bucket, there already.
     PENDING = "pending"
-    #: All its bytes are there, and nobody looked at them yet.
+    #: All its bytes are there, and were not inspected yet.
     UPLOADED = "uploaded"
-    #: Looked at and found to be what was announced.
+    #: Inspected, and as announced.
     READY = "ready"
-    #: Something else came, or nothing in time.
+    #: Something else arrived, or nothing in time.
     FAILED = "failed"
 
 
@@ -46,7 +46,7 @@ class MediaItem(Environmental, Idempotent, Base):
     filename: Mapped[str] = mapped_column(String(255))
     content_type: Mapped[str] = mapped_column(String(100))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    #: Where its bytes lie in the storage; holds so much randomness that nobody guesses it.
+    #: Names its bytes in the storage; too random to be guessed.
     key: Mapped[str] = mapped_column(String(400), unique=True)
     #: One of `Status`.
     status: Mapped[str] = mapped_column(String(16))
@@ -58,7 +58,7 @@ class MediaItem(Environmental, Idempotent, Base):
     created_by: Mapped[str] = mapped_column(String(160))
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    #: When its bytes are to be removed, and removed again; None as long as it lives.
+    #: When its bytes are to be removed, and removed again; None while the item exists.
     removal_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     @property

@@ -36,7 +36,7 @@ _BROKEN: Final = "The picture cannot be decoded."
 
 
 class Variant(StrEnum):
-    """The sizes in which a picture is served; the original is served as it came."""
+    """The sizes in which a picture is served; the original is served unchanged."""
 
     ORIGINAL = "original"
     THUMBNAIL = "thumbnail"
@@ -63,7 +63,7 @@ class Pictures:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a turn to decode; who waited looks first whether another has done it meanwhile.
+        """Wait for a turn to decode. After the wait, look first whether another request has made it.
 
         Raises:
             StorageUnavailable: too many others wait.
@@ -140,7 +140,7 @@ def get_picture(session: AnySession, key: str) -> MediaItem:
 def open_variant(
     session: AnySession, storage: Storage, pictures: Pictures, item: MediaItem, variant: Variant
 ) -> Opened:
-    """Return the picture in this size; whoever asks first has it made, and those who ask meanwhile wait for that.
+    """Return the picture in this size. The first request makes it, and others wait for that.
 
     Raises:
         MediaNotFound: it was deleted meanwhile, or cannot be made.

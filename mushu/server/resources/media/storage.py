@@ -1,7 +1,7 @@
-"""What a storage of media offers. Nothing here knows of rows; whoever calls owns no transaction meanwhile.
+"""What a storage of media offers. It knows nothing of rows; the caller has no transaction open.
 
-Bytes arrive in an area of their own (`incoming`) and are settled only once they were looked at: an address for uploads
-that is used again, or late, never touches what is served.
+Bytes arrive in an area of their own (`incoming`), and are settled after they were inspected. So an upload address that
+is used again, or late, never touches what is served.
 """
 
 import re
@@ -59,7 +59,7 @@ class Presentation:
 
 
 class Storage(Protocol):
-    """A folder or a bucket. Every method may raise StorageUnavailable; each leaves nothing behind if it fails."""
+    """A folder or a bucket. Every method may raise StorageUnavailable, and leaves nothing behind if it fails."""
 
     def upload_url(self, object_key: ObjectKey, content_type: str, size: int, seconds: int) -> str | None:
         """Return an address that takes the upload; None where it comes to this server."""
@@ -68,8 +68,8 @@ class Storage(Protocol):
         """Take an upload that comes to this server.
 
         Raises:
-            Invalid: not exactly `size` bytes came.
-            MediaWrongState: another upload was faster.
+            Invalid: the upload does not have exactly `size` bytes.
+            MediaWrongState: another upload was first.
         """
 
     def find_upload(self, object_key: ObjectKey) -> Upload | None:
@@ -88,26 +88,26 @@ class Storage(Protocol):
         """Tell whether the original is there."""
 
     def write(self, object_key: ObjectKey, name: str, content: BinaryIO) -> None:
-        """Keep a variant, whole or not at all."""
+        """Store a variant, whole or not at all."""
 
     def download_url(self, object_key: ObjectKey, presentation: Presentation, seconds: int) -> str | None:
         """Return an address at which the store serves the original itself; None where this server does."""
 
     def remove(self, object_key: ObjectKey) -> None:
-        """Remove all there is: what arrived, the original, its variants. That nothing is there is no failure."""
+        """Remove all there is: what arrived, the original, its variants. It may be nothing."""
 
     def sweep(self, environment: str, before: datetime) -> int:
         """Remove what arrived before then and was never settled; return how much there was."""
 
     def check(self) -> str:
-        """Return where it is, having made sure that it can be used."""
+        """Check that it can be used, and return where it is."""
 
 
 def new_key(filename: str) -> str:
-    """Return a key of 128 random bits and what is safe of the name, so that a person who sees it has an idea.
+    """Return a key of 128 random bits and the safe part of the name, by which a person recognizes it.
 
     A key is one part of a path and of an address: neither the name nor the organization could lead it elsewhere, and
-    whoever holds it was given it.
+    only who was given a key knows it.
     """
     plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
     safe = _UNSAFE_IN_KEY.sub("-", plain.rpartition(".")[0] or plain).strip("-")[:48] or "file"
@@ -116,7 +116,7 @@ def new_key(filename: str) -> str:
 
 
 def exactly(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """Pass the chunks on, as long as they are what was announced.
+    """Pass the chunks on, as long as they have the announced size.
 
     Raises:
         Invalid: there are more bytes, or fewer.

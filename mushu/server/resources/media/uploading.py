@@ -1,7 +1,7 @@
 """An upload from its first byte to ready, and what it is done with: the storage, the signer and the decoder.
 
-    receive      the bytes arrive whole, or not at all; only then the row says so
-    confirm      look at them, settle them, and only then let them be served
+    receive      the bytes arrive whole, or not at all; then the row says so
+    confirm      inspect them, settle them, then serve them
 
 Each step on the storage stands between two transactions and inside none. Killed anywhere, what is left is an item
 that can be confirmed again, or bytes that housekeeping removes.
@@ -74,7 +74,7 @@ class Uploads:
     media: MediaBackend
 
     def receive(self, item: MediaItem, content_type: str, length: int | None, chunks: Iterator[bytes]) -> MediaItem:
-        """Take the bytes of an item whose address was found to be good.
+        """Take the bytes of an item whose address was verified.
 
         Args:
             content_type: without parameters; empty where none was sent.
@@ -95,13 +95,13 @@ class Uploads:
         self.media.storage.receive(item.object_key, item.size_bytes, chunks)
         with writing(self.session):
             taken = mark_uploaded(self.session, self.clock, item)
-        if not taken:  # deleted or given up while it came
+        if not taken:  # deleted or given up during the upload
             self._remove(item)
             raise MediaWrongState("This was deleted, or its time was over, while it was uploaded.")
         return self._fresh(item.id)
 
     def confirm(self, actor: Actor, media_id: str) -> MediaItem:
-        """Look at what was uploaded and let it be served; asked again, answer the same again.
+        """Inspect what was uploaded, and serve it from now on. Asked again, answer the same.
 
         Raises:
             MediaWrongState: nothing is uploaded yet.

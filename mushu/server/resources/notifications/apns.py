@@ -17,7 +17,7 @@ from mushu.server.errors import Invalid
 
 _REASON: Final = re.compile(r"[A-Za-z]{1,64}")
 _SECONDS: Final = re.compile(r"[0-9]{1,10}")
-#: Seconds; beyond it a header is a joke, and no attempt of ours waits as long.
+#: Seconds that a header can ask for at most; no attempt waits as long.
 _LONGEST_WAIT: Final = 86_400
 
 
@@ -32,11 +32,11 @@ class Outcome(StrEnum):
     RECORDED = "recorded"
     FAILED = "failed"
     NO_DEVICE = "no_device"
-    #: It was handed to Apple, or may have been, and no answer came.
+    #: It was handed to Apple, or may have been, and Apple did not answer.
     UNKNOWN = "unknown"
 
 
-#: Why no answer came, in words of ours beside Apple's.
+#: Why there is no answer, in words of ours beside Apple's.
 TIMEOUT: Final = "timeout"
 UNREACHABLE: Final = "unreachable"
 CONNECTION_LOST: Final = "connection_lost"
@@ -83,7 +83,7 @@ class Answer:
 
 
 def read_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Return what an answer says; whatever of it is not as Apple writes it says nothing."""
+    """Return what an answer says; a part that is not as Apple writes it is left out."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
@@ -124,7 +124,7 @@ class Hosts:
 
 #: Bytes that Apple takes at most, but for voice over IP.
 MOST_BYTES: Final = 4_096
-#: Nobody needs more, and what reads JSON by recursion fails at some hundreds.
+#: More is not useful, and a recursive JSON reader fails at some hundreds.
 _DEEPEST: Final = 20
 _VISIBLE: Final = ("alert", "badge", "sound")
 
@@ -208,7 +208,7 @@ def _checked_data(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _depths(data: Mapping[str, Any]) -> Iterator[int]:
-    """Yield how deep each part lies; without recursion, which is what this is to prevent."""
+    """Yield the depth of each part; without recursion, which is what this prevents."""
     waiting: list[tuple[int, Any]] = [(1, data)]
     while waiting:
         depth, part = waiting.pop()

@@ -1,8 +1,8 @@
-"""What housekeeping does for notifications: those that were kept long enough go, with what became of them.
+"""What housekeeping does for notifications: it deletes those that were kept long enough, with their outcomes.
 
 One notification may have a hundred thousand outcomes, and SQLite has one writer at a time. So a few hundred rows go
 with each transaction, and some thousands with each round; what is left waits for the next. Whether there is anything to
-do is looked up without taking the lock of a writer.
+do is looked up without a writer's lock.
 """
 
 import logging

@@ -44,7 +44,7 @@ class PushRequest:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """No answer came."""
+    """Apple did not answer."""
 
     reason: str
     #: Whether Apple may have the notification all the same.
@@ -66,7 +66,7 @@ class _Client:
 
 
 class _Watch:
-    """Notes whether the payload was begun: without it Apple has nothing to deliver.
+    """Notes whether the payload was begun: before that, Apple has nothing to deliver.
 
     And closes what httpcore (1.0.9) leaves open: a connection whose TLS handshake is cancelled, not failed.
     """
@@ -100,7 +100,7 @@ class Connection:
         self._client: _Client | None = None
 
     async def post(self, request: PushRequest, seconds: float) -> Answer | NoAnswer:
-        """Send one notification; whatever goes wrong is told, not raised."""
+        """Send one notification; an error is returned, not raised."""
         client, watch, sound = self._current(), _Watch(), False
         client.users += 1
         try:
@@ -109,7 +109,7 @@ class Connection:
                 return answer
         except (TimeoutError, httpx.TimeoutException):
             return NoAnswer(TIMEOUT if watch.began else UNREACHABLE, watch.began)
-        except Exception:  # of httpx, httpcore, h2, anyio or TLS: no device's trouble is another's
+        except Exception:  # of httpx, httpcore, h2, anyio or TLS: the error of one device is not another's
             return NoAnswer(CONNECTION_LOST if watch.began else UNREACHABLE, watch.began)
         finally:
             await watch.end()
@@ -195,7 +195,7 @@ async def _ask(client: httpx.AsyncClient, url: str, request: PushRequest, watch:
         body = b""
         async for part in response.aiter_raw():
             body += part
-            if len(body) > _MOST_BYTES:  # left unread, the rest would take up room on the connection for ever
+            if len(body) > _MOST_BYTES:  # left unread, the rest would block a part of the connection
                 return read_answer(response.status_code, response.headers, b""), False
         return read_answer(response.status_code, response.headers, body), True
 
@@ -225,7 +225,7 @@ class BackgroundLoop:
         try:
             return future.result()
         except BaseException:
-            future.cancel()  # whoever waited is gone: an interrupt, or the end of the thread
+            future.cancel()  # the thread that waited is gone: an interrupt, or its end
             raise
 
     def close(self) -> None:

@@ -5,7 +5,7 @@
     T2 commit   what became of them; dead devices are forgotten. Then the next some hundred, while there is a tenant
     T3 commit   completed
 
-Killed in between, rows stay pending, and are told as unknown from then on (`outcomes.py`): nobody sends them again.
+Killed in between, rows stay pending. They are told as unknown from then on (`outcomes.py`), and not sent again.
 """
 
 from dataclasses import dataclass

@@ -29,7 +29,7 @@ class NotificationRow(Environmental, Idempotent, Base):
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     created_by: Mapped[str] = mapped_column(String(160))
-    #: When every device had its outcome; None while it is being sent, or for ever, if the process died.
+    #: When every device had its outcome; None while it is being sent, and if the process died.
     completed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 

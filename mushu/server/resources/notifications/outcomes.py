@@ -98,7 +98,7 @@ def by_user(session: AnySession, notification: NotificationRow, now: datetime) -
 def list_sendings(
     session: AnySession, notification: NotificationRow, window: Window
 ) -> tuple[Sequence[SendingRow], str | None]:
-    """Return a page of what was sent to whom, in the order in which it was, and where the next page begins.
+    """Return a page of what was sent, device by device in that order, and where the next page begins.
 
     Raises:
         Invalid: the cursor is not one of ours.

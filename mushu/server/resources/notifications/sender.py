@@ -1,4 +1,4 @@
-"""One notification to many devices: side by side, each with its own attempts, and none the other's trouble."""
+"""One notification to many devices, at the same time, each with its own attempts."""
 
 import asyncio
 import random
@@ -60,7 +60,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """What became of it."""
+    """What became of it at one device."""
 
     recipient: Recipient
     outcome: Outcome

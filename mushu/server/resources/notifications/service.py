@@ -28,7 +28,7 @@ _USERS_AT_ONCE: Final = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationRequest:
-    """What is to be sent, and to whom; the environment is that of the session."""
+    """What to send, and to which users; the environment is that of the session."""
 
     tenant_id: str
     user_ids: Sequence[str]

@@ -1,9 +1,9 @@
 """Apple's credentials for one app: checked before they are stored, and opened only to sign.
 
 What they sign is the provider token, which tells Apple who sends: a JSON Web Token with ES256, kept in memory only.
-Apple refuses one that is older than an hour (`ExpiredProviderToken`), and refuses who makes new ones more often than
-every 20 minutes (`TooManyProviderTokenUpdates`). So a token counts from the last full half hour, and is signed without
-randomness (RFC 6979): every worker and every restart makes the very same one, and Apple sees one token at a time.
+Apple refuses one that is older than an hour (`ExpiredProviderToken`). It also refuses a server that makes new ones more
+often than every 20 minutes (`TooManyProviderTokenUpdates`). So a token counts from the last full half hour, and is
+signed without randomness (RFC 6979). Every worker and every restart makes the same one, and Apple sees one at a time.
 """
 
 import base64
@@ -93,7 +93,7 @@ def _checked_key(private_key: Secret) -> Secret:
 
 
 def _parsed(private_key: Secret) -> "EllipticCurvePrivateKey | None":
-    # Loaded here: whoever signs nothing does not pay for it.
+    # Loaded here, because most processes sign nothing.
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -163,7 +163,7 @@ def _name(credentials: ApnsCredentials) -> tuple[str, str, str]:
 
 
 def _signed(credentials: ApnsCredentials, issued_at: int) -> str:
-    # Loaded here: whoever signs nothing does not pay for it.
+    # Loaded here, because most processes sign nothing.
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
     head = {"alg": "ES256", "kid": credentials.key_id, "typ": "JWT"}

@@ -86,7 +86,7 @@ def get_tenant(session: AnySession, tenant_id: str) -> TenantRow:
 
 
 def hold_tenant(session: AnySession, tenant_id: str) -> TenantRow:
-    """Return the tenant, for whoever adds to it: it is not deleted before this transaction ends.
+    """Return the tenant, to add to it: it is not deleted before this transaction ends.
 
     Raises:
         TenantNotFound: as for `get_tenant`.

@@ -36,7 +36,7 @@ from mushu.server.web.cors import allow_all_origins
 from mushu.server.web.guard import public
 from mushu.server.web.routes import Resource, Route, content
 
-#: What the one who was given an address needs, as long as it is good.
+#: What the issuer of an address must still be allowed to do when it is used.
 _NEEDED: Final = {Purpose.UPLOAD: Requirement(Scope.WRITE), Purpose.DOWNLOAD: Requirement(Scope.READ)}
 _POLICY: Final = "default-src 'none'; sandbox; frame-ancestors 'none'"
 #: Seconds for which a picture may be shown again without asking; after a deletion, caches may show it for as long.
@@ -108,7 +108,7 @@ def _signed_item(purpose: Purpose, path: MediaPath, query: Signed) -> MediaItem:
             raise MediaNotFound("There is no such media.")
         environment = Environment(item.environment)
         if not still_may(db.session, core.clock(), query.by, _NEEDED[purpose], environment, item.org_id):
-            raise LinkNotValid("Who gave this link may not do so any more. Ask for a new one.")
+            raise LinkNotValid("The issuer of this link may not do this any more. Ask for a new one.")
     return item
 
 
