@@ -121,6 +121,13 @@ class TestUnregister:
         assert listed(house, stage) == []
         refusal(house.client.delete(path, headers=stage.headers), 404, "device_not_found")
 
+    def test_only_that_tenants(self, house: House, stage: Stage) -> None:
+        other = Stage(house.world)
+        register(house, other)
+        path = f"/tenants/{stage.tenant}/devices/{TOKEN}"
+        refusal(house.client.delete(path, headers=stage.headers), 404, "device_not_found")
+        assert len(listed(house, other)) == 1
+
 
 def test_a_dead_device_is_forgotten_unless_it_came_back_since(house: House, stage: Stage) -> None:
     for number in range(2):

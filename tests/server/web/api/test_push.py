@@ -237,6 +237,11 @@ class TestLooking:
         message_id = answer(caller.send(HELLO))["message_id"]
         refusal(caller.get(path.format(id=message_id), **query), 422, "invalid_input")
 
+    def test_of_another_tenant_is_in_vain(self, house: House, caller: Caller) -> None:
+        message_id = answer(caller.send(HELLO))["message_id"]
+        other = Stage(house.world, caller.stage.environment)
+        refusal(Caller(house.client, house.world, other).get(f"/{message_id}"), 404, "notification_not_found")
+
 
 class TestAskingTwice:
     @pytest.mark.parametrize(("body", "bulk"), [(HELLO, False), (ALL, True)], ids=["one", "many"])
