@@ -11,7 +11,7 @@ from mushu.server.keys.scopes import Scope
 from mushu.server.web.api.models import Body, TenantPath
 from mushu.server.web.idempotency import IdempotencyHeader, idempotency_of
 from tests.server.conftest import api_key
-from tests.server.web.asking import answer, refusal
+from tests.server.web.asking import refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
@@ -87,9 +87,3 @@ def test_a_key_that_is_none_is_refused(house: House, stage: Stage, key: str) -> 
         headers["Idempotency-Key"] = ""
     response = house.client.post(f"/tenants/{stage.tenant}/notify", json=body, headers=headers)
     refusal(response, 422, "invalid_input")
-
-
-def test_the_reference_names_the_header(house: House) -> None:
-    operation = answer(house.client.get("/openapi.json"))["paths"]["/tenants/{tenant_id}/notify"]["post"]
-    (header,) = (one for one in operation["parameters"] if one["in"] == "header")
-    assert (header["name"], header["required"]) == ("Idempotency-Key", False)

@@ -19,7 +19,3 @@ def test_a_broken_credential_does_not_matter(client: SeparateClient) -> None:
 def test_it_answers_without_a_database(app: Flask, client: SeparateClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(db.session()), "begin", None)
     assert client.get("/health").status_code == 200
-
-
-def test_it_stands_once(client: SeparateClient) -> None:
-    assert client.get("/sandbox/health").status_code == 404

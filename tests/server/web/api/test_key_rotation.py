@@ -91,15 +91,6 @@ class TestShown:
         house.clock.turn(microseconds=1)
         refusal(ask(house, stage, old["key"]), 401, "deleted_credential")
 
-    def test_uses_of_the_old_key_end_nothing(self, house: House, stage: Stage) -> None:
-        old = create(house, stage)
-        answer(rotate(house, stage, old["key_id"], settle="1s"))
-        for _ in range(3):
-            ask(house, stage, old["key"])
-            flush(house)
-            house.clock.turn(days=1)
-        assert ask(house, stage, old["key"]).status_code == 200
-
     def test_a_refused_request_with_the_new_key_is_a_use_all_the_same(self, house: House, stage: Stage) -> None:
         old = create(house, stage, scopes=["read"])
         new = answer(rotate(house, stage, old["key_id"]))

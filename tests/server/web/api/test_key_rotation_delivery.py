@@ -20,7 +20,7 @@ from tests.server.web.api.rotating import (
     shown,
     value,
 )
-from tests.server.web.api.test_keys import create, keys_of
+from tests.server.web.api.test_keys import create
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
@@ -80,20 +80,6 @@ class TestByAClient:
         refusal(ask(house, stage, first["key"]), 401, "inactive_credential")
         assert shown(house, stage, old["key_id"])["replaced_by"] == second["key_id"]
         assert ask(house, stage, old["key"]).status_code == 200
-
-    @pytest.mark.parametrize("act", ["disable", "delete"])
-    def test_what_happens_to_the_old_key_meanwhile_is_not_undone(self, house: House, stage: Stage, act: str) -> None:
-        old = create(house, stage)
-        new = answer(rotate(house, stage, old["key_id"], delivery="client"))
-        path = f"{keys_of(stage)}/{old['key_id']}"
-        if act == "disable":
-            answer(house.client.post(f"{path}/disable", headers=stage.headers))
-            refusal(prove(house, stage, new), 409, "wrong_state")
-            assert ask(house, stage, new["key"]).status_code == 401
-        else:
-            answer(house.client.delete(path, headers=stage.headers))
-            assert answer(prove(house, stage, new))["state"] == "active"
-        assert ask(house, stage, old["key"]).status_code == 401
 
     def test_a_wrong_digest_hands_nothing_over(self, house: House, stage: Stage) -> None:
         old = create(house, stage)

@@ -91,24 +91,6 @@ class TestShown:
         refusal(caller.create(scopes=["everything"]), 422, "invalid_input")
         answer(caller.create())
 
-    def test_a_key_counts_within_an_organization_an_environment_and_an_operation(
-        self, house: House, caller: Caller
-    ) -> None:
-        other, tenant = Caller(house, Stage(house.world)), caller.stage.tenant
-        made = [
-            answer(caller.create()),
-            answer(other.create()),
-            answer(caller.post(keys_of(caller.stage, TEST), {"name": "k"})),
-            answer(caller.post(f"/tenants/{tenant}/api-keys", {"name": "k"})),
-            answer(caller.rotate(answer(caller.create(None))["key_id"])),
-        ]
-        assert len({key["key_id"] for key in made}) == 5
-
-    @pytest.mark.parametrize("header", ["a b", "ä", "k" * 256])
-    def test_a_key_that_is_none_is_refused(self, caller: Caller, header: str) -> None:
-        refusal(caller.create(header), 422, "invalid_input")
-        assert caller.listed() == []
-
 
 class TestTenants:
     @WITH_PREFIX

@@ -5,13 +5,11 @@ from typing import Any
 
 import pytest
 
-from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.keys.rotation import Terms, begin
-from mushu.server.keys.scopes import Scope
 from tests.server.conftest import api_key
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House
@@ -83,12 +81,6 @@ class TestSettings:
         change(house, stage, default_lifetime="60d")
         response = house.client.patch(f"/orgs/{stage.org}/settings", json={"max_key_age": "30d"}, headers=stage.headers)
         assert refusal(response, 422, "invalid_input")["errors"][0]["field"] == "default_lifetime"
-
-    def test_a_test_key_reads_them_and_does_not_change_them(self, house: House, stage: Stage) -> None:
-        _, key = house.world.key(stage.organization, *Scope, environment=Environment.TEST)
-        path = f"/sandbox/orgs/{stage.org}/settings"
-        assert answer(house.client.get(path, headers=api_key(key))) == _NOTHING
-        refusal(house.client.patch(path, json={"max_key_age": "1d"}, headers=api_key(key)), 403, "wrong_environment")
 
 
 class TestNewKeys:

@@ -141,10 +141,3 @@ def test_a_name_that_is_html_or_paints_is_shown_as_text(
 def test_a_request_that_is_wrong_gets_the_rfcs_error(client: SeparateClient, form: dict[str, str], error: str) -> None:
     response = client.post("/auth/token", data=form)
     assert (response.status_code, response.get_json()["error"]) == (400, error)
-
-
-def test_one_address_that_starts_too_many_is_told_to_wait(client: SeparateClient) -> None:
-    for _ in range(50):
-        client.post("/auth/device/code")
-    response = client.post("/auth/device/code")
-    assert (response.status_code, response.headers["Retry-After"]) == (429, "600")
