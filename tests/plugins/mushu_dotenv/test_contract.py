@@ -7,8 +7,7 @@ from typing import ClassVar
 import pytest
 
 from mushu.testing import DestinationContract, NewPlace
-from mushu.testing.deliveries import DeliveryPromises
-from mushu.testing.undoing import UndoPromises
+from mushu.testing.deliveries import DeliveryPromises, UndoPromises
 from tests.long import LONG
 from tests.plugins.mushu_dotenv.places import EnvPlace, MarkedEnvPlace
 
