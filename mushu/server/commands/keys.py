@@ -12,7 +12,6 @@ from mushu.server.commands.key_ledger import check, deliveries, reconcile
 from mushu.server.commands.key_rotation import print_minted, rotate_key
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
-from mushu.server.delivery.overview import overviews
 from mushu.server.delivery.recovery import Finding, any_unreachable
 from mushu.server.keys import service
 from mushu.server.keys.minting import KeyRequest
@@ -85,7 +84,7 @@ def list_keys(org: str, with_deleted: bool, as_json: bool) -> None:
     with reading(db.session):
         selection = service.Selection(with_deleted=with_deleted)
         found = list(service.iterate_keys(db.session, resolve_org(db.session, org).id, selection))
-        about = overviews(db.session, [key.id for key in found])
+        about = answers.overviews(db.session, [key.id for key in found])
     rows = [answers.shown_key(key, now, about[key.id]) for key in found]
     if not as_json:
         rows = [row | {"created_at": row["created_at"][:10]} for row in rows]
@@ -135,7 +134,7 @@ for command in (rotate_key, check, deliveries, reconcile):
 
 def _print_key(key: ApiKey) -> None:
     with reading(db.session):
-        about = overviews(db.session, [key.id])[key.id]
+        about = answers.overviews(db.session, [key.id])[key.id]
     print_json(answers.shown_key(key, get_core().clock(), about))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 
 from mushu.destination import DestinationError
 from mushu.environment import Environment
@@ -14,7 +14,7 @@ from mushu.server.db import AnySession, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery, DeliveryState
 from mushu.server.destinations import service
 from mushu.server.destinations.models import NamedDestination
-from mushu.server.destinations.service import EVERYWHERE
+from mushu.server.destinations.service import EVERYWHERE, DestinationRequest
 from mushu.server.environments import environment_of, within
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
 from mushu.server.keys.models import ApiKey
@@ -80,6 +80,26 @@ def living_at(session: AnySession, uris: Sequence[str]) -> dict[str, list[ApiKey
     return found
 
 
+def add_named(
+    session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: DestinationRequest
+) -> NamedDestination:
+    """Give a place a name, unless keys of the other environment lie there.
+
+    Raises:
+        DestinationHeld: one does.
+        and what `destinations.service.add` raises.
+    """
+    hold_places(session, [place.uri])
+    for key in living_at(session, [place.uri]).get(place.uri, []):
+        if key.environment != place.environment:
+            raise DestinationHeld(
+                f"{place.uri} holds {key.id} ({key.name}), a {key.environment} key. One place belongs to one "
+                f"environment: name it with --env {key.environment}, or delete that key first.",
+                field="environment",
+            )
+    return service.add(session, clock, actor, keys, place)
+
+
 def remove_named(session: AnySession, clock: Clock, actor: Actor, org_id: str, name: str) -> NamedDestination:
     """Take the name of a destination away.
 
@@ -110,6 +130,13 @@ def remove_all_named(session: AnySession, clock: Clock, actor: Actor, org_id: st
         with within(session, environment):
             for destination in service.list_destinations(session, org_id):
                 service.remove(session, clock, actor, destination)
+
+
+def hold_places(session: AnySession, uris: Sequence[str]) -> None:
+    """Have whoever names one of these places, or brings a key there, wait for this transaction to end."""
+    if session.connection().dialect.name == "postgresql":  # SQLite has one writer
+        for uri in sorted(uris):  # in one order, or two would wait for each other
+            session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(uri, 0))))
 
 
 def settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[str, str]:

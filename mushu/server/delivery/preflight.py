@@ -1,7 +1,15 @@
-"""Phases 0 and 1 of a delivery: what is asked of every destination before anything is minted."""
+"""What is made sure of at every destination before a key is minted, and again in the transaction that mints it.
+
+That it can be written, that nothing would be lost, and that it belongs to the key's environment: a test key is never
+written where production reads its own, nor a live key into a test. A destination belongs to the environment for which
+it has a name, and to that of the keys that are not over and are there. No `--force` changes that: whoever wants it for
+the other environment takes the name away and deletes the key first.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+
+from sqlalchemy import select
 
 from mushu.destination import DestinationError, Receipt
 from mushu.destination.registry import OpenDestination
@@ -12,7 +20,9 @@ from mushu.secret import Secret
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.models import Delivery
-from mushu.server.delivery.separation import refuse_holder
+from mushu.server.delivery.named import hold_places, living_at
+from mushu.server.destinations.models import NamedDestination
+from mushu.server.destinations.service import EVERYWHERE
 from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import find_key_by_digest
@@ -33,7 +43,7 @@ class LedgerTarget(Target):
 
 
 def open_targets(open_destination: OpenDestination, uris: Sequence[str], pause: Pause) -> list[LedgerTarget]:
-    """Phase 0: every URI names a place, and no two the same.
+    """Open what is named: every URI names a place, and no two the same.
 
     Raises:
         Invalid: one names none, or two the same; or there is none.
@@ -58,7 +68,7 @@ def check_targets(
     replacing: Collection[str] = (),
     force: bool,
 ) -> None:
-    """Phase 1: every destination can be written to and holds nothing that would be lost.
+    """Every destination can be written to and holds nothing that would be lost.
 
     Args:
         environment: that of the key; one of the other that lives is never overwritten.
@@ -80,6 +90,54 @@ def check_targets(
             refuse_holder(environment, target.uri, holder)
             if not force:
                 _refuse_foreign(target.uri, holder, replacing)
+
+
+def claim(session: AnySession, environment: Environment, uris: Sequence[str]) -> None:
+    """Make sure of it until this transaction ends, in which a key is brought on its way to these places.
+
+    Raises:
+        DestinationHeld: as `refuse_other_environment`.
+    """
+    hold_places(session, uris)
+    refuse_other_environment(session, environment, uris)
+
+
+def refuse_other_environment(session: AnySession, environment: Environment, uris: Sequence[str]) -> None:
+    """Make sure that these places may have a key of this environment, as far as names and the ledger tell.
+
+    Raises:
+        DestinationHeld: one has a name for keys of the other, or one of these lies there.
+    """
+    others = select(NamedDestination.uri, NamedDestination.environment).where(
+        NamedDestination.uri.in_(uris),
+        NamedDestination.removed_at.is_(None),
+        NamedDestination.environment != environment.value,
+    )
+    named = session.execute(others.order_by(NamedDestination.uri), execution_options=EVERYWHERE).first()
+    if named is not None:
+        # Neither its name nor its organization: who asks may be a test key.
+        raise DestinationHeld(
+            f"{named.uri} is a destination of {named.environment} keys, and takes no {environment} key. Name another "
+            "destination.",
+            field="deliver_to",
+        )
+    for uri, keys in living_at(session, uris).items():
+        for key in keys:
+            refuse_holder(environment, uri, key)
+
+
+def refuse_holder(environment: Environment, uri: str, holder: ApiKey | None) -> None:
+    """Make sure that what a place holds is no living key of the other environment.
+
+    Raises:
+        DestinationHeld: it is one.
+    """
+    if holder is not None and holder.environment != environment and holder.stored_state not in DEAD:
+        raise DestinationHeld(
+            f"{uri} holds {holder.id}, a {holder.environment} key that is not over, and takes no {environment} key. "
+            "Name another destination, or delete that key first.",
+            field="deliver_to",
+        )
 
 
 def _refuse_foreign(uri: str, holder: ApiKey | None, replacing: Collection[str]) -> None:

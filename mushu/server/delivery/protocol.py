@@ -27,9 +27,14 @@ from mushu.server.db import AnySession, finishing, reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Delivery, DeliveryState
-from mushu.server.delivery.preflight import LedgerTarget, check_targets, open_targets
+from mushu.server.delivery.preflight import (
+    LedgerTarget,
+    check_targets,
+    claim,
+    open_targets,
+    refuse_other_environment,
+)
 from mushu.server.delivery.recovery import Reconciler, Verdict
-from mushu.server.delivery.separation import claim, refuse_other_environment
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state, get_key

@@ -8,16 +8,16 @@ more, for no plaintext is kept. So the key is rotated again: another successor g
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from mushu.destination import DestinationError, Holding
 from mushu.destination.target import Target
 from mushu.server.clock import rfc3339
-from mushu.server.db import reading, writing
+from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.named import any_forgettable, forget_settings
-from mushu.server.delivery.overview import Stalled, stalled_rotations
 from mushu.server.delivery.recovery import Finding, Verdict
 from mushu.server.errors import (
     AlreadyCreated,
@@ -31,13 +31,15 @@ from mushu.server.errors import (
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys import rotation
 from mushu.server.keys.minting import mark_of
-from mushu.server.keys.models import ApiKey
-from mushu.server.keys.rotation import Terms
+from mushu.server.keys.models import ApiKey, Rotation
+from mushu.server.keys.rotation import Terms, list_stalled
 from mushu.server.keys.service import change_state, find_key_by_digest, get_key
 from mushu.server.keys.states import DEAD, END_RETIREMENT, State
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.delete import follow_journal
 from mushu.server.lifecycle.rotate import RotationRequest, rotate
+from mushu.server.usage.models import KeyUse
+from mushu.server.usage.service import uses_of
 
 #: Where the key is now.
 _IN_PLACE: Final = DeliveryChoice(mode=DeliveryMode.SERVER)
@@ -56,6 +58,15 @@ class DueRotation:
     refusal: str = ""
     #: A value that is not Mushu's is in the way, and may be overwritten on purpose.
     overwritable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """An old key that lives on past the deadline of its rotation; `detail` is a sentence for the operator."""
+
+    key_id: str
+    key_name: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,3 +210,21 @@ def _retire_all(context: Context) -> list[Finding]:
 
 def _look(context: Context, delivery: Delivery) -> Holding:
     return Target.open(context.open_destination, delivery.uri).destination.read()
+
+
+def stalled_rotations(session: AnySession, now: datetime, org_id: str | None = None) -> list[Stalled]:
+    """Return the rotations that have stalled, within the caller's transaction."""
+    rotations = list_stalled(session, now, org_id)
+    uses = uses_of(session, [found.predecessor_id for found in rotations])
+    return [_stalled(session, found, uses.get(found.predecessor_id)) for found in rotations]
+
+
+def _stalled(session: AnySession, rotation: Rotation, use: KeyUse | None) -> Stalled:
+    key = get_key(session, rotation.predecessor_id)
+    still = f"it was last used {rfc3339(use.last_used_at)} from {use.last_used_from}" if use else "it was never used"
+    since = rfc3339(rotation.handed_over_at) if rotation.handed_over_at else "never"
+    detail = (
+        f"{rotation.successor_id} took over {since} and was not used since; {still}. Let its user load the new key, "
+        f"or end the old one with `flask keys delete {key.id}`."
+    )
+    return Stalled(key.id, key.name, detail)

@@ -20,12 +20,12 @@ from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
 from mushu.server.db import is_unverified, most_connections, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery
-from mushu.server.delivery.overview import stalled_rotations
 from mushu.server.errors import ConfigurationError, StorageUnavailable
 from mushu.server.instance import JOURNAL_FILE, SECRET_KEY_FILE, instance_path
 from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
+from mushu.server.lifecycle.maintain import stalled_rotations
 from mushu.server.operation.timeouts import SUPPORTED as STALLED_CONNECTIONS_SEEN
 from mushu.server.operation.upgrading.copies import list_copies
 from mushu.server.operation.upgrading.migrations import pending_migrations

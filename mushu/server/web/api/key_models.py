@@ -12,7 +12,6 @@ from mushu.server.clock import parse_duration
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.delivery.named import names_of
-from mushu.server.delivery.overview import overviews
 from mushu.server.errors import Invalid
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import KeyRequest
@@ -196,7 +195,7 @@ class KeyDigest(Body):
 def key_answer(key: ApiKey) -> Key:
     """Answer a key; owns its transaction."""
     with reading(db.session):
-        about = overviews(db.session, [key.id])[key.id]
+        about = answers.overviews(db.session, [key.id])[key.id]
     return Key(**answers.shown_key(key, get_core().clock(), about))
 
 

@@ -7,7 +7,6 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.named import names_of
-from mushu.server.delivery.overview import overviews
 from mushu.server.errors import KeyNotFound
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import Selection, find_key_by_digest, get_key_of, list_keys
@@ -65,7 +64,7 @@ def list_api_keys(path: OrgPath, query: KeysOf) -> KeyList:
     selection = Selection((current_environment(),), with_deleted=query.include_deleted)
     with reading(db.session):
         found = list_keys(db.session, path.org_id, selection, query.window)
-        about = overviews(db.session, [key.id for key in found.rows])
+        about = answers.overviews(db.session, [key.id for key in found.rows])
     now = get_core().clock()
     return KeyList(
         api_keys=[Key(**answers.shown_key(key, now, about[key.id])) for key in found.rows],
