@@ -1,11 +1,9 @@
 """Commands in a folder of somebody else: no code of it runs, and none of its settings holds."""
 
 import json
-import os
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -122,32 +120,6 @@ def test_under_flask_a_file_that_sets_up_the_server_stops_a_command(
         assert named in done.stderr
     assert "evil.example" not in done.stderr
     assert list((folder / "instance").iterdir()) == [folder / "instance" / "settings.toml"]
-
-
-@pytest.mark.fault
-@pytest.mark.parametrize("way", ["above", "a pipe"])
-def test_whichever_file_flask_reads_it_stops(tmp_path: Path, environment: dict[str, str], way: str) -> None:
-    (tmp_path / "below").mkdir()
-    content = "MUSHU_SMTP_URL=smtp://evil.example\n"
-    if way == "a pipe":
-        os.mkfifo(tmp_path / ".env")
-        threading.Thread(target=(tmp_path / ".env").write_text, args=(content,), daemon=True).start()
-    else:
-        (tmp_path / ".env").write_text(content)
-    done = run(tmp_path / "below", environment, "flask", "orgs", "list")
-    assert done.returncode == 1, done.stdout
-    assert "MUSHU_SMTP_URL" in done.stderr
-    assert "evil.example" not in done.stderr
-
-
-def test_what_the_environment_says_anyway_is_not_set_by_a_file(tmp_path: Path, environment: dict[str, str]) -> None:
-    (tmp_path / ".env").write_text("MUSHU_INSTANCE_PATH=/nonexistent\n")
-    assert run(tmp_path, environment, "flask", "orgs", "list").returncode == 0
-
-
-def test_a_file_that_is_left_out_stops_nothing(folder: Path, environment: dict[str, str]) -> None:
-    done = run(folder, environment, "flask", "keys", "list", "--org", "default", FLASK_SKIP_DOTENV="1")
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.fault

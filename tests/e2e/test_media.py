@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.conftest import ROOT, Server, Start, leave_out
+from tests.long import times
 
-GIGABYTES = 2
-SIZE = GIGABYTES * 1024**3
+#: Far more than a worker may grow by.
+SIZE = times(512, 2_048) * 1024**2
 PIECE = 1024**2
 #: What a worker may grow by, whatever the size of a file.
 MOST_GROWTH = 100 * 1024**2
@@ -124,9 +125,9 @@ class Memory:
 
 
 @pytest.mark.timeout(240)
-def test_two_gigabytes_go_up_and_down_again_in_little_memory(server: Server, key: str) -> None:
+def test_a_large_file_goes_up_and_down_again_in_little_memory(server: Server, key: str) -> None:
     free = shutil.disk_usage(server.instance).free
-    assert free > 2 * SIZE, f"this needs {2 * GIGABYTES} GB of disk below {server.instance}, and {free} bytes are free"
+    assert free > 2 * SIZE, f"this needs {2 * SIZE} bytes of disk below {server.instance}, and {free} bytes are free"
     announced = announce(server, key, SIZE)
     memory, pieces = Memory(server), Pieces()
 
@@ -198,11 +199,11 @@ class TestBrokenUploads:
         connection.close()
         assert files(server) == [announced["key"]]
 
-    @pytest.mark.parametrize("content", [b"", b"x" * 999, b"x" * 1001, b"x" * 100_000])
-    def test_chunks_that_are_not_what_was_announced(self, server: Server, key: str, content: bytes) -> None:
+    def test_chunks_that_are_not_what_was_announced(self, server: Server, key: str) -> None:
         url = announce(server, key, 1000)["upload_url"]
-        assert put_in_chunks(server, url, content) == 422
-        wait_until_empty(server)
+        for length in (0, 999, 1001, 100_000):
+            assert put_in_chunks(server, url, b"x" * length) == 422, length
+            wait_until_empty(server)
         assert put_in_chunks(server, url, b"x" * 1000) == 200
 
     def test_chunks_that_break_off(self, server: Server, key: str) -> None:

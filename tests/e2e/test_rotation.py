@@ -18,8 +18,9 @@ import pytest
 from dotenv import dotenv_values
 
 from tests.e2e.conftest import Server, Start
+from tests.long import times
 
-ROTATIONS: Final = 50
+ROTATIONS: Final = times(15, 50)
 #: How often, and after how many seconds, a client reads the file again: between the write and the activation, some
 #: milliseconds, what lies there opens nothing yet.
 _TRIES: Final = 200
@@ -133,7 +134,7 @@ def server(start: Start) -> Server:
     return running
 
 
-def test_fifty_rotations_under_load_fail_no_request(server: Server, tmp_path: Path) -> None:
+def test_many_rotations_under_load_fail_no_request(server: Server, tmp_path: Path) -> None:
     eager, lazy = Client(server, reads_each_time=True), Client(server, reads_each_time=False)
     with at_work(eager, lazy):
         driver = subprocess.run(

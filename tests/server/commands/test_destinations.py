@@ -31,19 +31,6 @@ class TestAdding:
             ["backend", "live", f"env:{tmp_path}/.env#KEY", "timeout", "0"],
         ]
 
-    def test_a_place_that_has_a_name_says_which(self, run: Run, tmp_path: Path) -> None:
-        add(run)
-        ran = add(run, "other", f"env:{tmp_path}//./.env#MUSHU_API_KEY")
-        assert ran.code == 1
-        assert "has a name already: backend" in ran.stderr
-
-    def test_of_another_organization_too(self, run: Run) -> None:
-        run("orgs", "create", "rival", "--owner", "ada@example.com")
-        add(run)
-        ran = run("destinations", "add", "mine", "env:.env", "--org", "rival")
-        assert (ran.code, listed(run, "rival")) == (1, [])
-        assert "belongs to one organization" in ran.stderr
-
     @pytest.mark.parametrize(
         ("name", "uri", "said"),
         [
@@ -243,14 +230,6 @@ class TestRemoving:
 
     def test_a_name_that_stands_for_nothing(self, run: Run) -> None:
         assert "'nosuch'" in run("destinations", "remove", "nosuch", "--org", "acme", "--yes").stderr
-
-    def test_a_deleted_organization_leaves_its_places(self, run: Run, tmp_path: Path) -> None:
-        add(run)
-        deliver(run, "env:.env")
-        run("orgs", "create", "rival", "--owner", "ada@example.com")
-        assert run("orgs", "delete", "acme", "--yes").code == 0
-        assert "MUSHU_API_KEY" not in (tmp_path / ".env").read_text()
-        assert run("destinations", "add", "mine", "env:.env", "--org", "rival").code == 0
 
 
 def test_a_path_with_escape_codes_cannot_paint_on_the_terminal(run: Run, in_core: None) -> None:

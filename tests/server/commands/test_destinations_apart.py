@@ -21,13 +21,6 @@ def test_one_name_stands_for_a_place_of_each(run: Run) -> None:
     assert [(row["name"], row["environment"]) for row in listed(run)] == [("backend", "live"), ("backend", "test")]
 
 
-def test_one_place_has_no_name_in_both(run: Run) -> None:
-    add(run, "backend", "env:.env")
-    ran = add(run, "sandbox", "env:.env", "--env", "test")
-    assert ran.code == 1
-    assert "one organization and one environment" in ran.stderr
-
-
 @pytest.mark.parametrize("command", ["set", "check", "remove"])
 def test_a_name_is_looked_for_among_live_ones_unless_told_otherwise(run: Run, command: str) -> None:
     add(run, "backend", "env:.env", "--env", "test")
@@ -36,42 +29,6 @@ def test_a_name_is_looked_for_among_live_ones_unless_told_otherwise(run: Run, co
     assert ran.code == 1
     assert "no live destination 'backend' in this organization. There is a test one: --env test." in ran.stderr
     assert run("destinations", command, "backend", "--org", "acme", "--env", "test", *options).code == 0
-
-
-@pytest.mark.parametrize("options", [(), ("--force",)])
-def test_a_test_key_is_not_delivered_onto_a_live_destination(
-    run: Run, tmp_path: Path, options: tuple[str, ...]
-) -> None:
-    add(run, "backend", "env:.env#MUSHU_API_KEY")
-    code, said = create(run, "test", "env:.env", *options)
-    assert code == 1
-    assert "takes no test key" in said
-    assert not (tmp_path / ".env").exists()
-
-
-def test_nor_over_a_live_key_by_force(run: Run, tmp_path: Path) -> None:
-    assert create(run, "live", "env:.env")[0] == 0
-    before = (tmp_path / ".env").read_bytes()
-    code, said = create(run, "test", "env:.env", "--force")
-    assert (code, (tmp_path / ".env").read_bytes()) == (1, before)
-    assert "Name another destination, or delete that key first." in said
-
-
-def test_nor_by_rotation_to_another_place(run: Run, tmp_path: Path) -> None:
-    add(run, "backend", "env:.env")
-    ran = run("keys", "create", "--org", "acme", "--name", "k", "--env", "test", "--to", "env:test.env")
-    ran = run("keys", "rotate", ran.json["key_id"], "--to", "env:.env", "--force")
-    assert ran.code == 1
-    assert "takes no test key" in ran.stderr
-    assert not (tmp_path / ".env").exists()
-
-
-def test_a_place_with_a_test_key_is_not_named_for_live(run: Run) -> None:
-    create(run, "test", "env:.env")
-    ran = add(run)
-    assert ran.code == 1
-    assert "name it with --env test" in ran.stderr
-    assert add(run, "backend", "env:.env", "--env", "test").code == 0
 
 
 def test_a_key_of_the_other_environment_in_a_place_is_a_fault_that_check_tells(run: Run, tmp_path: Path) -> None:
@@ -89,16 +46,6 @@ def test_the_ledger_of_a_test_key_names_its_destination(run: Run) -> None:
     key_id = run("keys", "create", "--org", "acme", "--name", "k", "--env", "test", "--to", "env:.env").json["key_id"]
     (line,) = run("keys", "deliveries", key_id, "--json").json
     assert line["destination"] == "backend"
-
-
-def test_a_deleted_organization_gives_up_the_places_of_both(run: Run) -> None:
-    for env in ("live", "test"):
-        add(run, "backend", f"env:{env}.env", "--env", env)
-    run("orgs", "delete", "acme", "--yes")
-    run("orgs", "create", "rival", "--owner", "ada@example.com")
-    for env in ("live", "test"):
-        ran = run("destinations", "add", "mine", f"env:{env}.env", "--org", "rival", "--env", env)
-        assert ran.code == 0, ran.stderr
 
 
 def test_a_link_to_a_file_of_production_is_no_way_round(run: Run, tmp_path: Path) -> None:

@@ -85,21 +85,6 @@ class TestCheck:
         assert run("keys", "check", "key_nosuch").code == 1
         assert run("keys", "check", "--org", "nosuch").code == 1
 
-    def test_what_was_replaced_or_is_dead_is_not_looked_at(self, run: Run, tmp_path: Path) -> None:
-        old, dead = created(run), created(run, "dead.env")
-        assert run("keys", "delete", dead, "--yes", "--keep-in-destination").code == 0
-        new = run("keys", "rotate", old).json["key_id"]
-        drift(tmp_path / "dead.env")
-        assert [row["key_id"] for row in run("keys", "check", "--json").json] == [new]
-        assert run("keys", "check", old, "--json").json == []
-
-    def test_a_retiring_key_that_lies_somewhere_still_is(self, run: Run, tmp_path: Path) -> None:
-        old = created(run)
-        new = run("keys", "rotate", old, "--to", "env:new.env").json["key_id"]
-        drift(tmp_path / ".env")
-        found = {row["key_id"]: row["condition"] for row in run("keys", "check", "--json").json}
-        assert found == {old: "drifted", new: "ok"}
-
     def test_what_drifted_is_mended_by_a_rotation(self, run: Run, tmp_path: Path) -> None:
         missing, drifted = created(run, "missing.env"), created(run, "drifted.env")
         (tmp_path / "missing.env").write_text("")
@@ -159,13 +144,5 @@ class TestEndOfTheSearch:
         ran = run("keys", "reconcile")
         assert (ran.code, ran.stdout) == (0, "Nothing is unfinished.\n")
         assert (tmp_path / ".env").read_text() == broken
-        with reading(db.session):
-            assert get_key(db.session, key_id).stored_state == "revoked"
-
-    def test_a_living_key_is_deleted_by_the_same_words(self, run: Run, tmp_path: Path) -> None:
-        key_id = created(run)
-        before = (tmp_path / ".env").read_bytes()
-        assert run("keys", "delete", key_id, "--yes", "--keep-in-destination").code == 0
-        assert (tmp_path / ".env").read_bytes() == before
         with reading(db.session):
             assert get_key(db.session, key_id).stored_state == "revoked"

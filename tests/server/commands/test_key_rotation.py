@@ -122,17 +122,6 @@ class TestOne:
         assert CREDENTIAL_PATTERN.search(ran.stderr) is None
         assert (tmp_path / ".env").read_bytes() == content
 
-    def test_a_foreign_value_is_overwritten_with_force_only(self, run: Run, tmp_path: Path) -> None:
-        old_id = created(run)
-        (tmp_path / ".env").write_text("MUSHU_API_KEY=theirs\n")
-        refused = run("keys", "rotate", old_id)
-        assert (refused.code, refused.stdout) == (1, "")
-        assert "--force" in refused.stderr
-        assert value(tmp_path / ".env") == "theirs"
-        assert state(old_id) == "active"
-        assert run("keys", "rotate", old_id, "--force").code == 0
-        assert value(tmp_path / ".env").startswith("msk_live_")
-
     def test_a_key_that_lies_nowhere_needs_to_be_told_where_to(self, run: Run) -> None:
         old_id = created(run, "--show-once")
         refused = run("keys", "rotate", old_id)
@@ -140,13 +129,6 @@ class TestOne:
         assert "--to" in refused.stderr
         assert "--show-once" in refused.stderr
         assert run("keys", "rotate", old_id, "--to", "env:.env").code == 0
-
-    def test_a_key_in_another_state_says_what_to_do(self, run: Run) -> None:
-        old_id = created(run)
-        run("keys", "disable", old_id)
-        refused = run("keys", "rotate", old_id)
-        assert (refused.code, refused.stdout) == (1, "")
-        assert f"flask keys enable {old_id}" in refused.stderr
 
     @pytest.mark.parametrize(
         "arguments",

@@ -11,10 +11,6 @@ from dotenv import dotenv_values
 
 from mushu import keyformat
 from mushu.keyformat import CREDENTIAL_PATTERN
-from mushu.secret import digest_of
-from mushu.server.core import db
-from mushu.server.db import reading
-from mushu.server.keys.service import get_key
 from tests.server.commands.conftest import Run
 
 CREATE = ("keys", "create", "--org", "acme", "--name", "backend-server")
@@ -135,13 +131,6 @@ def test_delete_takes_the_value_away_and_leaves_the_rest(run: Run, acme: str, tm
     assert run("keys", "delete", key_id, "--yes").code == 1
 
 
-def test_delete_leaves_what_someone_else_put_there(run: Run, acme: str, tmp_path: Path) -> None:
-    key_id = run(*CREATE, "--to", "env:.env").json["key_id"]
-    (tmp_path / ".env").write_text("MUSHU_API_KEY=other\n")
-    assert run("keys", "delete", key_id, "--yes").code == 0
-    assert (tmp_path / ".env").read_text() == "MUSHU_API_KEY=other\n"
-
-
 def test_the_dead_value_can_be_left_where_it_lies(run: Run, acme: str, tmp_path: Path) -> None:
     key_id = run(*CREATE, "--to", "env:.env").json["key_id"]
     before = (tmp_path / ".env").read_bytes()
@@ -187,14 +176,6 @@ def test_several_destinations_get_the_same_key_or_none(run: Run, acme: str, tmp_
     assert refused.code == 1
     assert "chmod" in refused.stderr
     assert not (tmp_path / "d.env").exists()
-
-
-@pytest.mark.usefixtures("in_core")
-def test_the_database_holds_the_digest_of_what_the_file_holds(run: Run, acme: str, tmp_path: Path) -> None:
-    key_id = run(*CREATE, "--to", "env:.env").json["key_id"]
-    with reading(db.session):
-        digest = get_key(db.session, key_id).digest
-    assert digest_of(dotenv_values(tmp_path / ".env")["MUSHU_API_KEY"] or "") == digest
 
 
 def test_a_database_without_a_schema_says_what_to_do(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

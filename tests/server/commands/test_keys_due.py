@@ -123,18 +123,6 @@ class TestDue:
             db.session.get_one(Rotation, new_id).first_used_at = seen
         assert run("keys", "rotate", "--due").code == 0
 
-    def test_one_that_was_cut_off_is_done_again(self, run: Run, tmp_path: Path) -> None:
-        old_id = created(run, "--to", "env:a.env", "--to", "env:b.env")
-        cut_off(old_id, tmp_path / "b.env")
-        assert value(tmp_path / "a.env") != value(tmp_path / "b.env")
-        ran = run("keys", "rotate", "--due", "--json")
-        assert ran.code == 0, ran.stderr
-        assert (old_id, "rotated") in {(row["key_id"], row["result"]) for row in ran.json}
-        assert shows_no_key(ran)
-        new_id = run("keys", "show", old_id).json["replaced_by"]
-        assert {digest_of(value(tmp_path / f"{name}.env")) for name in "ab"} == {key(new_id).digest}
-        assert (state(old_id), state(new_id)) == ("retiring", "active")
-
     def test_one_that_was_cut_off_and_cannot_be_done_again_is_no_success(self, run: Run, tmp_path: Path) -> None:
         old_id = created(run, "--to", "env:a.env", "--to", "env:b.env")
         cut_off(old_id, tmp_path / "b.env")

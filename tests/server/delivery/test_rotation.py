@@ -1,12 +1,10 @@
 """Rotation: a key that works lies in every destination, at every moment and whatever happens."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from mushu.destination import digest_of
-from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import reading, writing
 from mushu.server.errors import (
@@ -14,14 +12,12 @@ from mushu.server.errors import (
     DeliveryUndecided,
     DestinationHeld,
     Invalid,
-    KeyNotFound,
     WrongState,
 )
 from mushu.server.keys import rotation
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DISABLE, State
 from mushu.server.lifecycle.maintain import keep_house
@@ -79,25 +75,6 @@ def test_it_works(post: Post) -> None:
     assert post.states(new.id) == ["verified", "verified"]
 
 
-def test_the_successor_is_like_the_key(post: Post) -> None:
-    request = KeyRequest(
-        org_id=post.org_id,
-        name="reader",
-        scopes=(Scope.READ,),
-        environment=Environment.TEST,
-        expires_at=post.clock() + timedelta(days=30),
-        rotate_every=timedelta(days=7),
-    )
-    old = issue_to(post.context(), request, [A])[0]
-    post.clock.turn(days=8)
-    new = rotate(post, old)
-    assert (new.name, new.scopes, new.environment, new.org_id) == ("reader", (Scope.READ,), "test", post.org_id)
-    assert new.expires_at == post.clock() + timedelta(days=30)
-    assert new.rotate_at == post.clock() + timedelta(days=7)
-    with reading(post.session):
-        assert get_key(post.session, old.id).rotate_at is None
-
-
 class TestRetiring:
     def test_the_old_key_lives_until_it_settled_after_the_first_use_of_the_new_one(self, post: Post) -> None:
         old = post.deliver(A)
@@ -114,25 +91,6 @@ class TestRetiring:
         assert held(post)[0] == new.digest
         assert row(post, new).settled_at == post.clock()
         assert house(post) == []
-
-    def test_only_the_first_use_counts(self, post: Post) -> None:
-        old = post.deliver(A)
-        new = rotate(post, old, settle=HOUR)
-        use(post, new)
-        first = post.clock()
-        post.clock.turn(minutes=30)
-        use(post, new)
-        with reading(post.session):
-            assert get_key(post.session, old.id).retires_at == first + HOUR
-
-    def test_a_successor_that_was_succeeded_unused_keeps_no_one_waiting(self, post: Post) -> None:
-        first = post.deliver(A)
-        second = rotate(post, first, settle=HOUR)
-        third = rotate(post, second, settle=HOUR)
-        use(post, third)
-        post.clock.turn(hours=1)
-        assert sorted(house(post)) == sorted([(first.id, "retired"), (second.id, "retired")])
-        assert state(post, third) == "active"
 
     def test_uses_of_other_keys_change_nothing(self, post: Post) -> None:
         old = post.deliver(A)
@@ -214,15 +172,6 @@ class TestRetiring:
         assert house(post) == []
         assert state(post, old) == "retiring"
 
-    def test_one_whose_new_key_was_deleted_says_what_to_do(self, post: Post) -> None:
-        old = post.deliver(A)
-        new = rotate(post, old)
-        post.delete(new.id)
-        with pytest.raises(WrongState, match=f"made way for {new.id}, which is over. Create a new key"):
-            rotate(post, old)
-        another = post.deliver(A)
-        assert held(post)[0] == another.digest
-
     def test_an_old_key_that_expired_is_not_waited_for(self, post: Post) -> None:
         request = KeyRequest(org_id=post.org_id, name="k", expires_at=post.clock() + 3 * HOUR)
         old = issue_to(post.context(), request, [A])[0]
@@ -241,44 +190,12 @@ class TestRetiring:
 
 
 class TestWhatCannotBeRotated:
-    def test_a_key_in_another_state(self, post: Post) -> None:
-        retiring, disabled, deleted = post.deliver(A), post.deliver(B), post.deliver("fake:c")
-        rotate(post, retiring)
-        with writing(post.session):
-            change_state(post.session, post.clock, SYSTEM, disabled.id, DISABLE)
-        post.delete(deleted.id)
-        words = {retiring.id: "being rotated already", disabled.id: "Enable it first", deleted.id: "new key"}
-        for key_id, word in words.items():
-            with pytest.raises(WrongState, match=word):
-                succeed(post.context(), key_id, Terms(), ["fake:elsewhere"])
-        with pytest.raises(KeyNotFound):
-            succeed(post.context(), "key_unknown", Terms())
-
-    def test_an_expired_key(self, post: Post) -> None:
-        request = KeyRequest(org_id=post.org_id, name="k", expires_at=post.clock() + HOUR)
-        key = issue_to(post.context(), request, [A])[0]
-        post.clock.turn(hours=1)
-        before = held(post)
-        with pytest.raises(WrongState, match="expired"):
-            rotate(post, key)
-        assert held(post) == before
-
     def test_a_key_that_lies_nowhere(self, post: Post) -> None:
         with writing(post.session):
             key, _ = issue_key(post.session, post.clock, SYSTEM, KeyRequest(org_id=post.org_id, name="shown"))
         with pytest.raises(Invalid, match="--show-once"):
             rotate(post, key)
         assert rotate(post, key, A).digest == held(post)[0]
-
-    @pytest.mark.parametrize(
-        "terms",
-        [{"settle": timedelta(days=367)}, {"settle": timedelta(-1)}, {"deadline": timedelta(0)}],
-    )
-    def test_terms_that_cannot_be_kept(self, post: Post, terms: dict[str, Any]) -> None:
-        key = post.deliver(A)
-        with pytest.raises(Invalid):
-            rotate(post, key, **terms)
-        assert (len(post.all_keys()), held(post)[0]) == (1, key.digest)
 
 
 class TestWhatLiesThere:

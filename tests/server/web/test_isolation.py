@@ -23,7 +23,7 @@ from tests.server.web.endpoints import (
     Stage,
 )
 
-pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
+pytestmark = pytest.mark.unmeasured
 
 OTHER = {LIVE: TEST, TEST: LIVE}
 #: What a stage makes that is of one environment.

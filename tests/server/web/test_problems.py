@@ -22,8 +22,6 @@ from tests.server.web.asking import SeparateClient, problem_of, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import MOUNTED, Mounted, Stage
 
-pytestmark = pytest.mark.database
-
 
 def tree(root: type[MushuError] = MushuError) -> Iterator[type[MushuError]]:
     yield root
