@@ -16,7 +16,7 @@ from mushu.server.delivery.inspection import ContentKind, inspect, true_uri
 from mushu.server.delivery.named import add_named, forget_settings, living_at, remove_named
 from mushu.server.delivery.preflight import refuse_holder
 from mushu.server.destinations import service
-from mushu.server.destinations.models import NamedDestination
+from mushu.server.destinations.models import DestinationRow
 from mushu.server.environments import set_environment, within
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
 from mushu.server.orgs.service import resolve_org
@@ -78,7 +78,7 @@ def list_(org: str, as_json: bool) -> None:
     keys, unreadable = get_core().sealing_keys, set[str]()
     with reading(db.session):
         org_id = resolve_org(db.session, org).id
-        found: list[NamedDestination] = []
+        found: list[DestinationRow] = []
         for environment in Environment:
             with within(db.session, environment):
                 found += service.list_destinations(db.session, org_id)
@@ -161,7 +161,7 @@ def remove(name: str, org: str, env: str, yes: bool) -> None:
     print_json({"name": found.name, "uri": found.uri, "removed": True})
 
 
-def _get(org: str, env: str, name: str) -> NamedDestination:
+def _get(org: str, env: str, name: str) -> DestinationRow:
     """Have the session work in an environment, and return the destination of an organization there.
 
     Raises:
@@ -180,7 +180,7 @@ def _get(org: str, env: str, name: str) -> NamedDestination:
         raise DestinationNotFound(f"{error.detail} There is a {other} one: --env {other}.", field="name") from None
 
 
-def _answer(destination: NamedDestination) -> dict[str, Any]:
+def _answer(destination: DestinationRow) -> dict[str, Any]:
     return {
         "name": destination.name,
         "environment": destination.environment,

@@ -13,7 +13,7 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery, DeliveryState
 from mushu.server.destinations import service
-from mushu.server.destinations.models import NamedDestination
+from mushu.server.destinations.models import DestinationRow
 from mushu.server.destinations.service import EVERYWHERE, DestinationRequest
 from mushu.server.environments import environment_of, within
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
@@ -34,8 +34,8 @@ def uris_of(session: AnySession, org_id: str, names: Sequence[str]) -> list[str]
     """
     if not names or len(set(names)) < len(names):
         raise Invalid("Name at least one destination, and none twice.", field="deliver_to")
-    query = select(NamedDestination.name, NamedDestination.uri).where(
-        NamedDestination.org_id == org_id, NamedDestination.removed_at.is_(None), NamedDestination.name.in_(names)
+    query = select(DestinationRow.name, DestinationRow.uri).where(
+        DestinationRow.org_id == org_id, DestinationRow.removed_at.is_(None), DestinationRow.name.in_(names)
     )
     uris: dict[str, str] = dict(session.execute(query).all())
     for name in names:
@@ -55,20 +55,20 @@ def names_of(session: AnySession, uris: Sequence[str], org_id: str | None = None
     Args:
         org_id: names of this organization only: what others call a place is not for everybody.
     """
-    query = select(NamedDestination.uri, NamedDestination.name).where(
-        NamedDestination.uri.in_(uris), NamedDestination.removed_at.is_(None)
+    query = select(DestinationRow.uri, DestinationRow.name).where(
+        DestinationRow.uri.in_(uris), DestinationRow.removed_at.is_(None)
     )
     if org_id is not None:
-        query = query.where(NamedDestination.org_id == org_id)
+        query = query.where(DestinationRow.org_id == org_id)
     return dict(session.execute(query).all())
 
 
-def named_by_others(session: AnySession, uris: Sequence[str], org_id: str) -> Sequence[NamedDestination]:
+def named_by_others(session: AnySession, uris: Sequence[str], org_id: str) -> Sequence[DestinationRow]:
     """Return the destinations among these that another organization has named."""
-    others = select(NamedDestination).where(
-        NamedDestination.uri.in_(uris), NamedDestination.removed_at.is_(None), NamedDestination.org_id != org_id
+    others = select(DestinationRow).where(
+        DestinationRow.uri.in_(uris), DestinationRow.removed_at.is_(None), DestinationRow.org_id != org_id
     )
-    return session.scalars(others.order_by(NamedDestination.uri), execution_options=EVERYWHERE).all()
+    return session.scalars(others.order_by(DestinationRow.uri), execution_options=EVERYWHERE).all()
 
 
 def living_at(session: AnySession, uris: Sequence[str]) -> dict[str, list[ApiKey]]:
@@ -82,7 +82,7 @@ def living_at(session: AnySession, uris: Sequence[str]) -> dict[str, list[ApiKey
 
 def add_named(
     session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: DestinationRequest
-) -> NamedDestination:
+) -> DestinationRow:
     """Give a place a name, unless keys of the other environment lie there.
 
     Raises:
@@ -100,7 +100,7 @@ def add_named(
     return service.add(session, clock, actor, keys, place)
 
 
-def remove_named(session: AnySession, clock: Clock, actor: Actor, org_id: str, name: str) -> NamedDestination:
+def remove_named(session: AnySession, clock: Clock, actor: Actor, org_id: str, name: str) -> DestinationRow:
     """Take the name of a destination away.
 
     Raises:
@@ -163,7 +163,7 @@ def forget_settings(session: AnySession, clock: Clock) -> None:
 
     Not at once: a delivery that began just before the name was taken away is not in the ledger yet.
     """
-    unneeded = update(NamedDestination).where(_is_forgettable(clock())).values(sealed_settings=None)
+    unneeded = update(DestinationRow).where(_is_forgettable(clock())).values(sealed_settings=None)
     session.execute(unneeded, execution_options={**EVERYWHERE, "synchronize_session": False})
 
 
@@ -173,13 +173,13 @@ def any_forgettable(session: AnySession, clock: Clock) -> bool:
 
 
 def _settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[str, str]:
-    here = select(NamedDestination).where(NamedDestination.uri == uri)
+    here = select(DestinationRow).where(DestinationRow.uri == uri)
     with reading(session):
         destination = (
             service.find_at(session, uri)
             or session.scalars(
-                here.where(NamedDestination.sealed_settings.is_not(None), _is_needed())
-                .order_by(NamedDestination.removed_at.desc())
+                here.where(DestinationRow.sealed_settings.is_not(None), _is_needed())
+                .order_by(DestinationRow.removed_at.desc())
                 .limit(1),
                 execution_options=EVERYWHERE,
             ).one_or_none()
@@ -193,11 +193,11 @@ def _is_living() -> ColumnElement[bool]:
 
 
 def _is_forgettable(now: datetime) -> ColumnElement[bool]:
-    gone = and_(NamedDestination.removed_at <= now - LATEST_ARRIVAL, NamedDestination.sealed_settings.is_not(None))
+    gone = and_(DestinationRow.removed_at <= now - LATEST_ARRIVAL, DestinationRow.sealed_settings.is_not(None))
     return and_(gone, ~_is_needed())
 
 
 def _is_needed() -> "ColumnElement[Any]":
     """Tell whether a value of Mushu lies at the place, or may."""
-    lies = and_(ApiKey.id == Delivery.key_id, Delivery.uri == NamedDestination.uri)
+    lies = and_(ApiKey.id == Delivery.key_id, Delivery.uri == DestinationRow.uri)
     return exists().where(lies, or_(_is_living(), Delivery.cleanup_due))

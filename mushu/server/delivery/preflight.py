@@ -21,7 +21,7 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.named import hold_places, living_at
-from mushu.server.destinations.models import NamedDestination
+from mushu.server.destinations.models import DestinationRow
 from mushu.server.destinations.service import EVERYWHERE
 from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid
 from mushu.server.keys.models import ApiKey
@@ -108,12 +108,12 @@ def refuse_other_environment(session: AnySession, environment: Environment, uris
     Raises:
         DestinationHeld: one has a name for keys of the other, or one of these lies there.
     """
-    others = select(NamedDestination.uri, NamedDestination.environment).where(
-        NamedDestination.uri.in_(uris),
-        NamedDestination.removed_at.is_(None),
-        NamedDestination.environment != environment.value,
+    others = select(DestinationRow.uri, DestinationRow.environment).where(
+        DestinationRow.uri.in_(uris),
+        DestinationRow.removed_at.is_(None),
+        DestinationRow.environment != environment.value,
     )
-    named = session.execute(others.order_by(NamedDestination.uri), execution_options=EVERYWHERE).first()
+    named = session.execute(others.order_by(DestinationRow.uri), execution_options=EVERYWHERE).first()
     if named is not None:
         # Neither its name nor its organization: who asks may be a test key.
         raise DestinationHeld(

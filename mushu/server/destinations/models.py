@@ -13,7 +13,7 @@ from mushu.server.sealing.rows import SEALED
 IS_NAMED: Final = text("removed_at IS NULL")
 
 
-class NamedDestination(Environmental, Base):
+class DestinationRow(Environmental, Base):
     """One place that keys of one organization and one environment may be delivered to over HTTP.
 
     Rows are never deleted.

@@ -17,7 +17,7 @@ from mushu.secret import Secret
 from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
-from mushu.server.destinations.models import NamedDestination
+from mushu.server.destinations.models import DestinationRow
 from mushu.server.environments import environment_of, within
 from mushu.server.errors import DestinationNotFound, Invalid, NameTaken, OrgNotFound
 from mushu.server.orgs.models import Organization
@@ -46,7 +46,7 @@ class DestinationRequest:
 
 def add(
     session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: DestinationRequest
-) -> NamedDestination:
+) -> DestinationRow:
     """Give a place a name in an organization.
 
     Raises:
@@ -64,10 +64,10 @@ def add(
 
 def _add(
     session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: DestinationRequest
-) -> NamedDestination:
+) -> DestinationRow:
     _refuse_taken(session, place)
     now = clock()
-    destination = NamedDestination(
+    destination = DestinationRow(
         id=public_id("dst"),
         org_id=place.org_id,
         name=place.name,
@@ -94,7 +94,7 @@ def change_settings(
     clock: Clock,
     actor: Actor,
     keys: SealingKeys,
-    destination: NamedDestination,
+    destination: DestinationRow,
     settings: Mapping[str, Secret],
 ) -> None:
     """Put these settings in the place of all that the destination has; they need not be readable any more.
@@ -107,12 +107,12 @@ def change_settings(
     _record(session, clock, actor, "destination.settings_changed", destination)
 
 
-def find(session: AnySession, org_id: str, name: str) -> NamedDestination | None:
+def find(session: AnySession, org_id: str, name: str) -> DestinationRow | None:
     """Return what the name stands for in the environment in which the session works."""
     return session.scalars(_living().filter_by(org_id=org_id, name=name)).one_or_none()
 
 
-def get(session: AnySession, org_id: str, name: str) -> NamedDestination:
+def get(session: AnySession, org_id: str, name: str) -> DestinationRow:
     """Return the destination.
 
     Raises:
@@ -125,23 +125,23 @@ def get(session: AnySession, org_id: str, name: str) -> NamedDestination:
     return destination
 
 
-def list_destinations(session: AnySession, org_id: str) -> Sequence[NamedDestination]:
+def list_destinations(session: AnySession, org_id: str) -> Sequence[DestinationRow]:
     """Return the destinations of an organization in the environment in which the session works, by name."""
-    return session.scalars(_living().filter_by(org_id=org_id).order_by(NamedDestination.name)).all()
+    return session.scalars(_living().filter_by(org_id=org_id).order_by(DestinationRow.name)).all()
 
 
-def find_at(session: AnySession, uri: str) -> NamedDestination | None:
+def find_at(session: AnySession, uri: str) -> DestinationRow | None:
     """Return the destination that has a name and this URI, in whichever environment."""
     return session.scalars(_living().filter_by(uri=uri), execution_options=EVERYWHERE).one_or_none()
 
 
-def remove(session: AnySession, clock: Clock, actor: Actor, destination: NamedDestination) -> None:
+def remove(session: AnySession, clock: Clock, actor: Actor, destination: DestinationRow) -> None:
     """Take the name away; both are free again. What the destination still holds, `delivery/named.py` looks at."""
     destination.removed_at = clock()
     _record(session, clock, actor, "destination.removed", destination)
 
 
-def settings_of(destination: NamedDestination, keys: SealingKeys) -> dict[str, str]:
+def settings_of(destination: DestinationRow, keys: SealingKeys) -> dict[str, str]:
     """Return what the plugin needs to get in there, in clear.
 
     Raises:
@@ -210,13 +210,13 @@ def _sealed(session: AnySession, keys: SealingKeys, destination_id: str, setting
 
 
 def _context(destination_id: str) -> str:
-    return context_of(NamedDestination.__table__.c.sealed_settings, destination_id)
+    return context_of(DestinationRow.__table__.c.sealed_settings, destination_id)
 
 
 def _living() -> Select[Any]:
-    return select(NamedDestination).where(NamedDestination.removed_at.is_(None))
+    return select(DestinationRow).where(DestinationRow.removed_at.is_(None))
 
 
-def _record(session: AnySession, clock: Clock, actor: Actor, action: str, destination: NamedDestination) -> None:
+def _record(session: AnySession, clock: Clock, actor: Actor, action: str, destination: DestinationRow) -> None:
     details = {"name": destination.name, "uri": destination.uri, "environment": destination.environment}
     record(session, clock(), actor, action, destination.id, org_id=destination.org_id, details=details)

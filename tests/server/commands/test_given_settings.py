@@ -130,8 +130,8 @@ class TestSecretSettings:
 
     def _settings(self) -> dict[str, str]:
         from mushu.server.delivery.named import settings_for
-        from mushu.server.destinations.models import NamedDestination
+        from mushu.server.destinations.models import DestinationRow
 
         with within(db.session, Environment.LIVE), reading(db.session):
-            uri = db.session.query(NamedDestination).one().uri
+            uri = db.session.query(DestinationRow).one().uri
         return dict(settings_for(db.session, get_core().sealing_keys, uri))

@@ -14,7 +14,7 @@ from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger, named
 from mushu.server.delivery.models import LATEST_ARRIVAL
 from mushu.server.destinations import service
-from mushu.server.destinations.models import NamedDestination
+from mushu.server.destinations.models import DestinationRow
 from mushu.server.destinations.service import DestinationRequest
 from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid
@@ -42,7 +42,7 @@ class Named:
     def __post_init__(self) -> None:
         set_environment(self.post.session, Environment.LIVE)
 
-    def add(self, name: str = "a", org_id: str = "", **settings: str) -> NamedDestination:
+    def add(self, name: str = "a", org_id: str = "", **settings: str) -> DestinationRow:
         place = DestinationRequest(
             org_id or self.post.org_id, name, f"fake:{name}", {one: Secret(text) for one, text in settings.items()}
         )
@@ -64,7 +64,7 @@ class Named:
 
     def sealed(self) -> list[str | None]:
         with reading(self.post.session):
-            rows = self.post.session.query(NamedDestination).populate_existing().all()
+            rows = self.post.session.query(DestinationRow).populate_existing().all()
             return [row.id for row in rows if row.sealed_settings is not None]
 
     def uris(self, *names: str, org_id: str = "") -> Sequence[str]:

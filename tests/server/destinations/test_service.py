@@ -15,7 +15,7 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.named import remove_all_named
 from mushu.server.destinations import service
-from mushu.server.destinations.models import NamedDestination
+from mushu.server.destinations.models import DestinationRow
 from mushu.server.destinations.service import DestinationRequest
 from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationNotFound, Invalid, MushuError, NameTaken, OrgNotFound, SealingFailed
@@ -44,10 +44,10 @@ class Namer:
             self.org_id, name, uri, {setting: Secret(value) for setting, value in settings.items()}
         )
 
-    def add_in(self, session: Session, place: DestinationRequest) -> NamedDestination:
+    def add_in(self, session: Session, place: DestinationRequest) -> DestinationRow:
         return service.add(session, self.world.clock, SYSTEM, self.world.core.sealing_keys, place)
 
-    def add(self, name: str = "backend", uri: str = URI, **settings: str) -> NamedDestination:
+    def add(self, name: str = "backend", uri: str = URI, **settings: str) -> DestinationRow:
         with writing(db.session):
             return service.add(
                 db.session, self.world.clock, SYSTEM, self.world.core.sealing_keys, self.place(name, uri, **settings)
@@ -222,9 +222,7 @@ class TestSettings:
     def test_they_are_one_sealed_object_and_nowhere_else(self, namer: Namer) -> None:
         namer.add(token=TOKEN, other="hunter3")
         with db.engine.connect() as connection:
-            tables = [
-                str(connection.execute(table.select()).all()) for table in NamedDestination.metadata.sorted_tables
-            ]
+            tables = [str(connection.execute(table.select()).all()) for table in DestinationRow.metadata.sorted_tables]
         assert not [rows for rows in tables if TOKEN in rows or "hunter3" in rows]
 
     def test_they_are_in_no_event_and_no_statement_that_is_logged(self, namer: Namer) -> None:

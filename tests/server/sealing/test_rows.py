@@ -18,7 +18,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import own_session, prepare_engine, reading, writing
 from mushu.server.destinations import service
-from mushu.server.destinations.models import NamedDestination
+from mushu.server.destinations.models import DestinationRow
 from mushu.server.destinations.service import DestinationRequest
 from mushu.server.environments import set_environment
 from mushu.server.errors import SealingFailed
@@ -57,7 +57,7 @@ class Vault:
         for token in TOKENS:
             self.add(token)
 
-    def add(self, token: str) -> NamedDestination:
+    def add(self, token: str) -> DestinationRow:
         with self.session() as session, writing(session):
             settings = {"token": Secret(token)}
             place = DestinationRequest(self.org_id, f"at-{token[-1]}", f"env:/srv/{token[-1]}#KEY", settings)
@@ -108,7 +108,7 @@ def test_every_column_that_is_called_sealed_is_marked(vault: Vault) -> None:
     marked = {f"{column.table.name}.{column.name}" for column in rows.sealed_columns()}
     called = {
         f"{table.name}.{column.name}"
-        for table in NamedDestination.metadata.sorted_tables
+        for table in DestinationRow.metadata.sorted_tables
         for column in table.columns
         if column.name.startswith("sealed_")
     }
