@@ -1,4 +1,5 @@
-"""API keys: minted, named, disabled, deleted; what they may do and in which state they are.
+"""API keys as rows and rules: minted, named, in one state at a time, succeeded by another, deleted for good.
 
-A key is checked by `gate/` and delivered by `delivery/`. Read on in `service.py`, `states.py`, `scopes.py`.
+Nothing here commits, delivers a key or knows who asks: a key is checked by `gate/`, delivered by `delivery/`, and every
+verb of it is in `lifecycle/`. Read on in `minting.py`, `states.py`, `rotation.py`, `service.py`, `journal.py`.
 """

@@ -33,7 +33,7 @@ from tests.server.verbs import BY_CLIENT, SHOWN, by_server
 
 pytestmark = pytest.mark.database
 
-ONCE = IdempotencyMark("a" * 64, "b" * 64)
+MARK = IdempotencyMark("a" * 64, "b" * 64)
 A, B = "fake:a", "fake:b"
 
 Mint = Callable[[Post], Minted]
@@ -41,7 +41,7 @@ Overtake = Callable[[Callable[[], object]], None]
 
 
 def request(post: Post) -> KeyRequest:
-    return KeyRequest(org_id=post.org_id, name="backend", idempotency=ONCE)
+    return KeyRequest(org_id=post.org_id, name="backend", idempotency=MARK)
 
 
 def to_places(*uris: str) -> Mint:
@@ -60,13 +60,13 @@ def by_client(post: Post) -> Minted:
 
 def rotated(old: ApiKey, choice: DeliveryChoice | None = None) -> Mint:
     """Return what rotates a key."""
-    order = rotating.RotationRequest(key_id=old.id, terms=Terms(), idempotency=ONCE)
+    order = rotating.RotationRequest(key_id=old.id, terms=Terms(), idempotency=MARK)
     return lambda post: rotating.rotate(post.context(), order, choice or by_server())
 
 
 def repeated(post: Post) -> Minted:
     """Ask again, from a process that must not mint."""
-    earlier = find_earlier(post.another().context(), ONCE)
+    earlier = find_earlier(post.another().context(), MARK)
     assert earlier is not None, "it would be minted again"
     return earlier
 
@@ -129,7 +129,7 @@ class TestAfterASuccess:
     def test_another_request_is_refused(self, post: Post) -> None:
         to_places(A)(post)
         with pytest.raises(IdempotencyMismatch):
-            find_earlier(post.context(), replace(ONCE, request_digest="c" * 64))
+            find_earlier(post.context(), replace(MARK, request_digest="c" * 64))
 
     def test_without_a_mark_every_request_mints(self, post: Post) -> None:
         assert post.deliver(A).id != post.deliver(A, force=True).id

@@ -25,7 +25,7 @@ from tests.server.verbs import issue_key
 
 pytestmark = pytest.mark.database
 
-ONCE = IdempotencyMark("a" * 64, "b" * 64)
+MARK = IdempotencyMark("a" * 64, "b" * 64)
 OTHER = IdempotencyMark("a" * 64, "c" * 64)
 
 
@@ -34,14 +34,14 @@ def org_id(world: World) -> str:
     return world.org().id
 
 
-def mint(world: World, org_id: str, idempotency: IdempotencyMark | None = ONCE) -> ApiKey:
+def mint(world: World, org_id: str, idempotency: IdempotencyMark | None = MARK) -> ApiKey:
     with writing(db.session):
         return mint_key(db.session, world.clock, SYSTEM, KeyRequest(org_id=org_id, name="k", idempotency=idempotency))[
             0
         ]
 
 
-def found(idempotency: IdempotencyMark | None = ONCE) -> str | None:
+def found(idempotency: IdempotencyMark | None = MARK) -> str | None:
     with reading(db.session):
         key = find_minted(db.session, idempotency)
         return key.id if key is not None else None
@@ -117,7 +117,7 @@ def test_a_second_key_with_the_mark_of_a_first_is_refused_by_the_database(
 def test_a_successor_bears_the_mark_of_the_rotation(world: World, org_id: str) -> None:
     old, _ = world.key(world.org())
     with writing(db.session):
-        new, _ = begin(db.session, world.clock, SYSTEM, old.id, Terms(), ONCE)
+        new, _ = begin(db.session, world.clock, SYSTEM, old.id, Terms(), MARK)
     assert found() == new.id
 
 
@@ -125,7 +125,7 @@ def test_of_many_that_mint_at_once_one_does(world: World, org_id: str) -> None:
     """Also where the mark is that of a key that was given up, which all of them try to take over."""
     give_up(world, mint(world, org_id).id, "failed")
     engine, start = db.engine, Barrier(4)
-    request = KeyRequest(org_id=org_id, name="k", idempotency=ONCE)
+    request = KeyRequest(org_id=org_id, name="k", idempotency=MARK)
 
     def attempt(_: int) -> str:
         with open_session(engine) as session:

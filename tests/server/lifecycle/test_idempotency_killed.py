@@ -33,18 +33,18 @@ def stage(tmp_path: Path, clock: TurnableClock) -> Stage:
     return Stage(tmp_path / "stage", clock, ("env",))
 
 
-def _once(number: int = 0) -> IdempotencyMark:
+def _mark(number: int = 0) -> IdempotencyMark:
     return IdempotencyMark(f"{number:064}", "b" * 64)
 
 
 def _create(process: Process, stage: Stage, idempotency: IdempotencyMark | None = None) -> Minted:
-    request = KeyRequest(org_id=process.org_id, name="k", idempotency=idempotency or _once())
+    request = KeyRequest(org_id=process.org_id, name="k", idempotency=idempotency or _mark())
     return issue(process.context, request, by_server(*stage.uris))
 
 
 def _rotate(process: Process, stage: Stage) -> Minted:
     (old,) = [key.id for key in process.all_keys() if key.request_key is None and key.stored_state != "failed"]
-    return rotate(process.context, RotationRequest(key_id=old, terms=Terms(), idempotency=_once()), by_server())
+    return rotate(process.context, RotationRequest(key_id=old, terms=Terms(), idempotency=_mark()), by_server())
 
 
 @pytest.mark.parametrize(("prepare", "act"), [(nothing, _create), (delivered, _rotate)], ids=["create", "rotate"])
@@ -91,13 +91,13 @@ def _race(stage: Stage, number: int, gate: Barrier, noted: Path) -> int:
         for turn in range(ROUNDS):
             gate.wait(_PATIENCE)
             try:
-                ended.append(_create(process, stage, _once(turn)).key.id)
+                ended.append(_create(process, stage, _mark(turn)).key.id)
             except (InProgress, DestinationHeld) as error:
                 ended.append(error.code)
             gate.wait(_PATIENCE)
             if number == 0:  # the other waits at the gate
                 (key_id,) = [key.id for key in process.all_keys() if key.stored_state in ("pending", "active")]
-                assert _create(process, stage, _once(turn)).key.id == key_id
+                assert _create(process, stage, _mark(turn)).key.id == key_id
                 process.delete(key_id)
             stage.clock.now += 20 * LEASE  # nothing is watched for any more
     noted.write_text("\n".join(ended))
