@@ -6,10 +6,9 @@ from mushu.server.delivery import models as delivery
 from mushu.server.destinations import models as destinations
 from mushu.server.keys import models as keys
 from mushu.server.orgs import models as orgs
-from mushu.server.resources import devices
+from mushu.server.resources import devices, tenants
 from mushu.server.resources.media import models as media
 from mushu.server.resources.notifications import models as notifications
-from mushu.server.resources.tenants import models as tenants
 from mushu.server.tokens import models as tokens
 from mushu.server.usage import models as usage
 from mushu.server.users import models as users

@@ -39,7 +39,7 @@ from mushu.server.environments import Environmental, NoEnvironment, environment_
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
 from mushu.server.resources.devices import DeviceRow
-from mushu.server.resources.tenants.models import TenantRow
+from mushu.server.resources.tenants import TenantRow
 from mushu.server.users.service import create_user
 from tests.server.conftest import settings_on
 from tests.server.web.conftest import hurry

@@ -20,7 +20,7 @@ from mushu.server.resources.devices import delete_devices_of_org, delete_devices
 from mushu.server.resources.media.cleaning import clean_media
 from mushu.server.resources.media.service import delete_media_of_org, delete_media_of_tenant
 from mushu.server.resources.notifications.cleaning import clean_notifications
-from mushu.server.resources.tenants.service import TenantDeletion, delete_tenants_of_org
+from mushu.server.resources.tenants import TenantDeletion, delete_tenants_of_org
 
 #: Removes what time has made superfluous; owns its transactions, and logs what it removed.
 HousekeepingDuty: TypeAlias = Callable[[AnySession, Clock, Settings], None]

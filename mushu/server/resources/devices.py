@@ -22,8 +22,7 @@ from mushu.server.db import AnySession, Base, UTCDateTime
 from mushu.server.environments import Environmental, within
 from mushu.server.errors import DeviceNotFound, Invalid
 from mushu.server.paging import Page, Window, page
-from mushu.server.resources.tenants.models import TenantRow
-from mushu.server.resources.tenants.service import hold_tenant
+from mushu.server.resources.tenants import TenantRow, hold_tenant
 
 
 class DeviceRow(Environmental, Base):

@@ -36,7 +36,7 @@ from mushu.server.orgs.service import create_org
 from mushu.server.resources.media.service import Announcement, announce
 from mushu.server.resources.notifications.models import NotificationRow
 from mushu.server.resources.notifications.service import NotificationRequest, record_notification
-from mushu.server.resources.tenants.service import TenantRequest, create_tenant
+from mushu.server.resources.tenants import TenantRequest, create_tenant
 from mushu.server.users.service import create_user
 from tests.server.verbs import issue_to, succeed
 

@@ -21,7 +21,7 @@ from mushu.server.orgs.service import find_org
 from mushu.server.resources import RESOURCES, Resources, ResourceType
 from mushu.server.resources.devices import Registration, find_device, register_device
 from mushu.server.resources.media.service import Announcement, announce, find_media
-from mushu.server.resources.tenants.service import TenantRequest, create_tenant, find_tenant
+from mushu.server.resources.tenants import TenantRequest, create_tenant, find_tenant
 from tests.server.conftest import World, bearer
 
 pytestmark = pytest.mark.database

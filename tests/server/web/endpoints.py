@@ -27,7 +27,7 @@ from mushu.server.resources.devices import Registration, register_device
 from mushu.server.resources.media.models import MediaItem
 from mushu.server.resources.media.service import MEDIA, Announcement, announce, mark_ready, mark_uploaded
 from mushu.server.resources.notifications.service import NotificationRequest, record_notification
-from mushu.server.resources.tenants.service import TENANT, TenantRequest, create_tenant, get_tenant
+from mushu.server.resources.tenants import TENANT, TenantRequest, create_tenant, get_tenant
 from mushu.server.tokens.service import issue_token
 from mushu.server.users.models import User
 from mushu.server.web.api import (

@@ -27,7 +27,7 @@ from mushu.server.keys.states import DELETE
 from mushu.server.orgs.members import add_member, remove_member
 from mushu.server.orgs.models import Role
 from mushu.server.resources.media.service import MEDIA
-from mushu.server.resources.tenants.service import TENANT
+from mushu.server.resources.tenants import TENANT
 from mushu.server.web.guard import public, requirement_of, requires, signed_in
 from tests.server.conftest import World, api_key, bearer
 from tests.server.web.asking import SeparateClient, all_rows, refusal

@@ -20,7 +20,7 @@ from mushu.server.resources.media.content_types import MOST_PICTURE_BYTES, check
 from mushu.server.resources.media.links import LIFE
 from mushu.server.resources.media.models import MediaItem, Status
 from mushu.server.resources.media.storage import new_key
-from mushu.server.resources.tenants.service import hold_tenant
+from mushu.server.resources.tenants import hold_tenant
 
 #: Of a filename.
 MOST_LETTERS: Final = 255

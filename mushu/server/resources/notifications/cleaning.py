@@ -19,7 +19,7 @@ from mushu.server.db import AnySession, reading, writing
 from mushu.server.environments import within
 from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.outcomes import GIVEN_UP_AFTER
-from mushu.server.resources.tenants.models import TenantRow
+from mushu.server.resources.tenants import TenantRow
 
 _LOG: Final = logging.getLogger(__name__)
 #: Outcomes that one transaction deletes, and as many notifications at most.

@@ -25,8 +25,7 @@ from mushu.server.resources.notifications.models import NotificationRow
 from mushu.server.resources.notifications.outcomes import is_under_way
 from mushu.server.resources.notifications.sender import PushMessage, Recipient, Sender, apns_id
 from mushu.server.resources.notifications.service import NotificationRequest
-from mushu.server.resources.tenants.models import TenantRow
-from mushu.server.resources.tenants.service import credentials_of, find_tenant, hold_tenant
+from mushu.server.resources.tenants import TenantRow, credentials_of, find_tenant, hold_tenant
 from mushu.server.sealing.ring import SealingKeys
 
 #: Devices between two commits.

@@ -26,7 +26,7 @@ from mushu.server.resources.notifications.apns import (
     Outcome,
 )
 from mushu.server.resources.notifications.models import NotificationRow, SendingRow
-from mushu.server.resources.tenants.models import TenantRow
+from mushu.server.resources.tenants import TenantRow
 
 #: Sending ends by itself long before; what has no outcome then had a process that died.
 GIVEN_UP_AFTER: Final = timedelta(minutes=5)

@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Final
 
 from mushu.server.clock import Clock
+from mushu.server.resources.apple_credentials import ApnsCredentials, ProviderTokens
 from mushu.server.resources.notifications.apns import NOT_TRIED, Answer, NextStep, Outcome, PushType
 from mushu.server.resources.notifications.connection import BackgroundLoop, Connections, NoAnswer, PushRequest
-from mushu.server.resources.tenants.credentials import ApnsCredentials, ProviderTokens
 
 _IDS: Final = uuid.UUID("6f7d1c52-5f0e-5d0c-9a3e-3f2b8d1f5a77")
 _PRIORITIES: Final = {PushType.ALERT: "10", PushType.BACKGROUND: "5"}

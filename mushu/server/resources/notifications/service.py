@@ -18,7 +18,7 @@ from mushu.server.resources.devices import USER_ID_LENGTH, devices_of, forget_de
 from mushu.server.resources.notifications.apns import Outcome
 from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.sender import PushResult
-from mushu.server.resources.tenants.models import TenantRow
+from mushu.server.resources.tenants import TenantRow
 
 #: Users of one request.
 MOST_USERS: Final = 1_000

@@ -10,7 +10,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.keys.scopes import Scope
 from mushu.server.resources import devices
-from mushu.server.resources.tenants.service import TENANT
+from mushu.server.resources.tenants import TENANT
 from mushu.server.web.api.models import Body, Deleted, ListWindow, TenantPath
 from mushu.server.web.guard import requires
 from mushu.server.web.routes import Resource, Route

@@ -25,7 +25,7 @@ from mushu.server.resources.media.models import MediaItem, Status
 from mushu.server.resources.media.pictures import Variant
 from mushu.server.resources.media.service import MEDIA, MOST_LETTERS
 from mushu.server.resources.media.uploading import Uploads
-from mushu.server.resources.tenants.service import TENANT
+from mushu.server.resources.tenants import TENANT
 from mushu.server.web.api.models import Body, Deleted, ListWindow, MediaPath, OrgPath, TenantPath
 from mushu.server.web.guard import current_org, current_principal, requires
 from mushu.server.web.idempotency import IdempotencyHeader, idempotency_of

@@ -14,7 +14,7 @@ from mushu.server.resources.notifications import models, outcomes, service
 from mushu.server.resources.notifications.apns import MOST_BYTES, Content, Outcome, payload_of
 from mushu.server.resources.notifications.outcomes import explain
 from mushu.server.resources.notifications.sender import apns_id
-from mushu.server.resources.tenants.service import TENANT
+from mushu.server.resources.tenants import TENANT
 from mushu.server.web.api.models import Body, ListWindow, TenantPath
 from mushu.server.web.concurrency import thread_slot
 from mushu.server.web.extensions import dispatcher

@@ -15,9 +15,9 @@ from mushu.server.keys.scopes import Scope
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.issue import issue
 from mushu.server.paging import Page, Window
-from mushu.server.resources.tenants import models, service
-from mushu.server.resources.tenants.credentials import ApnsCredentials, checked_credentials
-from mushu.server.resources.tenants.service import TENANT
+from mushu.server.resources import tenants
+from mushu.server.resources.apple_credentials import ApnsCredentials, checked_credentials
+from mushu.server.resources.tenants import TENANT
 from mushu.server.web.api.key_models import CreatedKey, minted_answer
 from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, TenantPath, Text
 from mushu.server.web.guard import current_context, current_environment, current_org, current_principal, requires
@@ -84,7 +84,7 @@ class TenantList(BaseModel):
 def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
     """Create a tenant: an app that notifications are sent to."""
     core = get_core()
-    request = service.TenantRequest(
+    request = tenants.TenantRequest(
         org_id=current_org(),
         bundle_id=body.bundle_id,
         credentials=body.credentials,
@@ -92,7 +92,7 @@ def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
         idempotency=idempotency_of(header, body),
     )
     with writing(db.session):
-        tenant = service.create_tenant(db.session, core.clock, current_principal().actor, core.sealing_keys, request)
+        tenant = tenants.create_tenant(db.session, core.clock, current_principal().actor, core.sealing_keys, request)
     return _answer(tenant)
 
 
@@ -112,7 +112,7 @@ def list_tenants_of_organization(path: OrgPath, query: ListWindow) -> TenantList
 def show_tenant(path: TenantPath) -> Tenant:
     """Show a tenant: all but its private key."""
     with reading(db.session):
-        return _answer(service.get_tenant(db.session, path.tenant_id))
+        return _answer(tenants.get_tenant(db.session, path.tenant_id))
 
 
 @requires(Scope.ADMIN, org_from=TENANT)
@@ -120,12 +120,12 @@ def change_tenant(path: TenantPath, body: TenantChange) -> Tenant:
     """Give a tenant other credentials, or take them away; or send it to Apple's sandbox, or back."""
     core, given = get_core(), body.model_fields_set
     with writing(db.session):
-        tenant = service.get_tenant(db.session, path.tenant_id)
+        tenant = tenants.get_tenant(db.session, path.tenant_id)
         actor = current_principal().actor
         if given & {"team_id", "key_id", "private_key"}:
-            service.change_credentials(db.session, core.clock, actor, core.sealing_keys, tenant, body.credentials)
+            tenants.change_credentials(db.session, core.clock, actor, core.sealing_keys, tenant, body.credentials)
         if body.use_sandbox is not None:
-            service.choose_host(db.session, core.clock, actor, tenant, use_sandbox=body.use_sandbox)
+            tenants.choose_host(db.session, core.clock, actor, tenant, use_sandbox=body.use_sandbox)
     return _answer(tenant)
 
 
@@ -134,7 +134,7 @@ def delete_tenant(path: TenantPath) -> Deleted:
     """Delete a tenant, its credentials, its devices and its media."""
     core, actor = get_core(), current_principal().actor
     with writing(db.session):
-        service.delete_tenant(db.session, core.clock, actor, path.tenant_id, core.resources.on_tenant_deleted)
+        tenants.delete_tenant(db.session, core.clock, actor, path.tenant_id, core.resources.on_tenant_deleted)
     return Deleted()
 
 
@@ -142,7 +142,7 @@ def delete_tenant(path: TenantPath) -> Deleted:
 def create_tenant_api_key(header: IdempotencyHeader, path: TenantPath, body: TenantKeyName) -> CreatedKey:
     """Create an API key of the organization that the tenant belongs to; it works for all that the organization has."""
     with reading(db.session):
-        org_id = service.get_tenant(db.session, path.tenant_id).org_id
+        org_id = tenants.get_tenant(db.session, path.tenant_id).org_id
     request = KeyRequest(
         org_id=org_id, name=body.name, environment=current_environment(), idempotency=idempotency_of(header, body)
     )
@@ -151,11 +151,11 @@ def create_tenant_api_key(header: IdempotencyHeader, path: TenantPath, body: Ten
 
 def _listed(org_id: str, window: Window) -> TenantList:
     with reading(db.session):
-        found: Page[models.TenantRow] = service.list_tenants(db.session, org_id, window)
+        found: Page[tenants.TenantRow] = tenants.list_tenants(db.session, org_id, window)
     return TenantList(tenants=[_answer(tenant) for tenant in found.rows], next_cursor=found.next_cursor)
 
 
-def _answer(tenant: models.TenantRow) -> Tenant:
+def _answer(tenant: tenants.TenantRow) -> Tenant:
     return Tenant(
         tenant_id=tenant.id,
         org_id=tenant.org_id,

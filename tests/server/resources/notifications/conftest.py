@@ -15,6 +15,7 @@ from mushu.server.db import reading, writing
 from mushu.server.environments import set_environment, within
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.paging import Window
+from mushu.server.resources.apple_credentials import ApnsCredentials
 from mushu.server.resources.devices import DeviceRow, Registration, find_device, register_device
 from mushu.server.resources.notifications import outcomes
 from mushu.server.resources.notifications.apns import Hosts
@@ -22,9 +23,7 @@ from mushu.server.resources.notifications.dispatch import Dispatcher
 from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.sender import Sender, Timing
 from mushu.server.resources.notifications.service import NotificationRequest
-from mushu.server.resources.tenants.credentials import ApnsCredentials
-from mushu.server.resources.tenants.models import TenantRow
-from mushu.server.resources.tenants.service import TenantRequest, create_tenant
+from mushu.server.resources.tenants import TenantRequest, TenantRow, create_tenant
 from tests.cli.certificates import certificates
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, quiet_app, settings_on

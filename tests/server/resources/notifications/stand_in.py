@@ -28,7 +28,7 @@ from h2.settings import SettingCodes, Settings
 
 from mushu.secret import Secret
 from mushu.server.clock import Clock
-from mushu.server.resources.tenants.credentials import ApnsCredentials
+from mushu.server.resources.apple_credentials import ApnsCredentials
 from tests.cli.certificates import certificates
 
 _HOUR: Final = 3_600

@@ -20,8 +20,7 @@ from mushu.server.resources.notifications import cleaning
 from mushu.server.resources.notifications.cleaning import clean_notifications, delete_older
 from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.service import record_notification
-from mushu.server.resources.tenants.models import TenantRow
-from mushu.server.resources.tenants.service import delete_tenant, get_tenant
+from mushu.server.resources.tenants import TenantRow, delete_tenant, get_tenant
 from tests.server.resources.notifications.conftest import LIVE, TEST, Post
 from tests.server.resources.notifications.stand_in import StandIn
 

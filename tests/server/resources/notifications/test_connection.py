@@ -17,11 +17,11 @@ from mushu.server import logs
 from mushu.server.core import db
 from mushu.server.db import own_session
 from mushu.server.environments import set_environment
+from mushu.server.resources.apple_credentials import ProviderTokens
 from mushu.server.resources.notifications import connection
 from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.connection import BackgroundLoop
 from mushu.server.resources.notifications.sender import Sender, Timing
-from mushu.server.resources.tenants.credentials import ProviderTokens
 from tests.conftest import TurnableClock
 from tests.server.resources.notifications.conftest import LIVE, TOKEN, Post, Waiting
 from tests.server.resources.notifications.stand_in import Reply, StandIn

@@ -22,8 +22,7 @@ from mushu.server.resources.notifications import dispatch, outcomes, service
 from mushu.server.resources.notifications.apns import Outcome
 from mushu.server.resources.notifications.models import NotificationRow
 from mushu.server.resources.notifications.sender import PushMessage, PushResult, Recipient
-from mushu.server.resources.tenants.models import TenantRow
-from mushu.server.resources.tenants.service import delete_tenant
+from mushu.server.resources.tenants import TenantRow, delete_tenant
 from tests.conftest import TurnableClock
 from tests.server.resources.notifications.conftest import LIVE, TEST, TOKEN, Post
 from tests.server.resources.notifications.stand_in import Reply, StandIn

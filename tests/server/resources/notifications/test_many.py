@@ -13,7 +13,7 @@ from mushu.server.resources.devices import DeviceRow
 from mushu.server.resources.notifications import dispatch, outcomes
 from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.outcomes import Tally
-from mushu.server.resources.tenants.models import TenantRow
+from mushu.server.resources.tenants import TenantRow
 from tests.conftest import TurnableClock
 from tests.long import times
 from tests.server.delivery.memory import peak

@@ -13,7 +13,7 @@ from mushu.server.db import writing
 from mushu.server.environments import within
 from mushu.server.resources.media import service
 from mushu.server.resources.media.storage import Upload
-from mushu.server.resources.tenants.service import TenantRequest, create_tenant
+from mushu.server.resources.tenants import TenantRequest, create_tenant
 from tests.server.conftest import bearer
 from tests.server.resources.media.studio import KINDS, TEXT, Studio, black, fresh, open_studio, path_of, picture
 from tests.server.web.asking import answer, refusal

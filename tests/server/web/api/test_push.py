@@ -15,9 +15,9 @@ from mushu.server.core import Core, db
 from mushu.server.db import writing
 from mushu.server.environments import within
 from mushu.server.keys.scopes import Scope
+from mushu.server.resources.apple_credentials import ApnsCredentials
 from mushu.server.resources.devices import Registration, register_device
-from mushu.server.resources.tenants.credentials import ApnsCredentials
-from mushu.server.resources.tenants.service import TenantRequest, create_tenant
+from mushu.server.resources.tenants import TenantRequest, create_tenant
 from mushu.server.web import extensions
 from mushu.server.web.extensions import sender_of
 from tests.cli.certificates import certificates

@@ -13,8 +13,8 @@ from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.environments import within
 from mushu.server.keys.scopes import Scope
-from mushu.server.resources.tenants.credentials import load_key
-from mushu.server.resources.tenants.service import credentials_of, get_tenant
+from mushu.server.resources.apple_credentials import load_key
+from mushu.server.resources.tenants import credentials_of, get_tenant
 from tests.server.conftest import api_key
 from tests.server.web.asking import all_rows, answer, refusal
 from tests.server.web.conftest import House

@@ -1,26 +1,60 @@
-"""Tenants: created, found, changed, deleted, and their credentials sealed. Never commits."""
+"""Tenants: the apps that notifications are sent to, each with its credentials for Apple's push service or without any.
+
+A deleted tenant stays as a row, without its credentials. Never commits. May not import Flask or Click.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Select, select
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Select, String, Text, select
+from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.environment import Environment
 from mushu.keyformat import public_id
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, Detail, record
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession
-from mushu.server.environments import environment_of, within
+from mushu.server.db import AnySession, Base, UTCDateTime
+from mushu.server.environments import Environmental, environment_of, within
 from mushu.server.errors import TenantNotFound
 from mushu.server.gate.owners import OwnerLookup
-from mushu.server.idempotency import IdempotencyMark, find_made
+from mushu.server.idempotency import IdempotencyMark, Idempotent, find_made
 from mushu.server.paging import Page, Window, page
-from mushu.server.resources.tenants.credentials import ApnsCredentials, checked_bundle_id
-from mushu.server.resources.tenants.models import TenantRow
+from mushu.server.resources.apple_credentials import ApnsCredentials, checked_bundle_id
 from mushu.server.sealing.ring import SealingKeys
-from mushu.server.sealing.rows import context_of, ring_to_seal
+from mushu.server.sealing.rows import SEALED, context_of, ring_to_seal
+
+
+class TenantRow(Environmental, Idempotent, Base):
+    """One app of an organization. A deleted one stays as a row for the audit trail, without its credentials."""
+
+    __tablename__ = "tenants"
+    __table_args__ = (
+        Index("ix_tenants_org_id_environment_created_at_id", "org_id", "environment", "created_at", "id"),
+        CheckConstraint("environment IN ('live', 'test')", name="environment"),
+    )
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"))
+    #: Apple's name for the app, as com.example.shop: the topic of its notifications.
+    bundle_id: Mapped[str] = mapped_column(String(155))
+    #: Apple's names for the team and for the key; both, with the key, or neither.
+    team_id: Mapped[str | None] = mapped_column(String(10))
+    apns_key_id: Mapped[str | None] = mapped_column(String(10))
+    #: The private key in PEM, sealed.
+    sealed_private_key: Mapped[str | None] = mapped_column(Text, info=dict(SEALED))
+    #: Whether notifications go to Apple's sandbox; always so in test.
+    use_sandbox: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    created_by: Mapped[str] = mapped_column(String(160))
+    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+    @property
+    def has_credentials(self) -> bool:
+        return self.sealed_private_key is not None
+
 
 #: Deletes what another resource holds of the tenant of this id, in the transaction in which the tenant is deleted.
 TenantDeletion: TypeAlias = Callable[[AnySession, Clock, str], None]

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mushu.secret import Secret
-from mushu.server.resources.tenants.credentials import ApnsCredentials, ProviderTokens
+from mushu.server.resources.apple_credentials import ApnsCredentials, ProviderTokens
 from tests.conftest import TurnableClock
 
 HOUR, TWENTY_MINUTES = 3_600, 1_200
@@ -105,7 +105,7 @@ def test_a_clock_that_is_set_back_makes_no_token_of_the_future(tokens: ProviderT
 
 
 def test_only_so_many_are_remembered(tokens: ProviderTokens, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mushu.server.resources.tenants.credentials._MOST_TOKENS", 2)
+    monkeypatch.setattr("mushu.server.resources.apple_credentials._MOST_TOKENS", 2)
     for _ in range(5):
         tokens.current(credentials())
     assert len(tokens._known) == 2
