@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from mushu.destination import Conflict, DestinationError, Receipt, Secret
+from mushu.destination.target import Aftermath, Target
 from mushu.testing.place import NewPlace, attempt_at, deliver, held_digest, new_secret
 
 
@@ -53,11 +54,18 @@ class DeliveryPromises:
         assert receipt.digest == after.digest == secret.digest()
         assert receipt.version == after.version != before.version
 
-    def test_a_key_replaces_the_one_that_was_expected(self, new_place: NewPlace) -> None:
-        place, secret = new_place(), new_secret()
-        place.hold(new_secret())
-        deliver(place, secret)
-        assert held_digest(place) == secret.digest()
+    def test_a_key_replaces_the_one_that_was_expected_and_makes_way_again_as_mushu_does_it(
+        self, new_place: NewPlace
+    ) -> None:
+        place, former, secret = new_place(), new_secret(), new_secret()
+        place.hold(former)
+        target = Target.open(lambda _: place.destination(), place.destination().uri)
+        assert target.check().digest == former.digest()
+        attempt = attempt_at(place.destination().read())
+        target.write(secret, attempt.attempt_id, attempt.key_id)
+        assert target.read_back(secret).digest == held_digest(place)
+        assert target.put_back(secret) is Aftermath.AS_BEFORE
+        assert held_digest(place) == former.digest()
 
     def test_a_stale_version_is_a_conflict_and_changes_nothing(self, new_place: NewPlace) -> None:
         place, secret, foreign = new_place(), new_secret(), new_secret()
