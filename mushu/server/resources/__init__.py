@@ -1,11 +1,11 @@
 """The resources that the keys are for, and the one table in which each of them says what it owns.
 
 The rest of the server does not know them. It asks the table (`Core.resources`) when an organization or a tenant is
-deleted and when housekeeping is due. How a request leads to the organization that owns a resource, the resource tells
-the gate with an `OwnerLookup`, which its views name. Its sealed columns and its tables say themselves what they are.
+deleted, and when housekeeping is due. A resource gives the gate an `OwnerLookup`, which leads from its id to the
+organization that owns it; its views name the look-up. Tables and sealed columns say themselves what they are.
 
-To add a resource: a package here, a row in `RESOURCES`, its models in `schema.py`, its views in the mount table of
-`app.py`. A resource may not import Flask, Click, the web or a command.
+To add a resource: a module or a package here, a row in `RESOURCES`, its tables in `schema.py`, its views in the mount
+table of `app.py`. A resource may not import Flask, Click, the web or a command.
 """
 
 from collections.abc import Callable, Sequence
