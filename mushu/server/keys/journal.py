@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from mushu.server.db import AnySession, before_commit, journal_path
+from mushu.server.db import AnySession, before_commit, insert_into, journal_path
 from mushu.server.keys.models import ApiKey, JournalPosition
 from mushu.server.keys.states import State
 
@@ -75,6 +75,15 @@ def is_behind(session: AnySession) -> bool:
     """Tell whether the journal says more than this database has followed."""
     path = journal_path(session)
     return path is not None and path.exists() and path.stat().st_size > _position(session, path)
+
+
+def hold(session: AnySession) -> None:
+    """Have others who want to follow the journal wait until this transaction ends."""
+    path = journal_path(session)
+    if path is not None and path.exists():
+        name = _name(path)
+        session.execute(insert_into(session, JournalPosition).values(name=name, position=0).on_conflict_do_nothing())
+        session.get(JournalPosition, name, with_for_update=True, populate_existing=True)
 
 
 def to_follow(session: AnySession) -> list[str]:

@@ -5,6 +5,7 @@ What an older database forgot of this is done again before every verb (`follow_j
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from mushu.server.audit.service import SYSTEM, Actor, record
 from mushu.server.clock import Clock
@@ -12,6 +13,7 @@ from mushu.server.db import AnySession, finishing, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.named import remove_all_named
 from mushu.server.delivery.recovery import Finding, Verdict
+from mushu.server.errors import WrongState
 from mushu.server.keys import journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import Selection, change_state, iterate_keys
@@ -107,9 +109,11 @@ def follow_journal(context: Context) -> list[Finding]:
     if not behind:
         return []
     with finishing(session):
+        journal.hold(session)
         key_ids = journal.to_follow(session)
         for key_id in key_ids:
-            revoke_key(session, context.clock, SYSTEM, key_id)
+            with suppress(WrongState):  # on PostgreSQL, somebody deletes it at this moment
+                revoke_key(session, context.clock, SYSTEM, key_id)
         journal.followed(session)
     detail = "It had been deleted, and an older database knew nothing of it; it is deleted again."
     return [Finding(key_id, Verdict.REVOKED, detail) for key_id in key_ids]

@@ -1,12 +1,23 @@
 """Deleting: the key dies first, and only its own value is taken away, wherever it can be reached."""
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+
 import pytest
+import sqlalchemy
 
 from mushu.server.audit.service import SYSTEM
-from mushu.server.db import writing
+from mushu.server.core import context_for, db
+from mushu.server.db import AnySession, own_session, reading, writing
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, KeyNotFound, WrongState
+from mushu.server.keys import journal
 from mushu.server.keys.minting import KeyRequest
-from mushu.server.lifecycle.delete import revoke_key
+from mushu.server.keys.models import ApiKey, JournalPosition
+from mushu.server.keys.service import get_key
+from mushu.server.keys.states import State
+from mushu.server.lifecycle.delete import delete, follow_journal, revoke_key
+from tests.server.conftest import World
 from tests.server.delivery.conftest import LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, answer_no, before, crash, crash_after, fail, refuse
 from tests.server.verbs import issue_key
@@ -200,3 +211,31 @@ class TestOrganization:
         post.delete_org()
         assert post.verdicts() == ["cleaned_up"]
         assert shelf.values == {}
+
+
+def test_two_that_follow_the_journal_at_the_same_moment_revoke_once_and_both_go_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an old database was put back, many requests find at once that it is behind."""
+    key, _ = world.key(world.org())
+    delete(context_for(SYSTEM), key.id)
+    with writing(db.session):  # as the older database has it
+        db.session.execute(sqlalchemy.update(ApiKey).values(stored_state=State.ACTIVE, revoked_at=None))
+        db.session.execute(sqlalchemy.delete(JournalPosition))
+    both, engine, context = Barrier(2), db.engine, context_for(SYSTEM)
+    real = journal.is_behind
+
+    def looked(session: AnySession) -> bool:
+        found = real(session)
+        both.wait(10)
+        return found
+
+    def follow(_: int) -> int:
+        with own_session(engine) as session:
+            return len(follow_journal(replace(context, session=session)))
+
+    monkeypatch.setattr(journal, "is_behind", looked)
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(follow, range(2))) == [0, 1]
+    with reading(db.session):
+        assert get_key(db.session, key.id).stored_state == State.REVOKED
