@@ -20,7 +20,7 @@ from mushu.cli.errors import Failure
 from mushu.cli.output import delivered_answer, note
 from mushu.destination import DestinationError
 from mushu.destination.registry import opener
-from mushu.destination.target import Aftermath, Target
+from mushu.destination.target import PutBackResult, Target
 from mushu.keyformat import mask
 
 #: The states in which a key is over for good: losing its value costs nobody anything.
@@ -162,8 +162,8 @@ def _give_up(pending: PendingKey, targets: Sequence[Target], reason: str) -> str
     if ended is None:  # the report had arrived: the key before it is retiring, and must not come back
         return f"{reason} By then {pending.key_id} had taken over from {pending.replaces}, and it stays where it is."
     found = [(target.uri, target.put_back(pending.secret)) for target in reversed(targets)]
-    left = [uri for uri, aftermath in found if aftermath is Aftermath.NOT_TAKEN_BACK]
-    emptied = [uri for uri, aftermath in found if aftermath is Aftermath.EMPTIED]
+    left = [uri for uri, result in found if result is PutBackResult.NOT_TAKEN_BACK]
+    emptied = [uri for uri, result in found if result is PutBackResult.EMPTIED]
     sentences = [reason, ended]
     if left:
         sentences.append(f"Its value could not be taken back from {', '.join(left)}: remove it there.")

@@ -20,7 +20,7 @@ class NotHeldError(DestinationError):
     """What was read back is not the key."""
 
 
-class Aftermath(Enum):
+class PutBackResult(Enum):
     """What a destination holds once a delivery was given up."""
 
     #: What it held before, or what somebody else wrote there since.
@@ -73,7 +73,7 @@ class Target:
     def write(
         self, secret: Secret, attempt_id: str, key_id: str, in_time: Callable[[], bool] = lambda: True
     ) -> Receipt:
-        """Write until it is clear what came of it.
+        """Write until it is clear whether the key is there.
 
         Args:
             in_time: tells whether the attempt may still write; asked before each try.
@@ -135,15 +135,15 @@ class Target:
         self.unclear |= not restored
         return restored
 
-    def put_back(self, secret: Secret) -> Aftermath:
+    def put_back(self, secret: Secret) -> PutBackResult:
         """Restore what stood there before, or at least take the key away, and tell what is there now."""
         if not self.sent or self.restore():
-            return Aftermath.AS_BEFORE
+            return PutBackResult.AS_BEFORE
         try:
             patiently(lambda: self.destination.remove(secret.digest()), self.pause)
             left = patiently(self.destination.read, self.pause).digest
         except DestinationError:
-            return Aftermath.NOT_TAKEN_BACK
+            return PutBackResult.NOT_TAKEN_BACK
         if secret.matches(left):
-            return Aftermath.NOT_TAKEN_BACK
-        return Aftermath.EMPTIED if left is None and self.former_digest is not None else Aftermath.AS_BEFORE
+            return PutBackResult.NOT_TAKEN_BACK
+        return PutBackResult.EMPTIED if left is None and self.former_digest is not None else PutBackResult.AS_BEFORE

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from mushu.destination import Conflict, DestinationError, Receipt, Secret
-from mushu.destination.target import Aftermath, Target
+from mushu.destination.target import PutBackResult, Target
 from mushu.testing.place import NewPlace, attempt_at, deliver, held_digest, new_secret
 
 
@@ -64,7 +64,7 @@ class DeliveryPromises:
         attempt = attempt_at(place.destination().read())
         target.write(secret, attempt.attempt_id, attempt.key_id)
         assert target.read_back(secret).digest == held_digest(place)
-        assert target.put_back(secret) is Aftermath.AS_BEFORE
+        assert target.put_back(secret) is PutBackResult.AS_BEFORE
         assert held_digest(place) == former.digest()
 
     def test_a_stale_version_is_a_conflict_and_changes_nothing(self, new_place: NewPlace) -> None:

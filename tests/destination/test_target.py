@@ -3,7 +3,7 @@
 import pytest
 
 from mushu.destination import DestinationError
-from mushu.destination.target import Aftermath, NotHeldError, Target
+from mushu.destination.target import NotHeldError, PutBackResult, Target
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
 from tests.server.delivery.shelf import Fault, Shelf, answer_no, fail, lie, lose_answer, refuse
@@ -31,7 +31,7 @@ def test_it_works(shelf: Shelf, target: Target) -> None:
     assert target.uri == URI
     write(target)
     assert target.read_back(KEY).digest == KEY.digest() == shelf.digest_at(URI)
-    assert target.put_back(KEY) is Aftermath.AS_BEFORE
+    assert target.put_back(KEY) is PutBackResult.AS_BEFORE
     assert shelf.values == {}
 
 
@@ -47,7 +47,7 @@ def test_an_attempt_whose_time_is_over_writes_nothing(shelf: Shelf, target: Targ
         target.write(KEY, "att_1", "key_1", in_time=lambda: False)
     assert caught.value.permanent
     assert (shelf.did("write"), target.sent) == ([], False)
-    assert target.put_back(KEY) is Aftermath.AS_BEFORE
+    assert target.put_back(KEY) is PutBackResult.AS_BEFORE
 
 
 def test_what_was_not_stored_is_no_delivery(shelf: Shelf, target: Target) -> None:
@@ -60,14 +60,14 @@ def test_what_was_not_stored_is_no_delivery(shelf: Shelf, target: Target) -> Non
 @pytest.mark.parametrize(
     ("former", "restore", "remove", "left"),
     [
-        (None, refuse, None, Aftermath.AS_BEFORE),
-        ("theirs", refuse, None, Aftermath.EMPTIED),
-        ("theirs", answer_no, refuse, Aftermath.NOT_TAKEN_BACK),
-        ("theirs", None, None, Aftermath.AS_BEFORE),
+        (None, refuse, None, PutBackResult.AS_BEFORE),
+        ("theirs", refuse, None, PutBackResult.EMPTIED),
+        ("theirs", answer_no, refuse, PutBackResult.NOT_TAKEN_BACK),
+        ("theirs", None, None, PutBackResult.AS_BEFORE),
     ],
 )
 def test_what_cannot_be_restored_is_at_least_taken_away(
-    shelf: Shelf, target: Target, former: str | None, restore: Fault | None, remove: Fault | None, left: Aftermath
+    shelf: Shelf, target: Target, former: str | None, restore: Fault | None, remove: Fault | None, left: PutBackResult
 ) -> None:
     if former is not None:
         shelf.put("write", URI, former)
