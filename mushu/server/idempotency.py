@@ -1,7 +1,7 @@
 """Asking twice, getting one: what a request with an `Idempotency-Key` made is found again by the next one with it.
 
 The answer to a repeated request is made anew from what was made then, so that nothing of an answer has to be kept: it
-may hold what must not lie in a database, such as a signed address.
+may hold what must not be in a database, such as a signed address.
 """
 
 import hashlib

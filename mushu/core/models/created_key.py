@@ -14,7 +14,7 @@ T = TypeVar("T", bound="CreatedKey")
 
 @_attrs_define
 class CreatedKey:
-    """A new key; `key` is in this answer only, and nowhere else ever again. One that was delivered is in no answer.
+    """A new key; `key` is in this answer only, and never again. One that was delivered is in no answer.
 
     Attributes:
         key_id (str):

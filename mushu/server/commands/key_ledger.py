@@ -67,7 +67,7 @@ def check(key_id: str | None, org: str | None, as_json: bool) -> None:
 @click.argument("key_id")
 @as_json
 def deliveries(key_id: str, as_json: bool) -> None:
-    """Show where a key was put, at which version, by whom, and what was found there since."""
+    """Show where a key was put, at which version, who put it there, and what was found there since."""
     with reading(db.session):
         key = get_key(db.session, key_id)
         found = ledger.list_deliveries(db.session, [key.id])

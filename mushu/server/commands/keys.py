@@ -36,7 +36,7 @@ def keys() -> None:
 @click.option("--name", required=True, help="What the key is for.")
 @click.option("--scopes", help="Of read, write, admin; read,write, or what the organization has settled, if left out.")
 @click.option("--env", type=click.Choice([e.value for e in Environment]), default="live", show_default=True)
-@click.option("--expires", metavar="DURATION", help="How long it lives, such as 90d; for ever if left out.")
+@click.option("--expires", metavar="DURATION", help="How long it lives, such as 90d; without an end if left out.")
 @click.option("--rotate-every", metavar="DURATION", help="How often `flask keys rotate --due` replaces it, as 90d.")
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Deliver it there, unseen; may be repeated.")
 @click.option("--show-once", is_flag=True, help="Print the key, this one time, instead of delivering it.")
@@ -117,7 +117,7 @@ def enable_key(key_id: str) -> None:
 @keys.command("delete")
 @click.argument("key_id")
 @yes
-@click.option("--keep-in-destination", "keep_value", is_flag=True, help="Leave the dead value where it lies.")
+@click.option("--keep-in-destination", "keep_value", is_flag=True, help="Leave the dead value where it is.")
 def delete_key(key_id: str, yes: bool, keep_value: bool) -> None:
     """Delete a key for good, and take its value away from where it was delivered."""
     with reading(db.session):
@@ -139,7 +139,7 @@ def _print_key(key: ApiKey) -> None:
 
 
 def _report(findings: Sequence[Finding]) -> None:
-    """Say on stderr what came of each destination; exit 1 if one could not be reached."""
+    """Say on stderr what was done at each destination; exit 1 if one could not be reached."""
     for found in findings:
         note(found.detail)
     if any_unreachable(findings):

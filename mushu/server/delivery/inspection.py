@@ -91,5 +91,5 @@ def inspect(session: AnySession, open_destination: OpenDestination, uri: str) ->
     holds = ContentKind.NOTHING if holding.digest is None else ContentKind.FOREIGN if key is None else ContentKind.KEY
     if holds is ContentKind.FOREIGN:
         faults.append("It holds a value that Mushu did not put there, and that no delivery overwrites unasked.")
-    faults += [f"By the ledger {lost.id} ({lost.name}) lies there, and it does not." for lost in living if lost != key]
+    faults += [f"By the ledger {lost.id} ({lost.name}) is there, and it is not." for lost in living if lost != key]
     return Inspection(holds, key, faults)

@@ -91,7 +91,7 @@ def keys_lapsed(session: AnySession, now: datetime) -> Sequence[str]:
 
 
 def keys_to_clean_up(session: AnySession) -> Sequence[str]:
-    """Return the ids of keys whose dead value may still lie somewhere."""
+    """Return the ids of keys whose dead value may still be somewhere."""
     return session.scalars(select(Delivery.key_id).where(IS_CLEANUP_DUE).distinct()).all()
 
 
@@ -115,7 +115,7 @@ def verified(session: AnySession, delivery: Delivery, version: str, now: datetim
 
 
 def fail(session: AnySession, delivery: Delivery, reason: str) -> None:
-    """Close an unfinished delivery as failed; its value may lie there, so it is due for cleanup."""
+    """Close an unfinished delivery as failed; its value may be there, so it is due for cleanup."""
     changes = {"state": DeliveryState.FAILED, "error": reason, "cleanup_due": True}
     _change(session, delivery, (*UNDER_WAY, DeliveryState.VERIFIED), changes)
 
@@ -163,16 +163,16 @@ def checked(session: AnySession, delivery: Delivery, condition: Condition, error
 
 
 def let_go(session: AnySession, key_id: str) -> None:
-    """Give up taking the key's value away: it stays where it lies, and nobody looks for it any more."""
+    """Give up taking the key's value away: it stays where it is, and nobody looks for it any more."""
     here = update(Delivery).where(Delivery.key_id == key_id, IS_CLEANUP_DUE)
     session.execute(here.values(cleanup_due=False).execution_options(synchronize_session=False))
 
 
 def mark_for_cleanup(session: AnySession, key_id: str) -> None:
-    """Note that the key's value is to be taken away from wherever it may lie."""
+    """Note that the key's value is to be taken away from every place where it may be."""
     here = update(Delivery).where(Delivery.key_id == key_id, Delivery.on_client.is_(False))
-    lying = here.where(Delivery.state != DeliveryState.REMOVED)
-    session.execute(lying.values(cleanup_due=True).execution_options(synchronize_session=False))
+    left = here.where(Delivery.state != DeliveryState.REMOVED)
+    session.execute(left.values(cleanup_due=True).execution_options(synchronize_session=False))
 
 
 def _change(

@@ -1,4 +1,4 @@
-"""Named destinations as deliveries see them: what a name stands for, what lies there, what is needed to get in."""
+"""Named destinations as deliveries see them: what a name stands for, which keys are there, what is needed to get in."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -72,7 +72,7 @@ def named_by_others(session: AnySession, uris: Sequence[str], org_id: str) -> Se
 
 
 def living_at(session: AnySession, uris: Sequence[str]) -> dict[str, list[ApiKey]]:
-    """Return, by URI, the keys that are not over and by the ledger lie there, or are on their way."""
+    """Return, by URI, the keys that are not over and that the ledger has there, or on their way."""
     query = select(Delivery.uri, ApiKey).join(ApiKey, ApiKey.id == Delivery.key_id)
     found: dict[str, list[ApiKey]] = {}
     for uri, key in session.execute(query.where(Delivery.uri.in_(uris), _is_living()).order_by(ApiKey.id)):
@@ -83,7 +83,7 @@ def living_at(session: AnySession, uris: Sequence[str]) -> dict[str, list[ApiKey
 def add_named(
     session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys, place: DestinationRequest
 ) -> DestinationRow:
-    """Give a place a name, unless keys of the other environment lie there.
+    """Give a place a name, unless keys of the other environment are there.
 
     Raises:
         DestinationHeld: one does.
@@ -105,7 +105,7 @@ def remove_named(session: AnySession, clock: Clock, actor: Actor, org_id: str, n
 
     Raises:
         DestinationNotFound: the organization has none of this name in the environment of the session.
-        DestinationHeld: a living key lies there, whose value could not be taken away any more when it ends.
+        DestinationHeld: a living key is there, whose value could not be taken away any more when it ends.
     """
     destination = service.get(session, org_id, name)
     living = living_at(session, [destination.uri]).get(destination.uri, [])
@@ -113,7 +113,7 @@ def remove_named(session: AnySession, clock: Clock, actor: Actor, org_id: str, n
         shown = ", ".join(f"{key.id} ({key.name})" for key in living[:_MOST_NAMED])
         more = f" and {len(living) - _MOST_NAMED} more" if len(living) > _MOST_NAMED else ""
         raise DestinationHeld(
-            f"{destination.uri} holds {shown}{more}. Delete what lies there first (`flask keys delete KEY_ID`): "
+            f"{destination.uri} holds {shown}{more}. Delete what is there first (`flask keys delete KEY_ID`): "
             "without the destination, its value could not be taken away any more.",
             field="name",
         )
@@ -142,7 +142,7 @@ def hold_places(session: AnySession, uris: Sequence[str]) -> None:
 def settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[str, str]:
     """Return the settings of the place with this URI; owns its transactions.
 
-    A place that has no name any more keeps those it had for as long as something of Mushu may lie there.
+    A place that has no name any more keeps those it had for as long as something of Mushu may be there.
 
     Raises:
         DestinationError: they cannot be opened; not for good, for the keys that seal can be restored.
@@ -159,7 +159,7 @@ def settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[st
 
 
 def forget_settings(session: AnySession, clock: Clock) -> None:
-    """Erase what is sealed for places without a name at which nothing of Mushu can lie any more.
+    """Erase what is sealed for places without a name at which nothing of Mushu can be any more.
 
     Not at once: a delivery that began just before the name was taken away is not in the ledger yet.
     """
@@ -198,6 +198,6 @@ def _is_forgettable(now: datetime) -> ColumnElement[bool]:
 
 
 def _is_needed() -> "ColumnElement[Any]":
-    """Tell whether a value of Mushu lies at the place, or may."""
+    """Tell whether a value of Mushu is at the place, or may be."""
     lies = and_(ApiKey.id == Delivery.key_id, Delivery.uri == DestinationRow.uri)
     return exists().where(lies, or_(_is_living(), Delivery.cleanup_due))

@@ -106,7 +106,7 @@ def refuse_other_environment(session: AnySession, environment: Environment, uris
     """Make sure that these places may have a key of this environment, as far as names and the ledger tell.
 
     Raises:
-        DestinationHeld: one has a name for keys of the other, or one of these lies there.
+        DestinationHeld: one has a name for keys of the other, or one of these is there.
     """
     others = select(DestinationRow.uri, DestinationRow.environment).where(
         DestinationRow.uri.in_(uris),

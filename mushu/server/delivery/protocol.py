@@ -223,7 +223,7 @@ class Courier:
         if left:
             end = f"Left there, and opening nothing: {' '.join(left)}"
         elif any(target.unclear for target in targets):
-            end = "If it lies there all the same, it opens nothing, and `flask keys reconcile` takes it away."
+            end = "If it is there all the same, it opens nothing, and `flask keys reconcile` takes it away."
         raise DeliveryFailed(f"{reason} The key was not activated. {end}") from None
 
 

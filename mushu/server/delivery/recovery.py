@@ -5,7 +5,7 @@
     something else, within the lease    the process that minted it may still be at work: leave it alone
     cannot be read                      leave it pending; never guess
 
-A value of a dead key is inert wherever it lies. It is taken away by its digest, at once or when its destination can be
+A value of a dead key is inert wherever it is. It is taken away by its digest, at once or when its destination can be
 reached again, also when it arrives after its attempt was given up.
 """
 
@@ -53,7 +53,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One key that had unfinished business, and what came of it; `detail` is a sentence for the operator."""
+    """One key that had unfinished business, and what was done; `detail` is a sentence for the operator."""
 
     key_id: str
     verdict: Verdict
@@ -75,7 +75,7 @@ class Reconciler:
     open_destination: OpenDestination
 
     def settle_all(self) -> list[Finding]:
-        """Settle everything that is unfinished, and say what came of it."""
+        """Settle everything that is unfinished, and say what was done."""
         with reading(self.session):
             key_ids = dict.fromkeys([*ledger.keys_under_way(self.session), *ledger.keys_to_clean_up(self.session)])
             lapsed = ledger.keys_lapsed(self.session, self.clock())
@@ -96,7 +96,7 @@ class Reconciler:
         return self._settle(key_ids)
 
     def clean_up(self, key_id: str) -> list[Finding]:
-        """Take a dead key's value away from where it may still lie."""
+        """Take a dead key's value away from where it may still be."""
         with reading(self.session):
             key = get_key(self.session, key_id)
             due = [delivery for delivery in ledger.list_deliveries(self.session, [key_id]) if delivery.cleanup_due]
@@ -163,7 +163,7 @@ class Reconciler:
         return Finding(key_id, Verdict.FAILED, f"{reason} Mint a new key to try again.")
 
     def _close(self, deliveries: Sequence[Delivery]) -> None:
-        """End what a dead key has under way, whoever killed it, or it would hold its destination for ever."""
+        """End what a dead key has under way, or it would hold its destination without an end."""
         if any(delivery.state in ledger.UNDER_WAY for delivery in deliveries):
             with finishing(self.session):
                 for delivery in deliveries:

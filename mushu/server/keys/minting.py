@@ -167,7 +167,8 @@ def _was_given_up() -> ColumnElement[bool]:
 def _checked_expiry(now: datetime, expires_at: datetime | None) -> datetime | None:
     if expires_at is not None and not now < expires_at <= now + _LONGEST_LIFE:
         raise Invalid(
-            "The expiry must lie ahead, by 100 years at most; leave it out for a key without end.", field="expires_at"
+            "The expiry must be in the future, by 100 years at most; leave it out for a key without end.",
+            field="expires_at",
         )
     return expires_at
 

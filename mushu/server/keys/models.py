@@ -76,7 +76,7 @@ class ApiKey(Idempotent, Base):
 
 
 class JournalPosition(Base):
-    """Up to which byte this database has followed a journal that lies beside it (`journal.py`)."""
+    """Up to which byte this database has followed a journal that is beside it (`journal.py`)."""
 
     __tablename__ = "journal_positions"
 
@@ -117,7 +117,7 @@ class Rotation(Base):
     handed_over_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: When the new key was first seen in use.
     first_used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    #: When nothing was left to do: the old key is over, or the attempt failed and the old key lies where it lay.
+    #: When nothing was left to do: the old key is over, or the attempt failed and the old key is where it was.
     settled_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     @property

@@ -232,7 +232,7 @@ def list_broken_off(session: AnySession) -> Sequence[Rotation]:
 def again_after(session: AnySession, broken: Rotation) -> datetime:
     """Return from when on a rotation that was cut off may be done again: at once, then after longer and longer.
 
-    Each attempt mints a key, so one that fails whenever it is made must not be made every minute for ever.
+    Each attempt mints a key, so one that fails whenever it is made must not be made every minute without an end.
     """
     cut_off = select(func.count()).select_from(Rotation).where(Rotation.predecessor_id == broken.predecessor_id)
     attempts = session.scalar(cut_off.where(Rotation.handed_over_at.is_(None))) or 1

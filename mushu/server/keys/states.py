@@ -8,7 +8,7 @@ A key is retiring while its successor is not yet seen in use (`rotation.py`).
 
 `expired` is no stored state: it is what an active, disabled or retiring key is called once its time is over. In the
 same way a retiring key is called revoked once the moment of its retirement has passed. So no clock has to tick for a
-key to end, and whoever writes the state down may come later.
+key to end, and the state may be written down later.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class State(StrEnum):
 #: The states in which a key authenticates, until its expiry.
 AUTHENTICATING: Final = frozenset({State.ACTIVE, State.RETIRING})
 
-#: The states in which a key is over for good: its value, wherever it may lie, opens nothing and never will.
+#: The states in which a key is over for good: its value, wherever it may be, opens nothing and never will.
 DEAD: Final = frozenset({State.REVOKED, State.FAILED})
 
 

@@ -1,4 +1,4 @@
-"""What every verb is given and answers: for whom it acts, how a new key is to be delivered, and what was minted."""
+"""What every verb is given and answers: who it acts for, how a new key is to be delivered, and what was minted."""
 
 import time
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from mushu.server.keys.service import get_key, get_key_of
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """For whom a verb acts, and by what means; web and commands build it.
+    """Who a verb acts for, and by what means; web and commands build it.
 
     Args:
         session: outside of any transaction; a verb opens its own.

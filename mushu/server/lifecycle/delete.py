@@ -51,10 +51,10 @@ def delete(context: Context, key_id: str, *, keep_value: bool = False) -> tuple[
     """Revoke the key, commit, and remove its value from its destinations; owns its transactions.
 
     Args:
-        keep_value: leave the value where it lies; of a key that is dead already, too, which ends the search for it.
+        keep_value: leave the value where it is; of a key that is dead already, too, which ends the search for it.
 
     Returns:
-        The key, and what came of each destination. One that cannot be reached stays due; `reconcile` tries again.
+        The key, and what was done at each destination. One that cannot be reached stays due; `reconcile` tries again.
 
     Raises:
         KeyNotFound, WrongState: there is no such key, or it is deleted already.

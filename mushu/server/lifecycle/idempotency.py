@@ -1,4 +1,4 @@
-"""One key for each `Idempotency-Key`: whoever does not know whether a request arrived asks again, and mints no second.
+"""One key for each `Idempotency-Key`: a client that does not know whether its request arrived asks again.
 
 What the first request minted is found by its mark, and judged:
 

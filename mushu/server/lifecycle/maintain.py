@@ -2,8 +2,8 @@
 
 Housekeeping, `flask keys reconcile` and the start of a server call `keep_house`; a timer `flask keys rotate --due`.
 
-A rotation that was cut off between two destinations leaves a dead key at the first. What stood there is nowhere any
-more, for no plaintext is kept. So the key is rotated again: another successor goes to both, while the key works on.
+A rotation that was cut off between two destinations leaves a dead key at the first. What stood there cannot be
+put back, for no plaintext is kept. So the key is rotated again: another successor goes to both, while the key works on.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ _NOT_NOW: Final = (AlreadyCreated, DeliveryFailed, DeliveryUndecided, Destinatio
 
 @dataclass(frozen=True, slots=True)
 class DueRotation:
-    """What came of one key that was due: its successor, or why there is none."""
+    """How it ended for one key that was due: its successor, or why there is none."""
 
     key_id: str
     name: str
@@ -79,7 +79,7 @@ class DueReport:
 
 
 def keep_house(context: Context) -> list[Finding]:
-    """Do all that time and crashes have left to do, and say what came of it; safe at any time, also several at once.
+    """Do all that time and crashes have left to do, and say what was done; safe at any time, also several at once.
 
     Where nothing is due it only reads: the lock of a writer, which others wait for, is taken for what is to be done.
     """
@@ -117,7 +117,7 @@ def _rotate_one(context: Context, key_id: str, name: str, terms: Terms) -> DueRo
 
 
 def _resume_all(context: Context) -> list[Finding]:
-    """Do again what was cut off, where it left a destination without a key that works; and say what came of it."""
+    """Do again what was cut off, where it left a destination without a key that works; and say what was done."""
     with reading(context.session):
         broken = rotation.list_broken_off(context.session)
     # One that was done again and failed again stands for those before it, or they would double with each look.
@@ -153,7 +153,7 @@ def _resume(context: Context, successor_id: str) -> Finding | None:
         _settle(context, successor_id)
         return None
     if any(_is_foreign(context, holding, key) for holding in holdings):
-        detail = f"Its rotation was cut off, and a foreign value lies there. See `flask keys check {key.id}`."
+        detail = f"Its rotation was cut off, and a foreign value is there. See `flask keys check {key.id}`."
         _settle(context, successor_id)
         return Finding(key.id, Verdict.DRIFTED, detail)
     if again_after > now:

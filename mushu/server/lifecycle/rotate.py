@@ -53,7 +53,7 @@ def rotate(context: Context, request: RotationRequest, choice: DeliveryChoice) -
 
     Raises:
         KeyNotFound, WrongState: there is no such key, or it is not active; nothing was minted.
-        Invalid: the key lies in no destination of this server, and none is named; or the terms cannot be kept.
+        Invalid: the key is in no destination of this server, and none is named; or the terms cannot be kept.
         DestinationNotFound: a destination is named that the organization has not.
         and what `find_earlier`, `Courier.check`, `Courier.register` and `Courier.bring` raise.
     """
@@ -83,7 +83,7 @@ def _look(context: Context, request: RotationRequest, choice: DeliveryChoice) ->
     with reading(session):
         uris = choice.resolve(session, context.org_id or "")
         key = context.get_key(request.key_id)
-        get_key_to_rotate(session, context.clock(), key.id)  # before its places: what is over lies nowhere
+        get_key_to_rotate(session, context.clock(), key.id)  # before its destinations: what is over has none
         deliveries = ledger.list_deliveries(session, [key.id])
         lineage = [key.id, *ancestors(session, key.id)]
     places = [delivery.uri for delivery in ledger.on_server(deliveries)]
@@ -98,7 +98,7 @@ def _look(context: Context, request: RotationRequest, choice: DeliveryChoice) ->
         mode = DeliveryMode.SERVER if places else DeliveryMode.RESPONSE
     if mode is DeliveryMode.SERVER and not (uris or places):
         raise Invalid(
-            f"{key.id} lies in no destination of this server. Name one with --to, or ask for the new key itself with "
+            f"{key.id} is in no destination of this server. Name one with --to, or ask for the new key itself with "
             "--show-once.",
             field="to",
         )

@@ -76,7 +76,7 @@ class TestAnInspection:
         key = post.deliver("fake:a")
         shelf.put("test", "fake:a", value)
         found = inspect(post.session, shelf.open, "fake:a")
-        assert f"By the ledger {key.id} (backend) lies there, and it does not." in found.faults
+        assert f"By the ledger {key.id} (backend) is there, and it is not." in found.faults
 
     def test_at_a_dead_key_of_ours_is_no_fault(self, post: Post, shelf: Shelf) -> None:
         key = post.deliver("fake:a")

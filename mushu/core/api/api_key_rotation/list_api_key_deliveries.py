@@ -55,7 +55,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[KeyDeliveries | Problem]:
-    """Show where a key was put, at which version, by whom, and what was found there since."""
+    """Show where a key was put, at which version, who put it there, and what was found there since."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
@@ -86,7 +86,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[KeyDeliveries | Problem]:
-    """Show where a key was put, at which version, by whom, and what was found there since."""
+    """Show where a key was put, at which version, who put it there, and what was found there since."""
 
     kwargs = _get_kwargs(
         org_id=org_id,

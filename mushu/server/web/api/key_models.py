@@ -83,7 +83,7 @@ class KeysOf(ListWindow):
 
 
 class CreatedKey(BaseModel):
-    """A new key; `key` is in this answer only, and nowhere else ever again. One that was delivered is in no answer."""
+    """A new key; `key` is in this answer only, and never again. One that was delivered is in no answer."""
 
     key_id: str
     key: str | None = optional()

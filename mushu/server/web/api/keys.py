@@ -107,7 +107,7 @@ def delete_api_key(path: KeyPath) -> Deleted:
 
 @requires(Scope.ADMIN)
 def list_api_key_deliveries(path: KeyPath) -> KeyDeliveries:
-    """Show where a key was put, at which version, by whom, and what was found there since."""
+    """Show where a key was put, at which version, who put it there, and what was found there since."""
     with reading(db.session):
         key = get_key_of(db.session, path.org_id, current_environment(), path.key_id, with_deleted=True)
         found = ledger.list_deliveries(db.session, [key.id])
