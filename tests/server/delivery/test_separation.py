@@ -12,10 +12,11 @@ from mushu.server.destinations.service import DestinationRequest
 from mushu.server.errors import DestinationHeld
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.rotation import Terms
 from mushu.server.sealing.ring import SealingKeys
 from tests.server.delivery.conftest import Post
 from tests.server.delivery.shelf import Shelf
-from tests.server.verbs import issue_to
+from tests.server.verbs import issue_to, succeed
 
 pytestmark = pytest.mark.database
 
@@ -66,6 +67,19 @@ def test_a_name_that_is_given_meanwhile_is_seen_before_anything_is_minted(
     with pytest.raises(DestinationHeld):
         deliver(post, TEST)
     assert (post.all_keys(), shelf.values) == ([], {})
+
+
+def test_so_it_is_before_a_successor_is_minted(post: Post, shelf: Shelf, sealing: SealingKeys) -> None:
+    def name_it(_: str, act: object) -> object:
+        name_live(post.another(), sealing)
+        return act()  # type: ignore[operator]
+
+    request = KeyRequest(org_id=post.org_id, name="k", environment=TEST)
+    old = issue_to(post.context(), request, ["fake:b"])[0]
+    shelf.plan("preflight fake:a", name_it)
+    with pytest.raises(DestinationHeld):
+        succeed(post.context(), old.id, Terms(), [A])
+    assert [key.id for key in post.all_keys()] == [old.id]
 
 
 @pytest.mark.fault

@@ -19,10 +19,11 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import reading
 from mushu.server.keys.models import ApiKey, Rotation
+from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import get_key
 from mushu.server.lifecycle.delete import delete
 from tests.server.commands.conftest import Run, run
-from tests.server.conftest import World
+from tests.server.conftest import World, api_key
 from tests.server.web.asking import SeparateClient
 from tests.server.web.endpoints import Stage
 
@@ -40,6 +41,8 @@ class Restored:
     stage: Stage
     #: A key that was deleted, and is active in the database that came back.
     gone: str
+    #: Its plaintext.
+    plaintext: str
     #: Another key of the same organization, which nobody deleted.
     key: str
 
@@ -55,7 +58,8 @@ class Restored:
 @pytest.fixture
 def restored(app: Flask, world: World, client: SeparateClient, run: Run, tmp_path: Path) -> Restored:
     stage = Stage(world)
-    restored = Restored(client, run, stage, stage.key, world.key(stage.organization)[0].id)
+    gone, plaintext = world.key(stage.organization, *Scope)
+    restored = Restored(client, run, stage, gone.id, plaintext, world.key(stage.organization)[0].id)
     _ = stage.headers, stage.pending_key, stage.tenant
     database, older = str(db.engine.url.database), tmp_path / "older"
     with closing(sqlite3.connect(database)) as live, closing(sqlite3.connect(older)) as copy:
@@ -127,3 +131,10 @@ def test_the_deleted_key_itself_is_given_nothing(restored: Restored, verb: str) 
     with reading(db.session):
         assert not db.session.scalars(select(Rotation)).all()
         assert db.session.get_one(ApiKey, restored.gone).name == "k"
+
+
+def test_a_deleted_key_that_asks_for_a_verb_ends_before_it_is_done(restored: Restored) -> None:
+    path = f"/orgs/{restored.stage.org}/api-keys/{restored.key}"
+    asked = restored.client.delete(path, headers=api_key(restored.plaintext))
+    assert asked.status_code == 401
+    assert (state(restored.gone), state(restored.key)) == ("revoked", "active")
