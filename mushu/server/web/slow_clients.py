@@ -1,13 +1,19 @@
-"""Keeps slow clients from holding the server's threads: WSGI middleware before Flask.
+"""Keeps slow clients from holding the server's threads: WSGI middleware before Flask, and the slots that requests share.
 
-Requests that only read, and have no body, are always let in: threads are kept for them. All others share a number of
-slots (`concurrency.py`), each from its head to its answer. A small body is read whole before the request is dispatched,
-with a deadline (`body_timeouts.py`).
+Requests that only read, and have no body, are always let in: threads are kept for them. All others share `Slots`, each
+from its head to the end of its view. If no slot is free, the body that has been waited for longest gives way to the new
+request, so that a slow client keeps nobody out. A small body is read whole, with a deadline (`body_timeouts.py`), before
+the request is dispatched; then it keeps its slot.
+
+`thread_slot` counts the requests that wait for somebody else: for a client's connection, a storage, or Apple. There are
+as many of these slots as the server has threads beyond those of the API, so the API never waits for them.
 """
 
+import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,10 +21,10 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, RequestTimeout
 from werkzeug.wsgi import ClosingIterator
 
-from mushu.server.config import Settings
+from mushu.server.config import MOST_LEAVING, Settings
+from mushu.server.core import get_core
 from mushu.server.errors import Busy
 from mushu.server.web.body_timeouts import Pace, PacedBody, Readers
-from mushu.server.web.concurrency import Slots, UntilWhole, busy
 from mushu.server.web.problems import as_problem
 from mushu.server.web.security_headers import add_headers
 
@@ -29,6 +35,99 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSAL: Final = "mushu.refusal"
 #: Seconds that the server has to send an answer before its connection is cut.
 _LINGER: Final = 0.05
+#: A body that has been waited for less long than this, in seconds, does not give way.
+FAIR: Final = 0.25
+
+
+class Slots:
+    """Those of one process."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._leaving = 0
+        self._lock = threading.Lock()
+        #: Bodies that are waited for, and since when; the oldest is the first.
+        self._waiting: dict[PacedBody, float] = {}
+        self._gave_way: set[PacedBody] = set()
+
+    def enter(self, body: PacedBody) -> bool:
+        """Take a slot for a request whose body is waited for; return whether there was one."""
+        now = time.monotonic()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                oldest = None
+            else:
+                oldest, since = next(iter(self._waiting.items()), (None, now))
+                if oldest is None or now - since < FAIR or self._leaving == MOST_LEAVING:
+                    return False
+                self._leaving += 1
+                del self._waiting[oldest]
+                self._gave_way.add(oldest)
+            self._waiting[body] = now
+        if oldest is not None:
+            oldest.give_way(busy())
+        return True
+
+    def arrived(self, body: PacedBody) -> bool:
+        """Keep the slot until `leave`; return False where it was given to another."""
+        with self._lock:
+            return self._waiting.pop(body, None) is not None
+
+    def leave(self, body: PacedBody) -> None:
+        """Free the slot; must be called once for each body that entered."""
+        with self._lock:
+            self._waiting.pop(body, None)
+            if body in self._gave_way:
+                self._gave_way.remove(body)
+                self._leaving -= 1
+            else:
+                self._free += 1
+
+
+class UntilWhole:
+    """A body that the application reads itself: it gives way until its last byte has come, and never after that."""
+
+    def __init__(self, body: PacedBody, length: int, slots: Slots) -> None:
+        self._body = body
+        self._left = length
+        self._slots = slots
+        self._kept = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return what `PacedBody.read` does.
+
+        Raises:
+            Busy: the slot was given to another in this very moment; besides what `PacedBody.read` raises.
+        """
+        piece = self._body.read(size)
+        self._left -= len(piece)
+        if not self._kept and size and (self._left == 0 or not piece):
+            self._kept = self._slots.arrived(self._body)
+            if not self._kept:
+                raise busy()
+        return piece
+
+
+def busy() -> Busy:
+    """Return why a request got no slot, or lost it."""
+    return Busy("Too many requests wait for their bodies or for something else at this moment. Try again shortly.")
+
+
+@contextmanager
+def thread_slot() -> Iterator[None]:
+    """Hold one of the slots for requests that wait for somebody else; it may end after the request does.
+
+    Raises:
+        Busy: no slot is free. Waiting for one would hold a thread that the API needs.
+    """
+    places = get_core().places
+    if not places.acquire(blocking=False):
+        raise Busy("Too many files and notifications are on their way at this moment. Try again shortly.")
+    try:
+        yield
+    finally:
+        places.release()
 
 
 class Admission:

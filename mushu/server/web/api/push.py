@@ -16,11 +16,11 @@ from mushu.server.resources.notifications.outcomes import explain
 from mushu.server.resources.notifications.sender import apns_id
 from mushu.server.resources.tenants import TENANT
 from mushu.server.web.api.models import Body, ListWindow, TenantPath
-from mushu.server.web.concurrency import thread_slot
 from mushu.server.web.extensions import dispatcher
 from mushu.server.web.guard import current_principal, requires
 from mushu.server.web.idempotency import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route
+from mushu.server.web.slow_clients import thread_slot
 
 _UserId = Annotated[str, Field(min_length=1, max_length=USER_ID_LENGTH)]
 _Shown = Annotated[str | None, Field(max_length=MOST_BYTES)]
