@@ -38,7 +38,6 @@ from mushu.server.web.api import (
     keys,
     media,
     media_content,
-    members,
     orgs,
     push,
     tenants,
@@ -54,7 +53,7 @@ SINGLE: Final = (health.RESOURCE, auth.RESOURCE, device_flow.RESOURCE, auth.TOKE
 ENVIRONMENTAL: Final = (
     orgs.RESOURCE,
     orgs.SETTINGS,
-    members.RESOURCE,
+    orgs.MEMBERS,
     invitations.RESOURCE,
     keys.RESOURCE,
     keys.LOOKUP,

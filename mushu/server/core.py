@@ -57,7 +57,7 @@ class Core:
 
     @cached_property
     def places(self) -> BoundedSemaphore:
-        """Those in this process for requests that wait for somebody else (`web/concurrency.py`)."""
+        """Those in this process for requests that wait for somebody else (`web/slow_clients.py`)."""
         return BoundedSemaphore(self.settings.transfers)
 
     @cached_property
