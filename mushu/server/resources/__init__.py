@@ -17,8 +17,8 @@ from mushu.server.config import Settings
 from mushu.server.db import AnySession
 from mushu.server.orgs.service import OrgDeletion
 from mushu.server.resources.devices import delete_devices_of_org, delete_devices_of_tenant
-from mushu.server.resources.media.cleaning import clean_media
 from mushu.server.resources.media.service import delete_media_of_org, delete_media_of_tenant
+from mushu.server.resources.media.uploading import clean_media
 from mushu.server.resources.notifications.cleaning import clean_notifications
 from mushu.server.resources.tenants import TenantDeletion, delete_tenants_of_org
 

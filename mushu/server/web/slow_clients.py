@@ -1,9 +1,9 @@
-"""Keeps slow clients from holding the server's threads: WSGI middleware before Flask, and the slots that requests share.
+"""Keeps slow clients from holding the server's threads: WSGI middleware before Flask, and the slots of requests.
 
 Requests that only read, and have no body, are always let in: threads are kept for them. All others share `Slots`, each
 from its head to the end of its view. If no slot is free, the body that has been waited for longest gives way to the new
-request, so that a slow client keeps nobody out. A small body is read whole, with a deadline (`body_timeouts.py`), before
-the request is dispatched; then it keeps its slot.
+request, so that a slow client keeps nobody out. A small body is read whole, with a deadline (`body_timeouts.py`),
+before the request is dispatched; then it keeps its slot.
 
 `thread_slot` counts the requests that wait for somebody else: for a client's connection, a storage, or Apple. There are
 as many of these slots as the server has threads beyond those of the API, so the API never waits for them.

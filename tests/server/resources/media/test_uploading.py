@@ -12,10 +12,10 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.environments import within
 from mushu.server.errors import MediaNotFound, StorageUnavailable
-from mushu.server.resources.media.cleaning import Cleaned, clean_storage
 from mushu.server.resources.media.models import MediaItem, Status
 from mushu.server.resources.media.service import delete_media_of_org
 from mushu.server.resources.media.storage import ObjectKey
+from mushu.server.resources.media.uploading import Cleaned, clean_storage
 from tests.server.resources.media.studio import KINDS, TEXT, Studio, fresh, is_bucket, open_studio, picture
 from tests.server.web.asking import execute, refusal
 
