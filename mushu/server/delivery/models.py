@@ -1,3 +1,5 @@
+"""Rows of deliveries: which key is at which destination, and what was found there."""
+
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final

@@ -1,3 +1,5 @@
+"""Rows of API keys."""
+
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final

@@ -1,3 +1,5 @@
+"""Scopes of a credential, and how a request names them."""
+
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
