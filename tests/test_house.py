@@ -16,12 +16,12 @@ ROOT = Path(__file__).resolve().parents[1]
 GENERATED = {ROOT / "mushu" / package for package in ("core", "notify", "media")}
 
 LINES_OF_A_MODULE = 300
-MEDIAN_OF_LINES = 110
+MEDIAN_OF_LINES = 116
 MODULES = 263
 #: Of all modules, those that one other module imports.
 SHARE_WITH_ONE_IMPORTER = 0.28
 MODULES_WITHOUT_DOCSTRING = 0
-SHARED_CLASS_NAMES = 1
+SHARED_CLASS_NAMES = 0
 #: Statements of a view, without its docstring: it parses, calls one function of a domain or a verb, and answers.
 LINES_OF_A_VIEW = 15
 #: What a test imports that does two things at the same moment, and what it does them with.

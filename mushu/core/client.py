@@ -28,7 +28,7 @@ class Client:
     Args:
         base_url: what the paths of the API are appended to.
         raise_on_unexpected_status: raise `errors.UnexpectedStatus` for what is not documented, instead of `parsed=None`.
-        timeout: of each step of a request; None waits for ever.
+        timeout: of each step of a request; None waits forever.
         verify_ssl: what httpx is to verify the server with.
         httpx_args: further arguments for `httpx.Client` and `httpx.AsyncClient`.
     """

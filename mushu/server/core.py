@@ -22,7 +22,7 @@ from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, utc_now
 from mushu.server.config import Settings
 from mushu.server.db import SESSION_OPTIONS, engine_options, own_session, prepare_engine
-from mushu.server.delivery import named
+from mushu.server.delivery import named_destinations
 from mushu.server.instance import JOURNAL_FILE, ROOT, prepare_instance, secret_key
 from mushu.server.lifecycle.context import Context
 from mushu.server.resources import RESOURCES, Resources
@@ -122,7 +122,7 @@ def core_context(load: Callable[[], Settings] = Settings.load) -> Iterator[Core]
 def _settings_for(uri: str) -> Mapping[str, str]:
     """Return what a named destination needs to be opened; in a session of its own, whatever the caller's is about."""
     with own_session(db.engine) as session:
-        return named.settings_for(session, get_core().sealing_keys, uri)
+        return named_destinations.settings_for(session, get_core().sealing_keys, uri)
 
 
 def context_for(actor: Actor, org_id: str | None = None, environment: Environment | None = None) -> Context:

@@ -195,7 +195,7 @@ def prepare_engine(engine: Engine, journal: Path | None = None) -> None:
     """Teach an engine Mushu's rules; must be called once for each engine, before its first connection.
 
     Args:
-        journal: the file that tells of revoked keys (`keys/journal.py`).
+        journal: the file that tells of revoked keys (`keys/revocation_journal.py`).
     """
     engine.update_execution_options(**{_JOURNAL: journal})
     if engine.dialect.name != "sqlite":

@@ -17,7 +17,7 @@ from mushu.server.errors import ConfigurationError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SETTINGS_FILE: Final = "settings.toml"
-#: Tells of revoked keys (`keys/journal.py`).
+#: Tells of revoked keys (`keys/revocation_journal.py`).
 JOURNAL_FILE: Final = "revoked-keys"
 SECRET_KEY_FILE: Final = "secret_key"  # noqa: S105 - the name of a file
 SEALING_KEYS_FILE: Final = "sealing_keys"

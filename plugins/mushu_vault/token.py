@@ -29,7 +29,7 @@ _MOST: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class TokenLease:
-    """A token, and for how many seconds it was given; None for ever."""
+    """A token, and for how many seconds it was given; None forever."""
 
     token: Secret
     seconds: float | None

@@ -29,7 +29,7 @@ _LONGEST_WAIT: Final = 3_600
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceCode:
+class CodeReply:
     """The server's answer: the code to confirm, the address of the page, and how long the code is good."""
 
     device_code: Secret
@@ -66,13 +66,13 @@ class DeviceCode:
         )
 
 
-def request_code(api: Api) -> DeviceCode:
+def request_code(api: Api) -> CodeReply:
     """Ask for a code."""
     fields = {"client_id": CLIENT_ID, "client_name": _client_name()}
-    return DeviceCode.of(api.post_form("auth", "device", "code", fields=fields))
+    return CodeReply.of(api.post_form("auth", "device", "code", fields=fields))
 
 
-def await_confirmation(api: Api, code: DeviceCode) -> StoredLogin:
+def await_confirmation(api: Api, code: CodeReply) -> StoredLogin:
     """Ask again and again until somebody has confirmed the code.
 
     Raises:

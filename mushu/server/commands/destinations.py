@@ -13,7 +13,7 @@ from mushu.server.commands.given_settings import read_settings, settings_options
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.inspection import ContentKind, inspect, true_uri
-from mushu.server.delivery.named import add_named, forget_settings, living_at, remove_named
+from mushu.server.delivery.named_destinations import add_named, forget_settings, living_at, remove_named
 from mushu.server.delivery.preflight import refuse_holder
 from mushu.server.destinations import service
 from mushu.server.destinations.models import DestinationRow

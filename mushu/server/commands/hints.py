@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.drift import DriftResult
 from mushu.server.delivery.models import Condition
-from mushu.server.delivery.named import named_by_others
+from mushu.server.delivery.named_destinations import named_by_others
 from mushu.server.errors import DestinationHeld, MushuError
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State

@@ -14,8 +14,8 @@ from mushu.server.db import reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.drift import DriftChecker, DriftResult, KeyFilter
 from mushu.server.delivery.models import Condition
-from mushu.server.delivery.named import names_of
-from mushu.server.delivery.recovery import any_unreachable
+from mushu.server.delivery.named_destinations import names_of
+from mushu.server.delivery.reconciler import any_unreachable
 from mushu.server.environments import within
 from mushu.server.keys.service import get_key
 from mushu.server.lifecycle.maintain import keep_house

@@ -8,7 +8,7 @@ from mushu.server.commands import hints
 from mushu.server.commands.common import as_json, note, operator_context, print_json, print_rows
 from mushu.server.core import db
 from mushu.server.db import reading
-from mushu.server.delivery.recovery import Verdict, any_unreachable
+from mushu.server.delivery.reconciler import Verdict, any_unreachable
 from mushu.server.keys.models import AtDeadline
 from mushu.server.keys.rotation import Terms
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted

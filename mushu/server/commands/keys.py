@@ -12,7 +12,7 @@ from mushu.server.commands.key_ledger import check, deliveries, reconcile
 from mushu.server.commands.key_rotation import print_minted, rotate_key
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
-from mushu.server.delivery.recovery import Finding, any_unreachable
+from mushu.server.delivery.reconciler import Finding, any_unreachable
 from mushu.server.keys import service
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey

@@ -16,5 +16,5 @@ The verb that mints the key owns T1 (`lifecycle/`). This package mints nothing, 
 no function that it was handed but the one that opens a destination.
 
 Read on in `protocol.py` (what a verb calls), `preflight.py` (before a key is minted), `mushu.destination` (how a plugin
-is called), `activation.py` (T4), `recovery.py` (after a crash), `ledger.py` (the rows).
+is called), `activation.py` (T4), `reconciler.py` (after a crash), `ledger.py` (the rows).
 """

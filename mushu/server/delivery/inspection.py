@@ -12,7 +12,7 @@ from mushu.destination.safe import guarded
 from mushu.destination.target import Target
 from mushu.secret import Secret
 from mushu.server.db import AnySession, reading
-from mushu.server.delivery.named import living_at
+from mushu.server.delivery.named_destinations import living_at
 from mushu.server.errors import Invalid
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import find_key_by_digest

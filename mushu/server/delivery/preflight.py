@@ -20,7 +20,7 @@ from mushu.secret import Secret
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.models import Delivery
-from mushu.server.delivery.named import hold_places, living_at
+from mushu.server.delivery.named_destinations import hold_places, living_at
 from mushu.server.destinations.models import DestinationRow
 from mushu.server.destinations.service import EVERYWHERE
 from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid

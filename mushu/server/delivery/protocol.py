@@ -34,7 +34,7 @@ from mushu.server.delivery.preflight import (
     open_targets,
     refuse_other_environment,
 )
-from mushu.server.delivery.recovery import Reconciler, Verdict
+from mushu.server.delivery.reconciler import Reconciler, Verdict
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state, get_key

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import Base, UTCDateTime
 from mushu.server.environments import Environmental
-from mushu.server.sealing.rows import SEALED
+from mushu.server.sealing.columns import SEALED
 
 IS_NAMED: Final = text("removed_at IS NULL")
 

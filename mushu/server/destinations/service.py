@@ -21,8 +21,8 @@ from mushu.server.destinations.models import DestinationRow
 from mushu.server.environments import environment_of, within
 from mushu.server.errors import DestinationNotFound, Invalid, NameTaken, OrgNotFound
 from mushu.server.orgs.models import Organization
+from mushu.server.sealing.columns import context_of, ring_to_seal
 from mushu.server.sealing.ring import SealingKeys
-from mushu.server.sealing.rows import context_of, ring_to_seal
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SETTING: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -136,7 +136,7 @@ def find_at(session: AnySession, uri: str) -> DestinationRow | None:
 
 
 def remove(session: AnySession, clock: Clock, actor: Actor, destination: DestinationRow) -> None:
-    """Take the name away; both are free again. What the destination still holds, `delivery/named.py` looks at."""
+    """Take the name away; both are free again. `delivery/named_destinations.py` looks at what it still holds."""
     destination.removed_at = clock()
     _record(session, clock, actor, "destination.removed", destination)
 

@@ -36,18 +36,7 @@ The statuses are given by `web/problems.py` and stand here for the reader only. 
 from mushu.server.errors.base import (
     MushuError,
 )
-from mushu.server.errors.failures import (
-    Busy,
-    ConfigurationError,
-    DatabaseUnavailable,
-    DeliveryFailed,
-    DeliveryUndecided,
-    MailFailed,
-    SealingFailed,
-    StorageUnavailable,
-    UpgradeFailed,
-)
-from mushu.server.errors.requests import (
+from mushu.server.errors.client_errors import (
     AlreadyCreated,
     AlreadyMember,
     AmbiguousCredential,
@@ -99,6 +88,17 @@ from mushu.server.errors.requests import (
     UserRequired,
     WrongEnvironment,
     WrongState,
+)
+from mushu.server.errors.failures import (
+    Busy,
+    ConfigurationError,
+    DatabaseUnavailable,
+    DeliveryFailed,
+    DeliveryUndecided,
+    MailFailed,
+    SealingFailed,
+    StorageUnavailable,
+    UpgradeFailed,
 )
 
 __all__ = [

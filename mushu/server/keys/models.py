@@ -78,7 +78,7 @@ class ApiKey(Idempotent, Base):
 
 
 class JournalPosition(Base):
-    """Up to which byte this database has followed a journal that is beside it (`journal.py`)."""
+    """Up to which byte this database has followed a journal that is beside it (`revocation_journal.py`)."""
 
     __tablename__ = "journal_positions"
 

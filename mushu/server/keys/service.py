@@ -11,7 +11,7 @@ from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import KeyNotFound, WrongState
-from mushu.server.keys import journal
+from mushu.server.keys import revocation_journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
@@ -120,6 +120,6 @@ def change_state(session: AnySession, clock: Clock, actor: Actor, key_id: str, c
     if changed.rowcount == 0:  # type: ignore[attr-defined]
         raise WrongState(f"{key_id} is {key.state(now)}, and a key in that state cannot become {change.to}.")
     if change.to is State.REVOKED:
-        journal.note(session, key.digest)
+        revocation_journal.note(session, key.digest)
     record(session, now, actor, change.action, key.id, org_id=key.org_id)
     return key

@@ -13,9 +13,9 @@ from mushu.secret import Secret
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
-from mushu.server.delivery.named import uris_of
+from mushu.server.delivery.named_destinations import uris_of
 from mushu.server.delivery.protocol import Courier
-from mushu.server.delivery.recovery import Reconciler
+from mushu.server.delivery.reconciler import Reconciler
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import get_key, get_key_of
 

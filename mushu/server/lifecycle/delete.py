@@ -11,10 +11,10 @@ from mushu.server.audit.service import SYSTEM, Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, finishing, reading, writing
 from mushu.server.delivery import ledger
-from mushu.server.delivery.named import remove_all_named
-from mushu.server.delivery.recovery import Finding, Verdict
+from mushu.server.delivery.named_destinations import remove_all_named
+from mushu.server.delivery.reconciler import Finding, Verdict
 from mushu.server.errors import WrongState
-from mushu.server.keys import journal
+from mushu.server.keys import revocation_journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import Selection, change_state, iterate_keys
 from mushu.server.keys.states import DEAD, DELETE
@@ -105,15 +105,15 @@ def follow_journal(context: Context) -> list[Finding]:
     """
     session = context.session
     with reading(session):
-        behind = journal.is_behind(session)
+        behind = revocation_journal.is_behind(session)
     if not behind:
         return []
     with finishing(session):
-        journal.hold(session)
-        key_ids = journal.to_follow(session)
+        revocation_journal.hold(session)
+        key_ids = revocation_journal.to_follow(session)
         for key_id in key_ids:
             with suppress(WrongState):  # on PostgreSQL, somebody deletes it at this moment
                 revoke_key(session, context.clock, SYSTEM, key_id)
-        journal.followed(session)
+        revocation_journal.followed(session)
     detail = "It had been deleted, and an older database knew nothing of it; it is deleted again."
     return [Finding(key_id, Verdict.REVOKED, detail) for key_id in key_ids]

@@ -11,7 +11,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.lifecycle.confirm import CONFIRM_WITHIN
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.delete import follow_journal
-from mushu.server.lifecycle.idempotency import RACED, find_earlier, find_faster
+from mushu.server.lifecycle.repeated_request import RACED, find_earlier, find_faster
 from mushu.server.orgs.service import get_org
 
 

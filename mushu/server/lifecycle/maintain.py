@@ -17,8 +17,8 @@ from mushu.server.clock import rfc3339
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
-from mushu.server.delivery.named import any_forgettable, forget_settings
-from mushu.server.delivery.recovery import Finding, Verdict
+from mushu.server.delivery.named_destinations import any_forgettable, forget_settings
+from mushu.server.delivery.reconciler import Finding, Verdict
 from mushu.server.errors import (
     AlreadyCreated,
     DeliveryFailed,

@@ -20,7 +20,7 @@ from mushu.server.keys.rotation import Terms, ancestors, begin, get_key_to_rotat
 from mushu.server.lifecycle.confirm import CONFIRM_WITHIN
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.delete import follow_journal
-from mushu.server.lifecycle.idempotency import RACED, find_earlier, find_faster
+from mushu.server.lifecycle.repeated_request import RACED, find_earlier, find_faster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,14 +22,14 @@ from mushu.server.db import is_unverified, most_connections, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery
 from mushu.server.errors import ConfigurationError, StorageUnavailable
 from mushu.server.instance import JOURNAL_FILE, SECRET_KEY_FILE, instance_path
-from mushu.server.keys import journal
+from mushu.server.keys import revocation_journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.maintain import stalled_rotations
-from mushu.server.operation.timeouts import SUPPORTED as STALLED_CONNECTIONS_SEEN
+from mushu.server.operation.stalled_downloads import SUPPORTED as STALLED_CONNECTIONS_SEEN
 from mushu.server.operation.upgrading.copies import list_copies
 from mushu.server.operation.upgrading.migrations import pending_migrations
-from mushu.server.sealing.rows import faults, sealed_values
+from mushu.server.sealing.columns import faults, sealed_values
 
 _ENOUGH_DISK: Final = 256 * 1024 * 1024
 #: For 1,024 connections in a worker, and what it needs besides.
@@ -237,7 +237,7 @@ def _journal(core: Core) -> Iterator[Check]:
         yield Check("journal", False, f"{path}, which tells of revoked keys, cannot be written ({fault}). {advice}")
         return
     with reading(db.session):
-        behind = journal.is_behind(db.session)
+        behind = revocation_journal.is_behind(db.session)
     if behind:
         advice = "an older database was put in place, or a crash was in between. Run `flask keys reconcile`."
         yield Check("journal", False, f"{path} tells of revoked keys that this database may not know of: {advice}")

@@ -13,7 +13,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import Core, context_for, db
 from mushu.server.db import reading, writing
-from mushu.server.delivery.recovery import Finding
+from mushu.server.delivery.reconciler import Finding
 from mushu.server.instance import alone
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey

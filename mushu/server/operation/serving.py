@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
-from mushu.server.operation.timeouts import StalledConnections
+from mushu.server.operation.stalled_downloads import StalledConnections
 
 _LOG: Final = logging.getLogger(__name__)
 #: Seconds that requests under way have to come to their end, once a worker was told to end.

@@ -129,7 +129,7 @@ class TestSecretSettings:
         assert add(run, "b", "env:.env", *options, stdin=f"{TOKEN}\n").code == 2
 
     def _settings(self) -> dict[str, str]:
-        from mushu.server.delivery.named import settings_for
+        from mushu.server.delivery.named_destinations import settings_for
         from mushu.server.destinations.models import DestinationRow
 
         with within(db.session, Environment.LIVE), reading(db.session):

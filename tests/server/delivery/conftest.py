@@ -20,7 +20,7 @@ from mushu.server.config import Settings
 from mushu.server.db import prepare_engine, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
-from mushu.server.delivery.recovery import Finding, Reconciler
+from mushu.server.delivery.reconciler import Finding, Reconciler
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import get_key

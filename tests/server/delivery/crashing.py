@@ -17,7 +17,7 @@ from mushu.destination import Attempt, Destination, DestinationError, Receipt, S
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import prepare_engine, reading, writing
 from mushu.server.delivery import ledger
-from mushu.server.delivery.recovery import Finding
+from mushu.server.delivery.reconciler import Finding
 from mushu.server.errors import DeliveryFailed
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey

@@ -127,7 +127,7 @@ def test_a_place_is_free_for_the_other_once_the_key_is_deleted(post: Post, shelf
 def test_a_place_with_a_key_is_named_for_its_environment_only(
     post: Post, sealing: SealingKeys, there: Environment, named: Environment
 ) -> None:
-    from mushu.server.delivery.named import add_named
+    from mushu.server.delivery.named_destinations import add_named
 
     key = deliver(post, there)
     for environment in (named, there):

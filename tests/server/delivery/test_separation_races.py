@@ -20,7 +20,7 @@ URI = "env:/srv/app/.env#KEY"
 @pytest.mark.parametrize("naming_first", [True, False])
 def test_the_slower_one_is_refused(world: World, naming_first: bool) -> None:
     from mushu.server.delivery import ledger
-    from mushu.server.delivery.named import add_named
+    from mushu.server.delivery.named_destinations import add_named
     from mushu.server.delivery.preflight import claim
 
     org_id = world.org().id

@@ -40,7 +40,7 @@ FAULTS: Final[dict[str, dict[str, Any]]] = {
     "html": {},
     "drip": {"seconds": 0.02},
 }
-#: Once, or for ever from then on.
+#: Once, or forever from then on.
 TIMES: Final = {"create": (1, 1_000), "rotate": (1_000,)}
 #: In the short form every request meets a third of the faults, and every fault a third of the requests.
 EACH: Final = times(3, 1)

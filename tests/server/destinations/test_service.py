@@ -13,7 +13,7 @@ from mushu.server.audit.models import AuditEvent
 from mushu.server.audit.service import SYSTEM, Actor, ActorKind
 from mushu.server.core import db
 from mushu.server.db import reading, writing
-from mushu.server.delivery.named import remove_all_named
+from mushu.server.delivery.named_destinations import remove_all_named
 from mushu.server.destinations import service
 from mushu.server.destinations.models import DestinationRow
 from mushu.server.destinations.service import DestinationRequest

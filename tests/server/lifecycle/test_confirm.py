@@ -1,4 +1,4 @@
-"""Keys that a client delivers: inert until proven, and never for ever pending."""
+"""Keys that a client delivers: inert until proven, and never pending forever."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.ledger import delivered_to, list_deliveries
-from mushu.server.delivery.recovery import Finding, Reconciler, Verdict
+from mushu.server.delivery.reconciler import Finding, Reconciler, Verdict
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey

@@ -11,7 +11,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import AnySession, own_session, reading, writing
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, KeyNotFound, WrongState
-from mushu.server.keys import journal
+from mushu.server.keys import revocation_journal
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey, JournalPosition
 from mushu.server.keys.service import get_key
@@ -223,7 +223,7 @@ def test_two_that_follow_the_journal_at_the_same_moment_revoke_once_and_both_go_
         db.session.execute(sqlalchemy.update(ApiKey).values(stored_state=State.ACTIVE, revoked_at=None))
         db.session.execute(sqlalchemy.delete(JournalPosition))
     both, engine, context = Barrier(2), db.engine, context_for(SYSTEM)
-    real = journal.is_behind
+    real = revocation_journal.is_behind
 
     def looked(session: AnySession) -> bool:
         found = real(session)
@@ -234,7 +234,7 @@ def test_two_that_follow_the_journal_at_the_same_moment_revoke_once_and_both_go_
         with own_session(engine) as session:
             return len(follow_journal(replace(context, session=session)))
 
-    monkeypatch.setattr(journal, "is_behind", looked)
+    monkeypatch.setattr(revocation_journal, "is_behind", looked)
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(follow, range(2))) == [0, 1]
     with reading(db.session):

@@ -23,7 +23,7 @@ from mushu.server.clock import Clock, utc_now
 from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context, db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.delivery.recovery import Finding
+from mushu.server.delivery.reconciler import Finding
 from mushu.server.environments import within
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey

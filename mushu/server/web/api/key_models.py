@@ -11,7 +11,7 @@ from mushu.server import answers
 from mushu.server.clock import parse_duration
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
-from mushu.server.delivery.named import names_of
+from mushu.server.delivery.named_destinations import names_of
 from mushu.server.errors import Invalid
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import KeyRequest

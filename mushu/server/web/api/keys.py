@@ -6,7 +6,7 @@ from mushu.server import answers
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.delivery import ledger
-from mushu.server.delivery.named import names_of
+from mushu.server.delivery.named_destinations import names_of
 from mushu.server.errors import KeyNotFound
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import Selection, find_key_by_digest, get_key_of, list_keys
@@ -34,7 +34,7 @@ from mushu.server.web.api.key_models import (
 )
 from mushu.server.web.api.models import Deleted, OrgPath
 from mushu.server.web.guard import current_context, current_environment, requires
-from mushu.server.web.idempotency import IdempotencyHeader, idempotency_of
+from mushu.server.web.idempotency_header import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route
 
 

@@ -28,7 +28,7 @@ from mushu.server.resources.media.uploading import Uploads
 from mushu.server.resources.tenants import TENANT
 from mushu.server.web.api.models import Body, Deleted, ListWindow, MediaPath, OrgPath, TenantPath
 from mushu.server.web.guard import current_org, current_principal, requires
-from mushu.server.web.idempotency import IdempotencyHeader, idempotency_of
+from mushu.server.web.idempotency_header import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route, absolute_url
 
 #: The largest that any setting allows; `MUSHU_MEDIA_MAX_BYTES` may say less.

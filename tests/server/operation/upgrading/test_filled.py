@@ -20,7 +20,7 @@ from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import MIGRATIONS, Core, context_for, core_context, db
 from mushu.server.db import reading
-from mushu.server.delivery.recovery import Verdict
+from mushu.server.delivery.reconciler import Verdict
 from mushu.server.errors import (
     DeletedCredential,
     DisabledCredential,
@@ -36,7 +36,7 @@ from mushu.server.keys.states import State
 from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.operation.upgrading.migrations import migration_transaction, pending_migrations
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy
-from mushu.server.sealing.rows import faults, sealed_values
+from mushu.server.sealing.columns import faults, sealed_values
 from tests.conftest import TurnableClock
 from tests.server.conftest import api_key, bearer, quiet_app
 from tests.server.operation.upgrading import filled

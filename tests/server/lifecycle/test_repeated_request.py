@@ -25,8 +25,8 @@ from mushu.server.lifecycle import issue as issuing
 from mushu.server.lifecycle import rotate as rotating
 from mushu.server.lifecycle.confirm import CONFIRM_WITHIN, Proof, confirm
 from mushu.server.lifecycle.context import Context, DeliveryChoice, Minted
-from mushu.server.lifecycle.idempotency import find_earlier
 from mushu.server.lifecycle.maintain import keep_house
+from mushu.server.lifecycle.repeated_request import find_earlier
 from tests.server.delivery.conftest import LEASE, LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, crash, crash_after, fail, lose_answer, refuse
 from tests.server.verbs import BY_CLIENT, SHOWN, by_server

@@ -17,8 +17,8 @@ from mushu.destination import Destination
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import own_session, prepare_engine, reading, writing
-from mushu.server.delivery.recovery import Finding
-from mushu.server.keys import journal
+from mushu.server.delivery.reconciler import Finding
+from mushu.server.keys import revocation_journal
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import get_key
@@ -121,7 +121,7 @@ def test_a_database_that_is_up_to_date_is_not_touched(house: House) -> None:
     for _ in range(3):
         house.delete(house.key().id)
     with reading(house.session):
-        assert not journal.is_behind(house.session)
+        assert not revocation_journal.is_behind(house.session)
     assert house.follow() == []
 
 
@@ -142,7 +142,7 @@ def test_it_says_so_before_the_deletion_is_committed(house: House, monkeypatch: 
     def die(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(journal, "_remember", die)
+    monkeypatch.setattr(revocation_journal, "_remember", die)
     key_id, digest = key.id, key.digest
     with pytest.raises(Killed):
         house.delete(key_id)

@@ -23,7 +23,7 @@ from mushu.server.destinations.service import DestinationRequest
 from mushu.server.environments import set_environment
 from mushu.server.errors import SealingFailed
 from mushu.server.orgs.service import create_org
-from mushu.server.sealing import rows
+from mushu.server.sealing import columns
 from mushu.server.sealing.ring import SealingKeys, key_id_of
 from mushu.server.users.service import create_user
 from mushu.testing.leaks import traces
@@ -65,7 +65,7 @@ class Vault:
 
     def rotate(self) -> int:
         with self.session() as session:
-            return rows.rotate(session, self.clock, SYSTEM, self.keys)
+            return columns.rotate(session, self.clock, SYSTEM, self.keys)
 
     def tokens(self) -> list[str]:
         """Return all that is sealed, in clear."""
@@ -75,11 +75,11 @@ class Vault:
 
     def sealed(self) -> list[str]:
         with self.session() as session, reading(session):
-            return [value.sealed for value in rows.sealed_values(session)]
+            return [value.sealed for value in columns.sealed_values(session)]
 
     def faults(self) -> list[str]:
         with self.session() as session, reading(session):
-            return rows.faults(session, self.keys)
+            return columns.faults(session, self.keys)
 
     def execute(self, statement: str) -> None:
         with self.engine.begin() as connection:
@@ -105,7 +105,7 @@ def test_the_database_alone_gives_nothing_away(vault: Vault, settings: Settings)
 
 
 def test_every_column_that_is_called_sealed_is_marked(vault: Vault) -> None:
-    marked = {f"{column.table.name}.{column.name}" for column in rows.sealed_columns()}
+    marked = {f"{column.table.name}.{column.name}" for column in columns.sealed_columns()}
     called = {
         f"{table.name}.{column.name}"
         for table in DestinationRow.metadata.sorted_tables

@@ -11,7 +11,7 @@ from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import reading, writing
-from mushu.server.delivery import ledger, named
+from mushu.server.delivery import ledger, named_destinations
 from mushu.server.delivery.models import LATEST_ARRIVAL
 from mushu.server.destinations import service
 from mushu.server.destinations.models import DestinationRow
@@ -22,8 +22,8 @@ from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE, RETIRE
 from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.orgs.service import create_org, get_org
+from mushu.server.sealing.columns import rotate
 from mushu.server.sealing.ring import SealingKeys
-from mushu.server.sealing.rows import rotate
 from tests.server.delivery.conftest import LEASE, LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, crash, fail
 
@@ -51,15 +51,15 @@ class Named:
 
     def remove(self, name: str = "a") -> None:
         with writing(self.post.session):
-            named.remove_named(self.post.session, self.post.clock, SYSTEM, self.post.org_id, name)
+            named_destinations.remove_named(self.post.session, self.post.clock, SYSTEM, self.post.org_id, name)
 
     def settings(self, name: str = "a") -> dict[str, str]:
-        return dict(named.settings_for(self.post.session, self.keys, f"fake:{name}"))
+        return dict(named_destinations.settings_for(self.post.session, self.keys, f"fake:{name}"))
 
     def forget(self) -> list[str | None]:
         """Forget what is not needed, and return what is still sealed."""
         with writing(self.post.session):
-            named.forget_settings(self.post.session, self.post.clock)
+            named_destinations.forget_settings(self.post.session, self.post.clock)
         return self.sealed()
 
     def sealed(self) -> list[str | None]:
@@ -69,7 +69,7 @@ class Named:
 
     def uris(self, *names: str, org_id: str = "") -> Sequence[str]:
         with reading(self.post.session):
-            return named.uris_of(self.post.session, org_id or self.post.org_id, names)
+            return named_destinations.uris_of(self.post.session, org_id or self.post.org_id, names)
 
     def other_org(self) -> str:
         with writing(self.post.session):
@@ -124,9 +124,9 @@ class TestNames:
         names.remove("c")
         uris = ["fake:a", "fake:b", "fake:c", "fake:d"]
         with reading(post.session):
-            assert named.names_of(post.session, uris) == {"fake:a": "a", "fake:b": "b"}
-            assert named.names_of(post.session, uris, post.org_id) == {"fake:a": "a"}
-            assert named.names_of(post.session, []) == {}
+            assert named_destinations.names_of(post.session, uris) == {"fake:a": "a", "fake:b": "b"}
+            assert named_destinations.names_of(post.session, uris, post.org_id) == {"fake:a": "a"}
+            assert named_destinations.names_of(post.session, []) == {}
 
 
 class TestRemoving:

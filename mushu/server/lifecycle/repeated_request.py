@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from mushu.server.clock import rfc3339
 from mushu.server.db import reading
 from mushu.server.delivery import ledger
-from mushu.server.delivery.recovery import Finding, any_unreachable
+from mushu.server.delivery.reconciler import Finding, any_unreachable
 from mushu.server.errors import AlreadyCreated, DeliveryUndecided, InProgress, MushuError
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import find_minted

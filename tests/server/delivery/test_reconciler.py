@@ -9,7 +9,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.db import writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery, DeliveryState
-from mushu.server.delivery.recovery import Reconciler
+from mushu.server.delivery.reconciler import Reconciler
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld
 from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.keys.models import ApiKey
@@ -234,7 +234,7 @@ class TestLateWrites:
         assert shelf.digest_at("fake:a") == key.digest
 
     def test_much_later_it_is_inert_and_may_be_overwritten(self, post: Post, shelf: Shelf) -> None:
-        """Nobody looks for ever."""
+        """Nobody looks forever."""
         key = self._write_late(post, shelf, timedelta(minutes=12))
         assert post.state(key.id) == "failed"
         assert post.reconcile() == []
