@@ -112,8 +112,11 @@ def _new_home(folders: Path) -> Path:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give Hypothesis the seed of the long form; in the short one it draws the same in every run."""
-    # No deadline for an example: it would be a measurement of the machine.
-    hypothesis.settings.register_profile("mushu", deadline=None, derandomize=not LONG, database=None)
+    # No deadline for an example, and no check that inputs come fast: each would be a measurement of the machine.
+    unchecked = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile(
+        "mushu", deadline=None, derandomize=not LONG, database=None, suppress_health_check=unchecked
+    )
     hypothesis.settings.load_profile("mushu")
     if LONG and config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(SEED)
