@@ -91,6 +91,8 @@ class Courier:
         Raises:
             DestinationHeld: one is; or a destination belongs to the other environment by now.
         """
+        if not targets:
+            return
         claim(self.session, environment, [target.uri for target in targets])  # again: a name may have been given since
         for target in targets:
             other = ledger.find_at_work(self.session, target.uri, self.clock())

@@ -32,12 +32,7 @@ def issue(context: Context, request: KeyRequest, choice: DeliveryChoice) -> Mint
     if earlier is not None:
         return earlier
     try:
-        with reading(context.session):  # 3
-            get_org(context.session, request.org_id)
-            uris = choice.resolve(context.session, request.org_id)
-        targets: list[LedgerTarget] = []
-        if choice.mode is DeliveryMode.SERVER:  # 4
-            targets = context.courier.check(request.environment, uris, force=choice.force)
+        targets = _checked_targets(context, request, choice) if choice.mode is DeliveryMode.SERVER else []  # 3, 4
         key, secret = _mint(context, request, choice.mode, targets)  # 5
         if choice.mode is not DeliveryMode.SERVER:
             return Minted(key, secret)  # 7
@@ -50,18 +45,31 @@ def issue(context: Context, request: KeyRequest, choice: DeliveryChoice) -> Mint
     return Minted(key, delivered_to=[target.uri for target in targets])  # 7
 
 
+def start(context: Context, key: ApiKey, mode: DeliveryMode, targets: Sequence[LedgerTarget]) -> ApiKey:
+    """In T1, once the key is minted: begin its way as chosen. One that is shown is active at once."""
+    if mode is DeliveryMode.CLIENT:
+        key.confirm_by = key.created_at + CONFIRM_WITHIN
+    elif mode is DeliveryMode.RESPONSE:
+        return activate(context.session, context.clock, context.actor, key.id)
+    else:
+        context.courier.register(key, targets)
+    return key
+
+
+def _checked_targets(context: Context, request: KeyRequest, choice: DeliveryChoice) -> list[LedgerTarget]:
+    with reading(context.session):
+        get_org(context.session, request.org_id)
+        uris = choice.resolve(context.session, request.org_id)
+    return context.courier.check(request.environment, uris, force=choice.force)
+
+
 def _mint(
     context: Context, request: KeyRequest, mode: DeliveryMode, targets: Sequence[LedgerTarget]
 ) -> tuple[ApiKey, Secret]:
-    """T1: the key and its deliveries, pending; one that is shown is active at once."""
-    session, courier = context.session, context.courier
+    """T1: the key, pending, and its deliveries."""
+    session = context.session
     with writing(session):
-        courier.claim(request.environment, targets)
+        context.courier.claim(request.environment, targets)
         get_org(session, request.org_id)  # it may have been deleted since phase 3
         key, secret = mint_key(session, context.clock, context.actor, request)
-        courier.register(key, targets)
-        if mode is DeliveryMode.CLIENT:
-            key.confirm_by = key.created_at + CONFIRM_WITHIN
-        elif mode is DeliveryMode.RESPONSE:
-            key = activate(session, context.clock, context.actor, key.id)
-    return key, secret
+        return start(context, key, mode, targets), secret

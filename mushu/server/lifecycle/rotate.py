@@ -11,15 +11,14 @@ from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger
-from mushu.server.delivery.activation import activate
 from mushu.server.delivery.preflight import LedgerTarget
 from mushu.server.errors import Invalid
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms, ancestors, begin, get_key_to_rotate
-from mushu.server.lifecycle.confirm import CONFIRM_WITHIN
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.delete import follow_journal
+from mushu.server.lifecycle.issue import start
 from mushu.server.lifecycle.repeated_request import RACED, find_earlier, find_faster
 
 
@@ -109,13 +108,8 @@ def _mint(
     context: Context, request: RotationRequest, plan: _Plan, targets: Sequence[LedgerTarget]
 ) -> tuple[ApiKey, Secret]:
     """T1: the successor and its deliveries, pending; one that is shown is active at once, and the key retiring."""
-    session, clock, actor, courier = context.session, context.clock, context.actor, context.courier
+    session, clock, actor = context.session, context.clock, context.actor
     with writing(session):
-        courier.claim(plan.environment, targets)
+        context.courier.claim(plan.environment, targets)
         successor, secret = begin(session, clock, actor, request.key_id, request.terms, request.idempotency)
-        courier.register(successor, targets)
-        if plan.mode is DeliveryMode.CLIENT:
-            successor.confirm_by = successor.created_at + CONFIRM_WITHIN
-        elif plan.mode is DeliveryMode.RESPONSE:
-            successor = activate(session, clock, actor, successor.id)
-    return successor, secret
+        return start(context, successor, plan.mode, targets), secret
