@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from mushu.keyformat import CREDENTIAL_PATTERN, public_id
+from mushu.keyformat import CREDENTIAL_PATTERN
 from mushu.server.clock import rfc3339
 from mushu.server.db import writing
 from mushu.server.delivery.activation import activate
-from mushu.server.delivery.models import Delivery, DeliveryState
+from mushu.server.delivery.ledger import open_delivery
+from mushu.server.delivery.models import DeliveryState
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
@@ -76,23 +77,10 @@ def _register(context: Context, key: ApiKey, places: Sequence[str]) -> None:
     """Write into the ledger where the client put the key."""
     now = context.clock()
     for place in places:
-        context.session.add(
-            Delivery(
-                id=public_id("dlv"),
-                key_id=key.id,
-                uri=place,
-                state=DeliveryState.VERIFIED,
-                attempt_id=public_id("att"),
-                expected_version="",
-                lease_until=key.created_at,
-                created_at=key.created_at,
-                delivered_at=now,
-                verified_at=now,
-                cleanup_due=False,
-                on_client=True,
-                delivered_by=str(context.actor),
-            )
-        )
+        delivery = open_delivery(key.id, place, "", key.created_at, key.created_at, context.actor)
+        delivery.on_client = True
+        delivery.state, delivery.delivered_at, delivery.verified_at = DeliveryState.VERIFIED, now, now
+        context.session.add(delivery)
 
 
 def _checked(place: str) -> str:

@@ -46,7 +46,7 @@ class Context:
 
     @property
     def reconciler(self) -> Reconciler:
-        return Reconciler(self.session, self.clock, self.actor, self.open_destination)
+        return self.courier.reconciler
 
     def get_key(self, key_id: str) -> ApiKey:
         """Return the key, in the caller's transaction, if this context may act on it.
