@@ -16,6 +16,15 @@ from mushu.destination.safe import Pause, SafeDestination, guarded, patiently
 from mushu.secret import Secret
 
 
+def open_safely(open_destination: OpenDestination, uri: str) -> SafeDestination:
+    """Open the destination that a URI names, to look at it or to take a value away; nothing is touched.
+
+    Raises:
+        DestinationError: it names none, or what opens it cannot be had at the moment.
+    """
+    return SafeDestination(guarded(lambda: open_destination(uri)))
+
+
 class NotHeldError(DestinationError):
     """What was read back is not the key."""
 
@@ -56,8 +65,8 @@ class Target:
         Raises:
             DestinationError: it names none, or what opens it cannot be had at the moment.
         """
-        plugin = guarded(lambda: open_destination(uri))
-        return cls(SafeDestination(plugin), guarded(lambda: plugin.uri), pause)
+        destination = open_safely(open_destination, uri)
+        return cls(destination, guarded(lambda: destination.plugin.uri), pause)
 
     def check(self) -> Holding:
         """Make sure that a write would be allowed, and return what would be overwritten.

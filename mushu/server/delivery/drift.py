@@ -18,7 +18,7 @@ from sqlalchemy import Select, func, select
 from mushu.destination import Denied, DestinationError
 from mushu.destination.registry import OpenDestination
 from mushu.destination.safe import SafeDestination
-from mushu.destination.target import Target
+from mushu.destination.target import open_safely
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
@@ -101,7 +101,7 @@ class DriftChecker:
     def _open(self, line: _LedgerRow) -> SafeDestination | str:
         """Return the destination, or why it cannot be opened."""
         try:
-            return Target.open(self.open_destination, line.delivery.uri).destination
+            return open_safely(self.open_destination, line.delivery.uri)
         except DestinationError as error:
             return str(error)
 

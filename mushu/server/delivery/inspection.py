@@ -9,7 +9,7 @@ from typing import Final
 from mushu.destination import DestinationError, Holding, refuse_unknown_settings
 from mushu.destination.registry import OpenDestination, opener
 from mushu.destination.safe import guarded
-from mushu.destination.target import Target
+from mushu.destination.target import Target, open_safely
 from mushu.secret import Secret
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.named_destinations import living_at
@@ -72,7 +72,7 @@ def inspect(session: AnySession, open_destination: OpenDestination, uri: str) ->
     faults: list[str] = []
     holding: Holding | None = None
     try:
-        destination = Target.open(open_destination, uri).destination
+        destination = open_safely(open_destination, uri)
     except DestinationError as error:
         return Inspection(None, None, [str(error)])
     try:

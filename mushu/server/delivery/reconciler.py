@@ -16,7 +16,7 @@ from typing import Final
 
 from mushu.destination import DestinationError, Holding
 from mushu.destination.registry import OpenDestination
-from mushu.destination.target import Target
+from mushu.destination.target import open_safely
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession, finishing, reading
@@ -171,7 +171,7 @@ class Reconciler:
 
     def _look(self, delivery: Delivery) -> "_Reading":
         try:
-            return _Reading(delivery, Target.open(self.open_destination, delivery.uri).destination.read())
+            return _Reading(delivery, open_safely(self.open_destination, delivery.uri).read())
         except DestinationError as error:
             with finishing(self.session):
                 ledger.note(self.session, delivery, str(error))
@@ -185,7 +185,7 @@ class Reconciler:
             after = f"run again after {rfc3339(delivery.lease_until)}"
             return Finding(delivery.key_id, Verdict.UNDER_WAY, f"{delivery.uri}: it may be being put back; {after}.")
         try:
-            removed = Target.open(self.open_destination, delivery.uri).destination.remove(digest)
+            removed = open_safely(self.open_destination, delivery.uri).remove(digest)
         except DestinationError as error:
             with finishing(self.session):
                 ledger.note(self.session, delivery, str(error))

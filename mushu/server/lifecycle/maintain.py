@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from mushu.destination import DestinationError, Holding
-from mushu.destination.target import Target
+from mushu.destination.target import open_safely
 from mushu.server.clock import rfc3339
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
@@ -209,7 +209,7 @@ def _retire_all(context: Context) -> list[Finding]:
 
 
 def _look(context: Context, delivery: Delivery) -> Holding:
-    return Target.open(context.open_destination, delivery.uri).destination.read()
+    return open_safely(context.open_destination, delivery.uri).read()
 
 
 def stalled_rotations(session: AnySession, now: datetime, org_id: str | None = None) -> list[Stalled]:
