@@ -10,7 +10,7 @@ from mushu.server.db import AnySession, reading
 from mushu.server.delivery.drift import DriftResult
 from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named_destinations import named_by_others
-from mushu.server.errors import DestinationHeld, MushuError
+from mushu.server.errors import MushuError
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.maintain import DueRotation
@@ -18,8 +18,7 @@ from mushu.server.lifecycle.maintain import DueRotation
 
 def of_refusal(error: MushuError) -> str:
     """Return the sentence of an error, with the way out that the command has."""
-    overwritable = isinstance(error, DestinationHeld) and error.overwritable
-    return f"{error.detail} --force overwrites it." if overwritable else error.detail
+    return f"{error.detail} --force overwrites it." if error.overwritable else error.detail
 
 
 def of_due(done: DueRotation) -> str:

@@ -13,6 +13,9 @@ class MushuError(Exception):
         retry_after: seconds after which asking again is worth it, where that is known.
     """
 
+    #: A value is in the way that an operator may have overwritten. Who answers the caller says what that means there:
+    #: `commands/hints.py`, `web/problems.py`.
+    overwritable: bool = False
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = "Something went wrong"
 

@@ -160,8 +160,7 @@ class DestinationHeld(StateConflict):
     Args:
         detail: the sentence; it advises nothing that only some callers can do.
         field: the name of the argument that is at fault, where one is.
-        overwritable: what is in the way is a value, which an operator may have overwritten. Who answers the caller
-            says what that means there: `commands/hints.py`, `web/problems.py`.
+        overwritable: what is in the way is a value, which an operator may have overwritten.
     """
 
     code = "destination_held"

@@ -112,8 +112,7 @@ def _rotate_one(context: Context, key_id: str, name: str, terms: Terms) -> DueRo
     try:
         return DueRotation(key_id, name, rotate(context, RotationRequest(key_id=key_id, terms=terms), _IN_PLACE))
     except MushuError as error:  # the others are due all the same
-        overwritable = isinstance(error, DestinationHeld) and error.overwritable
-        return DueRotation(key_id, name, None, error.detail, overwritable)
+        return DueRotation(key_id, name, None, error.detail, error.overwritable)
 
 
 def _resume_all(context: Context) -> list[Finding]:
