@@ -91,9 +91,8 @@ def create(
     api = environments.one(env)
     if use_sandbox is not None:
         body["use_sandbox"] = use_sandbox
-    if (
-        org is not None or not environments.credential.is_key
-    ):  # a key belongs to one organization, and the server knows which
+    # An API key belongs to one organization, and the server knows which.
+    if org is not None or not environments.credential.is_key:
         body["org_id"] = session.org_of(environments, org)
     print_json(without_secrets(api.post_idempotent("tenants", body=body)))
 
