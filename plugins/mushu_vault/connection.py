@@ -67,7 +67,7 @@ _MERGE_PATCH: Final = "application/merge-patch+json"
 VaultRequest = Callable[[hvac.Client], VaultReply]
 
 
-class _Session(requests.Session):
+class _BareSession(requests.Session):
     """A session that leaves a redirect unread: even unfollowed, its body would be fetched to its end."""
 
     def get_redirect_target(self, _response: requests.Response) -> None:
@@ -83,7 +83,7 @@ class VaultConnection:
 
     def __init__(self, server: VaultServer) -> None:
         self.server = server
-        self._session = _Session()
+        self._session = _BareSession()
         self._session.trust_env = False
         self._session.adapters.clear()
         self._session.mount(server.url, ServerAdapter(server))
@@ -181,7 +181,7 @@ def _body(response: requests.Response) -> bytes:
     return b"".join(chunks)
 
 
-class _Stream(io.RawIOBase):
+class _TimedStream(io.RawIOBase):
     """What a socket receives until `deadline`."""
 
     def __init__(self, connected: socket.socket, deadline: float) -> None:
@@ -214,7 +214,7 @@ class _Limited:
         self._deadline = time.monotonic() + (connected.gettimeout() or 0.0)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Stream(self._socket, self._deadline))
+        return io.BufferedReader(_TimedStream(self._socket, self._deadline))
 
 
 class _Response(http.client.HTTPResponse):
@@ -222,7 +222,7 @@ class _Response(http.client.HTTPResponse):
         super().__init__(cast("socket.socket", _Limited(connected)), *arguments, **named)
 
 
-class _Connection(HTTPConnection):
+class _TimedConnection(HTTPConnection):
     response_class = _Response
 
 
@@ -231,7 +231,7 @@ class _EncryptedConnection(HTTPSConnection):
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls = _TimedConnection
 
 
 class _EncryptedPool(HTTPSConnectionPool):
@@ -259,4 +259,4 @@ class ServerAdapter(HTTPAdapter):
 
 def is_printing() -> bool:
     """Tell whether someone had the standard library print every request, bodies and all."""
-    return bool(_Connection.debuglevel or _EncryptedConnection.debuglevel)
+    return bool(_TimedConnection.debuglevel or _EncryptedConnection.debuglevel)

@@ -130,7 +130,7 @@ class Courier:
             self._write(targets, secret)  # T2 for each
             self._prove(targets, secret)  # T3 for each
             return self._activate(targets, key_id)  # T4
-        except _Refused as refusal:
+        except _NotDelivered as refusal:
             return self._give_up(targets, key_id, str(refusal))
 
     @property
@@ -148,7 +148,7 @@ class Courier:
                 receipt = target.deliver(secret, self.clock)
             except DestinationError as error:
                 if error.permanent or len(targets) > 1:
-                    raise _Refused(f"{target.uri}: {error}") from None
+                    raise _NotDelivered(f"{target.uri}: {error}") from None
                 raise self._undecided(target, error) from None
             with finishing(self.session):
                 alive = ledger.delivered(self.session, target.delivery, receipt.version, self.clock())
@@ -160,7 +160,7 @@ class Courier:
             try:
                 holding = target.read_back(secret)
             except NotHeldError as error:
-                raise _Refused(f"{target.uri}: {error}") from None
+                raise _NotDelivered(f"{target.uri}: {error}") from None
             except DestinationError as error:
                 raise self._undecided(target, error) from None
             with finishing(self.session):
@@ -177,7 +177,7 @@ class Courier:
                 return key
         except WrongState as error:
             reason = str(error)
-        raise _Refused(reason)
+        raise _NotDelivered(reason)
 
     def _insist(self, target: LedgerTarget, *, alive: bool) -> None:
         """Go on only if this attempt is still alive: recovery may have given it up, or proven it a moment faster."""
@@ -186,7 +186,7 @@ class Courier:
         with reading(self.session):
             row = ledger.get_delivery(self.session, target.delivery.id)
         if row.state != DeliveryState.VERIFIED:
-            raise _Refused(f"{target.uri}: the attempt was given up while it was under way.")
+            raise _NotDelivered(f"{target.uri}: the attempt was given up while it was under way.")
 
     def _undecided(self, target: LedgerTarget, error: DestinationError) -> DeliveryUndecided:
         with finishing(self.session):
@@ -237,5 +237,5 @@ def _busy(other: Delivery) -> DestinationHeld:
     )
 
 
-class _Refused(Exception):
+class _NotDelivered(Exception):
     """A destination will not have the key; the message says which and why."""

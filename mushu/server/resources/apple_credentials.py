@@ -116,7 +116,7 @@ _NUMBER_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Token:
+class _ProviderToken:
     text: str
     issued_at: int
     #: Whether it was made because Apple had refused the one before.
@@ -128,7 +128,7 @@ class ProviderTokens:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: OrderedDict[tuple[str, str, str], _Token] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str, str], _ProviderToken] = OrderedDict()
 
     def current(self, credentials: ApnsCredentials) -> str:
         """Return the token to send with. Other credentials have another one, from the next call on."""
@@ -149,8 +149,8 @@ class ProviderTokens:
     def _now(self) -> int:
         return int(self._clock().timestamp())
 
-    def _made(self, credentials: ApnsCredentials, issued_at: int, *, renewal: bool = False) -> _Token:
-        token = _Token(_signed(credentials, issued_at), issued_at, renewal)
+    def _made(self, credentials: ApnsCredentials, issued_at: int, *, renewal: bool = False) -> _ProviderToken:
+        token = _ProviderToken(_signed(credentials, issued_at), issued_at, renewal)
         self._known[_name(credentials)] = token
         self._known.move_to_end(_name(credentials))
         if len(self._known) > _MOST_TOKENS:
