@@ -11,17 +11,12 @@ from mushu import keyformat
 from mushu.keyformat import Prefix
 from mushu.server import logs
 from tests.cli.test_hostile import PAINT
+from tests.server.logged import caught
 
 
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    caught = io.StringIO()
-    monkeypatch.setattr("sys.stderr", caught)
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    logs.configure("info")
-    yield caught
-    root.handlers, root.level = before
+    yield from caught(monkeypatch, "info")
 
 
 def test_a_record_is_one_line_of_json_with_its_extras(stream: io.StringIO) -> None:

@@ -1,12 +1,9 @@
 """A credential proves a principal, or says what is the matter with it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 
 from mushu.environment import Environment
 from mushu.keyformat import Prefix, generate
@@ -23,6 +20,7 @@ from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE, DISABLE, ENABLE, END_RETIREMENT, RETIRE, State, Transition
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
+from tests.server.statements import statements
 
 
 def look_up(clock: TurnableClock, plaintext: str, *, is_key: bool = True) -> Principal:
@@ -33,19 +31,6 @@ def look_up(clock: TurnableClock, plaintext: str, *, is_key: bool = True) -> Pri
 def change(clock: TurnableClock, key_id: str, transition: Transition) -> None:
     with writing(db.session):
         change_state(db.session, clock, SYSTEM, key_id, transition)
-
-
-@contextmanager
-def counted() -> Iterator[list[str]]:
-    """Provide the statements that the database is asked meanwhile."""
-    statements: list[str] = []
-
-    def note(_: object, __: object, statement: str, *___: object) -> None:
-        statements.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    yield statements
-    event.remove(db.engine, "before_cursor_execute", note)
 
 
 def test_a_key_proves_its_id_organization_environment_and_scopes(world: World, clock: TurnableClock) -> None:
@@ -65,9 +50,9 @@ def test_a_token_proves_its_user(world: World, clock: TurnableClock) -> None:
 
 def test_it_takes_one_query(world: World, clock: TurnableClock) -> None:
     _, plaintext = world.key(world.org())
-    with counted() as statements:
+    with statements(db.engine) as asked:
         look_up(clock, plaintext)
-    assert [statement.split()[0] for statement in statements if not statement.startswith("BEGIN")] == ["SELECT"]
+    assert [statement.split()[0] for statement in asked if not statement.startswith("BEGIN")] == ["SELECT"]
 
 
 def test_a_retiring_key_still_works(world: World, clock: TurnableClock) -> None:

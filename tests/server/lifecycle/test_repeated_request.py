@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from mushu.secret import Secret
 from mushu.server.audit.models import AuditEvent
@@ -29,6 +29,7 @@ from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.lifecycle.repeated_request import find_earlier
 from tests.server.delivery.conftest import LEASE, LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, crash, crash_after, fail, lose_answer, refuse
+from tests.server.statements import statements
 from tests.server.verbs import BY_CLIENT, SHOWN, by_server
 
 pytestmark = pytest.mark.database
@@ -245,18 +246,12 @@ class TestAfterACrash:
 
 def test_who_looks_locks_the_key_first_as_who_delivers_does(post: Post, shelf: Shelf) -> None:
     """Both may activate it at the same moment; on PostgreSQL they would else wait for each other."""
-    updated: list[str] = []
-
-    def note(_c: object, _u: object, statement: str, *_: object) -> None:
-        if statement.startswith("UPDATE"):
-            updated.append(statement.split()[1])
-
     shelf.plan(f"read {A}", lambda _, act: act(), crash)
     with pytest.raises(Crash):
         to_places(A)(post.another())
-    event.listen(post.engine, "before_cursor_execute", note)
-    repeated(post)
-    event.remove(post.engine, "before_cursor_execute", note)
+    with statements(post.engine) as asked:
+        repeated(post)
+    updated = [statement.split()[1] for statement in asked if statement.startswith("UPDATE")]
     assert updated == ["api_keys", "deliveries"]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from sqlalchemy import Engine, event, func
+from sqlalchemy import Engine, func
 from sqlalchemy import select as query
 
 from mushu.environment import Environment
@@ -38,6 +38,7 @@ from mushu.server.resources.notifications.models import NotificationRow
 from mushu.server.resources.notifications.service import NotificationRequest, record_notification
 from mushu.server.resources.tenants import TenantRequest, create_tenant
 from mushu.server.users.service import create_user
+from tests.server.statements import statements
 from tests.server.verbs import issue_to, succeed
 
 pytestmark = pytest.mark.database
@@ -97,16 +98,8 @@ def notified(clock: Clock) -> None:
 
 def writers_of_a_tick(settings: Settings) -> int:
     """Return how often housekeeping took SQLite's lock of a writer, on whichever connection."""
-    taken: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        taken.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
+    with statements(Engine) as taken:
         housekeeping.tick(settings)
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
     assert "BEGIN" in taken
     return taken.count("BEGIN IMMEDIATE")
 

@@ -1,12 +1,10 @@
 """How the tests of the web ask, and what they look at in an answer and in the database behind it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import Context
 from typing import Any
 
 from flask.testing import FlaskClient
-from sqlalchemy import event, text
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from mushu.server import schema
@@ -66,18 +64,3 @@ def execute(statement: str, **values: object) -> None:
     """Do to the database what no service does."""
     with db.engine.begin() as connection:
         connection.execute(text(statement), values)
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Provide the statements that the database is asked meanwhile."""
-    found: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        found.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        event.remove(db.engine, "before_cursor_execute", note)

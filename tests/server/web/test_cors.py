@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
 from mushu.server.resources.media.folder import FolderStorage
@@ -15,6 +15,7 @@ from mushu.server.web.cors import allow_all_origins
 from mushu.server.web.guard import in_browser, public, signed_in
 from mushu.server.web.slow_clients import thread_slot
 from tests.server.resources.media.studio import TEXT, Studio, fresh, open_studio, path_of
+from tests.server.statements import statements
 from tests.server.web.asking import answer, problem_of, refusal
 
 PAGE = {"Origin": "https://shop.example"}
@@ -40,16 +41,10 @@ def permissions(response: TestResponse) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def statements() -> Iterator[list[str]]:
+def said() -> Iterator[list[str]]:
     """What is said to any database meanwhile."""
-    said: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: object) -> None:
-        said.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    yield said
-    event.remove(Engine, "before_cursor_execute", note)
+    with statements(Engine) as found:
+        yield found
 
 
 @pytest.mark.parametrize("side", ["", "/sandbox"])
@@ -130,16 +125,16 @@ class TestARefusal:
 
 
 class TestTheQuestionBeforehand:
-    def test_asks_no_database_and_takes_no_place(self, studio: Studio, statements: list[str]) -> None:
+    def test_asks_no_database_and_takes_no_place(self, studio: Studio, said: list[str]) -> None:
         path = path_of(studio.announce()["upload_url"])
-        statements.clear()
+        said.clear()
         with ExitStack() as taken:
             for _ in range(studio.settings.transfers):
                 taken.enter_context(thread_slot())
             assert studio.http.options(path, headers=ASKS).status_code == 200
-        assert statements == []
+        assert said == []
         studio.http.put(path, data=TEXT, headers=PAGE)
-        assert statements
+        assert said
 
     def test_tells_nobody_whether_an_item_is_there_or_a_signature_good(self, studio: Studio) -> None:
         there = path_of(studio.announce()["upload_url"])

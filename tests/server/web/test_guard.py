@@ -7,9 +7,11 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from mushu.environment import Environment
+from mushu.server.core import db
 from mushu.server.keys.scopes import Scope
 from tests.server.conftest import api_key, bearer
-from tests.server.web.asking import all_rows, answer, refusal, statements
+from tests.server.statements import statements
+from tests.server.web.asking import all_rows, answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
@@ -46,7 +48,7 @@ class TestHeaders:
     ) -> None:
         path = f"/orgs/{stage.org}"
         for name in ("Authorization", "X-API-Key"):
-            with statements() as asked:
+            with statements(db.engine) as asked:
                 response = house.client.get(path, headers={name: value})
             refusal(response, 401, "malformed_credential")
             assert asked == []
@@ -54,7 +56,7 @@ class TestHeaders:
     def test_a_mistyped_key_is_refused_without_asking_the_database(self, house: House, stage: Stage) -> None:
         _, key = house.world.key(stage.organization)
         path = f"/orgs/{stage.org}"
-        with statements() as asked:
+        with statements(db.engine) as asked:
             for place in range(len(key)):
                 changed = key[:place] + ("A" if key[place] != "A" else "B") + key[place + 1 :]
                 response = house.client.get(path, headers=api_key(changed))

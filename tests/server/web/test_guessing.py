@@ -14,7 +14,8 @@ from mushu.server.users.models import User
 from mushu.server.users.service import disable_user, enable_user, get_user, set_password
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
-from tests.server.web.asking import SeparateClient, statements
+from tests.server.statements import statements
+from tests.server.web.asking import SeparateClient
 from tests.server.web.pages.browser import Browser
 
 pytestmark = pytest.mark.unmeasured
@@ -278,12 +279,12 @@ class TestAStranger:
         for place, email in enumerate((user.email, "nobody@example.com")):
             asked = []
             for number in range(9):
-                with statements() as ran:
+                with statements(db.engine) as ran:
                     status = callers.login(email, WRONG, f"203.0.{place}.{number}")
                 asked.append((status, list(ran)))
             browser = moved(callers, mallory, f"198.51.100.{place + 2}")
             browser.get("/login")
-            with statements() as ran:
+            with statements(db.engine) as ran:
                 page = browser.submit("/login", email=email, password=WRONG)
             asked.append((page.status_code, list(ran)))
             assert email in page.get_data(as_text=True)

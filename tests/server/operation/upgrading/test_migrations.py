@@ -1,6 +1,5 @@
 """Migrations: up, down, and equal to what the models say."""
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -223,15 +222,6 @@ def add_migration(folder: Path, name: str, body: str, after: str = REVISIONS[-1]
     text = f"from alembic import op\nimport sqlalchemy as sa\nrevision = {name!r}\ndown_revision = {after!r}\n\n\n"
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     (folder / "versions" / f"{name}.py").write_text(f"{text}def upgrade() -> None:\n{lines}\n")
-
-
-@pytest.fixture
-def migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the folder of migrations that a test can add to."""
-    folder = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr("mushu.server.operation.upgrading.migrations.MIGRATIONS", folder)
-    return folder
 
 
 @pytest.mark.sqlite

@@ -1,7 +1,5 @@
 """What was kept long enough goes, with what became of it, a little at a time; and nothing else does."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -23,6 +21,7 @@ from mushu.server.resources.notifications.service import record_notification
 from mushu.server.resources.tenants import TenantRow, delete_tenant, get_tenant
 from tests.server.resources.notifications.conftest import LIVE, TEST, Post
 from tests.server.resources.notifications.stand_in import StandIn
+from tests.server.statements import statements
 
 pytestmark = pytest.mark.database
 
@@ -49,21 +48,6 @@ def rows(environment: Environment = LIVE) -> tuple[int, int]:
             session.scalar(select(func.count()).select_from(table)) or 0 for table in (NotificationRow, SendingRow)
         ]
         return counted[0], counted[1]
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Note every statement."""
-    seen: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: object) -> None:
-        seen.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(db.engine, "before_cursor_execute", note)
 
 
 def written(seen: list[str]) -> list[str]:
@@ -152,7 +136,7 @@ def test_of_many_outcomes_only_some_go_with_each_transaction(post: Post, monkeyp
             lost.append(cursor.rowcount)
 
     event.listen(db.engine, "after_cursor_execute", count)
-    with statements() as seen:
+    with statements(db.engine) as seen:
         assert clean(post) == 3
     event.remove(db.engine, "after_cursor_execute", count)
     assert rows() == (0, 0)
@@ -188,19 +172,19 @@ def test_where_nothing_is_due_nothing_is_written(post: Post) -> None:
     tenant = post.tenant(None)
     post.send(tenant)
     post.clock.turn(days=89)
-    with statements() as seen:
+    with statements(db.engine) as seen:
         assert clean(post) == 0
     assert seen
     assert written(seen) == []
     post.clock.turn(days=1)
-    with statements() as seen:
+    with statements(db.engine) as seen:
         assert clean(post) == 1
     assert written(seen)
 
 
 @pytest.mark.sqlite
 def test_looking_for_what_is_due_reads_the_oldest_of_each_tenant_and_not_every_notification(post: Post) -> None:
-    with statements() as seen:
+    with statements(db.engine) as seen:
         clean(post)
     asked = next(statement for statement in seen if "min(" in statement)
     with reading(db.session):

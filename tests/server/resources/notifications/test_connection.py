@@ -23,6 +23,7 @@ from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.connection import BackgroundLoop
 from mushu.server.resources.notifications.sender import Sender, Timing
 from tests.conftest import TurnableClock
+from tests.server.logged import caught
 from tests.server.resources.notifications.conftest import LIVE, TOKEN, Post, Waiting
 from tests.server.resources.notifications.stand_in import Reply, StandIn
 
@@ -32,13 +33,7 @@ pytestmark = pytest.mark.database
 @pytest.fixture
 def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """What is logged at the level that logs most."""
-    caught = io.StringIO()
-    monkeypatch.setattr("sys.stderr", caught)
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    logs.configure("debug")
-    yield caught
-    root.handlers, root.level = before
+    yield from caught(monkeypatch, "debug")
 
 
 class TestLogs:

@@ -17,11 +17,6 @@ from tests.server.web.endpoints import Stage
 LISTS = {LIVE: "/orgs/{org}/destinations", TEST: "/sandbox/orgs/{org}/destinations"}
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / ".env"
-
-
 def ask_for_key(house: House, stage: Stage, environment: Environment, **body: object) -> TestResponse:
     return house.client.post(keys_of(stage, environment), json={"name": "k"} | body, headers=owner(house, stage))
 

@@ -22,11 +22,6 @@ from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / ".env"
-
-
 class TestCreateInto:
     def test_it_works(self, house: House, stage: Stage, file: Path) -> None:
         uri = name(house, stage, "backend-env", f"env:{file}#MUSHU_API_KEY")

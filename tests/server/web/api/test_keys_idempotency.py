@@ -51,11 +51,6 @@ def caller(house: House, stage: Stage) -> Caller:
     return Caller(house, stage)
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / ".env"
-
-
 class TestShown:
     def test_the_key_is_not_shown_again_and_none_is_minted(self, caller: Caller) -> None:
         first = answer(caller.create())

@@ -31,11 +31,6 @@ from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / ".env"
-
-
 class TestShown:
     def test_it_works(self, house: House, stage: Stage) -> None:
         old = create(house, stage, name="backend", scopes=["read", "admin"])

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from dotenv import dotenv_values
 
 from mushu.keyformat import CREDENTIAL_PATTERN
@@ -24,11 +23,6 @@ from tests.server.web.api.test_keys import create
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / ".env"
 
 
 class TestByAClient:

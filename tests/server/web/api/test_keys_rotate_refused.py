@@ -19,12 +19,6 @@ from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / ".env"
-
-
 _WRONG: list[Any] = [
     *({"settle": value} for value in ("soon", "", "0s", "1h1m", "٣h", 3600, None, ["1h"], "367d", "9" * 900 + "d")),
     *({"deadline": value} for value in ("0d", "367d", "\x00")),
