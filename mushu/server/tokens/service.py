@@ -131,8 +131,7 @@ def _living(kind: type[Issued], now: datetime) -> Select[Any]:
         .where(
             kind.revoked_at.is_(None),
             kind.expires_at > now,
-            kind.issued_at >= User.tokens_valid_from,
-            User.disabled_at.is_(None),
+            User.still_counts(kind.issued_at),
         )
     )
 

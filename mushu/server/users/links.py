@@ -78,8 +78,7 @@ def _open(now: datetime) -> Select[Any]:
         .where(
             PasswordLink.used_at.is_(None),
             PasswordLink.expires_at > now,
-            PasswordLink.created_at >= User.tokens_valid_from,
-            User.disabled_at.is_(None),
+            User.still_counts(PasswordLink.created_at),
         )
     )
 

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnElement, ForeignKey, String, and_
+from sqlalchemy.orm import Mapped, QueryableAttribute, mapped_column
 
 from mushu.server.db import Base, UTCDateTime
 
@@ -23,6 +23,11 @@ class User(Base):
     #: What was given before this moment is dead (CLI tokens, browser sessions, password links, approvals of the device
     #: flow): set when the password changes or the user is disabled.
     tokens_valid_from: Mapped[datetime] = mapped_column(UTCDateTime)
+
+    @classmethod
+    def still_counts(cls, given_at: QueryableAttribute[datetime]) -> ColumnElement[bool]:
+        """Tell, in a query joined with the user, whether what was given to the user at that moment still counts."""
+        return and_(given_at >= cls.tokens_valid_from, cls.disabled_at.is_(None))
 
 
 class LoginThrottle(Base):
