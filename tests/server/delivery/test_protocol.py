@@ -6,7 +6,9 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from sqlalchemy import func, select
 
+from mushu.environment import Environment
 from mushu.secret import digest_of
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import writing
@@ -18,7 +20,7 @@ from mushu.server.errors import (
     DestinationHeld,
     MushuError,
 )
-from mushu.server.keys.minting import KeyRequest
+from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
 from mushu.testing.leaks import traces
@@ -471,3 +473,34 @@ def test_a_delivery_is_recorded_with_its_digest_only(post: Post, shelf: Shelf) -
     shown = {column.name: getattr(row, column.name) for column in Delivery.__table__.columns}
     assert plaintext not in repr(shown)
     assert row.lease_until < row.created_at + LEASE
+
+
+class TestTheSameMoment:
+    """Two have looked at one place before either of them mints."""
+
+    def test_the_index_on_the_ledger_refuses_what_the_claim_let_through(self, post: Post) -> None:
+        other = post.another()
+        faster, slower = post.context().courier, other.context().courier
+        targets = [courier.check(Environment.LIVE, ["fake:a"]) for courier in (faster, slower)]
+        request = KeyRequest(org_id=post.org_id, name="backend")
+        with writing(post.session):
+            first, _ = mint_key(post.session, post.clock, SYSTEM, request)
+            faster.register(first, targets[0])
+        with pytest.raises(DestinationHeld, match="at this very moment"), writing(other.session):
+            second, _ = mint_key(other.session, other.clock, SYSTEM, request)
+            slower.register(second, targets[1])
+        assert [key.id for key in post.all_keys()] == [first.id]
+
+    @pytest.mark.postgresql
+    def test_the_claim_holds_each_place_until_its_transaction_ends(self, post: Post) -> None:
+        other, courier = post.another(), post.context().courier
+        targets = courier.check(Environment.LIVE, ["fake:b", "fake:a"])
+
+        def is_free(uri: str) -> bool:
+            with writing(other.session):
+                return bool(other.session.scalar(select(func.pg_try_advisory_xact_lock(func.hashtextextended(uri, 0)))))
+
+        with writing(post.session):
+            courier.claim(Environment.LIVE, targets)
+            assert [is_free(uri) for uri in ("fake:a", "fake:b", "fake:c")] == [False, False, True]
+        assert is_free("fake:a")

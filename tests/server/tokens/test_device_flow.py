@@ -2,13 +2,14 @@
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
 from mushu.server.client_address import read_address
 from mushu.server.core import db
-from mushu.server.db import reading, writing
+from mushu.server.db import own_session, reading, writing
 from mushu.server.errors import TooManyAttempts, UserCodeNotFound
 from mushu.server.tokens import device_flow
 from mushu.server.tokens.device_flow import USER_CODE_LETTERS, DeviceError, Granted
@@ -64,6 +65,17 @@ def test_a_device_code_is_good_once(world: World, flow: Flow, clock: TurnableClo
     assert isinstance(flow.ask(), Granted)
     clock.turn(seconds=10)
     assert flow.ask() is DeviceError.INVALID_GRANT
+
+
+@pytest.mark.postgresql
+def test_who_asks_with_a_device_code_holds_its_row(world: World, flow: Flow) -> None:
+    """Else two questions of one moment would both be in time, and a row that is deleted meanwhile would be a crash."""
+    mine = select(DeviceAuthorization.id).where(DeviceAuthorization.id == flow.authorization.id)
+    with writing(db.session):
+        assert device_flow.ask(db.session, world.clock, flow.device_code) is DeviceError.AUTHORIZATION_PENDING
+        refused = pytest.raises(OperationalError, match="could not obtain lock")
+        with own_session(db.engine) as other, refused, writing(other):
+            other.execute(mine.with_for_update(nowait=True))
 
 
 def test_denied_it_stays_denied(world: World, flow: Flow, clock: TurnableClock) -> None:
