@@ -10,6 +10,7 @@ from mushu import process
 from mushu.cli.output import colour, print_error
 from mushu.cli.session import Session
 from mushu.lazy_group import LazyGroup
+from mushu.printing import NotPrinted
 
 _FAILED: Final = 1
 _INTERRUPTED: Final = 130
@@ -92,6 +93,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         _print_usage(error)
         print_error(" ".join(error.format_message().split()))  # Click breaks some of its sentences into lines
+        return error.exit_code
+    except NotPrinted as error:
+        if not error.hung_up:
+            print_error(error.message)
         return error.exit_code
     except click.ClickException as error:
         print_error(error.format_message())

@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from mushu.cli.answers import Answer, without_secrets
-from mushu.cli.errors import misunderstood
+from mushu.cli.answers import Answer, id_of, without_secrets
+from mushu.cli.errors import Failure, misunderstood
+from mushu.printing import NotPrinted, emit
 from mushu.secret import Secret
 from mushu.terminal import escaped, printable
 
@@ -51,7 +52,7 @@ def colour() -> bool | None:
 
 def say(answer: str) -> None:
     """Print one line of an answer."""
-    click.echo(printable(answer), color=colour())
+    emit(printable(answer), color=colour())
 
 
 def note(remark: str) -> None:
@@ -69,10 +70,10 @@ def print_error(message: str) -> None:
 def print_json(answer: object) -> None:
     """Print JSON with an indent of two, and a list of words on one line."""
     text = as_json(answer)
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     if text.encode(encoding, "ignore").decode(encoding) != text:
         text = "".join(letter if letter.isascii() else escaped(letter) for letter in text)
-    click.echo(text)
+    emit(text)
 
 
 def as_json(value: object, indent: str = "") -> str:
@@ -96,10 +97,10 @@ def print_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) ->
         for place, column in enumerate(columns)
     ]
     heading = _GAP.join(column.heading.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip()
-    click.secho(heading, bold=True, color=colour())
+    emit(click.style(heading, bold=True), color=colour())
     for row in cells:
         padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
-        click.echo(_GAP.join(padded).rstrip(), color=colour())
+        emit(_GAP.join(padded).rstrip(), color=colour())
 
 
 def print_rows(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], *, json_wanted: bool) -> None:
@@ -110,21 +111,36 @@ def print_rows(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], *, 
         print_table(columns, rows)
 
 
-def print_new_key(answer: Answer) -> None:
+def print_done(answer: Answer) -> None:
+    """Print the answer about what was done, which is done also where nobody can read the answer."""
+    try:
+        print_json(answer)
+    except NotPrinted as error:
+        note(f"It is done. {error.message}")
+
+
+def print_new_key(answer: Answer, end: Callable[[str], str]) -> None:
     """Print the answer about a new key: where the server put it, or the key in it, this one time.
+
+    Args:
+        end: ends the key with this id, which could not be shown, and says what became of it.
 
     Raises:
         WrongAnswer: the key is in no place and not in the answer.
+        Failure: the key could not be shown.
     """
     places = answer.get(_PLACES)
     if isinstance(places, list) and places:
-        print_json(delivered_answer(without_secrets(answer), places))
+        print_done(delivered_answer(without_secrets(answer), places))
         return
-    key = answer.get("key")
+    key, key_id = answer.get("key"), id_of(answer, "key_id")
     if not isinstance(key, Secret):
         raise misunderstood("it holds no key")
     ordered = {name: answer[name] for name in _CONTRACT if name in answer} | answer
-    print_json({name: value.reveal() if value is key else value for name, value in ordered.items()})
+    try:
+        print_json({name: value.reveal() if value is key else value for name, value in ordered.items()})
+    except NotPrinted as error:
+        raise Failure(f"The key could not be printed: {error.reason}. {end(key_id)}") from None
     if sys.stdout.isatty():
         note("The key is shown this one time. Next time, --to puts it where it is used, unseen.")
 

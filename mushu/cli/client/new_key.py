@@ -126,7 +126,7 @@ class PendingKey:
                     f"It is not known whether {self.key_id} took over from {self.replaces}: mushu api-key show "
                     f"{self.key_id} tells. If it is active, rotate it in turn; if it is pending, it opens nothing."
                 )
-        return _deleted(self.keys, self.environment, self.key_id)
+        return delete_unused(self.keys, self.environment, self.key_id)
 
     def _is_active(self) -> bool:
         return self._state() == _ACTIVE
@@ -159,7 +159,7 @@ def _asked(keys: ApiKeys, environment: Environment, ask: Callable[[], Answer]) -
         if refusal.code == _INVALID and "delivery" in refusal.message:
             raise Failure(_SERVER_SIDE) from None
         if refusal.code == ALREADY_CREATED and refusal.key_id is not None:
-            ended = _deleted(keys, environment, refusal.key_id)
+            ended = delete_unused(keys, environment, refusal.key_id)
             raise Failure(f"The answer with the key was lost on the way. {ended} Run the command again.") from None
         raise
     except Unreachable as failure:
@@ -179,7 +179,7 @@ def _taken_apart(keys: ApiKeys, environment: Environment, answer: Answer) -> tup
         fault = _SERVER_SIDE  # it made an active key
     else:
         return key_id, secret, answer
-    raise Failure(f"{fault} {_deleted(keys, environment, key_id)}")
+    raise Failure(f"{fault} {delete_unused(keys, environment, key_id)}")
 
 
 def _is_key(secret: Secret, environment: Environment) -> bool:
@@ -190,7 +190,8 @@ def _is_key(secret: Secret, environment: Environment) -> bool:
         return False
 
 
-def _deleted(keys: ApiKeys, environment: Environment, key_id: str) -> str:
+def delete_unused(keys: ApiKeys, environment: Environment, key_id: str) -> str:
+    """Delete a key that nobody has got, and return what to tell the user about it."""
     try:
         keys.delete_in(environment, key_id)
     except Failure as failure:

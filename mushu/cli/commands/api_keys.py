@@ -22,7 +22,7 @@ from mushu.cli.options import (
     pass_session,
     yes,
 )
-from mushu.cli.output import Column, print_json, print_new_key, print_rows
+from mushu.cli.output import Column, print_done, print_json, print_new_key, print_rows
 from mushu.cli.session import Session
 from mushu.duration import written_duration
 from mushu.environment import Environment
@@ -76,7 +76,7 @@ def create(
         )
     if force and not uris:
         raise click.UsageError("--force is about what a destination holds: it needs --to.")
-    from mushu.cli.client.new_key import PendingKey, ask_for_key
+    from mushu.cli.client.new_key import PendingKey, ask_for_key, delete_unused
 
     request = _request(name, scopes, expires, rotate_every)
     if uris:
@@ -84,11 +84,12 @@ def create(
 
         targets, keys = open_targets(uris), session.api_keys(org)
         mint = partial(PendingKey.create, keys, env, request)
-        print_json(deliver(mint, targets, OverwriteRule(keys, force=force)))
+        print_done(deliver(mint, targets, OverwriteRule(keys, force=force)))
     else:
         named = {"deliver_to": list(names)} if names else {}
-        create = partial(session.api_keys(org).create, env, request | named)
-        print_new_key(ask_for_key(create, _UNHEARD, _LOST))
+        keys = session.api_keys(org)
+        create = partial(keys.create, env, request | named)
+        print_new_key(ask_for_key(create, _UNHEARD, _LOST), partial(delete_unused, keys, env))
 
 
 def _request(
@@ -174,7 +175,7 @@ def delete(session: Session, key_id: str, org: str | None, yes: bool) -> None:
     keys = session.api_keys(org)
     ask(f"Delete {key_id} for good? Requests with it fail at once.", agreed=yes)
     keys.delete(key_id)
-    print_json({"key_id": key_id, "deleted": True})
+    print_done({"key_id": key_id, "deleted": True})
 
 
 for command in (rotate, deliveries):

@@ -11,6 +11,7 @@ from mushu.cli.errors import Failure, Refused, Unreachable
 from mushu.cli.options import as_json, connecting, pass_session
 from mushu.cli.output import colour, note, print_json, say
 from mushu.cli.session import URL_VARIABLE, Session
+from mushu.printing import emit
 from mushu.secret import Secret
 from mushu.terminal import printable
 
@@ -104,7 +105,7 @@ def token(session: Session, as_json: bool) -> None:
     if as_json:
         print_json({"access_token": found.token.reveal(), "expires_at": found.expires_at})
     else:
-        click.echo(found.token.reveal())
+        emit(found.token.reveal())
 
 
 def _by_password(session: Session, email: str, password: Secret) -> StoredLogin:

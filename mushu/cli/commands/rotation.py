@@ -21,7 +21,7 @@ from mushu.cli.options import (
     org,
     pass_session,
 )
-from mushu.cli.output import Column, print_json, print_new_key, print_rows
+from mushu.cli.output import Column, print_done, print_new_key, print_rows
 from mushu.cli.session import Session
 from mushu.duration import written_duration
 
@@ -86,13 +86,19 @@ def rotate(
     if uris:
         _rotate_from_here(session, org, key_id, terms, uris, force=force)
         return
-    from mushu.cli.client.new_key import ask_for_key
+    from mushu.cli.client.new_key import ask_for_key, delete_unused
 
     ways: dict[str, Any] = {"deliver_to": list(names)} if names else {"delivery": "response"} if show else {}
     keys = session.api_keys(org)
     unheard = f"It may have been rotated all the same: see `mushu api-key show {key_id}`."
     rotated = partial(_rotate_on_server, keys, key_id, terms | ways)
-    print_new_key(ask_for_key(rotated, unheard, _LOST))
+    answer = ask_for_key(rotated, unheard, _LOST)
+
+    def end(successor_id: str) -> str:
+        ended = delete_unused(keys, keys.environment_of(key_id), successor_id)
+        return f"{ended} `mushu api-key show {key_id}` tells how long the old key works. Create a new key."
+
+    print_new_key(answer, end)
 
 
 @click.command("deliveries")
@@ -126,7 +132,7 @@ def _rotate_from_here(
 
     targets, keys = open_targets(uris), session.api_keys(org)
     mint = partial(PendingKey.succeed, keys, keys.environment_of(key_id), key_id, terms)
-    print_json(deliver(mint, targets, OverwriteRule(keys, force=force, replacing=key_id)))
+    print_done(deliver(mint, targets, OverwriteRule(keys, force=force, replacing=key_id)))
 
 
 def _rotate_on_server(keys: ApiKeys, key_id: str, request: Answer) -> Answer:

@@ -3,7 +3,7 @@
 import getpass
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from mushu import process
+from mushu.printing import NotPrinted, emit
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.commands import dotenv_files, hints
@@ -82,7 +83,30 @@ def operator_context() -> Context:
 
 def print_json(answer: object) -> None:
     """Print JSON; characters that could steer a terminal stand in it as escapes, which mean the same."""
-    click.echo(printable_lines(json.dumps(answer, indent=2, ensure_ascii=False)))
+    emit(printable_lines(json.dumps(answer, indent=2, ensure_ascii=False)))
+
+
+def print_done(answer: object) -> None:
+    """Print the answer about what was done, which is done also where nobody can read the answer."""
+    try:
+        print_json(answer)
+    except NotPrinted as error:
+        note(f"It is done. {error.message}")
+
+
+def print_once(answer: object, end: Callable[[], str]) -> None:
+    """Print an answer with a secret that is shown this one time; what nobody has seen is ended.
+
+    Args:
+        end: ends what could not be shown, and says what became of it.
+
+    Raises:
+        ClickException: it could not be shown.
+    """
+    try:
+        print_json(answer)
+    except NotPrinted as error:
+        raise click.ClickException(f"What is shown once could not be printed: {error.reason}. {end()}") from None
 
 
 def note(remark: str) -> None:
@@ -96,7 +120,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     for row in cells:
         padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("   ".join(padded).rstrip())
+        emit("   ".join(padded).rstrip())
 
 
 def print_rows(answers: Sequence[dict[str, Any]], columns: dict[str, str], *, json_wanted: bool) -> None:

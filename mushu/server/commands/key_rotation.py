@@ -1,17 +1,20 @@
 """`flask keys rotate`: one key, or all that are due."""
 
+from functools import partial
+
 import click
 
 from mushu.server import answers
 from mushu.server.clock import parse_duration
 from mushu.server.commands import hints
-from mushu.server.commands.common import as_json, note, operator_context, print_json, print_rows
+from mushu.server.commands.common import as_json, note, operator_context, print_done, print_once, print_rows
 from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.delivery.reconciler import Verdict, any_unreachable
 from mushu.server.keys.models import AtDeadline
 from mushu.server.keys.rotation import Terms
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
+from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.maintain import DueRotation, rotate_due
 from mushu.server.lifecycle.rotate import RotationRequest, rotate
 from mushu.server.orgs.service import resolve_org
@@ -75,9 +78,24 @@ def rotate_key(
 
 def print_minted(minted: Minted) -> None:
     """Print a new key as the answer, and warn of destinations that another organization has named."""
-    print_json(answers.created_key(minted.key, minted.secret, minted.delivered_to, minted.replaces))
+    answer = answers.created_key(minted.key, minted.secret, minted.delivered_to, minted.replaces)
+    if minted.secret is None:
+        print_done(answer)
+    else:
+        print_once(answer, partial(_end, minted))
     for warning in hints.of_places_of_others(db.session, minted.key, minted.delivered_to):
         note(warning)
+
+
+def _end(minted: Minted) -> str:
+    """Delete a key that nobody has seen; return what to tell of it."""
+    delete(operator_context(), minted.key.id)
+    if minted.replaces is None:
+        return f"{minted.key.id} was deleted. Create another."
+    return (
+        f"{minted.key.id} was deleted. `flask keys show {minted.replaces}` tells how long the old key works. Create a "
+        "new key."
+    )
 
 
 def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:

@@ -7,7 +7,17 @@ import click
 from mushu.environment import Environment
 from mushu.server import answers
 from mushu.server.clock import parse_duration
-from mushu.server.commands.common import AdminGroup, as_json, ask, note, operator_context, print_json, print_rows, yes
+from mushu.server.commands.common import (
+    AdminGroup,
+    as_json,
+    ask,
+    note,
+    operator_context,
+    print_done,
+    print_json,
+    print_rows,
+    yes,
+)
 from mushu.server.commands.key_ledger import check, deliveries, reconcile
 from mushu.server.commands.key_rotation import print_minted, rotate_key
 from mushu.server.core import db, get_core
@@ -124,7 +134,7 @@ def delete_key(key_id: str, yes: bool, keep_value: bool) -> None:
         key = service.get_key(db.session, key_id)
     ask(f"Delete {key.id} ({key.name}) for good? Requests with it fail at once.", agreed=yes)
     _, findings = delete(operator_context(), key_id, keep_value=keep_value)
-    print_json({"key_id": key_id, "deleted": True})
+    print_done({"key_id": key_id, "deleted": True})
     _report(findings)
 
 

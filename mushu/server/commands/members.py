@@ -1,9 +1,11 @@
 """`flask members`: who belongs to an organization, and who is invited."""
 
+from functools import partial
+
 import click
 
 from mushu.server import answers
-from mushu.server.commands.common import AdminGroup, as_json, operator, print_json, print_rows
+from mushu.server.commands.common import AdminGroup, as_json, operator, print_json, print_once, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.orgs import invitations
@@ -100,7 +102,16 @@ def invite(org: str, email: str | None, link: bool, role: str, expires_days: int
             address = checked_email(email)
             created, token = invitations.invite_by_email(db.session, core.clock, operator(), found, terms, address)
     url = f"{core.settings.base_url}/invites/{token.reveal()}"
-    print_json(answers.invitation(created, found.name, core.clock(), token) | {"url": url})
+    print_once(
+        answers.invitation(created, found.name, core.clock(), token) | {"url": url},
+        partial(_end_invitation, found.id, created.id),
+    )
+
+
+def _end_invitation(org_id: str, invite_id: str) -> str:
+    with writing(db.session):
+        invitations.cancel_invitation(db.session, get_core().clock, operator(), org_id, invite_id)
+    return f"{invite_id} is cancelled. Invite them again."
 
 
 @members.command("invites")

@@ -10,6 +10,7 @@ from mushu.server.commands.common import (
     operator,
     password_stdin,
     print_json,
+    print_once,
     print_rows,
     read_password,
 )
@@ -118,7 +119,9 @@ def _hand_over(user: User, secret: Secret, template: MailTemplate) -> None:
         send(settings, user.email, template, link)
         print_json(answer | {"mailed_to": user.email})
     else:
-        print_json(answer | {"link": link})
+        print_once(
+            answer | {"link": link}, lambda: f"`flask users reset {user.email}` gives another, and ends this one."
+        )
 
 
 def _answer(user: User) -> answers.Answer:

@@ -1,0 +1,48 @@
+"""Printing that is seen to arrive: the reader of a pipe may be gone, a disk full, standard output closed."""
+
+import errno
+import os
+import sys
+from contextlib import suppress
+from typing import IO, Any
+
+import click
+
+
+class NotPrinted(click.ClickException):
+    """What was to be printed did not arrive on standard output; exit status 1."""
+
+    def __init__(self, error: OSError) -> None:
+        #: Why, as the operating system says it.
+        self.reason = error.strerror or type(error).__name__
+        self.hung_up = error.errno == errno.EPIPE
+        super().__init__(f"The answer could not be printed: {self.reason}.")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say nothing of a reader that had enough, such as `head`."""
+        if not self.hung_up:
+            super().show(file)
+
+
+def emit(text: str, *, color: bool | None = None) -> None:
+    """Print `text` and a newline on standard output, and see it arrive.
+
+    Raises:
+        NotPrinted: it did not. Nothing else is printed by this process.
+    """
+    if sys.stdout is None:
+        raise NotPrinted(OSError(errno.EBADF, "standard output is closed"))
+    try:
+        click.echo(text, color=color)
+    except OSError as error:
+        _print_no_more()
+        raise NotPrinted(error) from None
+
+
+def _print_no_more() -> None:
+    """Have what is left in the buffer go nowhere, or Python tries once more when it ends, and complains."""
+    with suppress(AttributeError, OSError, ValueError):
+        descriptor = sys.stdout.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
