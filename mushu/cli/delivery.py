@@ -6,16 +6,18 @@ leaves a key that opens nothing. The plaintext is in the memory of this process 
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import click
 
+from mushu.cli import delivery_record
 from mushu.cli.answers import Answer, id_of, text_of
 from mushu.cli.client.api_keys import ApiKeys
 from mushu.cli.client.new_key import PendingKey
+from mushu.cli.delivery_record import RecordedDelivery
 from mushu.cli.errors import Failure
 from mushu.cli.output import delivered_answer, note
 from mushu.destination import DestinationError
@@ -98,6 +100,7 @@ def deliver(mint: Callable[[], PendingKey], targets: Sequence[Target], rule: Ove
     """
     _check(targets, rule)  # 1. Nothing is created that could not be delivered.
     pending = mint()  # 2. It opens nothing.
+    _record(pending, targets)
     try:
         proofs = _write_and_prove(pending, targets)  # 3.
         pending.confirm(proofs)  # 4. It works.
@@ -112,6 +115,15 @@ def deliver(mint: Callable[[], PendingKey], targets: Sequence[Target], rule: Ove
         answer = delivered_answer(pending.answer, [target.uri for target in targets])
         return answer | {"name": mask(str(answer.get("name")))}
     raise Failure(_give_up(pending, targets, reason))
+
+
+def _record(pending: PendingKey, targets: Sequence[Target]) -> None:
+    """Keep where the key is put, so that its value can be taken away from there once it is deleted."""
+    delivery = RecordedDelivery(pending.secret.digest(), [target.uri for target in targets])
+    try:
+        delivery_record.remember(pending.keys.server, pending.key_id, delivery)
+    except Failure as failure:
+        note(f"{failure.message} `mushu api-key delete {pending.key_id}` will not take its value away.")
 
 
 def _check(targets: Sequence[Target], rule: OverwriteRule) -> None:
@@ -163,6 +175,8 @@ def _give_up(pending: PendingKey, targets: Sequence[Target], reason: str) -> str
         return f"{reason} By then {pending.key_id} had taken over from {pending.replaces}, and it stays where it is."
     found = [(target.uri, target.put_back(pending.secret)) for target in reversed(targets)]
     left = [uri for uri, result in found if result is PutBackResult.NOT_TAKEN_BACK]
+    with suppress(Failure):  # it was told that nothing can be kept
+        delivery_record.forget(pending.keys.server, pending.key_id, left)
     emptied = [uri for uri, result in found if result is PutBackResult.EMPTIED]
     sentences = [reason, ended]
     if left:

@@ -225,3 +225,54 @@ def test_the_server_puts_a_key_and_its_successors_where_an_operator_named_a_plac
     assert _opens(served, _key())
     unknown = mushu("api-key", "rotate", named.json["key_id"], "--org", acme, "--deliver-to", "nowhere")
     assert (unknown.code, "There is no live destination 'nowhere'" in unknown.stderr) == (1, True)
+
+
+@pytest.mark.fault
+def test_a_deleted_key_is_taken_away_from_where_this_account_put_it_and_from_nowhere_else(
+    mushu: Mushu, acme: str, config_folder: Path
+) -> None:
+    Path(".env").write_text("MINE=1\n")
+    Path(".env").chmod(0o600)
+    key_id = mushu(*CREATE, acme).json["key_id"]
+    deleted = mushu("api-key", "delete", key_id, "--org", acme, "--yes")
+    assert (deleted.code, Path(".env").read_text()) == (0, "MINE=1\n")
+    assert f"{Path('.env').resolve()}#MUSHU_API_KEY: its value was removed." in deleted.stderr
+
+    key_id = mushu(*CREATE, acme).json["key_id"]
+    (config_folder / "deliveries.json").unlink()  # as on another machine
+    deleted = mushu("api-key", "delete", key_id, "--org", acme, "--yes")
+    assert "put there by another account or machine: remove it there." in deleted.stderr
+    assert _key() is not None
+
+    Path(".env").write_text("")
+    kept = mushu(*CREATE, acme).json["key_id"]
+    assert mushu("api-key", "delete", kept, "--org", acme, "--yes", "--keep-in-destination").code == 0
+    assert _key() is not None
+
+
+@pytest.mark.fault
+def test_what_is_in_the_way_of_taking_it_away_is_told_and_the_same_command_finishes_it(mushu: Mushu, acme: str) -> None:
+    key_id = mushu(*CREATE, acme).json["key_id"]
+    held = Path(".env").read_text()
+    Path(".env").unlink()
+    Path(".env").mkdir()
+    delete = ("api-key", "delete", key_id, "--org", acme, "--yes")
+    stopped = mushu(*delete)
+    assert (stopped.code, stopped.json) == (1, {"key_id": key_id, "deleted": True})
+    assert f"{key_id} is deleted. Run the same command again" in stopped.stderr
+    Path(".env").rmdir()
+    Path(".env").write_text(held)
+    Path(".env").chmod(0o600)
+    assert mushu(*delete).code == 0
+    assert _key() is None
+    assert mushu(*delete).code == 1, "there is nothing left to finish"
+
+
+@pytest.mark.fault
+def test_a_delivery_needs_no_folder_to_keep_its_record_in(
+    mushu: Mushu, served: Served, acme: str, config_folder: Path
+) -> None:
+    (config_folder / "deliveries.json").mkdir()
+    made = mushu(*CREATE, acme)
+    assert (made.code, _opens(served, _key())) == (0, True)
+    assert "will not take its value away" in made.stderr

@@ -69,6 +69,11 @@ class Api:
                 raise misunderstood("its pages do not end")
             seen.add(cursor)
 
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+        return self._server.url
+
     def post(self, *path: str, body: Mapping[str, Any] | None = None) -> Answer:
         return self._ask("POST", path, _JSON if body is not None else None, body or {})
 

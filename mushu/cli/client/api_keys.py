@@ -24,6 +24,11 @@ class ApiKeys:
         self._api = api
         self._org_id = org_id
 
+    @property
+    def server(self) -> str:
+        """The address of the server."""
+        return self._api.url
+
     def create(self, environment: Environment, request: dict[str, Any]) -> Answer:
         return self._api.post_idempotent(*self._path(environment), body=request)
 

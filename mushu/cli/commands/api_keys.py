@@ -1,13 +1,16 @@
 """`mushu api-key`: create an API key, list, show, rename, disable, enable and delete keys."""
 
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from mushu.cli.answers import without_secrets
+from mushu.cli.client.api_keys import ApiKeys
 from mushu.cli.commands.rotation import deliveries, rotate
+from mushu.cli.errors import Failure
 from mushu.cli.options import (
     DurationType,
     EnvironmentType,
@@ -22,10 +25,13 @@ from mushu.cli.options import (
     pass_session,
     yes,
 )
-from mushu.cli.output import Column, print_done, print_json, print_new_key, print_rows
+from mushu.cli.output import Column, note, print_done, print_json, print_new_key, print_rows
 from mushu.cli.session import Session
 from mushu.duration import written_duration
 from mushu.environment import Environment
+
+if TYPE_CHECKING:
+    from mushu.cli.delivery_record import RecordedDelivery
 
 # The least widths are those of the product contract's listing.
 _COLUMNS = (
@@ -167,15 +173,56 @@ def enable(session: Session, key_id: str, org: str | None) -> None:
 @key_id
 @org
 @yes
+@click.option("--keep-in-destination", "keep_value", is_flag=True, help="Leave the dead value where it is.")
 @connecting
 @always_json
 @pass_session
-def delete(session: Session, key_id: str, org: str | None, yes: bool) -> None:
-    """Delete a key for good: the very next request with it is refused."""
+def delete(session: Session, key_id: str, org: str | None, yes: bool, keep_value: bool) -> None:
+    """Delete a key for good, and take its value away from where this account put it.
+
+    The very next request with it is refused.
+    """
+    from mushu.cli.delivery_record import find
+
     keys = session.api_keys(org)
     ask(f"Delete {key_id} for good? Requests with it fail at once.", agreed=yes)
-    keys.delete(key_id)
+    recorded = find(keys.server, key_id)
+    try:
+        keys.delete(key_id)
+    except Failure:
+        if recorded is None or not recorded.is_over:  # or else this finishes an earlier deletion
+            raise
     print_done({"key_id": key_id, "deleted": True})
+    if not keep_value:
+        _take_away(keys, key_id, recorded)
+
+
+def _places_of_clients(keys: ApiKeys, key_id: str) -> list[str]:
+    """Return where clients put a key, as the server tells: to be shown, and not to be touched."""
+    with suppress(Failure):
+        there = (line for line in keys.deliveries(key_id) if line.get("state") == "verified")
+        return [str(line.get("uri")) for line in there if line.get("by") == "client"]
+    return []
+
+
+def _take_away(keys: ApiKeys, key_id: str, recorded: "RecordedDelivery | None") -> None:
+    """Take the value of a deleted key away from where this account put it, and say where it may be left."""
+    from mushu.cli.delivery_record import forget, take_away
+
+    told, left = take_away(recorded) if recorded is not None else ([], [])
+    if recorded is not None:
+        forget(keys.server, key_id, left)
+    known = [] if recorded is None else recorded.uris
+    told += [
+        f"{place} holds it, put there by another account or machine: remove it there."
+        for place in _places_of_clients(keys, key_id)
+        if place not in known
+    ]
+    for sentence in told:
+        note(sentence)
+    if left:
+        note(f"{key_id} is deleted. Run the same command again, once what is in the way is gone.")
+        raise click.exceptions.Exit(1)
 
 
 for command in (rotate, deliveries):
