@@ -14,6 +14,7 @@ import pytest
 
 from tests.canary.watch import KEY, Scene, descendants
 from tests.e2e.conftest import free_port
+from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
 PASSWORD: Final = "correct horse battery staple"
@@ -59,7 +60,7 @@ class Story:
         found = self.vault.kv("secret", "apps/backend") or {"versions": {}}
         texts = [json.dumps(found)]
         for method, name in product(("PATCH", "POST"), ("backend", "other")):
-            texts += self.vault.bodies(method, f"secret/data/apps/{name}")
+            texts += [asked.body.decode() for asked in self.vault.asked(method, f"secret/data/apps/{name}")]
         self.scene.learn(*(key.decode() for text in texts for key in KEY.findall(text.encode())))
 
     def ask(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
@@ -84,10 +85,9 @@ class Story:
 
 
 @pytest.fixture
-def story(tmp_path: Path) -> Iterator[Story]:
+def story(tmp_path: Path, openbao: Address) -> Iterator[Story]:
     port = free_port()
-    with VaultStub() as vault:
-        vault.mount("secret")
+    with VaultStub(openbao) as vault:
         vault.put("secret", "apps/backend", {"NEIGHBOUR": "x"})
         extra = {"VAULT_ADDR": vault.address, "VAULT_TOKEN": vault.root_token, "MUSHU_PORT": str(port)}
         scene = Scene(tmp_path, [tmp_path / "instance" / "first-key.env"], extra=extra)

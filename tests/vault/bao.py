@@ -1,6 +1,6 @@
-"""A real OpenBao on loopback: the server that the development extra brings, or one that the environment names.
+"""A real OpenBao on loopback: the server that the development extra brings.
 
-VAULT_ADDR and VAULT_TOKEN name another server, such as HashiCorp's Vault, for a run of the same tests.
+VAULT_ADDR and VAULT_TOKEN name another server, such as HashiCorp's Vault, for what needs no proxy before it.
 """
 
 import os
@@ -30,7 +30,7 @@ class Address:
 
 
 # Read when tests are collected: each test runs without the variables.
-_NAMED: Final = (
+NAMED: Final = (
     Address(os.environ["VAULT_ADDR"], os.environ["VAULT_TOKEN"])
     if os.environ.get("VAULT_ADDR") and os.environ.get("VAULT_TOKEN")
     else None
@@ -46,11 +46,6 @@ def binary() -> Path | None:
     return path if path.is_file() else None
 
 
-def is_there() -> bool:
-    """Tell whether a real server can be asked here."""
-    return _NAMED is not None or binary() is not None
-
-
 @contextmanager
 def running(folder: Path) -> Iterator[Address]:
     """Provide a real server, unsealed and empty, whose log is in `folder`.
@@ -58,9 +53,6 @@ def running(folder: Path) -> Iterator[Address]:
     Raises:
         RuntimeError: it does not come up; the error shows the end of its log.
     """
-    if _NAMED is not None:
-        yield _NAMED
-        return
     address = Address(f"http://127.0.0.1:{_free_port()}", secrets.token_urlsafe(16))
     with (folder / "bao.log").open("wb") as log:
         process = subprocess.Popen(

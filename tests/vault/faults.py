@@ -3,27 +3,24 @@
 import json
 import threading
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
-from tests.vault.answers import Answer, answered
-from tests.vault.calls import Asked
-from tests.vault.core import Core
-from tests.vault.system import Mount
+from tests.vault.kept import Kept, Snapshot
+from tests.vault.upstream import Answer, Asked, answered
 
 Kind = Literal[
     "delay",  # wait `seconds`, then go on
-    "hold",  # wait until the test says `release`, then go on
+    "hold",  # wait until the test sets `released`, then go on
     "cut-before",  # close the connection, nothing done
     "cut-after",  # do it, then close the connection: the answer is lost
     "error-before",  # `status` and `text`, nothing done
     "error-after",  # do it, then `status` and `text`
     "redirect",  # 307 to `location`, nothing done
     "errors-in-200",  # 200, and in it a list of errors; nothing done
-    "lost",  # answer as if it were done, and keep nothing of it
-    "stale",  # answer from what was there when the fault was planned
+    "lost",  # do it, answer, and put back what was there, before anybody looks
+    "stale",  # answer from what was there when the fault was planned, and keep nothing
     "rate-limit",  # 429 with Retry-After: `seconds`
     "invalid-json",  # do it, then half of the answer
     "huge",  # do it, then an answer of `size` bytes
@@ -53,7 +50,7 @@ class Fault:
     size: int = 64 * 1024 * 1024
     action: Callable[[], object] | None = None
     hits: int = 0
-    mounts: dict[str, Mount] = field(default_factory=dict)
+    kept: Snapshot = field(default_factory=dict)
     released: threading.Event = field(default_factory=threading.Event)
     reached: threading.Event = field(default_factory=threading.Event)
 
@@ -63,49 +60,49 @@ class Fault:
 
 
 class Faults:
-    """The faults of one server."""
+    """The faults on the way to one server, which `forward` asks; `alone` keeps everybody else from asking it."""
 
-    def __init__(self, core: Core, closing: threading.Event) -> None:
-        self._core = core
+    def __init__(
+        self, kept: Kept, forward: Callable[[Asked], Answer], alone: threading.RLock, closing: threading.Event
+    ) -> None:
+        self._kept = kept
+        self._forward = forward
+        self._alone = alone
         self._closing = closing
         self._planned: list[Fault] = []
         self._lock = threading.Lock()
 
-    def plan(self, fault: Fault) -> int:
-        """Return the number by which the fault is known."""
+    def plan(self, fault: Fault) -> Fault:
         if fault.kind == "stale":
-            with self._core.lock:
-                fault.mounts = deepcopy(self._core.mounts)
+            fault.kept = self._kept.snapshot()
         with self._lock:
             self._planned.append(fault)
-            return len(self._planned) - 1
-
-    def get(self, number: int) -> Fault:
-        return self._planned[number]
+        return fault
 
     def clear(self) -> None:
         """End all faults, and let go what is held."""
         with self._lock:
             for fault in self._planned:
-                fault.times = 0
                 fault.released.set()
+            self._planned.clear()
 
     def answer(self, asked: Asked) -> tuple[Answer, Fault | None]:
         """Return the answer, and the fault in how it is sent. Raises: Cut."""
         sending = None
         answer = None
         for fault in self._due(asked):
+            fault.reached.set()
             if fault.kind in ("delay", "hold", "call"):
                 self._wait(fault)
             elif answer is None:
                 sending, answer = fault, self._faulty(fault, asked)
-        return (self._core.answer(asked) if answer is None else answer), sending
+        return (self._forward(asked) if answer is None else answer), sending
 
     def _due(self, asked: Asked) -> list[Fault]:
-        path, due = asked.path.removeprefix("/v1/"), []
+        due = []
         with self._lock:
             for fault in self._planned:
-                if fnmatchcase(asked.method, fault.method) and fnmatchcase(path, fault.path) and fault.times:
+                if fnmatchcase(asked.method, fault.method) and fnmatchcase(asked.path, fault.path) and fault.times:
                     if fault.skip:
                         fault.skip -= 1
                         continue
@@ -115,7 +112,6 @@ class Faults:
         return due
 
     def _wait(self, fault: Fault) -> None:
-        fault.reached.set()
         if fault.kind == "delay":
             self._closing.wait(fault.seconds)
         elif fault.action is not None:
@@ -125,18 +121,17 @@ class Faults:
                 pass
 
     def _faulty(self, fault: Fault, asked: Asked) -> Answer:
-        fault.reached.set()
         error = answered(fault.status, {"errors": [fault.text]})
         match fault.kind:
             case "cut-before":
                 raise Cut
             case "cut-after":
-                self._core.answer(asked)
+                self._forward(asked)
                 raise Cut
             case "error-before":
                 return error
             case "error-after":
-                self._core.answer(asked)
+                self._forward(asked)
                 return error
             case "redirect":
                 return Answer(307, b"", {"Location": fault.location})
@@ -147,18 +142,18 @@ class Faults:
                 return replace(limited, headers=limited.headers | {"Retry-After": str(int(fault.seconds))})
             case "lost" | "stale":
                 return self._elsewhere(fault, asked)
-        return _spoiled(fault, self._core.answer(asked))
+        return _spoiled(fault, self._forward(asked))
 
     def _elsewhere(self, fault: Fault, asked: Asked) -> Answer:
-        """Answer on a copy of what is kept, as it was or as it is."""
-        core = self._core
-        with core.lock:
-            kept = dict(core.mounts)
-            core.mounts.update(deepcopy(kept if fault.kind == "lost" else fault.mounts))
+        """Answer on what is kept, as it was or as it is, and put back what is kept now."""
+        with self._alone:
+            now = self._kept.snapshot()
             try:
-                return core.answer(asked)
+                if fault.kind == "stale":
+                    self._kept.restore(fault.kept)
+                return self._forward(asked)
             finally:
-                core.mounts.update(kept)
+                self._kept.restore(now)
 
 
 def _spoiled(fault: Fault, answer: Answer) -> Answer:

@@ -4,17 +4,29 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.cli.certificates import certificates
-from tests.vault.answers import Answer
-from tests.vault.calls import LARGEST, Asked
-from tests.vault.control import Control
 from tests.vault.faults import Cut, Fault, Faults
-from tests.vault.log import Log
+from tests.vault.upstream import Answer, Asked
 
-_SLACK = 1024 * 1024
+
+@dataclass(frozen=True)
+class Logged:
+    """One request that was answered; status 0 for one whose connection was cut."""
+
+    asked: Asked
+    status: int
+
+    @property
+    def method(self) -> str:
+        return self.asked.method
+
+    @property
+    def path(self) -> str:
+        return self.asked.path
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -24,39 +36,25 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
     faults: Faults
-    log: Log
-    control: Control | None
+    log: list[Logged]
     closing: threading.Event
 
     def _answer(self) -> None:
-        asked = self._asked()
-        if self.control is not None and asked.path.startswith("/stub/"):
-            self._send(asked, self.control.answer(asked))
-            return
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        asked = Asked(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         try:
             answer, fault = self.faults.answer(asked)
         except Cut:
-            self.log.add(asked, 0)
+            self.log.append(Logged(asked, 0))
             self.close_connection = True
             return
-        self.log.add(asked, answer.status)
+        self.log.append(Logged(asked, answer.status))
         with suppress(OSError):  # the client had enough of it
-            self._send(asked, answer, fault)
+            self._send(answer, fault)
 
-    def _asked(self) -> Asked:
-        length = int(self.headers.get("Content-Length") or 0)
-        # No more than what is needed to see that it is too much.
-        body = self.rfile.read(min(length, LARGEST + _SLACK))
-        if length > len(body):
-            self.close_connection = True
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        return Asked(self.command, self.path, headers, body)
-
-    def _send(self, asked: Asked, answer: Answer, fault: Fault | None = None) -> None:
-        self.send_response(answer.status)
-        headers = {"Cache-Control": "no-store"} | answer.headers
-        namespace = asked.headers.get("x-vault-namespace")
-        for name, value in (headers | ({"X-Vault-Namespace": namespace} if namespace else {})).items():
+    def _send(self, answer: Answer, fault: Fault | None) -> None:
+        self.send_response_only(answer.status)
+        for name, value in answer.headers.items():
             self.send_header(name, value)
         if fault is not None and fault.kind == "drip":
             self._drip(fault)

@@ -1,7 +1,4 @@
-"""A server to test against: a real OpenBao, or the stub where no package has that for this machine.
-
-`vault` is either; `stub` is always the stub, for what a real server cannot be made to do.
-"""
+"""A server to test against: `vault` is a real one; `stub` is a proxy before a real one, with faults."""
 
 import os
 import secrets
@@ -9,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.plugins.mushu_vault.places import RULES, Server
+from tests.plugins.mushu_vault.places import RULES
 from tests.vault import bao
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
@@ -23,10 +20,8 @@ def _no_vault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def stub() -> Iterator[VaultStub]:
-    with VaultStub() as stub:
-        stub.mount("secret")
-        stub.mount("plain", version=1)
+def stub(openbao: bao.Address) -> Iterator[VaultStub]:
+    with VaultStub(openbao) as stub:
         yield stub
 
 
@@ -37,23 +32,15 @@ def rules(stub: VaultStub) -> str:
     return "keys"
 
 
-if bao.is_there():
-
-    @pytest.fixture
-    def vault(openbao: bao.Address) -> Iterator[Server]:
-        real = RealVault(openbao)
-        yield real
-        real.close()
-
-else:
-
-    @pytest.fixture
-    def vault(stub: VaultStub) -> Server:
-        return stub
+@pytest.fixture
+def vault(request: pytest.FixtureRequest) -> Iterator[RealVault]:
+    real = RealVault(bao.NAMED or request.getfixturevalue("openbao"))
+    yield real
+    real.close()
 
 
 @pytest.fixture
-def kv2(vault: Server) -> str:
+def kv2(vault: RealVault) -> str:
     """Return the name of an empty mount of version 2."""
     name = f"mushu-{secrets.token_hex(4)}"
     vault.mount(name)
@@ -61,7 +48,7 @@ def kv2(vault: Server) -> str:
 
 
 @pytest.fixture
-def kv1(vault: Server) -> str:
+def kv1(vault: RealVault) -> str:
     """Return the name of an empty mount of version 1."""
     name = f"mushu-{secrets.token_hex(4)}"
     vault.mount(name, version=1)

@@ -3,11 +3,10 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from unittest import mock
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 
@@ -17,8 +16,6 @@ from mushu_vault import VaultDestination
 from mushu_vault.connection import ServerAdapter
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
-
-Server = VaultStub | RealVault
 
 FIELD = "MUSHU_API_KEY"
 KEY = Secret("msk_test_0123456789abcdefghijklmnopqr")
@@ -42,66 +39,42 @@ _NEIGHBOURS: dict[str, Any] = {
 }
 
 
-class Onlooker:
-    """Asks a server with all rights, past the plugin, as `asked` does; from one thread, over one connection.
-
-    The kit looks at a place thousands of times, and to connect anew takes longer than to be answered.
-    """
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        address = urlsplit(server.address)
-        kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
-        self._connection = kind(address.netloc, timeout=30)
-
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the answer; an empty one is an empty object."""
-        headers = {"X-Vault-Token": self.server.root_token, "Content-Type": "application/json"}
-        content = None if body is None else json.dumps(body)
-        self._connection.request(method, f"/v1/{quote(path)}", content, headers)
-        answer = self._connection.getresponse().read()
-        return cast("dict[str, Any]", json.loads(answer)) if answer else {}
-
-    def close(self) -> None:
-        self._connection.close()
-
-
 class VaultPlace(Place):
-    """One secret, looked at over HTTP with all rights: the stub and a real server look the same from here."""
+    """One secret, looked at with all rights."""
 
-    def __init__(self, onlooker: Onlooker, mount: str, path: str, version: int) -> None:
-        self._onlooker, self._mount, self._path, self._version = onlooker, mount, path, version
+    def __init__(self, vault: RealVault, mount: str, path: str) -> None:
+        self._vault, self._mount, self._path, self._version = vault, mount, path, vault.versions[mount]
 
     def destination(self) -> VaultDestination:
-        return destination(self._onlooker.server, f"{self._mount}/{self._path}")
+        return destination(self._vault, f"{self._mount}/{self._path}")
 
     def hold(self, value: Secret) -> None:
         self._put({**self.fields(), FIELD: value.reveal()})
 
     def stored(self) -> bytes:
-        found = [self._ask("GET", self._data), self._ask("LIST", self._list)]
+        found = [self._vault.ask("GET", self._data), self._vault.ask("LIST", self._list)]
         if self._version == 2:
-            found.append(self._ask("GET", self._metadata))
+            found.append(self._vault.ask("GET", self._metadata))
         return json.dumps([answer.get("data") for answer in found]).encode()
 
     def add_neighbours(self) -> None:
         self._put({**_NEIGHBOURS, **self.fields()})
-        self._ask("POST", f"{self._data}-beside", self._body({FIELD: "beside"}, None))
+        self._vault.ask("POST", f"{self._data}-beside", self._body({FIELD: "beside"}, None))
         if self._version == 2:
             entries = {"custom_metadata": {"owner": "somebody"}, "max_versions": 7}
-            self._ask("POST", self._metadata, entries)
+            self._vault.ask("POST", self._metadata, entries)
 
     def neighbours(self) -> object:
         others = {name: value for name, value in self.fields().items() if name != FIELD}
         if not others:
             return None
-        metadata = self._ask("GET", self._metadata).get("data", {})
+        metadata = self._vault.ask("GET", self._metadata).get("data", {})
         entries = {
             name: value
             for name, value in (metadata.get("custom_metadata") or {}).items()
             if not name.startswith("mushu_")
         }
-        beside = self._ask("GET", f"{self._data}-beside").get("data")
+        beside = self._vault.ask("GET", f"{self._data}-beside").get("data")
         return others, entries, metadata.get("max_versions"), beside
 
     @contextmanager
@@ -111,13 +84,13 @@ class VaultPlace(Place):
 
     def fields(self) -> dict[str, Any]:
         """Return what a client of the secret gets."""
-        data = self._ask("GET", self._data).get("data")
+        data = self._vault.ask("GET", self._data).get("data")
         found = (data or {}).get("data") if self._version == 2 else data
         return dict(found or {})
 
     def _put(self, fields: Mapping[str, Any]) -> None:
-        current = self._ask("GET", self._metadata).get("data", {}).get("current_version", 0)
-        answer = self._ask("POST", self._data, self._body(fields, current))
+        current = self._vault.ask("GET", self._metadata).get("data", {}).get("current_version", 0)
+        answer = self._vault.ask("POST", self._data, self._body(fields, current))
         assert "errors" not in answer, answer
 
     def _body(self, fields: Mapping[str, Any], cas: int | None) -> dict[str, Any]:
@@ -138,25 +111,8 @@ class VaultPlace(Place):
         folder = self._path.rpartition("/")[0]
         return f"{self._mount}/metadata/{folder}" if self._version == 2 else f"{self._mount}/{folder}"
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        return self._onlooker.ask(method, path, body)
 
-
-def asked(
-    server: Server, method: str, path: str, body: Mapping[str, Any] | None = None, version: int = 0
-) -> dict[str, Any]:
-    """Ask with all rights, past the plugin; an empty answer is an empty object."""
-    headers = {"X-Vault-Token": server.root_token}
-    params = {"version": version} if version else None
-    with requests.Session() as session:
-        session.trust_env = False
-        answer = session.request(
-            method, f"{server.address}/v1/{quote(path)}", headers=headers, json=body, params=params, timeout=30
-        )
-    return cast("dict[str, Any]", answer.json()) if answer.content else {}
-
-
-def destination(server: Server, path: str, field: str = FIELD, **settings: str) -> VaultDestination:
+def destination(server: RealVault, path: str, field: str = FIELD, **settings: str) -> VaultDestination:
     """Return the destination for `field` of the secret at `path`, with all rights unless told otherwise."""
     mine = {"addr": server.address, "token": server.root_token, **settings}
     if "role_id" in settings or "auth" in settings:
@@ -213,7 +169,7 @@ def begun_write(stub: VaultStub, mount: str) -> Callable[[], Receipt]:
 
 def fields_in(stub: VaultStub, mount: str) -> Any:
     """Return what a client of the secret in one of the two mounts of the stub gets."""
-    found = asked(stub, "GET", data_path(mount))["data"]
+    found = stub.ask("GET", data_path(mount))["data"]
     return found["data"] if mount == "secret" else found
 
 
@@ -236,16 +192,16 @@ def logins(stub: VaultStub) -> int:
     return sum(request.path.endswith("/login") for request in stub.requests)
 
 
-def put(vault: Server, mount: str, fields: Mapping[str, Any]) -> None:
+def put(vault: RealVault, mount: str, fields: Mapping[str, Any]) -> None:
     """Write a version of `apps/backend`, as a stranger does."""
-    asked(vault, "POST", f"{mount}/data/apps/backend", {"data": fields})
+    vault.ask("POST", f"{mount}/data/apps/backend", {"data": fields})
 
 
-def fields_of(vault: Server, mount: str, version: int = 0) -> Any:
+def fields_of(vault: RealVault, mount: str, version: int = 0) -> Any:
     """Return the fields of `apps/backend`, in its newest version unless another is named."""
-    return asked(vault, "GET", f"{mount}/data/apps/backend", version=version)["data"]["data"]
+    return vault.ask("GET", f"{mount}/data/apps/backend", version=version)["data"]["data"]
 
 
-def metadata_of(vault: Server, mount: str) -> dict[str, Any]:
+def metadata_of(vault: RealVault, mount: str) -> dict[str, Any]:
     """Return the metadata of `apps/backend`."""
-    return dict(asked(vault, "GET", f"{mount}/metadata/apps/backend")["data"])
+    return dict(vault.ask("GET", f"{mount}/metadata/apps/backend")["data"])

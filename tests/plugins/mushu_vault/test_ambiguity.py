@@ -38,9 +38,9 @@ def test_a_write_that_was_made_is_found_whatever_came_of_its_answer(
         stub.put(mount, _PATH, before)
     write = begun_write(stub, mount)
     # Where nothing is answered, KV 1 says 204, which has no body that could be spoiled.
-    number = stub.fault(kind if mount == "secret" else "cut-after", "P*", data_path(mount), seconds=0.1)
+    fault = stub.fault(kind if mount == "secret" else "cut-after", "P*", data_path(mount), seconds=0.1)
     receipt: Any = write()
-    assert stub.fault_hits(number) == 1
+    assert fault.hits == 1
     place = hasty(stub, mount)
     assert (receipt.version, receipt.digest) == (place.read().version, KEY.digest())
     assert fields_in(stub, mount) == {**before, FIELD: KEY.reveal()}
@@ -68,11 +68,11 @@ def test_a_write_that_was_not_made_may_still_be_and_is_made_when_tried_again(
 
 def test_a_write_that_is_still_on_its_way_may_arrive_and_is_found_when_tried_again(stub: VaultStub) -> None:
     write = begun_write(stub, "secret")
-    number = stub.fault("hold", "POST", data_path("secret"))
+    fault = stub.fault("hold", "POST", data_path("secret"))
     with pytest.raises(DestinationError, match="no whole answer within") as caught:
         write()
     assert not caught.value.permanent
-    stub.release(number)
+    fault.released.set()
     place = hasty(stub)
     deadline = time.monotonic() + 10
     while place.read().digest is None:

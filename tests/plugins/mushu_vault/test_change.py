@@ -10,43 +10,42 @@ from tests.plugins.mushu_vault.places import (
     FOREIGN,
     KEY,
     NEXT,
-    Server,
-    asked,
     deliver,
     destination,
     fields_of,
     metadata_of,
     put,
 )
+from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 
 _PATH = "apps/backend"
 
 
-def test_the_version_is_the_number_that_people_see(vault: Server, kv2: str) -> None:
+def test_the_version_is_the_number_that_people_see(vault: RealVault, kv2: str) -> None:
     place = destination(vault, f"{kv2}/{_PATH}")
     assert place.read().version == "0"
     assert deliver(place).version == "1"
     assert deliver(place, NEXT).version == place.read().version == "2"
 
 
-def test_a_version_that_is_deleted_is_another_version(vault: Server, kv2: str) -> None:
+def test_a_version_that_is_deleted_is_another_version(vault: RealVault, kv2: str) -> None:
     """Its number stays the same, and the value is gone: without a word for it, a write would not notice."""
     place = destination(vault, f"{kv2}/{_PATH}")
     deliver(place)
     seen = place.read()
-    asked(vault, "DELETE", f"{kv2}/data/{_PATH}")
+    vault.ask("DELETE", f"{kv2}/data/{_PATH}")
     assert (place.read().version, place.read().digest) == ("1-deleted", None)
     with pytest.raises(Conflict):
         place.write(NEXT, Attempt("att_1", "key_1", seen.version))
 
 
 @pytest.mark.parametrize("act", ["DELETE data", "POST destroy"])
-def test_a_secret_that_was_deleted_is_written_on_at_its_real_version(vault: Server, kv2: str, act: str) -> None:
+def test_a_secret_that_was_deleted_is_written_on_at_its_real_version(vault: RealVault, kv2: str, act: str) -> None:
     put(vault, kv2, {"OTHER": "1"})
     put(vault, kv2, {"OTHER": "2"})
     method, what = act.split()
-    asked(vault, method, f"{kv2}/{what}/{_PATH}", {"versions": [2]} if method == "POST" else None)
+    vault.ask(method, f"{kv2}/{what}/{_PATH}", {"versions": [2]} if method == "POST" else None)
     place = destination(vault, f"{kv2}/{_PATH}")
     receipt = deliver(place)
     assert receipt.version == "3"
@@ -56,7 +55,7 @@ def test_a_secret_that_was_deleted_is_written_on_at_its_real_version(vault: Serv
     assert (place.read().version, place.read().digest) == ("4-deleted", None)
 
 
-def test_where_every_write_must_compare_ours_do(vault: Server) -> None:
+def test_where_every_write_must_compare_ours_do(vault: RealVault) -> None:
     vault.mount("mushu-strict", cas_required=True)
     place = destination(vault, f"mushu-strict/{_PATH}")
     receipt = deliver(place)
@@ -66,7 +65,7 @@ def test_where_every_write_must_compare_ours_do(vault: Server) -> None:
     assert [place.read().version, place.read().digest] == ["4-deleted", None]
 
 
-def test_a_mount_with_slashes_in_its_name_is_found(vault: Server) -> None:
+def test_a_mount_with_slashes_in_its_name_is_found(vault: RealVault) -> None:
     vault.mount("mushu-team/kv/two")
     place = destination(vault, f"mushu-team/kv/two/{_PATH}")
     place.preflight()
@@ -74,9 +73,9 @@ def test_a_mount_with_slashes_in_its_name_is_found(vault: Server) -> None:
     assert fields_of(vault, "mushu-team/kv/two") == {FIELD: KEY.reveal()}
 
 
-def test_a_namespace_is_written_to_whether_the_uri_or_the_settings_name_it(vault: Server) -> None:
+def test_a_namespace_is_written_to_whether_the_uri_or_the_settings_name_it(vault: RealVault) -> None:
     vault.namespace("mushu-ns")
-    vault.mount("mushu-ns/kv")
+    vault.mount("kv", namespace="mushu-ns")
     by_uri = destination(vault, f"kv/{_PATH}", namespace="elsewhere")
     made = type(by_uri).parse(f"vault:kv/{_PATH}?namespace=mushu-ns", _surroundings(vault, namespace="elsewhere"))
     assert made is not None
@@ -88,7 +87,7 @@ def test_a_namespace_is_written_to_whether_the_uri_or_the_settings_name_it(vault
     assert destination(vault, f"mushu-ns/kv/{_PATH}").read().digest == KEY.digest()
 
 
-def test_a_neighbour_that_moves_between_look_and_write_is_no_conflict(vault: Server, kv2: str) -> None:
+def test_a_neighbour_that_moves_between_look_and_write_is_no_conflict(vault: RealVault, kv2: str) -> None:
     place = destination(vault, f"{kv2}/{_PATH}")
     for before in ({}, {FIELD: FOREIGN}):
         put(vault, kv2, {"OTHER": "1", **before})
@@ -98,7 +97,7 @@ def test_a_neighbour_that_moves_between_look_and_write_is_no_conflict(vault: Ser
         assert fields_of(vault, kv2) == {"OTHER": "2", FIELD: KEY.reveal()}
 
 
-def test_neighbours_that_came_to_a_path_that_was_empty_are_no_conflict(vault: Server, kv2: str) -> None:
+def test_neighbours_that_came_to_a_path_that_was_empty_are_no_conflict(vault: RealVault, kv2: str) -> None:
     place = destination(vault, f"{kv2}/{_PATH}")
     seen = place.read()
     put(vault, kv2, {"OTHER": "1"})
@@ -107,7 +106,7 @@ def test_neighbours_that_came_to_a_path_that_was_empty_are_no_conflict(vault: Se
 
 
 @pytest.mark.parametrize("expected", ["7", "1", "x", "", "v1-0123"])
-def test_a_version_that_cannot_be_looked_at_any_more_is_a_conflict(vault: Server, expected: str) -> None:
+def test_a_version_that_cannot_be_looked_at_any_more_is_a_conflict(vault: RealVault, expected: str) -> None:
     vault.mount("mushu-short", max_versions=1)
     for number in range(3):
         put(vault, "mushu-short", {"OTHER": str(number), FIELD: FOREIGN})
@@ -118,7 +117,9 @@ def test_a_version_that_cannot_be_looked_at_any_more_is_a_conflict(vault: Server
 
 
 @pytest.mark.parametrize("former", [5, 1.5, True, ["a", None, {"b": None}], {"a": None, "b": {"c": []}}])
-def test_a_value_that_is_no_text_is_foreign_and_comes_back_as_it_was(vault: Server, kv2: str, former: object) -> None:
+def test_a_value_that_is_no_text_is_foreign_and_comes_back_as_it_was(
+    vault: RealVault, kv2: str, former: object
+) -> None:
     put(vault, kv2, {"OTHER": "1", FIELD: former})
     place = destination(vault, f"{kv2}/{_PATH}")
     assert place.read().digest is not None
@@ -129,13 +130,13 @@ def test_a_value_that_is_no_text_is_foreign_and_comes_back_as_it_was(vault: Serv
     assert fields_of(vault, kv2) == {"OTHER": "2", FIELD: former}
 
 
-def test_what_is_no_text_is_known_by_the_digest_of_its_json(vault: Server, kv2: str) -> None:
+def test_what_is_no_text_is_known_by_the_digest_of_its_json(vault: RealVault, kv2: str) -> None:
     put(vault, kv2, {FIELD: {"b": [1, True], "a": "ü"}})
     assert destination(vault, f"{kv2}/{_PATH}").read().digest == digest_of('{"a":"\\u00fc","b":[1,true]}')
 
 
 @pytest.mark.parametrize("empty", ["", None])
-def test_a_placeholder_is_filled_and_empty_again_afterwards(vault: Server, kv2: str, empty: object) -> None:
+def test_a_placeholder_is_filled_and_empty_again_afterwards(vault: RealVault, kv2: str, empty: object) -> None:
     put(vault, kv2, {"OTHER": "1", FIELD: empty})
     place = destination(vault, f"{kv2}/{_PATH}")
     assert place.read().digest is None
@@ -146,7 +147,7 @@ def test_a_placeholder_is_filled_and_empty_again_afterwards(vault: Server, kv2: 
 
 
 @pytest.mark.parametrize("field", ["data", "options", " ", "a/b", "ü☃🗝", "nul\0", "a.b", "{{x}}", 'quo"te\\'])
-def test_any_name_of_a_field_is_just_a_name(vault: Server, kv2: str, field: str) -> None:
+def test_any_name_of_a_field_is_just_a_name(vault: RealVault, kv2: str, field: str) -> None:
     put(vault, kv2, {"OTHER": "1"})
     place = destination(vault, f"{kv2}/{_PATH}", field)
     receipt = deliver(place)
@@ -156,13 +157,13 @@ def test_any_name_of_a_field_is_just_a_name(vault: Server, kv2: str, field: str)
 
 
 @pytest.mark.parametrize("path", ["a b/c", "ü/☃", "100%", "a?b", "a#b", "a:b@c", "a&b=c", "a+b", "a;b", "%2e%2e"])
-def test_any_path_is_reached_as_it_is_written(vault: Server, kv2: str, path: str) -> None:
+def test_any_path_is_reached_as_it_is_written(vault: RealVault, kv2: str, path: str) -> None:
     deliver(destination(vault, f"{kv2}/{path}"))
-    found = asked(vault, "GET", f"{kv2}/data/{path}")
+    found = vault.ask("GET", f"{kv2}/data/{path}")
     assert found["data"]["data"] == {FIELD: KEY.reveal()}
 
 
-def test_a_removed_key_leaves_its_neighbours_and_every_version_before(vault: Server, kv2: str) -> None:
+def test_a_removed_key_leaves_its_neighbours_and_every_version_before(vault: RealVault, kv2: str) -> None:
     put(vault, kv2, {"OTHER": "1"})
     place = destination(vault, f"{kv2}/{_PATH}")
     deliver(place)
@@ -171,7 +172,7 @@ def test_a_removed_key_leaves_its_neighbours_and_every_version_before(vault: Ser
     assert fields_of(vault, kv2, 2) == {"OTHER": "1", FIELD: KEY.reveal()}
 
 
-def test_a_secret_that_is_left_empty_is_deleted_and_its_history_is_not(vault: Server, kv2: str) -> None:
+def test_a_secret_that_is_left_empty_is_deleted_and_its_history_is_not(vault: RealVault, kv2: str) -> None:
     put(vault, kv2, {"OTHER": "1"})
     put(vault, kv2, {FIELD: KEY.reveal()})
     assert destination(vault, f"{kv2}/{_PATH}").remove(KEY.digest())
@@ -189,7 +190,7 @@ def test_a_neighbour_that_comes_while_the_empty_version_is_deleted_is_not_hit(st
     assert fields_of(stub, "secret") == {"OTHER": "1"}
 
 
-def test_a_receipt_of_a_key_that_was_there_already_cannot_be_undone(vault: Server, kv2: str) -> None:
+def test_a_receipt_of_a_key_that_was_there_already_cannot_be_undone(vault: RealVault, kv2: str) -> None:
     place = destination(vault, f"{kv2}/{_PATH}")
     deliver(place)
     again = deliver(place)
@@ -200,7 +201,7 @@ def test_a_receipt_of_a_key_that_was_there_already_cannot_be_undone(vault: Serve
     assert place.read().digest == KEY.digest()
 
 
-def test_the_undo_holds_our_own_former_value_and_no_neighbour(vault: Server, kv2: str) -> None:
+def test_the_undo_holds_our_own_former_value_and_no_neighbour(vault: RealVault, kv2: str) -> None:
     put(vault, kv2, {"OTHER": "neighbour", FIELD: FOREIGN})
     undo = deliver(destination(vault, f"{kv2}/{_PATH}")).undo
     assert undo is not None
@@ -235,5 +236,5 @@ def test_in_version_1_data_is_a_name_like_any_other(stub: VaultStub) -> None:
     deliver(place)
 
 
-def _surroundings(vault: Server, **settings: str) -> Surroundings:
+def _surroundings(vault: RealVault, **settings: str) -> Surroundings:
     return Surroundings(Path("/nowhere"), {"addr": vault.address, "token": vault.root_token, **settings})

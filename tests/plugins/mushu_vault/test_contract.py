@@ -1,9 +1,7 @@
 """The plugin keeps every promise of the contract; in version 1, all but those that need a compare-and-set."""
 
 import itertools
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import ClassVar
 
 import pytest
@@ -13,7 +11,8 @@ from mushu.testing import DestinationContract, NewPlace, Place
 from mushu.testing.place import attempt_at, deliver, held_digest, new_secret
 from mushu.testing.processes import fork, wait_for
 from tests.long import LONG
-from tests.plugins.mushu_vault.places import Onlooker, Server, VaultPlace
+from tests.plugins.mushu_vault.places import VaultPlace
+from tests.vault.real import RealVault
 
 
 class VaultContract(DestinationContract):
@@ -21,21 +20,16 @@ class VaultContract(DestinationContract):
     each_step: ClassVar[bool] = LONG
 
     @pytest.fixture(autouse=True)
-    def _reached_from_anywhere(self, vault: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _reached_from_anywhere(self, vault: RealVault, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("VAULT_ADDR", vault.address)
         monkeypatch.setenv("VAULT_TOKEN", vault.root_token)
-
-    @pytest.fixture
-    def onlooker(self, vault: Server) -> Iterator[Onlooker]:
-        with closing(Onlooker(vault)) as onlooker:
-            yield onlooker
 
 
 class TestVersion2(VaultContract):
     @pytest.fixture
-    def new_place(self, onlooker: Onlooker, kv2: str) -> NewPlace:
+    def new_place(self, vault: RealVault, kv2: str) -> NewPlace:
         numbers = itertools.count()
-        return lambda: VaultPlace(onlooker, kv2, f"apps/{next(numbers)}/backend", 2)
+        return lambda: VaultPlace(vault, kv2, f"apps/{next(numbers)}/backend")
 
 
 class TestVersion1(VaultContract):
@@ -43,9 +37,9 @@ class TestVersion1(VaultContract):
     packages: ClassVar[tuple[str, ...]] = ("mushu_vault",)
 
     @pytest.fixture
-    def new_place(self, onlooker: Onlooker, kv1: str) -> NewPlace:
+    def new_place(self, vault: RealVault, kv1: str) -> NewPlace:
         numbers = itertools.count()
-        return lambda: VaultPlace(onlooker, kv1, f"apps/{next(numbers)}/backend", 1)
+        return lambda: VaultPlace(vault, kv1, f"apps/{next(numbers)}/backend")
 
     # Nothing in this engine compares and sets. What is left of these promises, and is documented: whoever is told that
     # it lost has lost, and what is held in the end is whole, and one of the values.

@@ -10,7 +10,8 @@ import pytest
 
 from mushu.destination import Denied, Surroundings
 from mushu_vault import VaultDestination
-from tests.plugins.mushu_vault.places import FIELD, KEY, Server, asked, deliver, destination
+from tests.plugins.mushu_vault.places import FIELD, KEY, deliver, destination
+from tests.vault.real import RealVault
 
 _ROOT: Final = Path(__file__).resolve().parents[3]
 _REFERENCE: Final = (_ROOT / "docs" / "destinations" / "vault.md").read_text()
@@ -89,49 +90,49 @@ def _moved(rules: dict[str, list[str]], mount: str) -> dict[str, list[str]]:
     return {f"{mount}/{path.partition('/')[2]}": words for path, words in rules.items()}
 
 
-def _token(vault: Server, mount: str, name: str) -> str:
+def _token(vault: RealVault, mount: str, name: str) -> str:
     policy = f"{mount}-{name.partition('.')[0]}"
     vault.policy(policy, _moved(_policy(name), mount))
     return vault.token([policy])
 
 
 @pytest.mark.parametrize("state", ["never", "there", "deleted", "destroyed"])
-def test_the_policy_that_is_printed_is_enough_for_all_that_is_done(vault: Server, kv2: str, state: str) -> None:
+def test_the_policy_that_is_printed_is_enough_for_all_that_is_done(vault: RealVault, kv2: str, state: str) -> None:
     data = f"{kv2}/data/apps/backend"
     if state != "never":
-        asked(vault, "POST", data, {"data": {"OTHER": "1"}})
+        vault.ask("POST", data, {"data": {"OTHER": "1"}})
     if state == "deleted":
-        asked(vault, "DELETE", data)
+        vault.ask("DELETE", data)
     if state == "destroyed":
-        asked(vault, "POST", f"{kv2}/destroy/apps/backend", {"versions": [1]})
+        vault.ask("POST", f"{kv2}/destroy/apps/backend", {"versions": [1]})
     place = destination(vault, f"{kv2}/apps/backend", token=_token(vault, kv2, "mushu.hcl"))
     place.preflight()
     receipt = deliver(place)
     assert place.read().digest == KEY.digest()
-    metadata = asked(vault, "GET", f"{kv2}/metadata/apps/backend")["data"]
+    metadata = vault.ask("GET", f"{kv2}/metadata/apps/backend")["data"]
     assert metadata["custom_metadata"] == {f"mushu_{FIELD}": "key_1"}
     assert place.restore(receipt)
     assert place.read().digest is None
     deliver(place)
     assert place.remove(KEY.digest())
-    found = asked(vault, "GET", data)["data"]
+    found = vault.ask("GET", data)["data"]
     # Without the leave to delete, a version without fields would lie there.
     assert found["data"] == ({"OTHER": "1"} if state == "there" else None)
 
 
 @pytest.mark.parametrize("state", ["never", "there"])
-def test_in_version_1_too(vault: Server, kv1: str, state: str) -> None:
+def test_in_version_1_too(vault: RealVault, kv1: str, state: str) -> None:
     if state == "there":
-        asked(vault, "POST", f"{kv1}/apps/backend", {"OTHER": "1"})
+        vault.ask("POST", f"{kv1}/apps/backend", {"OTHER": "1"})
     place = destination(vault, f"{kv1}/apps/backend", token=_token(vault, kv1, "mushu-v1.hcl"))
     place.preflight()
     deliver(place)
     assert place.remove(KEY.digest())
-    found = asked(vault, "GET", f"{kv1}/apps/backend").get("data")
+    found = vault.ask("GET", f"{kv1}/apps/backend").get("data")
     assert found == ({"OTHER": "1"} if state == "there" else None)
 
 
-def test_the_service_can_read_its_key_and_do_no_more(vault: Server, kv2: str) -> None:
+def test_the_service_can_read_its_key_and_do_no_more(vault: RealVault, kv2: str) -> None:
     deliver(destination(vault, f"{kv2}/apps/backend"))
     token = _token(vault, kv2, "backend.hcl")
     place = destination(vault, f"{kv2}/apps/backend", token=token)

@@ -8,7 +8,8 @@ import requests
 from mushu.destination import Attempt, DestinationError, Secret, digest_of
 from mushu_vault.connection import VaultAdapter, VaultReply
 from mushu_vault.json_object import JsonObject
-from tests.plugins.mushu_vault.places import FIELD, KEY, Server, asked, deliver, destination, fields_of, metadata_of
+from tests.plugins.mushu_vault.places import FIELD, KEY, deliver, destination, fields_of, metadata_of
+from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 
 _PATH = "apps/backend"
@@ -44,7 +45,7 @@ def test_a_whole_write_is_made_to_the_version_that_was_read(stub: VaultStub) -> 
     assert fields_of(stub, "secret") == {"OTHER": "2", FIELD: KEY.reveal()}
 
 
-def test_in_version_1_numbers_of_neighbours_keep_their_digits(vault: Server, kv1: str) -> None:
+def test_in_version_1_numbers_of_neighbours_keep_their_digits(vault: RealVault, kv1: str) -> None:
     numbers = '{"OTHER": 12345678901234567890, "PRICE": 1.10, "TINY": 1E-400}'
     with requests.Session() as session:
         session.trust_env = False
@@ -58,11 +59,11 @@ def test_in_version_1_numbers_of_neighbours_keep_their_digits(vault: Server, kv1
     assert place.restore(receipt)
 
 
-def test_in_version_1_the_last_field_takes_the_secret_with_it(vault: Server, kv1: str) -> None:
+def test_in_version_1_the_last_field_takes_the_secret_with_it(vault: RealVault, kv1: str) -> None:
     place = destination(vault, f"{kv1}/{_PATH}")
     deliver(place)
     assert place.remove(KEY.digest())
-    assert asked(vault, "GET", f"{kv1}/{_PATH}") == {"errors": []}
+    assert vault.ask("GET", f"{kv1}/{_PATH}") == {"errors": []}
 
 
 def test_in_version_1_without_leave_to_delete_the_value_is_emptied(stub: VaultStub) -> None:
@@ -71,7 +72,7 @@ def test_in_version_1_without_leave_to_delete_the_value_is_emptied(stub: VaultSt
     deliver(place)
     assert place.remove(KEY.digest())
     assert place.read().digest is None
-    assert asked(stub, "GET", f"plain/{_PATH}")["data"] == {FIELD: ""}
+    assert stub.ask("GET", f"plain/{_PATH}")["data"] == {FIELD: ""}
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"data": null}', b"<html>"])
@@ -100,9 +101,9 @@ def test_in_version_1_a_write_that_is_refused_was_not_made(stub: VaultStub, stat
     assert stub.kv("plain", _PATH) is None
 
 
-def test_in_version_1_a_version_tells_nobody_anything_about_a_foreign_value(vault: Server, kv1: str) -> None:
+def test_in_version_1_a_version_tells_nobody_anything_about_a_foreign_value(vault: RealVault, kv1: str) -> None:
     place = destination(vault, f"{kv1}/{_PATH}")
-    asked(vault, "POST", f"{kv1}/{_PATH}", {FIELD: "1234"})
+    vault.ask("POST", f"{kv1}/{_PATH}", {FIELD: "1234"})
     version = place.read().version
     assert digest_of("1234")[:16] not in version
     assert digest_of('"1234"')[:16] not in version

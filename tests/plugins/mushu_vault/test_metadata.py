@@ -8,21 +8,20 @@ from tests.plugins.mushu_vault.places import (
     FIELD,
     KEY,
     NEXT,
-    Server,
-    asked,
     deliver,
     destination,
     metadata_of,
     put,
 )
+from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 
 _PATH = "apps/backend"
 
 
-def test_the_metadata_names_the_key_beside_what_others_wrote_there(vault: Server, kv2: str) -> None:
+def test_the_metadata_names_the_key_beside_what_others_wrote_there(vault: RealVault, kv2: str) -> None:
     put(vault, kv2, {"OTHER": "1"})
-    asked(vault, "POST", f"{kv2}/metadata/{_PATH}", {"custom_metadata": {"owner": "x"}, "max_versions": 5})
+    vault.ask("POST", f"{kv2}/metadata/{_PATH}", {"custom_metadata": {"owner": "x"}, "max_versions": 5})
     place = destination(vault, f"{kv2}/{_PATH}")
     first = deliver(place, KEY, "key_1")
     assert metadata_of(vault, kv2)["custom_metadata"] == {"owner": "x", f"mushu_{FIELD}": "key_1"}
@@ -35,14 +34,14 @@ def test_the_metadata_names_the_key_beside_what_others_wrote_there(vault: Server
     assert metadata_of(vault, kv2)["max_versions"] == 5
 
 
-def test_the_name_of_a_key_that_is_gone_goes_too(vault: Server, kv2: str) -> None:
+def test_the_name_of_a_key_that_is_gone_goes_too(vault: RealVault, kv2: str) -> None:
     place = destination(vault, f"{kv2}/{_PATH}")
     deliver(place)
     assert place.remove(KEY.digest())
     assert not metadata_of(vault, kv2)["custom_metadata"]
 
 
-def test_a_write_that_finds_its_key_mends_the_name(vault: Server, kv2: str) -> None:
+def test_a_write_that_finds_its_key_mends_the_name(vault: RealVault, kv2: str) -> None:
     """A process may have been killed between the two."""
     put(vault, kv2, {FIELD: KEY.reveal()})
     deliver(destination(vault, f"{kv2}/{_PATH}"), KEY, "key_9")
@@ -68,7 +67,7 @@ def test_without_leave_to_name_the_key_it_is_delivered_all_the_same(
 ) -> None:
     stub.policy("keys", {**_DATA, "secret/metadata/*": capabilities})
     stub.put("secret", _PATH, {"OTHER": "1"})
-    asked(stub, "POST", f"secret/metadata/{_PATH}", {"custom_metadata": {"owner": "x"}})
+    stub.ask("POST", f"secret/metadata/{_PATH}", {"custom_metadata": {"owner": "x"}})
     place = destination(stub, f"secret/{_PATH}", token=stub.token(["keys"]))
     assert deliver(place).version == "2"
     entries = metadata_of(stub, "secret")["custom_metadata"]

@@ -12,21 +12,21 @@ import pytest
 from mushu.destination import Attempt, Denied, DestinationError, Surroundings
 from mushu_vault import VaultDestination
 from mushu_vault.policy import stanza
-from tests.plugins.mushu_vault.places import KEY, Server, asked, deliver, destination
+from tests.plugins.mushu_vault.places import KEY, deliver, destination
+from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
-from tests.vault.system import Mount
 
 _PATH = "apps/backend"
 _WORDS = ("create", "read", "update", "patch")
 _STATES = ("never", "there", "deleted")
 
 
-def _prepare(vault: Server, mount: str, state: str) -> None:
+def _prepare(vault: RealVault, mount: str, state: str) -> None:
     data = f"{mount}/data/{_PATH}"
     if state != "never":
-        asked(vault, "POST", data, {"data": {"OTHER": "1"}})
+        vault.ask("POST", data, {"data": {"OTHER": "1"}})
     if state == "deleted":
-        asked(vault, "DELETE", data)
+        vault.ask("DELETE", data)
 
 
 def _rules(message: str) -> dict[str, list[str]]:
@@ -35,7 +35,7 @@ def _rules(message: str) -> dict[str, list[str]]:
     return {path.replace('\\"', '"').replace("\\\\", "\\"): re.findall(r'"(\w+)"', words) for path, words in found}
 
 
-def _token(vault: Server, rules: Mapping[str, Iterable[str]], namespace: str = "") -> str:
+def _token(vault: RealVault, rules: Mapping[str, Iterable[str]], namespace: str = "") -> str:
     name = f"mushu-{next(_NUMBERS)}"
     vault.policy(name, rules, namespace=namespace)
     return vault.token([name], namespace=namespace)
@@ -61,7 +61,7 @@ _SUBSETS = [
 @pytest.mark.parametrize("state", _STATES)
 @pytest.mark.parametrize("words", _SUBSETS)
 def test_what_preflight_says_is_what_is_missing_and_enough(
-    vault: Server, kv2: str, state: str, words: tuple[str, ...]
+    vault: RealVault, kv2: str, state: str, words: tuple[str, ...]
 ) -> None:
     """With what it asks for, and nothing else, everything can be done; with what it does not complain of, too."""
     _prepare(vault, kv2, state)
@@ -95,7 +95,7 @@ def test_what_preflight_says_is_what_is_missing_and_enough(
     ],
 )
 def test_the_policy_is_the_shortest_and_keeps_what_was_granted(
-    vault: Server, kv2: str, state: str, words: list[str], wanted: str
+    vault: RealVault, kv2: str, state: str, words: list[str], wanted: str
 ) -> None:
     _prepare(vault, kv2, state)
     place = destination(vault, f"{kv2}/{_PATH}", token=_token(vault, {f"{kv2}/data/*": words}))
@@ -106,9 +106,9 @@ def test_the_policy_is_the_shortest_and_keeps_what_was_granted(
 
 @pytest.mark.parametrize("state", ["never", "there"])
 @pytest.mark.parametrize("words", _SUBSETS)
-def test_in_version_1_too(vault: Server, kv1: str, state: str, words: tuple[str, ...]) -> None:
+def test_in_version_1_too(vault: RealVault, kv1: str, state: str, words: tuple[str, ...]) -> None:
     if state == "there":
-        asked(vault, "POST", f"{kv1}/{_PATH}", {"OTHER": "1"})
+        vault.ask("POST", f"{kv1}/{_PATH}", {"OTHER": "1"})
     path = f"{kv1}/{_PATH}"
     place = destination(vault, path, token=_token(vault, {path: words, f"{kv1}/other": ["read"]}))
     denied = _refusal(place)
@@ -142,9 +142,9 @@ def test_a_write_that_is_refused_says_the_same(stub: VaultStub, mount: str, stat
     assert KEY.reveal() in str(found)
 
 
-def test_a_secret_of_metadata_alone_needs_update_and_a_refusal_says_so(vault: Server, kv2: str) -> None:
+def test_a_secret_of_metadata_alone_needs_update_and_a_refusal_says_so(vault: RealVault, kv2: str) -> None:
     """It cannot be told from none at all before; a write to it is an update all the same."""
-    asked(vault, "POST", f"{kv2}/metadata/{_PATH}", {"cas_required": True, "custom_metadata": {"owner": "x"}})
+    vault.ask("POST", f"{kv2}/metadata/{_PATH}", {"cas_required": True, "custom_metadata": {"owner": "x"}})
     token = _token(vault, {f"{kv2}/data/*": ["create", "read", "patch"]})
     place = destination(vault, f"{kv2}/{_PATH}", token=token)
     with pytest.raises(Denied, match="may not update") as caught:
@@ -152,12 +152,12 @@ def test_a_secret_of_metadata_alone_needs_update_and_a_refusal_says_so(vault: Se
     permitted = destination(vault, f"{kv2}/{_PATH}", token=_token(vault, _rules(str(caught.value))))
     receipt = deliver(permitted)
     assert permitted.restore(receipt)
-    found = asked(vault, "GET", f"{kv2}/metadata/{_PATH}")["data"]
+    found = vault.ask("GET", f"{kv2}/metadata/{_PATH}")["data"]
     assert found["cas_required"] is True
     assert found["custom_metadata"] == {"owner": "x"}
 
 
-def test_a_token_that_may_do_nothing_there_is_told_for_both_versions(vault: Server, kv2: str, kv1: str) -> None:
+def test_a_token_that_may_do_nothing_there_is_told_for_both_versions(vault: RealVault, kv2: str, kv1: str) -> None:
     for mount in (kv2, kv1):
         place = destination(vault, f"{mount}/{_PATH}", token=vault.token())
         for act in (place.preflight, place.read):
@@ -170,16 +170,16 @@ def test_a_token_that_may_do_nothing_there_is_told_for_both_versions(vault: Serv
         deliver(permitted)
 
 
-def test_a_mount_that_is_not_there_is_said_to_be_perhaps_not_there(vault: Server) -> None:
+def test_a_mount_that_is_not_there_is_said_to_be_perhaps_not_there(vault: RealVault) -> None:
     place = destination(vault, "mushu-nowhere/apps/backend")
     for act in (place.preflight, place.read):
         with pytest.raises(Denied, match="no mount for mushu-nowhere/apps/backend"):
             act()
 
 
-def test_a_policy_is_told_for_the_namespace(vault: Server) -> None:
+def test_a_policy_is_told_for_the_namespace(vault: RealVault) -> None:
     vault.namespace("mushu-policies")
-    vault.mount("mushu-policies/kv")
+    vault.mount("kv", namespace="mushu-policies")
     token = _token(vault, {"kv/data/*": ["read"]}, "mushu-policies")
     settings = {"addr": vault.address, "token": token}
     place = VaultDestination.parse(f"vault:kv/{_PATH}?namespace=mushu-policies", _surroundings(settings))
@@ -195,21 +195,19 @@ def test_a_policy_is_told_for_the_namespace(vault: Server) -> None:
     deliver(place)
 
 
-def test_what_else_is_mounted_there_stores_no_keys(stub: VaultStub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Mount, "info", lambda _mount: {"type": "transit", "options": None})
+def test_what_else_is_mounted_there_stores_no_keys(vault: RealVault) -> None:
+    vault.mount("mushu-transit", 1, kind="transit")
     with pytest.raises(DestinationError, match="is not KV") as caught:
-        destination(stub, f"secret/{_PATH}").preflight()
+        destination(vault, f"mushu-transit/{_PATH}").preflight()
     assert caught.value.permanent
 
 
-def test_a_mount_of_version_1_is_known_by_saying_nothing_of_versions(
-    stub: VaultStub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Mount, "info", lambda _mount: {"type": "generic", "options": None})
-    assert deliver(destination(stub, f"plain/{_PATH}")).version.startswith("v1-")
+def test_a_mount_of_version_1_is_known_by_saying_nothing_of_versions(vault: RealVault) -> None:
+    vault.mount("mushu-generic", 1, kind="generic")
+    assert deliver(destination(vault, f"mushu-generic/{_PATH}")).version.startswith("v1-")
 
 
-def test_a_mount_is_no_secret(vault: Server) -> None:
+def test_a_mount_is_no_secret(vault: RealVault) -> None:
     vault.mount("mushu-a/b")
     with pytest.raises(DestinationError, match="is itself a mount") as caught:
         destination(vault, "mushu-a/b").read()

@@ -11,7 +11,6 @@ from tests.plugins.mushu_vault.places import (
     FOREIGN,
     KEY,
     NEXT,
-    asked,
     begun_write,
     data_path,
     deliver,
@@ -70,7 +69,7 @@ def test_the_same_key_that_comes_in_between_is_found(stub: VaultStub) -> None:
 def test_a_secret_that_is_deleted_in_between_is_written_anew(stub: VaultStub) -> None:
     stub.put("secret", _PATH, {"OTHER": "1"})
     write = begun_write(stub, "secret")
-    stub.before(lambda: asked(stub, "DELETE", data_path("secret")), "PATCH", data_path("secret"))
+    stub.before(lambda: stub.ask("DELETE", data_path("secret")), "PATCH", data_path("secret"))
     write()
     assert fields_in(stub, "secret") == {FIELD: KEY.reveal()}
 

@@ -13,6 +13,7 @@ from tests.plugins.mushu_vault.places import (
     data_path,
     hasty,
 )
+from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
 _PATH = "apps/backend"
@@ -67,12 +68,12 @@ def test_a_write_that_was_certainly_refused_is_not_looked_for(stub: VaultStub, s
 def test_a_sealed_server_is_waited_for(stub: VaultStub) -> None:
     place = hasty(stub)
     write = begun_write(stub, "secret")
-    stub.seal()
+    stub.fault("error-before", times=-1, status=503, text="Vault is sealed")
     for act in (place.preflight, place.read, write, lambda: place.remove(KEY.digest())):
         with pytest.raises(DestinationError, match="unseal it") as caught:
             act()
         assert not caught.value.permanent
-    stub.unseal()
+    stub.clear_faults()
     write()
 
 
@@ -105,11 +106,10 @@ def test_a_redirect_is_not_followed_and_says_where_to_go(stub: VaultStub, locati
             assert "hunter2" not in str(caught.value)
 
 
-def test_no_key_follows_a_redirect(stub: VaultStub) -> None:
-    with VaultStub() as other:
-        other.mount("secret")
+def test_no_key_follows_a_redirect(openbao: Address, stub: VaultStub) -> None:
+    with VaultStub(openbao) as other:
         write = begun_write(stub, "secret")
-        stub.standby(other.address)
+        stub.fault("redirect", times=-1, location=f"{other.address}/v1/{data_path('secret')}")
         with pytest.raises(DestinationError, match=f"Set VAULT_ADDR to {other.address}"):
             write()
         assert other.requests == []

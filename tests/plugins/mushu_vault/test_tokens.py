@@ -12,6 +12,7 @@ from mushu.testing.processes import fork, wait_for
 from mushu_vault import VaultDestination
 from mushu_vault.token import TokenLease, TokenStore
 from tests.plugins.mushu_vault.places import KEY, RULES, backend, deliver, logins
+from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
 _PATH = "apps/backend"
@@ -26,11 +27,10 @@ def test_a_login_serves_many_destinations_and_threads(stub: VaultStub, rules: st
     assert logins(stub) == 1
 
 
-def test_another_server_role_or_secret_id_is_another_login(stub: VaultStub, rules: str) -> None:
+def test_another_server_role_or_secret_id_is_another_login(openbao: Address, stub: VaultStub, rules: str) -> None:
     role_id, secret_id = stub.approle("backend", [rules])
     other_id, other_secret = stub.approle("other", [rules])
-    with VaultStub() as elsewhere:
-        elsewhere.mount("secret")
+    with VaultStub(openbao) as elsewhere:
         elsewhere.policy("keys", RULES)
         backend(addr=stub.address, role_id=role_id, secret_id=secret_id).read()
         backend(addr=stub.address, role_id=role_id, secret_id=stub.secret_id("backend")).read()
@@ -59,7 +59,7 @@ def test_wherever_the_token_ends_another_is_asked_for(stub: VaultStub, rules: st
     role_id, secret_id = stub.approle("backend", [rules])
     place = backend(addr=stub.address, role_id=role_id, secret_id=secret_id)
     operations = _operations(place)
-    stub.before(lambda: _end_all(stub), skip=step)
+    stub.before(stub.end_logins, skip=step)
     for act in operations:
         act()
     assert stub.kv("secret", _PATH) is not None
@@ -100,16 +100,16 @@ def test_a_forked_child_goes_on_with_the_token_and_is_not_stuck_on_a_lock(stub: 
     role_id, secret_id = stub.approle("backend", [rules], secret_id_num_uses=1)
     place = backend(addr=stub.address, role_id=role_id, secret_id=secret_id)
     place.read()
-    number = stub.fault("hold", "POST", "auth/approle/login")
+    fault = stub.fault("hold", "POST", "auth/approle/login")
     other_id, other_secret = stub.approle("other", [rules])
     other = backend(addr=stub.address, role_id=other_id, secret_id=other_secret)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(other.read)
-        assert stub.fault_reached(number)
+        assert fault.reached.wait(10)
         # That thread holds the lock of its login; the child has no such thread.
         child = fork(lambda: int(place.read().digest is not None or other.read().digest is not None))
         assert wait_for(child) == 0
-        stub.release(number)
+        fault.released.set()
         assert waiting.result().digest is None
     assert logins(stub) == 3
 
@@ -145,10 +145,3 @@ def test_only_the_token_that_ended_is_dropped() -> None:
     assert tokens.obtain(("a",), lambda: TokenLease(Secret("2"), None)) is first
     tokens.drop(("a",), first)
     assert tokens.obtain(("a",), lambda: TokenLease(Secret("2"), None)).reveal() == "2"
-
-
-def _end_all(stub: VaultStub) -> None:
-    """End every token but the first, which has all rights."""
-    for token in list(stub._core.tokens._tokens):
-        if token != stub.root_token:
-            stub.revoke(token)

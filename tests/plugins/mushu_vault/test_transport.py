@@ -25,31 +25,16 @@ from mushu.destination import Attempt, DestinationError
 from mushu_vault.connection import ServerAdapter
 from tests.cli.certificates import certificates
 from tests.plugins.mushu_vault.places import KEY, deliver, destination
+from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
 _PATH = "secret/apps/backend"
 
 
-def _stub(certificate: str) -> Iterator[VaultStub]:
-    with VaultStub(certificate=certificate) as stub:
-        stub.mount("secret")
+@pytest.fixture
+def encrypted(openbao: Address, request: pytest.FixtureRequest) -> Iterator[VaultStub]:
+    with VaultStub(openbao, getattr(request, "param", "own")) as stub:
         yield stub
-
-
-@pytest.fixture
-def encrypted() -> Iterator[VaultStub]:
-    yield from _stub("own")
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[VaultStub]:
-    """A server whose certificate was issued for another name."""
-    yield from _stub("other-host")
-
-
-@pytest.fixture
-def expired() -> Iterator[VaultStub]:
-    yield from _stub("expired")
 
 
 def _pem(name: str) -> str:
@@ -81,17 +66,19 @@ def test_nothing_is_said_to_a_server_that_nobody_vouches_for(
     assert encrypted.requests == []
 
 
-def test_a_certificate_that_has_expired_is_not_believed(expired: VaultStub) -> None:
+@pytest.mark.parametrize("encrypted", ["expired"], indirect=True)
+def test_a_certificate_that_has_expired_is_not_believed(encrypted: VaultStub) -> None:
     with pytest.raises(DestinationError, match="does not verify"):
-        destination(expired, _PATH, cacert=_pem("expired")).read()
-    assert expired.requests == []
+        destination(encrypted, _PATH, cacert=_pem("expired")).read()
+    assert encrypted.requests == []
 
 
-def test_a_certificate_for_another_name_is_believed_under_that_name_only(elsewhere: VaultStub) -> None:
+@pytest.mark.parametrize("encrypted", ["other-host"], indirect=True)
+def test_a_certificate_for_another_name_is_believed_under_that_name_only(encrypted: VaultStub) -> None:
     with pytest.raises(DestinationError, match="the name that it was issued for"):
-        destination(elsewhere, _PATH, cacert=_pem("other-host")).read()
-    assert elsewhere.requests == []
-    deliver(destination(elsewhere, _PATH, cacert=_pem("other-host"), tls_server_name="elsewhere.example"))
+        destination(encrypted, _PATH, cacert=_pem("other-host")).read()
+    assert encrypted.requests == []
+    deliver(destination(encrypted, _PATH, cacert=_pem("other-host"), tls_server_name="elsewhere.example"))
 
 
 def test_a_folder_of_authorities_can_be_named(encrypted: VaultStub, tmp_path: Path) -> None:
@@ -142,13 +129,13 @@ def test_a_server_that_speaks_no_tls_is_not_spoken_to(stub: VaultStub) -> None:
     assert stub.requests == []
 
 
-def test_a_server_that_hangs_up_in_the_middle_of_tls_may_come_back() -> None:
+def test_a_server_that_hangs_up_in_the_middle_of_tls_may_come_back(stub: VaultStub) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=_hang_up, args=(listening,))
         thread.start()
         port = listening.getsockname()[1]
         with pytest.raises(DestinationError, match="broke the connection off") as caught:
-            destination(VaultStub(), _PATH, addr=f"https://127.0.0.1:{port}").read()
+            destination(stub, _PATH, addr=f"https://127.0.0.1:{port}").read()
         listening.shutdown(socket.SHUT_RDWR)
         thread.join()
     assert not caught.value.permanent

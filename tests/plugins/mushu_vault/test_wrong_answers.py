@@ -109,6 +109,6 @@ class _Body:
 
 def test_a_login_that_is_sent_elsewhere_says_where(stub: VaultStub, rules: str) -> None:
     role_id, secret_id = stub.approle("mushu", [rules])
-    stub.standby("https://active.example:8200/v1/auth/approle/login")
+    stub.fault("redirect", location="https://active.example:8200/v1/auth/approle/login")
     with pytest.raises(DestinationError, match=r"https://active\.example:8200"):
         backend(addr=stub.address, auth="approle", role_id=role_id, secret_id=secret_id).read()

@@ -129,7 +129,6 @@ class Stage:
             (self.folder / name / ".env").write_bytes(NEIGHBOURS.encode())
             (self.folder / name / ".env").chmod(0o600)
         if self.vault is not None:
-            self.vault.mount("secret")
             self.vault.put("secret", "apps/backend", VAULT_NEIGHBOURS)
         shutil.copy(database, self.database)
         with self.process() as process:
@@ -141,7 +140,7 @@ class Stage:
         shutil.copytree(self.folder, self._scene)
         self._moment = self.clock.now
         if self.vault is not None:
-            self._kept = self.vault.snapshot("secret")
+            self._kept = self.vault.snapshot()
 
     @property
     def _scene(self) -> Path:
@@ -152,7 +151,7 @@ class Stage:
         shutil.copytree(self._scene, self.folder)
         self.clock.now = self._moment
         if self.vault is not None:
-            self.vault.restore("secret", self._kept)
+            self.vault.restore(self._kept)
 
     @contextmanager
     def process(self) -> Iterator[Process]:

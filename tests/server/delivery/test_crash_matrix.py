@@ -17,6 +17,7 @@ from tests.long import LONG, SEED, times
 from tests.server.delivery.conftest import MATRIX
 from tests.server.delivery.crashing import Act, Stage, delivered, nothing
 from tests.server.delivery.killing import count_calls, kill_at_call, kill_at_every_step, rehearse
+from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
 pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite]
@@ -47,8 +48,8 @@ OUTCOMES: Final = {
 
 
 @pytest.fixture
-def vault() -> Iterator[VaultStub]:
-    with VaultStub() as stub:
+def vault(openbao: Address) -> Iterator[VaultStub]:
+    with VaultStub(openbao) as stub:
         yield stub
 
 

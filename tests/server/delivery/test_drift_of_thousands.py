@@ -2,10 +2,10 @@
 
 import gc
 import itertools
-import json
+import secrets
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,8 @@ from mushu_vault import VaultDestination
 from tests.conftest import TurnableClock
 from tests.long import times
 from tests.server.delivery.memory import peak
-from tests.vault.remote import RemoteVault, another_process
+from tests.vault.bao import Address
+from tests.vault.real import RealVault
 
 pytestmark = pytest.mark.unmeasured
 
@@ -42,14 +43,14 @@ _BOUND: Final = 1.5
 class Place:
     """A Vault with keys in it, and a database that says so."""
 
-    def __init__(self, engine: Engine, clock: TurnableClock, stub: RemoteVault) -> None:
+    def __init__(self, engine: Engine, clock: TurnableClock, vault: RealVault) -> None:
         self.engine = engine
         self.clock = clock
-        self.stub = stub
-        self.connection = HTTPConnection(stub.address.removeprefix("http://"))
-        stub.mount("secret")
-        stub.policy("mushu", {"secret/data/open/*": ["read"], "sys/internal/ui/mounts/*": ["read"]})
-        self.token = stub.token(["mushu"])
+        self.vault = vault
+        self.mount = f"mushu-{secrets.token_hex(4)}"
+        vault.mount(self.mount)
+        vault.policy("mushu-open", {f"{self.mount}/data/open/*": ["read"]})
+        self.token = vault.token(["mushu-open"])
         self.numbers = itertools.count()
         self.session = Session(engine, autobegin=False, expire_on_commit=False)
 
@@ -70,7 +71,7 @@ class Place:
         path = f"{'closed' if condition == 'denied' else 'open'}/{serial}"
         plaintext = generate(Prefix.LIVE_KEY).reveal()
         held = {"drifted": {"MUSHU_API_KEY": "theirs"}, "missing": {"OTHER": "x"}}
-        self._put(path, held.get(condition, {"MUSHU_API_KEY": plaintext}))
+        self.vault.put(self.mount, path, held.get(condition, {"MUSHU_API_KEY": plaintext}))
         now = self.clock()
         key = {
             "id": f"key_{serial:012}",
@@ -86,7 +87,7 @@ class Place:
         delivery = {
             "id": f"dlv_{serial:012}",
             "key_id": key["id"],
-            "uri": f"vault:secret/{path}#MUSHU_API_KEY",
+            "uri": f"vault:{self.mount}/{path}#MUSHU_API_KEY",
             "state": "verified",
             "attempt_id": f"att_{serial:012}",
             "expected_version": "0",
@@ -98,15 +99,8 @@ class Place:
         }
         return key, delivery, condition  # type: ignore[return-value]
 
-    def _put(self, path: str, data: dict[str, str]) -> None:
-        body = json.dumps({"data": data})
-        self.connection.request("POST", f"/v1/secret/data/{path}", body, {"X-Vault-Token": self.stub.root_token})
-        response = self.connection.getresponse()
-        response.read()
-        assert response.status == 200
-
     def open(self, uri: str) -> Destination:
-        settings = {"addr": self.stub.address, "token": self.token}
+        settings = {"addr": self.vault.address, "token": self.token}
         found = VaultDestination.parse(uri, Surroundings(Path("/"), settings))
         assert found is not None
         return found
@@ -117,13 +111,11 @@ class Place:
 
 
 @pytest.fixture
-def place(settings: Settings, clock: TurnableClock) -> Iterator[Place]:
+def place(settings: Settings, clock: TurnableClock, openbao: Address) -> Iterator[Place]:
     engine = create_engine(settings.sqlalchemy_url)
     prepare_engine(engine)
-    with another_process() as stub:  # what it remembers of requests is no memory of ours
-        place = Place(engine, clock, stub)
-        yield place
-        place.connection.close()
+    with closing(RealVault(openbao)) as vault:
+        yield Place(engine, clock, vault)
     engine.dispose()
 
 

@@ -19,6 +19,7 @@ from tests.conftest import TurnableClock
 from tests.long import times
 from tests.server.delivery.conftest import LEASE, MATRIX
 from tests.server.delivery.crashing import Process, Stage, nothing
+from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
 pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite]
@@ -29,8 +30,8 @@ _LEASE_IS_OVER: Final = LEASE * 20  # nothing is watched for any more
 
 
 @pytest.fixture
-def stage(tmp_path: Path, clock: TurnableClock) -> Iterator[Stage]:
-    with VaultStub() as vault:
+def stage(tmp_path: Path, clock: TurnableClock, openbao: Address) -> Iterator[Stage]:
+    with VaultStub(openbao) as vault:
         yield Stage(tmp_path / "stage", clock, ("vault", "env"), vault)
 
 

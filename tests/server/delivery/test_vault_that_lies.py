@@ -21,6 +21,7 @@ from tests.conftest import TurnableClock
 from tests.long import times
 from tests.server.delivery.conftest import LEASE, MATRIX
 from tests.server.delivery.crashing import VAULT_URI, Process, Stage, delivered, nothing
+from tests.vault.bao import Address
 from tests.vault.faults import Kind
 from tests.vault.server import VaultStub
 
@@ -66,8 +67,8 @@ class Impatient(Process):
 
 
 @pytest.fixture
-def vault() -> Iterator[VaultStub]:
-    with VaultStub() as stub:
+def vault(openbao: Address) -> Iterator[VaultStub]:
+    with VaultStub(openbao) as stub:
         yield stub
 
 
