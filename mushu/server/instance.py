@@ -4,6 +4,7 @@ It is never the one that the current folder names. Nothing in it is believed bef
 """
 
 import fcntl
+import json
 import os
 import secrets
 import stat
@@ -21,6 +22,8 @@ SETTINGS_FILE: Final = "settings.toml"
 JOURNAL_FILE: Final = "revoked-keys"
 SECRET_KEY_FILE: Final = "secret_key"  # noqa: S105 - the name of a file
 SEALING_KEYS_FILE: Final = "sealing_keys"
+#: Tells where the server listens, and is locked while it does.
+LISTENING_FILE: Final = "listening.json"
 
 _OTHERS: Final = 0o077
 
@@ -119,6 +122,40 @@ def alone(lock: Path) -> Iterator[None]:
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def listening(instance: Path, host: str, port: int) -> Iterator[None]:
+    """Tell other processes, while this one lives, where it listens; where another server does, that one tells."""
+    path = instance / LISTENING_FILE
+    make_private(path, "")
+    with path.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            file.truncate()
+            file.write(json.dumps({"host": host, "port": port}))
+            file.flush()
+        yield
+
+
+def listening_at(instance: Path) -> tuple[str, int] | None:
+    """Return the host and port that the server of this instance listens on; None where none is running."""
+    try:
+        with (instance / LISTENING_FILE).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+    except BlockingIOError:
+        pass
+    except OSError:
+        return None
+    try:
+        told = json.loads((instance / LISTENING_FILE).read_text())
+        return str(told["host"]), int(told["port"])
+    except (OSError, ValueError, TypeError, KeyError):  # it is being written at this moment
+        return None
 
 
 def _absolute(variable: str, path: Path) -> Path:

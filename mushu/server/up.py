@@ -17,6 +17,7 @@ from mushu.server.app import create_app  # loaded here once, for the child and t
 from mushu.server.config import Settings
 from mushu.server.core import core_context
 from mushu.server.errors import ConfigurationError, MushuError
+from mushu.server.instance import listening
 from mushu.server.operation import first_run, housekeeping
 from mushu.server.operation.first_run import Upgrade
 from mushu.server.operation.serving import bindable_address, serve
@@ -50,7 +51,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = _SCRIPT) -> N
     if code != 0:
         sys.exit(code)
     housekeeping.start(settings)
-    serve(settings, create_app)
+    with listening(settings.instance_path, settings.host, settings.port):
+        serve(settings, create_app)
 
 
 def settings_from(arguments: Sequence[str], program: str = _SCRIPT) -> Settings:

@@ -35,6 +35,8 @@ def test_the_first_run_mints_a_key_into_a_file_and_the_second_mints_nothing(star
     assert f"env:{server.instance}/first-key.env#MUSHU_API_KEY" in said
     assert f"http://127.0.0.1:{server.port}/password/mpl_" in said
     assert key not in said
+    del server.environment["MUSHU_PORT"]  # as in the shell of somebody who gave --port to the server
+    assert f"http://127.0.0.1:{server.port}/password/mpl_" in server.flask("users", "reset", "owner@localhost").stdout
     for headers in ({"Authorization": f"ApiKey {key}"}, {"X-API-Key": key}):
         assert server.get("/orgs", headers) == 200
     assert server.stop() == 0

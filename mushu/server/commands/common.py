@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -15,8 +16,10 @@ from mushu.printing import NotPrinted, emit
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.commands import dotenv_files, hints
+from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context
 from mushu.server.errors import MushuError
+from mushu.server.instance import listening_at
 from mushu.server.lifecycle.context import Context
 from mushu.terminal import printable, printable_lines
 
@@ -57,7 +60,7 @@ def entered(ctx: click.Context) -> Iterator[None]:
 def core_at_hand() -> Iterator[None]:
     """Provide the core; what the database refuses becomes an error that says what to do."""
     try:
-        with core_context():
+        with core_context(_settings_as_served):
             yield
     except (OperationalError, ProgrammingError) as error:
         cause = printable_lines(str(error.orig))
@@ -65,6 +68,13 @@ def core_at_hand() -> Iterator[None]:
             f"The database does not do what was asked ({cause}). Run `flask doctor`, or script/up once "
             "if this server was never started."
         ) from None
+
+
+def _settings_as_served() -> Settings:
+    """Return the settings with the address that the running server listens on, which links are to name."""
+    settings = Settings.load()
+    address = listening_at(settings.instance_path)
+    return settings if address is None else replace(settings, host=address[0], port=address[1])
 
 
 def operator() -> Actor:

@@ -2,6 +2,8 @@ from datetime import datetime
 
 import pytest
 
+from mushu.server.config import Settings
+from mushu.server.instance import listening
 from tests.server.commands.conftest import Run
 
 
@@ -105,3 +107,19 @@ def test_an_invitation_is_cancelled_once_and_in_its_own_organization(run: Run) -
     refused = run("members", "cancel-invite", "acme", made["invite_id"])
     assert refused.code == 1
     assert "still unanswered" in refused.stderr
+
+
+@pytest.mark.fault
+def test_links_name_the_address_that_the_running_server_listens_on(
+    run: Run, acme: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invite = ("members", "invite", acme, "--link", "--role", "member")
+    with listening(settings.instance_path, "127.0.0.1", 8510), listening(settings.instance_path, "127.0.0.1", 9999):
+        assert run(*invite).json["url"].startswith("http://127.0.0.1:8510/invites/"), "the first of two tells"
+        assert "http://127.0.0.1:8510" in run("users", "reset", "ada@example.com").json["link"]
+        monkeypatch.setenv("MUSHU_PUBLIC_URL", "https://keys.example.com")
+        assert run(*invite).json["url"].startswith("https://keys.example.com/invites/")
+        monkeypatch.delenv("MUSHU_PUBLIC_URL")
+        (settings.instance_path / "listening.json").write_text("{")
+        assert ":8000/invites/" in run(*invite).json["url"], "it is being written"
+    assert ":8000/invites/" in run(*invite).json["url"], "no server is running"
