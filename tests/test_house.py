@@ -17,7 +17,7 @@ GENERATED = {ROOT / "mushu" / package for package in ("core", "notify", "media")
 
 LINES_OF_A_MODULE = 300
 MEDIAN_OF_LINES = 118
-MODULES = 268
+MODULES = 270
 #: Of all modules, those that one other module imports.
 SHARE_WITH_ONE_IMPORTER = 0.28
 MODULES_WITHOUT_DOCSTRING = 0

@@ -1,10 +1,13 @@
 """What is installed is what is here."""
 
+import re
 import subprocess
 import sys
 from configparser import ConfigParser
 from importlib.metadata import entry_points
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,7 +22,21 @@ def test_every_package_of_the_tree_is_listed_in_setup_cfg() -> None:
         for folder in (init.parent for init in base.rglob("__init__.py"))
         if folder.relative_to(base).parts[0] in ("mushu", "mushu_dotenv", "mushu_vault")
     }
+    # Scripts of Alembic, which are no packages here, and stand inside the server in a wheel.
+    found |= {"mushu.server.migrations", "mushu.server.migrations.versions"}
     assert sorted(listed) == sorted(found)
+
+
+@pytest.mark.fault
+def test_nothing_advises_to_take_the_name_from_the_public_index() -> None:
+    """There it belongs to another project, whatever the version."""
+    pages = [
+        path for pattern in ("README.md", "docs/**/*.md", "deploy/*", "mushu/**/*.py") for path in ROOT.glob(pattern)
+    ]
+    advice = [line for page in pages for line in page.read_text().splitlines() if "pip install" in line]
+    bare = re.compile(r"(?<![\w/.-])mushu(\[[\w,]+\])?(?![\w/.-]|\[| @ http| --index-url)")
+    assert len(advice) > 8
+    assert not [line for line in advice if bare.search(line.partition("pip install")[2])]
 
 
 def test_every_entry_point_can_be_loaded() -> None:

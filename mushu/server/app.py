@@ -43,7 +43,7 @@ from mushu.server.web.api import (
     tenants,
 )
 from mushu.server.web.openapi import make_app, serve_document
-from mushu.server.web.pages import account, consent, reference, sign_in
+from mushu.server.web.pages import account, client_wheel, consent, reference, sign_in
 from mushu.server.web.pages import invitations as invitation_pages
 from mushu.server.web.routes import add_aliases, blueprint
 
@@ -67,7 +67,7 @@ ENVIRONMENTAL: Final = (
     media_content.RESOURCE,
     push.RESOURCE,
 )
-PAGES: Final = (sign_in.PAGES, account.PAGES, consent.PAGES, invitation_pages.PAGES, reference.PAGES)
+PAGES: Final = (sign_in, account, consent, invitation_pages, reference, client_wheel)
 
 
 def create_app(core: Core | None = None) -> Flask:
@@ -98,7 +98,7 @@ def create_app(core: Core | None = None) -> Flask:
         app.register_api(blueprint(resource, ""))
         app.register_api(blueprint(resource, guard.SANDBOX))
     for pages in PAGES:
-        app.register_blueprint(pages)
+        app.register_blueprint(pages.PAGES)
     serve_document(app)
     add_aliases(app)
     return app

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from mushu.server.resources.media.uploading import MediaBackend
     from mushu.server.users.passwords import Passwords
 
-MIGRATIONS: Final = ROOT / "migrations"
+_PACKAGED: Final = Path(__file__).with_name("migrations")
+#: A checkout has them beside the package, a wheel brings them inside it.
+MIGRATIONS: Final = _PACKAGED if _PACKAGED.is_dir() else ROOT / "migrations"
 
 db: Final = SQLAlchemy(metadata=schema.metadata, session_options=SESSION_OPTIONS)
 _migrate: Final = Migrate(db=db, directory=str(MIGRATIONS), render_as_batch=True)

@@ -18,14 +18,13 @@ from mushu.server.config import Settings
 from mushu.server.core import core_context
 from mushu.server.errors import ConfigurationError, MushuError
 from mushu.server.instance import listening
-from mushu.server.operation import first_run, housekeeping
+from mushu.server.operation import client_wheel, first_run, housekeeping
 from mushu.server.operation.first_run import Upgrade
 from mushu.server.operation.serving import bindable_address, serve
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from mushu.terminal import printable, printable_lines
 
 _INTERRUPTED: Final = 130
-#: What the operator called, where nothing else is said.
 _SCRIPT: Final = "script/up"
 
 
@@ -43,6 +42,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = _SCRIPT) -> N
         given = sys.argv[1:] if arguments is None else arguments
         settings = settings_from(given, program)
         bindable_address(settings)
+        client_wheel.client_wheel()  # once, and before the first fork: what is printed is what all workers offer
         code = _in_child(settings, _upgrade_asked_for(given, program), program)
     except ConfigurationError as error:
         sys.exit(f"{program}: {error.detail}")

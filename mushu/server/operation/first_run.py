@@ -21,6 +21,7 @@ from mushu.server.keys.states import State
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.issue import issue
 from mushu.server.lifecycle.maintain import keep_house
+from mushu.server.operation.client_wheel import client_wheel, may_be_fetched_from
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
@@ -106,4 +107,6 @@ def _report(settings: Settings, minted: Minted | None, owner: Owner | None, find
     elif owner is not None and owner.needs_password:
         way = f"use the link, or `flask users set-password {owner.email}`"
         lines.append(f"owner      {owner.email} has no password yet: {way}")
+    if (wheel := client_wheel()) is not None and may_be_fetched_from(settings.base_url):
+        lines.append(f"client     pip install '{wheel.address(settings.base_url)}'")
     return [*lines, f"address    {settings.base_url}"]

@@ -366,7 +366,8 @@ PUBLIC = {
     ("GET", "/media/<media_id>/content"), ("GET", "/t/<variant>/<key>"), ("PUT", "/sandbox/media/<media_id>/content"),
     ("GET", "/sandbox/media/<media_id>/content"), ("GET", "/sandbox/t/<variant>/<key>"), ("GET", "/login"),
     ("POST", "/login"), ("GET", "/password/<link>"), ("POST", "/password/<link>"), ("GET", "/docs"),
-    ("GET", "/openapi.json"), ("GET", "/static/<path:filename>"),
+    ("GET", "/openapi.json"), ("GET", "/static/<path:filename>"), ("GET", "/client/"),
+    ("GET", "/client/<project>/"), ("GET", "/client/<stem>.whl"),
 }  # fmt: skip
 
 #: Pages for who is signed in in this browser, which no credential of the API opens: method and rule.

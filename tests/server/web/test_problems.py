@@ -166,7 +166,7 @@ class TestFromFlask:
     def test_no_address_of_this_application_redirects(self, house: House) -> None:
         """A redirect repeats the path, and a path can hold a one-time link."""
         for rule in house.app.url_map.iter_rules():
-            assert not rule.rule.endswith("/") or rule.rule == "/"
+            assert not rule.rule.endswith("/") or rule.rule == "/" or rule.strict_slashes is False
         for path in ("/password//mpl_canary", "/orgs//org_a", "/docs/", "/openapi.json/"):
             assert house.client.get(path).status_code == 404
 

@@ -140,7 +140,7 @@ def _client(settings: Settings) -> Any:
         from botocore.exceptions import BotoCoreError
     except ImportError:
         raise ConfigurationError(
-            "MUSHU_MEDIA_S3_BUCKET is set, and the library for it is not installed: pip install 'mushu[s3]'."
+            "MUSHU_MEDIA_S3_BUCKET is set, and the library for it is not installed: pip install 'boto3>=1.38'."
         ) from None
     for name in ("boto3", "botocore", "s3transfer", "urllib3"):
         logging.getLogger(name).setLevel(logging.INFO)  # below, they print signed headers and addresses
