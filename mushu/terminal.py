@@ -5,16 +5,30 @@ direction of what follows, and characters that end a line for one program and no
 """
 
 import json
+import unicodedata
 from typing import Final
 
 _BELOW_SURROGATES: Final = 0xFFFF
+#: Between letters of Persian and Indian words, and between the persons of a family in one emoji.
+_JOINERS: Final = "\u200c\u200d"
+_NO_BREAK_SPACE: Final = "\N{NO-BREAK SPACE}"
+#: Controls, marks of direction and other formats, halves of a character, separators of lines.
+_INVISIBLE: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def is_readable(text: str) -> bool:
+    """Tell whether a name can be taken as it is: the one rule for names of all kinds, which holds for any language."""
+    return all(letter in _JOINERS or unicodedata.category(letter) not in _INVISIBLE for letter in text)
 
 
 def printable(text: str) -> str:
     """Return `text` with every character that is not printable written as an escape of JSON."""
     if text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() else escaped(letter) for letter in text)
+    return "".join(
+        letter if letter.isprintable() or letter in _JOINERS or letter == _NO_BREAK_SPACE else escaped(letter)
+        for letter in text
+    )
 
 
 def printable_lines(text: str) -> str:

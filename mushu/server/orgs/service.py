@@ -13,6 +13,7 @@ from mushu.server.db import AnySession
 from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound, TooManyOrgs
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.models import Membership, Organization, OrgInvitation, Role
+from mushu.terminal import is_readable
 
 #: Deletes what a resource holds of the organization of this id, in the transaction in which that is deleted.
 OrgDeletion: TypeAlias = Callable[[AnySession, Clock, Actor, str], None]
@@ -139,11 +140,11 @@ def checked_name(name: str) -> str:
     """Return `name` without white space around it.
 
     Raises:
-        Invalid: it is empty, longer than 200 characters, or holds control characters.
+        Invalid: it is empty, longer than 200 characters, or holds invisible ones.
     """
     name = name.strip()
-    if not name or len(name) > NAME_LENGTH or not name.isprintable():
-        raise Invalid(f"The name must have 1 to {NAME_LENGTH} printable characters.", field="name")
+    if not name or len(name) > NAME_LENGTH or not is_readable(name):
+        raise Invalid(f"The name must have 1 to {NAME_LENGTH} characters, none of them invisible.", field="name")
     return name
 
 

@@ -23,6 +23,7 @@ from mushu.server.environments import Environmental, within
 from mushu.server.errors import DeviceNotFound, Invalid
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.tenants import TenantRow, hold_tenant
+from mushu.terminal import is_readable
 
 
 class DeviceRow(Environmental, Base):
@@ -164,13 +165,13 @@ def _check(registration: Registration) -> None:
     if not _TOKEN.fullmatch(registration.token):
         raise Invalid("A device token has 8 to 200 of 0-9, a-z, A-Z, - and _.", field="token")
     user_id = registration.user_id
-    if not 0 < len(user_id) <= USER_ID_LENGTH or not user_id.isprintable() or user_id != user_id.strip():
-        raise Invalid(f"user_id has 1 to {USER_ID_LENGTH} printable characters.", field="user_id")
+    if not 0 < len(user_id) <= USER_ID_LENGTH or not is_readable(user_id) or user_id != user_id.strip():
+        raise Invalid(f"user_id has 1 to {USER_ID_LENGTH} characters, none of them invisible.", field="user_id")
     if registration.platform not in tuple(Platform):
         raise Invalid(f"platform is one of {', '.join(Platform)}.", field="platform")
     version = registration.app_version
-    if version is not None and (len(version) > _VERSION_LENGTH or not version.isprintable()):
-        raise Invalid(f"app_version has at most {_VERSION_LENGTH} printable characters.", field="app_version")
+    if version is not None and (len(version) > _VERSION_LENGTH or not is_readable(version)):
+        raise Invalid(f"app_version has at most {_VERSION_LENGTH} characters, none invisible.", field="app_version")
 
 
 def _refuse_too_many(session: AnySession, registration: Registration) -> None:

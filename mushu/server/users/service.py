@@ -14,6 +14,7 @@ from mushu.server.db import AnySession
 from mushu.server.errors import EmailTaken, Invalid, LoginRefused, UserNotFound
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.models import OrgInvitation
+from mushu.server.orgs.service import checked_name
 from mushu.server.users.known_clients import forget_clients
 from mushu.server.users.models import User
 
@@ -35,12 +36,9 @@ def create_user(session: AnySession, clock: Clock, actor: Actor, email: str, nam
     email = checked_email(email)
     if find_user_by_email(session, email) is not None:
         raise EmailTaken(f"There is a user with the address {email} already.", field="email")
-    if name is not None and (not name.strip() or len(name) > 200 or not name.isprintable()):
-        raise Invalid("The name must have 1 to 200 printable characters.", field="name")
+    name = checked_name(name) if name is not None else None
     now = clock()
-    user = User(
-        id=public_id("usr"), email=email, name=name.strip() if name else None, created_at=now, tokens_valid_from=now
-    )
+    user = User(id=public_id("usr"), email=email, name=name, created_at=now, tokens_valid_from=now)
     session.add(user)
     session.flush()
     record(session, now, actor, "user.created", user.id, details={"email": email})

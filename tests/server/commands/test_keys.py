@@ -70,7 +70,7 @@ def test_options_become_what_they_say(run: Run, acme: str) -> None:
         ("--rotate-every", "59m", 1, "every hour"),
         ("--env", "staging", 2, "live"),
         ("--org", "nosuch", 1, "flask orgs list"),
-        ("--name", "", 1, "printable"),
+        ("--name", "", 1, "invisible"),
         ("--to", "nosuch:x", 1, "env:"),
         ("--to", "env:relative/missing/.env", 1, "missing"),
     ],

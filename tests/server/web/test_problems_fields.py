@@ -24,6 +24,11 @@ class Needy(BaseModel):
     name: str
 
 
+class Nested(BaseModel):
+    alert: Needy
+    key: Annotated[str, Field(alias="Idempotency-Key", max_length=3)] = ""
+
+
 def said(model: type[BaseModel], **values: object) -> list[tuple[str, str]]:
     with pytest.raises(ValidationError) as caught:
         model.model_validate(values)
@@ -70,3 +75,9 @@ def test_an_unknown_field_that_looks_like_a_slip_is_named(name: str) -> None:
 )
 def test_any_other_name_is_input_and_not_repeated(name: str) -> None:
     assert said(Model, **{name: 1}) == [("a field", "is not a known field")]
+
+
+@pytest.mark.fault
+def test_a_field_within_a_field_and_a_header_are_named() -> None:
+    assert said(Nested, alert={}) == [("alert.name", "is required")]
+    assert said(Nested, alert={"name": ""}, **{"Idempotency-Key": "long"}) == [("Idempotency-Key", "is too long")]

@@ -1,6 +1,5 @@
 """Rows of media: announced, found, listed, and what may become of them. Never commits."""
 
-import unicodedata
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -21,11 +20,10 @@ from mushu.server.resources.media.links import LIFE
 from mushu.server.resources.media.models import MediaItem, Status
 from mushu.server.resources.media.storage import new_key
 from mushu.server.resources.tenants import hold_tenant
+from mushu.terminal import is_readable
 
 #: Of a filename.
 MOST_LETTERS: Final = 255
-#: Joiners stand inside emoji and Persian words; every other invisible character could make a name read as another.
-_JOINERS: Final = "\u200c\u200d"
 #: Announced and not confirmed, of one organization in one environment.
 MOST_UNFINISHED: Final = 1_000
 _UNFINISHED: Final = (Status.PENDING, Status.UPLOADED)
@@ -198,7 +196,7 @@ def _checked_filename(name: str) -> str:
         raise Invalid(f"A filename has 1 to {MOST_LETTERS} characters.", field="filename")
     if "/" in name or "\\" in name or name in (".", ".."):
         raise Invalid("A filename is the name of a file, without folders.", field="filename")
-    if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") for letter in name if letter not in _JOINERS):
+    if not is_readable(name):
         raise Invalid("A filename holds no control, direction or other invisible characters.", field="filename")
     return name
 

@@ -19,6 +19,7 @@ from mushu.server.resources.notifications.apns import Outcome
 from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.sender import PushResult
 from mushu.server.resources.tenants import TenantRow
+from mushu.terminal import is_readable
 
 #: Users of one request.
 MOST_USERS: Final = 1_000
@@ -47,8 +48,8 @@ def checked_users(user_ids: Sequence[str]) -> list[str]:
     if not 0 < len(users) <= MOST_USERS:
         raise Invalid(f"Name 1 to {MOST_USERS} users.", field="user_ids")
     for user in users:
-        if not 0 < len(user) <= USER_ID_LENGTH or not user.isprintable() or user != user.strip():
-            raise Invalid(f"A user_id has 1 to {USER_ID_LENGTH} printable characters.", field="user_id")
+        if not 0 < len(user) <= USER_ID_LENGTH or not is_readable(user) or user != user.strip():
+            raise Invalid(f"A user_id has 1 to {USER_ID_LENGTH} characters, none of them invisible.", field="user_id")
     return users
 
 

@@ -17,6 +17,7 @@ from mushu.server.web.api.models import LoginAnswer, login_answer
 from mushu.server.web.guard import public
 from mushu.server.web.proxy_headers import current_address
 from mushu.server.web.routes import Resource, Route
+from mushu.terminal import is_readable
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -67,7 +68,7 @@ class OAuthError(BaseModel):
 @public
 def start_device_flow(form: DeviceRequest) -> DeviceCode:
     """Start the device flow: show the user code, and ask `/auth/token` until the user has decided."""
-    core, name = get_core(), "".join(letter for letter in form.client_name if letter.isprintable()).strip()
+    core, name = get_core(), "".join(letter for letter in form.client_name if is_readable(letter)).strip()
     with writing(db.session):
         authorization, secret = device_flow.start(db.session, core.clock, current_address(), name or None)
     user_code = f"{authorization.user_code[:4]}-{authorization.user_code[4:]}"
