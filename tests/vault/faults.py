@@ -17,6 +17,8 @@ Kind = Literal[
     "cut-after",  # do it, then close the connection: the answer is lost
     "error-before",  # `status` and `text`, nothing done
     "error-after",  # do it, then `status` and `text`
+    "body-before",  # 200 and `body`, nothing done
+    "body-after",  # do it, then 200 and `body`
     "redirect",  # 307 to `location`, nothing done
     "errors-in-200",  # 200, and in it a list of errors; nothing done
     "lost",  # do it, answer, and put back what was there, before anybody looks
@@ -48,6 +50,7 @@ class Fault:
     text: str = "internal error"
     location: str = ""
     size: int = 64 * 1024 * 1024
+    body: bytes = b""
     action: Callable[[], object] | None = None
     hits: int = 0
     kept: Snapshot = field(default_factory=dict)
@@ -133,6 +136,8 @@ class Faults:
             case "error-after":
                 self._forward(asked)
                 return error
+            case "body-before":
+                return Answer(200, fault.body, error.headers)
             case "redirect":
                 return Answer(307, b"", {"Location": fault.location})
             case "errors-in-200":
@@ -160,6 +165,8 @@ def _spoiled(fault: Fault, answer: Answer) -> Answer:
     match fault.kind:
         case "invalid-json":
             return replace(answer, body=answer.body[: len(answer.body) // 2])
+        case "body-after":
+            return Answer(200, fault.body, answer.headers)
         case "huge":
             body = json.dumps({"data": {"data": {"padding": "x" * fault.size}}}).encode()
             return Answer(200, body, {"Content-Type": "application/json"})

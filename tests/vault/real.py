@@ -93,9 +93,7 @@ class RealVault(Kept):
         """End every token that a login gave."""
         self._do("POST", f"sys/leases/revoke-prefix/auth/{mount}/login", {"sync": True})
 
-    def approle(
-        self, role: str, policies: Iterable[str], mount: str = "approle", **wanted: int | str
-    ) -> tuple[str, str]:
+    def approle(self, role: str, policies: Iterable[str], mount: str = "approle", **wanted: Any) -> tuple[str, str]:
         """Return the role id and a secret id of the role; the mount is made if it is not there."""
         self._enable("approle", mount)
         self._do("POST", f"auth/{mount}/role/{role}", {"token_policies": list(policies), **wanted})

@@ -46,6 +46,8 @@ def _kept(stub: VaultStub) -> list[Any]:
         ("cut-after", 0, "", 2),
         ("error-before", 502, "bad gateway", 1),
         ("error-after", 502, "bad gateway", 2),
+        ("body-before", 200, "} {}$", 1),
+        ("body-after", 200, "} {}$", 2),
         ("redirect", 307, "'Location': 'https://x.example/'", 1),
         ("errors-in-200", 200, "bad gateway", 1),
         ("rate-limit", 429, "'Retry-After': '3'", 1),
@@ -59,7 +61,7 @@ def test_an_answer_is_spoiled_once_and_the_work_is_done_or_not(
     stub: VaultStub, kind: Any, status: int, shown: str, kept: int
 ) -> None:
     _write(stub, 1)
-    how = {"text": "bad gateway", "location": "https://x.example/", "size": 1000}
+    how = {"text": "bad gateway", "location": "https://x.example/", "size": 1000, "body": b"{}"}
     fault = stub.fault(kind, "POST", _APP, status=502, seconds=3, **how)
     if status:
         answer = _write(stub, 2)

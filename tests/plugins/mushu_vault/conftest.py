@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mushu_vault import client
 from tests.plugins.mushu_vault.places import RULES
 from tests.vault import bao
 from tests.vault.real import RealVault
@@ -13,7 +14,8 @@ from tests.vault.server import VaultStub
 
 
 @pytest.fixture(autouse=True)
-def _no_vault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_vault_of_ours_and_no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mushu_vault.client._PAUSES", (0.0,) * len(client._PAUSES))
     for name in list(os.environ):
         if name.startswith(("VAULT_", "BAO_", "MUSHU_VAULT_")):
             monkeypatch.delenv(name)

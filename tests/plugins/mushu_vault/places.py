@@ -8,9 +8,10 @@ from typing import Any
 from unittest import mock
 from urllib.parse import quote
 
+import pytest
 import requests
 
-from mushu.destination import Attempt, Receipt, Secret, Surroundings
+from mushu.destination import Attempt, DestinationError, Receipt, Secret, Surroundings
 from mushu.testing import Place
 from mushu_vault import VaultDestination
 from mushu_vault.connection import ServerAdapter
@@ -127,6 +128,26 @@ def deliver(place: VaultDestination, secret: Secret = KEY, key_id: str = "key_1"
     return place.write(secret, Attempt("att_1", key_id, place.read().version))
 
 
+def refused(
+    act: Callable[[], object],
+    match: str | None = None,
+    *,
+    permanent: bool | None = None,
+    kind: type[DestinationError] = DestinationError,
+) -> str:
+    """Return what `act` is refused with; what it was made from does not hang on it."""
+    with pytest.raises(kind, match=match) as caught:
+        act()
+    assert permanent in (None, caught.value.permanent)
+    assert caught.value.__context__ is None
+    return str(caught.value)
+
+
+def at(version: str) -> Attempt:
+    """Return the attempt of a caller that has seen `version`."""
+    return Attempt("att_1", "key_1", version)
+
+
 @contextmanager
 def answers_lost(path: str, times: int = 1) -> Iterator[None]:
     """Let `times` changes of `path` be carried out, and their answers never arrive."""
@@ -163,7 +184,7 @@ def hasty(stub: VaultStub, mount: str = "secret", **settings: str) -> VaultDesti
 def begun_write(stub: VaultStub, mount: str) -> Callable[[], Receipt]:
     """Return the second half of a delivery, after the caller has looked."""
     place = hasty(stub, mount)
-    attempt = Attempt("att_1", "key_1", place.read().version)
+    attempt = at(place.read().version)
     return lambda: place.write(KEY, attempt)
 
 
@@ -178,6 +199,12 @@ def backend(**settings: str) -> VaultDestination:
     made = VaultDestination.parse("vault:secret/apps/backend", Surroundings(Path("/nowhere"), settings))
     assert made is not None
     return made
+
+
+def role_of(stub: VaultStub, policy: str, role: str = "backend", **wanted: Any) -> dict[str, str]:
+    """Return the settings with which a role logs in."""
+    role_id, secret_id = stub.approle(role, [policy], **wanted)
+    return {"addr": stub.address, "role_id": role_id, "secret_id": secret_id}
 
 
 def private(path: Path, text: str) -> str:

@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
-from mushu.destination import Attempt, Conflict, DestinationError
-from mushu_vault.connection import ServerAdapter
+from mushu.destination import Conflict
 from tests.plugins.mushu_vault.places import (
     FIELD,
     FOREIGN,
     KEY,
     answers_lost,
+    at,
     begun_write,
     data_path,
     deliver,
     fields_in,
     hasty,
+    refused,
 )
 from tests.vault.server import VaultStub
 
@@ -58,10 +59,7 @@ def test_a_write_that_was_not_made_may_still_be_and_is_made_when_tried_again(
         stub.put(mount, _PATH, before)
     write = begun_write(stub, mount)
     stub.fault(kind, "P*", data_path(mount))
-    with pytest.raises(DestinationError, match="So far, it is not there") as caught:
-        write()
-    assert not caught.value.permanent
-    assert caught.value.__context__ is None
+    refused(write, "So far, it is not there", permanent=False)
     write()
     assert fields_in(stub, mount) == {**before, FIELD: KEY.reveal()}
 
@@ -69,9 +67,7 @@ def test_a_write_that_was_not_made_may_still_be_and_is_made_when_tried_again(
 def test_a_write_that_is_still_on_its_way_may_arrive_and_is_found_when_tried_again(stub: VaultStub) -> None:
     write = begun_write(stub, "secret")
     fault = stub.fault("hold", "POST", data_path("secret"))
-    with pytest.raises(DestinationError, match="no whole answer within") as caught:
-        write()
-    assert not caught.value.permanent
+    refused(write, "no whole answer within", permanent=False)
     fault.released.set()
     place = hasty(stub)
     deadline = time.monotonic() + 10
@@ -86,22 +82,17 @@ def test_where_it_cannot_be_seen_what_came_of_it_that_is_said(stub: VaultStub, k
     write = begun_write(stub, "secret")
     stub.fault("cut-after", "POST", data_path("secret"))
     stub.fault(kind, "GET", data_path("secret"), times=3, skip=1)
-    with pytest.raises(DestinationError, match="Whether it was written is not known") as caught:
-        write()
-    assert not caught.value.permanent
-    assert caught.value.__context__ is None
+    refused(write, "Whether it was written is not known", permanent=False)
 
 
 def test_a_token_that_ends_between_an_unclear_write_and_the_look_is_no_refusal(stub: VaultStub) -> None:
     stub.policy("keys", {"secret/data/*": ["create", "read", "patch"]})
     token = stub.token(["keys"])
     place = hasty(stub, token=token)
-    attempt = Attempt("att_1", "key_1", place.read().version)
+    attempt = at(place.read().version)
     stub.fault("cut-after", "POST", data_path("secret"))
     stub.before(lambda: stub.revoke(token), "GET", data_path("secret"), skip=1)
-    with pytest.raises(DestinationError) as caught:
-        place.write(KEY, attempt)
-    assert not caught.value.permanent
+    refused(lambda: place.write(KEY, attempt), permanent=False)
 
 
 @pytest.mark.parametrize("mount", ["secret", "plain"])
@@ -126,9 +117,7 @@ def test_taking_a_key_back_that_did_not_happen_passes(stub: VaultStub, kind: Any
     stub.fault(kind, "PATCH", data_path("secret"), times=2)
     acts: list[Callable[[], bool]] = [lambda: place.restore(receipt), lambda: place.remove(KEY.digest())]
     for act in acts:
-        with pytest.raises(DestinationError) as caught:
-            act()
-        assert not caught.value.permanent
+        refused(act, permanent=False)
     assert place.remove(KEY.digest())
 
 
@@ -149,7 +138,7 @@ def test_a_stale_read_makes_no_one_overwrite(stub: VaultStub) -> None:
     stub.fault("stale", "GET", data_path("secret"), times=2)
     stub.put("secret", _PATH, {FIELD: FOREIGN})
     with pytest.raises(Conflict):
-        place.write(KEY, Attempt("att_1", "key_1", expected))
+        place.write(KEY, at(expected))
     assert fields_in(stub, "secret") == {FIELD: FOREIGN}
 
 
@@ -173,14 +162,12 @@ def test_a_stale_read_makes_no_one_overwrite(stub: VaultStub) -> None:
         b"\xff\xfe{}",
     ],
 )
-def test_an_answer_to_a_write_that_proves_nothing_is_looked_into(
-    stub: VaultStub, monkeypatch: pytest.MonkeyPatch, body: bytes
-) -> None:
+def test_an_answer_to_a_write_that_proves_nothing_is_looked_into(stub: VaultStub, body: bytes) -> None:
     stub.put("secret", _PATH, {"OTHER": "1"})
     place = hasty(stub)
     expected = place.read().version
-    _answering(monkeypatch, "PATCH", body)
-    receipt = place.write(KEY, Attempt("att_1", "key_1", expected))
+    stub.fault("body-after", "PATCH", body=body)
+    receipt = place.write(KEY, at(expected))
     assert (receipt.version, receipt.digest) == ("2", KEY.digest())
 
 
@@ -197,69 +184,28 @@ def test_an_answer_to_a_write_that_proves_nothing_is_looked_into(
         b'{"errors": ["no"]}',
     ],
 )
-def test_an_answer_to_a_read_that_is_none_is_never_taken_for_absence(
-    stub: VaultStub, monkeypatch: pytest.MonkeyPatch, body: bytes
-) -> None:
+def test_an_answer_to_a_read_that_is_none_is_never_taken_for_absence(stub: VaultStub, body: bytes) -> None:
     place = hasty(stub)
-    _answering(monkeypatch, "GET", body, "/data/")
+    stub.fault("body-after", "GET", "*/data/*", times=-1, body=body)
     for act in (place.read, lambda: place.remove(KEY.digest())):
-        with pytest.raises(DestinationError, match="not Vault's, or not whole") as caught:
-            act()
-        assert not caught.value.permanent
+        refused(act, "not Vault's, or not whole", permanent=False)
 
 
 @pytest.mark.parametrize("mount", ["secret", "plain"])
 @pytest.mark.parametrize("text", ["no handler for route", "namespace not found"])
 def test_not_every_404_is_absence(stub: VaultStub, mount: str, text: str) -> None:
     stub.fault("error-before", "GET", data_path(mount), status=404, text=text)
-    with pytest.raises(DestinationError, match="VAULT_ADDR and the namespace") as caught:
-        hasty(stub, mount).read()
-    assert caught.value.permanent
+    refused(hasty(stub, mount).read, "VAULT_ADDR and the namespace", permanent=True)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"data": {"path": "secret/"}}', b'{"data": {"type": "kv"}}'])
-def test_an_answer_about_the_mount_that_is_none_is_not_guessed_at(
-    stub: VaultStub, monkeypatch: pytest.MonkeyPatch, body: bytes
-) -> None:
-    _answering(monkeypatch, "GET", body, "/internal/")
-    with pytest.raises(DestinationError, match="not Vault's, or not whole") as caught:
-        hasty(stub).read()
-    assert not caught.value.permanent
+def test_an_answer_about_the_mount_that_is_none_is_not_guessed_at(stub: VaultStub, body: bytes) -> None:
+    stub.fault("body-after", "GET", "*/internal/*", times=-1, body=body)
+    refused(hasty(stub).read, "not Vault's, or not whole", permanent=False)
 
 
 @pytest.mark.parametrize("kind", ["drip", "huge"])
 def test_an_answer_without_end_ends(stub: VaultStub, kind: Any) -> None:
     place = hasty(stub)
     stub.fault(kind, "GET", data_path("secret"), times=-1, seconds=0.05)
-    with pytest.raises(DestinationError, match=r"no whole answer within|more than any secret") as caught:
-        place.read()
-    assert not caught.value.permanent
-
-
-def _answering(monkeypatch: pytest.MonkeyPatch, method: str, body: bytes, part: str = "") -> None:
-    """Have the answer to each `method` at an address with `part` in it replaced by 200 with `body`."""
-    real = ServerAdapter.send
-
-    def send(adapter: ServerAdapter, request: Any, **named: Any) -> Any:
-        response = real(adapter, request, **named)
-        if request.method == method and part in request.url:
-            response.status_code = 200
-            monkeypatch.setattr(response, "raw", _Body(body))
-        return response
-
-    monkeypatch.setattr(ServerAdapter, "send", send)
-
-
-class _Body:
-    def __init__(self, body: bytes) -> None:
-        self._left = body
-
-    def read(self, size: int, **_named: object) -> bytes:
-        taken, self._left = self._left[:size], self._left[size:]
-        return taken
-
-    def close(self) -> None:
-        pass
-
-    def release_conn(self) -> None:
-        pass
+    refused(place.read, r"no whole answer within|more than any secret", permanent=False)

@@ -4,17 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from mushu.destination import Attempt, Conflict, DestinationError, Surroundings, digest_of
+from mushu.destination import Conflict, Surroundings, digest_of
 from tests.plugins.mushu_vault.places import (
     FIELD,
     FOREIGN,
     KEY,
     NEXT,
+    at,
     deliver,
     destination,
     fields_of,
     metadata_of,
     put,
+    refused,
 )
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
@@ -37,7 +39,7 @@ def test_a_version_that_is_deleted_is_another_version(vault: RealVault, kv2: str
     vault.ask("DELETE", f"{kv2}/data/{_PATH}")
     assert (place.read().version, place.read().digest) == ("1-deleted", None)
     with pytest.raises(Conflict):
-        place.write(NEXT, Attempt("att_1", "key_1", seen.version))
+        place.write(NEXT, at(seen.version))
 
 
 @pytest.mark.parametrize("act", ["DELETE data", "POST destroy"])
@@ -93,7 +95,7 @@ def test_a_neighbour_that_moves_between_look_and_write_is_no_conflict(vault: Rea
         put(vault, kv2, {"OTHER": "1", **before})
         seen = place.read()
         put(vault, kv2, {"OTHER": "2", **before})
-        place.write(KEY, Attempt("att_1", "key_1", seen.version))
+        place.write(KEY, at(seen.version))
         assert fields_of(vault, kv2) == {"OTHER": "2", FIELD: KEY.reveal()}
 
 
@@ -101,7 +103,7 @@ def test_neighbours_that_came_to_a_path_that_was_empty_are_no_conflict(vault: Re
     place = destination(vault, f"{kv2}/{_PATH}")
     seen = place.read()
     put(vault, kv2, {"OTHER": "1"})
-    place.write(KEY, Attempt("att_1", "key_1", seen.version))
+    place.write(KEY, at(seen.version))
     assert fields_of(vault, kv2) == {"OTHER": "1", FIELD: KEY.reveal()}
 
 
@@ -111,7 +113,7 @@ def test_a_version_that_cannot_be_looked_at_any_more_is_a_conflict(vault: RealVa
     for number in range(3):
         put(vault, "mushu-short", {"OTHER": str(number), FIELD: FOREIGN})
     with pytest.raises(Conflict, match="Nothing was written") as caught:
-        destination(vault, f"mushu-short/{_PATH}").write(KEY, Attempt("att_1", "key_1", expected))
+        destination(vault, f"mushu-short/{_PATH}").write(KEY, at(expected))
     assert caught.value.__context__ is None
     assert fields_of(vault, "mushu-short") == {"OTHER": "2", FIELD: FOREIGN}
 
@@ -195,9 +197,7 @@ def test_a_receipt_of_a_key_that_was_there_already_cannot_be_undone(vault: RealV
     deliver(place)
     again = deliver(place)
     assert again.undo is None
-    with pytest.raises(DestinationError, match="nothing to go back to") as caught:
-        place.restore(again)
-    assert caught.value.permanent
+    refused(lambda: place.restore(again), "nothing to go back to", permanent=True)
     assert place.read().digest == KEY.digest()
 
 
@@ -217,9 +217,7 @@ def test_the_undo_holds_our_own_former_value_and_no_neighbour(vault: RealVault, 
 def test_a_path_of_the_api_is_refused_with_the_right_one(stub: VaultStub, word: str) -> None:
     place = destination(stub, f"secret/{word}/apps/backend")
     for act in (place.preflight, lambda: deliver(place)):
-        with pytest.raises(DestinationError, match="Write vault:secret/apps/backend") as caught:
-            act()
-        assert caught.value.permanent
+        refused(act, "Write vault:secret/apps/backend", permanent=True)
     assert place.read().digest is None
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mushu.destination import Denied, Surroundings
 from mushu_vault import VaultDestination
-from tests.plugins.mushu_vault.places import FIELD, KEY, deliver, destination
+from tests.plugins.mushu_vault.places import FIELD, KEY, deliver, destination, refused
 from tests.vault.real import RealVault
 
 _ROOT: Final = Path(__file__).resolve().parents[3]
@@ -137,5 +137,4 @@ def test_the_service_can_read_its_key_and_do_no_more(vault: RealVault, kv2: str)
     token = _token(vault, kv2, "backend.hcl")
     place = destination(vault, f"{kv2}/apps/backend", token=token)
     assert place.read().digest == KEY.digest()
-    with pytest.raises(Denied, match="may not patch"):
-        place.preflight()
+    refused(place.preflight, "may not patch", kind=Denied)

@@ -1,14 +1,10 @@
 """Where there is no merge patch: a policy without it, a server that knows none, and version 1 of the engine."""
 
-from typing import Any
-
 import pytest
 import requests
 
-from mushu.destination import Attempt, DestinationError, Secret, digest_of
-from mushu_vault.connection import VaultAdapter, VaultReply
-from mushu_vault.json_object import JsonObject
-from tests.plugins.mushu_vault.places import FIELD, KEY, deliver, destination, fields_of, metadata_of
+from mushu.destination import Secret, digest_of
+from tests.plugins.mushu_vault.places import FIELD, KEY, at, deliver, destination, fields_of, metadata_of, refused
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 
@@ -76,28 +72,16 @@ def test_in_version_1_without_leave_to_delete_the_value_is_emptied(stub: VaultSt
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"data": null}', b"<html>"])
-def test_in_version_1_an_answer_that_is_none_is_never_taken_for_absence(
-    stub: VaultStub, monkeypatch: pytest.MonkeyPatch, body: bytes
-) -> None:
+def test_in_version_1_an_answer_that_is_none_is_never_taken_for_absence(stub: VaultStub, body: bytes) -> None:
     stub.put("plain", _PATH, {"OTHER": "1"})
-    answered = VaultAdapter.request
-
-    def request(adapter: VaultAdapter, method: str, url: str, **named: Any) -> VaultReply:
-        reply = answered(adapter, method, url, **named)
-        return VaultReply(reply.status, JsonObject.parsed(body)) if url == f"/v1/plain/{_PATH}" else reply
-
-    monkeypatch.setattr(VaultAdapter, "request", request)
-    with pytest.raises(DestinationError, match="not Vault's, or not whole") as caught:
-        destination(stub, f"plain/{_PATH}").read()
-    assert not caught.value.permanent
+    stub.fault("body-after", "GET", f"plain/{_PATH}", times=-1, body=body)
+    refused(destination(stub, f"plain/{_PATH}").read, "not Vault's, or not whole", permanent=False)
 
 
 @pytest.mark.parametrize(("status", "permanent"), [(413, True), (429, False)])
 def test_in_version_1_a_write_that_is_refused_was_not_made(stub: VaultStub, status: int, permanent: bool) -> None:
     stub.fault("error-before", "P*", f"plain/{_PATH}", status=status)
-    with pytest.raises(DestinationError) as caught:
-        deliver(destination(stub, f"plain/{_PATH}"))
-    assert caught.value.permanent is permanent
+    refused(lambda: deliver(destination(stub, f"plain/{_PATH}")), permanent=permanent)
     assert stub.kv("plain", _PATH) is None
 
 
@@ -111,7 +95,9 @@ def test_in_version_1_a_version_tells_nobody_anything_about_a_foreign_value(vaul
 
 
 def test_a_value_that_json_cannot_carry_is_refused_before_anything_is_asked(stub: VaultStub) -> None:
-    with pytest.raises(DestinationError, match="no text") as caught:
-        destination(stub, f"secret/{_PATH}").write(Secret("msk_\udcff"), Attempt("att_1", "key_1", "0"))
-    assert caught.value.permanent
+    refused(
+        lambda: destination(stub, f"secret/{_PATH}").write(Secret("msk_\udcff"), at("0")),
+        "no text",
+        permanent=True,
+    )
     assert stub.requests == []

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mushu.destination import DestinationError
 from mushu_vault.login import secret_in
+from tests.plugins.mushu_vault.places import refused
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file to another user")
 
@@ -21,9 +21,11 @@ def _file(folder: Path, user: int) -> str:
 
 @pytest.mark.fault
 def test_the_file_of_another_user_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DestinationError, match="belongs to nobody, who chose what is in it") as caught:
-        secret_in(_file(tmp_path, 65534), "VAULT_SECRET_ID_FILE")
-    assert caught.value.permanent
+    refused(
+        lambda: secret_in(_file(tmp_path, 65534), "VAULT_SECRET_ID_FILE"),
+        "belongs to nobody, who chose what is in it",
+        permanent=True,
+    )
 
 
 def test_the_file_of_root_and_one_that_may_be_shared_are_read(tmp_path: Path) -> None:

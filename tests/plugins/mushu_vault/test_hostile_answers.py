@@ -1,14 +1,11 @@
 """A Vault that lies with JSON: each answer is refused in words, and no neighbour is lost to it."""
 
-from typing import Any
-
 import pytest
 
-from mushu.destination import Attempt, DestinationError
+from mushu.destination import DestinationError
 from mushu.testing.leaks import traces
-from mushu_vault.connection import ServerAdapter
 from mushu_vault.json_object import JsonObject
-from tests.plugins.mushu_vault.places import KEY, destination
+from tests.plugins.mushu_vault.places import KEY, at, destination
 from tests.vault.server import VaultStub
 
 _PATH = "apps/backend"
@@ -24,43 +21,15 @@ ANSWERS: dict[str, bytes] = {
 TWICE = b'{"data": {"a": 1}, "data": {"a": 2}}'
 
 
-@pytest.fixture
-def lying(stub: VaultStub, monkeypatch: pytest.MonkeyPatch, answer: bytes) -> VaultStub:
-    """A Vault that gives one answer to whoever reads a secret."""
-    stub.put("secret", _PATH, {"OTHER": "1"})
-    real = ServerAdapter.send
-
-    def send(adapter: ServerAdapter, request: Any, **named: Any) -> Any:
-        response = real(adapter, request, **named)
-        if "/data/" in request.url:
-            response.raw = _Body(answer)
-        return response
-
-    monkeypatch.setattr(ServerAdapter, "send", send)
-    return stub
-
-
-class _Body:
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def read(self, *_: object, **__: object) -> bytes:
-        content, self._content = self._content, b""
-        return content
-
-    def close(self) -> None:
-        pass
-
-    release_conn = close
-
-
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_an_answer_that_is_none_is_an_error_for_the_operator(lying: VaultStub) -> None:
-    place = destination(lying, f"secret/{_PATH}", timeout="10")
-    for act in (place.read, lambda: place.write(KEY, Attempt("att_1", "key_1", "1"))):
+def test_an_answer_that_is_none_is_an_error_for_the_operator(stub: VaultStub, answer: bytes) -> None:
+    stub.put("secret", _PATH, {"OTHER": "1"})
+    stub.fault("body-after", "*", "secret/data/*", times=-1, body=answer)
+    place = destination(stub, f"secret/{_PATH}", timeout="10")
+    for act in (place.read, lambda: place.write(KEY, at("1"))):
         with pytest.raises(DestinationError) as caught:
             act()
-        assert not [text for text in traces(caught.value) if KEY.reveal() in text or lying.root_token in text]
+        assert not [text for text in traces(caught.value) if KEY.reveal() in text or stub.root_token in text]
 
 
 @pytest.mark.fault

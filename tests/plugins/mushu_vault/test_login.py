@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mushu.destination import Denied, DestinationError
-from tests.plugins.mushu_vault.places import KEY, backend, deliver, destination, logins, private
+from tests.plugins.mushu_vault.places import KEY, backend, deliver, destination, logins, private, refused, role_of
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 
@@ -25,8 +25,7 @@ def test_a_token_is_taken_from_our_settings_then_vaults_variable_then_openbaos(
     monkeypatch.setenv("BAO_TOKEN", good)
     assert backend().read().digest is None
     monkeypatch.setenv("VAULT_TOKEN", bad)
-    with pytest.raises(Denied, match="from VAULT_TOKEN"):
-        backend().read()
+    refused(backend().read, "from VAULT_TOKEN", kind=Denied)
     assert backend(token=good).read().digest is None
 
 
@@ -39,8 +38,7 @@ def test_a_token_that_others_can_read_is_refused(stub: VaultStub) -> None:
     path = Path(os.environ["HOME"]) / ".vault-token"
     private(path, stub.root_token)
     path.chmod(0o644)
-    with pytest.raises(DestinationError, match=f"chmod 600 {path}"):
-        backend(addr=stub.address).read()
+    refused(backend(addr=stub.address).read, f"chmod 600 {path}")
     assert stub.requests == []
 
 
@@ -52,9 +50,7 @@ def test_a_token_of_one_server_is_not_shown_to_another(
     private(Path(os.environ["HOME"]) / ".vault-token", "hvs.of-the-other-server")
     monkeypatch.setenv("VAULT_ADDR", "https://vault.example.com")
     monkeypatch.setenv("VAULT_TOKEN", "hvs.of-the-other-server")
-    with pytest.raises(DestinationError) as caught:
-        backend(addr=stub.address, **auth).read()
-    assert caught.value.permanent
+    refused(backend(addr=stub.address, **auth).read, permanent=True)
     assert stub.requests == []
     assert backend(addr=stub.address, token=stub.root_token).read().digest is None
     monkeypatch.setenv("VAULT_ADDR", f"{stub.address}/")
@@ -64,25 +60,21 @@ def test_a_token_of_one_server_is_not_shown_to_another(
 
 def test_no_token_at_all_is_said_before_anything_is_asked(stub: VaultStub) -> None:
     for act in (backend(addr=stub.address).read, backend(addr=stub.address).preflight):
-        with pytest.raises(DestinationError, match="Set VAULT_TOKEN, or log in") as caught:
-            act()
-        assert caught.value.permanent
+        refused(act, "Set VAULT_TOKEN, or log in", permanent=True)
     assert stub.requests == []
 
 
 @pytest.mark.parametrize("token", ["two words", "line\nX-Evil: 1", "tökén", "x" * 70_000])
 def test_a_token_that_is_no_token_is_refused_and_not_repeated(stub: VaultStub, token: str) -> None:
-    with pytest.raises(DestinationError, match="MUSHU_VAULT_TOKEN is not one printable word") as caught:
-        backend(addr=stub.address, token=token).read()
-    assert token not in str(caught.value)
+    said = refused(backend(addr=stub.address, token=token).read, "MUSHU_VAULT_TOKEN is not one printable word")
+    assert token not in said
 
 
 def test_a_token_that_has_ended_is_called_that_not_a_missing_policy(stub: VaultStub, rules: str) -> None:
     token = stub.token([rules])
     stub.revoke(token)
     for act in (backend(addr=stub.address, token=token).read, backend(addr=stub.address, token=token).preflight):
-        with pytest.raises(Denied, match="does not know the token from MUSHU_VAULT_TOKEN"):
-            act()
+        refused(act, "does not know the token from MUSHU_VAULT_TOKEN", kind=Denied)
 
 
 # AppRole
@@ -116,8 +108,7 @@ def test_vaults_own_variables_name_role_and_file(
     monkeypatch.setenv("VAULT_SECRET_ID_FILE", private(tmp_path / "id", secret_id))
     deliver(backend())
     monkeypatch.setenv("VAULT_TOKEN", "hvs.nobody")
-    with pytest.raises(Denied, match="VAULT_TOKEN"):
-        backend().read()
+    refused(backend().read, "VAULT_TOKEN", kind=Denied)
     # What was set for Mushu goes before what was set for everybody.
     assert backend(role_id=role_id, secret_id=secret_id).read().digest == KEY.digest()
 
@@ -133,9 +124,7 @@ def test_a_secret_id_that_others_can_read_is_refused(stub: VaultStub, tmp_path: 
     path.write_text("x")
     path.chmod(mode)
     for name in ("secret_id_file", "wrapped_secret_id_file"):
-        with pytest.raises(DestinationError, match=f"chmod 600 {path}") as caught:
-            backend(addr=stub.address, role_id="r", **{name: str(path)}).read()
-        assert caught.value.permanent
+        refused(backend(addr=stub.address, role_id="r", **{name: str(path)}).read, f"chmod 600 {path}", permanent=True)
     assert stub.requests == []
 
 
@@ -152,37 +141,36 @@ def test_a_secret_id_file_that_holds_none_is_refused(stub: VaultStub, tmp_path: 
         path.touch(0o600)
         path.write_bytes(contents[kind])
     name = f"{path}\0" if kind == "nul" else str(path)
-    with pytest.raises(DestinationError, match="VAULT_SECRET_ID_FILE") as caught:
-        backend(addr=stub.address, role_id="r", secret_id_file=name).read()
-    assert caught.value.permanent
-    assert str(caught.value).isprintable()
+    said = refused(
+        backend(addr=stub.address, role_id="r", secret_id_file=name).read, "VAULT_SECRET_ID_FILE", permanent=True
+    )
+    assert said.isprintable()
 
 
 def test_a_login_that_is_refused_says_what_to_look_at(stub: VaultStub, rules: str, tmp_path: Path) -> None:
     role_id, _ = stub.approle("backend", [rules])
     path = private(tmp_path / "id", "6f1d-wrong-secret-id")
-    with pytest.raises(Denied, match="refuses the login at auth/approle") as caught:
-        backend(addr=stub.address, role_id=role_id, secret_id_file=path).read()
-    assert "wrong-secret-id" not in str(caught.value)
+    said = refused(
+        backend(addr=stub.address, role_id=role_id, secret_id_file=path).read,
+        "refuses the login at auth/approle",
+        kind=Denied,
+    )
+    assert "wrong-secret-id" not in said
 
 
 @pytest.mark.parametrize(("status", "permanent"), [(500, False), (503, False), (429, False), (412, False), (307, True)])
 def test_a_login_that_is_not_answered_is_no_refusal(stub: VaultStub, rules: str, status: int, permanent: bool) -> None:
-    role_id, secret_id = stub.approle("backend", [rules])
     stub.fault("error-before", "POST", "auth/approle/login", status=status)
     with pytest.raises(DestinationError) as caught:
-        backend(addr=stub.address, role_id=role_id, secret_id=secret_id).read()
+        backend(**role_of(stub, rules)).read()
     assert caught.value.permanent is permanent
     assert not isinstance(caught.value, Denied)
 
 
 @pytest.mark.parametrize("kind", ["html", "invalid-json", "errors-in-200"])
 def test_a_login_that_answers_without_a_token_passes(stub: VaultStub, rules: str, kind: Any) -> None:
-    role_id, secret_id = stub.approle("backend", [rules])
     stub.fault(kind, "POST", "auth/approle/login")
-    with pytest.raises(DestinationError) as caught:
-        backend(addr=stub.address, role_id=role_id, secret_id=secret_id).read()
-    assert not caught.value.permanent
+    refused(backend(**role_of(stub, rules)).read, permanent=False)
 
 
 # Wrapping
@@ -204,17 +192,15 @@ def test_a_secret_id_that_cannot_be_unwrapped_may_have_been_intercepted(
         stub.ask("POST", "sys/wrapping/unwrap", {"token": token})
     else:
         Path(settings["wrapped_secret_id_file"]).write_text("hvs.unknown")
-    with pytest.raises(Denied, match="somebody intercepted it") as caught:
-        backend(**settings).read()
-    assert token not in str(caught.value)
+    said = refused(backend(**settings).read, "somebody intercepted it", kind=Denied)
+    assert token not in said
     assert logins(stub) == 0
 
 
 def test_what_was_wrapped_elsewhere_is_not_unwrapped(stub: VaultStub, rules: str, tmp_path: Path) -> None:
     settings = _wrapped(stub, rules, tmp_path)
     Path(settings["wrapped_secret_id_file"]).write_text(stub.wrap({"secret_id": stub.secret_id("backend")}))
-    with pytest.raises(Denied, match="was not made by auth/approle"):
-        backend(**settings).read()
+    refused(backend(**settings).read, "was not made by auth/approle", kind=Denied)
     assert not [request for request in stub.requests if request.path == "sys/wrapping/unwrap"]
 
 
@@ -224,9 +210,7 @@ def test_a_wrapping_that_is_not_answered_for_is_no_interception(
 ) -> None:
     settings = _wrapped(stub, rules, tmp_path)
     stub.fault("error-before", "POST", path)
-    with pytest.raises(DestinationError) as caught:
-        backend(**settings).read()
-    assert not caught.value.permanent
+    refused(backend(**settings).read, permanent=False)
     deliver(backend(**settings))
 
 
@@ -253,8 +237,7 @@ def test_a_jwt_is_read_from_its_file_at_each_login(
     settings = {"addr": stub.address, "auth": method, "jwt_file": str(path), **mount}
     deliver(backend(role="backend", **settings))
     path.write_text(second)
-    with pytest.raises(Denied, match="refuses the login"):
-        backend(role="backend", **settings).read()
+    refused(backend(role="backend", **settings).read, "refuses the login", kind=Denied)
     assert backend(role="other", **settings).read().digest == KEY.digest()
 
 
@@ -271,7 +254,5 @@ def test_a_jwt_is_read_from_its_file_at_each_login(
     ],
 )
 def test_a_method_that_lacks_something_says_what(stub: VaultStub, settings: dict[str, str], sentence: str) -> None:
-    with pytest.raises(DestinationError, match=sentence) as caught:
-        backend(addr=stub.address, **settings).read()
-    assert caught.value.permanent
+    refused(backend(addr=stub.address, **settings).read, sentence, permanent=True)
     assert stub.requests == []

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from mushu.destination import Attempt, Denied, DestinationError, Surroundings
+from mushu.destination import Denied, Surroundings
 from mushu_vault import VaultDestination
 from mushu_vault.policy import stanza
-from tests.plugins.mushu_vault.places import KEY, deliver, destination
+from tests.plugins.mushu_vault.places import KEY, at, deliver, destination, refused
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 
@@ -99,9 +99,8 @@ def test_the_policy_is_the_shortest_and_keeps_what_was_granted(
 ) -> None:
     _prepare(vault, kv2, state)
     place = destination(vault, f"{kv2}/{_PATH}", token=_token(vault, {f"{kv2}/data/*": words}))
-    with pytest.raises(Denied) as caught:
-        place.preflight()
-    assert f'path "{kv2}/data/{_PATH}" {{ capabilities = [{wanted}] }}' in str(caught.value)
+    said = refused(place.preflight, kind=Denied)
+    assert f'path "{kv2}/data/{_PATH}" {{ capabilities = [{wanted}] }}' in said
 
 
 @pytest.mark.parametrize("state", ["never", "there"])
@@ -130,13 +129,13 @@ def test_a_write_that_is_refused_says_the_same(stub: VaultStub, mount: str, stat
     place = destination(stub, f"{mount}/{_PATH}", token=_token(stub, {path: words, f"{mount}/data/other": ["read"]}))
     refusal = None
     try:
-        place.write(KEY, Attempt("att_1", "key_1", version))
+        place.write(KEY, at(version))
     except Denied as denied:
         refusal = denied
     if refusal is not None:
         assert refusal.__context__ is None
         place = destination(stub, f"{mount}/{_PATH}", token=_token(stub, _rules(str(refusal))))
-        place.write(KEY, Attempt("att_1", "key_1", version))
+        place.write(KEY, at(version))
     found = stub.kv(mount, _PATH)
     assert found is not None
     assert KEY.reveal() in str(found)
@@ -147,9 +146,8 @@ def test_a_secret_of_metadata_alone_needs_update_and_a_refusal_says_so(vault: Re
     vault.ask("POST", f"{kv2}/metadata/{_PATH}", {"cas_required": True, "custom_metadata": {"owner": "x"}})
     token = _token(vault, {f"{kv2}/data/*": ["create", "read", "patch"]})
     place = destination(vault, f"{kv2}/{_PATH}", token=token)
-    with pytest.raises(Denied, match="may not update") as caught:
-        deliver(place)
-    permitted = destination(vault, f"{kv2}/{_PATH}", token=_token(vault, _rules(str(caught.value))))
+    said = refused(lambda: deliver(place), "may not update", kind=Denied)
+    permitted = destination(vault, f"{kv2}/{_PATH}", token=_token(vault, _rules(said)))
     receipt = deliver(permitted)
     assert permitted.restore(receipt)
     found = vault.ask("GET", f"{kv2}/metadata/{_PATH}")["data"]
@@ -161,9 +159,7 @@ def test_a_token_that_may_do_nothing_there_is_told_for_both_versions(vault: Real
     for mount in (kv2, kv1):
         place = destination(vault, f"{mount}/{_PATH}", token=vault.token())
         for act in (place.preflight, place.read):
-            with pytest.raises(Denied, match="There is no mount for") as caught:
-                act()
-        rules = _rules(str(caught.value))
+            rules = _rules(refused(act, "There is no mount for", kind=Denied))
         assert set(rules) == {f"{mount}/data/{_PATH}", f"{mount}/{_PATH}"}
         permitted = destination(vault, f"{mount}/{_PATH}", token=_token(vault, rules))
         permitted.preflight()
@@ -173,8 +169,7 @@ def test_a_token_that_may_do_nothing_there_is_told_for_both_versions(vault: Real
 def test_a_mount_that_is_not_there_is_said_to_be_perhaps_not_there(vault: RealVault) -> None:
     place = destination(vault, "mushu-nowhere/apps/backend")
     for act in (place.preflight, place.read):
-        with pytest.raises(Denied, match="no mount for mushu-nowhere/apps/backend"):
-            act()
+        refused(act, "no mount for mushu-nowhere/apps/backend", kind=Denied)
 
 
 def test_a_policy_is_told_for_the_namespace(vault: RealVault) -> None:
@@ -184,9 +179,8 @@ def test_a_policy_is_told_for_the_namespace(vault: RealVault) -> None:
     settings = {"addr": vault.address, "token": token}
     place = VaultDestination.parse(f"vault:kv/{_PATH}?namespace=mushu-policies", _surroundings(settings))
     assert place is not None
-    with pytest.raises(Denied, match="in the namespace mushu-policies") as caught:
-        place.preflight()
-    rules = _rules(str(caught.value))
+    said = refused(place.preflight, "in the namespace mushu-policies", kind=Denied)
+    rules = _rules(said)
     assert list(rules) == [f"kv/data/{_PATH}"]
     permitted = _surroundings(settings | {"token": _token(vault, rules, "mushu-policies")})
     place = VaultDestination.parse(place.uri, permitted)
@@ -197,9 +191,7 @@ def test_a_policy_is_told_for_the_namespace(vault: RealVault) -> None:
 
 def test_what_else_is_mounted_there_stores_no_keys(vault: RealVault) -> None:
     vault.mount("mushu-transit", 1, kind="transit")
-    with pytest.raises(DestinationError, match="is not KV") as caught:
-        destination(vault, f"mushu-transit/{_PATH}").preflight()
-    assert caught.value.permanent
+    refused(destination(vault, f"mushu-transit/{_PATH}").preflight, "is not KV", permanent=True)
 
 
 def test_a_mount_of_version_1_is_known_by_saying_nothing_of_versions(vault: RealVault) -> None:
@@ -209,9 +201,7 @@ def test_a_mount_of_version_1_is_known_by_saying_nothing_of_versions(vault: Real
 
 def test_a_mount_is_no_secret(vault: RealVault) -> None:
     vault.mount("mushu-a/b")
-    with pytest.raises(DestinationError, match="is itself a mount") as caught:
-        destination(vault, "mushu-a/b").read()
-    assert caught.value.permanent
+    refused(destination(vault, "mushu-a/b").read, "is itself a mount", permanent=True)
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -229,24 +219,19 @@ def test_without_leave_to_ask_it_goes_on_and_says_so(
 def test_without_leave_to_ask_a_read_that_is_refused_is_told_all(stub: VaultStub) -> None:
     stub.fault("error-before", "POST", "sys/capabilities-self", times=-1, status=403, text="permission denied")
     place = destination(stub, f"secret/{_PATH}", token=_token(stub, {"secret/data/*": ["create"]}))
-    with pytest.raises(Denied, match='"create", "read", "update"'):
-        place.preflight()
+    refused(place.preflight, '"create", "read", "update"', kind=Denied)
 
 
 @pytest.mark.parametrize("kind", ["cut-before", "error-before"])
 def test_when_it_cannot_be_asked_now_that_passes(stub: VaultStub, kind: Any) -> None:
     stub.fault(kind, "POST", "sys/capabilities-self", times=3, status=500)
-    with pytest.raises(DestinationError) as caught:
-        destination(stub, f"secret/{_PATH}").preflight()
-    assert not caught.value.permanent
+    refused(destination(stub, f"secret/{_PATH}").preflight, permanent=False)
 
 
 @pytest.mark.parametrize("kind", ["html", "errors-in-200"])
 def test_an_answer_about_capabilities_that_is_none_is_not_guessed_at(stub: VaultStub, kind: Any) -> None:
     stub.fault(kind, "POST", "sys/capabilities-self")
-    with pytest.raises(DestinationError, match="not Vault's") as caught:
-        destination(stub, f"secret/{_PATH}").preflight()
-    assert not caught.value.permanent
+    refused(destination(stub, f"secret/{_PATH}").preflight, "not Vault's", permanent=False)
 
 
 def test_a_refusal_that_no_policy_explains_says_so(stub: VaultStub) -> None:
@@ -254,16 +239,14 @@ def test_a_refusal_that_no_policy_explains_says_so(stub: VaultStub) -> None:
     place = destination(stub, f"secret/{_PATH}")
     version = place.read().version
     stub.fault("error-before", "P*", f"secret/data/{_PATH}", times=-1, status=403, text="permission denied")
-    with pytest.raises(Denied, match="though a policy allows it"):
-        place.write(KEY, Attempt("att_1", "key_1", version))
+    refused(lambda: place.write(KEY, at(version)), "though a policy allows it", kind=Denied)
 
 
 def test_when_a_refusal_cannot_be_explained_all_is_asked_for(stub: VaultStub) -> None:
     place = destination(stub, f"secret/{_PATH}")
     stub.fault("error-before", "GET", f"secret/data/{_PATH}", times=-1, status=403, text="permission denied")
     stub.fault("error-before", "POST", "sys/capabilities-self", times=3)
-    with pytest.raises(Denied, match='"create", "read", "update"'):
-        place.read()
+    refused(place.read, '"create", "read", "update"', kind=Denied)
 
 
 def test_a_stanza_is_one_line_of_hcl_whatever_the_path() -> None:

@@ -5,13 +5,15 @@ from unittest import mock
 
 import pytest
 
-from mushu.destination import Attempt, Conflict, DestinationError
+from mushu.destination import Conflict, DestinationError
 from mushu_vault.connection import ServerAdapter
 from tests.plugins.mushu_vault.places import (
     KEY,
+    at,
     begun_write,
     data_path,
     hasty,
+    refused,
 )
 from tests.vault.bao import Address
 from tests.vault.server import VaultStub
@@ -44,7 +46,7 @@ def test_each_refusal_says_whether_to_try_again(stub: VaultStub, status: int, te
     place = hasty(stub)
     expected = place.read().version
     stub.fault("error-before", "*", data_path("secret"), times=-1, status=status, text=f"{text} hunter2")
-    for act in (place.read, place.preflight, lambda: place.write(KEY, Attempt("att_1", "key_1", expected))):
+    for act in (place.read, place.preflight, lambda: place.write(KEY, at(expected))):
         with pytest.raises(DestinationError) as caught:
             act()
         assert caught.value.permanent is permanent
@@ -59,9 +61,7 @@ def test_a_write_that_was_certainly_refused_is_not_looked_for(stub: VaultStub, s
     write = begun_write(stub, "secret")
     stub.fault("error-before", "P*", data_path("secret"), times=-1, status=status, text="refused")
     before = len(stub.requests)
-    with pytest.raises(DestinationError) as caught:
-        write()
-    assert caught.value.permanent is (status not in (412, 429))
+    refused(write, permanent=(status not in (412, 429)))
     assert [request.method for request in stub.requests[before:]] == ["GET", "GET", "POST"]
 
 
@@ -70,9 +70,7 @@ def test_a_sealed_server_is_waited_for(stub: VaultStub) -> None:
     write = begun_write(stub, "secret")
     stub.fault("error-before", times=-1, status=503, text="Vault is sealed")
     for act in (place.preflight, place.read, write, lambda: place.remove(KEY.digest())):
-        with pytest.raises(DestinationError, match="unseal it") as caught:
-            act()
-        assert not caught.value.permanent
+        refused(act, "unseal it", permanent=False)
     stub.clear_faults()
     write()
 
@@ -99,19 +97,16 @@ def test_a_redirect_is_not_followed_and_says_where_to_go(stub: VaultStub, locati
         stub.clear_faults()
         stub.fault("redirect", "*", pattern, times=-1, location=location)
         for act in (place.read, write):
-            with pytest.raises(DestinationError, match="sends us elsewhere") as caught:
-                act()
-            assert caught.value.permanent
-            assert shown in str(caught.value)
-            assert "hunter2" not in str(caught.value)
+            said = refused(act, "sends us elsewhere", permanent=True)
+            assert shown in said
+            assert "hunter2" not in said
 
 
 def test_no_key_follows_a_redirect(openbao: Address, stub: VaultStub) -> None:
     with VaultStub(openbao) as other:
         write = begun_write(stub, "secret")
         stub.fault("redirect", times=-1, location=f"{other.address}/v1/{data_path('secret')}")
-        with pytest.raises(DestinationError, match=f"Set VAULT_ADDR to {other.address}"):
-            write()
+        refused(write, f"Set VAULT_ADDR to {other.address}")
         assert other.requests == []
 
 
@@ -124,17 +119,14 @@ def test_a_question_is_asked_again_twice(stub: VaultStub, kind: Any) -> None:
     stub.fault(kind, "GET", data_path("secret"), times=2)
     assert place.read().digest is None
     stub.fault(kind, "GET", data_path("secret"), times=3)
-    with pytest.raises(DestinationError) as caught:
-        place.read()
-    assert not caught.value.permanent
+    refused(place.read, permanent=False)
 
 
 def test_a_change_is_never_sent_twice(stub: VaultStub) -> None:
     stub.put("secret", _PATH, {"OTHER": "1"})
     write = begun_write(stub, "secret")
     stub.fault("error-before", "PATCH", data_path("secret"), times=-1)
-    with pytest.raises(DestinationError):
-        write()
+    refused(write)
     assert [request.method for request in stub.requests].count("PATCH") == 1
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from mushu.destination import DestinationError
 from mushu_vault.settings import VaultServer, VaultSettings, server_from
+from tests.plugins.mushu_vault.places import refused
 
 _ADDRESS = "https://vault.example:8200"
 
@@ -113,14 +114,13 @@ def test_an_address_that_cannot_is_refused_and_not_repeated(address: str, senten
 @pytest.mark.parametrize("variable", ["VAULT_SKIP_VERIFY", "BAO_SKIP_VERIFY"])
 @pytest.mark.parametrize("answer", ["1", "true", "T", "yes", "anything"])
 def test_to_skip_verification_is_refused_not_obeyed(variable: str, answer: str) -> None:
-    with pytest.raises(DestinationError, match="Unset it, and set VAULT_CACERT") as caught:
-        _server({"VAULT_ADDR": _ADDRESS, variable: answer})
-    assert caught.value.permanent
+    refused(
+        lambda: _server({"VAULT_ADDR": _ADDRESS, variable: answer}), "Unset it, and set VAULT_CACERT", permanent=True
+    )
 
 
 def test_to_skip_verification_is_refused_as_a_setting_of_ours_too() -> None:
-    with pytest.raises(DestinationError, match="VAULT_SKIP_VERIFY"):
-        _server(addr=_ADDRESS, skip_verify="1")
+    refused(lambda: _server(addr=_ADDRESS, skip_verify="1"), "VAULT_SKIP_VERIFY")
 
 
 @pytest.mark.parametrize("answer", ["", "0", "false", "F", "no", " "])
@@ -130,13 +130,11 @@ def test_not_to_skip_verification_is_no_reason_to_refuse(answer: str) -> None:
 
 @pytest.mark.parametrize("own", [{"client_cert": "/c.pem"}, {"client_key": "/k.pem"}])
 def test_half_a_client_certificate_is_refused(own: dict[str, str]) -> None:
-    with pytest.raises(DestinationError, match="belong together"):
-        _own(addr=_ADDRESS, **own)
+    refused(lambda: _own(addr=_ADDRESS, **own), "belong together")
 
 
 def test_a_namespace_that_could_break_a_header_is_refused() -> None:
-    with pytest.raises(DestinationError, match="VAULT_NAMESPACE"):
-        _server({"VAULT_ADDR": _ADDRESS, "VAULT_NAMESPACE": "a\nX-Vault-Token: b"})
+    refused(lambda: _server({"VAULT_ADDR": _ADDRESS, "VAULT_NAMESPACE": "a\nX-Vault-Token: b"}), "VAULT_NAMESPACE")
 
 
 def test_the_time_for_an_answer_can_be_set_and_bounds_the_time_to_connect() -> None:
@@ -148,8 +146,7 @@ def test_the_time_for_an_answer_can_be_set_and_bounds_the_time_to_connect() -> N
 @pytest.mark.parametrize("seconds", ["0", "-1", "x", "nan", "inf", "601", "1s"])
 @pytest.mark.parametrize("name", ["timeout", "connect_timeout"])
 def test_a_time_that_is_none_is_refused(name: str, seconds: str) -> None:
-    with pytest.raises(DestinationError, match=f"MUSHU_VAULT_{name.upper()} must be a number of seconds"):
-        _own(addr=_ADDRESS, **{name: seconds})
+    refused(lambda: _own(addr=_ADDRESS, **{name: seconds}), f"MUSHU_VAULT_{name.upper()} must be a number of seconds")
 
 
 @pytest.mark.fault
@@ -159,14 +156,18 @@ def test_a_time_that_is_none_is_refused(name: str, seconds: str) -> None:
 )
 @pytest.mark.parametrize("path", ["ca.pem", "./ca.pem", "~/ca.pem"])
 def test_a_path_that_is_another_file_in_another_folder_is_refused(name: str, path: str) -> None:
-    with pytest.raises(DestinationError, match=f"^MUSHU_VAULT_{name.upper()} must be an absolute path") as caught:
-        _own(addr=_ADDRESS, **{name: path})
-    assert caught.value.permanent
+    refused(
+        lambda: _own(addr=_ADDRESS, **{name: path}),
+        f"^MUSHU_VAULT_{name.upper()} must be an absolute path",
+        permanent=True,
+    )
 
 
 @pytest.mark.fault
 @pytest.mark.parametrize("name", ["cacert", "capath", "client_cert", "client_key", "secret_id_file"])
 @pytest.mark.parametrize("source", ["VAULT", "BAO"])
 def test_so_is_one_in_a_variable_of_vaults_own(name: str, source: str) -> None:
-    with pytest.raises(DestinationError, match=f"^VAULT_{name.upper()} must be an absolute path"):
-        _server({"VAULT_ADDR": _ADDRESS, f"{source}_{name.upper()}": "ca.pem"})
+    refused(
+        lambda: _server({"VAULT_ADDR": _ADDRESS, f"{source}_{name.upper()}": "ca.pem"}),
+        f"^VAULT_{name.upper()} must be an absolute path",
+    )

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from mushu.destination import Attempt, Denied, DestinationError, Secret
+from mushu.destination import Denied, DestinationError, Secret
 from mushu.testing.processes import fork, wait_for
 from mushu_vault import VaultDestination
 from mushu_vault.token import TokenLease, TokenStore
-from tests.plugins.mushu_vault.places import KEY, RULES, backend, deliver, logins
+from tests.plugins.mushu_vault.places import KEY, RULES, at, backend, deliver, logins, refused, role_of
 from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
@@ -19,8 +19,7 @@ _PATH = "apps/backend"
 
 
 def test_a_login_serves_many_destinations_and_threads(stub: VaultStub, rules: str) -> None:
-    role_id, secret_id = stub.approle("backend", [rules], secret_id_num_uses=1)
-    settings = {"addr": stub.address, "role_id": role_id, "secret_id": secret_id}
+    settings = role_of(stub, rules, secret_id_num_uses=1)
     with ThreadPoolExecutor(16) as pool:
         held = list(pool.map(lambda _: backend(**settings).read().digest, range(64)))
     assert held == [None] * 64
@@ -28,15 +27,12 @@ def test_a_login_serves_many_destinations_and_threads(stub: VaultStub, rules: st
 
 
 def test_another_server_role_or_secret_id_is_another_login(openbao: Address, stub: VaultStub, rules: str) -> None:
-    role_id, secret_id = stub.approle("backend", [rules])
-    other_id, other_secret = stub.approle("other", [rules])
+    settings = role_of(stub, rules)
     with VaultStub(openbao) as elsewhere:
         elsewhere.policy("keys", RULES)
-        backend(addr=stub.address, role_id=role_id, secret_id=secret_id).read()
-        backend(addr=stub.address, role_id=role_id, secret_id=stub.secret_id("backend")).read()
-        backend(addr=stub.address, role_id=other_id, secret_id=other_secret).read()
-        with pytest.raises(Denied, match="refuses the login"):
-            backend(addr=elsewhere.address, role_id=role_id, secret_id=secret_id).read()
+        for own in (settings, settings | {"secret_id": stub.secret_id("backend")}, role_of(stub, rules, "other")):
+            backend(**own).read()
+        refused(backend(**settings | {"addr": elsewhere.address}).read, "refuses the login", kind=Denied)
         assert (logins(stub), logins(elsewhere)) == (3, 1)
 
 
@@ -46,7 +42,7 @@ def _operations(place: VaultDestination) -> list[Callable[[], object]]:
     return [
         place.preflight,
         place.read,
-        lambda: receipts.append(place.write(KEY, Attempt("att_1", "key_1", version))),
+        lambda: receipts.append(place.write(KEY, at(version))),
         lambda: place.restore(receipts[0]),
         lambda: place.remove(deliver(place).digest),
     ]
@@ -56,8 +52,7 @@ def _operations(place: VaultDestination) -> list[Callable[[], object]]:
 def test_wherever_the_token_ends_another_is_asked_for(stub: VaultStub, rules: str, step: int) -> None:
     """Before each request in turn, all tokens end that a login gave."""
     stub.put("secret", _PATH, {"OTHER": "1"})
-    role_id, secret_id = stub.approle("backend", [rules])
-    place = backend(addr=stub.address, role_id=role_id, secret_id=secret_id)
+    place = backend(**role_of(stub, rules))
     operations = _operations(place)
     stub.before(stub.end_logins, skip=step)
     for act in operations:
@@ -68,8 +63,7 @@ def test_wherever_the_token_ends_another_is_asked_for(stub: VaultStub, rules: st
 
 
 def test_a_token_that_is_soon_over_is_not_used_any_more(stub: VaultStub, rules: str) -> None:
-    role_id, secret_id = stub.approle("backend", [rules], token_ttl=1)
-    place = backend(addr=stub.address, role_id=role_id, secret_id=secret_id)
+    place = backend(**role_of(stub, rules, token_ttl=1))
     place.read()
     threading.Event().wait(0.95)
     before = len(stub.requests)
@@ -79,30 +73,24 @@ def test_a_token_that_is_soon_over_is_not_used_any_more(stub: VaultStub, rules: 
 
 def test_a_policy_that_says_no_costs_no_login(stub: VaultStub) -> None:
     stub.policy("less", {"secret/data/apps/*": ["read"]})
-    role_id, secret_id = stub.approle("backend", ["less"], secret_id_num_uses=1)
-    place = backend(addr=stub.address, role_id=role_id, secret_id=secret_id)
+    place = backend(**role_of(stub, "less", secret_id_num_uses=1))
     version = place.read().version
     for _ in range(3):
-        with pytest.raises(Denied, match='"create", "read", "patch"'):
-            place.write(KEY, Attempt("att_1", "key_1", version))
+        refused(lambda: place.write(KEY, at(version)), '"create", "read", "patch"', kind=Denied)
     assert logins(stub) == 1
 
 
 def test_when_the_new_token_is_refused_too_that_is_the_answer(stub: VaultStub, rules: str) -> None:
-    role_id, secret_id = stub.approle("backend", [rules])
     stub.fault("error-before", "GET", "*", times=-1, status=403, text="permission denied")
-    with pytest.raises(Denied):
-        backend(addr=stub.address, role_id=role_id, secret_id=secret_id).read()
+    refused(backend(**role_of(stub, rules)).read, kind=Denied)
     assert logins(stub) == 2
 
 
 def test_a_forked_child_goes_on_with_the_token_and_is_not_stuck_on_a_lock(stub: VaultStub, rules: str) -> None:
-    role_id, secret_id = stub.approle("backend", [rules], secret_id_num_uses=1)
-    place = backend(addr=stub.address, role_id=role_id, secret_id=secret_id)
+    place = backend(**role_of(stub, rules, secret_id_num_uses=1))
     place.read()
     fault = stub.fault("hold", "POST", "auth/approle/login")
-    other_id, other_secret = stub.approle("other", [rules])
-    other = backend(addr=stub.address, role_id=other_id, secret_id=other_secret)
+    other = backend(**role_of(stub, rules, "other"))
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(other.read)
         assert fault.reached.wait(10)
@@ -132,8 +120,7 @@ def test_a_login_that_fails_is_tried_by_whoever_waited() -> None:
     def fail() -> TokenLease:
         raise DestinationError("No.", permanent=False)
 
-    with pytest.raises(DestinationError):
-        tokens.obtain(("a",), fail)
+    refused(lambda: tokens.obtain(("a",), fail))
     assert tokens.obtain(("a",), lambda: TokenLease(Secret("t"), 1000)).reveal() == "t"
 
 

@@ -21,10 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from urllib3.exceptions import NewConnectionError
 
-from mushu.destination import Attempt, DestinationError
 from mushu_vault.connection import ServerAdapter
 from tests.cli.certificates import certificates
-from tests.plugins.mushu_vault.places import KEY, deliver, destination
+from tests.plugins.mushu_vault.places import KEY, at, deliver, destination, refused
 from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
@@ -58,33 +57,27 @@ def test_nothing_is_said_to_a_server_that_nobody_vouches_for(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", _pem("own"))
     monkeypatch.setenv("CURL_CA_BUNDLE", _pem("own"))
     place = destination(encrypted, _PATH)
-    for act in (place.preflight, place.read, lambda: place.write(KEY, Attempt("att_1", "key_1", "0"))):
-        with pytest.raises(DestinationError, match=r"does not verify\. Set VAULT_CACERT") as caught:
-            act()
-        assert caught.value.permanent
-        assert caught.value.__context__ is None, "the request hangs on what it was made from"
+    for act in (place.preflight, place.read, lambda: place.write(KEY, at("0"))):
+        refused(act, r"does not verify\. Set VAULT_CACERT", permanent=True)
     assert encrypted.requests == []
 
 
 @pytest.mark.parametrize("encrypted", ["expired"], indirect=True)
 def test_a_certificate_that_has_expired_is_not_believed(encrypted: VaultStub) -> None:
-    with pytest.raises(DestinationError, match="does not verify"):
-        destination(encrypted, _PATH, cacert=_pem("expired")).read()
+    refused(destination(encrypted, _PATH, cacert=_pem("expired")).read, "does not verify")
     assert encrypted.requests == []
 
 
 @pytest.mark.parametrize("encrypted", ["other-host"], indirect=True)
 def test_a_certificate_for_another_name_is_believed_under_that_name_only(encrypted: VaultStub) -> None:
-    with pytest.raises(DestinationError, match="the name that it was issued for"):
-        destination(encrypted, _PATH, cacert=_pem("other-host")).read()
+    refused(destination(encrypted, _PATH, cacert=_pem("other-host")).read, "the name that it was issued for")
     assert encrypted.requests == []
     deliver(destination(encrypted, _PATH, cacert=_pem("other-host"), tls_server_name="elsewhere.example"))
 
 
 def test_a_folder_of_authorities_can_be_named(encrypted: VaultStub, tmp_path: Path) -> None:
     """An empty one vouches for nobody; the authorities of the machine are not added to it."""
-    with pytest.raises(DestinationError, match="does not verify"):
-        destination(encrypted, _PATH, capath=str(tmp_path)).read()
+    refused(destination(encrypted, _PATH, capath=str(tmp_path)).read, "does not verify")
 
 
 def test_where_the_machine_has_no_authorities_those_of_certifi_are_taken(
@@ -102,9 +95,11 @@ def test_an_authority_that_cannot_be_read_is_told_before_anything_is_asked(
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(DestinationError, match=r"VAULT_CACERT .* cannot be read as certificates") as caught:
-        destination(encrypted, _PATH, cacert=str(path)).read()
-    assert caught.value.permanent
+    refused(
+        destination(encrypted, _PATH, cacert=str(path)).read,
+        r"VAULT_CACERT .* cannot be read as certificates",
+        permanent=True,
+    )
 
 
 def test_a_certificate_of_our_own_is_shown_to_a_server_that_asks(encrypted: VaultStub) -> None:
@@ -117,15 +112,15 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(encrypted: 
     locked = tmp_path / "locked.pem"
     locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter2")))
     place = destination(encrypted, _PATH, cacert=_pem("own"), client_cert=_pem("own"), client_key=str(locked))
-    with pytest.raises(DestinationError, match="the key must have no password") as caught:
-        place.read()
-    assert caught.value.permanent
+    refused(place.read, "the key must have no password", permanent=True)
 
 
 def test_a_server_that_speaks_no_tls_is_not_spoken_to(stub: VaultStub) -> None:
-    with pytest.raises(DestinationError, match="does not speak TLS") as caught:
-        destination(stub, _PATH, addr=stub.address.replace("http:", "https:")).read()
-    assert caught.value.permanent
+    refused(
+        destination(stub, _PATH, addr=stub.address.replace("http:", "https:")).read,
+        "does not speak TLS",
+        permanent=True,
+    )
     assert stub.requests == []
 
 
@@ -134,11 +129,11 @@ def test_a_server_that_hangs_up_in_the_middle_of_tls_may_come_back(stub: VaultSt
         thread = threading.Thread(target=_hang_up, args=(listening,))
         thread.start()
         port = listening.getsockname()[1]
-        with pytest.raises(DestinationError, match="broke the connection off") as caught:
-            destination(stub, _PATH, addr=f"https://127.0.0.1:{port}").read()
+        refused(
+            destination(stub, _PATH, addr=f"https://127.0.0.1:{port}").read, "broke the connection off", permanent=False
+        )
         listening.shutdown(socket.SHUT_RDWR)
         thread.join()
-    assert not caught.value.permanent
 
 
 def _hang_up(listening: socket.socket) -> None:
@@ -177,9 +172,7 @@ def test_no_proxy_and_no_netrc_gets_in_between(
 
 def test_while_somebody_has_requests_printed_none_is_made(stub: VaultStub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
-    with pytest.raises(DestinationError, match="debuglevel is set") as caught:
-        destination(stub, _PATH).read()
-    assert caught.value.permanent
+    refused(destination(stub, _PATH).read, "debuglevel is set", permanent=True)
     assert stub.requests == []
 
 
@@ -188,11 +181,8 @@ def test_while_somebody_has_requests_printed_none_is_made(stub: VaultStub, monke
 
 def test_a_server_that_is_not_there_may_come_back(stub: VaultStub) -> None:
     place = destination(stub, _PATH, addr="http://127.0.0.1:1")
-    for act in (place.preflight, place.read, lambda: place.write(KEY, Attempt("att_1", "key_1", "0"))):
-        with pytest.raises(DestinationError, match="cannot be reached") as caught:
-            act()
-        assert not caught.value.permanent
-        assert caught.value.__context__ is None
+    for act in (place.preflight, place.read, lambda: place.write(KEY, at("0"))):
+        refused(act, "cannot be reached", permanent=False)
 
 
 @pytest.mark.parametrize("mount", ["secret", "plain"])
@@ -200,7 +190,7 @@ def test_a_write_that_was_never_sent_is_not_looked_for(
     stub: VaultStub, monkeypatch: pytest.MonkeyPatch, mount: str
 ) -> None:
     place = destination(stub, f"{mount}/apps/backend")
-    attempt, real = Attempt("att_1", "key_1", place.read().version), ServerAdapter.send
+    attempt, real = at(place.read().version), ServerAdapter.send
 
     def send(adapter: ServerAdapter, request: requests.PreparedRequest, **named: Any) -> requests.Response:
         if request.method == "POST":
@@ -210,9 +200,7 @@ def test_a_write_that_was_never_sent_is_not_looked_for(
     before = len(stub.requests)
     with monkeypatch.context() as patched:
         patched.setattr(ServerAdapter, "send", send)
-        with pytest.raises(DestinationError, match="cannot be reached") as caught:
-            place.write(KEY, attempt)
-    assert not caught.value.permanent
+        refused(lambda: place.write(KEY, attempt), "cannot be reached", permanent=False)
     assert [request.method for request in stub.requests[before:]] == ["GET", "GET"], "the mount, and the secret"
     assert place.write(KEY, attempt).undo is not None
 
@@ -224,8 +212,5 @@ def test_a_fault_that_nobody_thought_of_is_no_refusal_and_shows_nothing(
         raise LookupError(request.headers)
 
     monkeypatch.setattr(ServerAdapter, "send", send)
-    with pytest.raises(DestinationError, match=r"could not be asked \(LookupError\)") as caught:
-        destination(stub, _PATH).read()
-    assert not caught.value.permanent
-    assert caught.value.__context__ is None
-    assert stub.root_token not in str(caught.value)
+    said = refused(destination(stub, _PATH).read, r"could not be asked \(LookupError\)", permanent=False)
+    assert stub.root_token not in said
