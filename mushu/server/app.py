@@ -18,12 +18,11 @@ from mushu.server.core import Core
 from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
 from mushu.server.web import (
-    cors,
     extensions,
     guard,
     problems,
     proxy_headers,
-    security_headers,
+    response_headers,
     sessions,
     slow_clients,
 )
@@ -90,7 +89,7 @@ def create_app(core: Core | None = None) -> Flask:
     extensions.install_recorder(app, core.settings.usage_seconds)
     extensions.install_sender(app, core.clock)
     proxy_headers.install(app, core.settings)
-    for install in (guard.install, problems.install, security_headers.install, cors.install):
+    for install in (guard.install, problems.install, response_headers.install):
         install(app)
     for resource in SINGLE:
         app.register_api(blueprint(resource, ""))

@@ -26,7 +26,7 @@ from mushu.server.core import get_core
 from mushu.server.errors import Busy
 from mushu.server.web.body_timeouts import Pace, PacedBody, Readers
 from mushu.server.web.problems import as_problem
-from mushu.server.web.security_headers import add_headers
+from mushu.server.web.response_headers import add_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
 from mushu.server.resources.media.folder import FolderStorage
-from mushu.server.web.cors import allow_all_origins
 from mushu.server.web.guard import in_browser, public, signed_in
+from mushu.server.web.response_headers import allow_all_origins
 from mushu.server.web.slow_clients import thread_slot
 from tests.server.resources.media.studio import TEXT, Studio, fresh, open_studio, path_of
 from tests.server.statements import statements

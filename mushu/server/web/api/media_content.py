@@ -31,8 +31,8 @@ from mushu.server.resources.media.service import find_media
 from mushu.server.resources.media.storage import CHUNK, KEY_PATTERN, Opened
 from mushu.server.resources.media.uploading import Uploads
 from mushu.server.web.api.models import MediaPath
-from mushu.server.web.cors import allow_all_origins
 from mushu.server.web.guard import public
+from mushu.server.web.response_headers import allow_all_origins
 from mushu.server.web.routes import Resource, Route, content
 from mushu.server.web.slow_clients import thread_slot
 

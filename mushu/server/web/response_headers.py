@@ -1,4 +1,6 @@
-"""CORS: pages of other origins may upload to a signed address, download from one, and nothing else.
+"""Headers of answers: those that every answer carries, and those of CORS.
+
+Pages of other origins may upload to a signed address, download from one, and nothing else.
 
 A browser lets a page read the answer of another origin only if the headers of CORS allow it. A view allows it with the
 decorator below. All other views are closed: a page may send them what any form can send, and never sees the answer.
@@ -18,10 +20,26 @@ from mushu.server.web.guard import PUBLIC, requirement_of
 
 View = TypeVar("View", bound=Callable[..., Any])
 
+_EVERYWHERE: Final = {
+    # Answers hold keys, tokens and other data that only their reader may have.
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+}
 _MARK: Final = "mushu_cors"
 _ORIGIN: Final = ("Access-Control-Allow-Origin", "*")
 #: The answer to the preflight (OPTIONS) that a browser sends before a PUT. GET and HEAD need none.
 _PREFLIGHT: Final = (("Access-Control-Allow-Methods", "PUT"), ("Access-Control-Allow-Headers", "Content-Type"))
+
+
+def add_headers(response: Response) -> Response:
+    for name, value in _EVERYWHERE.items():
+        response.headers.setdefault(name, value)
+    return response
 
 
 def allow_all_origins(view: View) -> View:
@@ -44,4 +62,5 @@ def add_cors_headers(response: Response) -> Response:
 
 
 def install(app: Flask) -> None:
+    app.after_request(add_headers)
     app.after_request(add_cors_headers)
