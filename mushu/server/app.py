@@ -29,7 +29,6 @@ from mushu.server.web import (
 from mushu.server.web.api import (
     auth,
     destinations,
-    device_flow,
     devices,
     health,
     invitations,
@@ -47,7 +46,7 @@ from mushu.server.web.pages import invitations as invitation_pages
 from mushu.server.web.routes import add_aliases, blueprint
 
 #: Stand once: they are about the server or the signed-in user.
-SINGLE: Final = (health.RESOURCE, auth.RESOURCE, device_flow.RESOURCE, auth.TOKENS, auth.USERS, invitations.INVITEES)
+SINGLE: Final = (health.RESOURCE, auth.RESOURCE, auth.DEVICE_FLOW, auth.TOKENS, auth.USERS, invitations.INVITEES)
 #: Stand twice: for live, and under /sandbox for test.
 ENVIRONMENTAL: Final = (
     orgs.RESOURCE,

@@ -33,7 +33,6 @@ from mushu.server.users.models import User
 from mushu.server.web.api import (
     auth,
     destinations,
-    device_flow,
     devices,
     health,
     invitations,
@@ -382,7 +381,7 @@ IN_BROWSER = {
 PUBLIC_ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("GET", "/health"): health.Health,
     ("POST", "/auth/login"): LoginAnswer,
-    ("POST", "/auth/device/code"): device_flow.DeviceCode,
+    ("POST", "/auth/device/code"): auth.DeviceCode,
     ("POST", "/api-keys/validate"): key_validation.KeyValidation,
     ("POST", "/sandbox/api-keys/validate"): key_validation.KeyValidation,
 }
