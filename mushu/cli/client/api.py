@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -16,10 +17,9 @@ from urllib.parse import urlencode
 import httpx
 
 from mushu.address import is_loopback
-from mushu.cli.answers import Answer, parsed, rows_of
+from mushu.cli.answers import IDENTIFIER, Answer, parsed, rows_of
 from mushu.cli.client.connection import ServerAddress, tls_context, unreachable
-from mushu.cli.client.problems import HttpReply, refusal
-from mushu.cli.credential_store import RequestCredential
+from mushu.cli.credential_store import KEY_VARIABLE, RequestCredential
 from mushu.cli.errors import IN_PROGRESS, Failure, Refused, Unreachable, misunderstood, strange_answer
 from mushu.secret import Secret
 
@@ -35,6 +35,23 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 #: Seconds to wait before what may be repeated is tried again.
 _PAUSES: Final = (0.3, 1.0)
+_UNAUTHORIZED: Final = 401
+_REDIRECTS: Final = range(300, 400)
+_SERVER_ERRORS: Final = range(500, 600)
+#: Codes of server errors that say what became of a delivery by the server: nothing is left to guess.
+_OF_DELIVERIES: Final = ("delivery_failed", "delivery_undecided")
+_LONGEST_SENTENCE: Final = 1_000
+_LONGEST_CODE: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """One answer of the server; `document` is None where it is no JSON object."""
+
+    status: int
+    document: Answer | None
+    media_type: str
+    retry_after: str
 
 
 class Api:
@@ -141,7 +158,7 @@ class Api:
         else:
             if reply.status == _OK and reply.document is not None:
                 return reply.document
-            fault = refusal(reply, self._server, self._credential)
+            fault = _refusal(reply, self._server, self._credential)
         raise fault  # here, where it carries no trace of what was sent
 
     def _address(self, path: tuple[str, ...], query: Mapping[str, str]) -> str:
@@ -170,6 +187,49 @@ class Api:
             found = response.headers
             kind = found.get("Content-Type", "").partition(";")[0].strip().lower()
             return HttpReply(response.status_code, parsed(bytes(raw)), kind, found.get("Retry-After", ""))
+
+
+def _refusal(reply: HttpReply, server: ServerAddress, credential: RequestCredential | None) -> Failure:
+    """Return the failure for any answer but a good one: a problem document (RFC 9457), or an error of OAuth.
+
+    Args:
+        credential: what the request carried.
+    """
+    document = reply.document or {}
+    detail = document.get("detail", document.get("error_description"))
+    code = document.get("code", document.get("error"))
+    if reply.status in _REDIRECTS:
+        return strange_answer(server.url, "it sends the request elsewhere, and mushu does not follow with a token")
+    if not isinstance(code, str):
+        return _without_code(reply, server.url)
+    if reply.status == _UNAUTHORIZED and credential is not None and not credential.is_key:
+        return Refused(_logged_out(server, code), reply.status, code)
+    sentence = f"The server refused ({code[:_LONGEST_CODE]})."
+    if isinstance(detail, str) and detail:
+        sentence = detail[:_LONGEST_SENTENCE]
+    if reply.status == _UNAUTHORIZED and credential is not None:
+        sentence += f" The key is the one in {KEY_VARIABLE}."
+    if reply.retry_after.isascii() and reply.retry_after.isdigit():
+        sentence += f" It asks to wait {reply.retry_after[:9]} seconds."
+    if reply.status in _SERVER_ERRORS and code not in _OF_DELIVERIES:
+        return Unreachable(sentence)
+    key_id = document.get("key_id")
+    named = isinstance(key_id, str) and IDENTIFIER.fullmatch(key_id) is not None
+    return Refused(sentence, reply.status, code, key_id if named else None)
+
+
+def _without_code(reply: HttpReply, url: str) -> Failure:
+    if reply.status in _SERVER_ERRORS:
+        return Unreachable(f"{url} has trouble (HTTP {reply.status}). Try again, or see the server's log.")
+    return strange_answer(url, f"HTTP {reply.status} with {reply.media_type[:_LONGEST_CODE] or 'nothing'}")
+
+
+def _logged_out(server: ServerAddress, code: str) -> str:
+    if code == "expired_credential":
+        why = f"Your login at {server.url} has expired, as it does after 12 hours."
+    else:
+        why = f"{server.url} does not accept your login any more ({code[:_LONGEST_CODE]})."
+    return f"{why} Run `{server.login_command}`."
 
 
 def _encoded(media_type: str | None, body: Mapping[str, Any]) -> bytes | None:
