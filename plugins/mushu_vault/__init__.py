@@ -2,7 +2,7 @@
 
 May import `mushu.destination`, hvac with what it stands on (requests, urllib3) and the standard library, nothing else
 of Mushu. Read on in `destination.py` (the contract), `engine.py` (compare-and-set, and what an unclear answer means),
-`kv_v1.py` and `kv_v2.py` (the two engines), `client.py` (asking with a token), `login.py` (where that comes from),
+`kv.py` (the two engines), `client.py` (asking with a token), `login.py` (where that comes from),
 `connection.py` (what goes over the wire), docs/destinations/vault.md (what an operator is promised).
 """
 

@@ -24,8 +24,7 @@ from mushu_vault.client import VaultClient
 from mushu_vault.connection import VaultConnection
 from mushu_vault.engine import Changed, Engine, Presence, StoredSecret, change
 from mushu_vault.json_object import ABSENT, FieldValue, JsonObject
-from mushu_vault.kv_v1 import PlainEngine
-from mushu_vault.kv_v2 import VersionedEngine
+from mushu_vault.kv import PlainEngine, VersionedEngine
 from mushu_vault.login import login_from
 from mushu_vault.mount import Mount, find_mount
 from mushu_vault.settings import KNOWN, VaultSettings, server_from

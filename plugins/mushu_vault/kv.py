@@ -1,8 +1,11 @@
-"""KV version 2: every change names the version that it is made to, and the server itself changes one field.
+"""The KV engines: how each version looks at one secret, and replaces one field of it.
 
-The custom metadata names the key of each field. It is for people who read it, so nothing fails for it.
+Version 1 has the secret as a whole, no versions, nothing that compares: what we compare, we compare just before. In
+version 2 every change names the version that it is made to, and the server itself changes one field. Its custom
+metadata names the key of each field. It is for people who read it, so nothing fails for it.
 """
 
+import secrets
 from collections.abc import Collection
 from typing import Final
 
@@ -16,6 +19,10 @@ from mushu_vault.json_object import ABSENT, FieldValue, JsonObject
 from mushu_vault.mount import Mount
 from mushu_vault.uri import encoded_path
 
+# A version is stored, and a foreign value may be guessed, so its version is a digest that nobody else can compute. Only
+# the process that read it compares it, or one forked from that.
+_KEY: Final = secrets.token_bytes(32)
+
 _NOTHING: Final = JsonObject({})
 
 #: The end of `StoredSecret.version` where that version is deleted: the value has changed, and the number has not.
@@ -27,6 +34,83 @@ _OTHER_VERSION: Final = "did not match the current version"
 _UPGRADING: Final = "upgrad"
 # What Vault allows for the name of an entry of the metadata, in bytes.
 _LONGEST_ENTRY: Final = 128
+
+
+class PlainEngine(Engine):
+    """One secret in a KV engine of version 1."""
+
+    def __init__(self, client: VaultClient, mount: Mount, field: str) -> None:
+        self._client = client
+        self._mount = mount
+        self._field = field
+        self.data_path = f"{mount.name}/{mount.rest}"
+
+    def look(self) -> StoredSecret:
+        reply = self._client.ask(lambda vault: vault.secrets.kv.v1.read_secret(self._mount.rest, self._mount.name))
+        if reply.is_absence:
+            return self._seen(Presence.NEVER, JsonObject({}))
+        if reply.status == 403:
+            raise policy.denied(self._client, self, None)
+        if not reply.is_success:
+            raise unexpected(self._client.server.url, reply.status, reply.location)
+        document = None if reply.body is None else reply.body.child("data")
+        if document is None:
+            raise not_understood(self._client.server.url)
+        return self._seen(Presence.THERE, document)
+
+    def formerly(self, version: str) -> FieldValue | None:  # noqa: ARG002 - no version is kept
+        return None
+
+    def replace(self, stored: StoredSecret, value: FieldValue) -> Outcome:
+        changed = stored.document.having(self._field, value)
+        try:
+            reply = self._deleted() if changed.is_empty else self._posted(changed)
+            if changed.is_empty and reply.status == 403:
+                # An engine of this version takes no secret without fields. An empty value is no value, too.
+                reply = self._posted(changed.having(self._field, FieldValue("")))
+        except Unanswered as error:
+            if not error.sent:
+                raise
+            return Unclear(str(error))
+        return self._outcome(stored, value, reply)
+
+    def name(self, stored: StoredSecret, key_id: str | None) -> None:
+        """There is no metadata."""
+
+    def lacking(self, presence: Presence | None, granted: Collection[str]) -> set[str]:
+        needed = {"read", "update"} if presence is Presence.THERE else {"read", "create", "update"}
+        return {capability for capability in needed if not policy.is_granted(capability, granted)}
+
+    def _posted(self, document: JsonObject) -> VaultReply:
+        return self._client.send(
+            lambda vault: vault.secrets.kv.v1.create_or_update_secret(
+                self._mount.rest, document.content, method="POST", mount_point=self._mount.name
+            )
+        )
+
+    def _deleted(self) -> VaultReply:
+        return self._client.send(lambda vault: vault.secrets.kv.v1.delete_secret(self._mount.rest, self._mount.name))
+
+    def _outcome(self, stored: StoredSecret, value: FieldValue, reply: VaultReply) -> Outcome:
+        if reply.status == 204:
+            return Written(_version_of(value))
+        if reply.status == 403:
+            raise policy.denied(self._client, self, stored.presence)
+        if reply.is_success:
+            return Unclear(str(not_understood(self._client.server.url)))
+        refusal = unexpected(self._client.server.url, reply.status, reply.location)
+        if reply.status >= 500:
+            return Unclear(str(refusal))
+        raise refusal
+
+    def _seen(self, presence: Presence, document: JsonObject) -> StoredSecret:
+        value = document.value(self._field)
+        return StoredSecret(presence, _version_of(value), document, value)
+
+
+def _version_of(value: FieldValue) -> str:
+    """Return what differs whenever the value does, and tells nobody anything about it."""
+    return f"v1-{value.keyed_digest(_KEY)[:32]}"
 
 
 class VersionedEngine(Engine):
