@@ -87,7 +87,7 @@ def test_a_hanging_git_is_a_reason_to_refuse(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "git").write_text("#!/bin/sh\nexec /bin/sleep 5\n")
     (tmp_path / "git").chmod(0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("mushu_dotenv.git._TIMEOUT", 0.1)
+    monkeypatch.setattr("mushu_dotenv.permissions._TIMEOUT", 0.1)
     with pytest.raises(DestinationError, match="git could not say"):
         destination(file).preflight()
 
