@@ -20,7 +20,7 @@ from mushu.server.web.guard import public
 from mushu.server.web.problems import STATUSES, on_mushu_error, problem, status_of
 from tests.server.web.asking import SeparateClient, problem_of, refusal
 from tests.server.web.conftest import House
-from tests.server.web.endpoints import MOUNTED, Mounted, Stage
+from tests.server.web.endpoints import LIVE, MOUNTED, Mounted, Stage
 
 
 def tree(root: type[MushuError] = MushuError) -> Iterator[type[MushuError]]:
@@ -231,10 +231,14 @@ class TestCrashes:
         assert "request failed" not in caplog.text
 
 
+#: Live and test are one view, so few of the second addresses are tried.
+ONCE = [mounted for number, mounted in enumerate(MOUNTED) if mounted.environment is LIVE or number % 9 == 0]
+
+
 class TestNothingIsEchoed:
     """A secret in the wrong place must not come back in an answer that is then logged, pasted or shown."""
 
-    @pytest.mark.parametrize("mounted", MOUNTED, ids=str)
+    @pytest.mark.parametrize("mounted", ONCE, ids=str)
     def test_of_what_was_sent_in_headers_query_or_body(self, house: House, mounted: Mounted) -> None:
         stage, canary = Stage(house.world, mounted.environment), "Canary-7"
         path, good = mounted.path.format_map(stage), stage.headers
@@ -251,7 +255,7 @@ class TestNothingIsEchoed:
         for request in requests:
             _check_silence(house.client.open(path, method=mounted.endpoint.method, **request), canary)
 
-    @pytest.mark.parametrize("mounted", MOUNTED, ids=str)
+    @pytest.mark.parametrize("mounted", ONCE, ids=str)
     def test_of_a_credential_wherever_it_was_pasted(self, house: House, mounted: Mounted) -> None:
         """Also where an id belongs, which an answer may repeat."""
         stage, secret = Stage(house.world, mounted.environment), generate(Prefix.LIVE_KEY).reveal()
