@@ -4,19 +4,32 @@ Root may do everything anyway, and we may. Everybody else must neither own a fil
 to what must not be exchanged, that holds for every folder and for the targets of symbolic links. A folder with the
 sticky bit, such as /tmp, may be on the way: in it, nobody moves what belongs to another. Where somebody who called sudo
 says which file to read, that user is trusted, too: that user could have typed what the file says.
+
+Windows has neither such owners nor modes, but access control lists, which are not read here. There, nothing is refused.
 """
 
-import grp
 import io
 import os
-import pwd
 import shlex
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+with suppress(ImportError):
+    import grp
+    import pwd
+
+#: Whether this system says by owner and mode who may do what with a file.
+HAS_OWNERS: Final = hasattr(os, "geteuid")
+#: Further flags to open what is looked at before it is believed, as far as the system has them: do not wait for a pipe,
+#: and leave bytes as they are.
+UNWAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+#: The same, and follow no link.
+UNLED: Final = UNWAITING | getattr(os, "O_NOFOLLOW", 0)
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _MOST_LINKS: Final = 40
 #: What others would change with the instance folder.
 _SETTINGS: Final = "the settings of this server"
@@ -36,7 +49,17 @@ def user_name(uid: int) -> str:
 
 def others_may_write(status: os.stat_result) -> bool:
     """Tell whether the mode lets others than the owner write. What an access control list grants shows in it, too."""
-    return bool(status.st_mode & _OTHERS_WRITE)
+    return HAS_OWNERS and bool(status.st_mode & _OTHERS_WRITE)
+
+
+def others_may_use(status: os.stat_result) -> bool:
+    """Tell whether the mode lets others than the owner read or write."""
+    return HAS_OWNERS and bool(status.st_mode & _OTHERS)
+
+
+def is_foreign(status: os.stat_result) -> bool:
+    """Tell whether the file belongs to another user than root and us."""
+    return HAS_OWNERS and status.st_uid not in (0, os.geteuid())
 
 
 def fault_on_the_way(target: Path, held: str = _SETTINGS) -> str | None:
@@ -89,7 +112,7 @@ def refuse_foreign(path: Path, status: os.stat_result) -> None:
     Raises:
         UntrustedFileError: it does.
     """
-    if status.st_uid not in _trusted_users():
+    if HAS_OWNERS and status.st_uid not in _trusted_users():
         raise UntrustedFileError(
             f"{path} belongs to {user_name(status.st_uid)}, who chose what is in it. Look what it holds, then take it "
             f"over with: {_taking_over(path)}"
@@ -137,7 +160,7 @@ def _steps(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _fault_of_owner(path: Path, status: os.stat_result, held: str) -> str | None:
-    if status.st_uid in (0, os.geteuid()):
+    if not is_foreign(status):
         return None
     owner = user_name(status.st_uid)
     return (

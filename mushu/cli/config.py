@@ -2,22 +2,33 @@
 
 Both are 0600 in a folder of 0700 and replaced whole, so that a reader never sees half of one; who changes one holds a
 lock, so that two logins at once are both kept. What another user could have written is refused: it would choose the
-server that a token goes to.
+server that a token goes to. Windows has neither these modes nor this lock; there, who stores a login is told so.
 """
 
-import fcntl
 import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from mushu.cli.answers import is_flat
 from mushu.cli.errors import Failure
 from mushu.cli.output import note
-from mushu.ownership import UntrustedFileError, refuse_foreign, refuse_untrusted
+from mushu.ownership import (
+    HAS_OWNERS,
+    UNLED,
+    UNWAITING,
+    UntrustedFileError,
+    others_may_use,
+    others_may_write,
+    refuse_foreign,
+    refuse_untrusted,
+)
+
+with suppress(ImportError):
+    import fcntl
 
 CONFIG: Final = "config.json"
 CREDENTIALS: Final = "credentials.json"
@@ -28,8 +39,6 @@ TENANTS: Final = "tenants"
 
 _LOCK: Final = ".lock"
 _LARGEST: Final = 1 << 20
-_OTHERS: Final = 0o077
-_OTHERS_WRITE: Final = 0o022
 _PRIVATE: Final = 0o600
 
 Remembered = dict[str, Any]
@@ -108,15 +117,14 @@ def choose_at(url: str, field: str, value: str | None) -> None:
 
 
 def _data_of(path: Path) -> bytes:
-    # O_NONBLOCK: a named pipe in this place must not block mushu.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | UNWAITING)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
             return b""
         refuse_foreign(path.parent, path.parent.stat())
         refuse_untrusted(path, status)
-        if status.st_mode & _OTHERS:
+        if others_may_use(status):
             os.fchmod(descriptor, _PRIVATE)
             note(f"{path} could be read by others. It is 0600 now; if others use this machine, log in again.")
         return os.read(descriptor, _LARGEST)
@@ -130,10 +138,10 @@ def _locked(home: Path) -> Iterator[None]:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = home.stat()
         refuse_foreign(home, status)
-        if status.st_mode & _OTHERS_WRITE:
+        if others_may_write(status):
             home.chmod(0o700)
             note(f"{home} could be written to by others. It is 0700 now.")
-        lock = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, _PRIVATE)
+        lock = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | UNLED, _PRIVATE)
         _own_as(home, lock)
     except UntrustedFileError as error:
         raise Failure(str(error)) from None
@@ -141,7 +149,8 @@ def _locked(home: Path) -> Iterator[None]:
         reason = error.strerror
     else:
         with os.fdopen(lock, "rb"):
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            if HAS_OWNERS:
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         return
     raise Failure(f"Nothing can be kept in {home} ({reason}). Make it a folder of your own that you can write to.")
@@ -149,10 +158,11 @@ def _locked(home: Path) -> Iterator[None]:
 
 def _replace(home: Path, name: str, text: str) -> None:
     temporary = home / f".{name}.{os.urandom(8).hex()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _PRIVATE)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | UNLED, _PRIVATE)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, _PRIVATE)
+            if HAS_OWNERS:
+                os.fchmod(descriptor, _PRIVATE)
             _own_as(home, descriptor)
             file.write(text)
             file.flush()
@@ -165,6 +175,6 @@ def _replace(home: Path, name: str, text: str) -> None:
 
 def _own_as(home: Path, descriptor: int) -> None:
     """Under sudo, leave what root makes in the caller's folder to the caller, who could not read it otherwise."""
-    if os.geteuid() == 0:
+    if HAS_OWNERS and os.geteuid() == 0:
         status = home.stat()
         os.fchown(descriptor, status.st_uid, status.st_gid)

@@ -12,7 +12,9 @@ from typing import Any, Final, Literal, Self
 from mushu.cli import config
 from mushu.cli.answers import Answer, text_of
 from mushu.cli.errors import Failure, misunderstood
+from mushu.cli.output import note
 from mushu.environment import Environment
+from mushu.ownership import HAS_OWNERS
 from mushu.secret import Secret
 
 KEY_VARIABLE: Final = "MUSHU_API_KEY"
@@ -105,6 +107,8 @@ def servers() -> list[str]:
 
 
 def remember(url: str, login: StoredLogin) -> None:
+    if not HAS_OWNERS:
+        note(f"This system has no file modes. Make sure that only you can read {config.folder()}: it holds the token.")
     with config.changing(config.CREDENTIALS) as kept:
         kept[url] = {
             "token": login.token.reveal(),

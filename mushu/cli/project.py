@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from mushu.cli.answers import IDENTIFIER
 from mushu.cli.output import note
+from mushu.ownership import UNLED, is_foreign
 
 FILE: Final = ".mushu.json"
 _LARGEST: Final = 65_536
@@ -29,14 +30,14 @@ def find_project_org(start: Path) -> ProjectOrg | None:
     for home in (start, *start.parents):
         path = home / FILE
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | UNLED)
         except FileNotFoundError:
             continue
         except OSError as error:
             note(f"{path} is ignored: it cannot be read ({error.strerror}).")
             return None
         try:
-            data = None if _is_foreign(os.fstat(descriptor)) else os.read(descriptor, _LARGEST)
+            data = None if _is_unfit(os.fstat(descriptor)) else os.read(descriptor, _LARGEST)
         finally:
             os.close(descriptor)
         if data is None:
@@ -46,8 +47,8 @@ def find_project_org(start: Path) -> ProjectOrg | None:
     return None
 
 
-def _is_foreign(status: os.stat_result) -> bool:
-    return not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid())
+def _is_unfit(status: os.stat_result) -> bool:
+    return not stat.S_ISREG(status.st_mode) or is_foreign(status)
 
 
 def _checked(path: Path, data: bytes) -> ProjectOrg | None:

@@ -32,7 +32,7 @@ from mushu.destination.registry import (
     open_destination,
     refuse_unknown_settings,
 )
-from mushu.ownership import others_may_write, user_name
+from mushu.ownership import is_foreign, others_may_use, others_may_write, user_name
 from mushu.process import child_environment
 from mushu.secret import Secret, digest_of
 
@@ -51,8 +51,10 @@ __all__ = [
     "child_environment",
     "digest_of",
     "installed_schemes",
+    "is_foreign",
     "is_loopback_host",
     "open_destination",
+    "others_may_use",
     "others_may_write",
     "refuse_unknown_settings",
     "user_name",

@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -104,6 +104,18 @@ def holds_credential(uri: str) -> bool:
     return bool(CREDENTIAL_PATTERN.search(unquote(uri)) or _USER_INFO.match(uri))
 
 
+def _loaded(plugin: EntryPoint) -> type[Destination]:
+    try:
+        kind: type[Destination] = plugin.load()
+    except (ImportError, AttributeError) as error:  # a library, or what the operating system lacks
+        raise DestinationError(
+            f"The plugin of {plugin.name}: cannot be used on this machine: {error}. Install what it needs, use another "
+            "destination, or deliver from a machine that has it.",
+            permanent=True,
+        ) from None
+    return kind
+
+
 def open_destination(uri: str, surroundings: Surroundings) -> Destination:
     """Return the destination that `uri` names, loading only the plugin of its scheme.
 
@@ -121,7 +133,7 @@ def open_destination(uri: str, surroundings: Surroundings) -> Destination:
     found = _SCHEME.match(uri)
     plugins = entry_points(group=ENTRY_POINT_GROUP, name=found.group(1)) if found else ()
     for plugin in plugins:
-        destination: Destination | None = plugin.load().parse(uri, surroundings)
+        destination: Destination | None = _loaded(plugin).parse(uri, surroundings)
         if destination is not None:
             return destination
     known = ", ".join(f"{scheme}:" for scheme in installed_schemes()) or "none"

@@ -9,12 +9,14 @@ from typing import Final, cast
 
 import hvac
 
-from mushu.destination import DestinationError, Secret, user_name
+from mushu.destination import DestinationError, Secret, is_foreign, others_may_use, user_name
 from mushu_vault.connection import VaultReply
 from mushu_vault.settings import VaultSettings
 from mushu_vault.token import Identity
 
 _KUBERNETES_JWT: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+#: As far as the system knows it; a pipe must not keep us waiting.
+_UNWAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _METHODS: Final = ("token", "approle", "kubernetes", "jwt")
 
 
@@ -165,18 +167,18 @@ def _opened(path: str, variable: str, may_be_shared: bool) -> tuple[str, Secret]
     """Return what is wrong, or nothing; and what was found."""
     named, nothing = f"{shown(path)} ({variable})", Secret("")
     try:
-        # Not waiting for a pipe; and the checks are of what was opened, not of what stands there a moment later.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        # The checks are of what was opened, not of what stands there a moment later.
+        descriptor = os.open(path, os.O_RDONLY | _UNWAITING)
     except (OSError, ValueError):
         return f"{named} cannot be read. See whether it is there, and this process may read it.", nothing
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return f"{named} is not a regular file. Name the file.", nothing
-        if not may_be_shared and stat.S_IMODE(status.st_mode) & 0o077:
+        if not may_be_shared and others_may_use(status):
             way_out = f"chmod 600 {shlex.quote(shown(path))}"
             return f"{named} can be read or written by others. Close it with `{way_out}`.", nothing
-        if not may_be_shared and status.st_uid not in (0, os.geteuid()):
+        if not may_be_shared and is_foreign(status):
             return (
                 f"{named} belongs to {user_name(status.st_uid)}, who chose what is in it. Make it anew as this user.",
                 nothing,

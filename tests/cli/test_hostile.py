@@ -191,6 +191,6 @@ def test_a_project_file_of_another_user_is_ignored(
     (tmp_path / ".mushu.json").write_text(json.dumps({"org_id": ORG}))
     assert find_project_org(tmp_path) == (ORG, tmp_path / ".mushu.json")
     owner = (tmp_path / ".mushu.json").stat().st_uid
-    monkeypatch.setattr("mushu.cli.project._is_foreign", lambda status: status.st_uid == owner)
+    monkeypatch.setattr("mushu.cli.project.is_foreign", lambda status: status.st_uid == owner)
     assert find_project_org(tmp_path) is None
     assert "belongs to another user" in capsys.readouterr().err

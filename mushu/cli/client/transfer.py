@@ -22,6 +22,7 @@ from mushu.cli.client.connection import ServerAddress, refuse_plain_http, tls_co
 from mushu.cli.client.environments import EnvironmentApi
 from mushu.cli.errors import Failure, Refused, Unreachable, misunderstood
 from mushu.cli.output import progress
+from mushu.ownership import UNWAITING
 from mushu.secret import Secret
 
 #: What the tables of an older Python or of the machine may not know.
@@ -63,8 +64,7 @@ def open_local(path: Path, content_type: str | None) -> LocalFile:
         UsageError: it cannot be read, is no file, or is empty.
     """
     try:
-        # O_NONBLOCK: a named pipe must not block mushu.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | UNWAITING)
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint="'FILE'") from None
     status = os.fstat(descriptor)
