@@ -19,6 +19,10 @@ class Kept(ABC):
     def ask(self, method: str, path: str, body: Any = None, *, version: int = 0) -> dict[str, Any]:
         """Ask with all rights, past every fault; an empty answer is an empty object."""
 
+    @abstractmethod
+    def do(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """Ask likewise, for what must not be refused. Raises: RuntimeError."""
+
     def kv(self, mount: str, path: str) -> dict[str, Any] | None:
         """Return all that is kept at a path: for version 2 its metadata, with the data in each version."""
         if self.versions[mount] == 1:
@@ -32,7 +36,7 @@ class Kept(ABC):
     def put(self, mount: str, path: str, data: Mapping[str, Any]) -> None:
         """Write as a stranger, past all policies and faults."""
         whole = self.versions[mount] == 1
-        self.ask("POST", f"{mount}/{path}" if whole else f"{mount}/data/{path}", data if whole else {"data": data})
+        self.do("POST", f"{mount}/{path}" if whole else f"{mount}/data/{path}", data if whole else {"data": data})
 
     def snapshot(self) -> Snapshot:
         """Return all that is kept; of a version that is deleted, no data."""
@@ -58,16 +62,16 @@ class Kept(ABC):
 
     def _put_back(self, mount: str, path: str, state: dict[str, Any] | None) -> None:
         if self.versions[mount] == 1:
-            self.ask("POST" if state else "DELETE", f"{mount}/{path}", state and state["data"])
+            self.do("POST" if state else "DELETE", f"{mount}/{path}", state and state["data"])
             return
-        self.ask("DELETE", f"{mount}/metadata/{path}")
+        self.do("DELETE", f"{mount}/metadata/{path}")
         if state is None:
             return
         for number in range(1, state["current_version"] + 1):
             version = state["versions"].get(str(number), {})
             written = {"data": version.get("data") or {}, "options": {"cas": number - 1}}
-            self.ask("POST", f"{mount}/data/{path}", written)
+            self.do("POST", f"{mount}/data/{path}", written)
             for word, ended in (("delete", version.get("deletion_time")), ("destroy", version.get("destroyed"))):
                 if ended:
-                    self.ask("POST", f"{mount}/{word}/{path}", {"versions": [number]})
-        self.ask("POST", f"{mount}/metadata/{path}", {name: state[name] for name in _SETTINGS})
+                    self.do("POST", f"{mount}/{word}/{path}", {"versions": [number]})
+        self.do("POST", f"{mount}/metadata/{path}", {name: state[name] for name in _SETTINGS})

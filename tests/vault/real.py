@@ -76,7 +76,7 @@ class RealVault(Kept):
             assert time.monotonic() < deadline
             time.sleep(0.002)
         if cas_required or max_versions:
-            self._do("POST", f"{path}/config", {"cas_required": cas_required, "max_versions": max_versions}, namespace)
+            self.do("POST", f"{path}/config", {"cas_required": cas_required, "max_versions": max_versions}, namespace)
 
     def policy(self, name: str, rules: Mapping[str, Iterable[str]], namespace: str = "") -> None:
         paths = {path: {"capabilities": list(words)} for path, words in rules.items()}
@@ -84,24 +84,24 @@ class RealVault(Kept):
 
     def token(self, policies: Iterable[str] = (), namespace: str = "") -> str:
         wanted = {"policies": list(policies) or ["default"], "ttl": "3600s", "no_parent": True}
-        return str(self._do("POST", "auth/token/create", wanted, namespace)["auth"]["client_token"])
+        return str(self.do("POST", "auth/token/create", wanted, namespace)["auth"]["client_token"])
 
     def revoke(self, token: str) -> None:
-        self._do("POST", "auth/token/revoke", {"token": token})
+        self.do("POST", "auth/token/revoke", {"token": token})
 
     def end_logins(self, mount: str = "approle") -> None:
         """End every token that a login gave."""
-        self._do("POST", f"sys/leases/revoke-prefix/auth/{mount}/login", {"sync": True})
+        self.do("POST", f"sys/leases/revoke-prefix/auth/{mount}/login", {"sync": True})
 
     def approle(self, role: str, policies: Iterable[str], mount: str = "approle", **wanted: Any) -> tuple[str, str]:
         """Return the role id and a secret id of the role; the mount is made if it is not there."""
         self._enable("approle", mount)
-        self._do("POST", f"auth/{mount}/role/{role}", {"token_policies": list(policies), **wanted})
-        role_id = self._do("GET", f"auth/{mount}/role/{role}/role-id")["data"]["role_id"]
+        self.do("POST", f"auth/{mount}/role/{role}", {"token_policies": list(policies), **wanted})
+        role_id = self.do("GET", f"auth/{mount}/role/{role}/role-id")["data"]["role_id"]
         return str(role_id), self.secret_id(role, mount) if wanted.get("bind_secret_id", True) else ""
 
     def secret_id(self, role: str, mount: str = "approle") -> str:
-        return str(self._do("POST", f"auth/{mount}/role/{role}/secret-id", {})["data"]["secret_id"])
+        return str(self.do("POST", f"auth/{mount}/role/{role}/secret-id", {})["data"]["secret_id"])
 
     def wrapped_secret_id(self, role: str, mount: str = "approle") -> str:
         """Return a wrapping token that unwraps to a new secret id of a role."""
@@ -115,9 +115,9 @@ class RealVault(Kept):
         """Return a JWT that logs in to the role; Kubernetes takes the same login, so `mount` may be its name, too."""
         if self._enable("jwt", mount):
             key = _ISSUER.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-            self._do("POST", f"auth/{mount}/config", {"jwt_validation_pubkeys": [key]})
+            self.do("POST", f"auth/{mount}/config", {"jwt_validation_pubkeys": [key]})
         wanted = {"role_type": "jwt", "bound_subject": role, "user_claim": "sub", "token_policies": list(policies)}
-        self._do("POST", f"auth/{mount}/role/{role}", wanted)
+        self.do("POST", f"auth/{mount}/role/{role}", wanted)
         now = int(time.time())
         parts = ({"alg": "EdDSA", "typ": "JWT"}, {"sub": role, "nbf": now, "exp": now + 600})
         signed = b".".join(_encoded(json.dumps(part).encode()) for part in parts)
@@ -125,16 +125,16 @@ class RealVault(Kept):
 
     def _enable(self, kind: str, mount: str) -> bool:
         """Mount a way to log in; tell whether it was not there."""
-        if f"{mount}/" in self._do("GET", "sys/auth")["data"]:
+        if f"{mount}/" in self.do("GET", "sys/auth")["data"]:
             return False
         self._make(f"sys/auth/{mount}", {"type": kind})
         return True
 
     def _make(self, path: str, body: Any = None, namespace: str = "") -> None:
-        self._do("POST", path, body, namespace)
+        self.do("POST", path, body, namespace)
         self._made.append((namespace, path))
 
-    def _do(self, method: str, path: str, body: Any = None, namespace: str = "") -> dict[str, Any]:
+    def do(self, method: str, path: str, body: Any = None, namespace: str = "") -> dict[str, Any]:
         answer = self.ask(method, path, body, namespace)
         if "errors" in answer:
             raise RuntimeError(f"{method} {path}: {answer['errors']}")

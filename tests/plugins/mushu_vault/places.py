@@ -1,7 +1,7 @@
 """A secret as the kit wants it, and the few hands that the tests of the plugin share."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class VaultPlace(Place):
         return destination(self._vault, f"{self._mount}/{self._path}")
 
     def hold(self, value: Secret) -> None:
-        self._put({**self.fields(), FIELD: value.reveal()})
+        self._vault.put(self._mount, self._path, {**self.fields(), FIELD: value.reveal()})
 
     def stored(self) -> bytes:
         found = [self._vault.ask("GET", self._data), self._vault.ask("LIST", self._list)]
@@ -59,11 +59,11 @@ class VaultPlace(Place):
         return json.dumps([answer.get("data") for answer in found]).encode()
 
     def add_neighbours(self) -> None:
-        self._put({**_NEIGHBOURS, **self.fields()})
-        self._vault.ask("POST", f"{self._data}-beside", self._body({FIELD: "beside"}, None))
+        self._vault.put(self._mount, self._path, {**_NEIGHBOURS, **self.fields()})
+        self._vault.put(self._mount, f"{self._path}-beside", {FIELD: "beside"})
         if self._version == 2:
             entries = {"custom_metadata": {"owner": "somebody"}, "max_versions": 7}
-            self._vault.ask("POST", self._metadata, entries)
+            self._vault.do("POST", self._metadata, entries)
 
     def neighbours(self) -> object:
         others = {name: value for name, value in self.fields().items() if name != FIELD}
@@ -88,16 +88,6 @@ class VaultPlace(Place):
         data = self._vault.ask("GET", self._data).get("data")
         found = (data or {}).get("data") if self._version == 2 else data
         return dict(found or {})
-
-    def _put(self, fields: Mapping[str, Any]) -> None:
-        current = self._vault.ask("GET", self._metadata).get("data", {}).get("current_version", 0)
-        answer = self._vault.ask("POST", self._data, self._body(fields, current))
-        assert "errors" not in answer, answer
-
-    def _body(self, fields: Mapping[str, Any], cas: int | None) -> dict[str, Any]:
-        if self._version == 1:
-            return dict(fields)
-        return {"data": dict(fields), "options": {} if cas is None else {"cas": cas}}
 
     @property
     def _data(self) -> str:
@@ -188,10 +178,13 @@ def begun_write(stub: VaultStub, mount: str) -> Callable[[], Receipt]:
     return lambda: place.write(KEY, attempt)
 
 
-def fields_in(stub: VaultStub, mount: str) -> Any:
-    """Return what a client of the secret in one of the two mounts of the stub gets."""
-    found = stub.ask("GET", data_path(mount))["data"]
-    return found["data"] if mount == "secret" else found
+def fields_of(vault: RealVault, mount: str, version: int = 0) -> Any:
+    """Return the fields of `apps/backend`, in its newest version unless another is named."""
+    whole = vault.versions[mount] == 1
+    found = vault.ask("GET", f"{mount}/apps/backend" if whole else f"{mount}/data/apps/backend", version=version)[
+        "data"
+    ]
+    return found if whole else found["data"]
 
 
 def backend(**settings: str) -> VaultDestination:
@@ -217,16 +210,6 @@ def private(path: Path, text: str) -> str:
 def logins(stub: VaultStub) -> int:
     """Return how often somebody logged in."""
     return sum(request.path.endswith("/login") for request in stub.requests)
-
-
-def put(vault: RealVault, mount: str, fields: Mapping[str, Any]) -> None:
-    """Write a version of `apps/backend`, as a stranger does."""
-    vault.ask("POST", f"{mount}/data/apps/backend", {"data": fields})
-
-
-def fields_of(vault: RealVault, mount: str, version: int = 0) -> Any:
-    """Return the fields of `apps/backend`, in its newest version unless another is named."""
-    return vault.ask("GET", f"{mount}/data/apps/backend", version=version)["data"]["data"]
 
 
 def metadata_of(vault: RealVault, mount: str) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from tests.plugins.mushu_vault.places import (
     destination,
     fields_of,
     metadata_of,
-    put,
     refused,
 )
 from tests.vault.real import RealVault
@@ -44,8 +43,8 @@ def test_a_version_that_is_deleted_is_another_version(vault: RealVault, kv2: str
 
 @pytest.mark.parametrize("act", ["DELETE data", "POST destroy"])
 def test_a_secret_that_was_deleted_is_written_on_at_its_real_version(vault: RealVault, kv2: str, act: str) -> None:
-    put(vault, kv2, {"OTHER": "1"})
-    put(vault, kv2, {"OTHER": "2"})
+    vault.put(kv2, _PATH, {"OTHER": "1"})
+    vault.put(kv2, _PATH, {"OTHER": "2"})
     method, what = act.split()
     vault.ask(method, f"{kv2}/{what}/{_PATH}", {"versions": [2]} if method == "POST" else None)
     place = destination(vault, f"{kv2}/{_PATH}")
@@ -92,9 +91,9 @@ def test_a_namespace_is_written_to_whether_the_uri_or_the_settings_name_it(vault
 def test_a_neighbour_that_moves_between_look_and_write_is_no_conflict(vault: RealVault, kv2: str) -> None:
     place = destination(vault, f"{kv2}/{_PATH}")
     for before in ({}, {FIELD: FOREIGN}):
-        put(vault, kv2, {"OTHER": "1", **before})
+        vault.put(kv2, _PATH, {"OTHER": "1", **before})
         seen = place.read()
-        put(vault, kv2, {"OTHER": "2", **before})
+        vault.put(kv2, _PATH, {"OTHER": "2", **before})
         place.write(KEY, at(seen.version))
         assert fields_of(vault, kv2) == {"OTHER": "2", FIELD: KEY.reveal()}
 
@@ -102,7 +101,7 @@ def test_a_neighbour_that_moves_between_look_and_write_is_no_conflict(vault: Rea
 def test_neighbours_that_came_to_a_path_that_was_empty_are_no_conflict(vault: RealVault, kv2: str) -> None:
     place = destination(vault, f"{kv2}/{_PATH}")
     seen = place.read()
-    put(vault, kv2, {"OTHER": "1"})
+    vault.put(kv2, _PATH, {"OTHER": "1"})
     place.write(KEY, at(seen.version))
     assert fields_of(vault, kv2) == {"OTHER": "1", FIELD: KEY.reveal()}
 
@@ -111,7 +110,7 @@ def test_neighbours_that_came_to_a_path_that_was_empty_are_no_conflict(vault: Re
 def test_a_version_that_cannot_be_looked_at_any_more_is_a_conflict(vault: RealVault, expected: str) -> None:
     vault.mount("mushu-short", max_versions=1)
     for number in range(3):
-        put(vault, "mushu-short", {"OTHER": str(number), FIELD: FOREIGN})
+        vault.put("mushu-short", _PATH, {"OTHER": str(number), FIELD: FOREIGN})
     with pytest.raises(Conflict, match="Nothing was written") as caught:
         destination(vault, f"mushu-short/{_PATH}").write(KEY, at(expected))
     assert caught.value.__context__ is None
@@ -122,24 +121,24 @@ def test_a_version_that_cannot_be_looked_at_any_more_is_a_conflict(vault: RealVa
 def test_a_value_that_is_no_text_is_foreign_and_comes_back_as_it_was(
     vault: RealVault, kv2: str, former: object
 ) -> None:
-    put(vault, kv2, {"OTHER": "1", FIELD: former})
+    vault.put(kv2, _PATH, {"OTHER": "1", FIELD: former})
     place = destination(vault, f"{kv2}/{_PATH}")
     assert place.read().digest is not None
     receipt = deliver(place)
     assert fields_of(vault, kv2) == {"OTHER": "1", FIELD: KEY.reveal()}
-    put(vault, kv2, {"OTHER": "2", FIELD: KEY.reveal()})
+    vault.put(kv2, _PATH, {"OTHER": "2", FIELD: KEY.reveal()})
     assert place.restore(receipt)
     assert fields_of(vault, kv2) == {"OTHER": "2", FIELD: former}
 
 
 def test_what_is_no_text_is_known_by_the_digest_of_its_json(vault: RealVault, kv2: str) -> None:
-    put(vault, kv2, {FIELD: {"b": [1, True], "a": "ü"}})
+    vault.put(kv2, _PATH, {FIELD: {"b": [1, True], "a": "ü"}})
     assert destination(vault, f"{kv2}/{_PATH}").read().digest == digest_of('{"a":"\\u00fc","b":[1,true]}')
 
 
 @pytest.mark.parametrize("empty", ["", None])
 def test_a_placeholder_is_filled_and_empty_again_afterwards(vault: RealVault, kv2: str, empty: object) -> None:
-    put(vault, kv2, {"OTHER": "1", FIELD: empty})
+    vault.put(kv2, _PATH, {"OTHER": "1", FIELD: empty})
     place = destination(vault, f"{kv2}/{_PATH}")
     assert place.read().digest is None
     receipt = deliver(place)
@@ -150,7 +149,7 @@ def test_a_placeholder_is_filled_and_empty_again_afterwards(vault: RealVault, kv
 
 @pytest.mark.parametrize("field", ["data", "options", " ", "a/b", "ü☃🗝", "nul\0", "a.b", "{{x}}", 'quo"te\\'])
 def test_any_name_of_a_field_is_just_a_name(vault: RealVault, kv2: str, field: str) -> None:
-    put(vault, kv2, {"OTHER": "1"})
+    vault.put(kv2, _PATH, {"OTHER": "1"})
     place = destination(vault, f"{kv2}/{_PATH}", field)
     receipt = deliver(place)
     assert fields_of(vault, kv2) == {"OTHER": "1", field: KEY.reveal()}
@@ -166,7 +165,7 @@ def test_any_path_is_reached_as_it_is_written(vault: RealVault, kv2: str, path: 
 
 
 def test_a_removed_key_leaves_its_neighbours_and_every_version_before(vault: RealVault, kv2: str) -> None:
-    put(vault, kv2, {"OTHER": "1"})
+    vault.put(kv2, _PATH, {"OTHER": "1"})
     place = destination(vault, f"{kv2}/{_PATH}")
     deliver(place)
     assert place.remove(KEY.digest())
@@ -175,8 +174,8 @@ def test_a_removed_key_leaves_its_neighbours_and_every_version_before(vault: Rea
 
 
 def test_a_secret_that_is_left_empty_is_deleted_and_its_history_is_not(vault: RealVault, kv2: str) -> None:
-    put(vault, kv2, {"OTHER": "1"})
-    put(vault, kv2, {FIELD: KEY.reveal()})
+    vault.put(kv2, _PATH, {"OTHER": "1"})
+    vault.put(kv2, _PATH, {FIELD: KEY.reveal()})
     assert destination(vault, f"{kv2}/{_PATH}").remove(KEY.digest())
     versions = metadata_of(vault, kv2)["versions"]
     assert versions["3"]["deletion_time"]
@@ -202,7 +201,7 @@ def test_a_receipt_of_a_key_that_was_there_already_cannot_be_undone(vault: RealV
 
 
 def test_the_undo_holds_our_own_former_value_and_no_neighbour(vault: RealVault, kv2: str) -> None:
-    put(vault, kv2, {"OTHER": "neighbour", FIELD: FOREIGN})
+    vault.put(kv2, _PATH, {"OTHER": "neighbour", FIELD: FOREIGN})
     undo = deliver(destination(vault, f"{kv2}/{_PATH}")).undo
     assert undo is not None
     assert FOREIGN in undo.reveal()

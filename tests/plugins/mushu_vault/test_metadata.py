@@ -11,7 +11,6 @@ from tests.plugins.mushu_vault.places import (
     deliver,
     destination,
     metadata_of,
-    put,
 )
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
@@ -20,7 +19,7 @@ _PATH = "apps/backend"
 
 
 def test_the_metadata_names_the_key_beside_what_others_wrote_there(vault: RealVault, kv2: str) -> None:
-    put(vault, kv2, {"OTHER": "1"})
+    vault.put(kv2, _PATH, {"OTHER": "1"})
     vault.ask("POST", f"{kv2}/metadata/{_PATH}", {"custom_metadata": {"owner": "x"}, "max_versions": 5})
     place = destination(vault, f"{kv2}/{_PATH}")
     first = deliver(place, KEY, "key_1")
@@ -43,7 +42,7 @@ def test_the_name_of_a_key_that_is_gone_goes_too(vault: RealVault, kv2: str) -> 
 
 def test_a_write_that_finds_its_key_mends_the_name(vault: RealVault, kv2: str) -> None:
     """A process may have been killed between the two."""
-    put(vault, kv2, {FIELD: KEY.reveal()})
+    vault.put(kv2, _PATH, {FIELD: KEY.reveal()})
     deliver(destination(vault, f"{kv2}/{_PATH}"), KEY, "key_9")
     assert metadata_of(vault, kv2)["custom_metadata"] == {f"mushu_{FIELD}": "key_9"}
 

@@ -15,7 +15,7 @@ from tests.plugins.mushu_vault.places import (
     data_path,
     deliver,
     destination,
-    fields_in,
+    fields_of,
     hasty,
     refused,
 )
@@ -32,7 +32,7 @@ def test_a_neighbour_that_moves_every_time_is_given_up_on_and_nothing_is_lost(st
         lambda: stub.put("secret", _PATH, {"OTHER": str(next(numbers))}), "PATCH", data_path("secret"), times=-1
     )
     refused(write, "20 times", permanent=False)
-    assert fields_in(stub, "secret") == {"OTHER": "20"}
+    assert fields_of(stub, "secret") == {"OTHER": "20"}
 
 
 @pytest.mark.parametrize("moves", [1, 19])
@@ -44,7 +44,7 @@ def test_a_neighbour_that_moves_in_between_is_waited_for(stub: VaultStub, moves:
         lambda: stub.put("secret", _PATH, {"OTHER": str(next(numbers))}), "PATCH", data_path("secret"), times=moves
     )
     write()
-    assert fields_in(stub, "secret") == {"OTHER": str(moves), FIELD: KEY.reveal()}
+    assert fields_of(stub, "secret") == {"OTHER": str(moves), FIELD: KEY.reveal()}
 
 
 @pytest.mark.parametrize("there", [{}, {"OTHER": "0"}, {FIELD: NEXT.reveal()}])
@@ -55,7 +55,7 @@ def test_a_value_that_comes_in_between_is_a_conflict(stub: VaultStub, there: dic
     stub.before(lambda: stub.put("secret", _PATH, {FIELD: FOREIGN}), "P*", data_path("secret"))
     with pytest.raises(Conflict):
         write()
-    assert fields_in(stub, "secret") == {FIELD: FOREIGN}
+    assert fields_of(stub, "secret") == {FIELD: FOREIGN}
 
 
 def test_the_same_key_that_comes_in_between_is_found(stub: VaultStub) -> None:
@@ -70,7 +70,7 @@ def test_a_secret_that_is_deleted_in_between_is_written_anew(stub: VaultStub) ->
     write = begun_write(stub, "secret")
     stub.before(lambda: stub.ask("DELETE", data_path("secret")), "PATCH", data_path("secret"))
     write()
-    assert fields_in(stub, "secret") == {FIELD: KEY.reveal()}
+    assert fields_of(stub, "secret") == {FIELD: KEY.reveal()}
 
 
 @pytest.mark.parametrize("act", ["restore", "remove"])
@@ -79,7 +79,7 @@ def test_a_value_that_comes_while_the_key_is_taken_back_stays(stub: VaultStub, a
     receipt = deliver(place)
     stub.before(lambda: stub.put("secret", _PATH, {FIELD: FOREIGN}), "PATCH", data_path("secret"))
     assert not (place.restore(receipt) if act == "restore" else place.remove(KEY.digest()))
-    assert fields_in(stub, "secret") == {FIELD: FOREIGN}
+    assert fields_of(stub, "secret") == {FIELD: FOREIGN}
 
 
 def test_many_writers_of_different_fields_lose_nothing(stub: VaultStub) -> None:
@@ -100,4 +100,4 @@ def test_many_writers_of_different_fields_lose_nothing(stub: VaultStub) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-    assert fields_in(stub, "secret") == {"OTHER": "1"} | {f"F{number}": NEXT.reveal() for number in range(writers)}
+    assert fields_of(stub, "secret") == {"OTHER": "1"} | {f"F{number}": NEXT.reveal() for number in range(writers)}

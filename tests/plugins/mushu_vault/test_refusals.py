@@ -7,14 +7,7 @@ import pytest
 
 from mushu.destination import Conflict, DestinationError
 from mushu_vault.connection import ServerAdapter
-from tests.plugins.mushu_vault.places import (
-    KEY,
-    at,
-    begun_write,
-    data_path,
-    hasty,
-    refused,
-)
+from tests.plugins.mushu_vault.places import KEY, at, begun_write, data_path, hasty, refused
 from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
