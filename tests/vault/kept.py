@@ -23,10 +23,14 @@ class Kept(ABC):
     def do(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         """Ask likewise, for what must not be refused. Raises: RuntimeError."""
 
+    def data(self, mount: str, path: str) -> str:
+        """Return where the API has the data of a secret."""
+        return f"{mount}/{path}" if self.versions[mount] == 1 else f"{mount}/data/{path}"
+
     def kv(self, mount: str, path: str) -> dict[str, Any] | None:
         """Return all that is kept at a path: for version 2 its metadata, with the data in each version."""
         if self.versions[mount] == 1:
-            found = self.ask("GET", f"{mount}/{path}").get("data")
+            found = self.ask("GET", self.data(mount, path)).get("data")
             return None if found is None else {"data": found}
         state: dict[str, Any] | None = self.ask("GET", f"{mount}/metadata/{path}").get("data")
         for number, version in state["versions"].items() if state else ():
@@ -35,8 +39,7 @@ class Kept(ABC):
 
     def put(self, mount: str, path: str, data: Mapping[str, Any]) -> None:
         """Write as a stranger, past all policies and faults."""
-        whole = self.versions[mount] == 1
-        self.do("POST", f"{mount}/{path}" if whole else f"{mount}/data/{path}", data if whole else {"data": data})
+        self.do("POST", self.data(mount, path), data if self.versions[mount] == 1 else {"data": data})
 
     def snapshot(self) -> Snapshot:
         """Return all that is kept; of a version that is deleted, no data."""
@@ -62,7 +65,7 @@ class Kept(ABC):
 
     def _put_back(self, mount: str, path: str, state: dict[str, Any] | None) -> None:
         if self.versions[mount] == 1:
-            self.do("POST" if state else "DELETE", f"{mount}/{path}", state and state["data"])
+            self.do("POST" if state else "DELETE", self.data(mount, path), state and state["data"])
             return
         self.do("DELETE", f"{mount}/metadata/{path}")
         if state is None:
@@ -70,7 +73,7 @@ class Kept(ABC):
         for number in range(1, state["current_version"] + 1):
             version = state["versions"].get(str(number), {})
             written = {"data": version.get("data") or {}, "options": {"cas": number - 1}}
-            self.do("POST", f"{mount}/data/{path}", written)
+            self.do("POST", self.data(mount, path), written)
             for word, ended in (("delete", version.get("deletion_time")), ("destroy", version.get("destroyed"))):
                 if ended:
                     self.do("POST", f"{mount}/{word}/{path}", {"versions": [number]})

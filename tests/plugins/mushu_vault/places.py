@@ -91,7 +91,7 @@ class VaultPlace(Place):
 
     @property
     def _data(self) -> str:
-        return f"{self._mount}/data/{self._path}" if self._version == 2 else f"{self._mount}/{self._path}"
+        return self._vault.data(self._mount, self._path)
 
     @property
     def _metadata(self) -> str:
@@ -180,11 +180,8 @@ def begun_write(stub: VaultStub, mount: str) -> Callable[[], Receipt]:
 
 def fields_of(vault: RealVault, mount: str, version: int = 0) -> Any:
     """Return the fields of `apps/backend`, in its newest version unless another is named."""
-    whole = vault.versions[mount] == 1
-    found = vault.ask("GET", f"{mount}/apps/backend" if whole else f"{mount}/data/apps/backend", version=version)[
-        "data"
-    ]
-    return found if whole else found["data"]
+    found = vault.ask("GET", vault.data(mount, "apps/backend"), version=version)["data"]
+    return found if vault.versions[mount] == 1 else found["data"]
 
 
 def backend(**settings: str) -> VaultDestination:
