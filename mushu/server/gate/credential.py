@@ -1,19 +1,28 @@
-"""From the headers of a request to the one credential that they carry, checked in form only."""
+"""From the headers of a request to the one credential that they carry, checked in form only.
 
+`Authorization` may be a proxy's own, such as `Basic …`. Beside a credential of ours, a scheme that is not ours is
+passed over, unless something of ours stands under it: of two credentials of ours, none is chosen.
+"""
+
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from mushu import keyformat
-from mushu.keyformat import KEY_PREFIXES, Prefix
+from mushu.keyformat import CREDENTIAL_PATTERN, KEY_PREFIXES, Prefix
 from mushu.secret import Secret
 from mushu.server.errors import AmbiguousCredential, MalformedCredential, MissingCredential, MistypedCredential
 
 _HOW: Final = (
-    "Send an API key as `Authorization: ApiKey msk_…` or `X-API-Key: msk_…`, or a CLI token as "
-    "`Authorization: Bearer mct_…`."
+    "Send an API key as `Authorization: ApiKey msk_…`, `Authorization: Bearer msk_…` or `X-API-Key: msk_…`, or a CLI "
+    "token as `Authorization: Bearer mct_…`."
 )
 _KEYS: Final = frozenset(KEY_PREFIXES.values())
 _TOKENS: Final = frozenset({Prefix.CLI_TOKEN})
+#: What each of our schemes takes. Many clients can send an API key under `Bearer` only.
+_SCHEMES: Final = {"apikey": _KEYS, "bearer": _KEYS | _TOKENS}
+#: A scheme and what follows it (RFC 9110, section 11.4).
+_FOREIGN: Final = re.compile(r"(?P<scheme>[!#$%&'*+.^_`|~0-9A-Za-z-]+)(?: .*)?")
 #: What may stand around a header's value (RFC 9110, section 5.6.3); `str.strip` alone would take more away.
 _SPACE: Final = " \t"
 
@@ -35,12 +44,12 @@ def read_headers(authorization: str | None, x_api_key: str | None) -> Credential
 
     Raises:
         MissingCredential: neither header.
-        MalformedCredential: another scheme, another form, or the credential of the other scheme.
+        MalformedCredential: another scheme alone, another form, or a CLI token that is sent as an API key.
         MistypedCredential: the checksum does not fit.
         AmbiguousCredential: two different credentials.
     """
     given = []
-    if authorization is not None:
+    if authorization is not None and not (x_api_key is not None and is_foreign(authorization)):
         given.append(_from_authorization(authorization))
     if x_api_key is not None:
         given.append(_checked(x_api_key.strip(_SPACE), _KEYS))
@@ -60,15 +69,20 @@ def read_token(text: str) -> Credential:
     return _checked(text, _TOKENS)
 
 
+def is_foreign(authorization: str) -> bool:
+    """Tell whether the header has a scheme that is not ours, and nothing of ours under it."""
+    found = _FOREIGN.fullmatch(authorization.strip(_SPACE))
+    if found is None or found["scheme"].lower() in _SCHEMES:
+        return False
+    return CREDENTIAL_PATTERN.search(authorization) is None
+
+
 def _from_authorization(value: str) -> Credential:
     scheme, _, text = value.strip(_SPACE).partition(" ")
-    match scheme.lower():
-        case "apikey":
-            return _checked(text.strip(_SPACE), _KEYS)
-        case "bearer":
-            return _checked(text.strip(_SPACE), _TOKENS)
-        case _:
-            raise MalformedCredential(f"The Authorization header uses a scheme that is not known here. {_HOW}")
+    expected = _SCHEMES.get(scheme.lower())
+    if expected is None:
+        raise MalformedCredential(f"The Authorization header uses a scheme that is not known here. {_HOW}")
+    return _checked(text.strip(_SPACE), expected)
 
 
 def _checked(text: str, expected: frozenset[Prefix]) -> Credential:

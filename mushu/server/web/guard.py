@@ -18,7 +18,7 @@ from mushu.server.db import act_for, reading
 from mushu.server.environments import set_environment
 from mushu.server.errors import Forbidden
 from mushu.server.gate.access import Requirement, admit
-from mushu.server.gate.credential import Credential, read_headers, read_token
+from mushu.server.gate.credential import Credential, is_foreign, read_headers, read_token
 from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.gate.principal import Principal, UserPrincipal, authenticate
 from mushu.server.gate.proof import RequestProof
@@ -53,7 +53,7 @@ def signed_in(view: View) -> View:
 
 
 def takes_token_in_body(view: View) -> View:
-    """Where there is no header, take the token from `refresh_token` or `access_token` of a JSON body.
+    """Where there is no header of ours, take the token from `refresh_token` or `access_token` of a JSON body.
 
     The published client sends it so when it swaps or revokes a token.
     """
@@ -137,7 +137,8 @@ def install(app: Flask) -> None:
 
 def _credential(view: Callable[..., Any]) -> Credential:
     authorization, x_api_key = request.headers.get("Authorization"), request.headers.get("X-API-Key")
-    if authorization is None and x_api_key is None and hasattr(view, _IN_BODY):
+    of_ours = x_api_key is not None or (authorization is not None and not is_foreign(authorization))
+    if not of_ours and hasattr(view, _IN_BODY):
         body = find_json_object() or {}
         token = body.get("refresh_token") or body.get("access_token")
         if isinstance(token, str):

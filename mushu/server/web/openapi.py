@@ -26,7 +26,7 @@ _SCHEMES: Final[dict[str, Any]] = {
         "type": "apiKey",
         "in": "header",
         "name": "X-API-Key",
-        "description": "An API key, `msk_live_…` or `msk_test_…`; `Authorization: ApiKey …` is the same.",
+        "description": "An API key, `msk_live_…` or `msk_test_…`, or as `Authorization: ApiKey …` or `Bearer …`.",
     },
     "cliToken": {
         "type": "http",

@@ -36,9 +36,6 @@ class Breaker:
     def unknown_scheme(self) -> dict[str, str]:
         return {"Authorization": f"Basic {self._key()}"}
 
-    def key_as_token(self) -> dict[str, str]:
-        return bearer(self._key())
-
     def token_as_key(self) -> dict[str, str]:
         return api_key(self._token())
 
@@ -134,7 +131,6 @@ BROKEN: dict[Callable[[Breaker], dict[str, str]], str] = {
     Breaker.missing: "missing_credential",
     Breaker.malformed: "malformed_credential",
     Breaker.unknown_scheme: "malformed_credential",
-    Breaker.key_as_token: "malformed_credential",
     Breaker.token_as_key: "malformed_credential",
     Breaker.link_as_token: "malformed_credential",
     Breaker.mistyped: "mistyped_credential",

@@ -20,7 +20,7 @@ class TestHeaders:
     @pytest.mark.parametrize(
         "form",
         ["Authorization: ApiKey {}", "authorization: apikey {}", "AUTHORIZATION: APIKEY {}", "X-API-Key: {}",
-         "x-api-key: {}"],
+         "x-api-key: {}", pytest.param("Authorization: Bearer {}", marks=pytest.mark.fault)],
     )  # fmt: skip
     def test_a_key_is_taken_in_each_of_its_forms(self, house: House, stage: Stage, form: str) -> None:
         _, key = house.world.key(stage.organization)
@@ -31,6 +31,16 @@ class TestHeaders:
         _, key = house.world.key(stage.organization)
         headers = api_key(key) | {"X-API-Key": key}
         assert house.client.get(f"/orgs/{stage.org}", headers=headers).status_code == 200
+
+    @pytest.mark.fault
+    def test_what_a_proxy_sends_for_itself_is_passed_over_beside_what_is_ours(self, house: House, stage: Stage) -> None:
+        _, key = house.world.key(stage.organization)
+        of_proxy = {"Authorization": "Basic cHJveHk6c2VjcmV0"}
+        path = f"/orgs/{stage.org}"
+        assert house.client.get(path, headers=of_proxy | {"X-API-Key": key}).status_code == 200
+        token = {"refresh_token": house.world.token(stage.owner)}
+        answer(house.client.post("/auth/logout", headers=of_proxy, json=token))
+        refusal(house.client.get(path, headers=of_proxy), 401, "malformed_credential")
 
     def test_a_header_line_sent_twice_is_refused(self, house: House, stage: Stage) -> None:
         """Granian joins the lines with a comma, as RFC 9110 has it."""
