@@ -30,6 +30,7 @@ from mushu.server.sealing.ring import SealingKeys
 
 if TYPE_CHECKING:
     from mushu.server.resources.media.uploading import MediaBackend
+    from mushu.server.users.forgotten import Postman
     from mushu.server.users.passwords import Passwords
 
 _PACKAGED: Final = Path(__file__).with_name("migrations")
@@ -68,6 +69,12 @@ class Core:
         from mushu.server.resources.media.uploading import open_media  # only the web and housekeeping touch media
 
         return open_media(self.settings)
+
+    @cached_property
+    def postman(self) -> "Postman":
+        from mushu.server.users.forgotten import Postman  # only the web mails links by itself
+
+        return Postman()
 
     @cached_property
     def passwords(self) -> "Passwords":

@@ -38,6 +38,11 @@ RESET: Final = MailTemplate(
     "Set a new password for Mushu",
     "Set a new password with this link; it works once, for three days. If you did not ask for it, ask your operator:",
 )
+FORGOTTEN: Final = MailTemplate(
+    "Set a new password for Mushu",
+    "Somebody, likely you, asked for this link. It sets a new password, once, within three days. If it was not you, "
+    "leave it; your password works as before:",
+)
 
 
 def send(settings: Settings, recipient: str, template: MailTemplate, link: str) -> None:

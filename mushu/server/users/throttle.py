@@ -65,6 +65,10 @@ NETWORK: Final = Backoff(free=50, first_wait=timedelta(seconds=1))
 #: Everybody without an address shares this one.
 NO_ADDRESS: Final = Backoff(free=500, first_wait=timedelta(seconds=1), longest_wait=timedelta(minutes=1))
 
+#: Links for a forgotten password; each ends the one before, so a stranger must not ask for many.
+LINKS: Final = Backoff(free=2, first_wait=timedelta(minutes=5))
+LINKS_OF_A_NETWORK: Final = Backoff(free=20, first_wait=timedelta(seconds=30))
+
 _ACCOUNT: Final = "account:"
 
 
@@ -100,6 +104,17 @@ def count_own_attempt(session: AnySession, clock: Clock, user_id: str) -> Counte
     return _count(session, now, {subject: ACCOUNT})
 
 
+def count_link_request(session: AnySession, clock: Clock, email: str, network: str) -> None:
+    """Count that somebody asked for a link for a forgotten password, whether or not there is such an account.
+
+    Raises:
+        TooManyAttempts: too many were asked for, for this address or from this network.
+    """
+    subject = f"link {_account(email)}"
+    policy = NO_ADDRESS if network == UNKNOWN else LINKS_OF_A_NETWORK
+    _count(session, clock(), {subject: LINKS, f"link network:{network}": policy}, "Too many links were asked for.")
+
+
 def forgive(session: AnySession, counted: Counted) -> None:
     """Forget the failures of an account whose owner just signed in, and take back what else was counted."""
     for subject in counted.subjects:
@@ -111,7 +126,9 @@ def forgive(session: AnySession, counted: Counted) -> None:
             row.blocked_until = row.last_failed_at
 
 
-def _count(session: AnySession, now: datetime, policies: Mapping[str, Backoff]) -> Counted:
+def _count(
+    session: AnySession, now: datetime, policies: Mapping[str, Backoff], why: str = "Signing in failed too often."
+) -> Counted:
     rows = {}
     for subject in sorted(policies):  # in one order, or two transactions could wait for each other
         row = _row(session, now, subject)
@@ -119,7 +136,7 @@ def _count(session: AnySession, now: datetime, policies: Mapping[str, Backoff]) 
     waits = [row.blocked_until - now for row, _ in rows.values() if row.blocked_until > now]
     if waits:
         seconds = ceil(max(waits).total_seconds())
-        raise TooManyAttempts(f"Signing in failed too often. Try again in {seconds} seconds.", retry_after=seconds)
+        raise TooManyAttempts(f"{why} Try again in {seconds} seconds.", retry_after=seconds)
     for row, policy in rows.values():
         row.failures += 1
         row.last_failed_at, row.blocked_until = now, now + policy.wait(row.failures)

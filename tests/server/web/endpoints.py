@@ -365,6 +365,7 @@ PUBLIC = {
     ("GET", "/media/<media_id>/content"), ("GET", "/t/<variant>/<key>"), ("PUT", "/sandbox/media/<media_id>/content"),
     ("GET", "/sandbox/media/<media_id>/content"), ("GET", "/sandbox/t/<variant>/<key>"), ("GET", "/login"),
     ("POST", "/login"), ("GET", "/password/<link>"), ("POST", "/password/<link>"), ("GET", "/docs"),
+    ("GET", "/forgotten-password"), ("POST", "/forgotten-password"),
     ("GET", "/openapi.json"), ("GET", "/static/<path:filename>"), ("GET", "/client/"),
     ("GET", "/client/<project>/"), ("GET", "/client/<stem>.whl"),
 }  # fmt: skip

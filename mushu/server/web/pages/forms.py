@@ -30,6 +30,10 @@ class SignInForm(PageForm):
     next = HiddenField()
 
 
+class ForgottenPasswordForm(PageForm):
+    email = EmailField("E-mail", [InputRequired("Type your e-mail address."), Length(max=254)])
+
+
 class NewPasswordForm(PageForm):
     password = PasswordField("New password", [InputRequired("Type a password."), _PASSWORD])
     repeated = PasswordField("The same again", [InputRequired("Type it a second time."), _PASSWORD])

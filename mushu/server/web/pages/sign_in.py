@@ -8,13 +8,14 @@ from werkzeug import Response as BaseResponse
 from mushu.secret import Secret
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.errors import Invalid, LinkNotFound, LoginRefused, TooManyAttempts
+from mushu.server.errors import Busy, Invalid, LinkNotFound, LoginRefused, TooManyAttempts
+from mushu.server.mail import FORGOTTEN, send
 from mushu.server.users.links import get_link_user, redeem_link
 from mushu.server.users.login import LoginAttempt, sign_in
 from mushu.server.users.models import User
 from mushu.server.users.passwords import MIN_LENGTH
 from mushu.server.web.guard import in_browser, public
-from mushu.server.web.pages.forms import EmptyForm, SignInForm
+from mushu.server.web.pages.forms import EmptyForm, ForgottenPasswordForm, SignInForm
 from mushu.server.web.problems import error_page
 from mushu.server.web.sessions import (
     begin_session,
@@ -57,6 +58,31 @@ def sign_in_here() -> BaseResponse:
         response.headers["Retry-After"] = str(error.retry_after)
         return response
     return redirect(local_path(form.next.data), HTTPStatus.SEE_OTHER)
+
+
+@PAGES.get("/forgotten-password")
+@public
+def ask_for_link() -> str:
+    """Show the form; where no mail is sent, say what the operator can do."""
+    return _forgotten_page(ForgottenPasswordForm())
+
+
+@PAGES.post("/forgotten-password")
+@public
+def mail_link() -> tuple[str, int]:
+    """Mail a link; the answer is the same where there is no such account."""
+    core, form = get_core(), ForgottenPasswordForm()
+    if not core.settings.smtp_url or not form.validate():
+        return _forgotten_page(form), HTTPStatus.UNPROCESSABLE_ENTITY
+
+    def send_link(recipient: str, secret: Secret) -> None:
+        send(core.settings, recipient, FORGOTTEN, f"{core.settings.base_url}/password/{secret.reveal()}")
+
+    try:
+        core.postman.ask_for_link(db.session, core.clock, form.email.data, current_source().network, send_link)
+    except (TooManyAttempts, Busy) as error:
+        return _forgotten_page(form, error.detail), HTTPStatus.TOO_MANY_REQUESTS
+    return _forgotten_page(form, asked=True), HTTPStatus.OK
 
 
 @PAGES.post("/logout")
@@ -113,6 +139,11 @@ def _enter(user: User) -> None:
 
 def _page(form: SignInForm, status: HTTPStatus, fault: str | None = None) -> Response:
     return make_response(render_template("sign_in.html", form=form, fault=fault), status)
+
+
+def _forgotten_page(form: ForgottenPasswordForm, fault: str | None = None, *, asked: bool = False) -> str:
+    can_mail = bool(get_core().settings.smtp_url)
+    return render_template("forgotten_password.html", form=form, fault=fault, asked=asked, can_mail=can_mail)
 
 
 def _password_form(email: str, fault: str | None = None) -> tuple[str, int]:
