@@ -80,23 +80,19 @@ def test_a_token_that_has_ended_is_called_that_not_a_missing_policy(stub: VaultS
 # AppRole
 
 
-def test_an_approle_logs_in_with_a_secret_id_from_a_file(vault: RealVault, kv2: str, tmp_path: Path) -> None:
+def test_an_approle_logs_in_with_a_secret_id_from_a_file_wrapped_or_not(
+    vault: RealVault, kv2: str, tmp_path: Path
+) -> None:
     vault.policy("mushu-keys", {f"{kv2}/data/*": ["create", "read", "patch"]})
     role_id, secret_id = vault.approle("backend", ["mushu-keys"], mount="mushu-approle")
-    settings = {"role_id": role_id, "secret_id_file": private(tmp_path / "id", f"{secret_id}\n")}
-    place = destination(vault, f"{kv2}/{_PATH}", auth_mount="mushu-approle", **settings)
-    place.preflight()
-    deliver(place)
-    assert place.read().digest == KEY.digest()
-
-
-def test_a_wrapped_secret_id_is_unwrapped_once_and_kept(vault: RealVault, kv2: str, tmp_path: Path) -> None:
-    vault.policy("mushu-keys", {f"{kv2}/data/*": ["create", "read", "patch"]})
-    role_id, _ = vault.approle("backend", ["mushu-keys"], mount="mushu-approle")
+    plain = private(tmp_path / "id", f"{secret_id}\n")
     wrapped = private(tmp_path / "wrapped", vault.wrapped_secret_id("backend", mount="mushu-approle"))
-    settings = {"role_id": role_id, "wrapped_secret_id_file": wrapped, "auth_mount": "mushu-approle"}
-    for _ in range(2):
-        deliver(destination(vault, f"{kv2}/{_PATH}", **settings))
+    # It is unwrapped once, and kept.
+    for own in ({"secret_id_file": plain}, *[{"wrapped_secret_id_file": wrapped}] * 2):
+        place = destination(vault, f"{kv2}/{_PATH}", role_id=role_id, auth_mount="mushu-approle", **own)
+        place.preflight()
+        deliver(place)
+        assert place.read().digest == KEY.digest()
 
 
 def test_vaults_own_variables_name_role_and_file(
@@ -176,8 +172,8 @@ def test_a_login_that_answers_without_a_token_passes(stub: VaultStub, rules: str
 # Wrapping
 
 
-def _wrapped(stub: VaultStub, rules: str, tmp_path: Path) -> dict[str, str]:
-    role_id, _ = stub.approle("backend", [rules])
+def _wrapped(stub: VaultStub, rules: str, tmp_path: Path, **wanted: Any) -> dict[str, str]:
+    role_id, _ = stub.approle("backend", [rules], **wanted)
     path = private(tmp_path / "wrapped", stub.wrapped_secret_id("backend"))
     return {"addr": stub.address, "role_id": role_id, "wrapped_secret_id_file": path}
 
@@ -215,10 +211,9 @@ def test_a_wrapping_that_is_not_answered_for_is_no_interception(
 
 
 def test_the_secret_id_outlives_the_token_that_it_gave(stub: VaultStub, rules: str, tmp_path: Path) -> None:
-    role_id, _ = stub.approle("backend", [rules], token_num_uses=5)
-    path = private(tmp_path / "wrapped", stub.wrapped_secret_id("backend"))
+    settings = _wrapped(stub, rules, tmp_path, token_num_uses=5)
     for _ in range(6):
-        backend(addr=stub.address, role_id=role_id, wrapped_secret_id_file=path).read()
+        backend(**settings).read()
     assert logins(stub) > 1
     assert [request.path for request in stub.requests].count("sys/wrapping/unwrap") == 1
 

@@ -119,22 +119,24 @@ def test_to_skip_verification_is_refused_not_obeyed(variable: str, answer: str) 
     )
 
 
-def test_to_skip_verification_is_refused_as_a_setting_of_ours_too() -> None:
-    refused(lambda: _server(addr=_ADDRESS, skip_verify="1"), "VAULT_SKIP_VERIFY")
-
-
 @pytest.mark.parametrize("answer", ["", "0", "false", "F", "no", " "])
 def test_not_to_skip_verification_is_no_reason_to_refuse(answer: str) -> None:
     assert _server({"VAULT_ADDR": _ADDRESS, "VAULT_SKIP_VERIFY": answer}).url == _ADDRESS
 
 
-@pytest.mark.parametrize("own", [{"client_cert": "/c.pem"}, {"client_key": "/k.pem"}])
-def test_half_a_client_certificate_is_refused(own: dict[str, str]) -> None:
-    refused(lambda: _own(addr=_ADDRESS, **own), "belong together")
-
-
-def test_a_namespace_that_could_break_a_header_is_refused() -> None:
-    refused(lambda: _server({"VAULT_ADDR": _ADDRESS, "VAULT_NAMESPACE": "a\nX-Vault-Token: b"}), "VAULT_NAMESPACE")
+@pytest.mark.parametrize(
+    ("own", "sentence"),
+    [
+        ({"skip_verify": "1"}, "VAULT_SKIP_VERIFY"),
+        ({"client_cert": "/c.pem"}, "belong together"),
+        ({"client_key": "/k.pem"}, "belong together"),
+        # It could break a header.
+        ({"namespace": "a\nX-Vault-Token: b"}, "VAULT_NAMESPACE"),
+    ],
+)
+def test_what_could_open_a_way_in_is_refused(own: dict[str, str], sentence: str) -> None:
+    settings = VaultSettings({"addr": _ADDRESS, **own}, {})
+    refused(lambda: server_from(settings, None), sentence, permanent=True)
 
 
 def test_the_time_for_an_answer_can_be_set_and_bounds_the_time_to_connect() -> None:
