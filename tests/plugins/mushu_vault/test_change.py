@@ -35,7 +35,7 @@ def test_a_version_that_is_deleted_is_another_version(vault: RealVault, kv2: str
     place = destination(vault, f"{kv2}/{_PATH}")
     deliver(place)
     seen = place.read()
-    vault.ask("DELETE", f"{kv2}/data/{_PATH}")
+    vault.do("DELETE", f"{kv2}/data/{_PATH}")
     assert (place.read().version, place.read().digest) == ("1-deleted", None)
     with pytest.raises(Conflict):
         place.write(NEXT, at(seen.version))

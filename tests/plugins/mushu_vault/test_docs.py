@@ -100,11 +100,11 @@ def _token(vault: RealVault, mount: str, name: str) -> str:
 def test_the_policy_that_is_printed_is_enough_for_all_that_is_done(vault: RealVault, kv2: str, state: str) -> None:
     data = f"{kv2}/data/apps/backend"
     if state != "never":
-        vault.ask("POST", data, {"data": {"OTHER": "1"}})
+        vault.do("POST", data, {"data": {"OTHER": "1"}})
     if state == "deleted":
-        vault.ask("DELETE", data)
+        vault.do("DELETE", data)
     if state == "destroyed":
-        vault.ask("POST", f"{kv2}/destroy/apps/backend", {"versions": [1]})
+        vault.do("POST", f"{kv2}/destroy/apps/backend", {"versions": [1]})
     place = destination(vault, f"{kv2}/apps/backend", token=_token(vault, kv2, "mushu.hcl"))
     place.preflight()
     receipt = deliver(place)
@@ -123,7 +123,7 @@ def test_the_policy_that_is_printed_is_enough_for_all_that_is_done(vault: RealVa
 @pytest.mark.parametrize("state", ["never", "there"])
 def test_in_version_1_too(vault: RealVault, kv1: str, state: str) -> None:
     if state == "there":
-        vault.ask("POST", f"{kv1}/apps/backend", {"OTHER": "1"})
+        vault.do("POST", f"{kv1}/apps/backend", {"OTHER": "1"})
     place = destination(vault, f"{kv1}/apps/backend", token=_token(vault, kv1, "mushu-v1.hcl"))
     place.preflight()
     deliver(place)

@@ -87,7 +87,7 @@ def test_in_version_1_a_write_that_is_refused_was_not_made(stub: VaultStub, stat
 
 def test_in_version_1_a_version_tells_nobody_anything_about_a_foreign_value(vault: RealVault, kv1: str) -> None:
     place = destination(vault, f"{kv1}/{_PATH}")
-    vault.ask("POST", f"{kv1}/{_PATH}", {FIELD: "1234"})
+    vault.do("POST", f"{kv1}/{_PATH}", {FIELD: "1234"})
     version = place.read().version
     assert digest_of("1234")[:16] not in version
     assert digest_of('"1234"')[:16] not in version

@@ -185,7 +185,7 @@ def test_a_secret_id_that_cannot_be_unwrapped_may_have_been_intercepted(
     settings = _wrapped(stub, rules, tmp_path)
     token = Path(settings["wrapped_secret_id_file"]).read_text()
     if spoiled == "unwrapped":
-        stub.ask("POST", "sys/wrapping/unwrap", {"token": token})
+        stub.do("POST", "sys/wrapping/unwrap", {"token": token})
     else:
         Path(settings["wrapped_secret_id_file"]).write_text("hvs.unknown")
     said = refused(backend(**settings).read, "somebody intercepted it", kind=Denied)

@@ -20,7 +20,7 @@ _PATH = "apps/backend"
 
 def test_the_metadata_names_the_key_beside_what_others_wrote_there(vault: RealVault, kv2: str) -> None:
     vault.put(kv2, _PATH, {"OTHER": "1"})
-    vault.ask("POST", f"{kv2}/metadata/{_PATH}", {"custom_metadata": {"owner": "x"}, "max_versions": 5})
+    vault.do("POST", f"{kv2}/metadata/{_PATH}", {"custom_metadata": {"owner": "x"}, "max_versions": 5})
     place = destination(vault, f"{kv2}/{_PATH}")
     first = deliver(place, KEY, "key_1")
     assert metadata_of(vault, kv2)["custom_metadata"] == {"owner": "x", f"mushu_{FIELD}": "key_1"}
@@ -66,7 +66,7 @@ def test_without_leave_to_name_the_key_it_is_delivered_all_the_same(
 ) -> None:
     stub.policy("keys", {**_DATA, "secret/metadata/*": capabilities})
     stub.put("secret", _PATH, {"OTHER": "1"})
-    stub.ask("POST", f"secret/metadata/{_PATH}", {"custom_metadata": {"owner": "x"}})
+    stub.do("POST", f"secret/metadata/{_PATH}", {"custom_metadata": {"owner": "x"}})
     place = destination(stub, f"secret/{_PATH}", token=stub.token(["keys"]))
     assert deliver(place).version == "2"
     entries = metadata_of(stub, "secret")["custom_metadata"]

@@ -126,7 +126,7 @@ def test_the_policy_is_the_shortest_and_keeps_what_was_granted(
 
 def test_a_secret_of_metadata_alone_needs_update_and_a_refusal_says_so(vault: RealVault, kv2: str) -> None:
     """It cannot be told from none at all before; a write to it is an update all the same."""
-    vault.ask("POST", f"{kv2}/metadata/{_PATH}", {"cas_required": True, "custom_metadata": {"owner": "x"}})
+    vault.do("POST", f"{kv2}/metadata/{_PATH}", {"cas_required": True, "custom_metadata": {"owner": "x"}})
     token = _token(vault, {f"{kv2}/data/*": ["create", "read", "patch"]})
     place = destination(vault, f"{kv2}/{_PATH}", token=token)
     said = refused(lambda: deliver(place), "may not update", kind=Denied)

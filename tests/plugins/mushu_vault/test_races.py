@@ -68,7 +68,7 @@ def test_the_same_key_that_comes_in_between_is_found(stub: VaultStub) -> None:
 def test_a_secret_that_is_deleted_in_between_is_written_anew(stub: VaultStub) -> None:
     stub.put("secret", _PATH, {"OTHER": "1"})
     write = begun_write(stub, "secret")
-    stub.before(lambda: stub.ask("DELETE", data_path("secret")), "PATCH", data_path("secret"))
+    stub.before(lambda: stub.do("DELETE", data_path("secret")), "PATCH", data_path("secret"))
     write()
     assert fields_of(stub, "secret") == {FIELD: KEY.reveal()}
 
