@@ -129,13 +129,18 @@ def devices_of(session: AnySession, tenant_id: str, user_ids: Sequence[str]) -> 
     return found
 
 
-def unregister_device(session: AnySession, tenant_id: str, token: str) -> None:
+def unregister_device(session: AnySession, tenant_id: str, token: str, user_id: str | None = None) -> None:
     """Forget a device.
 
+    Args:
+        user_id: forget it only if it is this user's.
+
     Raises:
-        DeviceNotFound: the tenant has none with this token.
+        DeviceNotFound: the tenant, or this user of it, has none with this token.
     """
     query = delete(DeviceRow).where(DeviceRow.tenant_id == tenant_id, DeviceRow.token == token)
+    if user_id is not None:
+        query = query.where(DeviceRow.user_id == user_id)
     if session.execute(query).rowcount == 0:  # type: ignore[attr-defined]
         raise DeviceNotFound("This tenant has no device with this token.")
 

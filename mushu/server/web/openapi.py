@@ -124,11 +124,11 @@ def _document(app: ApiApp) -> dict[str, Any]:
 
 def _describe(operation: dict[str, Any], requirement: Requirement | str | None, *, has_path_parameters: bool) -> None:
     """Say who may call the operation and how it refuses."""
-    statuses = (
-        {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE} if "requestBody" in operation else set()
-    )
-    if statuses:
-        statuses |= {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
+    statuses = {HTTPStatus.UNPROCESSABLE_ENTITY}  # each endpoint refuses a query parameter that it does not take
+    if "requestBody" in operation:
+        statuses |= {
+            HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        }  # fmt: skip
     if isinstance(requirement, Requirement):
         operation["security"] = [{"cliToken": []}] if requirement.user_only else [{"apiKey": []}, {"cliToken": []}]
         operation["x-mushu-scope"] = requirement.scope

@@ -62,7 +62,7 @@ _FIELD_ERRORS: Final = {
     "too_long": "has too many items",
 }
 # The name of an unknown field is input, too: a plain name, likely a typo, is repeated; anything else is not.
-_FIELD_NAME: Final = re.compile(r"[a-z_]{1,40}")
+PLAIN_NAME: Final = re.compile(r"[a-z_]{1,40}")
 _HEADER_NAME: Final = re.compile(r"[A-Z][a-z]{1,20}(?:-[A-Z][a-z]{1,20}){1,3}")
 _UNNAMED: Final = "a field"
 
@@ -152,7 +152,7 @@ def field_errors_of(error: ValidationError) -> list[FieldError]:
 
 
 def _field_name(location: tuple[int | str, ...]) -> str:
-    named = all(isinstance(part, int) or _FIELD_NAME.fullmatch(part) for part in location)
+    named = all(isinstance(part, int) or PLAIN_NAME.fullmatch(part) for part in location)
     name = ".".join(str(part) for part in location)
     return name if location and (named or _HEADER_NAME.fullmatch(name)) else _UNNAMED
 

@@ -1,9 +1,11 @@
 """Route tables: one list of endpoints, mounted wherever it should stand."""
 
+import pytest
 from flask import Flask
 
-from tests.server.web.asking import SeparateClient, answer
-from tests.server.web.endpoints import LIVE, SINGLE, TWICE, Mounted
+from tests.server.web.asking import SeparateClient, answer, refusal
+from tests.server.web.conftest import House
+from tests.server.web.endpoints import LIVE, SINGLE, TWICE, Mounted, Stage
 from tests.server.web.test_openapi import operations
 
 
@@ -39,3 +41,44 @@ def test_and_are_told_apart_by_their_operation_id(client: SeparateClient) -> Non
     for _, path, operation in operations(spec):
         assert operation["operationId"].startswith("sandbox_") == path.startswith("/sandbox/")
         assert operation["tags"][0].endswith(" (sandbox)") == path.startswith("/sandbox/")
+
+
+class TestQueryParameters:
+    @pytest.mark.fault
+    @pytest.mark.parametrize(
+        ("path", "taken"),
+        [
+            ("/orgs/{org}/api-keys", "limit, cursor"),
+            ("/sandbox/orgs/{org}/api-keys", "limit, cursor"),
+            ("/apps/{tenant}/devices", "user_id"),
+            ("/orgs/{org}/settings", "none"),
+            ("/users/me", "none"),
+            ("/health", "none"),
+        ],
+    )
+    def test_one_that_is_not_known_is_refused_by_its_name(
+        self, house: House, stage: Stage, path: str, taken: str
+    ) -> None:
+        """Such as `?stat=active`: a filter that is ignored matches everything."""
+        where = path.format_map(stage)
+        refused = refusal(house.client.get(f"{where}?stat=active", headers=stage.headers), 422, "invalid_input")
+        assert [wrong["field"] for wrong in refused["errors"]] == ["stat"]
+        assert refused["detail"].startswith("stat is not a query parameter of this endpoint. It takes ")
+        assert taken in refused["detail"]
+
+    def test_one_that_is_given_twice_is_refused(self, house: House, stage: Stage) -> None:
+        path = f"/orgs/{stage.org}/api-keys?limit=1&limit=2"
+        assert (
+            "limit is given twice."
+            in refusal(house.client.get(path, headers=stage.headers), 422, "invalid_input")["detail"]
+        )
+
+    def test_a_name_that_may_be_a_secret_is_not_repeated(self, house: House, stage: Stage) -> None:
+        response = house.client.get(f"/orgs/{stage.org}?Hunter2=x", headers=stage.headers)
+        assert refusal(response, 422, "invalid_input")["detail"].startswith("a parameter is not")
+        assert "Hunter2" not in response.get_data(as_text=True)
+
+    def test_who_may_not_see_the_thing_learns_nothing_of_its_parameters(self, house: House, stage: Stage) -> None:
+        refusal(house.client.get(f"/orgs/{stage.org}?x=1"), 401, "missing_credential")
+        stranger = Stage(house.world)
+        refusal(house.client.get(f"/orgs/{stage.org}?x=1", headers=stranger.headers), 404, "org_not_found")

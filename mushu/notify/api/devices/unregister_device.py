@@ -7,17 +7,31 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.deleted import Deleted
 from ...models.problem import Problem
-from ...types import Response, problem_in, segment
+from ...types import UNSET, Response, Unset, problem_in, segment
 
 
 def _get_kwargs(
     tenant_id: str,
     token: str,
+    *,
+    user_id: None | str | Unset = UNSET,
 ) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    json_user_id: None | str | Unset
+    if isinstance(user_id, Unset):
+        json_user_id = UNSET
+    else:
+        json_user_id = user_id
+    params["user_id"] = json_user_id
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
     _kwargs: dict[str, Any] = {
         "method": "delete",
         "url": f"/tenants/{segment(tenant_id)}/devices/{segment(token)}",
+        "params": params,
     }
     return _kwargs
 
@@ -50,12 +64,14 @@ def sync_detailed(
     token: str,
     *,
     client: AuthenticatedClient,
+    user_id: None | str | Unset = UNSET,
 ) -> Response[Deleted | Problem]:
-    """Forget a device: nothing is sent to it any more."""
+    """Forget a device: nothing is sent to it any more; with `user_id` only if it is this user's."""
 
     kwargs = _get_kwargs(
         tenant_id=tenant_id,
         token=token,
+        user_id=user_id,
     )
     response = client.get_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -66,6 +82,7 @@ def sync(
     token: str,
     *,
     client: AuthenticatedClient,
+    user_id: None | str | Unset = UNSET,
 ) -> Deleted | Problem | None:
     """`sync_detailed(…).parsed`"""
 
@@ -73,6 +90,7 @@ def sync(
         tenant_id=tenant_id,
         token=token,
         client=client,
+        user_id=user_id,
     ).parsed
 
 
@@ -81,12 +99,14 @@ async def asyncio_detailed(
     token: str,
     *,
     client: AuthenticatedClient,
+    user_id: None | str | Unset = UNSET,
 ) -> Response[Deleted | Problem]:
-    """Forget a device: nothing is sent to it any more."""
+    """Forget a device: nothing is sent to it any more; with `user_id` only if it is this user's."""
 
     kwargs = _get_kwargs(
         tenant_id=tenant_id,
         token=token,
+        user_id=user_id,
     )
     response = await client.get_async_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -97,6 +117,7 @@ async def asyncio(
     token: str,
     *,
     client: AuthenticatedClient,
+    user_id: None | str | Unset = UNSET,
 ) -> Deleted | Problem | None:
     """`(await asyncio_detailed(…)).parsed`"""
 
@@ -105,5 +126,6 @@ async def asyncio(
             tenant_id=tenant_id,
             token=token,
             client=client,
+            user_id=user_id,
         )
     ).parsed

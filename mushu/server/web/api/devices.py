@@ -1,6 +1,5 @@
 """`/tenants/…/devices`: the phones and other devices of an app's users."""
 
-from http import HTTPStatus
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -18,6 +17,12 @@ from mushu.server.web.routes import Resource, Route
 
 class DevicePath(TenantPath):
     token: str
+
+
+class DeviceUser(BaseModel):
+    """Whose device it is; left out, anybody's."""
+
+    user_id: str | None = Field(default=None, max_length=devices.USER_ID_LENGTH)
 
 
 class RegisterDeviceRequest(Body):
@@ -72,10 +77,10 @@ def list_devices(path: TenantPath, query: DevicesOf) -> DeviceList:
 
 
 @requires(Scope.WRITE, org_from=TENANT)
-def unregister_device(path: DevicePath) -> Deleted:
-    """Forget a device: nothing is sent to it any more."""
+def unregister_device(path: DevicePath, query: DeviceUser) -> Deleted:
+    """Forget a device: nothing is sent to it any more; with `user_id` only if it is this user's."""
     with writing(db.session):
-        devices.unregister_device(db.session, path.tenant_id, path.token)
+        devices.unregister_device(db.session, path.tenant_id, path.token, query.user_id)
     return Deleted()
 
 
@@ -98,7 +103,7 @@ RESOURCE = Resource(
     "devices",
     [
         Route("POST", _MANY, register_device, Device),
-        Route("GET", _MANY, list_devices, DeviceList, (HTTPStatus.UNPROCESSABLE_ENTITY,)),
+        Route("GET", _MANY, list_devices, DeviceList),
         Route("DELETE", f"{_MANY}/<token>", unregister_device, Deleted),
     ],
 )

@@ -139,7 +139,7 @@ RESOURCE = Resource(
     [
         Route("POST", "/orgs/<org_id>/invites/email", create_email_invitation, Invitation),
         Route("POST", "/orgs/<org_id>/invites/link", create_link_invitation, Invitation),
-        Route("GET", "/orgs/<org_id>/invites", list_invitations, InvitationList, (HTTPStatus.UNPROCESSABLE_ENTITY,)),
+        Route("GET", "/orgs/<org_id>/invites", list_invitations, InvitationList),
         Route("DELETE", "/orgs/<org_id>/invites/<invite_id>", cancel_invitation, Deleted),
     ],
 )

@@ -133,7 +133,7 @@ RESOURCE = Resource(
     "api-keys",
     [
         Route("POST", _MANY, create_api_key, CreatedKey, DELIVERY_REFUSALS),
-        Route("GET", _MANY, list_api_keys, KeyList, (HTTPStatus.UNPROCESSABLE_ENTITY,)),
+        Route("GET", _MANY, list_api_keys, KeyList),
         Route("GET", _ONE, show_api_key, Key),
         Route("PATCH", _ONE, rename_api_key, Key),
         Route("POST", f"{_ONE}/disable", disable_api_key, Key, (HTTPStatus.CONFLICT,)),

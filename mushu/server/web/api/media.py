@@ -229,7 +229,6 @@ def _answer(item: MediaItem) -> Media:
     )
 
 
-_INVALID: Final = HTTPStatus.UNPROCESSABLE_ENTITY
 _CONFLICT: Final = HTTPStatus.CONFLICT
 _UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
 _ONE: Final = "/media/<media_id>"
@@ -238,11 +237,11 @@ RESOURCE = Resource(
     "media",
     [
         Route("POST", "/media/upload-url", create_upload_url, UploadAddress, (HTTPStatus.NOT_FOUND, _CONFLICT)),
-        Route("GET", "/media/org/<org_id>", list_media_of_organization, MediaList, (_INVALID,)),
-        Route("GET", "/media/tenant/<tenant_id>", list_media_of_tenant, MediaList, (_INVALID,)),
+        Route("GET", "/media/org/<org_id>", list_media_of_organization, MediaList),
+        Route("GET", "/media/tenant/<tenant_id>", list_media_of_tenant, MediaList),
         Route("GET", _ONE, show_media, Media),
         Route("DELETE", _ONE, delete_media, Deleted),
-        Route("POST", f"{_ONE}/confirm", confirm_media, ConfirmedMedia, (_CONFLICT, _INVALID, _UNAVAILABLE)),
+        Route("POST", f"{_ONE}/confirm", confirm_media, ConfirmedMedia, (_CONFLICT, _UNAVAILABLE)),
         Route("GET", f"{_ONE}/url", show_media_url, MediaUrl, (_CONFLICT,)),
         Route("GET", f"{_ONE}/images", show_image_urls, ImageUrls, (_CONFLICT,)),
     ],

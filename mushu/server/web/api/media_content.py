@@ -157,16 +157,15 @@ def _conditional(response: Response, etag: str, size: int) -> Response:
     return response
 
 
-_INVALID: Final = HTTPStatus.UNPROCESSABLE_ENTITY
 _CONFLICT: Final = HTTPStatus.CONFLICT
 _UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
 _CONTENT: Final = "/media/<media_id>/content"
 _ANY: Final = content("*/*")
 _PICTURE: Final = content("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif")
 _CACHED: Final = {HTTPStatus.FOUND: None, HTTPStatus.NOT_MODIFIED: None}
-_RANGE: Final = (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, _INVALID, _UNAVAILABLE)
+_RANGE: Final = (HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, _UNAVAILABLE)
 _UPLOAD: Final = (
-    HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, _CONFLICT, _INVALID, _UNAVAILABLE
+    HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.REQUEST_TIMEOUT, _CONFLICT, _UNAVAILABLE
 )  # fmt: skip
 
 #: Opened by an address that was answered before, without a credential.

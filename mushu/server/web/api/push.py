@@ -244,7 +244,6 @@ def _sending(row: models.SendingRow, notification_id: str, outcome: Outcome) -> 
 
 _TENANT = "/tenants/<tenant_id>"
 _MANY = f"{_TENANT}/notifications"
-_INVALID = (HTTPStatus.UNPROCESSABLE_ENTITY,)
 _SENDING = (HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE)
 
 RESOURCE = Resource(
@@ -252,7 +251,7 @@ RESOURCE = Resource(
     [
         Route("POST", f"{_TENANT}/notify", send_notification, SentNotification, _SENDING),
         Route("POST", f"{_TENANT}/notify/bulk", send_bulk_notification, SentBulkNotification, _SENDING),
-        Route("GET", _MANY, list_notifications, NotificationList, _INVALID),
-        Route("GET", f"{_MANY}/<message_id>", show_notification, NotificationDetail, _INVALID),
+        Route("GET", _MANY, list_notifications, NotificationList),
+        Route("GET", f"{_MANY}/<message_id>", show_notification, NotificationDetail),
     ],
 )

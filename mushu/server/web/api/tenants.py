@@ -174,14 +174,8 @@ RESOURCE = Resource(
     "tenants",
     [
         Route("POST", "/tenants", create_tenant, Tenant, (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)),
-        Route("GET", "/tenants", list_tenants, TenantList, (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)),
-        Route(
-            "GET",
-            "/orgs/<org_id>/tenants",
-            list_tenants_of_organization,
-            TenantList,
-            (HTTPStatus.UNPROCESSABLE_ENTITY,),
-        ),
+        Route("GET", "/tenants", list_tenants, TenantList, (HTTPStatus.NOT_FOUND,)),
+        Route("GET", "/orgs/<org_id>/tenants", list_tenants_of_organization, TenantList),
         Route("GET", _ONE, show_tenant, Tenant),
         Route("PATCH", _ONE, change_tenant, Tenant),
         Route("DELETE", _ONE, delete_tenant, Deleted),

@@ -121,6 +121,13 @@ class TestUnregister:
         assert listed(house, stage) == []
         refusal(house.client.delete(path, headers=stage.headers), 404, "device_not_found")
 
+    def test_only_that_users_where_one_is_named(self, house: House, stage: Stage) -> None:
+        """As the published client asks."""
+        register(house, stage)
+        path = f"/tenants/{stage.tenant}/devices/{TOKEN}?user_id="
+        refusal(house.client.delete(f"{path}grace", headers=stage.headers), 404, "device_not_found")
+        assert answer(house.client.delete(f"{path}ada", headers=stage.headers)) == {"deleted": True}
+
     def test_only_that_tenants(self, house: House, stage: Stage) -> None:
         other = Stage(house.world)
         register(house, other)

@@ -63,7 +63,8 @@ class TestASignedAddress:
         studio.clock.turn(hours=2)
         first, _, query = url.partition("?")
         for tried in (url + more, f"{first}?{more[1:]}&{query}"):
-            assert studio.http.put(tried, data=TEXT).status_code == 403
+            refused = refusal(studio.http.put(tried, data=TEXT), 422, "invalid_input")
+            assert "is given twice" in refused["detail"]
 
     def test_for_uploads_downloads_nothing_and_the_other_way_round(self, studio: Studio) -> None:
         announced = studio.announce()
