@@ -1,13 +1,12 @@
 """A server to test against: `vault` is a real one; `stub` is a proxy before a real one, with faults."""
 
 import os
-import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from mushu_vault import client
-from tests.plugins.mushu_vault.places import RULES
+from tests.plugins.mushu_vault.places import RULES, prepared
 from tests.vault import bao
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
@@ -44,14 +43,10 @@ def vault(request: pytest.FixtureRequest) -> Iterator[RealVault]:
 @pytest.fixture
 def kv2(vault: RealVault) -> str:
     """Return the name of an empty mount of version 2."""
-    name = f"mushu-{secrets.token_hex(4)}"
-    vault.mount(name)
-    return name
+    return prepared(vault, 2, "never")
 
 
 @pytest.fixture
 def kv1(vault: RealVault) -> str:
     """Return the name of an empty mount of version 1."""
-    name = f"mushu-{secrets.token_hex(4)}"
-    vault.mount(name, version=1)
-    return name
+    return prepared(vault, 1, "never")

@@ -1,6 +1,8 @@
 """A secret as the kit wants it, and the few hands that the tests of the plugin share."""
 
 import json
+import secrets
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,9 @@ NEXT = Secret("msk_test_rqponmlkjihgfedcba9876543210")
 RULES = {"secret/data/*": ["create", "read", "update", "patch"], "secret/metadata/*": ["patch"]}
 #: A value of somebody else, never to be shown.
 FOREIGN = "s3cret-of-somebody-else"
+
+#: Versions of the engine, and what may have become of a secret there.
+STATES = [(2, "never"), (2, "there"), (2, "deleted"), (1, "never"), (1, "there")]
 
 _NEIGHBOURS: dict[str, Any] = {
     "mushu_api_key": "lower case",
@@ -124,12 +129,17 @@ def refused(
     *,
     permanent: bool | None = None,
     kind: type[DestinationError] = DestinationError,
+    hidden: str = "",
 ) -> str:
-    """Return what `act` is refused with; what it was made from does not hang on it."""
+    """Return what `act` is refused with; what it was made from does not hang on it, and `hidden` is nowhere in it."""
     with pytest.raises(kind, match=match) as caught:
         act()
     assert permanent in (None, caught.value.permanent)
     assert caught.value.__context__ is None
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    ours = [frame for frame in frames if frame.f_globals["__name__"].startswith("mushu_vault")]
+    assert ours
+    assert not hidden or not [frame for frame in ours if hidden in f"{frame.f_locals} {caught.value}"]
     return str(caught.value)
 
 
@@ -180,7 +190,7 @@ def begun_write(stub: VaultStub, mount: str) -> Callable[[], Receipt]:
 
 def fields_of(vault: RealVault, mount: str, version: int = 0) -> Any:
     """Return the fields of `apps/backend`, in its newest version unless another is named."""
-    found = vault.ask("GET", vault.data(mount, "apps/backend"), version=version)["data"]
+    found: Any = vault.ask("GET", vault.data(mount, "apps/backend"), version=version).get("data")
     return found if vault.versions[mount] == 1 else found["data"]
 
 
@@ -207,6 +217,19 @@ def private(path: Path, text: str) -> str:
 def logins(stub: VaultStub) -> int:
     """Return how often somebody logged in."""
     return sum(request.path.endswith("/login") for request in stub.requests)
+
+
+def prepared(vault: RealVault, version: int, state: str) -> str:
+    """Return a new mount of a version, with `apps/backend` in one of `STATES`."""
+    mount = f"mushu-{secrets.token_hex(4)}"
+    vault.mount(mount, version)
+    if state != "never":
+        vault.put(mount, "apps/backend", {"OTHER": "1"})
+    if state == "deleted":
+        vault.do("DELETE", vault.data(mount, "apps/backend"))
+    if state == "destroyed":
+        vault.do("POST", f"{mount}/destroy/apps/backend", {"versions": [1]})
+    return mount
 
 
 def metadata_of(vault: RealVault, mount: str) -> dict[str, Any]:

@@ -10,7 +10,17 @@ import pytest
 
 from mushu.destination import Denied, Surroundings
 from mushu_vault import VaultDestination
-from tests.plugins.mushu_vault.places import FIELD, KEY, deliver, destination, refused
+from tests.plugins.mushu_vault.places import (
+    FIELD,
+    KEY,
+    STATES,
+    deliver,
+    destination,
+    fields_of,
+    metadata_of,
+    prepared,
+    refused,
+)
 from tests.vault.real import RealVault
 
 _ROOT: Final = Path(__file__).resolve().parents[3]
@@ -96,40 +106,22 @@ def _token(vault: RealVault, mount: str, name: str) -> str:
     return vault.token([policy])
 
 
-@pytest.mark.parametrize("state", ["never", "there", "deleted", "destroyed"])
-def test_the_policy_that_is_printed_is_enough_for_all_that_is_done(vault: RealVault, kv2: str, state: str) -> None:
-    data = f"{kv2}/data/apps/backend"
-    if state != "never":
-        vault.do("POST", data, {"data": {"OTHER": "1"}})
-    if state == "deleted":
-        vault.do("DELETE", data)
-    if state == "destroyed":
-        vault.do("POST", f"{kv2}/destroy/apps/backend", {"versions": [1]})
-    place = destination(vault, f"{kv2}/apps/backend", token=_token(vault, kv2, "mushu.hcl"))
+@pytest.mark.parametrize(("version", "state"), [*STATES, (2, "destroyed")])
+def test_the_policy_that_is_printed_is_enough_for_all_that_is_done(vault: RealVault, version: int, state: str) -> None:
+    mount = prepared(vault, version, state)
+    token = _token(vault, mount, "mushu.hcl" if version == 2 else "mushu-v1.hcl")
+    place = destination(vault, f"{mount}/apps/backend", token=token)
     place.preflight()
     receipt = deliver(place)
     assert place.read().digest == KEY.digest()
-    metadata = vault.ask("GET", f"{kv2}/metadata/apps/backend")["data"]
-    assert metadata["custom_metadata"] == {f"mushu_{FIELD}": "key_1"}
+    if version == 2:
+        assert metadata_of(vault, mount)["custom_metadata"] == {f"mushu_{FIELD}": "key_1"}
     assert place.restore(receipt)
     assert place.read().digest is None
     deliver(place)
     assert place.remove(KEY.digest())
-    found = vault.ask("GET", data)["data"]
     # Without the leave to delete, a version without fields would lie there.
-    assert found["data"] == ({"OTHER": "1"} if state == "there" else None)
-
-
-@pytest.mark.parametrize("state", ["never", "there"])
-def test_in_version_1_too(vault: RealVault, kv1: str, state: str) -> None:
-    if state == "there":
-        vault.do("POST", f"{kv1}/apps/backend", {"OTHER": "1"})
-    place = destination(vault, f"{kv1}/apps/backend", token=_token(vault, kv1, "mushu-v1.hcl"))
-    place.preflight()
-    deliver(place)
-    assert place.remove(KEY.digest())
-    found = vault.ask("GET", f"{kv1}/apps/backend").get("data")
-    assert found == ({"OTHER": "1"} if state == "there" else None)
+    assert fields_of(vault, mount) == ({"OTHER": "1"} if state == "there" else None)
 
 
 def test_the_service_can_read_its_key_and_do_no_more(vault: RealVault, kv2: str) -> None:

@@ -96,8 +96,6 @@ def test_in_version_1_a_version_tells_nobody_anything_about_a_foreign_value(vaul
 
 def test_a_value_that_json_cannot_carry_is_refused_before_anything_is_asked(stub: VaultStub) -> None:
     refused(
-        lambda: destination(stub, f"secret/{_PATH}").write(Secret("msk_\udcff"), at("0")),
-        "no text",
-        permanent=True,
+        lambda: destination(stub, f"secret/{_PATH}").write(Secret("msk_\udcff"), at("0")), "no text", permanent=True
     )
     assert stub.requests == []

@@ -4,14 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.plugins.mushu_vault.places import (
-    FIELD,
-    KEY,
-    NEXT,
-    deliver,
-    destination,
-    metadata_of,
-)
+from tests.plugins.mushu_vault.places import FIELD, KEY, NEXT, deliver, destination, metadata_of
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 

@@ -12,24 +12,12 @@ import pytest
 from mushu.destination import Denied, Surroundings
 from mushu_vault import VaultDestination
 from mushu_vault.policy import stanza
-from tests.plugins.mushu_vault.places import KEY, at, deliver, destination, refused
+from tests.plugins.mushu_vault.places import KEY, STATES, at, deliver, destination, prepared, refused
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 
 _PATH = "apps/backend"
 _WORDS = ("create", "read", "update", "patch")
-_STATES = [(2, "never"), (2, "there"), (2, "deleted"), (1, "never"), (1, "there")]
-
-
-def _prepare(vault: RealVault, version: int, state: str) -> str:
-    """Return a mount of a version, with the secret in a state."""
-    mount = f"mushu-policy-{next(_NUMBERS)}"
-    vault.mount(mount, version)
-    if state != "never":
-        vault.put(mount, _PATH, {"OTHER": "1"})
-    if state == "deleted":
-        vault.do("DELETE", vault.data(mount, _PATH))
-    return mount
 
 
 def _rules(message: str) -> dict[str, list[str]]:
@@ -67,13 +55,13 @@ _SUBSETS = [
 ]
 
 
-@pytest.mark.parametrize(("version", "state"), _STATES)
+@pytest.mark.parametrize(("version", "state"), STATES)
 @pytest.mark.parametrize("words", _SUBSETS)
 def test_what_preflight_says_is_what_is_missing_and_enough(
     vault: RealVault, version: int, state: str, words: tuple[str, ...]
 ) -> None:
     """With what it asks for, and nothing else, everything can be done; with what it does not complain of, too."""
-    mount = _prepare(vault, version, state)
+    mount = prepared(vault, version, state)
     path = vault.data(mount, _PATH)
     place = _permitted(vault, mount, {path: words, vault.data(mount, "other"): ["read"]})
     denied = _refusal(place.preflight)
@@ -90,12 +78,12 @@ def test_what_preflight_says_is_what_is_missing_and_enough(
     assert place.restore(receipt)
 
 
-@pytest.mark.parametrize(("version", "state"), _STATES)
+@pytest.mark.parametrize(("version", "state"), STATES)
 @pytest.mark.parametrize("words", _SUBSETS)
 def test_a_write_that_is_refused_says_the_same(
     vault: RealVault, version: int, state: str, words: tuple[str, ...]
 ) -> None:
-    mount = _prepare(vault, version, state)
+    mount = prepared(vault, version, state)
     attempt = at(destination(vault, f"{mount}/{_PATH}").read().version)
     rules = {vault.data(mount, _PATH): words, vault.data(mount, "other"): ["read"]}
     place = _permitted(vault, mount, rules)
@@ -119,7 +107,7 @@ def test_a_write_that_is_refused_says_the_same(
 def test_the_policy_is_the_shortest_and_keeps_what_was_granted(
     vault: RealVault, state: str, words: list[str], wanted: str
 ) -> None:
-    mount = _prepare(vault, 2, state)
+    mount = prepared(vault, 2, state)
     said = refused(_permitted(vault, mount, {f"{mount}/data/*": words}).preflight, kind=Denied)
     assert f'path "{mount}/data/{_PATH}" {{ capabilities = [{wanted}] }}' in said
 

@@ -21,13 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from urllib3.exceptions import NewConnectionError
 
+from mushu_vault import VaultDestination
 from mushu_vault.connection import ServerAdapter
 from tests.cli.certificates import certificates
 from tests.plugins.mushu_vault.places import KEY, at, deliver, destination, refused
 from tests.vault.bao import Address
 from tests.vault.server import VaultStub
-
-_PATH = "secret/apps/backend"
 
 
 @pytest.fixture
@@ -40,11 +39,15 @@ def _pem(name: str) -> str:
     return str(certificates() / f"{name}.pem")
 
 
+def _at(stub: VaultStub, **settings: str) -> VaultDestination:
+    return destination(stub, "secret/apps/backend", **settings)
+
+
 # Whom we believe
 
 
 def test_a_server_is_believed_by_the_authority_that_is_named(encrypted: VaultStub) -> None:
-    place = destination(encrypted, _PATH, cacert=_pem("own"))
+    place = _at(encrypted, cacert=_pem("own"))
     place.preflight()
     deliver(place)
     assert place.read().digest == KEY.digest()
@@ -56,7 +59,7 @@ def test_nothing_is_said_to_a_server_that_nobody_vouches_for(
     """Not even where other libraries were told to trust it."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", _pem("own"))
     monkeypatch.setenv("CURL_CA_BUNDLE", _pem("own"))
-    place = destination(encrypted, _PATH)
+    place = _at(encrypted)
     for act in (place.preflight, place.read, lambda: place.write(KEY, at("0"))):
         refused(act, r"does not verify\. Set VAULT_CACERT", permanent=True)
     assert encrypted.requests == []
@@ -64,20 +67,20 @@ def test_nothing_is_said_to_a_server_that_nobody_vouches_for(
 
 @pytest.mark.parametrize("encrypted", ["expired"], indirect=True)
 def test_a_certificate_that_has_expired_is_not_believed(encrypted: VaultStub) -> None:
-    refused(destination(encrypted, _PATH, cacert=_pem("expired")).read, "does not verify")
+    refused(_at(encrypted, cacert=_pem("expired")).read, "does not verify")
     assert encrypted.requests == []
 
 
 @pytest.mark.parametrize("encrypted", ["other-host"], indirect=True)
 def test_a_certificate_for_another_name_is_believed_under_that_name_only(encrypted: VaultStub) -> None:
-    refused(destination(encrypted, _PATH, cacert=_pem("other-host")).read, "the name that it was issued for")
+    refused(_at(encrypted, cacert=_pem("other-host")).read, "the name that it was issued for")
     assert encrypted.requests == []
-    deliver(destination(encrypted, _PATH, cacert=_pem("other-host"), tls_server_name="elsewhere.example"))
+    deliver(_at(encrypted, cacert=_pem("other-host"), tls_server_name="elsewhere.example"))
 
 
 def test_a_folder_of_authorities_can_be_named(encrypted: VaultStub, tmp_path: Path) -> None:
     """An empty one vouches for nobody; the authorities of the machine are not added to it."""
-    refused(destination(encrypted, _PATH, capath=str(tmp_path)).read, "does not verify")
+    refused(_at(encrypted, capath=str(tmp_path)).read, "does not verify")
 
 
 def test_where_the_machine_has_no_authorities_those_of_certifi_are_taken(
@@ -85,7 +88,7 @@ def test_where_the_machine_has_no_authorities_those_of_certifi_are_taken(
 ) -> None:
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: SimpleNamespace(cafile=None, capath=None))
     monkeypatch.setattr(certifi, "where", lambda: _pem("own"))
-    deliver(destination(encrypted, _PATH))
+    deliver(_at(encrypted))
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -95,32 +98,24 @@ def test_an_authority_that_cannot_be_read_is_told_before_anything_is_asked(
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
-    refused(
-        destination(encrypted, _PATH, cacert=str(path)).read,
-        r"VAULT_CACERT .* cannot be read as certificates",
-        permanent=True,
-    )
+    refused(_at(encrypted, cacert=str(path)).read, r"VAULT_CACERT .* cannot be read as certificates", permanent=True)
 
 
 def test_a_certificate_of_our_own_is_shown_to_a_server_that_asks(encrypted: VaultStub) -> None:
     own = {"client_cert": _pem("own"), "client_key": _pem("key")}
-    deliver(destination(encrypted, _PATH, "MUSHU_API_KEY", cacert=_pem("own"), **own))
+    deliver(_at(encrypted, cacert=_pem("own"), **own))
 
 
 def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(encrypted: VaultStub, tmp_path: Path) -> None:
     key = load_pem_private_key((certificates() / "key.pem").read_bytes(), None)
     locked = tmp_path / "locked.pem"
     locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter2")))
-    place = destination(encrypted, _PATH, cacert=_pem("own"), client_cert=_pem("own"), client_key=str(locked))
+    place = _at(encrypted, cacert=_pem("own"), client_cert=_pem("own"), client_key=str(locked))
     refused(place.read, "the key must have no password", permanent=True)
 
 
 def test_a_server_that_speaks_no_tls_is_not_spoken_to(stub: VaultStub) -> None:
-    refused(
-        destination(stub, _PATH, addr=stub.address.replace("http:", "https:")).read,
-        "does not speak TLS",
-        permanent=True,
-    )
+    refused(_at(stub, addr=stub.address.replace("http:", "https:")).read, "does not speak TLS", permanent=True)
     assert stub.requests == []
 
 
@@ -129,9 +124,7 @@ def test_a_server_that_hangs_up_in_the_middle_of_tls_may_come_back(stub: VaultSt
         thread = threading.Thread(target=_hang_up, args=(listening,))
         thread.start()
         port = listening.getsockname()[1]
-        refused(
-            destination(stub, _PATH, addr=f"https://127.0.0.1:{port}").read, "broke the connection off", permanent=False
-        )
+        refused(_at(stub, addr=f"https://127.0.0.1:{port}").read, "broke the connection off", permanent=False)
         listening.shutdown(socket.SHUT_RDWR)
         thread.join()
 
@@ -150,7 +143,7 @@ def _hang_up(listening: socket.socket) -> None:
 def test_no_log_of_tls_keys_is_written(encrypted: VaultStub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     log = tmp_path / "keys.log"
     monkeypatch.setenv("SSLKEYLOGFILE", str(log))
-    deliver(destination(encrypted, _PATH, cacert=_pem("own")))
+    deliver(_at(encrypted, cacert=_pem("own")))
     assert not log.exists()
 
 
@@ -164,7 +157,7 @@ def test_no_proxy_and_no_netrc_gets_in_between(
     netrc.write_text("machine 127.0.0.1 login somebody password hunter2\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(netrc))
-    deliver(destination(stub, _PATH))
+    deliver(_at(stub))
     asked = stub.asked("POST", "secret/data/apps/backend")
     assert asked
     assert all("authorization" not in request.headers for request in asked)
@@ -172,7 +165,7 @@ def test_no_proxy_and_no_netrc_gets_in_between(
 
 def test_while_somebody_has_requests_printed_none_is_made(stub: VaultStub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
-    refused(destination(stub, _PATH).read, "debuglevel is set", permanent=True)
+    refused(_at(stub).read, "debuglevel is set", permanent=True)
     assert stub.requests == []
 
 
@@ -180,7 +173,7 @@ def test_while_somebody_has_requests_printed_none_is_made(stub: VaultStub, monke
 
 
 def test_a_server_that_is_not_there_may_come_back(stub: VaultStub) -> None:
-    place = destination(stub, _PATH, addr="http://127.0.0.1:1")
+    place = _at(stub, addr="http://127.0.0.1:1")
     for act in (place.preflight, place.read, lambda: place.write(KEY, at("0"))):
         refused(act, "cannot be reached", permanent=False)
 
@@ -212,5 +205,5 @@ def test_a_fault_that_nobody_thought_of_is_no_refusal_and_shows_nothing(
         raise LookupError(request.headers)
 
     monkeypatch.setattr(ServerAdapter, "send", send)
-    said = refused(destination(stub, _PATH).read, r"could not be asked \(LookupError\)", permanent=False)
+    said = refused(_at(stub).read, r"could not be asked \(LookupError\)", permanent=False)
     assert stub.root_token not in said

@@ -1,6 +1,5 @@
 """The URI: one spelling for one field, nothing touched, nothing repeated."""
 
-import traceback
 from contextlib import suppress
 from pathlib import Path
 
@@ -112,14 +111,7 @@ def test_a_credential_in_the_uri_is_refused_and_not_repeated(prefix: str, uri: s
     text = prefix if prefix in _TOKENS else keyformat.generate(keyformat.Prefix(prefix)).reveal()
     if "%{}" in uri:
         text = f"{ord(text[0]):02x}{text[1:]}"
-    with pytest.raises(DestinationError, match="looks like a key or a token") as caught:
-        _uri_of(uri.format(text))
-    assert text not in str(caught.value)
-    assert caught.value.__context__ is None
-    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
-    ours = [frame for frame in frames if frame.f_globals["__name__"].startswith("mushu_vault")]
-    assert ours
-    assert not any(text in repr(frame.f_locals) for frame in ours)
+    refused(lambda: _uri_of(uri.format(text)), "looks like a key or a token", hidden=text)
 
 
 def test_names_that_only_begin_like_a_credential_are_names() -> None:
@@ -134,11 +126,8 @@ def test_another_scheme_is_not_ours(uri: str) -> None:
 
 
 def test_a_token_among_the_settings_is_in_no_traceback() -> None:
-    with pytest.raises(DestinationError) as caught:
-        VaultDestination.parse("vault:secret", Surroundings(Path("/nowhere"), {"token": "hvs.very-secret"}))
-    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
-    ours = [frame for frame in frames if frame.f_globals["__name__"].startswith("mushu_vault")]
-    assert not any("very-secret" in repr(frame.f_locals) for frame in ours)
+    surroundings = Surroundings(Path("/nowhere"), {"token": "hvs.very-secret"})
+    refused(lambda: VaultDestination.parse("vault:secret", surroundings), hidden="very-secret")
 
 
 _SEGMENTS = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=12).filter(
