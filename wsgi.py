@@ -1,5 +1,14 @@
 """What a WSGI server loads, and what `flask` finds by its name."""
 
-from mushu.server.app import create_app
+import click
+from flask import Flask
+from flask.cli import FlaskGroup
 
-app = create_app()
+context = click.get_current_context(silent=True)
+if context is not None and isinstance(context.command, FlaskGroup):
+    # `flask --help`, or a command that is mistyped: `flask` only asks which commands the app has, and it has none.
+    app = Flask("mushu")
+else:
+    from mushu.server.app import create_app
+
+    app = create_app()

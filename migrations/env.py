@@ -4,11 +4,10 @@ from typing import Literal
 
 import click
 from alembic import context
-from flask import current_app
 from sqlalchemy import Connection, Engine
 
 from mushu.server import schema
-from mushu.server.core import get_core
+from mushu.server.core import db, get_core
 from mushu.server.db import UTCDateTime
 from mushu.server.operation.upgrading.migrations import migration_transaction
 from mushu.server.operation.upgrading.upgrade import copy_before
@@ -51,4 +50,4 @@ def changes_the_schema_by_hand() -> bool:
     return names in (("db", "upgrade"), ("db", "downgrade"))
 
 
-migrate(current_app.extensions["migrate"].db.engine)
+migrate(db.engine)

@@ -1,14 +1,42 @@
-"""A group of commands that loads each one when it is looked for: for `mushu` and for `mushu-server`."""
+"""Commands that are loaded when they are used: for `mushu`, `mushu-server` and `flask`."""
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import click
 
 
+def _loaded(place: str) -> click.Command:
+    """Return the command at `module:attribute`."""
+    module, _, attribute = place.partition(":")
+    command: click.Command = getattr(import_module(module), attribute)
+    return command
+
+
+class LazyCommand(click.Command):
+    """A command, or a group of commands, of which the help of the group above knows the name and one sentence."""
+
+    def __init__(self, name: str, place: str, sentence: str) -> None:
+        super().__init__(name, help=sentence)
+        self._place = place
+
+    @property
+    def loaded(self) -> click.Command:
+        return _loaded(self._place)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return a context of the real command: whoever has it runs that one."""
+        return self.loaded.make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return ctx.command.invoke(ctx)
+
+
 class LazyGroup(click.Group):
-    """A subclass names its commands."""
+    """A group that loads each command when it is looked for. A subclass names its commands."""
 
     #: By name: the module that holds the command, a colon, and its attribute.
     modules: ClassVar[Mapping[str, str]]
@@ -17,8 +45,4 @@ class LazyGroup(click.Group):
         return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in self.modules:
-            return None
-        module, _, attribute = self.modules[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
+        return _loaded(self.modules[cmd_name]) if cmd_name in self.modules else None

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mushu.server import errors
-from mushu.server.commands.manual import manual
 from mushu.server.errors import MushuError
+from mushu.server.manual import manual
 from mushu.server.web.problems import status_of
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,7 +12,6 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final, cast
 
 from flask import Flask, current_app
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 
 from mushu.destination.registry import OpenDestination, opener
@@ -38,7 +37,6 @@ _PACKAGED: Final = Path(__file__).with_name("migrations")
 MIGRATIONS: Final = _PACKAGED if _PACKAGED.is_dir() else ROOT / "migrations"
 
 db: Final = SQLAlchemy(metadata=schema.metadata, session_options=SESSION_OPTIONS)
-_migrate: Final = Migrate(db=db, directory=str(MIGRATIONS), render_as_batch=True)
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,6 @@ def install(app: Flask, core: Core) -> None:
     )
     app.extensions["mushu"] = core
     db.init_app(app)
-    _migrate.init_app(app)
     with app.app_context():
         prepare_engine(db.engine, settings.instance_path / JOURNAL_FILE)
 

@@ -1,8 +1,8 @@
-"""`mushu-server`: the commands of an operator, through a door in which the current folder has no say.
+"""`mushu-server`, the commands of an operator through a door in which the current folder has no say; and their table.
 
 `flask` has the same groups, but Flask's own script runs first: it reads `.flaskenv` and `.env` of the current folder,
 and for its help and for a mistyped command it loads the app that is there. Here nothing is read but the settings of
-the server, and a group is loaded when it is asked for.
+the server. For both, a group is a name and a sentence until it is used: `flask` loads all that it finds at every start.
 """
 
 import sys
@@ -10,36 +10,45 @@ from typing import Final, NoReturn
 
 import click
 
-from mushu.lazy_group import LazyGroup
+from mushu.lazy_group import LazyCommand
 
-#: A test compares them with the groups of `flask`.
-_COMMANDS: Final = {
-    "up": "mushu.server.main:up",
-    "database": "mushu.server.commands.operation:database",
-    "doctor": "mushu.server.commands.operation:doctor",
-    "keys": "mushu.server.commands.keys:keys",
-    "destinations": "mushu.server.commands.destinations:destinations",
-    "orgs": "mushu.server.commands.orgs:orgs",
-    "members": "mushu.server.commands.members:members",
-    "users": "mushu.server.commands.users:users",
-    "tokens": "mushu.server.commands.tokens:tokens",
-    "sealing": "mushu.server.commands.operation:sealing",
-}
+_PLACE: Final = "mushu.server.commands"
+
+# A test compares the sentences with those of the groups themselves.
+keys = LazyCommand("keys", f"{_PLACE}.keys:keys", "API keys: mint them, and put them straight where they are used.")
+destinations = LazyCommand(
+    "destinations",
+    f"{_PLACE}.destinations:destinations",
+    "Destinations with a name: the only places that keys are delivered to over HTTP.",
+)
+orgs = LazyCommand("orgs", f"{_PLACE}.orgs:orgs", "Organizations. ORG is an id or an exact name.")
+members = LazyCommand(
+    "members", f"{_PLACE}.members:members", "Who belongs to an organization. ORG is an id or an exact name."
+)
+users = LazyCommand("users", f"{_PLACE}.users:users", "People who can sign in.")
+tokens = LazyCommand("tokens", f"{_PLACE}.tokens:tokens", "CLI tokens: who is signed in at a terminal.")
+sealing = LazyCommand(
+    "sealing",
+    f"{_PLACE}.operation:sealing",
+    "The keys that encrypt what must be read back, such as the settings of destinations.",
+)
+database = LazyCommand("database", f"{_PLACE}.operation:database", "The database and its schema.")
+doctor = LazyCommand("doctor", f"{_PLACE}.operation:doctor", "Say what is wrong with this server, and how to mend it.")
+
+#: For `flask` only. As a command of the app, `flask --help` would have to make the app to find it.
+db = LazyCommand("db", "flask_migrate.cli:db", "Perform database migrations.")
+
+#: In the order of their chapters in the manual.
+COMMANDS: Final = (keys, destinations, orgs, members, users, tokens, sealing, database, doctor)
 
 
-class Door(LazyGroup):
-    """The commands of the server."""
-
-    modules = _COMMANDS
-
-
-@click.group(cls=Door)
+@click.group(commands=COMMANDS)
 @click.version_option(package_name="mushu", message="%(prog)s %(version)s")
 def server() -> None:
     """Mushu's server. Reads no file of the current folder; `flask` has the same commands."""
 
 
-@click.command("up", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@server.command("up", add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def up(arguments: tuple[str, ...]) -> None:
     """Set Mushu up where it is new, and serve it; --help says more."""

@@ -3,24 +3,25 @@
 import os
 from importlib.metadata import entry_points
 
-import click
 import pytest
 from click.testing import CliRunner
 
+from mushu.lazy_group import LazyCommand
 from mushu.server import up
 from mushu.server.config import Settings
-from mushu.server.main import server
+from mushu.server.main import COMMANDS, db, server
 
 pytestmark = [pytest.mark.fault, pytest.mark.sqlite]
 
 
-def test_it_has_what_flask_has_and_one_command_more() -> None:
-    ours = {found.name: found for found in entry_points(group="flask.commands") if found.value.startswith("mushu.")}
-    context = click.Context(server)
-    assert set(server.list_commands(context)) == {*ours, "up"}
-    for name, found in ours.items():
-        assert server.get_command(context, name) is found.load()
-    assert server.get_command(context, "db") is None
+def test_it_has_what_flask_has_but_for_one_and_one_more() -> None:
+    ours = {found.name for found in entry_points(group="flask.commands") if found.value.startswith("mushu.")}
+    assert {*server.commands, "db"} == {*ours, "up"}
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, db], ids=[command.name for command in (*COMMANDS, db)])
+def test_a_group_says_of_itself_what_is_said_of_it_before_it_is_loaded(command: LazyCommand) -> None:
+    assert (command.name, command.help) == (command.loaded.name, command.loaded.help)
 
 
 def test_up_serves_as_the_script_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,6 @@
 """`flask keys`: the commands of the issue, as an operator types them."""
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -193,41 +190,6 @@ def test_wrong_settings_are_named_all_at_once(run: Run, monkeypatch: pytest.Monk
     assert refused.code == 1
     assert "MUSHU_PORT" in refused.stderr
     assert "MUSHU_WORKERS" in refused.stderr
-
-
-HEAVY = ("pydantic", "flask_openapi", "argon2", "granian", "cryptography", "hvac", "mushu_dotenv", "mushu.server.web")
-
-
-@pytest.mark.parametrize("arguments", [["keys", "--help"], ["keys", "list", "--org", "acme"], ["orgs", "list"]])
-def test_help_and_lists_load_nothing_heavy(run: Run, acme: str, arguments: list[str]) -> None:
-    script = f"""
-import sys, json
-from flask.cli import main
-sys.argv = ["flask", *{arguments!r}]
-try:
-    main()
-except SystemExit as stop:
-    print(json.dumps([stop.code, [name for name in {HEAVY!r} if name in sys.modules]]), file=sys.stderr)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
-    assert json.loads(done.stderr.splitlines()[-1]) == [0, []]
-
-
-@pytest.mark.fault
-@pytest.mark.parametrize("arguments", [["--version"], ["keys", "--help"], ["keys", "list", "--org", "acme"]])
-def test_the_safe_door_loads_nothing_heavy(run: Run, acme: str, arguments: list[str]) -> None:
-    heavy = (*HEAVY, "mushu.server.up", "mushu.server.commands.members")
-    script = f"""
-import sys, json
-from mushu.server.main import main
-sys.argv = ["mushu-server", *{arguments!r}]
-try:
-    main()
-except SystemExit as stop:
-    print(json.dumps([stop.code, [name for name in {heavy!r} if name in sys.modules]]), file=sys.stderr)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
-    assert json.loads(done.stderr.splitlines()[-1]) == [0, []]
 
 
 def test_commands_work_where_debug_mode_is_set_for_the_sake_of_another_app(

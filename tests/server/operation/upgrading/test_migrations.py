@@ -1,5 +1,7 @@
 """Migrations: up, down, and equal to what the models say."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,7 +9,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask_migrate import downgrade, upgrade
+from flask import current_app
+from flask_migrate import Migrate, downgrade, upgrade
 from sqlalchemy import MetaData, inspect, select, text
 
 from mushu.server import schema
@@ -25,6 +28,14 @@ REVISIONS = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk
 _NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 
 
+@contextmanager
+def as_flask_db(instance: Path) -> Iterator[None]:
+    """Provide what `flask db` has, whose functions migrate step by step."""
+    with core_context(lambda: Settings(instance_path=instance)):
+        Migrate(current_app, db)
+        yield
+
+
 def test_migrating_an_empty_database_makes_what_the_models_describe(tmp_path: Path) -> None:
     with core_context(lambda: Settings(instance_path=tmp_path)):
         assert pending_migrations() == REVISIONS
@@ -37,7 +48,7 @@ def test_migrating_an_empty_database_makes_what_the_models_describe(tmp_path: Pa
 
 
 def test_every_migration_goes_down_and_up_again(tmp_path: Path) -> None:
-    with core_context(lambda: Settings(instance_path=tmp_path)):
+    with as_flask_db(tmp_path):
         for revision in REVISIONS:
             upgrade(str(MIGRATIONS), revision)
             downgrade(str(MIGRATIONS), "-1")
@@ -133,7 +144,7 @@ _BEFORE_ENVIRONMENTS = {name: value for name, value in _WITH_ROTATION["destinati
 
 
 def test_keys_and_deliveries_from_before_rotation_go_up_and_down_unharmed(tmp_path: Path) -> None:
-    with core_context(lambda: Settings(instance_path=tmp_path)):
+    with as_flask_db(tmp_path):
         upgrade(str(MIGRATIONS), "0002")
         insert(_BEFORE_ROTATION)
         before = rows("api_keys", "deliveries")
@@ -165,7 +176,7 @@ _PLACES: list[tuple[str, list[tuple[str, str, str]], str]] = [
 
 
 def test_destinations_from_before_are_of_the_environment_whose_keys_lie_there(tmp_path: Path) -> None:
-    with core_context(lambda: Settings(instance_path=tmp_path)):
+    with as_flask_db(tmp_path):
         upgrade(str(MIGRATIONS), "0005")
         insert({name: _BEFORE_ROTATION[name] for name in ("users", "organizations")})
         for name, keys, _ in _PLACES:

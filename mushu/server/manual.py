@@ -5,15 +5,7 @@ from typing import Final
 
 import click
 
-from mushu.server.commands.destinations import destinations
-from mushu.server.commands.keys import keys
-from mushu.server.commands.members import members
-from mushu.server.commands.operation import database, doctor, sealing
-from mushu.server.commands.orgs import orgs
-from mushu.server.commands.tokens import tokens
-from mushu.server.commands.users import users
-
-COMMANDS: Final = (keys, destinations, orgs, members, users, tokens, sealing, database, doctor)
+from mushu.server.main import COMMANDS
 
 _INTRODUCTION: Final = """\
 # Commands
@@ -31,8 +23,8 @@ errors go to standard error and say what to do. Exit status: 0 done, 1 failed, 2
 
 def manual() -> str:
     """Return the page as Markdown."""
-    sections = [_section(path, command) for group in COMMANDS for path, command in _walk(f"flask {group.name}", group)]
-    return "\n".join([_INTRODUCTION, *sections])
+    found = (pair for group in COMMANDS for pair in _walk(f"flask {group.name}", group.loaded))
+    return "\n".join([_INTRODUCTION, *(_section(path, command) for path, command in found)])
 
 
 def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:

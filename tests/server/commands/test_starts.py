@@ -1,0 +1,54 @@
+"""What a command loads, by the names of modules; `bench/startup.py` measures what it costs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server.commands.conftest import Run
+
+ROOT = Path(__file__).parents[3]
+#: What only the web, a delivery, a password or a migration needs, by the name of the module.
+HEAVY = (
+    "pydantic", "flask_openapi", "flask_login", "flask_wtf", "argon2", "granian", "cryptography", "hvac", "httpx",
+    "mushu_dotenv", "mushu.server.web", "mushu.server.app", "mushu.server.operation", "alembic", "flask_migrate",
+)  # fmt: skip
+#: What any command needs that does something.
+OF_ANY = ("sqlalchemy", "flask_sqlalchemy", "mushu.server.core", "mushu.server.commands")
+LOADED = """
+import sys, json
+{imported}
+sys.argv = [{program!r}, *{arguments!r}]
+try:
+    main()
+except SystemExit as stop:
+    print(json.dumps([stop.code, [name for name in {unwanted!r} if name in sys.modules]]), file=sys.stderr)
+"""
+
+
+def loaded(imported: str, program: str, arguments: list[str], unwanted: tuple[str, ...]) -> object:
+    """Return how a command ended, and which of the unwanted modules it loaded."""
+    script = LOADED.format(imported=imported, program=program, arguments=arguments, unwanted=unwanted)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize("arguments", [["keys", "--help"], ["keys", "list", "--org", "acme"], ["orgs", "list"]])
+def test_help_and_lists_load_nothing_heavy(run: Run, acme: str, arguments: list[str]) -> None:
+    assert loaded("from flask.cli import main", "flask", arguments, HEAVY) == [0, []]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["keyz"]])
+def test_the_list_of_all_commands_loads_none_of_them(arguments: list[str]) -> None:
+    code = 2 if arguments == ["keyz"] else 0
+    assert loaded("from flask.cli import main", "flask", arguments, HEAVY + OF_ANY) == [code, []]
+    assert loaded("from mushu.server.main import main", "mushu-server", arguments, HEAVY + OF_ANY) == [code, []]
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("arguments", [["keys", "--help"], ["keys", "list", "--org", "acme"]])
+def test_the_safe_door_loads_nothing_heavy(run: Run, acme: str, arguments: list[str]) -> None:
+    heavy = (*HEAVY, "mushu.server.up", "mushu.server.commands.users")
+    assert loaded("from mushu.server.main import main", "mushu-server", arguments, heavy) == [0, []]
