@@ -177,8 +177,7 @@ def served(app: Flask, world: World, settings: Settings, monkeypatch: pytest.Mon
 def ada(served: Served, mushu: Mushu) -> str:
     """The id of a user who is logged in to the real server."""
     user = served.world.user("ada@example.com", with_password=True)
-    ran = mushu("auth", "login", "--email", "ada@example.com", "--password-stdin", stdin=f"{served.world.password}\n")
-    assert ran.code == 0, ran.stderr
+    mushu("auth", "login", "--email", "ada@example.com", "--password-stdin", stdin=f"{served.world.password}\n").ok()
     return user.id
 
 

@@ -23,8 +23,7 @@ def test_httpx_and_httpcore_log_neither_a_token_nor_a_key_nor_a_password_however
         caplog.set_level(1, logger=logger)
     authority = Authority(asking)
     asking.tell("POST", "/auth/login", login_answer(TOKEN))
-    login = mushu("auth", "login", "--email", "a@b.c", "--password-stdin", stdin="correct horse battery\n")
-    assert login.code == 0, login.stderr
+    mushu("auth", "login", "--email", "a@b.c", "--password-stdin", stdin="correct horse battery\n").ok()
     assert mushu(*CREATE, "--to", "env:.env").code == 0
     assert {"httpcore.http11", "httpx"} <= {record.name for record in caplog.records}
     logged = caplog.text + "".join(repr(vars(record)) for record in caplog.records)
@@ -38,8 +37,7 @@ def test_no_log_of_tls_keys_is_written(mushu: Mushu, monkeypatch: pytest.MonkeyP
     with serving("own") as stub:
         log_in(stub.url)
         stub.tell("GET", "/orgs", {"orgs": []})
-        ran = mushu("org", "list", "--url", stub.url, "--ca", str(certificates() / "own.pem"))
-        assert ran.code == 0, ran.stderr
+        mushu("org", "list", "--url", stub.url, "--ca", str(certificates() / "own.pem")).ok()
         assert len(stub.asked) == 1
     assert not (tmp_path / "tls-keys").exists()
 
@@ -78,9 +76,7 @@ def test_no_option_of_the_interpreter_makes_it_talk(asking: Stub, option: str) -
 
 @pytest.mark.parametrize("uri", ["env://ada:hunter22@host/.env", "nosuch://hunter22@host/x"])
 def test_a_password_in_a_destination_is_refused_and_not_repeated(mushu: Mushu, asking: Stub, uri: str) -> None:
-    ran = mushu(*CREATE, "--to", uri)
-    assert ran.code == 2
-    assert "There is a credential in this URI" in ran.stderr
+    ran = mushu(*CREATE, "--to", uri).fails("There is a credential in this URI", code=2)
     assert "hunter22" not in ran.stdout + ran.stderr
     assert asking.asked == []
 

@@ -81,9 +81,7 @@ def test_a_file_that_is_not_mushu_s_has_a_sentence(mushu: Mushu, config_folder: 
     log_in(URL)
     for name, command in (("credentials.json", ["auth", "token"]), ("config.json", ["config", "set", "url", URL])):
         (config_folder / name).write_bytes(content)
-        ran = mushu(*command)
-        assert ran.code == 1
-        assert f"{name} is not what mushu writes. Remove it and run `mushu auth login` again." in ran.stderr
+        mushu(*command).fails(f"{name} is not what mushu writes. Remove it and run `mushu auth login` again.")
 
 
 def test_a_file_that_cannot_be_read_has_a_sentence(
@@ -97,9 +95,7 @@ def test_a_file_that_cannot_be_read_has_a_sentence(
         return real(path, flags, mode)
 
     monkeypatch.setattr(os, "open", refuse)
-    ran = mushu("auth", "token")
-    assert ran.code == 1
-    assert "cannot be read (Permission denied). See its owner and permissions." in ran.stderr
+    mushu("auth", "token").fails("cannot be read (Permission denied). See its owner and permissions.")
 
 
 def test_a_folder_or_a_pipe_in_the_place_of_the_file_does_not_hold_mushu_up(mushu: Mushu, config_folder: Path) -> None:
@@ -114,8 +110,7 @@ def test_a_folder_or_a_pipe_in_the_place_of_the_file_does_not_hold_mushu_up(mush
 def test_a_folder_that_cannot_be_made_has_a_sentence(mushu: Mushu, config_folder: Path) -> None:
     config_folder.parent.mkdir(parents=True, exist_ok=True)
     config_folder.write_text("a file")
-    ran = mushu("config", "set", "url", "")
-    assert ran.code == 1
+    ran = mushu("config", "set", "url", "").fails()
     assert "Nothing can be kept in" in ran.stderr or "cannot be read" in ran.stderr
 
 
@@ -158,10 +153,7 @@ def test_what_another_user_wrote_is_not_believed(mushu: Mushu, config_folder: Pa
     log_in(URL)
     (config_folder / "config.json").write_text(json.dumps({"url": URL}))
     given = _give_away(config_folder / name)
-    ran = mushu("auth", "token")
-    assert ran.code == 1
-    assert f"{given} belongs to nobody, who chose what is in it." in ran.stderr
-    assert f"chown root {given}" in ran.stderr
+    ran = mushu("auth", "token").fails(f"{given} belongs to nobody, who chose what is in it.", f"chown root {given}")
     assert TOKEN not in ran.stdout + ran.stderr
 
 
@@ -170,9 +162,7 @@ def test_what_another_user_wrote_is_not_believed(mushu: Mushu, config_folder: Pa
 def test_nothing_is_made_in_a_folder_of_another_user(mushu: Mushu, config_folder: Path) -> None:
     config_folder.mkdir(parents=True)
     _give_away(config_folder)
-    ran = mushu("config", "set", "url", URL)
-    assert ran.code == 1
-    assert "belongs to nobody" in ran.stderr
+    mushu("config", "set", "url", URL).fails("belongs to nobody")
     assert list(config_folder.iterdir()) == []
 
 
@@ -181,10 +171,10 @@ def test_nothing_is_made_in_a_folder_of_another_user(mushu: Mushu, config_folder
 def test_what_others_could_write_is_not_believed(mushu: Mushu, config_folder: Path, mode: int) -> None:
     log_in(URL)
     (config_folder / "credentials.json").chmod(mode)
-    ran = mushu("auth", "token")
-    assert ran.code == 1
-    assert "can be written to by others, who may have chosen what is in it." in ran.stderr
-    assert f"chmod go-w {config_folder / 'credentials.json'}" in ran.stderr
+    ran = mushu("auth", "token").fails(
+        "can be written to by others, who may have chosen what is in it.",
+        f"chmod go-w {config_folder / 'credentials.json'}",
+    )
     assert TOKEN not in ran.stdout + ran.stderr
 
 

@@ -42,8 +42,7 @@ def test_a_key_in_the_environment_needs_no_login_and_no_organization(
 ) -> None:
     make_key()
     assert mushu("auth", "logout").code == 0
-    created = mushu("tenant", "create", "--bundle-id", "com.example.shop")
-    assert created.code == 0, created.stderr
+    created = mushu("tenant", "create", "--bundle-id", "com.example.shop").ok()
     assert (created.json["org_id"], created.json["environment"]) == (acme, "live")
     assert [row[0] for row in mushu("tenant", "list").rows[1:]] == [created.json["tenant_id"]]
     assert mushu("tenant", "list", "--org", "acme").code == 0
@@ -57,12 +56,10 @@ def test_a_test_key_works_in_the_sandbox_by_itself_and_nowhere_else(mushu: Mushu
     assert created.json["environment"] == "test"
     listed = mushu("tenant", "list", "--json").json
     assert [row["tenant_id"] for row in listed] == [created.json["tenant_id"]]
-    ran = mushu("tenant", "show", live)
-    assert (ran.code, ran.stdout) == (1, "")
-    assert f"There is no tenant {live} (test), or you may not see it." in ran.stderr
-    ran = mushu("tenant", "create", "--bundle-id", "com.example.shop", "--env", "live")
-    assert ran.code == 2
-    assert "--env live does not go with the key in MUSHU_API_KEY" in ran.stderr
+    mushu("tenant", "show", live).fails(f"There is no tenant {live} (test), or you may not see it.")
+    mushu("tenant", "create", "--bundle-id", "com.example.shop", "--env", "live").fails(
+        "--env live does not go with the key in MUSHU_API_KEY", code=2
+    )
 
 
 def test_what_is_no_key_is_not_sent_and_not_repeated(
@@ -70,9 +67,9 @@ def test_what_is_no_key_is_not_sent_and_not_repeated(
 ) -> None:
     for text in ("hunter2", TOKEN, MISTYPED_KEY, "msk_live_short"):
         monkeypatch.setenv("MUSHU_API_KEY", text)
-        ran = mushu("tenant", "list", "--org", ORG)
-        assert ran.code == 1
-        assert "MUSHU_API_KEY holds no API key, or one that is mistyped or cut short." in ran.stderr
+        ran = mushu("tenant", "list", "--org", ORG).fails(
+            "MUSHU_API_KEY holds no API key, or one that is mistyped or cut short."
+        )
         assert text not in ran.stderr
     assert asking.asked == []
 
@@ -81,17 +78,14 @@ def test_a_key_that_is_refused_is_named_by_where_it_stands(mushu: Mushu, make_ke
     key = make_key()
     listed = mushu("api-key", "list", "--json", "--org", acme).json
     assert mushu("api-key", "delete", listed[0]["key_id"], "--org", acme, "--yes").code == 0
-    ran = mushu("tenant", "list")
-    assert ran.code == 1
+    ran = mushu("tenant", "list").fails()
     assert ran.stderr == ("Error: This API key was deleted. Create a new one. The key is the one in MUSHU_API_KEY.\n")
     assert key not in ran.stderr
 
 
 def test_a_key_that_lacks_a_scope_is_told_so(mushu: Mushu, make_key: MakeKey) -> None:
     make_key(scopes="read")
-    ran = mushu("tenant", "create", "--bundle-id", "com.example.shop")
-    assert ran.code == 1
-    assert "This needs the scope admin" in ran.stderr
+    mushu("tenant", "create", "--bundle-id", "com.example.shop").fails("This needs the scope admin")
 
 
 def test_what_is_about_keys_is_asked_as_the_user_whatever_the_environment_holds(
@@ -123,9 +117,7 @@ def anybody(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Stub:
 
 @pytest.mark.parametrize("command", SERVICES, ids=" ".join)
 def test_a_key_is_sent_to_no_address_that_nobody_has_named(mushu: Mushu, anybody: Stub, command: list[str]) -> None:
-    ran = mushu(*command)
-    assert (ran.code, ran.stdout) == (2, "")
-    assert "The key in MUSHU_API_KEY is sent only to a server that you name." in ran.stderr
+    ran = mushu(*command).fails("The key in MUSHU_API_KEY is sent only to a server that you name.", code=2)
     for way_out in ("--url URL", "MUSHU_URL", "mushu config set url URL"):
         assert way_out in ran.stderr
     assert KEY not in ran.stderr
@@ -146,15 +138,14 @@ def test_a_key_goes_to_the_server_that_was_named_in_any_of_the_ways(
         monkeypatch.setenv("MUSHU_URL", anybody.url)
     if way == "config":
         assert mushu("config", "set", "url", anybody.url).code == 0
-    ran = mushu("tenant", "list", *(["--url", anybody.url] if way == "--url" else []))
-    assert ran.code == 0, ran.stderr
+    mushu("tenant", "list", *(["--url", anybody.url] if way == "--url" else [])).ok()
     assert {asked.headers["authorization"] for asked in anybody.asked} == {f"ApiKey {KEY}"}
 
 
 def test_a_password_that_nobody_types_is_sent_to_no_address_that_nobody_has_named(mushu: Mushu, anybody: Stub) -> None:
-    ran = mushu("auth", "login", "--email", "a@b.c", "--password-stdin", stdin="hunter2\n")
-    assert ran.code == 2
-    assert "A password is sent only to a server that you name." in ran.stderr
+    mushu("auth", "login", "--email", "a@b.c", "--password-stdin", stdin="hunter2\n").fails(
+        "A password is sent only to a server that you name.", code=2
+    )
     assert anybody.asked == []
 
 

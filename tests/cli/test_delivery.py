@@ -31,8 +31,7 @@ def _key_in(path: Path, name: str = "MUSHU_API_KEY") -> str | None:
 
 
 def test_a_key_is_put_into_a_dotenv_file_and_not_printed(mushu: Mushu, authority: Authority) -> None:
-    ran = mushu(*CREATE, "--to", "env:.env")
-    assert ran.code == 0, ran.stderr
+    ran = mushu(*CREATE, "--to", "env:.env").ok()
     path = Path.cwd() / ".env"
     assert ran.json == {
         "key_id": KEY_ID,
@@ -49,8 +48,7 @@ def test_a_key_is_put_into_a_dotenv_file_and_not_printed(mushu: Mushu, authority
 
 
 def test_what_is_reported_is_the_digest_that_was_read_back_at_every_place(mushu: Mushu, authority: Authority) -> None:
-    ran = mushu(*CREATE, "--to", "env:.env", "--to", "env:.env.worker#KEY")
-    assert ran.code == 0, ran.stderr
+    mushu(*CREATE, "--to", "env:.env", "--to", "env:.env.worker#KEY").ok()
     (report,) = authority.reports
     assert report.json == {
         "deliveries": [
@@ -80,9 +78,7 @@ def test_a_value_that_is_there_stays_and_nothing_is_created_unless_forced(mushu:
     path = Path(".env")
     path.write_text("A=1\nMUSHU_API_KEY=mine\n")
     path.chmod(0o600)
-    ran = mushu(*CREATE, "--to", "env:.env")
-    assert ran.code == 1
-    assert "or overwrite it with --force. No key was created." in ran.stderr
+    ran = mushu(*CREATE, "--to", "env:.env").fails("or overwrite it with --force. No key was created.")
     assert "mine" not in ran.stderr
     assert (path.read_text(), authority.state) == ("A=1\nMUSHU_API_KEY=mine\n", "none")
     assert mushu(*CREATE, "--to", "env:.env", "--force").code == 0
@@ -135,9 +131,7 @@ def test_a_write_that_did_nothing_is_found_out_by_reading_back(desk: Desk, monke
         return Receipt("1", secret.digest(), Secret(""))
 
     monkeypatch.setattr(DrawerDestination, "write", pretend)
-    ran = desk.create()
-    assert ran.code == 1
-    assert "drawer:desk: It does not hold the key after the write." in ran.stderr
+    desk.create().fails("drawer:desk: It does not hold the key after the write.")
     assert (desk.authority.reports, desk.authority.state) == ([], "revoked")
 
 
@@ -163,9 +157,9 @@ def test_when_one_of_two_places_fails_both_are_as_before_and_the_key_is_dead(
     path = Path(".env")
     path.write_text("# mine\nA=1\n")
     path.chmod(0o600)
-    ran = desk.mushu(*CREATE, "--to", "env:.env", "--to", "drawer:desk")
-    assert ran.code == 1
-    assert f"{KEY_ID} was deleted. What was written was put back." in ran.stderr
+    desk.mushu(*CREATE, "--to", "env:.env", "--to", "drawer:desk").fails(
+        f"{KEY_ID} was deleted. What was written was put back."
+    )
     assert (path.read_text(), desk.drawer.value, desk.authority.state) == ("# mine\nA=1\n", None, "revoked")
     assert desk.authority.reports == []
 
@@ -173,9 +167,7 @@ def test_when_one_of_two_places_fails_both_are_as_before_and_the_key_is_dead(
 def test_a_value_that_was_forced_out_comes_back_when_the_delivery_fails(desk: Desk) -> None:
     desk.drawer.value = "mine"
     desk.authority.on_report = lambda asked: problem(409, "too_late", "The time to confirm is over. Create a new key.")
-    ran = desk.create("--force")
-    assert ran.code == 1
-    assert "The time to confirm is over." in ran.stderr
+    desk.create("--force").fails("The time to confirm is over.")
     assert (desk.drawer.value, desk.authority.state) == ("mine", "revoked")
 
 
@@ -185,9 +177,7 @@ def test_a_place_that_somebody_else_writes_to_meanwhile_is_theirs(desk: Desk) ->
         return Told(desk.authority.created())
 
     desk.authority.stub.tell("POST", PATHS["live"], meddle)
-    ran = desk.create()
-    assert ran.code == 1
-    assert "Somebody else wrote here." in ran.stderr
+    desk.create().fails("Somebody else wrote here.")
     assert (desk.drawer.value, desk.authority.state) == ("theirs", "revoked")
 
 
@@ -257,9 +247,7 @@ def _create_answers(authority: Authority) -> dict[str, dict[str, Any]]:
 def test_an_answer_that_holds_no_deliverable_key_writes_nothing_and_deletes_it(desk: Desk, kind: str) -> None:
     answer = _create_answers(desk.authority)[kind]
     desk.authority.stub.tell("POST", PATHS["live"], answer)
-    ran = desk.create()
-    assert ran.code == 1
-    assert f"{KEY_ID} was deleted." in ran.stderr
+    ran = desk.create().fails(f"{KEY_ID} was deleted.")
     assert "write" not in desk.drawer.calls
     assert desk.authority.state == "revoked"
     assert str(answer.get("key", "absent")) not in ran.stderr
@@ -267,9 +255,7 @@ def test_an_answer_that_holds_no_deliverable_key_writes_nothing_and_deletes_it(d
 
 def test_an_id_that_could_break_out_of_a_path_or_a_comment_is_refused(desk: Desk) -> None:
     desk.authority.stub.tell("POST", PATHS["live"], desk.authority.created() | {"key_id": "../x"})
-    ran = desk.create()
-    assert ran.code == 1
-    assert "key_id is no id" in ran.stderr
+    desk.create().fails("key_id is no id")
     assert desk.drawer.value is None
 
 
@@ -277,9 +263,7 @@ def test_a_server_that_does_not_know_deliveries_by_a_client_is_named_as_the_reas
     mushu: Mushu, asking: Stub, drawer: Drawer
 ) -> None:
     asking.problem("POST", PATHS["live"], 422, "invalid_input", "delivery is not a known field.")
-    ran = mushu(*CREATE, "--to", "drawer:desk")
-    assert ran.code == 1
-    assert "does not know deliveries by a client" in ran.stderr
+    mushu(*CREATE, "--to", "drawer:desk").fails("does not know deliveries by a client")
 
 
 def test_another_refusal_of_the_creation_is_told_in_the_server_s_words(
@@ -297,16 +281,13 @@ def test_an_echo_of_the_key_in_the_answer_is_not_printed(desk: Desk) -> None:
         "POST", PATHS["live"], desk.authority.created() | {"name": f"a {key}", "echo": key, "hint": [key]}
     )
     desk.authority.state = "pending"
-    ran = desk.create()
-    assert ran.code == 0
+    ran = desk.create().ok()
     assert key not in ran.stdout + ran.stderr
 
 
 def test_an_interrupted_delivery_is_put_back(desk: Desk) -> None:
     desk.drawer.faults["read"] = [None, KeyboardInterrupt()]
-    ran = desk.create()
-    assert ran.code == 130
-    assert "Interrupted. key_2x7kq4m5znb3 was deleted." in ran.stderr
+    desk.create().fails("Interrupted. key_2x7kq4m5znb3 was deleted.", code=130)
     assert (desk.drawer.value, desk.authority.state) == (None, "revoked")
 
 

@@ -24,19 +24,16 @@ def test_a_test_key_that_is_over_makes_way_for_a_live_key(desk: Desk) -> None:
 def test_a_key_of_ours_that_lives_stays_and_is_named(desk: Desk, state: str) -> None:
     desk.drawer.put("living")
     desk.authority.knows("living", state=state, replaced_by=KEY_ID)
-    ran = desk.create()
-    assert ran.code == 1
-    assert f"drawer:desk holds {OLD_ID}, a key that is {state}." in ran.stderr
-    assert f"`mushu api-key rotate {OLD_ID} --to URI`" in ran.stderr
+    desk.create().fails(
+        f"drawer:desk holds {OLD_ID}, a key that is {state}.", f"`mushu api-key rotate {OLD_ID} --to URI`"
+    )
     assert (desk.drawer.value, desk.authority.state) == ("living", "none")
 
 
 def test_a_key_that_may_be_on_its_way_stays_and_the_way_out_is_told(desk: Desk) -> None:
     desk.drawer.put("under way")
     desk.authority.knows("under way", state="pending")
-    ran = desk.create()
-    assert ran.code == 1
-    assert f"(mushu api-key delete {OLD_ID}) and try again." in ran.stderr
+    desk.create().fails(f"(mushu api-key delete {OLD_ID}) and try again.")
     assert desk.drawer.value == "under way"
 
 
@@ -45,9 +42,7 @@ def test_to_a_server_that_knows_no_look_up_every_value_is_foreign(desk: Desk, st
     desk.drawer.put("mine")
     for path in PATHS.values():
         desk.authority.stub.problem("POST", f"{path}/lookup", status, code, "No.")
-    ran = desk.create()
-    assert ran.code == 1
-    assert "drawer:desk holds a value already." in ran.stderr
+    desk.create().fails("drawer:desk holds a value already.")
     assert desk.create("--force").code == 0
 
 
@@ -58,9 +53,7 @@ def test_to_a_server_that_knows_no_look_up_every_value_is_foreign(desk: Desk, st
 def test_where_nobody_can_say_whose_a_value_is_nothing_is_created(desk: Desk, answer: Told) -> None:
     desk.drawer.put("mine")
     desk.authority.stub.tell("POST", f"{PATHS['live']}/lookup", answer)
-    ran = desk.create()
-    assert ran.code == 1
-    assert "No key was created." in ran.stderr
+    desk.create().fails("No key was created.")
     assert (desk.drawer.value, desk.authority.state) == ("mine", "none")
 
 

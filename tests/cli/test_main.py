@@ -54,8 +54,7 @@ def test_the_commands_are_these() -> None:
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=" ".join)
 def test_every_command_has_help_and_takes_json(mushu: Mushu, leaf: tuple[str, ...]) -> None:
-    ran = mushu(*leaf, "--help")
-    assert ran.code == 0
+    ran = mushu(*leaf, "--help").ok()
     assert f"Usage: mushu {' '.join(leaf)}" in ran.stdout
     assert leaf == ("completion",) or "--json" in ran.stdout
     assert "..." not in ran.stdout.replace("[ARGS]...", "")
@@ -116,8 +115,7 @@ def test_the_version_is_the_package_s(mushu: Mushu) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_for_the_shell(apart: Mushu, shell: str) -> None:
-    ran = apart("completion", shell)
-    assert ran.code == 0
+    ran = apart("completion", shell).ok()
     assert "_MUSHU_COMPLETE" in ran.stdout
 
 
@@ -133,23 +131,18 @@ def test_completion_completes_commands_and_options(apart: Mushu, typed: str, com
     "arguments", [["nonsense"], ["org", "nonsense"], ["org", "list", "--nonsense"], ["org", "create"]]
 )
 def test_a_wrong_command_line_ends_with_2_and_says_what_is_wrong_on_stderr(mushu: Mushu, arguments: list[str]) -> None:
-    ran = mushu(*arguments)
-    assert (ran.code, ran.stdout) == (2, "")
-    assert "--help` says more." in ran.stderr
-    assert "Error: " in ran.stderr
+    mushu(*arguments).fails("--help` says more.", "Error: ", code=2)
 
 
 @pytest.mark.parametrize("group", [[], ["api-key"], ["org", "members"]], ids=str)
 def test_a_group_alone_shows_its_help(mushu: Mushu, group: list[str]) -> None:
-    ran = mushu(*group)
-    assert (ran.code, ran.stdout) == (2, "")
+    ran = mushu(*group).fails(code=2)
     assert ran.stderr.startswith("Usage: mushu")
     assert "\n\nCommands:\n" in ran.stderr
 
 
 def test_a_choice_that_is_missing_is_told_in_one_line(mushu: Mushu) -> None:
-    ran = mushu("completion")
-    assert ran.code == 2
+    ran = mushu("completion").fails(code=2)
     assert ran.stderr.splitlines()[-1] == "Error: Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"
 
 
@@ -163,13 +156,11 @@ def test_a_fault_of_ours_is_told_without_what_it_was_about_and_an_interruption_e
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mushu.cli.config.read", fail)
-    ran = mushu("auth", "token")
-    assert ran.code == 1
+    ran = mushu("auth", "token").fails()
     assert ran.stderr.startswith("Error: mushu failed in a way it should not (KeyError in fail, line ")
     assert TOKEN not in ran.stderr
     monkeypatch.setattr("mushu.cli.config.read", interrupt)
-    ran = mushu("auth", "token")
-    assert (ran.code, ran.stdout) == (130, "")
+    mushu("auth", "token").fails(code=130)
 
 
 def test_main_exits_with_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,8 +180,7 @@ def test_an_answer_that_nobody_reads_is_no_traceback(asking: Stub) -> None:
 def test_a_terminal_without_the_letters_gets_them_escaped(asking: Stub, apart: Mushu, arguments: list[str]) -> None:
     asking.tell("GET", f"/orgs/{ORG}", {"org_id": ORG, "name": "漢字"})
     asking.tell("GET", "/orgs", {"orgs": [{"org_id": ORG, "name": "漢字"}]})
-    ran = apart(*arguments, environ={"PYTHONIOENCODING": "latin-1"})
-    assert ran.code == 0
+    ran = apart(*arguments, environ={"PYTHONIOENCODING": "latin-1"}).ok()
     assert ran.stdout.isascii()
     if arguments[1] == "show":
         assert ran.json["name"] == "漢字"
@@ -276,8 +266,7 @@ def test_a_terminal_sees_a_spinner_while_it_waits_and_a_pipe_none(stub: Stub, ap
     assert terminal.end() == 0
     assert "\r/ Waiting for you to confirm the code" in terminal.seen
     assert "\x1b[1mBCDF-GHJK" in terminal.seen
-    ran = apart("auth", "login", "--url", stub.url, "--no-browser")
-    assert ran.code == 0
+    ran = apart("auth", "login", "--url", stub.url, "--no-browser").ok()
     assert "Waiting" not in ran.stdout + ran.stderr
 
 

@@ -23,7 +23,6 @@ from tests.cli.stub import Stub
 def test_what_the_server_would_refuse_is_refused_here_with_the_reason(
     mushu: Mushu, asking: Stub, payload: str, reason: str
 ) -> None:
-    ran = mushu("push", "send", "--user", "ada", "--tenant", "tenant_abcdefghijkl", "--payload", payload)
-    assert ran.code == 2
+    ran = mushu("push", "send", "--user", "ada", "--tenant", "tenant_abcdefghijkl", "--payload", payload).fails(code=2)
     assert reason in " ".join(ran.stderr.split())
     assert asking.asked == []

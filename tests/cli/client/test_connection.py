@@ -40,8 +40,7 @@ def _speaking(answer: Callable[[socket.socket], object]) -> Iterator[str]:
 
 def _fails(mushu: Mushu, url: str, *arguments: str) -> str:
     log_in(url)
-    ran = mushu("org", "list", "--url", url, *arguments)
-    assert (ran.code, ran.stdout) == (1, "")
+    ran = mushu("org", "list", "--url", url, *arguments).fails()
     assert TOKEN not in ran.stderr
     assert ran.stderr.startswith("Error: ")
     return ran.stderr
@@ -177,10 +176,9 @@ def test_what_goes_to_this_machine_goes_through_no_proxy(
 @pytest.mark.parametrize("command", [["org", "list"], ["auth", "login"], ["auth", "status"]])
 def test_plain_http_to_another_machine_is_refused(mushu: Mushu, command: list[str]) -> None:
     log_in("http://mushu.invalid")
-    ran = mushu(*command, "--url", "http://mushu.invalid")
-    assert ran.code == 1
-    assert "http://mushu.invalid is plain http" in ran.stderr
-    assert "Use https://, or add --insecure" in ran.stderr
+    mushu(*command, "--url", "http://mushu.invalid").fails(
+        "http://mushu.invalid is plain http", "Use https://, or add --insecure"
+    )
 
 
 def test_no_failure_carries_the_token_or_the_password(stub: Stub) -> None:

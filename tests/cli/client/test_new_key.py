@@ -52,8 +52,7 @@ def test_it_is_asked_for_again_under_the_same_mark_and_the_next_one_under_anothe
 )
 def test_a_key_whose_answer_was_lost_is_named_and_what_to_do(mushu: Mushu, asking: Stub, path: str, way: str) -> None:
     asking.tell("POST", path, TROUBLE, refused("already_created"))
-    ran = mushu(*COMMANDS[path])
-    assert (ran.code, ran.stdout) == (1, "")
+    ran = mushu(*COMMANDS[path]).fails()
     assert ran.stderr == f"Error: {KEY_ID} was created, and the answer with the key was lost on the way. {way}\n"
 
 
@@ -77,17 +76,13 @@ def test_an_answer_that_is_lost_or_holds_no_key_is_no_success(
     mushu: Mushu, asking: Stub, path: str, told: Told, sentence: str
 ) -> None:
     asking.tell("POST", path, told)
-    ran = mushu(*COMMANDS[path])
-    assert (ran.code, ran.stdout) == (1, "")
-    assert sentence in ran.stderr
+    mushu(*COMMANDS[path]).fails(sentence)
 
 
 @AT_EITHER
 def test_what_is_worked_on_for_too_long_is_said(mushu: Mushu, asking: Stub, path: str) -> None:
     asking.tell("POST", path, TROUBLE, refused("in_progress"))
-    ran = mushu(*COMMANDS[path])
-    assert (ran.code, ran.stdout) == (1, "")
-    assert f"still delivering {KEY_ID}. `mushu api-key show {KEY_ID}` shows its state." in ran.stderr
+    mushu(*COMMANDS[path]).fails(f"still delivering {KEY_ID}. `mushu api-key show {KEY_ID}` shows its state.")
     assert len(marks(asking, path)) == 3
 
 

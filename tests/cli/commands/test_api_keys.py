@@ -34,9 +34,9 @@ def test_a_key_is_made_in_its_environment_and_found_there_by_every_command(mushu
     assert mushu("api-key", "delete", key_id, "--org", acme, "--yes").json == {"key_id": key_id, "deleted": True}
     assert len(mushu("api-key", "list", "--org", acme).rows) == 1
     assert mushu("api-key", "list", "--org", acme, "--json").json == []
-    gone = mushu("api-key", "show", key_id, "--org", acme)
-    assert gone.code == 1
-    assert f"There is no API key {key_id} in {acme}. `mushu api-key list --org {acme}`" in gone.stderr
+    mushu("api-key", "show", key_id, "--org", acme).fails(
+        f"There is no API key {key_id} in {acme}. `mushu api-key list --org {acme}`"
+    )
 
 
 def test_a_key_that_expires_ends_that_long_from_now_and_what_is_left_out_is_left_to_the_server(
@@ -78,9 +78,7 @@ def test_options_that_do_not_go_together_are_a_usage_error(mushu: Mushu, asking:
 
 @pytest.mark.parametrize("wrong", ["90", "0d", "d", "-1d", "1y", "99999999w", "1.5d", ""])
 def test_a_duration_that_is_none_is_a_usage_error(mushu: Mushu, asking: Stub, wrong: str) -> None:
-    ran = mushu(*CREATE, "--expires", wrong)
-    assert ran.code == 2
-    assert "such as 90d" in ran.stderr
+    mushu(*CREATE, "--expires", wrong).fails("such as 90d", code=2)
     assert asking.asked == []
 
 
@@ -115,9 +113,7 @@ def test_all_asks_for_deleted_keys_and_shows_the_states(mushu: Mushu, asking: St
 
 def test_a_list_whose_pages_lead_in_a_circle_ends(mushu: Mushu, asking: Stub) -> None:
     asking.tell("GET", KEYS, {"api_keys": [], "next_cursor": "key_1"})
-    ran = mushu("api-key", "list", "--org", ORG)
-    assert ran.code == 1
-    assert "its pages do not end" in ran.stderr
+    mushu("api-key", "list", "--org", ORG).fails("its pages do not end")
 
 
 @pytest.mark.parametrize(
@@ -139,8 +135,7 @@ def test_what_the_server_refuses_is_said_in_its_words_and_not_tried_in_the_sandb
 def test_an_id_that_would_climb_to_another_resource_is_never_sent(
     mushu: Mushu, asking: Stub, command: str, hostile: str
 ) -> None:
-    ran = mushu("api-key", command, "--org", ORG, "--", hostile)
-    assert ran.code == 2
+    mushu("api-key", command, "--org", ORG, "--", hostile).fails(code=2)
     assert asking.asked == []
 
 
@@ -151,9 +146,7 @@ def test_a_key_given_in_place_of_its_id_or_as_a_stray_argument_is_not_sent_and_n
         (("api-key", "delete", KEY, "--org", ORG), "that is a secret, not an id"),
         ((*CREATE, KEY), "msk_live_****"),
     ):
-        ran = mushu(*arguments)
-        assert (ran.code, ran.stdout) == (2, "")
-        assert sentence in ran.stderr
+        ran = mushu(*arguments).fails(sentence, code=2)
         assert KEY not in ran.stderr
     assert asking.asked == []
 
@@ -163,20 +156,17 @@ def test_a_key_in_a_list_or_a_show_is_never_printed(mushu: Mushu, asking: Stub) 
     asking.tell("GET", KEYS, {"api_keys": [_shown("key_1", "2026-01-01T00:00:00Z", key=KEY)], "next_cursor": None})
     asking.tell("GET", TEST_KEYS, {"api_keys": [], "next_cursor": None})
     for arguments in (["show", "key_1"], ["list"], ["list", "--json"]):
-        ran = mushu("api-key", *arguments, "--org", ORG)
-        assert ran.code == 0
+        ran = mushu("api-key", *arguments, "--org", ORG).ok()
         assert KEY not in ran.stdout + ran.stderr
 
 
 def test_a_key_of_the_wrong_environment_is_reported_once_for_both(mushu: Mushu, asking: Stub) -> None:
     for path in (KEYS, TEST_KEYS):
         asking.tell("DELETE", f"{path}/key_1", problem(404, "key_not_found", "There is no such key."))
-    ran = mushu("api-key", "delete", "key_1", "--org", ORG)
-    assert ran.code == 1
+    ran = mushu("api-key", "delete", "key_1", "--org", ORG).fails()
     assert ran.stderr.startswith(f"Error: There is no API key key_1 in {ORG}.")
 
 
 def test_nothing_is_created_by_someone_who_is_not_logged_in(served: Served, mushu: Mushu) -> None:
-    ran = mushu(*CREATE)
-    assert ran.code == 1
+    ran = mushu(*CREATE).fails()
     assert ran.stderr == f"Error: You are not logged in to {served.url}. Run `mushu auth login`.\n"

@@ -31,8 +31,7 @@ def test_every_auth_command_speaks_to_people_and_json(served: Served, mushu: Mus
 def test_a_wrong_password_is_refused_in_the_server_s_words_and_nothing_is_kept(
     served: Served, mushu: Mushu, config_folder: Path
 ) -> None:
-    ran = mushu("auth", "login", "--email", "ada@example.com", "--password-stdin", stdin="wrong\n")
-    assert ran.code == 1
+    ran = mushu("auth", "login", "--email", "ada@example.com", "--password-stdin", stdin="wrong\n").fails()
     assert ran.stderr.startswith("Error: ")
     assert "wrong" not in ran.stderr.replace("is wrong", "")
     assert not (config_folder / "credentials.json").exists()
@@ -42,8 +41,7 @@ def test_a_login_that_is_twelve_hours_old_says_so_and_what_to_do(
     served: Served, mushu: Mushu, ada: str, clock: TurnableClock
 ) -> None:
     clock.turn(hours=12, seconds=1)
-    ran = mushu("org", "list")
-    assert ran.code == 1
+    ran = mushu("org", "list").fails()
     assert ran.stderr == (
         f"Error: Your login at {served.url} has expired, as it does after 12 hours. Run `mushu auth login`.\n"
     )
@@ -53,9 +51,7 @@ def test_a_login_that_was_revoked_elsewhere_says_so(served: Served, mushu: Mushu
     token = mushu("auth", "token").stdout.strip()
     mushu("auth", "logout")
     log_in(served.url, token)
-    ran = mushu("auth", "status", "--url", served.url)
-    assert ran.code == 1
-    assert "does not accept your login any more (" in ran.stderr
+    ran = mushu("auth", "status", "--url", served.url).fails("does not accept your login any more (")
     assert ran.stderr.endswith(f"Run `mushu auth login --url {served.url}`.\n")
 
 
@@ -90,24 +86,20 @@ def test_the_token_is_printed_when_asked_for_and_by_no_other_command(mushu: Mush
     asking.tell("GET", "/auth/validate", {"valid": True})
     assert mushu("auth", "token").stdout == f"{TOKEN}\n"
     for command in (["auth", "status"], ["auth", "status", "--json"], ["config", "show"], ["config", "show", "--json"]):
-        ran = mushu(*command)
-        assert ran.code == 0
+        ran = mushu(*command).ok()
         assert TOKEN not in ran.stdout + ran.stderr
 
 
 def test_a_token_goes_to_the_server_that_issued_it_and_to_no_other(mushu: Mushu, asking: Stub) -> None:
     with serving() as other:
         other.tell("GET", "/orgs", {"orgs": []})
-        ran = mushu("org", "list", "--url", other.url)
-        assert ran.code == 1
-        assert f"You are logged in to {asking.url}: name one with --url." in ran.stderr
+        mushu("org", "list", "--url", other.url).fails(f"You are logged in to {asking.url}: name one with --url.")
         assert other.asked == []
 
 
 def test_the_token_is_kept_0600_in_a_folder_0700(mushu: Mushu, stub: Stub, config_folder: Path) -> None:
     stub.tell("POST", "/auth/login", login_answer())
-    ran = mushu("auth", "login", "--url", stub.url, "--email", "a@b.c", "--password-stdin", stdin="x\n")
-    assert ran.code == 0
+    mushu("auth", "login", "--url", stub.url, "--email", "a@b.c", "--password-stdin", stdin="x\n").ok()
     assert stat.S_IMODE((config_folder / "credentials.json").stat().st_mode) == 0o600
     assert stat.S_IMODE(config_folder.stat().st_mode) == 0o700
     assert sorted(path.name for path in config_folder.iterdir()) == [".lock", "config.json", "credentials.json"]
@@ -133,12 +125,8 @@ def test_logins_at_two_servers_at_once_are_both_kept(config_folder: Path) -> Non
 
 
 def test_a_password_is_asked_for_on_a_terminal_only(mushu: Mushu, stub: Stub) -> None:
-    ran = mushu("auth", "login", "--url", stub.url, "--email", "a@b.c")
-    assert ran.code == 2
-    assert "Add --password-stdin." in ran.stderr
-    ran = mushu("auth", "login", "--url", stub.url, "--password-stdin")
-    assert ran.code == 2
-    assert "--password-stdin needs --email." in ran.stderr
+    mushu("auth", "login", "--url", stub.url, "--email", "a@b.c").fails("Add --password-stdin.", code=2)
+    mushu("auth", "login", "--url", stub.url, "--password-stdin").fails("--password-stdin needs --email.", code=2)
 
 
 def test_the_password_is_sent_as_it_was_given_and_a_throttled_login_says_how_long_to_wait(
@@ -152,6 +140,4 @@ def test_the_password_is_sent_as_it_was_given_and_a_throttled_login_says_how_lon
 
 def test_an_unreachable_server_says_whose_login_is_stored(mushu: Mushu, asking: Stub) -> None:
     asking.tell("GET", "/auth/validate", Told(b"", 502))
-    ran = mushu("auth", "status")
-    assert ran.code == 1
-    assert "Stored for it is the login of ada@example.com." in ran.stderr
+    mushu("auth", "status").fails("Stored for it is the login of ada@example.com.")

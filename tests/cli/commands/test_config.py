@@ -52,13 +52,9 @@ def test_a_wrong_address_in_the_environment_is_a_failure_that_names_the_variable
     mushu: Mushu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUSHU_URL", "https://user:secret@example.com")
-    ran = mushu("config", "show")
-    assert ran.code == 1
-    assert "neither a user nor a query. See MUSHU_URL." in ran.stderr
+    ran = mushu("config", "show").fails("neither a user nor a query. See MUSHU_URL.")
     assert "secret" not in ran.stderr
 
 
 def test_a_wrong_address_in_an_option_is_a_usage_error(mushu: Mushu) -> None:
-    ran = mushu("config", "show", "--url", "example.com")
-    assert ran.code == 2
-    assert "looks like https://mushu.example.com" in ran.stderr
+    mushu("config", "show", "--url", "example.com").fails("looks like https://mushu.example.com", code=2)

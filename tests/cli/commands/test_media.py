@@ -106,9 +106,7 @@ def test_what_is_no_file_or_an_empty_one_is_not_announced(mushu: Mushu, asking: 
     path = Path("photo.png")
     make: dict[str, Any] = {"folder": path.mkdir, "empty": path.touch, "pipe": lambda: os.mkfifo(path)}
     make.get(made, lambda: None)()
-    ran = mushu(*UPLOAD)
-    assert ran.code == 2
-    assert sentence in ran.stderr
+    mushu(*UPLOAD).fails(sentence, code=2)
     assert asking.asked == []
 
 
@@ -127,8 +125,7 @@ def test_a_storage_that_refuses_says_why_and_what_to_do(
     mushu: Mushu, asking: Stub, bucket: Stub, photo: Path, told: Told, sentence: str
 ) -> None:
     bucket.tell("PUT", "/photo.png", told)
-    ran = mushu(*UPLOAD)
-    assert (ran.code, ran.stdout) == (1, "")
+    ran = mushu(*UPLOAD).fails()
     assert ran.stderr == f"Error: {sentence} Nothing was stored: run the command again.\n"
     assert "s3cret" not in ran.stderr
     assert asking.asked_for("POST", "/media/media_1/confirm") == []
@@ -154,9 +151,7 @@ def test_an_address_that_is_none_or_not_safe_or_not_there_is_told_without_its_si
     mushu: Mushu, asking: Stub, photo: Path, address: str, sentence: str
 ) -> None:
     offer(asking, address)
-    ran = mushu(*UPLOAD)
-    assert ran.code == 1
-    assert sentence in ran.stderr
+    ran = mushu(*UPLOAD).fails(sentence)
     assert "s3cret" not in ran.stderr
 
 
@@ -165,9 +160,7 @@ def test_a_file_that_arrived_and_is_not_confirmed_can_be_confirmed_later(
 ) -> None:
     trouble = Told(b"", 502, {"Content-Type": "text/html"})
     asking.tell("POST", "/media/media_1/confirm", trouble)
-    ran = mushu(*UPLOAD)
-    assert ran.code == 1
-    assert "The file has arrived: `mushu media confirm media_1`." in ran.stderr
+    mushu(*UPLOAD).fails("The file has arrived: `mushu media confirm media_1`.")
     asking.tell("POST", "/media/media_1/confirm", trouble, ITEM)
     assert mushu("media", "confirm", "media_1").json == ITEM
 
@@ -181,9 +174,7 @@ def test_a_file_that_shrinks_on_the_way_is_not_taken_for_the_one_that_was_announ
         return Told(answer)
 
     asking.tell("POST", "/media/upload-url", shorten)
-    ran = mushu(*UPLOAD)
-    assert ran.code == 1
-    assert "The file became shorter while it was sent." in ran.stderr
+    mushu(*UPLOAD).fails("The file became shorter while it was sent.")
     assert asking.asked_for("POST", "/media/media_1/confirm") == []
 
 
@@ -193,11 +184,9 @@ def test_a_file_of_a_tenant_goes_to_the_side_on_which_the_tenant_stands(
     asking.problem("POST", "/media/upload-url", 404, "tenant_not_found", "There is no live tenant.")
     offer(asking, f"{bucket.url}/photo.png", "/sandbox")
     asking.tell("POST", "/sandbox/media/media_1/confirm", ITEM)
-    ran = mushu(*UPLOAD, "--tenant", "tenant_1")
-    assert ran.code == 0, ran.stderr
+    mushu(*UPLOAD, "--tenant", "tenant_1").ok()
     assert asking.asked_for("POST", "/sandbox/media/upload-url")[0].json["tenant_id"] == "tenant_1"
-    ran = mushu(*UPLOAD, "--env", "test")
-    assert ran.code == 0
+    mushu(*UPLOAD, "--env", "test").ok()
     sent = len(bucket.asked)
     ran = mushu(*UPLOAD, "--tenant", "tenant_1", "--env", "live")
     assert (ran.code, ran.stderr) == (1, "Error: There is no live tenant.\n")
@@ -272,16 +261,16 @@ def test_a_file_is_fetched_whole_without_a_credential(mushu: Mushu, stored: Stub
     assert (ran.code, ran.stdout) == (0, "photo.png\n"), ran.stderr
     assert Path("photo.png").read_bytes() == CONTENT
     assert "authorization" not in stored.asked[-1].headers
-    ran = mushu("media", "download", "media_1")
-    assert ran.code == 1
-    assert "photo.png is there already. Name another with --output, or replace it with --force." in ran.stderr
+    mushu("media", "download", "media_1").fails(
+        "photo.png is there already. Name another with --output, or replace it with --force."
+    )
     assert mushu("media", "download", "media_1", "--force").code == 0
     ran = mushu("media", "download", "media_1", "--output", "other.png", "--json")
     assert ran.json == {"media_id": "media_1", "path": "other.png", "size_bytes": len(CONTENT)}
     assert sorted(path.name for path in Path().iterdir()) == ["other.png", "photo.png"]
-    ran = mushu("media", "download", "media_1", "-o", "nowhere/photo.png")
-    assert ran.code == 1
-    assert "nowhere/photo.png cannot be written (No such file or directory)." in ran.stderr
+    mushu("media", "download", "media_1", "-o", "nowhere/photo.png").fails(
+        "nowhere/photo.png cannot be written (No such file or directory)."
+    )
 
 
 @pytest.mark.parametrize(
@@ -289,8 +278,7 @@ def test_a_file_is_fetched_whole_without_a_credential(mushu: Mushu, stored: Stub
 )
 def test_a_file_that_does_not_come_whole_is_not_kept(mushu: Mushu, stored: Stub, told: Told) -> None:
     stored.tell("GET", "/photo.png", told)
-    ran = mushu("media", "download", "media_1")
-    assert ran.code == 1
+    mushu("media", "download", "media_1").fails()
     assert list(Path().iterdir()) == []
 
 

@@ -47,8 +47,7 @@ def test_the_new_key_is_put_over_the_old_one_and_not_printed(desk: RotatingDesk)
     path = Path(".env")
     path.write_text(f"# mine\nMUSHU_API_KEY={desk.authority.old.reveal()}\nA=1\n")
     path.chmod(0o600)
-    ran = desk.rotate(to="env:.env")
-    assert ran.code == 0, ran.stderr
+    ran = desk.rotate(to="env:.env").ok()
     place = f"env:{Path.cwd()}/.env#MUSHU_API_KEY"
     assert ran.json == ANSWER | {"scopes": ["read", "write"], "delivered_to": [place]}
     assert path.read_text() == f"# mine\nMUSHU_API_KEY={desk.authority.secret.reveal()}\nA=1\n"
@@ -79,11 +78,7 @@ def test_what_is_said_of_the_old_key_s_life_is_handed_on_and_the_rest_left_to_th
 
 @pytest.mark.parametrize(
     "held",
-    [
-        {"state": "revoked"},
-        {"state": "failed"},
-        {"key_id": "key_before", "state": "retiring", "replaced_by": OLD_ID},
-    ],
+    [{"state": "revoked"}, {"state": "failed"}, {"key_id": "key_before", "state": "retiring", "replaced_by": OLD_ID}],
 )
 def test_a_key_that_is_over_or_retires_for_this_one_makes_way_too(desk: RotatingDesk, held: dict[str, str]) -> None:
     desk.drawer.put("before")
@@ -107,16 +102,13 @@ def test_everything_else_stays_and_nothing_is_made_unless_forced(
     desk.drawer.put("theirs")
     if held is not None:
         desk.authority.knows("theirs", **held)
-    ran = desk.rotate()
-    assert ran.code == 1
-    assert "No key was created." in ran.stderr
+    desk.rotate().fails("No key was created.")
     assert (desk.drawer.value, desk.authority.state, desk.authority.rotations) == ("theirs", "none", [])
     assert desk.rotate("--force").code == 0
 
 
 @pytest.mark.parametrize(
-    ("phase", "errors"),
-    [("write", [REFUSING]), ("written", [REFUSING]), ("read", [None, REFUSING])],
+    ("phase", "errors"), [("write", [REFUSING]), ("written", [REFUSING]), ("read", [None, REFUSING])]
 )
 def test_when_one_of_two_places_fails_the_old_key_is_back_at_both(
     desk: RotatingDesk, phase: str, errors: list[BaseException | None]
@@ -126,9 +118,7 @@ def test_when_one_of_two_places_fails_the_old_key_is_back_at_both(
     desk.drawer.put(old)
     shelf.put(old)
     desk.drawer.faults[phase] = list(errors)
-    ran = desk.mushu(*ROTATE, "--to", "drawer:shelf", "--to", "drawer:desk")
-    assert ran.code == 1
-    assert f"{KEY_ID} was deleted." in ran.stderr
+    ran = desk.mushu(*ROTATE, "--to", "drawer:shelf", "--to", "drawer:desk").fails(f"{KEY_ID} was deleted.")
     assert (shelf.value, desk.authority.state, desk.authority.reports) == (old, "revoked", [])
     # Without a receipt, nothing is left to go back to; this is said, and the next rotation finds the place free.
     assert desk.drawer.value == (None if phase == "written" else old)
@@ -144,26 +134,20 @@ def test_a_successor_that_has_taken_over_is_never_deleted(desk: RotatingDesk) ->
         return Told({"key_id": KEY_ID, "state": "something new"})
 
     desk.authority.on_report = take_over_and_say_otherwise
-    ran = desk.rotate("--now")
-    assert ran.code == 1
-    assert f"By then {KEY_ID} had taken over from {OLD_ID}, and it stays where it is." in ran.stderr
+    desk.rotate("--now").fails(f"By then {KEY_ID} had taken over from {OLD_ID}, and it stays where it is.")
     assert (desk.drawer.value, desk.authority.state) == (desk.authority.secret.reveal(), "active")
 
 
 def test_a_successor_of_which_nothing_is_known_is_not_deleted_and_the_old_key_is_put_back(desk: RotatingDesk) -> None:
     desk.authority.on_report = lambda asked: Told(b"", 502)
     desk.authority.stub.tell("GET", f"{KEYS}/{KEY_ID}", Told(b"", 502))
-    ran = desk.rotate()
-    assert ran.code == 1
-    assert f"It is not known whether {KEY_ID} took over from {OLD_ID}: mushu api-key show {KEY_ID}" in ran.stderr
+    desk.rotate().fails(f"It is not known whether {KEY_ID} took over from {OLD_ID}: mushu api-key show {KEY_ID}")
     assert (desk.drawer.value, desk.authority.state) == (desk.authority.old.reveal(), "pending")
 
 
 def test_a_key_that_is_not_there_is_told_before_a_place_is_looked_at(desk: RotatingDesk) -> None:
     desk.authority.stub.tell("GET", f"{KEYS}/{OLD_ID}", problem(404, "key_not_found", "No."))
-    ran = desk.rotate()
-    assert ran.code == 1
-    assert f"There is no API key {OLD_ID} in {ORG}." in ran.stderr
+    desk.rotate().fails(f"There is no API key {OLD_ID} in {ORG}.")
     assert desk.drawer.calls == []
 
 
@@ -188,8 +172,7 @@ def test_a_key_that_is_answered_is_printed_in_the_contract_s_order(
     mushu: Mushu, asking: Stub, arguments: tuple[str, ...], sent: dict[str, str]
 ) -> None:
     asking.tell("POST", f"{KEYS}/{OLD_ID}/rotate", ANSWER | {"key": KEY})
-    ran = mushu(*ROTATE, *arguments)
-    assert ran.code == 0
+    ran = mushu(*ROTATE, *arguments).ok()
     assert list(ran.json)[:5] == ["key_id", "key", "name", "scopes", "created_at"]
     assert ran.json == ANSWER | {"key": KEY}
     assert asking.asked[-1].json == sent
@@ -203,8 +186,7 @@ def test_a_key_that_only_a_client_reaches_is_answered_with_the_command_to_run(mu
         {"uri": "env:/home/ada/other#KEY", "state": "removed", "by": "client"},
     ]
     asking.tell("GET", f"{KEYS}/{OLD_ID}/deliveries", {"deliveries": lines})
-    ran = mushu(*ROTATE)
-    assert (ran.code, ran.stdout) == (1, "")
+    ran = mushu(*ROTATE).fails()
     command = f"mushu api-key rotate {OLD_ID} --to 'env:/home/ada/.env#KEY' --to 'env:/x; rm -rf ~'"
     assert f"`{command}`" in ran.stderr
     assert "--show" in ran.stderr

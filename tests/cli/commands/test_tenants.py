@@ -24,9 +24,9 @@ def test_a_tenant_is_created_listed_shown_and_deleted_in_either_environment(mush
         assert mushu("tenant", "show", tenant["tenant_id"]).json == tenant
         deleted = mushu("tenant", "delete", tenant["tenant_id"], "--yes").json
         assert deleted == {"tenant_id": tenant["tenant_id"], "deleted": True}
-        ran = mushu("tenant", "show", tenant["tenant_id"])
-        assert ran.code == 1
-        assert f"There is no tenant {tenant['tenant_id']} (live or test), or you may not see it." in ran.stderr
+        mushu("tenant", "show", tenant["tenant_id"]).fails(
+            f"There is no tenant {tenant['tenant_id']} (live or test), or you may not see it."
+        )
 
 
 def test_apple_s_credentials_are_given_changed_and_taken_away_and_never_printed(
@@ -36,8 +36,7 @@ def test_apple_s_credentials_are_given_changed_and_taken_away_and_never_printed(
     names = ("--team-id", TEAM, "--key-id", KEY_ID)
     created = mushu(
         "tenant", "create", "--bundle-id", "com.example.shop", "--sandbox", "--org", acme, *names, "-f", str(apple_key)
-    )
-    assert created.code == 0, created.stderr
+    ).ok()
     tenant_id = created.json["tenant_id"]
     assert (created.json["team_id"], created.json["key_id"]) == (TEAM, KEY_ID)
     assert created.json["use_sandbox"] is True
@@ -48,9 +47,9 @@ def test_apple_s_credentials_are_given_changed_and_taken_away_and_never_printed(
     assert changed.json["key_id"] == KEY_ID, changed.stderr
     for ran in (created, cleared, changed, mushu("tenant", "show", tenant_id)):
         assert secret not in ran.stdout + ran.stderr
-    ran = mushu(*piped, stdin="-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n")
-    assert ran.code == 1
-    assert "private_key must be the content of the AuthKey_….p8 file" in ran.stderr
+    ran = mushu(*piped, stdin="-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n").fails(
+        "private_key must be the content of the AuthKey_….p8 file"
+    )
     assert "hunter2" not in ran.stderr
 
 
@@ -69,9 +68,7 @@ def test_half_of_apple_s_credentials_or_no_key_at_all_is_a_usage_error(
     mushu: Mushu, asking: Stub, arguments: list[str], sentence: str
 ) -> None:
     Path("binary.p8").write_bytes(b"\xff\xfe")
-    ran = mushu("tenant", "create", "--bundle-id", "com.example.shop", "--org", ORG, *arguments)
-    assert ran.code == 2
-    assert sentence in ran.stderr
+    mushu("tenant", "create", "--bundle-id", "com.example.shop", "--org", ORG, *arguments).fails(sentence, code=2)
     assert asking.asked == []
 
 
@@ -84,16 +81,15 @@ def test_a_key_is_not_taken_from_a_terminal_that_would_show_it(
             return True
 
     monkeypatch.setattr(tenants, "sys", type("Sys", (), {"stdin": Terminal}))
-    ran = mushu("tenant", "credentials", "set", "tenant_1", "--team-id", TEAM, "--key-id", KEY_ID, "-f", "-")
-    assert ran.code == 2
-    assert "Pipe the key in" in ran.stderr
+    mushu("tenant", "credentials", "set", "tenant_1", "--team-id", TEAM, "--key-id", KEY_ID, "-f", "-").fails(
+        "Pipe the key in", code=2
+    )
 
 
 def test_a_key_file_that_others_can_read_is_remarked_on(mushu: Mushu, asking: Stub, apple_key: Path) -> None:
     apple_key.chmod(0o644)
     asking.tell("PATCH", "/tenants/tenant_1", {"tenant_id": "tenant_1"})
-    ran = mushu("tenant", "credentials", "set", "tenant_1", "--team-id", TEAM, "-k", KEY_ID, "-f", str(apple_key))
-    assert ran.code == 0
+    ran = mushu("tenant", "credentials", "set", "tenant_1", "--team-id", TEAM, "-k", KEY_ID, "-f", str(apple_key)).ok()
     assert f"{apple_key} can be read by others." in ran.stderr
     assert asking.asked[-1].json["private_key"] == apple_key.read_text()
 
@@ -109,18 +105,16 @@ def test_a_key_file_that_another_user_could_have_written_is_not_sent(
         os.chown(apple_key, 65534, -1)
     else:
         apple_key.chmod(0o622)
-    ran = mushu("tenant", "credentials", "set", "tenant_1", "--team-id", TEAM, "-k", KEY_ID, "-f", str(apple_key))
-    assert ran.code == 2
-    assert "what is in it" in ran.stderr
+    mushu("tenant", "credentials", "set", "tenant_1", "--team-id", TEAM, "-k", KEY_ID, "-f", str(apple_key)).fails(
+        "what is in it", code=2
+    )
     assert asking.asked == []
 
 
 def test_use_makes_it_the_tenant_of_every_command_on_that_server_only(
     served: Served, mushu: Mushu, acme: str, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran = mushu("device", "list")
-    assert ran.code == 2
-    assert "Which tenant? Add --tenant TENANT" in ran.stderr
+    mushu("device", "list").fails("Which tenant? Add --tenant TENANT", code=2)
     tenant_id = mushu("tenant", "create", "--bundle-id", "com.example.shop", "--org", acme).json["tenant_id"]
     assert mushu("tenant", "use", tenant_id).stdout == (
         f"Commands to {served.url} are about {tenant_id} (com.example.shop) from now on.\n"
