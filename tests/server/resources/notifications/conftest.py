@@ -179,6 +179,34 @@ def live(post: Post, apple: StandIn, sandbox: StandIn) -> Post:
     return replace(post, dispatcher=replace(post.dispatcher, hosts=Hosts(apple.url, sandbox.url)))
 
 
+@dataclass
+class OneDevice:
+    """A tenant that Apple knows, and the one device that its user has."""
+
+    post: Post
+    tenant: TenantRow
+
+    def send(self, payload: dict[str, Any] | None = None) -> SendingRow:
+        (row,) = self.post.send(self.tenant, payload=payload)
+        return row
+
+    def register(self) -> None:
+        self.post.device(self.tenant)
+
+    def has(self) -> bool:
+        return self.post.has(self.tenant) is not None
+
+    def with_sender(self, sender: Sender) -> "OneDevice":
+        return replace(self, post=self.post.with_sender(sender))
+
+
+@pytest.fixture
+def phone(live: Post, apple: StandIn) -> OneDevice:
+    found = OneDevice(live, live.tenant(apple.credentials()))
+    found.register()
+    return found
+
+
 @pytest.fixture
 def test(live: Post) -> Iterator[Post]:
     """Sends in test, with both hosts there."""

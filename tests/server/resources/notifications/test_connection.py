@@ -24,7 +24,7 @@ from mushu.server.resources.notifications.connection import BackgroundLoop
 from mushu.server.resources.notifications.sender import Sender, Timing
 from tests.conftest import TurnableClock
 from tests.server.logged import caught
-from tests.server.resources.notifications.conftest import LIVE, TOKEN, Post, Waiting
+from tests.server.resources.notifications.conftest import LIVE, TOKEN, OneDevice, Post, Waiting
 from tests.server.resources.notifications.stand_in import Reply, StandIn
 
 pytestmark = pytest.mark.database
@@ -109,13 +109,9 @@ class TestConnections:
         finally:
             plain.close()
 
-    def test_to_this_machine_go_through_no_proxy(
-        self, live: Post, apple: StandIn, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_to_this_machine_go_through_no_proxy(self, phone: OneDevice, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
-        assert live.send(tenant)[0].outcome == "sent"
+        assert phone.send().outcome == "sent"
 
     def test_to_elsewhere_go_through_the_proxy_of_the_environment(
         self, post: Post, apple: StandIn, monkeypatch: pytest.MonkeyPatch
@@ -202,15 +198,13 @@ class TestTheLoop:
             loop.close()
             loop.close()
 
-    def test_begins_anew_after_a_fork(self, live: Post, apple: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
-        live.send(tenant)
-        sender = live.dispatcher.sender
+    def test_begins_anew_after_a_fork(self, phone: OneDevice, apple: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+        phone.send()
+        sender = phone.post.dispatcher.sender
         inherited, process = sender._loop._loop, os.getpid()
         thread = sender._loop._thread
         monkeypatch.setattr(os, "getpid", lambda: process + 1)
-        assert live.send(tenant)[0].outcome == "sent"
+        assert phone.send().outcome == "sent"
         assert sender._loop._loop is not inherited
         assert apple.connections == 2  # the first is the other process's, and left alone
         assert inherited is not None

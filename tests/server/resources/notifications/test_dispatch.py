@@ -292,12 +292,7 @@ class TestAskingTwice:
         assert len(notifications(tenant.id)) == 1
 
     def test_is_decided_by_the_database_where_two_get_that_far(
-        self,
-        live: Post,
-        tenant: TenantRow,
-        apple: StandIn,
-        mark: IdempotencyMark,
-        monkeypatch: pytest.MonkeyPatch,
+        self, live: Post, tenant: TenantRow, apple: StandIn, mark: IdempotencyMark, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         live.device(tenant)
         request = replace(live.request(tenant), idempotency=mark)

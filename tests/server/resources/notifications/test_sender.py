@@ -8,7 +8,7 @@ from mushu.notify.client import TIMEOUT
 from mushu.server.clock import Clock
 from mushu.server.resources.notifications.sender import Sender, Timing, apns_id
 from tests.conftest import TurnableClock
-from tests.server.resources.notifications.conftest import TOKEN, Post, Waiting
+from tests.server.resources.notifications.conftest import TOKEN, OneDevice, Post, Waiting
 from tests.server.resources.notifications.stand_in import Behaviour, Cut, GoAway, Noise, Reply, Silence, StandIn
 
 OTHER = "b2" * 32
@@ -39,10 +39,8 @@ class TestWhatAppleGets:
         assert (received.claims["iss"], received.claims["kid"]) == ("TEAM123456", "KEY1234567")
         assert 0 <= clock().timestamp() - received.claims["iat"] < 3_600
 
-    def test_what_only_wakes_the_app_goes_at_low_priority(self, live: Post, apple: StandIn) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
-        live.send(tenant, payload={"aps": {"content-available": 1}, "sync": True})
+    def test_what_only_wakes_the_app_goes_at_low_priority(self, phone: OneDevice, apple: StandIn) -> None:
+        phone.send({"aps": {"content-available": 1}, "sync": True})
         (received,) = apple.received  # push type and priority are checked by the stand-in
         assert received.headers["apns-push-type"] == "background"
         assert "apns-collapse-id" not in received.headers
@@ -95,59 +93,51 @@ class TestRefusals:
         ],
         ids=lambda value: f"{value.status} {value.reason}" if isinstance(value, Reply) else "",
     )
-    def test_are_noted_and_not_repeated(self, live: Post, apple: StandIn, reply: Reply, stays: bool) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
+    def test_are_noted_and_not_repeated(self, phone: OneDevice, apple: StandIn, reply: Reply, stays: bool) -> None:
         apple.will(TOKEN, reply)
-        (row,) = live.send(tenant)
+        row = phone.send()
         assert (row.outcome, row.status, row.reason, row.attempts) == ("failed", reply.status, reply.reason, 1)
-        assert (live.has(tenant) is not None) == stays
+        assert phone.has() == stays
         assert apple.count == 1
 
     def test_a_device_that_registered_after_it_died_is_kept(
-        self, live: Post, apple: StandIn, clock: TurnableClock
+        self, phone: OneDevice, apple: StandIn, clock: TurnableClock
     ) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
         apple.will(TOKEN, Reply(410, "Unregistered", milliseconds(clock, minutes=-5)))
-        assert live.send(tenant)[0].outcome == "failed"
-        assert live.has(tenant) is not None
+        assert phone.send().outcome == "failed"
+        assert phone.has()
 
     def test_a_device_that_died_after_it_registered_is_removed(
-        self, live: Post, apple: StandIn, clock: TurnableClock
+        self, phone: OneDevice, apple: StandIn, clock: TurnableClock
     ) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
         clock.turn(hours=1)
         apple.will(TOKEN, Reply(410, "Unregistered", milliseconds(clock, minutes=-5)))
-        live.send(tenant)
-        assert live.has(tenant) is None
+        phone.send()
+        assert not phone.has()
 
     def test_a_device_that_registers_while_it_is_refused_is_kept(
-        self, live: Post, apple: StandIn, clock: TurnableClock
+        self, phone: OneDevice, apple: StandIn, clock: TurnableClock
     ) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
         clock.turn(hours=1)
         apple.on_arrival = lambda _: clock.turn(seconds=1)
-        original = live.dispatcher.sender.send
+        original = phone.post.dispatcher.sender.send
 
         def send(*arguments: object) -> object:
             results = original(*arguments)  # type: ignore[arg-type]
-            live.device(tenant)
+            phone.register()
             return results
 
-        object.__setattr__(live.dispatcher.sender, "send", send)
+        object.__setattr__(phone.post.dispatcher.sender, "send", send)
         apple.will(TOKEN, Reply(400, "BadDeviceToken"))
-        assert live.send(tenant)[0].reason == "BadDeviceToken"
-        assert live.has(tenant) is not None
+        assert phone.send().reason == "BadDeviceToken"
+        assert phone.has()
 
     @pytest.mark.parametrize("timestamp", [10**30, -(10**30), True, "soon", 1.5, [], float("inf"), -1])
-    def test_a_time_of_death_that_is_none_does_no_harm(self, live: Post, apple: StandIn, timestamp: object) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
+    def test_a_time_of_death_that_is_none_does_no_harm(
+        self, phone: OneDevice, apple: StandIn, timestamp: object
+    ) -> None:
         apple.will(TOKEN, Reply(410, "Unregistered", timestamp))
-        assert live.send(tenant)[0].reason == "Unregistered"
+        assert phone.send().reason == "Unregistered"
 
     def test_the_same_token_of_another_tenant_is_kept(self, live: Post, apple: StandIn) -> None:
         tenant, other = live.tenant(apple.credentials()), live.tenant(None)
@@ -174,14 +164,14 @@ class TestRefusals:
         "body",
         [b"<html>", b"[" * 4_000, b'{"reason": 7}', b'{"reason": "a\\nb"}', b"null", b"\xff\xfe", b"x" * 300_000],
     )
-    def test_whose_body_is_garbage_are_refusals_without_a_reason(self, live: Post, apple: StandIn, body: bytes) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
+    def test_whose_body_is_garbage_are_refusals_without_a_reason(
+        self, phone: OneDevice, apple: StandIn, body: bytes
+    ) -> None:
         apple.will(TOKEN, Reply(400, body=body))
-        (row,) = live.send(tenant)
+        row = phone.send()
         assert (row.outcome, row.status, row.reason) == ("failed", 400, None)
-        assert live.has(tenant) is not None
-        assert live.send(tenant)[0].outcome == "sent"
+        assert phone.has()
+        assert phone.send().outcome == "sent"
 
 
 class TestAnotherAttempt:
@@ -203,12 +193,10 @@ class TestAnotherAttempt:
         ids=str,
     )
     def test_is_made_after_a_wait(
-        self, live: Post, apple: StandIn, waiting: Waiting, behaviours: list[Behaviour], slept: list[float]
+        self, phone: OneDevice, apple: StandIn, waiting: Waiting, behaviours: list[Behaviour], slept: list[float]
     ) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
         apple.will(TOKEN, *behaviours)
-        (row,) = live.send(tenant)
+        row = phone.send()
         assert (row.outcome, row.attempts) == ("sent", len(behaviours) + 1)
         assert waiting.slept == slept
         assert len({one.headers["apns-id"] for one in apple.received}) == 1
@@ -226,67 +214,61 @@ class TestAnotherAttempt:
         ids=str,
     )
     def test_is_made_three_times_at_most(
-        self, live: Post, apple: StandIn, behaviour: Behaviour, outcome: str, status: int | None, reason: str | None
+        self,
+        phone: OneDevice,
+        apple: StandIn,
+        behaviour: Behaviour,
+        outcome: str,
+        status: int | None,
+        reason: str | None,
     ) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
         apple.will(TOKEN, *[behaviour] * 10)
-        (row,) = live.send(tenant)
+        row = phone.send()
         assert (row.outcome, row.status, row.reason, row.attempts) == (outcome, status, reason, 4)
         assert apple.count == 4
-        assert live.has(tenant) is not None
+        assert phone.has()
 
     def test_is_not_made_where_apple_asks_for_more_patience_than_there_is(
-        self, live: Post, apple: StandIn, waiting: Waiting
+        self, phone: OneDevice, apple: StandIn, waiting: Waiting
     ) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
         apple.will(TOKEN, Reply(429, "TooManyRequests", headers={"retry-after": "9999999999"}))
-        (row,) = live.send(tenant)
+        row = phone.send()
         assert (row.outcome, row.status, row.attempts) == ("failed", 429, 1)
         assert waiting.slept == []
 
-    def test_is_not_made_when_time_is_up(self, live: Post, apple: StandIn, waiting: Waiting) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
+    def test_is_not_made_when_time_is_up(self, phone: OneDevice, apple: StandIn, waiting: Waiting) -> None:
         apple.will(TOKEN, *[Reply(503, headers={"retry-after": "29"})] * 4)
-        (row,) = live.send(tenant)
+        row = phone.send()
         assert (row.outcome, row.attempts) == ("failed", 3)
         assert waiting.seconds < 60
 
     def test_needs_none_of_ours_after_a_goodbye_that_never_looked_at_it(
-        self, live: Post, apple: StandIn, waiting: Waiting
+        self, phone: OneDevice, apple: StandIn, waiting: Waiting
     ) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
-        live.send(tenant)  # so that there is a stream before it
+        phone.send()  # so that there is a stream before it
         apple.will(TOKEN, GoAway(looked_at=False))
-        (row,) = live.send(tenant)
+        row = phone.send()
         assert (row.outcome, row.attempts) == ("sent", 1)
         assert (waiting.slept, apple.connections) == ([], 2)
 
     def test_is_made_after_a_silence_and_the_connection_is_given_up(
-        self, live: Post, apple: StandIn, clock: TurnableClock, waiting: Waiting
+        self, phone: OneDevice, apple: StandIn, clock: TurnableClock, waiting: Waiting
     ) -> None:
         impatient = Sender(clock, Timing(waiting.sleep, waiting.now, lambda: 0.5, attempt_seconds=0.3))
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
         apple.will(TOKEN, Silence())
         try:
-            (row,) = live.with_sender(impatient).send(tenant)
+            row = phone.with_sender(impatient).send()
         finally:
             impatient.close()
         assert (row.outcome, row.attempts) == ("sent", 2)
         assert apple.connections == 2
 
-    def test_is_not_needed_for_a_success_with_a_body_that_never_ends(self, live: Post, apple: StandIn) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
+    def test_is_not_needed_for_a_success_with_a_body_that_never_ends(self, phone: OneDevice, apple: StandIn) -> None:
         apple.will(TOKEN, Reply(200, body=b"x" * 300_000))
-        (row,) = live.send(tenant)
+        row = phone.send()
         assert (row.outcome, row.attempts) == ("sent", 1)
         for _ in range(3):
-            assert live.send(tenant)[0].attempts == 1
+            assert phone.send().attempts == 1
 
 
 class TestNobodyThere:
@@ -300,21 +282,19 @@ class TestNobodyThere:
         assert len(waiting.slept) == 3
 
     def test_a_host_whose_certificate_nobody_vouches_for_gets_nothing(
-        self, live: Post, apple: StandIn, monkeypatch: pytest.MonkeyPatch
+        self, phone: OneDevice, apple: StandIn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("SSL_CERT_FILE")
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
-        (row,) = live.send(tenant)
+        row = phone.send()
         assert (row.outcome, row.reason) == ("failed", "unreachable")
         assert apple.count == 0
 
-    def test_what_is_not_begun_when_time_is_up_is_not_tried(self, live: Post, apple: StandIn, waiting: Waiting) -> None:
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
+    def test_what_is_not_begun_when_time_is_up_is_not_tried(
+        self, phone: OneDevice, apple: StandIn, waiting: Waiting
+    ) -> None:
         apple.on_arrival = lambda _: setattr(waiting, "seconds", 100.0)
-        live.dispatcher.sender.deadline = lambda: -1.0  # type: ignore[method-assign]
-        (row,) = live.send(tenant)
+        phone.post.dispatcher.sender.deadline = lambda: -1.0  # type: ignore[method-assign]
+        row = phone.send()
         assert (row.outcome, row.reason, row.attempts) == ("failed", "not_tried", 0)
         assert apple.count == 0
 
@@ -325,30 +305,26 @@ def test_an_answer_comes_before_our_own_clients_give_up() -> None:
 
 class TestProviderTokens:
     def test_one_that_apple_finds_too_old_is_made_anew_once(
-        self, live: Post, apple: StandIn, clock: TurnableClock, waiting: Waiting
+        self, phone: OneDevice, apple: StandIn, clock: TurnableClock, waiting: Waiting
     ) -> None:
         clock.turn(minutes=10)
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
         apple.will(TOKEN, Reply(403, "ExpiredProviderToken"))
-        (row,) = live.send(tenant)
+        row = phone.send()
         assert (row.outcome, row.attempts) == ("sent", 2)
         first, second = (one.claims["iat"] for one in apple.received)
         assert second - first == 600
         assert waiting.slept == []
 
     def test_a_clock_that_is_wrong_does_not_make_one_after_another(
-        self, live: Post, apple: StandIn, clock: TurnableClock
+        self, phone: OneDevice, apple: StandIn, clock: TurnableClock
     ) -> None:
         clock.turn(minutes=10)
-        tenant = live.tenant(apple.credentials())
-        live.device(tenant)
         for attempts in (2, 1):
             apple.will(TOKEN, *[Reply(403, "ExpiredProviderToken")] * attempts)
-            (row,) = live.send(tenant)
+            row = phone.send()
             assert (row.outcome, row.reason, row.attempts) == ("failed", "ExpiredProviderToken", attempts)
             clock.turn(minutes=1)
-        assert live.has(tenant) is not None
+        assert phone.has()
 
     def test_other_credentials_take_effect_at_once(self, live: Post, apple: StandIn) -> None:
         tenant = live.tenant(apple.credentials())
