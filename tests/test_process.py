@@ -170,32 +170,17 @@ STARTERS = {
     "pty": {"spawn"},
 }
 SECRETS = {
-    "MUSHU_API_KEY": "anything",
-    "MUSHU_DATABASE_URL": "sqlite:////srv/x.db",
-    "MUSHU_SMTP_URL": "smtp://mail.example.com",
-    "MUSHU_VAULT_TOKEN": "s.1",
-    "VAULT_TOKEN": "hvs.1",
-    "BAO_SECRET_ID": "1",
-    "AWS_SECRET_ACCESS_KEY": "1",
-    "PGPASSWORD": "hunter2",
-    "STRIPE_API_KEY": "1",
-    "DB_PASS": "hunter2",
-    "SSLKEYLOGFILE": "/tmp/keys",
-    "DATABASE_URL": "postgresql://app:hunter2@db/app",
+    "MUSHU_API_KEY": "anything", "MUSHU_DATABASE_URL": "sqlite:////srv/x.db",
+    "MUSHU_SMTP_URL": "smtp://mail.example.com", "MUSHU_VAULT_TOKEN": "s.1", "VAULT_TOKEN": "hvs.1",
+    "BAO_SECRET_ID": "1", "AWS_SECRET_ACCESS_KEY": "1", "PGPASSWORD": "hunter2", "STRIPE_API_KEY": "1",
+    "DB_PASS": "hunter2", "SSLKEYLOGFILE": "/tmp/keys", "DATABASE_URL": "postgresql://app:hunter2@db/app",
     "HTTPS_PROXY": "http://me:hunter2@proxy:3128",
-}
+}  # fmt: skip
 NEEDED = {
-    "HOME": "/root",
-    "LANG": "C.UTF-8",
-    "PWD": "/srv/app",
-    "OLDPWD": "/srv",
-    "DISPLAY": ":0",
-    "XAUTHORITY": "/root/.Xauthority",
-    "SSH_AUTH_SOCK": "/run/agent",
-    "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/bus",
-    "HTTP_PROXY": "http://proxy:3128",
-    "KEYBOARD": "us",
-}
+    "HOME": "/root", "LANG": "C.UTF-8", "PWD": "/srv/app", "OLDPWD": "/srv", "DISPLAY": ":0",
+    "XAUTHORITY": "/root/.Xauthority", "SSH_AUTH_SOCK": "/run/agent",
+    "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/bus", "HTTP_PROXY": "http://proxy:3128", "KEYBOARD": "us",
+}  # fmt: skip
 
 
 @pytest.mark.fault

@@ -15,7 +15,7 @@ from tests.sdk.generated import MAYBE, TEXT, document, imported, model, operatio
 PUSH = document(
     {
         "/tenants/{tenant_id}/notify": {
-            "post": operation("push", "send_notification", "SendNotificationRequest", "Sent"),
+            "post": operation("push", "send_notification", "SendNotificationRequest", "Sent")
         },
         "/tenants/{tenant_id}/notifications": {
             "get": operation(

@@ -16,16 +16,7 @@ from mushu.destination import Attempt, Conflict, Denied, DestinationError, Recei
 from mushu.testing.processes import fork, wait_for
 from mushu_dotenv import rewriting
 from mushu_dotenv.folder import Folder, _above_standard
-from tests.plugins.mushu_dotenv.places import (
-    KEY,
-    NEW,
-    OLD,
-    Trace,
-    deliver,
-    destination,
-    leftovers,
-    private,
-)
+from tests.plugins.mushu_dotenv.places import KEY, NEW, OLD, Trace, deliver, destination, leftovers, private
 
 
 def _before_rename(monkeypatch: pytest.MonkeyPatch, mischief: Callable[[], object]) -> None:

@@ -10,15 +10,7 @@ import pytest
 
 from mushu.destination import DestinationError
 from mushu.testing.processes import fork, wait_for
-from tests.plugins.mushu_dotenv.places import (
-    KEY,
-    NEW,
-    OLD,
-    assert_refused,
-    deliver,
-    destination,
-    private,
-)
+from tests.plugins.mushu_dotenv.places import KEY, NEW, OLD, assert_refused, deliver, destination, private
 
 
 def _mode(mode: int) -> Callable[[Path], Path]:

@@ -76,10 +76,7 @@ CHANGED: dict[str, tuple[bytes, bytes]] = {
     "bare name": (b"MUSHU_API_KEY\nB=2\n", LINE + b"\nB=2\n"),
     "bare exported name": (b"export MUSHU_API_KEY  # c\n", b"# c\nexport " + LINE + b"\n"),
     "bare name glued to a comment": (b"MUSHU_API_KEY#c\n", b"#c\n" + LINE + b"\n"),
-    "name in a multi-line value": (
-        b'A="\nMUSHU_API_KEY=decoy\n"\n',
-        b'A="\nMUSHU_API_KEY=decoy\n"\n' + LINE + b"\n",
-    ),
+    "name in a multi-line value": (b'A="\nMUSHU_API_KEY=decoy\n"\n', b'A="\nMUSHU_API_KEY=decoy\n"\n' + LINE + b"\n"),
     "name in a comment": (b"#MUSHU_API_KEY=x\n", b"#MUSHU_API_KEY=x\n" + LINE + b"\n"),
     "name in a value": (b"A=MUSHU_API_KEY=x\n", b"A=MUSHU_API_KEY=x\n" + LINE + b"\n"),
     "longer name": (b"MUSHU_API_KEY_OLD=x\n", b"MUSHU_API_KEY_OLD=x\n" + LINE + b"\n"),

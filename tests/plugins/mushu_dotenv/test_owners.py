@@ -28,10 +28,7 @@ def test_root_keeps_the_owner_and_lets_the_owner_lock(open_path: Path) -> None:
 @needs_root
 @pytest.mark.parametrize(
     ("owner", "group", "reason", "way_out"),
-    [
-        (0, 0, "Permission is denied", "namei -l"),
-        (NOBODY, 0, "belongs to group 0", "chgrp"),
-    ],
+    [(0, 0, "Permission is denied", "namei -l"), (NOBODY, 0, "belongs to group 0", "chgrp")],
 )
 def test_an_owner_that_could_not_be_kept_is_a_refusal(
     open_path: Path, owner: int, group: int, reason: str, way_out: str
