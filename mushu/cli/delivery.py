@@ -119,7 +119,7 @@ def deliver(mint: Callable[[], PendingKey], targets: Sequence[Target], rule: Ove
 
 def _record(pending: PendingKey, targets: Sequence[Target]) -> None:
     """Keep where the key is put, so that its value can be taken away from there once it is deleted."""
-    delivery = RecordedDelivery(pending.secret.digest(), [target.uri for target in targets])
+    delivery = RecordedDelivery(pending.secret.digest(), {target.uri: target.location for target in targets})
     try:
         delivery_record.remember(pending.keys.server, pending.key_id, delivery)
     except Failure as failure:
@@ -136,6 +136,7 @@ def _check(targets: Sequence[Target], rule: OverwriteRule) -> None:
 def _reason_against(target: Target, rule: OverwriteRule) -> str | None:
     """Return why the key cannot be put there; None where it can."""
     try:
+        target.locate()
         holding = target.check()
         return rule.objection(target.uri, holding.digest) if holding.digest is not None else None
     except DestinationError as error:
@@ -152,7 +153,9 @@ def _write_and_prove(pending: PendingKey, targets: Sequence[Target]) -> list[dic
             target.write(pending.secret, attempt_id, pending.key_id)
     for target in targets:
         with _naming(target):
-            proofs.append({"place": target.uri, "digest": target.read_back(pending.secret).digest or ""})
+            digest = target.read_back(pending.secret).digest or ""
+            at = {"location": target.location.identity} if target.location.identity else {}
+            proofs.append({"place": target.uri, "digest": digest} | at)
     return proofs
 
 

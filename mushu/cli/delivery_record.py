@@ -4,15 +4,15 @@ A deleted key's value is taken away from the places that stand here, and from no
 tells the value apart from what stands there since.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mushu.cli import config
-from mushu.destination import DestinationError
+from mushu.destination import DestinationError, Location
 from mushu.destination.registry import opener
-from mushu.destination.target import open_safely
+from mushu.destination.target import DeliveredKey, open_safely
 
 DELIVERIES: Final = "deliveries.json"
 
@@ -23,7 +23,8 @@ class RecordedDelivery:
 
     #: SHA-256 of the key in hexadecimal.
     digest: str
-    uris: Sequence[str]
+    #: By URI, where it led to then; an empty one where that is not known.
+    places: Mapping[str, Location]
     #: The key is over, and its value may be left there.
     is_over: bool = False
 
@@ -44,8 +45,7 @@ def remember(server: str, key_id: str, delivery: RecordedDelivery) -> None:
         Failure: nothing can be kept in the folder.
     """
     with config.changing(DELIVERIES) as kept:
-        entry = {"digest": delivery.digest, "uris": list(delivery.uris)}
-        kept[server] = _keys_of(kept, server) | {key_id: entry}
+        kept[server] = _keys_of(kept, server) | {key_id: _entry(delivery)}
 
 
 def forget(server: str, key_id: str, left: Sequence[str] = ()) -> None:
@@ -58,11 +58,12 @@ def forget(server: str, key_id: str, left: Sequence[str] = ()) -> None:
         keys = _keys_of(kept, server)
         found = _parsed(keys.pop(key_id, None))
         if found is not None and left:
-            keys[key_id] = {"digest": found.digest, "uris": list(left), "over": True}
+            places = {uri: found.places.get(uri, Location()) for uri in left}
+            keys[key_id] = _entry(RecordedDelivery(found.digest, places)) | {"over": True}
         kept[server] = keys
 
 
-def take_away(delivery: RecordedDelivery) -> tuple[list[str], list[str]]:
+def take_away(key_id: str, delivery: RecordedDelivery) -> tuple[list[str], list[str]]:
     """Remove the value of a dead key from where it was put.
 
     Returns:
@@ -70,9 +71,10 @@ def take_away(delivery: RecordedDelivery) -> tuple[list[str], list[str]]:
     """
     told, left = [], []
     open_destination = opener(Path.cwd())
-    for uri in delivery.uris:
+    for uri, location in delivery.places.items():
         try:
-            removed = open_safely(open_destination, uri).remove(delivery.digest)
+            delivered = DeliveredKey(key_id, delivery.digest, location)
+            removed, _ = delivered.take_away(open_safely(open_destination, uri))
         except DestinationError as error:
             told.append(f"{uri}: {error} Its value may be left there, and opens nothing.")
             left.append(uri)
@@ -89,7 +91,19 @@ def _keys_of(kept: config.Remembered, server: str) -> dict[str, Any]:
 def _parsed(entry: object) -> RecordedDelivery | None:
     if not isinstance(entry, dict):
         return None
-    digest, uris = entry.get("digest"), entry.get("uris")
+    digest, uris, locations = entry.get("digest"), entry.get("uris"), entry.get("locations")
     if not isinstance(digest, str) or not isinstance(uris, list):
         return None
-    return RecordedDelivery(digest, [uri for uri in uris if isinstance(uri, str)], entry.get("over") is True)
+    known = locations if isinstance(locations, dict) else {}
+    places = {uri: _location(known.get(uri)) for uri in uris if isinstance(uri, str)}
+    return RecordedDelivery(digest, places, entry.get("over") is True)
+
+
+def _entry(delivery: RecordedDelivery) -> dict[str, Any]:
+    locations = {uri: [location.identity, location.directions] for uri, location in delivery.places.items()}
+    return {"digest": delivery.digest, "uris": list(delivery.places), "locations": locations}
+
+
+def _location(kept: object) -> Location:
+    told = [text for text in kept if isinstance(text, str)] if isinstance(kept, list) else []
+    return Location(*told) if len(told) == 2 else Location()

@@ -23,6 +23,7 @@ from mushu.destination.contract import (
     Destination,
     DestinationError,
     Holding,
+    Location,
     Receipt,
     Surroundings,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "Destination",
     "DestinationError",
     "Holding",
+    "Location",
     "Receipt",
     "Secret",
     "Surroundings",

@@ -88,6 +88,18 @@ class Receipt:
     undo: Secret | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a URI leads to, here and now. Two that differ in their identity are two places, though the URI is one."""
+
+    #: What tells it from another, for a person to read: `cluster 8f0c…, namespace team-a`, `machine 2b7e…`. Stored,
+    #: compared and shown, so no credential. The same for as long as it leads to the same values, whoever asks. Empty
+    #: where the plugin does not tell: then nothing found there is proof about a place that has an identity.
+    identity: str = ""
+    #: How an operator gets there, as the end of the sentence "Run this again …": `with VAULT_ADDR=https://vault:8200`.
+    directions: str = ""
+
+
 class Destination(ABC):
     """One place that can hold one key. Instances are cheap, hold no connection open, and touch nothing when made."""
 
@@ -111,6 +123,17 @@ class Destination(ABC):
     @abstractmethod
     def uri(self) -> str:
         """The one spelling of this destination: absolute, free of secrets, accepted by `parse` wherever it is run."""
+
+    def location(self) -> Location:
+        """Return where this URI leads to now, such that what is absent elsewhere is not taken to be absent there.
+
+        A plugin whose URIs name one place wherever they are opened leaves this as it is. One that takes a server, a
+        namespace or a machine from its surroundings names those that the URI does not. Changes nothing.
+
+        Raises:
+            DestinationError: it could not be found out.
+        """
+        return Location()
 
     @abstractmethod
     def preflight(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from mushu.destination.contract import Attempt, Denied, Destination, DestinationError, Holding, Receipt
+from mushu.destination.contract import Attempt, Denied, Destination, DestinationError, Holding, Location, Receipt
 from mushu.keyformat import mask
 from mushu.secret import Secret
 from mushu.terminal import printable_lines
@@ -13,6 +13,9 @@ Result = TypeVar("Result")
 
 #: Waits so many seconds.
 Pause = Callable[[float], None]
+
+#: Characters that the name of a location may have, and the directions to it.
+LONGEST_LABEL: Final = 400
 
 #: Seconds to wait before what did not succeed, and may yet, is tried again.
 _PAUSES: Final = (0.2, 0.8)
@@ -23,6 +26,14 @@ class SafeDestination:
     """A destination that raises nothing but a fresh `DestinationError` that shows no credential."""
 
     plugin: Destination
+
+    def location(self) -> Location:
+        found: object = guarded(self.plugin.location)
+        if not isinstance(found, Location) or not all(map(_is_label, (found.identity, found.directions))):
+            raise DestinationError(
+                "The destination plugin names its location by what cannot be stored. Tell its maker.", permanent=False
+            )
+        return found
 
     def preflight(self) -> None:
         guarded(self.plugin.preflight)
@@ -38,6 +49,11 @@ class SafeDestination:
 
     def remove(self, digest: str) -> bool:
         return guarded(lambda: self.plugin.remove(digest))
+
+
+def _is_label(text: object) -> bool:
+    """Tell whether a text can be stored, compared and shown: one short line, and no credential in it."""
+    return isinstance(text, str) and len(text) <= LONGEST_LABEL and text.isprintable() and mask(text) == text
 
 
 def guarded(act: Callable[[], Result]) -> Result:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Self
+from typing import Self, TypeVar
 
-from mushu.destination.contract import Attempt, DestinationError, Holding, Receipt
+from mushu.destination.contract import Attempt, DestinationError, Holding, Location, Receipt
 from mushu.destination.registry import OpenDestination
 from mushu.destination.safe import Pause, SafeDestination, guarded, patiently
 from mushu.secret import Secret
+
+Answer = TypeVar("Answer")
 
 
 def open_safely(open_destination: OpenDestination, uri: str) -> SafeDestination:
@@ -23,6 +25,69 @@ def open_safely(open_destination: OpenDestination, uri: str) -> SafeDestination:
         DestinationError: it names none, or what opens it cannot be had at the moment.
     """
     return SafeDestination(guarded(lambda: open_destination(uri)))
+
+
+class ElsewhereError(DestinationError):
+    """A URI leads elsewhere than where a key was delivered, and the key is not there: nobody can tell about it."""
+
+
+def elsewhere(key_id: str, known: Location, here: Location) -> ElsewhereError | None:
+    """Return the error for a key that is not here; None where it was delivered just here, and so is gone.
+
+    Args:
+        known: where the URI led to when the key was delivered; without an identity where that is not known.
+    """
+    if known.identity == here.identity:
+        return None
+    told = f"{key_id} was delivered at {known.identity}."
+    if not known.identity:
+        told = f"It is not known where {key_id} was delivered."
+    way = known.directions or "where it was delivered"
+    return ElsewhereError(
+        f"{told} From here the URI leads to {here.identity or 'an unknown location'}, and the key is not there. "
+        f"Whether it is gone cannot be told. Run this again {way}.",
+        permanent=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredKey:
+    """A key as whoever delivered it knows it: what it is, and where it was.
+
+    Its value, which nobody can guess, proves that it is where it is found, wherever that is. That it is absent proves
+    something only where it was delivered; elsewhere, or where that is not known, nobody can tell.
+    """
+
+    key_id: str
+    #: SHA-256 of its value.
+    digest: str
+    known: Location
+
+    def look_for(self, destination: SafeDestination) -> tuple[Holding, Location]:
+        """Read a destination to learn whether the key is there, and return what it holds, and where that is.
+
+        Raises:
+            ElsewhereError: it is not there, but that was not to be expected.
+            DestinationError: it could not be found out.
+        """
+        return self._judged(destination, destination.read, lambda holding: holding.digest == self.digest)
+
+    def take_away(self, destination: SafeDestination) -> tuple[bool, Location]:
+        """Remove the value of the key, and return whether it was there, and where that is; raises as `look_for`."""
+        return self._judged(destination, lambda: destination.remove(self.digest), bool)
+
+    def _judged(
+        self, destination: SafeDestination, act: Callable[[], Answer], proves: Callable[[Answer], bool]
+    ) -> tuple[Answer, Location]:
+        here = destination.location()
+        problem = elsewhere(self.key_id, self.known, here)
+        try:
+            answer = act()
+        except DestinationError as error:  # that the wrong server has no such mount, say, is no reason
+            raise (problem if problem is not None and self.known.identity else error) from None
+        if problem is not None and not proves(answer):
+            raise problem
+        return answer, here
 
 
 class NotHeldError(DestinationError):
@@ -47,6 +112,8 @@ class Target:
     destination: SafeDestination
     uri: str
     pause: Pause = time.sleep
+    #: Where the URI leads to; known once it was located.
+    location: Location = Location()  # noqa: RUF009 - it is frozen
     #: What the destination was at when it was checked: the condition of the write.
     expected_version: str = ""
     #: SHA-256 of what it held then; None where that was nothing.
@@ -67,6 +134,15 @@ class Target:
         """
         destination = open_safely(open_destination, uri)
         return cls(destination, guarded(lambda: destination.plugin.uri), pause)
+
+    def locate(self) -> Location:
+        """Find out where the URI leads to; what it holds is not looked at.
+
+        Raises:
+            DestinationError: it could not be found out.
+        """
+        self.location = self.destination.location()
+        return self.location
 
     def check(self) -> Holding:
         """Make sure that a write would be allowed, and return what would be overwritten.

@@ -153,7 +153,8 @@ def delivery(found: Delivery, name: str | None) -> Answer:
         "checked_at": found.checked_at,
         "removed_at": found.removed_at,
     }
-    texts = {"destination": name, "version": found.version, "condition": found.condition, "error": found.error}
+    texts = {"location": found.location or None, "destination": name, "version": found.version}
+    texts |= {"condition": found.condition, "error": found.error}
     answer: Answer = {"uri": found.uri, "state": found.state, "by": "client" if found.on_client else "server"}
     answer |= {field: rfc3339(moment) for field, moment in moments.items() if moment is not None}
     answer |= {field: text for field, text in texts.items() if text is not None}

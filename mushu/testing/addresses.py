@@ -7,6 +7,7 @@ import pytest
 
 from mushu import keyformat
 from mushu.destination import DestinationError, Surroundings
+from mushu.destination.safe import SafeDestination
 from mushu.testing.place import NewPlace
 
 _NOWHERE = Surroundings(Path("/nonexistent/mushu-contract"))
@@ -67,6 +68,20 @@ class AddressPromises:
         known = type(new_place().destination()).known_settings
         assert not isinstance(known, str), "a collection of names, not one"
         assert all(_SETTING.fullmatch(name) for name in known or ())
+
+    def test_the_location_is_a_short_line_and_stays_the_same(self, new_place: NewPlace) -> None:
+        """What is stored with a key, and compared years later, by another process."""
+        place = new_place()
+        first = SafeDestination(place.destination()).location()
+        place.hold(keyformat.generate(keyformat.Prefix.LIVE_KEY))
+        assert SafeDestination(place.destination()).location() == first
+        assert first.identity or not first.directions, "a way to nowhere"
+
+    def test_finding_the_location_touches_nothing(self, new_place: NewPlace) -> None:
+        place = new_place()
+        before = place.stored()
+        place.destination().location()
+        assert place.stored() == before
 
     def test_parsing_touches_nothing(self, new_place: NewPlace) -> None:
         place = new_place()

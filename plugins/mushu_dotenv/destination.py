@@ -3,10 +3,24 @@
 Every other module of the plugin is a part of one phase.
 """
 
+import hmac
+import os
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Final, Self
 
-from mushu.destination import Attempt, Conflict, Destination, Holding, Receipt, Secret, Surroundings
+from mushu.destination import (
+    Attempt,
+    Conflict,
+    Destination,
+    DestinationError,
+    Holding,
+    Location,
+    Receipt,
+    Secret,
+    Surroundings,
+)
 from mushu_dotenv.document import ABSENT, FormerLine, unsealed
 from mushu_dotenv.errors import MissingFolderError, refusal, shown
 from mushu_dotenv.locking import timeout_from
@@ -16,15 +30,52 @@ from mushu_dotenv.uri import SCHEME, EnvAddress, credential_refusal, holds_crede
 # What needs no quotes in any dialect of .env, so that nothing has to be escaped.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~+/=-]+")
 
+_MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+_CONTAINER_MARKS: Final = (Path("/.dockerenv"), Path("/run/.containerenv"))
+_MACHINE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def machine_from(settings: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> Location:
+    """Return the machine whose files a path names here: as it is called in the settings, or as the system knows it.
+
+    machine-id(5) asks programs to show no more than a keyed hash of it. In a container it is that of an image, which
+    many may share, or none; what tells containers apart is the name of the host.
+
+    Raises:
+        DestinationError: the name in the settings cannot be used; permanent.
+    """
+    host = os.uname().nodename
+    named = settings.get("machine", "").strip()
+    if named and _MACHINE_NAME.fullmatch(named) is None:
+        raise DestinationError(
+            "MUSHU_ENV_MACHINE must be a name of at most 64 letters, digits, dots, hyphens and underscores.",
+            permanent=True,
+        )
+    directions = f"on {host}" if _MACHINE_NAME.fullmatch(host) else "on the machine where it was delivered"
+    if named:
+        return Location(f"machine {named}", f"{directions}, with MUSHU_ENV_MACHINE={named}")
+    machine_id = next(filter(None, map(_first_line, _MACHINE_IDS)), "")
+    contained = any(mark.exists() for mark in _CONTAINER_MARKS) or "KUBERNETES_SERVICE_HOST" in environ
+    label = f"mushu env: {host if contained or not machine_id else ''}"
+    return Location(f"machine {hmac.new(machine_id.encode(), label.encode(), 'sha256').hexdigest()[:16]}", directions)
+
+
+def _first_line(file: Path) -> str:
+    try:
+        return file.read_text("ascii", "replace").partition("\n")[0].strip()
+    except OSError:
+        return ""
+
 
 class DotenvDestination(Destination):
     """One variable of one `.env` file."""
 
     scheme: ClassVar[str] = SCHEME
-    known_settings: ClassVar[frozenset[str]] = frozenset({"timeout"})
+    known_settings: ClassVar[frozenset[str]] = frozenset({"machine", "timeout"})
 
-    def __init__(self, address: EnvAddress, lock_timeout: float) -> None:
+    def __init__(self, address: EnvAddress, lock_timeout: float, machine: Location) -> None:
         self._address = address
+        self._machine = machine
         self._lock_timeout = lock_timeout
 
     def __repr__(self) -> str:
@@ -37,12 +88,17 @@ class DotenvDestination(Destination):
             del uri  # or a traceback printed with locals shows it
             raise credential_refusal()
         address = parse_address(uri, surroundings.base)
-        return None if address is None else cls(address, timeout_from(surroundings.settings))
+        settings = surroundings.settings
+        return None if address is None else cls(address, timeout_from(settings), machine_from(settings))
 
     @property
     def uri(self) -> str:
         """The canonical spelling."""
         return self._address.uri
+
+    def location(self) -> Location:
+        """Return this machine."""
+        return self._machine
 
     def preflight(self) -> None:
         """Run every check of a write but the one for a conflict; make and change nothing."""

@@ -1,6 +1,7 @@
 """Asking a server as somebody: with a token, with a new one when it has ended, a second time where that is safe."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -12,6 +13,21 @@ from mushu_vault.token import SHARED, Identity, TokenLease
 
 # Seconds to wait before a question that changes nothing is asked again. The caller is patient, too, and for longer.
 _PAUSES: Final = (0.05, 0.25)
+
+
+def asked(send: Callable[[], VaultReply]) -> VaultReply:
+    """Send what changes nothing, up to three times; raises as `send` does."""
+    for pause in _PAUSES:
+        try:
+            reply = send()
+        except Unanswered as error:
+            if error.permanent or error.timed_out:  # three times would be too long
+                raise
+        else:
+            if reply.status not in (412, 500, 502, 504):
+                return reply
+        time.sleep(pause)
+    return send()
 
 
 class VaultClient:
@@ -29,17 +45,7 @@ class VaultClient:
         Raises:
             DestinationError: the login failed, or there was no answer.
         """
-        for pause in _PAUSES:
-            try:
-                reply = self.send(request)
-            except Unanswered as error:
-                if error.permanent or error.timed_out:  # three times would be too long
-                    raise
-            else:
-                if reply.status not in (412, 500, 502, 504):
-                    return reply
-            time.sleep(pause)
-        return self.send(request)
+        return asked(partial(self.send, request))
 
     def send(self, request: VaultRequest) -> VaultReply:
         """Send `request` and return the answer; a second time only if it was refused because the token had ended.

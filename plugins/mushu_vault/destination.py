@@ -15,6 +15,7 @@ from mushu.destination import (
     Destination,
     DestinationError,
     Holding,
+    Location,
     Receipt,
     Secret,
     Surroundings,
@@ -26,7 +27,7 @@ from mushu_vault.engine import Changed, Engine, Presence, StoredSecret, change
 from mushu_vault.json_object import ABSENT, FieldValue, JsonObject
 from mushu_vault.kv import PlainEngine, VersionedEngine
 from mushu_vault.login import login_from
-from mushu_vault.mount import Mount, find_mount
+from mushu_vault.mount import Mount, find_location, find_mount
 from mushu_vault.settings import KNOWN, VaultSettings, server_from
 from mushu_vault.uri import SCHEME, VaultAddress, credential_refusal, holds_credential, parse_address
 
@@ -136,6 +137,10 @@ class VaultDestination(Destination):
     def uri(self) -> str:
         """The canonical spelling."""
         return self._address.uri
+
+    def location(self) -> Location:
+        """Ask which cluster answers; no token is shown."""
+        return find_location(server_from(self._settings, self._address.namespace), self._address)
 
     def preflight(self) -> None:
         """Ask the server what our token may do there; write nothing."""

@@ -1,12 +1,22 @@
-"""Which engine serves a path, and from where on: only the server knows, for a mount may have slashes in its name."""
+"""Which server and which engine serve a path, and from where on: only the server knows.
 
-from dataclasses import dataclass
+An address may lead to another cluster tomorrow, and a mount may have slashes in its name.
+"""
 
-from mushu.destination import Denied, DestinationError
+import re
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from mushu.destination import Denied, DestinationError, Location
 from mushu_vault import policy
-from mushu_vault.client import VaultClient
+from mushu_vault.client import VaultClient, asked
+from mushu_vault.connection import VaultConnection
 from mushu_vault.errors import not_understood, unexpected
+from mushu_vault.settings import VaultServer
 from mushu_vault.uri import VaultAddress, encoded_path
+
+_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +29,30 @@ class Mount:
     rest: str
     #: Version of the engine: 1 or 2.
     version: int
+
+
+def find_location(server: VaultServer, address: VaultAddress) -> Location:
+    """Return the cluster that answers, and the namespace, as far as `address` does not name it.
+
+    The cluster's id is stored with its data, so all servers of one have it, under whatever address. It is told without
+    a token, at the uppermost namespace. Where something hides that, the address has to do.
+
+    Raises:
+        DestinationError: there was no answer, or the server is sealed.
+    """
+    with VaultConnection(replace(server, namespace="")) as connection:
+        reply = asked(partial(connection.exchange, lambda vault: vault.adapter.get("/v1/sys/health"), None))
+    if reply.status >= 500:
+        raise unexpected(server.url, reply.status, reply.location)
+    cluster_id = None if reply.body is None else reply.body.text("cluster_id")
+    if reply.is_success and reply.body is None:
+        raise not_understood(server.url)
+    names = [f"cluster {cluster_id}" if cluster_id and _ID.fullmatch(cluster_id) else server.url]
+    directions = f"with VAULT_ADDR={server.url}"
+    if address.namespace is None:
+        names.append(f"namespace {server.namespace}" if server.namespace else "the uppermost namespace")
+        directions += f" VAULT_NAMESPACE={server.namespace or 'root'}"
+    return Location(", ".join(names), directions)
 
 
 def find_mount(client: VaultClient, address: VaultAddress) -> Mount:

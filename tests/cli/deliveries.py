@@ -17,6 +17,7 @@ from mushu.destination import (
     digest_of,
 )
 from mushu.keyformat import Prefix, generate
+from mushu_dotenv.destination import machine_from
 from tests.cli.conftest import ORG, Mushu
 from tests.cli.stub import Asked, Stub, Told, problem
 from tests.ran import Ran
@@ -29,6 +30,11 @@ PATHS = {"live": f"/orgs/{ORG}/api-keys", "test": f"/sandbox/orgs/{ORG}/api-keys
 
 def no_such_key(asked: Asked) -> Told:
     return problem(404, "key_not_found", f"There is no such key at {asked.path}.")
+
+
+def proof(place: str, secret: Secret) -> dict[str, str]:
+    """What a client reports of a place on this machine."""
+    return {"place": place, "digest": secret.digest(), "location": machine_from({}).identity}
 
 
 @dataclass

@@ -12,7 +12,7 @@ from mushu.destination import Attempt, DestinationError, Receipt, Secret
 from mushu.keyformat import Prefix, generate
 from mushu.testing.leaks import traces
 from tests.cli.conftest import Mushu
-from tests.cli.deliveries import CREATE, DRAWERS, KEY_ID, PATHS, Authority, Desk, Drawer, DrawerDestination, Gate
+from tests.cli.deliveries import CREATE, DRAWERS, KEY_ID, PATHS, Authority, Desk, Drawer, DrawerDestination, Gate, proof
 from tests.cli.stub import Asked, Stub, Told, problem
 
 PASSING = DestinationError("The drawer is stuck.", permanent=False)
@@ -52,8 +52,8 @@ def test_what_is_reported_is_the_digest_that_was_read_back_at_every_place(mushu:
     (report,) = authority.reports
     assert report.json == {
         "deliveries": [
-            {"place": f"env:{Path.cwd()}/.env#MUSHU_API_KEY", "digest": authority.secret.digest()},
-            {"place": f"env:{Path.cwd()}/.env.worker#KEY", "digest": authority.secret.digest()},
+            proof(f"env:{Path.cwd()}/.env#MUSHU_API_KEY", authority.secret),
+            proof(f"env:{Path.cwd()}/.env.worker#KEY", authority.secret),
         ]
     }
 

@@ -257,6 +257,23 @@ def test_what_is_in_the_way_of_taking_it_away_is_told_and_the_same_command_finis
 
 
 @pytest.mark.fault
+def test_a_place_on_another_machine_is_not_taken_for_empty(
+    mushu: Mushu, acme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_id = mushu(*CREATE, acme).json["key_id"]
+    delete = ("api-key", "delete", key_id, "--org", acme, "--yes")
+    Path(".env").rename("there")
+    monkeypatch.setenv("MUSHU_ENV_MACHINE", "elsewhere")
+    lost = mushu(*delete)
+    assert (lost.code, "cannot be told. Run this again on" in lost.stderr) == (1, True)
+
+    Path("there").rename(".env")
+    monkeypatch.delenv("MUSHU_ENV_MACHINE")
+    assert "its value was removed" in mushu(*delete).stderr
+    assert _key() is None
+
+
+@pytest.mark.fault
 def test_a_delivery_needs_no_folder_to_keep_its_record_in(
     mushu: Mushu, served: Served, acme: str, config_folder: Path
 ) -> None:

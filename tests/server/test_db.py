@@ -99,7 +99,7 @@ def test_no_query_that_grows_with_the_number_of_keys_scans_a_table(world: World,
         list_keys(db.session, org.id, Selection(), Window(1, page.next_cursor))
         find_minted(db.session, IdempotencyMark("0" * 64, "1" * 64))
         find_key_by_digest(db.session, key.digest)
-        find_under_way(db.session, "env:/x")
+        find_under_way(db.session, "env:/x", "machine a")
         keys_at(db.session, ["env:/x"])
         keys_under_way(db.session)
         keys_to_clean_up(db.session)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mushu.cli.client.api import Api
 
 _NOT_FOUND: Final = "key_not_found"
+_INVALID: Final = "invalid_input"
 #: How a server of an older version answers a look-up, of which it has not heard: 404, 405.
 _NO_LOOKUP: Final = ("not_found", "method_not_allowed")
 
@@ -99,7 +100,15 @@ class ApiKeys:
 
     def confirm(self, environment: Environment, key_id: str, deliveries: list[dict[str, str]]) -> Answer:
         """Tell the server what was read back where; only then is the key active."""
-        return self._api.post(*self._path(environment), key_id, "delivered", body={"deliveries": deliveries})
+        path = (*self._path(environment), key_id, "delivered")
+        try:
+            return self._api.post(*path, body={"deliveries": deliveries})
+        except Refused as refusal:
+            if refusal.code != _INVALID or "location" not in refusal.message:
+                raise
+        # A server of version 1.0 has not heard of locations.
+        known = [{name: text for name, text in proof.items() if name != "location"} for proof in deliveries]
+        return self._api.post(*path, body={"deliveries": known})
 
     def _path(self, environment: Environment) -> tuple[str, ...]:
         sandbox = ("sandbox",) if environment is Environment.TEST else ()

@@ -209,10 +209,10 @@ def _take_away(keys: ApiKeys, key_id: str, recorded: "RecordedDelivery | None") 
     """Take the value of a deleted key away from where this account put it, and say where it may be left."""
     from mushu.cli.delivery_record import forget, take_away
 
-    told, left = take_away(recorded) if recorded is not None else ([], [])
+    told, left = take_away(key_id, recorded) if recorded is not None else ([], [])
     if recorded is not None:
         forget(keys.server, key_id, left)
-    known = [] if recorded is None else recorded.uris
+    known = [] if recorded is None else list(recorded.places)
     told += [
         f"{place} holds it, put there by another account or machine: remove it there."
         for place in _places_of_clients(keys, key_id)

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import define as _attrs_define
+
+from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="ClientDelivery")
 
@@ -15,15 +17,23 @@ class ClientDelivery:
     Attributes:
         place (str):
         digest (str):
+        location (None | str | Unset):
     """
 
     place: str
     digest: str
+    location: None | str | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         place = self.place
 
         digest = self.digest
+
+        location: None | str | Unset
+        if isinstance(self.location, Unset):
+            location = UNSET
+        else:
+            location = self.location
 
         field_dict: dict[str, Any] = {}
 
@@ -33,6 +43,8 @@ class ClientDelivery:
                 "digest": digest,
             }
         )
+        if location is not UNSET:
+            field_dict["location"] = location
 
         return field_dict
 
@@ -43,9 +55,19 @@ class ClientDelivery:
 
         digest = d.pop("digest")
 
+        def _parse_location(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        location = _parse_location(d.pop("location", UNSET))
+
         client_delivery = cls(
             place=place,
             digest=digest,
+            location=location,
         )
 
         return client_delivery

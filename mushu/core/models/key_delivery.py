@@ -22,6 +22,7 @@ class KeyDelivery:
         by (str):
         delivered_by (str):
         started_at (str):
+        location (None | str | Unset):
         destination (None | str | Unset):
         version (None | str | Unset):
         delivered_at (None | str | Unset):
@@ -37,6 +38,7 @@ class KeyDelivery:
     by: str
     delivered_by: str
     started_at: str
+    location: None | str | Unset = UNSET
     destination: None | str | Unset = UNSET
     version: None | str | Unset = UNSET
     delivered_at: None | str | Unset = UNSET
@@ -57,6 +59,12 @@ class KeyDelivery:
         delivered_by = self.delivered_by
 
         started_at = self.started_at
+
+        location: None | str | Unset
+        if isinstance(self.location, Unset):
+            location = UNSET
+        else:
+            location = self.location
 
         destination: None | str | Unset
         if isinstance(self.destination, Unset):
@@ -117,6 +125,8 @@ class KeyDelivery:
                 "started_at": started_at,
             }
         )
+        if location is not UNSET:
+            field_dict["location"] = location
         if destination is not UNSET:
             field_dict["destination"] = destination
         if version is not UNSET:
@@ -148,6 +158,15 @@ class KeyDelivery:
         delivered_by = d.pop("delivered_by")
 
         started_at = d.pop("started_at")
+
+        def _parse_location(data: object) -> None | str | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        location = _parse_location(d.pop("location", UNSET))
 
         def _parse_destination(data: object) -> None | str | Unset:
             if data is None:
@@ -227,6 +246,7 @@ class KeyDelivery:
             by=by,
             delivered_by=delivered_by,
             started_at=started_at,
+            location=location,
             destination=destination,
             version=version,
             delivered_at=delivered_at,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.drift import DriftResult
 from mushu.server.delivery.models import Condition
-from mushu.server.delivery.named_destinations import named_by_others
+from mushu.server.delivery.named_destinations import deliveries_of_living, named_by_others
 from mushu.server.errors import MushuError
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
@@ -40,6 +40,24 @@ def of_drift(found: DriftResult) -> str:
             force = "; --force if it is not one of Mushu's keys" if found.condition is Condition.DRIFTED else ""
             way = f"`flask keys rotate {found.key_id}` puts a new key there{force}."
     return f"{found.detail} {way}"
+
+
+def of_places_elsewhere(session: AnySession, key: ApiKey, uris: Sequence[str]) -> list[str]:
+    """Return a sentence for each living key that is at a URI of a new one, too, in a place of its own.
+
+    Not an error: two servers, namespaces or machines are two places. But one of them may have been meant by mistake.
+    Owns its transaction.
+    """
+    with reading(session):
+        found = deliveries_of_living(session, uris)
+    mine = {delivery.uri: delivery.location for delivery, holder in found if holder.id == key.id}
+    return [
+        f"{holder.id} is at this URI, too, at {delivery.location or 'a location that the ledger does not know'}; "
+        f"{key.id} is at {mine[delivery.uri] or 'an unknown location'}. If that was not meant: "
+        f"`flask keys delete {key.id}`."
+        for delivery, holder in found
+        if mine.get(delivery.uri, delivery.location) != delivery.location
+    ]
 
 
 def of_places_of_others(session: AnySession, key: ApiKey, uris: Sequence[str]) -> list[str]:

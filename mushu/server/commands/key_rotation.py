@@ -77,13 +77,14 @@ def rotate_key(
 
 
 def print_minted(minted: Minted) -> None:
-    """Print a new key as the answer, and warn of destinations that another organization has named."""
+    """Print a new key as the answer, and warn of what others have in its destinations."""
     answer = answers.created_key(minted.key, minted.secret, minted.delivered_to, minted.replaces)
     if minted.secret is None:
         print_done(answer)
     else:
         print_once(answer, partial(_end, minted))
-    for warning in hints.of_places_of_others(db.session, minted.key, minted.delivered_to):
+    about = (db.session, minted.key, minted.delivered_to)
+    for warning in [*hints.of_places_of_others(*about), *hints.of_places_elsewhere(*about)]:
         note(warning)
 
 

@@ -50,7 +50,7 @@ _DRIFT_COLUMNS = {
     "detail": "DETAIL",
 }
 _LEDGER = {
-    "uri": "DESTINATION", "state": "STATE", "version": "VERSION", "delivered_at": "DELIVERED",
+    "uri": "DESTINATION", "location": "AT", "state": "STATE", "version": "VERSION", "delivered_at": "DELIVERED",
     "verified_at": "VERIFIED", "checked_at": "CHECKED", "condition": "CONDITION", "delivered_by": "BY",
     "error": "ERROR",
 }  # fmt: skip

@@ -10,19 +10,20 @@ from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.delivery import ledger
+from mushu.server.delivery.ledger import UriAt
 from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
 from mushu.server.keys.rotation import find_rotation_to
 from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import ACTIVATE, DEAD, END_RETIREMENT, RETIRE
 
 
-def activate(session: AnySession, clock: Clock, actor: Actor, key_id: str, uris: Sequence[str] = ()) -> ApiKey:
-    """Make a pending key active; where it succeeds another, that one begins to retire, and is at `uris` no more.
+def activate(session: AnySession, clock: Clock, actor: Actor, key_id: str, proven: Sequence[UriAt] = ()) -> ApiKey:
+    """Make a pending key active; where it succeeds another, that one begins to retire, and is no more where this is.
 
     All or nothing: what this raises must end the caller's transaction.
 
     Args:
-        uris: where the key was proven to be; none for a key that is shown.
+        proven: where the key was proven to be; nowhere for a key that is shown.
 
     Raises:
         KeyNotFound: there is no such key.
@@ -34,7 +35,7 @@ def activate(session: AnySession, clock: Clock, actor: Actor, key_id: str, uris:
     rotation = find_rotation_to(session, key_id)
     if rotation is not None:
         _hand_over(session, clock, actor, rotation)
-        ledger.replaced(session, rotation.predecessor_id, uris)
+        ledger.replaced(session, rotation.predecessor_id, proven)
         if get_key(session, rotation.predecessor_id).stored_state in DEAD:  # other destinations may still hold it
             ledger.mark_for_cleanup(session, rotation.predecessor_id)
     return key

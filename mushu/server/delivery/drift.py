@@ -15,10 +15,10 @@ from typing import Final, TypeVar
 
 from sqlalchemy import Select, func, select
 
-from mushu.destination import Denied, DestinationError
+from mushu.destination import Denied, DestinationError, Location
 from mushu.destination.registry import OpenDestination
 from mushu.destination.safe import SafeDestination
-from mushu.destination.target import open_safely
+from mushu.destination.target import DeliveredKey, open_safely
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
@@ -53,6 +53,8 @@ class DriftResult:
     condition: Condition
     #: What is wrong, in a sentence for whoever may see the ledger; empty if all is well.
     detail: str = ""
+    #: Where the key was seen.
+    location: Location | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,9 @@ class _LedgerRow:
     digest: str
     state: str
 
-    def result(self, condition: Condition, detail: str = "") -> DriftResult:
-        return DriftResult(self.delivery.key_id, self.key_name, self.state, self.delivery.uri, condition, detail)
+    def result(self, condition: Condition, detail: str = "", location: Location | None = None) -> DriftResult:
+        about = (self.delivery.key_id, self.key_name, self.state, self.delivery.uri)
+        return DriftResult(*about, condition, detail, location)
 
 
 @dataclass(slots=True)
@@ -110,6 +113,8 @@ class DriftChecker:
         with writing(self.session):
             for line, result in zip(page, results, strict=True):
                 ledger.checked(self.session, line.delivery, result.condition, result.detail or None, now)
+                if result.location is not None:
+                    ledger.found(self.session, line.delivery, result.location)
         for line in page:  # or a long ledger would gather in the session
             self.session.expunge(line.delivery)
 
@@ -135,14 +140,14 @@ def _look_at(line: _LedgerRow, destination: SafeDestination | str) -> DriftResul
     if isinstance(destination, str):
         return line.result(Condition.UNREACHABLE, destination)
     try:
-        held = destination.read().digest
+        holding, location = DeliveredKey(line.delivery.key_id, line.digest, line.delivery.where).look_for(destination)
     except Denied as error:
         return line.result(Condition.DENIED, str(error))
     except DestinationError as error:
         return line.result(Condition.UNREACHABLE, str(error))
-    if held == line.digest:
-        return line.result(Condition.OK)
-    if held is None:
+    if holding.digest == line.digest:
+        return line.result(Condition.OK, location=location)
+    if holding.digest is None:
         return line.result(Condition.MISSING, "The key is not there any more.")
     return line.result(Condition.DRIFTED, "Something else is there.")
 

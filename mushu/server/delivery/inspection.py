@@ -6,13 +6,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from mushu.destination import DestinationError, Holding, refuse_unknown_settings
+from mushu.destination import DestinationError, Location, refuse_unknown_settings
 from mushu.destination.registry import OpenDestination, opener
 from mushu.destination.safe import guarded
-from mushu.destination.target import Target, open_safely
+from mushu.destination.target import Target, elsewhere, open_safely
 from mushu.secret import Secret
 from mushu.server.db import AnySession, reading
-from mushu.server.delivery.named_destinations import living_at
+from mushu.server.delivery.named_destinations import deliveries_of_living
 from mushu.server.errors import Invalid
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import find_key_by_digest
@@ -70,7 +70,7 @@ class Inspection:
 def inspect(session: AnySession, open_destination: OpenDestination, uri: str) -> Inspection:
     """Find out whether a destination would take a key, and what it holds; owns its transactions, changes nothing."""
     faults: list[str] = []
-    holding: Holding | None = None
+    location, holding = Location(), None
     try:
         destination = open_safely(open_destination, uri)
     except DestinationError as error:
@@ -80,16 +80,19 @@ def inspect(session: AnySession, open_destination: OpenDestination, uri: str) ->
     except DestinationError as error:
         faults.append(str(error))
     try:
-        holding = destination.read()
+        location, holding = destination.location(), destination.read()
     except DestinationError as error:
         faults += [str(error)] if str(error) not in faults else []
     with reading(session):
-        living = living_at(session, [uri]).get(uri, [])
+        living = deliveries_of_living(session, [uri])
         key = find_key_by_digest(session, holding.digest) if holding and holding.digest else None
     if holding is None:
         return Inspection(None, None, faults)
     holds = ContentKind.NOTHING if holding.digest is None else ContentKind.FOREIGN if key is None else ContentKind.KEY
     if holds is ContentKind.FOREIGN:
         faults.append("It holds a value that Mushu did not put there, and that no delivery overwrites unasked.")
-    faults += [f"By the ledger {lost.id} ({lost.name}) is there, and it is not." for lost in living if lost != key]
+    for delivery, lost in living:
+        if lost != key:
+            gone = f"By the ledger {lost.id} ({lost.name}) is there, and it is not."
+            faults.append(str(elsewhere(lost.id, delivery.where, location) or gone))
     return Inspection(holds, key, faults)

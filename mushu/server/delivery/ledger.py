@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import select, union, update
+from sqlalchemy import ColumnElement, and_, false, or_, select, true, union, update
 
+from mushu.destination import Location
 from mushu.keyformat import public_id
 from mushu.server.audit.service import Actor
 from mushu.server.db import AnySession
@@ -15,14 +16,26 @@ UNDER_WAY = (DeliveryState.PENDING, DeliveryState.DELIVERED)
 _ANY = tuple(DeliveryState)
 
 
+#: A URI, and the identity of the location that it led to.
+UriAt = tuple[str, str]
+
+
 def open_delivery(
-    key_id: str, uri: str, expected_version: str, now: datetime, lease_until: datetime, actor: Actor
+    key_id: str,
+    uri: str,
+    location: Location,
+    expected_version: str,
+    now: datetime,
+    lease_until: datetime,
+    actor: Actor,
 ) -> Delivery:
     """Return a new pending delivery; the caller adds it to its transaction."""
     return Delivery(
         id=public_id("dlv"),
         key_id=key_id,
         uri=uri,
+        location=location.identity,
+        directions=location.directions,
         state=DeliveryState.PENDING,
         attempt_id=public_id("att"),
         expected_version=expected_version,
@@ -62,16 +75,21 @@ def on_server(deliveries: Sequence[Delivery]) -> list[Delivery]:
     return [found for found in deliveries if found.state == DeliveryState.VERIFIED and not found.on_client]
 
 
-def find_under_way(session: AnySession, uri: str) -> Delivery | None:
-    """Return the unfinished delivery to `uri`; there is one at most."""
-    return session.scalars(select(Delivery).where(Delivery.uri == uri, IS_UNDER_WAY)).one_or_none()
+def may_be_at(location: str) -> ColumnElement[bool]:
+    """Tell whether a delivery is at this location, as far as is known of both."""
+    return Delivery.location.in_([location, ""]) if location else true()
 
 
-def find_at_work(session: AnySession, uri: str, now: datetime) -> Delivery | None:
-    """Return the delivery whose process may be writing to `uri` now, or putting back what it wrote."""
-    ended = select(Delivery).where(Delivery.uri == uri, IS_CLEANUP_DUE, Delivery.state == DeliveryState.FAILED)
-    putting_back = session.scalars(ended.where(Delivery.lease_until > now))
-    return find_under_way(session, uri) or putting_back.first()
+def find_under_way(session: AnySession, uri: str, location: str) -> Delivery | None:
+    """Return an unfinished delivery to `uri` that may be at this location."""
+    return session.scalars(select(Delivery).where(Delivery.uri == uri, may_be_at(location), IS_UNDER_WAY)).first()
+
+
+def find_at_work(session: AnySession, uri: str, location: str, now: datetime) -> Delivery | None:
+    """Return a delivery whose process may be writing to `uri` there now, or putting back what it wrote."""
+    ended = select(Delivery).where(Delivery.uri == uri, may_be_at(location), IS_CLEANUP_DUE)
+    putting_back = session.scalars(ended.where(Delivery.state == DeliveryState.FAILED, Delivery.lease_until > now))
+    return find_under_way(session, uri, location) or putting_back.first()
 
 
 def keys_under_way(session: AnySession) -> Sequence[str]:
@@ -108,10 +126,10 @@ def delivered(session: AnySession, delivery: Delivery, version: str, now: dateti
     return _change(session, delivery, UNDER_WAY, changes)
 
 
-def verified(session: AnySession, delivery: Delivery, version: str, now: datetime) -> bool:
-    """T3: the key was read back; False if the attempt has ended."""
+def verified(session: AnySession, delivery: Delivery, location: Location, version: str, now: datetime) -> bool:
+    """T3: the key was read back at this location; False if the attempt has ended."""
     changes = {"state": DeliveryState.VERIFIED, "verified_at": now, "version": version, "error": None}
-    return _change(session, delivery, (*UNDER_WAY, DeliveryState.VERIFIED), changes)
+    return _change(session, delivery, (*UNDER_WAY, DeliveryState.VERIFIED), {**changes, **_at(location)})
 
 
 def fail(session: AnySession, delivery: Delivery, reason: str) -> None:
@@ -131,19 +149,37 @@ def hand_back(session: AnySession, delivery: Delivery, lease_until: datetime) ->
     _change(session, delivery, _ANY, {"lease_until": lease_until})
 
 
-def replaced(session: AnySession, key_id: str, uris: Sequence[str]) -> None:
-    """Note that another key was proven to be where this one had been."""
+def replaced(session: AnySession, key_id: str, proven: Sequence[UriAt]) -> None:
+    """Note that another key was proven to be where this one had been; what a client did not tell counts as there."""
+    here = [
+        and_(
+            Delivery.uri == uri,
+            or_(Delivery.location == location, and_(Delivery.on_client, _is_untold(location))),
+        )
+        for uri, location in proven
+    ]
     session.execute(
         update(Delivery)
-        .where(Delivery.key_id == key_id, Delivery.uri.in_(uris), Delivery.state == DeliveryState.VERIFIED)
+        .where(Delivery.key_id == key_id, or_(false(), *here), Delivery.state == DeliveryState.VERIFIED)
         .values(state=DeliveryState.REPLACED, error=None)
         .execution_options(synchronize_session=False)
     )
 
 
-def removed(session: AnySession, delivery: Delivery, now: datetime) -> None:
+def _is_untold(location: str) -> ColumnElement[bool]:
+    return Delivery.location == "" if location else true()
+
+
+def found(session: AnySession, delivery: Delivery, location: Location) -> None:
+    """Note where the key was seen, if that is news: the ledger follows the key."""
+    if delivery.location != location.identity:
+        _change(session, delivery, (DeliveryState.VERIFIED,), _at(location))
+
+
+def removed(session: AnySession, delivery: Delivery, location: Location, now: datetime) -> None:
     """Note that Mushu took the value of a dead key away from where it had been proven to be."""
-    _change(session, delivery, (DeliveryState.VERIFIED,), {"state": DeliveryState.REMOVED, "removed_at": now})
+    changes = {"state": DeliveryState.REMOVED, "removed_at": now, "error": None}
+    _change(session, delivery, (DeliveryState.VERIFIED,), {**changes, **_at(location)})
 
 
 def cleaned_up(session: AnySession, delivery: Delivery) -> None:
@@ -160,6 +196,10 @@ def checked(session: AnySession, delivery: Delivery, condition: Condition, error
     """Note what a look at the destination found, as long as the key is still said to be there."""
     changes = {"checked_at": now, "condition": condition, "error": error}
     _change(session, delivery, (DeliveryState.VERIFIED,), changes)
+
+
+def _at(location: Location) -> Mapping[str, object]:
+    return {"location": location.identity, "directions": location.directions}
 
 
 def let_go(session: AnySession, key_id: str) -> None:

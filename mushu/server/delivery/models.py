@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import ForeignKey, Index, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from mushu.destination import Location
 from mushu.server.db import Base, UTCDateTime
 
 
@@ -52,7 +53,13 @@ class Delivery(Base):
     __table_args__ = (
         Index("uq_deliveries_key_id_uri", "key_id", "uri", unique=True),
         # Two attempts never work on one destination at once, whatever two processes do.
-        Index("uq_deliveries_under_way", "uri", unique=True, sqlite_where=IS_UNDER_WAY, postgresql_where=IS_UNDER_WAY),
+        Index(
+            "uq_deliveries_under_way",
+            *("uri", "location"),
+            unique=True,
+            sqlite_where=IS_UNDER_WAY,
+            postgresql_where=IS_UNDER_WAY,
+        ),
         Index("ix_deliveries_uri", "uri"),
         Index("ix_deliveries_cleanup_due", "uri", sqlite_where=IS_CLEANUP_DUE, postgresql_where=IS_CLEANUP_DUE),
     )
@@ -60,6 +67,11 @@ class Delivery(Base):
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
     key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
     uri: Mapped[str] = mapped_column(Text)
+    #: Where the URI led to when the key was last seen (`Location.identity`), and how to get there. Empty where a plugin
+    #: does not tell, and for deliveries from before this was noted, until the key is seen. Not NULL: two of these are
+    #: equal, which a unique index must know.
+    location: Mapped[str] = mapped_column(Text, default="", server_default="")
+    directions: Mapped[str] = mapped_column(Text, default="", server_default="")
     state: Mapped[str] = mapped_column(String(16))
     attempt_id: Mapped[str] = mapped_column(String(24))
     #: What the destination was at before; the condition of the write.
@@ -84,6 +96,11 @@ class Delivery(Base):
     cleanup_due: Mapped[bool] = mapped_column(default=False)
     #: The destination is on a client's machine: the client wrote there and proved it, and the server never opens it.
     on_client: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+    @property
+    def where(self) -> Location:
+        """Where the key was last seen; without an identity where that is not known."""
+        return Location(self.location, self.directions)
 
     def may_arrive(self, now: datetime) -> bool:
         """Tell whether a write of this attempt may still come, even if its lease is over."""

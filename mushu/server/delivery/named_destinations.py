@@ -72,12 +72,18 @@ def named_by_others(session: AnySession, uris: Sequence[str], org_id: str) -> Se
 
 
 def living_at(session: AnySession, uris: Sequence[str]) -> dict[str, list[ApiKey]]:
-    """Return, by URI, the keys that are not over and that the ledger has there, or on their way."""
-    query = select(Delivery.uri, ApiKey).join(ApiKey, ApiKey.id == Delivery.key_id)
+    """Return, by URI, the keys that are not over and that the ledger has there, or on their way, wherever it leads."""
     found: dict[str, list[ApiKey]] = {}
-    for uri, key in session.execute(query.where(Delivery.uri.in_(uris), _is_living()).order_by(ApiKey.id)):
-        found.setdefault(uri, []).append(key)
+    for delivery, key in deliveries_of_living(session, uris):
+        found.setdefault(delivery.uri, []).append(key)
     return found
+
+
+def deliveries_of_living(session: AnySession, uris: Sequence[str]) -> Sequence[tuple[Delivery, ApiKey]]:
+    """Return the deliveries to these URIs of keys that are not over, and the keys, as `living_at`."""
+    query = select(Delivery, ApiKey).join(ApiKey, ApiKey.id == Delivery.key_id)
+    found = session.execute(query.where(Delivery.uri.in_(uris), _is_living()).order_by(ApiKey.id))
+    return [(delivery, key) for delivery, key in found]
 
 
 def add_named(

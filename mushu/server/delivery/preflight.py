@@ -14,13 +14,14 @@ from sqlalchemy import select
 from mushu.destination import DestinationError, Receipt
 from mushu.destination.registry import OpenDestination
 from mushu.destination.safe import Pause
-from mushu.destination.target import Target
+from mushu.destination.target import Target, elsewhere
 from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession, reading
+from mushu.server.db import AnySession, finishing, reading
+from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
-from mushu.server.delivery.named_destinations import hold_places, living_at
+from mushu.server.delivery.named_destinations import deliveries_of_living, hold_places
 from mushu.server.destinations.models import DestinationRow
 from mushu.server.destinations.service import EVERYWHERE
 from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid
@@ -43,11 +44,11 @@ class LedgerTarget(Target):
 
 
 def open_targets(open_destination: OpenDestination, uris: Sequence[str], pause: Pause) -> list[LedgerTarget]:
-    """Open what is named: every URI names a place, and no two the same.
+    """Open what is named, and find out where it is: every URI names a place, and no two the same.
 
     Raises:
         Invalid: one names none, or two the same; or there is none.
-        DeliveryFailed: one cannot be opened at the moment.
+        DeliveryFailed: one cannot be opened or asked at the moment.
     """
     try:
         targets = [LedgerTarget.open(open_destination, uri, pause) for uri in uris]
@@ -57,6 +58,11 @@ def open_targets(open_destination: OpenDestination, uris: Sequence[str], pause: 
         raise Invalid(str(error), field="deliver_to") from None
     if not targets or len({target.uri for target in targets}) < len(targets):
         raise Invalid("Name at least one destination, and none twice.", field="deliver_to")
+    for target in targets:
+        try:
+            target.locate()
+        except DestinationError as error:
+            raise DeliveryFailed(f"{target.uri}: {error} Nothing was minted.") from None
     return targets
 
 
@@ -66,6 +72,7 @@ def check_targets(
     targets: Sequence[Target],
     *,
     replacing: Collection[str] = (),
+    in_place: Sequence[Delivery] = (),
     force: bool,
 ) -> None:
     """Every destination can be written to and holds nothing that would be lost.
@@ -73,10 +80,11 @@ def check_targets(
     Args:
         environment: that of the key; one of the other that lives is never overwritten.
         replacing: ids of living keys whose value may be overwritten.
+        in_place: the deliveries of the key that makes way, where the new one is to go to the same places.
         force: a foreign value may be lost.
 
     Raises:
-        DeliveryFailed: one cannot be written to.
+        DeliveryFailed: one cannot be written to, or is elsewhere than the key that makes way.
         DestinationHeld: one holds something else.
     """
     for target in targets:
@@ -84,30 +92,59 @@ def check_targets(
             holding = target.check()
         except DestinationError as error:
             raise DeliveryFailed(f"{target.uri}: {error} Nothing was minted.") from None
+        holder = None
         if holding.digest is not None:
             with reading(session):
                 holder = find_key_by_digest(session, holding.digest)
             refuse_holder(environment, target.uri, holder)
             if not force:
                 _refuse_foreign(target.uri, holder, replacing)
+        if holder is not None:
+            _follow(session, target, holder)
+        _refuse_elsewhere(target, holder, [found for found in in_place if found.uri == target.uri])
 
 
-def claim(session: AnySession, environment: Environment, uris: Sequence[str]) -> None:
+def _follow(session: AnySession, target: Target, holder: ApiKey) -> None:
+    """Have the ledger say where the key is that was found."""
+    with reading(session):
+        moved = [
+            found
+            for found in ledger.on_server(ledger.list_deliveries(session, [holder.id]))
+            if found.uri == target.uri and found.location != target.location.identity
+        ]
+    if moved:
+        with finishing(session):
+            for delivery in moved:
+                ledger.found(session, delivery, target.location)
+
+
+def _refuse_elsewhere(target: Target, holder: ApiKey | None, in_place: Sequence[Delivery]) -> None:
+    for delivery in in_place:
+        problem = elsewhere(delivery.key_id, delivery.where, target.location)
+        if problem is not None and (holder is None or holder.id != delivery.key_id):
+            raise DeliveryFailed(
+                f"{target.uri}: {problem} Or name the place of the new key with --to. Nothing was minted."
+            )
+
+
+def claim(session: AnySession, environment: Environment, targets: Sequence[Target]) -> None:
     """Make sure of it until this transaction ends, in which a key is brought on its way to these places.
 
     Raises:
         DestinationHeld: as `refuse_other_environment`.
     """
-    hold_places(session, uris)
-    refuse_other_environment(session, environment, uris)
+    hold_places(session, [target.uri for target in targets])
+    refuse_other_environment(session, environment, targets)
 
 
-def refuse_other_environment(session: AnySession, environment: Environment, uris: Sequence[str]) -> None:
+def refuse_other_environment(session: AnySession, environment: Environment, targets: Sequence[Target]) -> None:
     """Make sure that these places may have a key of this environment, as far as names and the ledger tell.
 
     Raises:
         DestinationHeld: one has a name for keys of the other, or one of these is there.
     """
+    locations = {target.uri: target.location.identity for target in targets}
+    uris = list(locations)
     others = select(DestinationRow.uri, DestinationRow.environment).where(
         DestinationRow.uri.in_(uris),
         DestinationRow.removed_at.is_(None),
@@ -121,9 +158,9 @@ def refuse_other_environment(session: AnySession, environment: Environment, uris
             "destination.",
             field="deliver_to",
         )
-    for uri, keys in living_at(session, uris).items():
-        for key in keys:
-            refuse_holder(environment, uri, key)
+    for delivery, key in deliveries_of_living(session, uris):
+        if "" in (delivery.location, locations[delivery.uri]) or delivery.location == locations[delivery.uri]:
+            refuse_holder(environment, delivery.uri, key)
 
 
 def refuse_holder(environment: Environment, uri: str, holder: ApiKey | None) -> None:

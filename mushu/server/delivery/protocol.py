@@ -62,8 +62,9 @@ class Courier:
         self,
         environment: Environment,
         uris: Sequence[str],
-        *,
         replacing: Collection[str] = (),
+        in_place: Sequence[Delivery] = (),
+        *,
         force: bool = False,
     ) -> list[LedgerTarget]:
         """Before T1: make sure that a key can be written to every destination, and that nothing would be lost.
@@ -71,18 +72,19 @@ class Courier:
         Args:
             environment: that of the key.
             replacing: ids of living keys whose value may be overwritten.
+            in_place: the deliveries of the key that makes way, where the new one is to go to the same places.
             force: overwrite a foreign value, too; never a living key of the other environment.
 
         Raises:
             Invalid: a URI is wrong, or two name one place, or there is none.
             DestinationHeld: a destination holds something else, or belongs to the other environment.
-            DeliveryFailed: a destination cannot be written to.
+            DeliveryFailed: a destination cannot be written to, or is not the place that the key to be replaced is in.
         """
         targets = open_targets(self.open_destination, uris, self.pause)
         with reading(self.session):  # before a place of the other environment is so much as read
-            refuse_other_environment(self.session, environment, [target.uri for target in targets])
+            refuse_other_environment(self.session, environment, targets)
         self.reconciler.settle_destinations([target.uri for target in targets])
-        check_targets(self.session, environment, targets, replacing=replacing, force=force)
+        check_targets(self.session, environment, targets, replacing=replacing, in_place=in_place, force=force)
         return targets
 
     def claim(self, environment: Environment, targets: Sequence[LedgerTarget]) -> None:
@@ -93,9 +95,9 @@ class Courier:
         """
         if not targets:
             return
-        claim(self.session, environment, [target.uri for target in targets])  # again: a name may have been given since
+        claim(self.session, environment, targets)  # again: a name may have been given since
         for target in targets:
-            other = ledger.find_at_work(self.session, target.uri, self.clock())
+            other = ledger.find_at_work(self.session, target.uri, target.location.identity, self.clock())
             if other is not None:
                 raise _busy(other)
 
@@ -108,7 +110,7 @@ class Courier:
         now = self.clock()
         for target in targets:
             target.delivery = ledger.open_delivery(
-                key.id, target.uri, target.expected_version, now, now + self.lease, self.actor
+                key.id, target.uri, target.location, target.expected_version, now, now + self.lease, self.actor
             )
             self.session.add(target.delivery)
         try:
@@ -164,14 +166,15 @@ class Courier:
             except DestinationError as error:
                 raise self._undecided(target, error) from None
             with finishing(self.session):
-                alive = ledger.verified(self.session, target.delivery, holding.version, self.clock())
+                alive = ledger.verified(self.session, target.delivery, target.location, holding.version, self.clock())
             self._insist(target, alive=alive)
 
     def _activate(self, targets: Sequence[LedgerTarget], key_id: str) -> ApiKey:
         """T4: active, unless the key was given up or deleted meanwhile; this process writes no more."""
         try:
             with finishing(self.session):
-                key = activate(self.session, self.clock, self.actor, key_id, [target.uri for target in targets])
+                proven = [(target.uri, target.location.identity) for target in targets]
+                key = activate(self.session, self.clock, self.actor, key_id, proven)
                 for target in targets:
                     ledger.hand_back(self.session, target.delivery, target.delivery.created_at)
                 return key

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from mushu.destination import DestinationError, Holding
+from mushu.destination import DestinationError, Holding, Location
 from mushu.destination.registry import OpenDestination
-from mushu.destination.target import open_safely
+from mushu.destination.target import DeliveredKey, ElsewhereError, open_safely
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession, finishing, reading
@@ -120,23 +120,23 @@ class Reconciler:
 
     def _settle_pending(self, key: ApiKey, deliveries: Sequence[Delivery]) -> Finding:
         now = self.clock()  # taken before anything is read, or what was written in time could be missed
-        looks = [self._look(delivery) for delivery in deliveries]
-        held = [(look.delivery, look.holding) for look in looks if look.holding is not None]
-        elsewhere = [delivery for delivery, holding in held if holding.digest != key.digest]
-        lost = [delivery for delivery in elsewhere if delivery.lease_until <= now]
+        looks = [self._look(delivery, key.digest) for delivery in deliveries]
+        held = [(look.delivery, *look.found) for look in looks if look.found is not None]
+        absent = [delivery for delivery, holding, _ in held if holding.digest != key.digest]
+        lost = [delivery for delivery in absent if delivery.lease_until <= now]
         if lost:
             uris = ", ".join(delivery.uri for delivery in lost)
             return self._fail(key.id, deliveries, f"{uris} did not receive it before the attempt ended.")
         if len(held) < len(looks):
-            look = next(look for look in looks if look.holding is None)
-            wait = f"{look.delivery.uri}: {look.error} Deleting {key.id} ends the wait."
+            unseen = next(look for look in looks if look.found is None)
+            wait = f"{unseen.delivery.uri}: {unseen.error} Deleting {key.id} ends the wait."
             return Finding(key.id, Verdict.UNREACHABLE, wait)
-        if elsewhere:
-            lease = rfc3339(max(delivery.lease_until for delivery in elsewhere))
+        if absent:
+            lease = rfc3339(max(delivery.lease_until for delivery in absent))
             return Finding(key.id, Verdict.UNDER_WAY, f"It may still be under way; run again after {lease}.")
         return self._activate(key.id, held)
 
-    def _activate(self, key_id: str, held: Sequence[tuple[Delivery, Holding]]) -> Finding:
+    def _activate(self, key_id: str, held: Sequence[tuple[Delivery, Holding, Location]]) -> Finding:
         """T3 for each delivery, and T4, for a key that was found in every destination.
 
         The key comes first, as wherever both are changed: on PostgreSQL a courier that does the same at this moment
@@ -144,11 +144,12 @@ class Reconciler:
         """
         try:
             with finishing(self.session):
-                activate(self.session, self.clock, self.actor, key_id, [delivery.uri for delivery, _ in held])
-                for delivery, holding in held:
-                    ledger.verified(self.session, delivery, holding.version, self.clock())
+                proven = [(delivery.uri, location.identity) for delivery, _, location in held]
+                activate(self.session, self.clock, self.actor, key_id, proven)
+                for delivery, holding, location in held:
+                    ledger.verified(self.session, delivery, location, holding.version, self.clock())
         except WrongState as error:  # someone was faster, whichever way; or the key it succeeds cannot make way
-            return self._fail(key_id, [delivery for delivery, _ in held], str(error))
+            return self._fail(key_id, [delivery for delivery, _, _ in held], str(error))
         return Finding(key_id, Verdict.ACTIVATED, "Every destination holds it; it is active.")
 
     def _fail(self, key_id: str, deliveries: Sequence[Delivery], reason: str) -> Finding:
@@ -169,9 +170,10 @@ class Reconciler:
                 for delivery in deliveries:
                     ledger.fail(self.session, delivery, "The key ended before it was delivered.")
 
-    def _look(self, delivery: Delivery) -> "_Reading":
+    def _look(self, delivery: Delivery, digest: str) -> "_Reading":
         try:
-            return _Reading(delivery, open_safely(self.open_destination, delivery.uri).read())
+            delivered = DeliveredKey(delivery.key_id, digest, delivery.where)
+            return _Reading(delivery, delivered.look_for(open_safely(self.open_destination, delivery.uri)))
         except DestinationError as error:
             with finishing(self.session):
                 ledger.note(self.session, delivery, str(error))
@@ -185,16 +187,23 @@ class Reconciler:
             after = f"run again after {rfc3339(delivery.lease_until)}"
             return Finding(delivery.key_id, Verdict.UNDER_WAY, f"{delivery.uri}: it may be being put back; {after}.")
         try:
-            removed = open_safely(self.open_destination, delivery.uri).remove(digest)
+            delivered = DeliveredKey(delivery.key_id, digest, delivery.where)
+            removed, location = delivered.take_away(open_safely(self.open_destination, delivery.uri))
+        except ElsewhereError as error:
+            way = f"`flask keys delete {delivery.key_id} --keep-in-destination` ends the search."
+            with finishing(self.session):
+                ledger.note(self.session, delivery, str(error))
+            return Finding(delivery.key_id, Verdict.UNREACHABLE, f"{delivery.uri}: {error} If it is gone, {way}")
         except DestinationError as error:
             with finishing(self.session):
                 ledger.note(self.session, delivery, str(error))
             return Finding(delivery.key_id, Verdict.UNREACHABLE, f"{delivery.uri}: {error}")
         with finishing(self.session):
             if removed:
-                ledger.removed(self.session, delivery, now)
+                ledger.removed(self.session, delivery, location, now)
             # Another delivery that is at work there may have overwritten this value, and may put it back.
-            if not delivery.may_arrive(now) and ledger.find_at_work(self.session, delivery.uri, now) is None:
+            at_work = ledger.find_at_work(self.session, delivery.uri, location.identity, now)
+            if at_work is None and not delivery.may_arrive(now):
                 ledger.cleaned_up(self.session, delivery)
         if removed:
             return Finding(delivery.key_id, Verdict.CLEANED_UP, f"{delivery.uri}: its value was removed.")
@@ -206,5 +215,5 @@ class _Reading:
     """What one destination was found to hold; None and the reason where it could not be read."""
 
     delivery: Delivery
-    holding: Holding | None
+    found: tuple[Holding, Location] | None
     error: str = ""

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from mushu.destination import DestinationError, Holding
-from mushu.destination.target import open_safely
+from mushu.destination.target import DeliveredKey, open_safely
 from mushu.server.clock import rfc3339
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
@@ -145,7 +145,7 @@ def _resume(context: Context, successor_id: str) -> Finding | None:
     if lease > now:  # the process that failed may be putting it back at this moment
         return Finding(key.id, Verdict.UNDER_WAY, f"Its rotation may be ending; run again after {rfc3339(lease)}.")
     try:
-        holdings = [_look(context, delivery) for delivery in places]
+        holdings = [_look(context, delivery, key.digest) for delivery in places]
     except DestinationError as error:
         return Finding(key.id, Verdict.UNREACHABLE, f"Its rotation was cut off. {error}")
     if all(holding.digest == key.digest for holding in holdings):
@@ -207,8 +207,9 @@ def _retire_all(context: Context) -> list[Finding]:
     return findings
 
 
-def _look(context: Context, delivery: Delivery) -> Holding:
-    return open_safely(context.open_destination, delivery.uri).read()
+def _look(context: Context, delivery: Delivery, digest: str) -> Holding:
+    delivered = DeliveredKey(delivery.key_id, digest, delivery.where)
+    return delivered.look_for(open_safely(context.open_destination, delivery.uri))[0]
 
 
 def stalled_rotations(session: AnySession, now: datetime, org_id: str | None = None) -> list[Stalled]:

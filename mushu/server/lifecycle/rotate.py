@@ -11,6 +11,7 @@ from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger
+from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.preflight import LedgerTarget
 from mushu.server.errors import Invalid
 from mushu.server.idempotency import IdempotencyMark
@@ -41,6 +42,8 @@ class _Plan:
     uris: Sequence[str]
     #: The ids of the key and of those that it followed: their values may be overwritten.
     lineage: Sequence[str]
+    #: Where the key is, if no other destinations are named.
+    places: Sequence[Delivery]
 
 
 def rotate(context: Context, request: RotationRequest, choice: DeliveryChoice) -> Minted:
@@ -64,7 +67,7 @@ def rotate(context: Context, request: RotationRequest, choice: DeliveryChoice) -
         plan = _look(context, request, choice)  # 3
         targets: list[LedgerTarget] = []
         if plan.mode is DeliveryMode.SERVER:  # 4
-            targets = context.courier.check(plan.environment, plan.uris, replacing=plan.lineage, force=choice.force)
+            targets = context.courier.check(plan.environment, plan.uris, plan.lineage, plan.places, force=choice.force)
         successor, secret = _mint(context, request, plan, targets)  # 5
         if plan.mode is not DeliveryMode.SERVER:
             return Minted(successor, secret, replaces=request.key_id)  # 7
@@ -85,7 +88,7 @@ def _look(context: Context, request: RotationRequest, choice: DeliveryChoice) ->
         get_key_to_rotate(session, context.clock(), key.id)  # before its destinations: what is over has none
         deliveries = ledger.list_deliveries(session, [key.id])
         lineage = [key.id, *ancestors(session, key.id)]
-    places = [delivery.uri for delivery in ledger.on_server(deliveries)]
+    places = ledger.on_server(deliveries)
     mode = choice.mode
     if mode is DeliveryMode.AS_BEFORE:
         if deliveries and not places:
@@ -101,7 +104,8 @@ def _look(context: Context, request: RotationRequest, choice: DeliveryChoice) ->
             "--show-once.",
             field="to",
         )
-    return _Plan(mode, Environment(key.environment), uris or places, lineage)
+    in_place = [] if uris else places
+    return _Plan(mode, Environment(key.environment), uris or [found.uri for found in places], lineage, in_place)
 
 
 def _mint(

@@ -7,7 +7,7 @@ import pytest
 
 from mushu.destination import DestinationError
 from tests.cli.conftest import ORG, Mushu
-from tests.cli.deliveries import DRAWERS, KEY_ID, OLD_ID, PATHS, Desk, Drawer, RotatingAuthority
+from tests.cli.deliveries import DRAWERS, KEY_ID, OLD_ID, PATHS, Desk, Drawer, RotatingAuthority, proof
 from tests.cli.stub import Asked, Stub, Told, problem
 from tests.ran import Ran
 
@@ -53,7 +53,7 @@ def test_the_new_key_is_put_over_the_old_one_and_not_printed(desk: RotatingDesk)
     assert path.read_text() == f"# mine\nMUSHU_API_KEY={desk.authority.secret.reveal()}\nA=1\n"
     assert desk.authority.secret.reveal() not in ran.stdout + ran.stderr
     (report,) = desk.authority.reports
-    assert report.json == {"deliveries": [{"place": place, "digest": desk.authority.secret.digest()}]}
+    assert report.json == {"deliveries": [proof(place, desk.authority.secret)]}
     assert desk.authority.state == "active"
 
 

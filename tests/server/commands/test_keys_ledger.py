@@ -123,8 +123,8 @@ class TestDeliveries:
 
     def test_the_table_names_the_same(self, run: Run) -> None:
         rows = run("keys", "deliveries", created(run)).rows
-        assert rows[0][:3] == ["DESTINATION", "STATE", "VERSION"]
-        assert rows[1][1] == "verified"
+        assert rows[0][:4] == ["DESTINATION", "AT", "STATE", "VERSION"]
+        assert rows[1][2] == "verified"
 
     def test_a_key_that_is_not_there(self, run: Run) -> None:
         refused = run("keys", "deliveries", "key_nosuch")

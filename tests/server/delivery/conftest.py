@@ -107,7 +107,7 @@ class Post:
 
     def under_way(self, uri: str) -> Delivery | None:
         with reading(self.session):
-            return ledger.find_under_way(self.session, uri)
+            return ledger.find_under_way(self.session, uri, "")
 
 
 @pytest.fixture

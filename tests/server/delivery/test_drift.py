@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mushu.destination import Denied, Destination, DestinationError, Holding
+from mushu.destination import Denied, Destination, DestinationError, Holding, Location
 from mushu.destination.registry import OpenDestination
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import writing
@@ -361,7 +361,7 @@ class TestLongLedgers:
             now = post.clock()
             for _ in range(count):
                 key, _ = issue_key(post.session, post.clock, SYSTEM, KeyRequest(org_id=post.org_id, name="k"))
-                delivery = ledger.open_delivery(key.id, f"held:{key.digest}", "0", now, now, SYSTEM)
+                delivery = ledger.open_delivery(key.id, f"held:{key.digest}", Location(), "0", now, now, SYSTEM)
                 delivery.state = DeliveryState.VERIFIED
                 post.session.add(delivery)
         post.session.expunge_all()
@@ -382,6 +382,9 @@ class _Held:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.digest = uri.removeprefix("held:")
+
+    def location(self) -> Location:
+        return Location()
 
     def read(self) -> Holding:
         return Holding("1", self.digest)

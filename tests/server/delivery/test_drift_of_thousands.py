@@ -53,6 +53,7 @@ class Place:
         self.token = vault.token(["mushu-open"])
         self.numbers = itertools.count()
         self.session = Session(engine, autobegin=False, expire_on_commit=False)
+        self.location = self.open("vault:secret/open/0#MUSHU_API_KEY").location().identity
 
     def org(self, keys: int) -> tuple[str, dict[str, str]]:
         """Return the id of an organization with so many keys, and by URI what is to be found there."""
@@ -96,6 +97,7 @@ class Place:
             "verified_at": now,
             "cleanup_due": False,
             "on_client": False,
+            "location": self.location,
         }
         return key, delivery, condition  # type: ignore[return-value]
 

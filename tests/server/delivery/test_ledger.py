@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError, NoResultFound
 
+from mushu.destination import Location
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger
@@ -27,7 +28,7 @@ def opened(post: Post) -> Callable[..., tuple[ApiKey, list[Delivery]]]:
         now = post.clock()
         with writing(post.session):
             key, _ = mint_key(post.session, post.clock, SYSTEM, KeyRequest(org_id=post.org_id, name="k"))
-            rows = [ledger.open_delivery(key.id, uri, "v0", now, now + LEASE, SYSTEM) for uri in uris]
+            rows = [ledger.open_delivery(key.id, uri, Location(), "v0", now, now + LEASE, SYSTEM) for uri in uris]
             post.session.add_all(rows)
         return key, rows
 
@@ -85,7 +86,7 @@ class TestFrom:
         _, (row,) = opened("fake:a")
         _set(post, row, state)
         with writing(post.session):
-            alive = ledger.verified(post.session, row, "v1", post.clock())
+            alive = ledger.verified(post.session, row, Location(), "v1", post.clock())
         assert alive == (state in ("pending", "delivered", "verified"))
         assert _now(post, row).state == ("verified" if alive else state)
 
@@ -105,20 +106,20 @@ class TestFrom:
         until = post.clock() + LEASE * 2
         with writing(post.session):
             ledger.put_back(post.session, row, "why", until)
-            assert ledger.find_at_work(post.session, "fake:a", until - timedelta(seconds=1)) is not None
-            assert ledger.find_at_work(post.session, "fake:a", until) is None
+            assert ledger.find_at_work(post.session, "fake:a", "", until - timedelta(seconds=1)) is not None
+            assert ledger.find_at_work(post.session, "fake:a", "", until) is None
         now = _now(post, row)
         assert (now.state, now.cleanup_due, now.lease_until) == ("failed", True, until)
         with writing(post.session):
             ledger.hand_back(post.session, row, row.created_at)
-            assert ledger.find_at_work(post.session, "fake:a", post.clock()) is None
+            assert ledger.find_at_work(post.session, "fake:a", "", post.clock()) is None
         assert not _now(post, row).may_arrive(post.clock())
 
     def test_removed(self, post: Post, opened: Opened, state: DeliveryState) -> None:
         _, (row,) = opened("fake:a")
         _set(post, row, state)
         with writing(post.session):
-            ledger.removed(post.session, row, post.clock())
+            ledger.removed(post.session, row, Location(), post.clock())
         now = _now(post, row)
         assert now.state == ("removed" if state == "verified" else state)
         assert now.removed_at == (post.clock() if state == "verified" else None)
@@ -131,7 +132,7 @@ class TestFrom:
         other = Delivery(id=row.id, attempt_id="att_other")
         with writing(post.session):
             assert not ledger.delivered(post.session, other, "v1", post.clock())
-            assert not ledger.verified(post.session, other, "v1", post.clock())
+            assert not ledger.verified(post.session, other, Location(), "v1", post.clock())
             ledger.put_back(post.session, other, "why", post.clock())
             ledger.note(post.session, other, "why")
         now = _now(post, row)

@@ -173,7 +173,7 @@ class TestRemoving:
         names.add()
         key = post.deliver("fake:a")
         with writing(post.session):
-            ledger.replaced(post.session, key.id, ["fake:a"])
+            ledger.replaced(post.session, key.id, [("fake:a", "")])
         names.remove()
 
 

@@ -3,6 +3,8 @@
 import pytest
 from sqlalchemy.orm import Session
 
+from mushu.destination import Location
+from mushu.destination.target import Target
 from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.destinations.service import DestinationRequest
@@ -13,7 +15,7 @@ from tests.server.orgs.racing import overtake
 
 pytestmark = pytest.mark.database
 
-URI = "env:/srv/app/.env#KEY"
+URI, OTHER = "env:/srv/app/.env#KEY", "env:/srv/other#KEY"
 
 
 @pytest.mark.fault
@@ -30,10 +32,10 @@ def test_the_slower_one_is_refused(world: World, naming_first: bool) -> None:
 
     def bring(session: Session) -> None:
         """As the courier does when it mints."""
-        claim(session, Environment.TEST, [URI, "env:/srv/other#KEY"])
+        claim(session, Environment.TEST, [Target.open(world.core.open_destination, uri) for uri in (URI, OTHER)])
         request = KeyRequest(org_id=org_id, name="k", environment=Environment.TEST)
         key, _ = mint_key(session, world.clock, SYSTEM, request)
-        session.add(ledger.open_delivery(key.id, URI, "", world.clock(), world.clock(), SYSTEM))
+        session.add(ledger.open_delivery(key.id, URI, Location(), "", world.clock(), world.clock(), SYSTEM))
 
     faster, slower = (name, bring) if naming_first else (bring, name)
     assert overtake(faster, slower) is DestinationHeld

@@ -160,6 +160,7 @@ class KeyDelivery(BaseModel):
     state: str
     by: str
     delivered_by: str
+    location: str | None = optional()
     destination: str | None = optional()
     version: str | None = optional()
     started_at: str
@@ -178,6 +179,7 @@ class KeyDeliveries(BaseModel):
 class ClientDelivery(Body):
     place: Text
     digest: Annotated[str, Field(max_length=64)]
+    location: Text | None = None
 
 
 class ClientDeliveries(Body):
@@ -185,7 +187,7 @@ class ClientDeliveries(Body):
 
     @property
     def proofs(self) -> list[Proof]:
-        return [Proof(delivery.place, delivery.digest) for delivery in self.deliveries]
+        return [Proof(delivery.place, delivery.digest, delivery.location or "") for delivery in self.deliveries]
 
 
 class KeyDigest(Body):
