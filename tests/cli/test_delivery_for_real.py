@@ -19,6 +19,8 @@ from mushu.server.lifecycle.maintain import keep_house
 from tests.cli.conftest import Mushu, Served
 from tests.conftest import TurnableClock
 
+pytestmark = pytest.mark.unmeasured
+
 CREATE = ("api-key", "create", "--name", "backend", "--to", "env:.env", "--org")
 #: Kills the process in place of the call, or right after it.
 _KILLER = """

@@ -25,6 +25,8 @@ from tests.cli.conftest import Served
 from tests.cli.stub import Stub, Told, serving
 from tests.sdk.conftest import LIVE, TEST, Environment
 
+pytestmark = pytest.mark.unmeasured
+
 PROBLEM = {"type": "urn:mushu:error:broken", "title": "Broken", "status": 500, "detail": "It broke.", "code": "broken"}
 _KIND = "application/problem+json"
 

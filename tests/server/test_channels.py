@@ -27,6 +27,8 @@ from mushu.server.errors import ConfigurationError
 from mushu.testing.processes import fork, wait_for
 from tests.server.conftest import World, bearer
 
+pytestmark = pytest.mark.unmeasured
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -11,6 +11,8 @@ from mushu.testing.deliveries import DeliveryPromises, UndoPromises
 from tests.long import LONG
 from tests.plugins.mushu_dotenv.places import EnvPlace, MarkedEnvPlace
 
+pytestmark = pytest.mark.unmeasured
+
 
 class TestContract(DestinationContract):
     each_step: ClassVar[bool] = LONG

@@ -14,6 +14,8 @@ from tests.long import LONG
 from tests.plugins.mushu_vault.places import VaultPlace
 from tests.vault.real import RealVault
 
+pytestmark = pytest.mark.unmeasured
+
 
 class VaultContract(DestinationContract):
     packages: ClassVar[tuple[str, ...]] = ("mushu_vault", "hvac")

@@ -19,6 +19,8 @@ from mushu.server.keys.states import State
 from tests.ran import Ran
 from tests.server.commands.conftest import Run
 
+pytestmark = pytest.mark.unmeasured
+
 CREATE = ("keys", "create", "--org", "acme", "--name", "backend")
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 

@@ -13,6 +13,8 @@ import pytest
 from mushu.destination import Surroundings, digest_of, installed_schemes, open_destination
 from tests.server.commands.conftest import Run
 
+pytestmark = pytest.mark.unmeasured
+
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "plugins.md"
 MODULE = "mushu_folder"
 

@@ -28,7 +28,7 @@ from tests.server.delivery.memory import peak
 from tests.server.delivery.shelf import Crash, Shelf, before, crash, fail, fine, leak_foreign
 from tests.server.verbs import BY_CLIENT, issue_key, issue_to, succeed
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 A, B, C = "fake:a", "fake:b", "fake:c"
 #: Seconds to wait for what must happen; a machine that is busy may need some of them.

@@ -17,7 +17,7 @@ from mushu.server.keys.service import change_state
 from mushu.server.keys.states import FAIL
 from tests.server.delivery.conftest import LEASE, Post
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ from tests.server.delivery.shelf import (
 )
 from tests.server.verbs import issue_to
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 
 def _overwritten(shelf: Shelf, *uris: str) -> None:

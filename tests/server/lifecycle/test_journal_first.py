@@ -29,7 +29,7 @@ from tests.server.web.endpoints import Stage
 
 __all__ = ["run"]  # the fixture
 
-pytestmark = pytest.mark.sqlite  # elsewhere, no file is copied back
+pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite]  # elsewhere, no file is copied back
 
 
 @dataclass

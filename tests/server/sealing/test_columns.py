@@ -31,7 +31,7 @@ from mushu.testing.processes import FINISHED, kill_at, steps_of
 from tests.conftest import TurnableClock
 from tests.long import times
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 TOKENS = ("hunter1", "hunter2", "hunter3")
 

@@ -28,7 +28,7 @@ from tests.server.web.asking import SeparateClient, all_rows, answer, execute
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import CHANGING, TEST, Mounted, Stage
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 #: They look something up that must not stand in an address.
 LOOKS = [mounted for mounted in CHANGING if mounted.path.endswith("/lookup")]

@@ -15,6 +15,8 @@ from tests.server.web.asking import all_rows, answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 
 class TestHeaders:
     @pytest.mark.parametrize(

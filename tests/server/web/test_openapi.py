@@ -11,6 +11,8 @@ from tests.server.web.asking import answer
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import MOUNTED, PUBLIC_ANSWERS, Mounted
 
+pytestmark = pytest.mark.unmeasured
+
 Schema = dict[str, Any]
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}

@@ -22,6 +22,8 @@ from tests.server.web.asking import SeparateClient, problem_of, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import LIVE, MOUNTED, Mounted, Stage
 
+pytestmark = pytest.mark.unmeasured
+
 
 def tree(root: type[MushuError] = MushuError) -> Iterator[type[MushuError]]:
     yield root

@@ -21,7 +21,7 @@ from mushu.server.errors import ConfigurationError
 from mushu.server.keys.models import ApiKey
 from mushu.server.operation.upgrading.migrations import migrate, pending_migrations
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 REVISIONS = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
 

@@ -26,6 +26,8 @@ from tests.server.web.asking import SeparateClient, all_rows, answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 KEYS = {Environment.LIVE: "/orgs/{org}/api-keys", Environment.TEST: "/sandbox/orgs/{org}/api-keys"}
 
 

@@ -19,6 +19,8 @@ from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 _WRONG: list[Any] = [
     *({"settle": value} for value in ("soon", "", "0s", "1h1m", "٣h", 3600, None, ["1h"], "367d", "9" * 900 + "d")),
     *({"deadline": value} for value in ("0d", "367d", "\x00")),

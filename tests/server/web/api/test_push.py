@@ -28,6 +28,8 @@ from tests.server.web.asking import SeparateClient, all_rows, answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import Stage
 
+pytestmark = pytest.mark.unmeasured
+
 LIVE, TEST = Environment.LIVE, Environment.TEST
 HELLO: dict[str, Any] = {"user_id": "ada", "alert": {"title": "Hello", "body": "The parcel is here."}}
 ALL: dict[str, Any] = {"user_ids": ["ada", "grace"], "alert": {"body": "The shop is open."}}

@@ -9,6 +9,8 @@ from markupsafe import escape
 from tests.server.web.asking import SeparateClient, answer
 from tests.server.web.test_openapi import operations
 
+pytestmark = pytest.mark.unmeasured
+
 
 class Page(HTMLParser):
     """What a page holds and what it refers to."""
