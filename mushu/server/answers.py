@@ -17,8 +17,7 @@ from mushu.server.keys.states import State
 from mushu.server.orgs.invitations import status_of
 from mushu.server.orgs.models import Membership, Organization, OrgInvitation
 from mushu.server.tokens.models import CliToken
-from mushu.server.usage.models import KeyUse
-from mushu.server.usage.service import uses_of
+from mushu.server.usage import KeyUse, uses_of
 from mushu.server.users.models import User
 
 Answer = dict[str, Any]

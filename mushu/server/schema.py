@@ -1,16 +1,15 @@
 """Every table, imported in one place: migrations and the app need the whole schema."""
 
+from mushu.server import destinations, usage
 from mushu.server.audit import models as audit
 from mushu.server.db import Base
 from mushu.server.delivery import models as delivery
-from mushu.server.destinations import models as destinations
 from mushu.server.keys import models as keys
 from mushu.server.orgs import models as orgs
 from mushu.server.resources import devices, tenants
 from mushu.server.resources.media import models as media
 from mushu.server.resources.notifications import models as notifications
 from mushu.server.tokens import models as tokens
-from mushu.server.usage import models as usage
 from mushu.server.users import models as users
 
 __all__ = [

@@ -10,11 +10,11 @@ from dotenv import dotenv_values
 
 from mushu.destination import Holding, Secret
 from mushu.destination.target import Target
+from mushu.server import destinations
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
-from mushu.server.destinations import service as destinations
-from mushu.server.destinations.service import DestinationRequest
+from mushu.server.destinations import DestinationRequest
 from mushu.server.lifecycle.maintain import keep_house
 from tests.cli.conftest import Mushu, Served
 from tests.conftest import TurnableClock

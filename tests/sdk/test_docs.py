@@ -11,7 +11,7 @@ import mushu.sdk
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
-from mushu.server.destinations.service import DestinationRequest, add
+from mushu.server.destinations import DestinationRequest, add
 from mushu.server.keys.scopes import Scope
 from tests.cli.conftest import Served
 from tests.sdk.conftest import Environment

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mushu.environment import Environment
+from mushu.server import destinations as service
 from mushu.server.clock import rfc3339
 from mushu.server.commands.common import AdminGroup, as_json, ask, note, operator, print_json, print_rows, yes
 from mushu.server.commands.given_settings import read_settings, settings_options
@@ -15,8 +16,7 @@ from mushu.server.db import reading, writing
 from mushu.server.delivery.inspection import ContentKind, inspect, true_uri
 from mushu.server.delivery.named_destinations import add_named, forget_settings, living_at, remove_named
 from mushu.server.delivery.preflight import refuse_holder
-from mushu.server.destinations import service
-from mushu.server.destinations.models import DestinationRow
+from mushu.server.destinations import DestinationRow
 from mushu.server.environments import set_environment, within
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
 from mushu.server.orgs.service import resolve_org

@@ -8,13 +8,12 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 
 from mushu.destination import DestinationError
 from mushu.environment import Environment
+from mushu.server import destinations as service
 from mushu.server.audit.service import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery, DeliveryState
-from mushu.server.destinations import service
-from mushu.server.destinations.models import DestinationRow
-from mushu.server.destinations.service import EVERYWHERE, DestinationRequest
+from mushu.server.destinations import EVERYWHERE, DestinationRequest, DestinationRow
 from mushu.server.environments import environment_of, within
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
 from mushu.server.keys.models import ApiKey
@@ -93,7 +92,7 @@ def add_named(
 
     Raises:
         DestinationHeld: one does.
-        and what `destinations.service.add` raises.
+        and what `destinations.add` raises.
     """
     hold_places(session, [place.uri])
     for key in living_at(session, [place.uri]).get(place.uri, []):

@@ -22,8 +22,7 @@ from mushu.server.db import AnySession, finishing, reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.named_destinations import deliveries_of_living, hold_places
-from mushu.server.destinations.models import DestinationRow
-from mushu.server.destinations.service import EVERYWHERE
+from mushu.server.destinations import EVERYWHERE, DestinationRow
 from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import find_key_by_digest

@@ -38,8 +38,7 @@ from mushu.server.keys.states import DEAD, END_RETIREMENT, State
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.delete import follow_journal
 from mushu.server.lifecycle.rotate import RotationRequest, rotate
-from mushu.server.usage.models import KeyUse
-from mushu.server.usage.service import uses_of
+from mushu.server.usage import KeyUse, uses_of
 
 #: Where the key is now.
 _IN_PLACE: Final = DeliveryChoice(mode=DeliveryMode.SERVER)

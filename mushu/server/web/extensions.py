@@ -18,7 +18,7 @@ from mushu.server.gate.principal import KeyPrincipal, Principal
 from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.dispatch import Dispatcher
 from mushu.server.resources.notifications.sender import Sender, Timing
-from mushu.server.usage.service import Recorder
+from mushu.server.usage import Recorder
 from mushu.server.web.proxy_headers import current_address
 
 _RECORDER: Final = "mushu_usage"

@@ -130,7 +130,7 @@ class TestSecretSettings:
 
     def _settings(self) -> dict[str, str]:
         from mushu.server.delivery.named_destinations import settings_for
-        from mushu.server.destinations.models import DestinationRow
+        from mushu.server.destinations import DestinationRow
 
         with within(db.session, Environment.LIVE), reading(db.session):
             uri = db.session.query(DestinationRow).one().uri

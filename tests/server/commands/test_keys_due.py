@@ -15,7 +15,7 @@ from mushu.server.db import writing
 from mushu.server.delivery.ledger import list_deliveries
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import Terms
-from mushu.server.usage.service import Uses, add_uses
+from mushu.server.usage import Uses, add_uses
 from tests.server.commands.conftest import Run
 from tests.server.commands.test_key_rotation import created, key, rotation_to, shows_no_key, state, value
 from tests.server.verbs import succeed

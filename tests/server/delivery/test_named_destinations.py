@@ -8,14 +8,13 @@ import pytest
 from mushu.destination import DestinationError
 from mushu.environment import Environment
 from mushu.secret import Secret
+from mushu.server import destinations as service
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger, named_destinations
 from mushu.server.delivery.models import LATEST_ARRIVAL
-from mushu.server.destinations import service
-from mushu.server.destinations.models import DestinationRow
-from mushu.server.destinations.service import DestinationRequest
+from mushu.server.destinations import DestinationRequest, DestinationRow
 from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid
 from mushu.server.keys.service import change_state

@@ -4,11 +4,11 @@ import pytest
 
 from mushu.environment import Environment
 from mushu.secret import Secret
+from mushu.server import destinations as service
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import writing
-from mushu.server.destinations import service
-from mushu.server.destinations.service import DestinationRequest
+from mushu.server.destinations import DestinationRequest
 from mushu.server.errors import DestinationHeld
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey

@@ -13,13 +13,12 @@ from sqlalchemy.orm import Session
 
 from mushu.environment import Environment
 from mushu.secret import Secret
+from mushu.server import destinations as service
 from mushu.server.audit.models import AuditEvent
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import own_session, prepare_engine, reading, writing
-from mushu.server.destinations import service
-from mushu.server.destinations.models import DestinationRow
-from mushu.server.destinations.service import DestinationRequest
+from mushu.server.destinations import DestinationRequest, DestinationRow
 from mushu.server.environments import set_environment
 from mushu.server.errors import SealingFailed
 from mushu.server.orgs.service import create_org

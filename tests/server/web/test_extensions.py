@@ -16,8 +16,7 @@ from mushu.server.core import Core, db
 from mushu.server.db import reading
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.states import State
-from mushu.server.usage.models import KeyUse
-from mushu.server.usage.service import uses_of
+from mushu.server.usage import KeyUse, uses_of
 from mushu.server.web.extensions import recorder_of
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, quiet_app, settings_on

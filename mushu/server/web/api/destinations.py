@@ -5,7 +5,7 @@ from pydantic import BaseModel
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import reading
-from mushu.server.destinations.service import list_destinations
+from mushu.server.destinations import list_destinations
 from mushu.server.keys.scopes import Scope
 from mushu.server.web.api.models import OrgPath
 from mushu.server.web.guard import requires

@@ -9,11 +9,11 @@ from werkzeug.test import TestResponse
 
 from mushu.destination import digest_of
 from mushu.environment import Environment
+from mushu.server import destinations
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
-from mushu.server.destinations import service as destinations
-from mushu.server.destinations.service import DestinationRequest
+from mushu.server.destinations import DestinationRequest
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.web.extensions import recorder_of

@@ -4,11 +4,11 @@ import pytest
 
 from mushu.environment import Environment
 from mushu.secret import Secret
+from mushu.server import destinations as service
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
-from mushu.server.destinations import service
-from mushu.server.destinations.service import DestinationRequest
+from mushu.server.destinations import DestinationRequest
 from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.models import Organization
 from tests.server.conftest import World, api_key

@@ -20,8 +20,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms, begin
 from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import create_org
-from mushu.server.usage.models import KeyUse
-from mushu.server.usage.service import Recorder, uses_of
+from mushu.server.usage import KeyUse, Recorder, uses_of
 from mushu.server.users.service import create_user
 from tests.conftest import TurnableClock
 from tests.server.verbs import issue_key
@@ -199,7 +198,7 @@ def test_threads_lose_no_count(counting: Counting) -> None:
 
 
 def test_keys_without_end_take_no_memory_without_end(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mushu.server.usage.service._MOST_KEYS", 1)
+    monkeypatch.setattr("mushu.server.usage._MOST_KEYS", 1)
     first, second, recorder = counting.key(), counting.key(), counting.recorder()
     for key in (first, second, first):
         recorder.saw(key.id, counting.clock(), "x" * 100)

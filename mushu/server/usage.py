@@ -1,4 +1,9 @@
-"""How often each key was used, when first and last, and from where: added up in the database, counted in memory."""
+"""Usage: which key was used, when first, when last, from where, how often.
+
+Counted in memory and written in batches, so that counting makes no request wait; a process that dies loses the last
+second of it. That a key was used at all decides when the one before it may retire, and is never guessed: what was not
+written did not happen.
+"""
 
 import logging
 import threading
@@ -8,14 +13,32 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import case, select
+from sqlalchemy import BigInteger, ForeignKey, String, case, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Mapped, mapped_column
 
-from mushu.server.db import AnySession, insert_into, writing
+from mushu.server.db import AnySession, Base, UTCDateTime, insert_into, writing
 from mushu.server.keys.rotation import note_first_uses
-from mushu.server.usage.models import KeyUse
 
+_LOG: Final = logging.getLogger(__name__)
 _ADDRESS_LENGTH: Final = 64
+#: Keys remembered at most between two writes; beyond it, uses of further keys are not counted until the next.
+_MOST_KEYS: Final = 100_000
+#: A statement takes some tens of thousands of values, and each key brings five.
+_AT_ONCE: Final = 1_000
+
+
+class KeyUse(Base):
+    """What is known of the uses of one key, all workers and machines together."""
+
+    __tablename__ = "key_uses"
+
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"), primary_key=True)
+    first_used_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    last_used_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: The address that the last request came from.
+    last_used_from: Mapped[str] = mapped_column(String(64))
+    requests: Mapped[int] = mapped_column(BigInteger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +85,6 @@ def uses_of(session: AnySession, key_ids: Sequence[str]) -> dict[str, KeyUse]:
     """Return what is known, by key id; a key that was never used is left out."""
     query = select(KeyUse).where(KeyUse.key_id.in_(key_ids)).execution_options(populate_existing=True)
     return {use.key_id: use for use in session.scalars(query)}
-
-
-_LOG: Final = logging.getLogger(__name__)
-
-#: Keys remembered at most between two writes; beyond it, uses of further keys are not counted until the next.
-_MOST_KEYS: Final = 100_000
-#: A statement takes some tens of thousands of values, and each key brings five.
-_AT_ONCE: Final = 1_000
 
 
 class Recorder:

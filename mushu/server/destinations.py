@@ -1,14 +1,21 @@
-"""Named destinations: added, found, given settings, removed. What they hold is for `delivery/` to say."""
+"""Named destinations: an operator gives a place a name, and only such names are taken over HTTP.
+
+A URI in a request could name any file of the server; a name can only be one that someone with a shell here has chosen,
+for one organization and one environment. What is needed to get in there (addresses, tokens) is sealed. What a place
+holds is for `delivery/` to say.
+"""
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
-from sqlalchemy import Select, select
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Select, String, Text, select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.destination.registry import holds_credential
 from mushu.environment import Environment
@@ -16,12 +23,11 @@ from mushu.keyformat import public_id
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, record
 from mushu.server.clock import Clock
-from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
-from mushu.server.destinations.models import DestinationRow
-from mushu.server.environments import environment_of, within
+from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, Base, UTCDateTime
+from mushu.server.environments import Environmental, environment_of, within
 from mushu.server.errors import DestinationNotFound, Invalid, NameTaken, OrgNotFound
 from mushu.server.orgs.models import Organization
-from mushu.server.sealing.columns import context_of, ring_to_seal
+from mushu.server.sealing.columns import SEALED, context_of, ring_to_seal
 from mushu.server.sealing.ring import SealingKeys
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -30,6 +36,42 @@ _URI_LENGTH: Final = 1_000
 _VALUE_LENGTH: Final = 65_536
 #: For a statement about places of live and of test alike.
 EVERYWHERE: Final = {IN_ALL_ENVIRONMENTS: True}
+IS_NAMED: Final = text("removed_at IS NULL")
+
+
+class DestinationRow(Environmental, Base):
+    """One place that keys of one organization and one environment may be delivered to over HTTP.
+
+    Rows are never deleted.
+    """
+
+    __tablename__ = "destinations"
+    __table_args__ = (
+        Index(
+            "uq_destinations_org_id_environment_name",
+            "org_id",
+            "environment",
+            "name",
+            unique=True,
+            sqlite_where=IS_NAMED,
+            postgresql_where=IS_NAMED,
+        ),
+        # One place, one organization, one environment, one set of settings: whoever opens it finds them by its URI.
+        Index("uq_destinations_uri", "uri", unique=True, sqlite_where=IS_NAMED, postgresql_where=IS_NAMED),
+        CheckConstraint("environment IN ('live', 'test')", name="environment"),
+    )
+
+    id: Mapped[str] = mapped_column(String(24), primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"))
+    name: Mapped[str] = mapped_column(String(64))
+    #: The canonical URI of the plugin.
+    uri: Mapped[str] = mapped_column(Text)
+    #: The plugin's settings for this place, one JSON object, encrypted; None where there are none.
+    sealed_settings: Mapped[str | None] = mapped_column(Text, info=dict(SEALED))
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: Who named it, as `operator root`.
+    created_by: Mapped[str] = mapped_column(String(160))
+    removed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
 @dataclass(frozen=True, slots=True)

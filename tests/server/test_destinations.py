@@ -9,14 +9,13 @@ from sqlalchemy.orm import Session
 from mushu.environment import Environment
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
+from mushu.server import destinations as service
 from mushu.server.audit.models import AuditEvent
 from mushu.server.audit.service import SYSTEM, Actor, ActorKind
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.named_destinations import remove_all_named
-from mushu.server.destinations import service
-from mushu.server.destinations.models import DestinationRow
-from mushu.server.destinations.service import DestinationRequest
+from mushu.server.destinations import DestinationRequest, DestinationRow
 from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationNotFound, Invalid, MushuError, NameTaken, OrgNotFound, SealingFailed
 from mushu.server.orgs.service import delete_org, get_org
