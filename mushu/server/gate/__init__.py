@@ -2,7 +2,6 @@
 
     headers ─ credential.py ─→ credential ─ principal.py ─→ principal ─ access.py ─→ the organization, or an error
 
-    owners.py         how a request says which organization it is about
     proof.py          the same decision again, inside the transaction that uses it
     invitations.py    the same question about who invited
 

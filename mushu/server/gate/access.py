@@ -1,7 +1,9 @@
 """Who may do what, and in which organization (design, section 6)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from mushu.environment import Environment
@@ -17,7 +19,6 @@ from mushu.server.errors import (
     UserRequired,
     WrongEnvironment,
 )
-from mushu.server.gate.owners import OrgFrom, OwnerLookup
 from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal, principal_of_key
 from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.members import find_member
@@ -29,6 +30,26 @@ ROLE_SCOPES: Final = {
     Role.ADMIN: frozenset(Scope),
     Role.MEMBER: frozenset({Scope.READ, Scope.WRITE}),
 }
+
+
+class OrgFrom(StrEnum):
+    """The request names the organization itself."""
+
+    #: In its path; or it is about none.
+    PATH = "path"
+    #: In the field `org_id` of its query or of its body. An API key may leave it out.
+    FIELD = "field"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerLookup:
+    """The request names a resource in its path, and the resource belongs to an organization."""
+
+    #: The word for the resource, as `tenant`; the path holds its id as `<tenant_id>`.
+    resource: str
+    #: Returns the id of the organization that owns the resource, or None where there is no such resource.
+    find_org: Callable[[AnySession, str], str | None]
+    not_found: type[NotFound]
 
 
 @dataclass(frozen=True, slots=True)

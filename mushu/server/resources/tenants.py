@@ -19,7 +19,7 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession, Base, UTCDateTime
 from mushu.server.environments import Environmental, environment_of, within
 from mushu.server.errors import TenantNotFound
-from mushu.server.gate.owners import OwnerLookup
+from mushu.server.gate.access import OwnerLookup
 from mushu.server.idempotency import IdempotencyMark, Idempotent, find_made
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.apple_credentials import ApnsCredentials, checked_bundle_id

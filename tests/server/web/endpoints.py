@@ -14,7 +14,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
 from mushu.server.environments import within
-from mushu.server.gate.owners import OrgFrom, OwnerLookup
+from mushu.server.gate.access import OrgFrom, OwnerLookup
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Scope

@@ -19,8 +19,7 @@ from mushu.environment import Environment
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
-from mushu.server.gate.access import Requirement
-from mushu.server.gate.owners import OrgFrom
+from mushu.server.gate.access import OrgFrom, Requirement
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE

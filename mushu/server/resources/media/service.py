@@ -12,7 +12,7 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.environments import environment_of, within
 from mushu.server.errors import Invalid, MediaNotFound, TenantNotFound, TooManyUploads
-from mushu.server.gate.owners import OwnerLookup
+from mushu.server.gate.access import OwnerLookup
 from mushu.server.idempotency import IdempotencyMark, find_made
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.media.content_types import MOST_PICTURE_BYTES, checked_content_type, is_picture

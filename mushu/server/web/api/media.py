@@ -10,7 +10,7 @@ from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import MediaWrongState, TenantNotFound
-from mushu.server.gate.owners import OrgFrom
+from mushu.server.gate.access import OrgFrom
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.scopes import Scope
 from mushu.server.paging import Page

@@ -9,7 +9,7 @@ from mushu.secret import Secret
 from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.gate.owners import OrgFrom
+from mushu.server.gate.access import OrgFrom
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.scopes import Scope
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
