@@ -33,9 +33,6 @@ The statuses are given by `web/problems.py` and stand here for the reader only. 
 `docs/errors.md`; a message is one or two sentences that say what to do, and never holds a secret.
 """
 
-from mushu.server.errors.base import (
-    MushuError,
-)
 from mushu.server.errors.client_errors import (
     AlreadyCreated,
     AlreadyMember,
@@ -96,6 +93,7 @@ from mushu.server.errors.failures import (
     DeliveryFailed,
     DeliveryUndecided,
     MailFailed,
+    MushuError,
     SealingFailed,
     StorageUnavailable,
     UpgradeFailed,

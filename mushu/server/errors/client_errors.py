@@ -1,6 +1,6 @@
 """A request is refused: by who asks, by what is asked for, or by what is there."""
 
-from mushu.server.errors.base import MushuError
+from mushu.server.errors.failures import MushuError
 
 
 class Unauthenticated(MushuError):
