@@ -15,10 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 GENERATED = {ROOT / "mushu" / package for package in ("core", "notify", "media")}
 
 LINES_OF_A_MODULE = 300
-MEDIAN_OF_LINES = 122
-MODULES = 261
+MEDIAN_OF_LINES = 124
+MODULES = 256
 #: Of all modules, those that one other module imports.
-SHARE_WITH_ONE_IMPORTER = 0.28
+SHARE_WITH_ONE_IMPORTER = 0.25
 MODULES_WITHOUT_DOCSTRING = 0
 SHARED_CLASS_NAMES = 0
 #: Statements of a view, without its docstring: it parses, calls one function of a domain or a verb, and answers.
