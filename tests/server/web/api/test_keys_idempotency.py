@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from mushu.server.lifecycle.confirm import CONFIRM_WITHIN
 from mushu_dotenv import DotenvDestination
-from tests.server.web.api.rotating import LIVE, TEST, deliver, left_behind, name, prove, shown, value
+from tests.server.web.api.rotating import LIVE, TEST, deliver, left_behind, name, prove, value
 from tests.server.web.api.rotating import ask as ask_with
 from tests.server.web.api.test_keys import keys_of
 from tests.server.web.asking import answer, refusal
@@ -53,6 +52,7 @@ def caller(house: House, stage: Stage) -> Caller:
 
 class TestShown:
     def test_the_key_is_not_shown_again_and_none_is_minted(self, caller: Caller) -> None:
+        refusal(caller.create(scopes=["everything"]), 422, "invalid_input")  # this uses nothing up
         first = answer(caller.create())
         before = left_behind()
         response = caller.create()
@@ -63,28 +63,15 @@ class TestShown:
             f"If that answer was lost, delete {first['key_id']} and create another with a new Idempotency-Key."
         )
         assert first["key"] not in response.get_data(as_text=True)
+        refusal(caller.create(scopes=["read"]), 422, "idempotency_mismatch")
         assert left_behind() == before
 
     def test_what_the_refusal_says_to_do_works(self, caller: Caller) -> None:
         key_id = answer(caller.create())["key_id"]
-        refusal(caller.create(), 409, "already_created")
-        path = f"{keys_of(caller.stage)}/{key_id}"
-        answer(caller.house.client.delete(path, headers=caller.headers))
-        assert answer(caller.create("two"))["key_id"] != key_id
+        answer(caller.house.client.delete(f"{keys_of(caller.stage)}/{key_id}", headers=caller.headers))
+        assert len({key_id, *(answer(caller.create(once))["key_id"] for once in ("two", None, None))}) == 4
         document = refusal(caller.create(), 409, "already_created")
         assert (document["key_id"], "is over since" in document["detail"]) == (key_id, True)
-
-    def test_another_body_is_refused(self, caller: Caller) -> None:
-        answer(caller.create())
-        refusal(caller.create(scopes=["read"]), 422, "idempotency_mismatch")
-        assert len(caller.listed()) == 1
-
-    def test_without_a_key_every_request_mints(self, caller: Caller) -> None:
-        assert answer(caller.create(None))["key_id"] != answer(caller.create(None))["key_id"]
-
-    def test_a_body_that_is_refused_uses_nothing_up(self, caller: Caller) -> None:
-        refusal(caller.create(scopes=["everything"]), 422, "invalid_input")
-        answer(caller.create())
 
 
 class TestTenants:
@@ -98,55 +85,28 @@ class TestTenants:
         assert [key["key_id"] for key in caller.listed(environment)] == [first["key_id"]]
 
 
-class TestByAClient:
-    def test_a_key_that_waits_for_its_client_is_not_shown_again(self, caller: Caller) -> None:
-        first = answer(caller.create(delivery="client"))
-        assert refusal(caller.create(delivery="client"), 409, "already_created")["key_id"] == first["key_id"]
-        answer(prove(caller.house, caller.stage, first))
-        assert refusal(caller.create(delivery="client"), 409, "already_created")["key_id"] == first["key_id"]
-
-    def test_one_that_nobody_proved_in_time_gives_way_to_another(self, caller: Caller) -> None:
-        first = answer(caller.create(delivery="client"))
-        caller.house.clock.now += CONFIRM_WITHIN
-        second = answer(caller.create(delivery="client"))
-        assert "key" in second
-        assert {key["key_id"]: key["state"] for key in caller.listed()} == {
-            first["key_id"]: "failed", second["key_id"]: "pending",
-        }  # fmt: skip
+def test_a_key_that_waits_for_its_client_is_not_shown_again(caller: Caller) -> None:
+    first = answer(caller.create(delivery="client"))
+    assert refusal(caller.create(delivery="client"), 409, "already_created")["key_id"] == first["key_id"]
+    answer(prove(caller.house, caller.stage, first))
+    assert refusal(caller.create(delivery="client"), 409, "already_created")["key_id"] == first["key_id"]
 
 
 class TestDelivered:
-    @pytest.fixture
-    def backend(self, house: House, stage: Stage, file: Path) -> str:
-        return name(house, stage, "backend", f"env:{file}#MUSHU_API_KEY")
-
-    def test_the_same_is_answered_and_nothing_is_done(self, caller: Caller, backend: str, file: Path) -> None:
-        first = caller.create(deliver_to=["backend"])
-        before, held = left_behind(), file.read_bytes()
-        again = caller.create(deliver_to=["backend"])
-        assert answer(first)["delivered_to"] == [backend]
-        assert (again.status_code, again.get_data()) == (first.status_code, first.get_data())
-        assert (left_behind(), file.read_bytes()) == (before, held)
-
-    def test_destinations_are_answered_in_the_order_in_which_they_were_named(
+    def test_the_same_is_answered_in_the_order_of_asking_and_nothing_is_done(
         self, house: House, stage: Stage, caller: Caller, tmp_path: Path
     ) -> None:
-        names = ["c", "a", "b"]
-        for place in names:
-            name(house, stage, place, f"env:{tmp_path}/{place}#MUSHU_API_KEY")
-        first = answer(caller.create(deliver_to=names))
-        assert first["delivered_to"] == [f"env:{tmp_path}/{place}#MUSHU_API_KEY" for place in names]
-        assert answer(caller.create(deliver_to=names)) == first
+        names, files = ["c", "a", "b"], [tmp_path / place for place in "cab"]
+        uris = [name(house, stage, place, f"env:{tmp_path}/{place}#MUSHU_API_KEY") for place in names]
+        first = caller.create(deliver_to=names)
+        before, held = left_behind(), [file.read_bytes() for file in files]
+        again = caller.create(deliver_to=names)
+        assert answer(first)["delivered_to"] == uris
+        assert (again.status_code, again.get_data()) == (first.status_code, first.get_data())
+        assert (left_behind(), [file.read_bytes() for file in files]) == (before, held)
 
-    def test_a_refused_delivery_may_be_asked_for_again(self, caller: Caller, backend: str, file: Path) -> None:
-        file.write_text("MUSHU_API_KEY=foreign\n")
-        file.chmod(0o600)
-        refusal(caller.create(deliver_to=["backend"]), 409, "destination_held")
-        file.unlink()
-        assert answer(caller.create(deliver_to=["backend"]))["delivered_to"] == [backend]
-        assert len(caller.listed()) == 1
-
-    def test_many_at_the_same_moment_are_one_key(self, caller: Caller, backend: str, file: Path) -> None:
+    def test_many_at_the_same_moment_are_one_key(self, caller: Caller, file: Path) -> None:
+        name(caller.house, caller.stage, "backend", f"env:{file}#MUSHU_API_KEY")
         told = at_once(8, lambda: caller.create(deliver_to=["backend"]))
         assert {code for code, _ in told} <= {"answered", "in_progress", "destination_held"}
         assert any(code == "answered" for code, _ in told)
@@ -157,57 +117,40 @@ class TestDelivered:
 
 
 class TestRotation:
-    def test_the_successor_that_was_made_is_answered(self, caller: Caller, file: Path) -> None:
+    @pytest.mark.parametrize(
+        ("body", "status", "code"), [({}, 409, "wrong_state"), ({"now": True}, 404, "key_not_found")]
+    )
+    def test_the_successor_that_was_made_is_answered(
+        self, caller: Caller, file: Path, body: dict[str, bool], status: int, code: str
+    ) -> None:
         old_id = deliver(caller.stage, file)
-        first = caller.rotate(old_id)
+        first = caller.rotate(old_id, **body)
         before = left_behind()
-        again = caller.rotate(old_id)
+        again = caller.rotate(old_id, **body)
         assert answer(first)["replaces"] == old_id
         assert (again.status_code, again.get_data()) == (first.status_code, first.get_data())
         assert left_behind() == before
-        refusal(caller.rotate(old_id, "two"), 409, "wrong_state")
-
-    def test_so_it_is_where_the_old_key_ended_at_once(self, caller: Caller, file: Path) -> None:
-        old_id = deliver(caller.stage, file)
-        first = answer(caller.rotate(old_id, now=True))
-        assert answer(caller.rotate(old_id, now=True)) == first
+        refusal(caller.rotate(old_id, "two"), status, code)
 
     def test_a_successor_that_was_shown_is_not_shown_again(self, caller: Caller) -> None:
-        old = answer(caller.create(None))
+        old, other = (answer(caller.create(None)) for _ in range(2))
         new = answer(caller.rotate(old["key_id"]))
         document = refusal(caller.rotate(old["key_id"]), 409, "already_created")
         assert document["key_id"] == new["key_id"]
         assert f"rotate {new['key_id']} in turn, with a new Idempotency-Key" in document["detail"]
+        refusal(caller.rotate(other["key_id"]), 422, "idempotency_mismatch")
+        refusal(caller.rotate(old["key_id"], settle="2h"), 422, "idempotency_mismatch")
         newest = answer(caller.rotate(new["key_id"], "two"))
         assert ask_with(caller.house, caller.stage, newest["key"]).status_code == 200
-        assert len(caller.listed()) == 3
-
-    def test_a_successor_that_a_client_is_to_deliver_is_not_shown_again(self, caller: Caller) -> None:
-        old = answer(caller.create(None))
-        new = answer(caller.rotate(old["key_id"], delivery="client"))
-        document = refusal(caller.rotate(old["key_id"], delivery="client"), 409, "already_created")
-        assert document["key_id"] == new["key_id"]
-        assert shown(caller.house, caller.stage, old["key_id"])["state"] == "active"
-
-    def test_another_rotation_under_the_same_key_is_refused(self, caller: Caller) -> None:
-        one, two = (answer(caller.create(None))["key_id"] for _ in range(2))
-        answer(caller.rotate(one))
-        refusal(caller.rotate(two), 422, "idempotency_mismatch")
-        refusal(caller.rotate(one, settle="2h"), 422, "idempotency_mismatch")
+        assert len(caller.listed()) == 4
 
     def test_many_at_the_same_moment_are_one_rotation(self, caller: Caller) -> None:
         old_id = answer(caller.create(None))["key_id"]
-        told = at_once(8, lambda: caller.rotate(old_id))
-        assert sorted(code for code, _ in told) == ["already_created"] * 7 + ["answered"]
-        assert len({key_id for _, key_id in told}) == 1
-        assert len(caller.listed()) == 2
+        assert_one(caller, at_once(8, lambda: caller.rotate(old_id)), 2)
 
 
 def test_many_at_the_same_moment_are_one_key(caller: Caller) -> None:
-    told = at_once(8, caller.create)
-    assert sorted(code for code, _ in told) == ["already_created"] * 7 + ["answered"]
-    assert len({key_id for _, key_id in told}) == 1
-    assert len(caller.listed()) == 1
+    assert_one(caller, at_once(8, caller.create), 1)
 
 
 def test_a_request_that_is_being_worked_on_says_when_to_ask_again(
@@ -235,6 +178,13 @@ def test_the_reference_names_the_header(house: House, rule: str, prefix: str) ->
     (header,) = (one for one in operation["parameters"] if one["in"] == "header")
     assert (header["name"], header["required"]) == ("Idempotency-Key", False)
     assert "409" in operation["responses"]
+
+
+def assert_one(caller: Caller, told: list[tuple[str, str]], keys: int) -> None:
+    """One of eight minted, all others were told which key it is, and there are so many keys."""
+    assert sorted(code for code, _ in told) == ["already_created"] * 7 + ["answered"]
+    assert len({key_id for _, key_id in told}) == 1
+    assert len(caller.listed()) == keys
 
 
 def at_once(number: int, ask: Any) -> list[tuple[str, str]]:

@@ -21,6 +21,8 @@ from tests.server.web.endpoints import Stage
 
 pytestmark = pytest.mark.unmeasured
 
+#: The ways in which the new key can be asked for.
+BODIES: list[dict[str, Any]] = [{}, {"delivery": "client"}, {"delivery": "response"}]
 _WRONG: list[Any] = [
     *({"settle": value} for value in ("soon", "", "0s", "1h1m", "٣h", 3600, None, ["1h"], "367d", "9" * 900 + "d")),
     *({"deadline": value} for value in ("0d", "367d", "\x00")),
@@ -34,89 +36,78 @@ _WRONG: list[Any] = [
 ]
 
 
-class TestWhatIsRefused:
-    @pytest.mark.parametrize("body", _WRONG, ids=lambda body: str(body)[:40])
-    def test_a_wrong_body_changes_nothing(self, house: House, stage: Stage, body: dict[str, object]) -> None:
-        key_id = stage.key
-        before = left_behind()
-        problem = refusal(rotate(house, stage, key_id, **body), 422, "invalid_input")
-        assert len(problem["detail"]) < 2_000
-        assert left_behind() == before
+@pytest.mark.parametrize("body", _WRONG, ids=lambda body: str(body)[:40])
+def test_a_wrong_body_changes_nothing(house: House, stage: Stage, body: dict[str, object]) -> None:
+    key_id = stage.key
+    before = left_behind()
+    problem = refusal(rotate(house, stage, key_id, **body), 422, "invalid_input")
+    assert len(problem["detail"]) < 2_000
+    assert left_behind() == before
 
-    def test_a_name_that_stands_for_nothing(self, house: House, stage: Stage) -> None:
-        key_id = stage.key
-        before = left_behind()
-        refusal(rotate(house, stage, key_id, deliver_to=["nowhere"]), 404, "destination_not_found")
-        assert left_behind() == before
 
-    def test_a_name_of_another_organization(self, house: House, stage: Stage, file: Path) -> None:
-        name(house, Stage(house.world), "theirs", f"env:{file}#MUSHU_API_KEY")
-        refusal(rotate(house, stage, stage.key, deliver_to=["theirs"]), 404, "destination_not_found")
-        response = house.client.post(
-            keys_of(stage), json={"name": "k", "deliver_to": ["theirs"]}, headers=stage.headers
-        )
-        refusal(response, 404, "destination_not_found")
-        assert not file.exists()
+@pytest.mark.parametrize(
+    "field", ["deliver_to", "to", "uri", "destination", "place", "delivery", "settle", "at_deadline"]
+)
+def test_a_uri_is_refused_and_no_file_is_touched(house: House, stage: Stage, file: Path, field: str) -> None:
+    """A caller could have any file of the server written (design, section 7)."""
+    for uri in (f"env:{file}", f"env:{file}#MUSHU_API_KEY", str(file), f"file://{file}", f"ENV:{file}"):
+        for given in (uri, [uri]):
+            response = rotate(house, stage, stage.key, **{field: given})
+            assert response.status_code in (404, 422)
+            assert not file.exists()
+    assert shown(house, stage, stage.key)["state"] == "active"
 
-    @pytest.mark.parametrize(
-        "field", ["deliver_to", "to", "uri", "destination", "place", "delivery", "settle", "at_deadline"]
-    )
-    def test_a_uri_is_refused_and_no_file_is_touched(self, house: House, stage: Stage, file: Path, field: str) -> None:
-        """A caller could have any file of the server written (design, section 7)."""
-        for uri in (f"env:{file}", f"env:{file}#MUSHU_API_KEY", str(file), f"file://{file}", f"ENV:{file}"):
-            for given in (uri, [uri]):
-                response = rotate(house, stage, stage.key, **{field: given})
-                assert response.status_code in (404, 422)
-                assert not file.exists()
-        assert shown(house, stage, stage.key)["state"] == "active"
 
-    def test_the_uri_of_a_named_destination_is_no_name(self, house: House, stage: Stage, file: Path) -> None:
-        uri = name(house, stage, "backend", f"env:{file}#MUSHU_API_KEY")
-        refusal(rotate(house, stage, stage.key, deliver_to=[uri]), 404, "destination_not_found")
-        assert not file.exists()
+def test_a_name_of_nothing_of_another_organization_or_the_uri_behind_one_is_not_found(
+    house: House, stage: Stage, file: Path
+) -> None:
+    name(house, Stage(house.world), "theirs", f"env:{file}#MUSHU_API_KEY")
+    uri = name(house, stage, "backend", f"env:{file}.ours#MUSHU_API_KEY")
+    key_id = stage.key
+    before = left_behind()
+    for place in ("nowhere", "theirs", uri):
+        refusal(rotate(house, stage, key_id, deliver_to=[place]), 404, "destination_not_found")
+        body = {"name": "k", "deliver_to": [place]}
+        refusal(house.client.post(keys_of(stage), json=body, headers=stage.headers), 404, "destination_not_found")
+    assert left_behind() == before
+    assert not file.exists()
 
-    @pytest.mark.parametrize("asked", ["foreign", "deleted", "unknown"])
-    def test_a_key_that_is_not_there_for_the_caller(self, house: House, stage: Stage, asked: str) -> None:
-        key_id = {"foreign": Stage(house.world).key, "deleted": stage.key, "unknown": "key_aaaaaaaaaaaa"}[asked]
-        if asked == "deleted":
-            put_into(house.world, key_id, State.REVOKED)
-        before = row_of(key_id)
-        for body in ({}, {"delivery": "client"}, {"delivery": "response"}):
-            detail = refusal(rotate(house, stage, key_id, **body), 404, "key_not_found")["detail"]
-            assert detail == f"There is no live API key {key_id!r} in {stage.org}."
-        assert row_of(key_id) == before
 
-    @pytest.mark.parametrize("state", [State.PENDING, State.DISABLED, State.FAILED])
-    @pytest.mark.parametrize("body", [{}, {"delivery": "client"}, {"delivery": "response"}], ids=str)
-    def test_a_key_in_another_state(self, house: House, stage: Stage, state: State, body: dict[str, object]) -> None:
-        put_into(house.world, stage.key, state)
-        before = left_behind()
-        detail = refusal(rotate(house, stage, stage.key, **body), 409, "wrong_state")["detail"]
-        assert f"{stage.key} is {state}," in detail
-        assert left_behind() == before
+@pytest.mark.parametrize("asked", ["foreign", "deleted", "unknown"])
+def test_a_key_that_is_not_there_for_the_caller(house: House, stage: Stage, asked: str) -> None:
+    key_id = {"foreign": Stage(house.world).key, "deleted": stage.key, "unknown": "key_aaaaaaaaaaaa"}[asked]
+    if asked == "deleted":
+        put_into(house.world, key_id, State.REVOKED)
+    before = row_of(key_id)
+    for body in BODIES:
+        detail = refusal(rotate(house, stage, key_id, **body), 404, "key_not_found")["detail"]
+        assert detail == f"There is no live API key {key_id!r} in {stage.org}."
+    assert row_of(key_id) == before
 
-    def test_an_expired_key(self, house: House, stage: Stage) -> None:
-        key, _ = house.world.key(stage.organization, lives_seconds=60)
-        house.clock.turn(seconds=60)
-        assert "expired" in refusal(rotate(house, stage, key.id), 409, "wrong_state")["detail"]
 
-    @pytest.mark.parametrize("by", ["response", "client", "server"])
-    @pytest.mark.parametrize("then", [None, "response", "client", "names"])
-    def test_a_key_that_is_rotated_already_says_which_takes_over(
-        self, house: House, stage: Stage, file: Path, by: str, then: str | None
-    ) -> None:
-        name(house, stage, "other", f"env:{file}.other#MUSHU_API_KEY")
-        if by == "server":
-            old_id = deliver(stage, file)
-            new_id = answer(rotate(house, stage, old_id))["key_id"]
-        else:
-            old_id = create(house, stage)["key_id"]
-            new = answer(rotate(house, stage, old_id, delivery=by))
-            new_id = new["key_id"]
-            if by == "client":
-                answer(prove(house, stage, new))
-        body: dict[str, Any] = {"deliver_to": ["other"]} if then == "names" else {"delivery": then}
-        before = left_behind()
+@pytest.mark.parametrize("body", BODIES, ids=str)
+def test_a_key_in_another_state(house: House, stage: Stage, body: dict[str, object]) -> None:
+    put_into(house.world, stage.key, State.DISABLED)
+    before = left_behind()
+    detail = refusal(rotate(house, stage, stage.key, **body), 409, "wrong_state")["detail"]
+    assert f"{stage.key} is disabled," in detail
+    assert left_behind() == before
+
+
+@pytest.mark.parametrize("by", ["response", "client", "server"])
+def test_a_key_that_is_rotated_already_says_which_takes_over(house: House, stage: Stage, file: Path, by: str) -> None:
+    name(house, stage, "other", f"env:{file}.other#MUSHU_API_KEY")
+    if by == "server":
+        old_id = deliver(stage, file)
+        new_id = answer(rotate(house, stage, old_id))["key_id"]
+    else:
+        old_id = create(house, stage)["key_id"]
+        new = answer(rotate(house, stage, old_id, delivery=by))
+        new_id = new["key_id"]
+        if by == "client":
+            answer(prove(house, stage, new))
+    before = left_behind()
+    for body in (*BODIES, {"deliver_to": ["other"]}):
         detail = refusal(rotate(house, stage, old_id, **body), 409, "wrong_state")["detail"]
         assert f"{old_id} is being rotated already: {new_id} takes over." in detail
-        assert left_behind() == before
+    assert left_behind() == before

@@ -59,34 +59,27 @@ class TestAdd:
         added = house.client.post(members_of(stage), json={"user_id": stage.newcomer}, headers=stage.headers)
         assert answer(added)["role"] == "member"
 
-    @pytest.mark.parametrize("role", ["owner", "Owner", "OWNER", "root", "", "admin ", "admin\x00", "member,admin"])
-    def test_no_other_role_is_handed_out_and_never_the_owners(self, house: House, stage: Stage, role: str) -> None:
-        body = {"user_id": stage.newcomer, "role": role}
-        problem = refusal(house.client.post(members_of(stage), json=body, headers=stage.headers), 422, "invalid_input")
-        assert problem["detail"] == "The role must be admin or member."
-        assert roles(stage) == {stage.owner.id: "owner"}
-
-    def test_a_user_who_does_not_exist_is_not_found(self, house: House, stage: Stage) -> None:
-        body = {"user_id": "usr_aaaaaaaaaaaa"}
-        refusal(house.client.post(members_of(stage), json=body, headers=stage.headers), 404, "user_not_found")
-
-    def test_who_belongs_already_is_told_so_and_keeps_the_role(self, house: House, stage: Stage) -> None:
-        for user_id in (stage.member, stage.owner.id):
-            body = {"user_id": user_id, "role": "admin"}
-            refusal(house.client.post(members_of(stage), json=body, headers=stage.headers), 409, "already_member")
-        assert roles(stage) == {stage.owner.id: "owner", stage.member: "member"}
+    def test_what_cannot_be_is_refused_and_changes_nobody(self, house: House, stage: Stage) -> None:
+        before = {stage.owner.id: "owner", stage.member: "member"}
+        for user_id, role, status, code in (
+            (stage.newcomer, "owner", 422, "invalid_input"),
+            (stage.newcomer, "admin ", 422, "invalid_input"),
+            ("usr_aaaaaaaaaaaa", "admin", 404, "user_not_found"),
+            (stage.member, "admin", 409, "already_member"),
+            (stage.owner.id, "admin", 409, "already_member"),
+        ):
+            body = {"user_id": user_id, "role": role}
+            problem = refusal(house.client.post(members_of(stage), json=body, headers=stage.headers), status, code)
+            assert status != 422 or problem["detail"] == "The role must be admin or member."
+        assert roles(stage) == before
 
     def test_a_request_that_was_a_moment_faster_wins(
         self, house: House, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         body = {"user_id": stage.member}
         monkeypatch.setattr("mushu.server.orgs.members.find_member", lambda *_: None)
-        response = house.client.post(members_of(stage), json=body, headers=api_key(_admin_key(house, stage)))
+        response = house.client.post(members_of(stage), json=body, headers=stage.headers)
         refusal(response, 409, "conflict")
-
-
-def _admin_key(house: House, stage: Stage) -> str:
-    return house.world.key(stage.organization, Scope.ADMIN)[1]
 
 
 class TestMine:
@@ -105,41 +98,34 @@ class TestMine:
 
 
 class TestSetRole:
-    @pytest.mark.parametrize(
-        ("former", "role"), [(Role.MEMBER, "admin"), (Role.ADMIN, "member"), (Role.ADMIN, "admin")]
-    )
-    def test_it_works(self, house: House, stage: Stage, former: Role, role: str) -> None:
+    @pytest.mark.parametrize("former", [Role.MEMBER, Role.ADMIN])
+    def test_to_admin(self, house: House, stage: Stage, former: Role) -> None:
         user_id = house.world.member(stage.organization, former).id
         path = f"{members_of(stage)}/{user_id}"
-        assert answer(house.client.patch(path, json={"role": role}, headers=stage.headers))["role"] == role
-        assert roles(stage)[user_id] == role
+        assert answer(house.client.patch(path, json={"role": "admin"}, headers=stage.headers))["role"] == "admin"
+        assert roles(stage)[user_id] == "admin"
 
     def test_it_counts_on_the_next_request(self, house: House, stage: Stage) -> None:
         user = house.world.member(stage.organization, Role.ADMIN)
         headers, path = bearer(house.world.token(user)), f"{members_of(stage)}/{user.id}"
         assert house.client.get(f"/orgs/{stage.org}/api-keys", headers=headers).status_code == 200
-        assert house.client.patch(path, json={"role": "member"}, headers=stage.headers).status_code == 200
-        refusal(house.client.get(f"/orgs/{stage.org}/api-keys", headers=headers), 403, "missing_scope")
-
-    def test_the_trail_says_from_what_to_what(self, house: House, stage: Stage) -> None:
-        house.client.patch(f"{members_of(stage)}/{stage.member}", json={"role": "admin"}, headers=stage.headers)
+        assert answer(house.client.patch(path, json={"role": "member"}, headers=stage.headers))["role"] == "member"
+        assert roles(stage)[user.id] == "member"
         with reading(db.session):
-            event = db.session.scalars(select(AuditEvent).where(AuditEvent.target_id == stage.member)).all()[-1]
-        assert (event.action, event.details) == ("member.role_set", {"from": "member", "to": "admin"})
+            event = db.session.scalars(select(AuditEvent).where(AuditEvent.target_id == user.id)).all()[-1]
+        assert (event.action, event.details) == ("member.role_set", {"from": "admin", "to": "member"})
+        refusal(house.client.get(f"/orgs/{stage.org}/api-keys", headers=headers), 403, "missing_scope")
 
 
 class TestRemove:
-    def test_it_works(self, house: House, stage: Stage) -> None:
-        path = f"{members_of(stage)}/{stage.member}"
-        assert answer(house.client.delete(path, headers=stage.headers)) == {"deleted": True}
-        assert roles(stage) == {stage.owner.id: "owner"}
-
     def test_the_token_of_who_was_removed_opens_nothing_here_and_still_elsewhere(
         self, house: House, stage: Stage
     ) -> None:
         user = house.world.member(stage.organization, Role.ADMIN)
         own, headers = house.world.org(user), bearer(house.world.token(user))
-        house.client.delete(f"{members_of(stage)}/{user.id}", headers=stage.headers)
+        removed = house.client.delete(f"{members_of(stage)}/{user.id}", headers=stage.headers)
+        assert answer(removed) == {"deleted": True}
+        assert roles(stage) == {stage.owner.id: "owner"}
         refusal(house.client.get(f"/orgs/{stage.org}", headers=headers), 404, "org_not_found")
         assert house.client.get(f"/orgs/{own.id}", headers=headers).status_code == 200
 
@@ -160,7 +146,7 @@ class TestTheOwner:
         headers = {
             "owner": lambda: stage.headers,
             "admin": lambda: bearer(house.world.token(house.world.member(stage.organization, Role.ADMIN))),
-            "key": lambda: api_key(_admin_key(house, stage)),
+            "key": lambda: api_key(house.world.key(stage.organization, Scope.ADMIN)[1]),
         }[who]()
         path = f"{members_of(stage)}/{stage.owner.id}"
         refusal(house.client.open(path, method=method, json=body, headers=headers), 409, "owner_immovable")
