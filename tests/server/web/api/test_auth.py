@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from werkzeug.test import TestResponse
 
 from mushu.keyformat import Prefix, parse
 from mushu.secret import Secret
@@ -50,39 +51,37 @@ def shut_out(house: House, user: User) -> None:
         disable_user(db.session, house.clock, SYSTEM, db.session.merge(user))
 
 
+def login(house: House, user: User, **more: str) -> TestResponse:
+    return house.client.post("/auth/login", json={"email": user.email, "password": house.world.password} | more)
+
+
 class TestLogin:
-    def test_it_works(self, house: House, user: User) -> None:
-        signed_in = answer(
-            house.client.post("/auth/login", json={"email": user.email, "password": house.world.password})
-        )
+    def test_it_works_for_exactly_twelve_hours(self, house: House, user: User) -> None:
+        signed_in = answer(login(house, user))
         assert list(signed_in) == ["access_token", "token_type", "expires_in", "expires_at", "user"]
         assert parse(signed_in["access_token"]) is Prefix.CLI_TOKEN
         assert signed_in["token_type"] == "Bearer"
         assert signed_in["expires_in"] == 43_200
         assert signed_in["expires_at"] == rfc3339(house.clock() + timedelta(hours=12))
         assert signed_in["user"] == {"user_id": user.id, "email": user.email}
-
-    def test_the_token_works_for_exactly_twelve_hours(self, house: House, user: User) -> None:
-        body = {"email": user.email, "password": house.world.password}
-        headers = bearer(answer(house.client.post("/auth/login", json=body))["access_token"])
+        headers = bearer(signed_in["access_token"])
         house.clock.turn(hours=12, microseconds=-1)
         assert house.client.get("/users/me", headers=headers).status_code == 200
         house.clock.turn(microseconds=1)
         refusal(house.client.get("/users/me", headers=headers), 401, "expired_credential")
 
-    def test_the_address_is_known_in_any_case(self, house: House, user: User) -> None:
+    def test_the_case_of_the_address_and_a_credential_beside_it_do_not_matter(self, house: House, user: User) -> None:
         body = {"email": f" {user.email.upper()} ", "password": house.world.password}
-        assert answer(house.client.post("/auth/login", json=body))["user"]["user_id"] == user.id
-
-    def test_a_credential_beside_it_does_not_matter(self, house: House, user: User) -> None:
-        body = {"email": user.email, "password": house.world.password}
-        assert answer(house.client.post("/auth/login", json=body, headers={"Authorization": "Basic nonsense"}))
+        signed_in = answer(house.client.post("/auth/login", json=body, headers={"Authorization": "Basic nonsense"}))
+        assert signed_in["user"]["user_id"] == user.id
 
     def test_every_refusal_is_the_same_to_the_byte_and_costs_one_verification(
         self, house: House, user: User, verifications: list[str | None]
     ) -> None:
         without, disabled = house.world.user(), house.world.user(with_password=True)
         shut_out(house, disabled)
+        changed = house.world.user(with_password=True)
+        change(house, changed, "another long passphrase")
         good = house.world.password
         attempts = {
             "unknown account": {"email": "nobody@example.com", "password": good},
@@ -95,9 +94,10 @@ class TestLogin:
             "password in capitals": {"email": user.email, "password": good.upper()},
             "no password set": {"email": without.email, "password": good},
             "disabled user": {"email": disabled.email, "password": good},
+            "password of before": {"email": changed.email, "password": good},
         }
         house.client.post("/auth/login", json=attempts["unknown account"])
-        answers = set()
+        tokens, answers = all_rows()["cli_tokens"], set()
         for name, body in attempts.items():
             del verifications[:]
             response = house.client.post("/auth/login", json=body)
@@ -105,16 +105,7 @@ class TestLogin:
             answers.add((response.status, response.data, str(response.headers)))
             assert len(verifications) == 1, name
         assert len(answers) == 1
-
-    def test_a_refusal_issues_no_token(self, house: House, user: User) -> None:
-        before = all_rows()["cli_tokens"]
-        house.client.post("/auth/login", json={"email": user.email, "password": "wrong"})
-        assert all_rows()["cli_tokens"] == before
-
-    def test_a_password_that_was_changed_is_no_longer_taken(self, house: House, user: User) -> None:
-        change(house, user, "another long passphrase")
-        body = {"email": user.email, "password": house.world.password}
-        refusal(house.client.post("/auth/login", json=body), 401, "login_refused")
+        assert all_rows()["cli_tokens"] == tokens
 
     @pytest.mark.parametrize("column", ["password_hash = 'another'", "disabled_at = created_at"])
     def test_what_changes_while_the_password_is_checked_counts(
@@ -128,8 +119,7 @@ class TestLogin:
             return verify(self, known_hash, password)
 
         monkeypatch.setattr(Passwords, "verify", slow)
-        body = {"email": user.email, "password": house.world.password}
-        detail = refusal(house.client.post("/auth/login", json=body), 401, "login_refused")["detail"]
+        detail = refusal(login(house, user), 401, "login_refused")["detail"]
         assert detail == "The account changed while you signed in. Try again."
 
     @pytest.mark.parametrize(
@@ -153,43 +143,30 @@ class TestLogin:
 
     @pytest.mark.parametrize("email", ["%", "_", "' OR '1'='1", "a@b\x00", "*@*"])
     def test_an_address_is_compared_and_never_interpreted(self, house: House, user: User, email: str) -> None:
-        response = house.client.post("/auth/login", json={"email": email, "password": house.world.password})
-        assert response.status_code in (401, 422)
+        assert login(house, user, email=email).status_code in (401, 422)
 
-    def test_neither_the_password_nor_the_token_is_logged(
+    def test_neither_the_password_nor_the_token_is_logged_or_kept(
         self, house: House, user: User, caplog: pytest.LogCaptureFixture
     ) -> None:
-        body = {"email": user.email, "password": house.world.password}
-        token = answer(house.client.post("/auth/login", json=body))["access_token"]
-        house.client.post("/auth/login", json=body | {"password": "wrong canary"})
+        token = answer(login(house, user))["access_token"]
+        login(house, user, password="wrong canary")
         assert not any(text in caplog.text for text in (house.world.password, "wrong canary", token))
-
-    def test_only_the_digest_of_a_token_is_kept(self, house: House, user: User) -> None:
-        body = {"email": user.email, "password": house.world.password}
-        token = answer(house.client.post("/auth/login", json=body))["access_token"]
         assert token[4:26] not in str(all_rows())
 
 
-class TestLogout:
-    def test_it_works(self, house: House, stage: Stage) -> None:
-        assert answer(house.client.post("/auth/logout", headers=stage.headers)) == {"logged_out": True}
-        refusal(house.client.get("/users/me", headers=stage.headers), 401, "deleted_credential")
-
-    def test_other_tokens_of_the_user_stay(self, house: House, stage: Stage) -> None:
-        other = bearer(house.world.token(stage.owner))
-        house.client.post("/auth/logout", headers=stage.headers)
-        assert house.client.get("/users/me", headers=other).status_code == 200
-
-    def test_the_body_that_published_clients_send_is_not_needed(self, house: House, stage: Stage) -> None:
-        body = {"access_token": "x", "refresh_token": "y"}
-        assert house.client.post("/auth/logout", json=body, headers=stage.headers).status_code == 200
+def test_logout_ends_this_token_and_no_other_whatever_published_clients_send(house: House, stage: Stage) -> None:
+    other = bearer(house.world.token(stage.owner))
+    assert answer(house.client.post("/auth/logout", headers=stage.headers)) == {"logged_out": True}
+    refusal(house.client.get("/users/me", headers=stage.headers), 401, "deleted_credential")
+    assert house.client.get("/users/me", headers=other).status_code == 200
+    body = {"access_token": "x", "refresh_token": "y"}
+    assert house.client.post("/auth/logout", json=body, headers=other).status_code == 200
 
 
-class TestValidate:
-    def test_it_works(self, house: House, stage: Stage) -> None:
-        assert answer(house.client.get("/auth/validate", headers=stage.headers)) == {
-            "valid": True,
-            "user_id": stage.owner.id,
-            "user_type": "user",
-            "email": stage.owner.email,
-        }
+def test_validate(house: House, stage: Stage) -> None:
+    assert answer(house.client.get("/auth/validate", headers=stage.headers)) == {
+        "valid": True,
+        "user_id": stage.owner.id,
+        "user_type": "user",
+        "email": stage.owner.email,
+    }

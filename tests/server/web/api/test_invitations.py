@@ -77,11 +77,6 @@ class TestCreateByEmail:
         assert made["invite_id"].startswith("inv_")
         assert made["invite_token"].startswith(Prefix.INVITATION)
 
-    def test_a_member_is_what_one_becomes_and_the_time_can_be_chosen(self, house: House, stage: Stage) -> None:
-        made = invite(house, stage, email="bob@example.com", expires_in_days=30)
-        assert made["role"] == "member"
-        assert made["expires_at"] == rfc3339(house.clock() + timedelta(days=30))
-
     @pytest.mark.parametrize(
         "email", ["", "bob", "@", "a b@example.com", "bob@example.com\x00", "b@" + "x" * 254, None, 1]
     )
@@ -92,16 +87,16 @@ class TestCreateByEmail:
 
 
 class TestCreateByLink:
-    def test_it_works(self, house: House, stage: Stage) -> None:
-        made = invite(house, stage, role="member", expires_in_days=1)
+    @pytest.mark.parametrize(
+        ("given", "days"),
+        [({"expires_in_days": 1}, 1), ({}, 7), ({"expires_in_days": None}, 90)],
+        ids=["one day", "as it is", "no end, which mushu-cli asks for with --expires 0"],
+    )
+    def test_it_works(self, house: House, stage: Stage, given: dict[str, object], days: int) -> None:
+        made = invite(house, stage, **given)
         assert list(made) == FIELDS
         assert (made["invite_type"], made["email"], made["role"]) == ("link", None, "member")
-        assert made["expires_at"] == rfc3339(house.clock() + timedelta(days=1))
-
-    def test_a_client_that_wants_no_end_gets_the_longest_time_there_is(self, house: House, stage: Stage) -> None:
-        """mushu-cli sends null for `--expires 0`."""
-        made = invite(house, stage, role="member", expires_in_days=None)
-        assert made["expires_at"] == rfc3339(house.clock() + timedelta(days=90))
+        assert made["expires_at"] == rfc3339(house.clock() + timedelta(days=days))
 
 
 @pytest.mark.parametrize("path", ["link", "email"])
@@ -147,20 +142,19 @@ class TestList:
 
 
 class TestCancel:
-    def test_it_works(self, house: House, stage: Stage, bobs: dict[str, str]) -> None:
+    def test_it_works_once_and_not_where_it_was_answered(
+        self, house: House, stage: Stage, bobs: dict[str, str]
+    ) -> None:
         made = invite(house, stage)
-        path = f"{invites_of(stage)}/{made['invite_id']}"
+        path, accept = f"{invites_of(stage)}/{made['invite_id']}", f"/invites/{made['invite_token']}/accept"
         assert answer(house.client.delete(path, headers=stage.headers)) == {"deleted": True}
         assert [row["status"] for row in listed(house, stage)] == ["cancelled"]
-        response = house.client.post(f"/invites/{made['invite_token']}/accept", headers=bobs)
-        refusal(response, 404, "invitation_not_found")
-
-    def test_what_is_answered_or_cancelled_is_not_found(self, house: House, stage: Stage, bobs: dict[str, str]) -> None:
-        for verb in ("decline", "accept"):
-            made = invite(house, stage)
-            house.client.post(f"/invites/{made['invite_token']}/{verb}", headers=bobs)
-            path = f"{invites_of(stage)}/{made['invite_id']}"
-            refusal(house.client.delete(path, headers=stage.headers), 404, "invitation_not_found")
+        refusal(house.client.post(accept, headers=bobs), 404, "invitation_not_found")
+        refusal(house.client.delete(path, headers=stage.headers), 404, "invitation_not_found")
+        answered = invite(house, stage)
+        answer(house.client.post(f"/invites/{answered['invite_token']}/accept", headers=bobs))
+        path = f"{invites_of(stage)}/{answered['invite_id']}"
+        refusal(house.client.delete(path, headers=stage.headers), 404, "invitation_not_found")
 
     def test_that_of_another_organization_looks_like_none(self, house: House, stage: Stage) -> None:
         other = Stage(house.world)
@@ -189,14 +183,10 @@ class TestAccept:
         }
         assert answer(house.client.get(f"/orgs/{stage.org}/members/me", headers=bobs))["role"] == role
 
-    def test_one_by_email_is_accepted_by_who_has_the_address(
+    def test_one_by_email_is_for_who_has_the_address_and_nobody_else_learns_anything(
         self, house: House, stage: Stage, bob: User, bobs: dict[str, str]
     ) -> None:
         made = invite(house, stage, email=bob.email.upper())
-        assert answer(house.client.post(f"/invites/{made['invite_token']}/accept", headers=bobs))["role"] == "member"
-
-    def test_and_by_nobody_else_who_learns_nothing(self, house: House, stage: Stage, bob: User) -> None:
-        made = invite(house, stage, email=bob.email)
         thief = bearer(house.world.token(house.world.user()))
         for verb in ("accept", "decline"):
             stolen = house.client.post(f"/invites/{made['invite_token']}/{verb}", headers=thief)
@@ -204,23 +194,18 @@ class TestAccept:
             refusal(stolen, 404, "invitation_not_found")
             assert (stolen.data, stolen.headers) == (unknown.data, unknown.headers)
         assert [row["status"] for row in listed(house, stage)] == ["pending"]
-
-    def test_a_replay_is_refused_for_the_same_and_for_another(
-        self, house: House, stage: Stage, bobs: dict[str, str]
-    ) -> None:
-        path = f"/invites/{invite(house, stage)['invite_token']}/accept"
-        assert house.client.post(path, headers=bobs).status_code == 200
-        for headers in (bobs, bearer(house.world.token(house.world.user()))):
+        path = f"/invites/{made['invite_token']}/accept"
+        assert answer(house.client.post(path, headers=bobs))["role"] == "member"
+        for headers in (bobs, thief):  # a replay, by the same and by another
             refusal(house.client.post(path, headers=headers), 404, "invitation_not_found")
 
-    @pytest.mark.parametrize("role", list(Role))
     def test_who_is_a_member_keeps_the_role_and_others_can_still_accept(
-        self, house: House, stage: Stage, role: Role, bobs: dict[str, str]
+        self, house: House, stage: Stage, bobs: dict[str, str]
     ) -> None:
-        user = stage.owner if role is Role.OWNER else house.world.member(stage.organization, role)
+        user = house.world.member(stage.organization, Role.ADMIN)
         path = f"/invites/{invite(house, stage)['invite_token']}/accept"
         refusal(house.client.post(path, headers=bearer(house.world.token(user))), 409, "already_member")
-        assert role_of(stage, user) == role
+        assert role_of(stage, user) == Role.ADMIN
         assert house.client.post(path, headers=bobs).status_code == 200
 
     @pytest.mark.parametrize("token", ["%00", "%25", "miv_", "x" * 5_000, "%ff%fe", "..", "miv_" + "0" * 28])
@@ -272,11 +257,3 @@ class TestTheToken:
         with reading(db.session):
             events = db.session.scalars(select(AuditEvent).where(AuditEvent.org_id == stage.org)).all()
         assert not any(token in str(event.details) + event.target_id for event in events)
-
-    def test_guesses_open_nothing(self, house: House, stage: Stage, bob: User, bobs: dict[str, str]) -> None:
-        token = invite(house, stage)["invite_token"]
-        guesses = [token[:-1], token + "0", token.lower(), token[:4] + token[:3:-1], token.replace("miv_", "mpl_")]
-        guesses += [generate(Prefix.INVITATION).reveal() for _ in range(20)]
-        for guess in guesses:
-            refusal(house.client.post(f"/invites/{guess}/accept", headers=bobs), 404, "invitation_not_found")
-        assert role_of(stage, bob) is None

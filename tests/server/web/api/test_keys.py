@@ -1,11 +1,13 @@
 """Keys over HTTP: created once, shown never again, renamed, disabled, enabled, deleted."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from werkzeug.test import TestResponse
 
 from mushu.environment import Environment
 from mushu.keyformat import Prefix, parse
@@ -52,25 +54,20 @@ def put_into(clock_of: World, key_id: str, state: State) -> None:
         change_state(db.session, clock_of.clock, SYSTEM, key_id, Transition("key.forced", frozenset(State), state))
 
 
+_NO_TIMES: list[object] = ["2100-01-01", "2100-02-30T00:00:00Z", "٢١٠٠-01-01T00:00:00Z", 4_102_444_800, 1e300, {}]
+_URIS: list[object] = ["env:/etc/passwd#X", ["env:/etc/passwd#X"]]
+
+
 class TestCreate:
-    def test_it_works(self, house: House, stage: Stage) -> None:
+    def test_it_works_and_so_does_the_key_at_once(self, house: House, stage: Stage) -> None:
         body = {"name": "backend-server", "scopes": ["read", "write"]}
         created = answer(house.client.post(keys_of(stage), json=body, headers=stage.headers))
         assert list(created) == ["key_id", "key", "name", "scopes", "created_at", "environment"]
         assert created["key_id"].startswith("key_")
         assert parse(created["key"]) is Prefix.LIVE_KEY
-        assert created["name"] == "backend-server"
-        assert created["scopes"] == ["read", "write"]
-        assert created["created_at"] == rfc3339(house.clock())
-        assert created["environment"] == "live"
-
-    def test_the_contracts_fields_come_first_and_in_its_order(self, house: House, stage: Stage) -> None:
-        created = create(house, stage, expires_at="2100-01-01T00:00:00Z")
-        assert list(created)[:5] == ["key_id", "key", "name", "scopes", "created_at"]
-        assert created["expires_at"] == "2100-01-01T00:00:00Z"
-
-    def test_the_key_works_at_once(self, house: House, stage: Stage) -> None:
-        created = create(house, stage)
+        assert {name: created[name] for name in (*body, "created_at", "environment")} == body | {
+            "created_at": rfc3339(house.clock()), "environment": "live",
+        }  # fmt: skip
         for headers in (api_key(created["key"]), {"X-API-Key": created["key"]}):
             assert answer(house.client.get(f"/orgs/{stage.org}", headers=headers))["org_id"] == stage.org
 
@@ -81,109 +78,80 @@ class TestCreate:
         assert answer(house.client.get(f"/sandbox/orgs/{stage.org}", headers=api_key(created["key"])))
         refusal(house.client.get(f"/orgs/{stage.org}", headers=api_key(created["key"])), 403, "wrong_environment")
 
-    def test_an_admin_key_can_make_keys(self, house: House, stage: Stage) -> None:
-        admin = create(house, stage, scopes=["admin"])
-        body = {"name": "second"}
-        assert answer(house.client.post(keys_of(stage), json=body, headers=api_key(admin["key"])))["name"] == "second"
-
-    @pytest.mark.parametrize(
-        ("given", "answered"), [(None, ["read", "write"]), (["admin", "write", "read"], ["read", "write", "admin"])]
-    )
-    def test_scopes_are_answered_in_one_order(
-        self, house: House, stage: Stage, given: list[str] | None, answered: list[str]
-    ) -> None:
-        created = create(house, stage) if given is None else create(house, stage, scopes=given)
-        assert created["scopes"] == answered
-
-    @pytest.mark.parametrize(
-        ("scopes", "sentence"),
-        [
-            ([], "A key needs at least one scope of read, write, admin."),
-            (["Read"], "A scope must be one of read, write, admin."),
-            (["read", "read"], "The scope read is named more than once."),
-            ({"read": True}, "scopes must be a list."),
-            ([["read"]], "scopes.0 must be a string."),
-            (["read"] * 11, "scopes has too many items."),
-        ],
-    )
-    def test_wrong_scopes_are_refused_with_a_sentence(
-        self, house: House, stage: Stage, scopes: object, sentence: str
-    ) -> None:
-        assert refused(house, stage, name="k", scopes=scopes)["detail"] == sentence
-
-    @pytest.mark.parametrize("name", ["a" * 200, "naïve 鍵 🔑", "'; DROP TABLE api_keys;--"])
-    def test_a_name_is_kept_as_it_is(self, house: House, stage: Stage, name: str) -> None:
-        assert create(house, stage, name=name)["name"] == name
-
-    def test_white_space_around_a_name_is_dropped(self, house: House, stage: Stage) -> None:
-        assert create(house, stage, name="  backend \t")["name"] == "backend"
-
-    @pytest.mark.parametrize("name", ["", " ", "a\u202eb", "a" * 1001])
-    def test_a_name_that_cannot_be_shown_is_refused(self, house: House, stage: Stage, name: str) -> None:
-        assert refused(house, stage, name=name)["errors"][0]["field"] == "name"
-
-    @pytest.mark.parametrize("name", [None, 1, ["k"]])
-    def test_a_name_that_is_no_text_is_refused(self, house: House, stage: Stage, name: object) -> None:
-        assert refused(house, stage, name=name)["detail"] == "name must be a string."
-
-    def test_a_name_is_needed(self, house: House, stage: Stage) -> None:
-        assert refused(house, stage)["detail"] == "name is required."
-
-    def test_a_name_of_a_megabyte_is_refused(self, house: House, stage: Stage) -> None:
-        assert refused(house, stage, name="a" * 1_000_000)["detail"] == "name is too long."
-        response = house.client.post(keys_of(stage), json={"name": "a" * 1_048_576}, headers=stage.headers)
-        refusal(response, 413, "request_entity_too_large")
-
     @pytest.mark.parametrize(
         ("given", "answered"),
         [
-            ("2100-01-01T00:00:00Z", "2100-01-01T00:00:00Z"),
-            ("2100-01-01T02:00:00+02:00", "2100-01-01T00:00:00Z"),
-            ("2099-12-31T23:59:59.5Z", "2099-12-31T23:59:59Z"),
+            ({}, {"scopes": ["read", "write"]}),
+            ({"scopes": ["admin", "write", "read"]}, {"scopes": ["read", "write", "admin"]}),
+            *(({"name": name}, {"name": name}) for name in ("a" * 200, "naïve 鍵 🔑", "'; DROP TABLE api_keys;--")),
+            ({"name": "  backend \t"}, {"name": "backend"}),
+            ({"expires_at": "2100-01-01T00:00:00Z"}, {"expires_at": "2100-01-01T00:00:00Z"}),
+            ({"expires_at": "2100-01-01T02:00:00+02:00"}, {"expires_at": "2100-01-01T00:00:00Z"}),
+            ({"expires_at": "2099-12-31T23:59:59.5Z"}, {"expires_at": "2099-12-31T23:59:59Z"}),
         ],
     )
-    def test_an_expiry_is_answered_in_utc(self, house: House, stage: Stage, given: str, answered: str) -> None:
-        assert create(house, stage, expires_at=given)["expires_at"] == answered
+    def test_what_is_given_is_answered_in_one_form(
+        self, house: House, stage: Stage, given: dict[str, object], answered: dict[str, object]
+    ) -> None:
+        admin = create(house, stage, scopes=["admin"])["key"]
+        created = answer(house.client.post(keys_of(stage), json={"name": "k"} | given, headers=api_key(admin)))
+        assert list(created)[:5] == ["key_id", "key", "name", "scopes", "created_at"]
+        assert {name: created[name] for name in answered} == answered
 
     def test_no_expiry_is_none(self, house: House, stage: Stage) -> None:
         assert "expires_at" not in create(house, stage, expires_at=None)
 
     @pytest.mark.parametrize(
-        ("expires_at", "words"),
+        ("given", "sentence"),
         [
-            ("2026-01-15T10:30:00Z", "must be in the future"),
-            ("0001-01-01T00:00:00+14:00", "must be in the future"),
-            ("9999-12-31T23:59:59.999999-23:59", "100 years at most"),
-            ("2100-01-01T00:00:00", "must name its time zone"),
-            ("2100-01-01", "must be a date and time"),
-            ("2100-02-30T00:00:00Z", "must be a date and time"),
-            ("٢١٠٠-01-01T00:00:00Z", "must be a date and time"),
-            (4_102_444_800, "must be a date and time"),
-            (1e300, "must be a date and time"),
-            ({}, "must be a date and time"),
+            ({"scopes": []}, "A key needs at least one scope of read, write, admin."),
+            ({"scopes": ["Read"]}, "A scope must be one of read, write, admin."),
+            ({"scopes": ["read", "read"]}, "The scope read is named more than once."),
+            ({"scopes": {"read": True}}, "scopes must be a list."),
+            ({"scopes": [["read"]]}, "scopes.0 must be a string."),
+            ({"scopes": ["read"] * 11}, "scopes has too many items."),
+            *(({"name": name}, "name must be a string.") for name in (None, 1, ["k"])),
+            ({"name": "a" * 1_000_000}, "name is too long."),
+            ({"deliver_to": "env:/etc/passwd#X"}, "deliver_to must be a list."),
+            *(({field: "x"}, f"{field} is not a known field.") for field in ("nmae", "environment", "key", "state")),
+            *(  # a caller could have any file of the server written (design, section 7)
+                ({field: value}, f"{field} is not a known field.")
+                for field in ("to", "uri", "destination", "destinations", "delivered_to")
+                for value in _URIS
+            ),
+        ],
+        ids=lambda value: str(value)[:40],
+    )
+    def test_what_is_wrong_is_refused_with_a_sentence(
+        self, house: House, stage: Stage, given: dict[str, object], sentence: str
+    ) -> None:
+        assert refused(house, stage, **{"name": "k"} | given)["detail"] == sentence
+
+    def test_a_name_is_needed(self, house: House, stage: Stage) -> None:
+        assert refused(house, stage)["detail"] == "name is required."
+
+    @pytest.mark.parametrize(
+        ("field", "value", "words"),
+        [
+            *(("name", name, "") for name in ("", " ", "a\u202eb", "a" * 1001)),
+            *(
+                ("expires_at", past, "must be in the future")
+                for past in ("2026-01-15T10:30:00Z", "0001-01-01T00:00:00+14:00")
+            ),
+            ("expires_at", "9999-12-31T23:59:59.999999-23:59", "100 years at most"),
+            ("expires_at", "2100-01-01T00:00:00", "must name its time zone"),
+            *(("expires_at", value, "must be a date and time") for value in _NO_TIMES),
         ],
     )
-    def test_an_expiry_that_is_none_is_refused(
-        self, house: House, stage: Stage, expires_at: object, words: str
+    def test_what_cannot_be_is_refused_and_its_field_named(
+        self, house: House, stage: Stage, field: str, value: object, words: str
     ) -> None:
-        problem = refused(house, stage, name="k", expires_at=expires_at)
-        assert problem["errors"][0]["field"] == "expires_at"
+        problem = refused(house, stage, **{"name": "k"} | {field: value})
+        assert problem["errors"][0]["field"] == field
         assert words in problem["detail"]
 
-    @pytest.mark.parametrize("field", ["nmae", "environment", "key", "state"])
-    def test_an_unknown_field_is_refused_and_named(self, house: House, stage: Stage, field: str) -> None:
-        assert refused(house, stage, name="k", **{field: "x"})["detail"] == f"{field} is not a known field."
-
-    @pytest.mark.parametrize("field", ["to", "uri", "destination", "destinations", "delivered_to"])
-    def test_no_uri_is_taken_through_http(self, house: House, stage: Stage, field: str) -> None:
-        """A caller could have any file of the server written (design, section 7)."""
-        for value in ("env:/etc/passwd#X", ["env:/etc/passwd#X"]):
-            assert refused(house, stage, name="k", **{field: value})["detail"] == f"{field} is not a known field."
-
-    def test_nor_in_the_place_of_a_name(self, house: House, stage: Stage, tmp_path: Path) -> None:
-        uri = f"env:{tmp_path}/.env#X"
-        assert refused(house, stage, name="k", deliver_to=uri)["detail"] == "deliver_to must be a list."
-        body = {"name": "k", "deliver_to": [uri]}
+    def test_no_uri_is_taken_in_the_place_of_a_name(self, house: House, stage: Stage, tmp_path: Path) -> None:
+        body = {"name": "k", "deliver_to": [f"env:{tmp_path}/.env#X"]}
         response = house.client.post(keys_of(stage), json=body, headers=stage.headers)
         refusal(response, 404, "destination_not_found")
         assert answer(house.client.get(keys_of(stage), headers=stage.headers))["api_keys"] == []
@@ -208,48 +176,33 @@ class TestCreate:
         }  # fmt: skip
 
 
-class TestTheKeyIsNowhereElse:
-    @pytest.fixture
-    def created(self, app: Flask, world: World, client: SeparateClient) -> tuple[Stage, dict[str, Any]]:
-        stage = Stage(world)
-        response = client.post(f"/orgs/{stage.org}/api-keys", json={"name": "k"}, headers=stage.headers)
-        return stage, answer(response)
-
-    def test_not_in_any_other_answer(self, client: SeparateClient, created: tuple[Stage, dict[str, Any]]) -> None:
-        stage, key = created
-        one = f"/orgs/{stage.org}/api-keys/{key['key_id']}"
-        responses = [
-            client.get(one, headers=stage.headers),
-            client.get(f"/orgs/{stage.org}/api-keys", headers=stage.headers),
-            client.patch(one, json={"name": "other"}, headers=stage.headers),
-            client.post(f"{one}/disable", headers=stage.headers),
-            client.post(f"{one}/enable", headers=stage.headers),
-            client.get(f"/orgs/{stage.org}", headers=api_key(key["key"])),
-            client.delete(one, headers=stage.headers),
-            client.get(f"/orgs/{stage.org}", headers=api_key(key["key"])),
-            client.get(f"/orgs/{stage.org}/api-keys?include_deleted=true", headers=stage.headers),
-        ]
-        for response in responses:
-            assert key["key"] not in response.get_data(as_text=True) + str(response.headers)
-
-    def test_not_in_any_row(self, created: tuple[Stage, dict[str, Any]]) -> None:
-        secret = created[1]["key"][9:31]
-        assert secret not in str(all_rows())
-
-    def test_not_in_any_file(self, settings: Settings, created: tuple[Stage, dict[str, Any]]) -> None:
-        secret = created[1]["key"][9:31].encode()
-        contents = [path.read_bytes() for path in settings.instance_path.rglob("*") if path.is_file()]
-        if db.engine.dialect.name == "sqlite":  # the search looks where keys are kept
-            assert any(created[1]["key_id"].encode() in content for content in contents)
-        assert not any(secret in content for content in contents)
-
-    def test_nor_in_the_log(
-        self, client: SeparateClient, created: tuple[Stage, dict[str, Any]], caplog: pytest.LogCaptureFixture
-    ) -> None:
-        stage, key = created
-        for path in (f"/orgs/{stage.org}", "/orgs/org_x", f"/orgs/{key['key']}", "/users/me"):
-            client.get(path, headers=api_key(key["key"]))
-        assert key["key"] not in caplog.text
+def test_a_key_is_in_no_other_answer_no_row_no_file_and_no_log(
+    app: Flask, world: World, client: SeparateClient, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(world)
+    keys = f"/orgs/{stage.org}/api-keys"
+    created = answer(client.post(keys, json={"name": "k"}, headers=stage.headers))
+    key, secret, one = created["key"], created["key"][9:31], f"{keys}/{created['key_id']}"
+    responses = [
+        client.get(one, headers=stage.headers),
+        client.get(keys, headers=stage.headers),
+        client.patch(one, json={"name": "other"}, headers=stage.headers),
+        client.post(f"{one}/disable", headers=stage.headers),
+        client.post(f"{one}/enable", headers=stage.headers),
+        *(client.get(path, headers=api_key(key)) for path in (f"/orgs/{stage.org}", "/orgs/org_x", "/users/me")),
+        client.delete(one, headers=stage.headers),
+        client.get(f"/orgs/{stage.org}", headers=api_key(key)),
+        client.get(f"{keys}?include_deleted=true", headers=stage.headers),
+    ]
+    for response in responses:
+        assert key not in response.get_data(as_text=True) + str(response.headers)
+    client.get(f"/orgs/{key}", headers=api_key(key))
+    assert secret not in str(all_rows())
+    assert key not in caplog.text
+    contents = [path.read_bytes() for path in settings.instance_path.rglob("*") if path.is_file()]
+    if db.engine.dialect.name == "sqlite":  # the search looks where keys are kept
+        assert any(created["key_id"].encode() in content for content in contents)
+    assert not any(secret.encode() in content for content in contents)
 
 
 class TestList:
@@ -286,21 +239,20 @@ class TestList:
         rest = walk(house, stage, 2, cursor=first["next_cursor"])
         assert [key["key_id"] for key in first["api_keys"]] + rest == whole
 
-    def test_deleted_and_failed_keys_are_in_it_on_request_only(self, house: House, stage: Stage) -> None:
+    def test_expired_keys_are_in_it_and_deleted_and_failed_ones_on_request_only(
+        self, house: House, stage: Stage
+    ) -> None:
+        expired = house.world.key(stage.organization, lives_seconds=60)[0].id
+        house.clock.turn(seconds=60)
         living, deleted, failed = (create(house, stage)["key_id"] for _ in range(3))
         assert house.client.delete(f"{keys_of(stage)}/{deleted}", headers=stage.headers).status_code == 200
         put_into(house.world, failed, State.FAILED)
         listed = answer(house.client.get(keys_of(stage), headers=stage.headers))["api_keys"]
-        assert {key["key_id"] for key in listed} == {living}
+        assert {key["key_id"]: key["state"] for key in listed} == {living: "active", expired: "expired"}
         with_all = answer(house.client.get(f"{keys_of(stage)}?include_deleted=true", headers=stage.headers))["api_keys"]
         assert {key["key_id"]: key["state"] for key in with_all} == {
-            living: "active", deleted: "revoked", failed: "failed",
+            living: "active", expired: "expired", deleted: "revoked", failed: "failed",
         }  # fmt: skip
-
-    def test_an_expired_key_is_in_it_and_called_so(self, house: House, stage: Stage) -> None:
-        house.world.key(stage.organization, lives_seconds=60)
-        house.clock.turn(seconds=60)
-        assert answer(house.client.get(keys_of(stage), headers=stage.headers))["api_keys"][0]["state"] == "expired"
 
     def test_it_says_where_a_key_was_delivered_to(self, house: House, stage: Stage) -> None:
         uris = [f"env:/srv/{stage.key}/{place}.env#KEY" for place in "ab"]
@@ -396,11 +348,8 @@ ACTS: list[tuple[str, str, dict[str, str] | None]] = [
 
 
 class TestOneKey:
-    @pytest.mark.parametrize(("method", "rest", "body"), ACTS)
     @pytest.mark.parametrize("asked", ["foreign", "other environment", "deleted", "unknown"])
-    def test_a_key_that_is_not_there_for_the_caller_is_not_found(
-        self, house: House, stage: Stage, method: str, rest: str, body: dict[str, str] | None, asked: str
-    ) -> None:
+    def test_a_key_that_is_not_there_for_the_caller_is_not_found(self, house: House, stage: Stage, asked: str) -> None:
         key_id = {
             "foreign": Stage(house.world).key,
             "other environment": create(house, stage, Environment.TEST)["key_id"],
@@ -410,28 +359,24 @@ class TestOneKey:
         if asked == "deleted":
             put_into(house.world, key_id, State.REVOKED)
         before = row_of(key_id)
-        response = house.client.open(
-            f"{keys_of(stage)}/{key_id}{rest}", method=method, json=body, headers=stage.headers
-        )
-        detail = refusal(response, 404, "key_not_found")["detail"]
-        assert detail == f"There is no live API key {key_id!r} in {stage.org}."
+        for response in self.act(house, stage, key_id):
+            detail = refusal(response, 404, "key_not_found")["detail"]
+            assert detail == f"There is no live API key {key_id!r} in {stage.org}."
         assert row_of(key_id) == before
 
-    @pytest.mark.parametrize(
-        "key_id", ["%25", "_", "key_%25", "key_____________", "%00", "*", "KEY_AAAAAAAAAAAA", "1 OR 1=1"]
-    )
-    def test_an_id_is_compared_and_never_interpreted(self, house: House, stage: Stage, key_id: str) -> None:
-        assert stage.key
-        for method, rest, body in ACTS:
-            response = house.client.open(
-                f"{keys_of(stage)}/{key_id}{rest}", method=method, json=body, headers=stage.headers
-            )
-            assert response.status_code in (404, 422)
+    def test_an_id_is_compared_to_the_letter_and_never_interpreted(self, house: House, stage: Stage) -> None:
+        before = row_of(stage.key)
+        patterns = ["%25", "_", "key_%25", "key_____________", "%00", "*", "KEY_AAAAAAAAAAAA", "1 OR 1=1"]
+        near = [stage.key.upper(), f"{stage.key}%20", f"%20{stage.key}", stage.key[:-1], f"{stage.key}%00"]
+        for key_id in patterns + near:
+            for response in self.act(house, stage, key_id):
+                assert response.status_code in (404, 422)
+        assert row_of(stage.key) == before
 
-    def test_the_id_of_a_key_is_matched_to_the_letter(self, house: House, stage: Stage) -> None:
-        for key_id in (stage.key.upper(), f"{stage.key}%20", f"%20{stage.key}", stage.key[:-1], f"{stage.key}%00"):
-            response = house.client.get(f"{keys_of(stage)}/{key_id}", headers=stage.headers)
-            assert response.status_code in (404, 422)
+    def act(self, house: House, stage: Stage, key_id: str) -> Iterator[TestResponse]:
+        for method, rest, body in ACTS:
+            path = f"{keys_of(stage)}/{key_id}{rest}"
+            yield house.client.open(path, method=method, json=body, headers=stage.headers)
 
 
 def row_of(key_id: str) -> list[object]:
@@ -473,12 +418,6 @@ class TestDisableAndEnable:
         assert answer(house.client.post(f"{path}/enable", headers=stage.headers))["state"] == "expired"
         refusal(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)), 401, "expired_credential")
 
-    def test_a_key_can_disable_itself_and_then_not_enable_itself(self, house: House, stage: Stage) -> None:
-        key, plaintext = house.world.key(stage.organization, Scope.ADMIN)
-        path, headers = f"{keys_of(stage)}/{key.id}", api_key(plaintext)
-        assert house.client.post(f"{path}/disable", headers=headers).status_code == 200
-        refusal(house.client.post(f"{path}/enable", headers=headers), 401, "disabled_credential")
-
     @pytest.mark.parametrize("act", ["disable", "enable"])
     def test_a_body_is_not_looked_at(self, house: House, stage: Stage, act: str) -> None:
         put_into(house.world, stage.key, State.ACTIVE if act == "disable" else State.DISABLED)
@@ -486,31 +425,31 @@ class TestDisableAndEnable:
         assert response.status_code == 200
 
 
-class TestDelete:
-    def test_the_very_next_request_is_refused(self, house: House, stage: Stage) -> None:
-        key, plaintext = house.world.key(stage.organization)
-        assert house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)).status_code == 200
-        assert house.client.delete(f"{keys_of(stage)}/{key.id}", headers=stage.headers).status_code == 200
-        refusal(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)), 401, "deleted_credential")
+@pytest.mark.parametrize(
+    ("method", "rest", "then"),
+    [("POST", "/disable", "/enable"), ("DELETE", "", "")],
+)
+def test_a_key_can_end_itself_and_then_do_nothing(
+    house: House, stage: Stage, method: str, rest: str, then: str
+) -> None:
+    key, plaintext = house.world.key(stage.organization, Scope.ADMIN)
+    path, headers = f"{keys_of(stage)}/{key.id}", api_key(plaintext)
+    assert house.client.open(path + rest, method=method, headers=headers).status_code == 200
+    code = "disabled_credential" if rest else "deleted_credential"
+    refusal(house.client.open(path + then, method=method, headers=headers), 401, code)
 
-    def test_a_key_can_delete_itself(self, house: House, stage: Stage) -> None:
-        key, plaintext = house.world.key(stage.organization, Scope.ADMIN)
-        path = f"{keys_of(stage)}/{key.id}"
-        assert house.client.delete(path, headers=api_key(plaintext)).status_code == 200
-        refusal(house.client.delete(path, headers=api_key(plaintext)), 401, "deleted_credential")
 
-    def test_the_row_stays_for_the_trail(self, house: House, stage: Stage) -> None:
-        house.client.delete(f"{keys_of(stage)}/{stage.key}", headers=stage.headers)
-        with reading(db.session):
-            row = db.session.get_one(ApiKey, stage.key, populate_existing=True)
-            events = db.session.scalars(select(AuditEvent.action).where(AuditEvent.target_id == stage.key)).all()
-        assert row.revoked_at == house.clock()
-        assert events[-1] == "key.deleted"
-
-    def test_others_stay_alive(self, house: House, stage: Stage) -> None:
-        _, plaintext = house.world.key(stage.organization)
-        house.client.delete(f"{keys_of(stage)}/{stage.key}", headers=stage.headers)
-        assert house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)).status_code == 200
+def test_a_deleted_key_is_refused_on_the_very_next_request_and_its_row_stays(house: House, stage: Stage) -> None:
+    (key, plaintext), (_, other) = (house.world.key(stage.organization) for _ in range(2))
+    assert house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)).status_code == 200
+    assert house.client.delete(f"{keys_of(stage)}/{key.id}", headers=stage.headers).status_code == 200
+    refusal(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)), 401, "deleted_credential")
+    assert house.client.get(f"/orgs/{stage.org}", headers=api_key(other)).status_code == 200
+    with reading(db.session):
+        row = db.session.get_one(ApiKey, key.id, populate_existing=True)
+        events = db.session.scalars(select(AuditEvent.action).where(AuditEvent.target_id == key.id)).all()
+    assert row.revoked_at == house.clock()
+    assert events[-1] == "key.deleted"
 
 
 def test_nothing_is_committed_when_a_creation_fails(

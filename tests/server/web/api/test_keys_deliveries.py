@@ -7,15 +7,7 @@ import pytest
 
 from mushu.keyformat import CREDENTIAL_PATTERN
 from mushu.server.clock import rfc3339
-from tests.server.web.api.rotating import (
-    TEST,
-    ask,
-    deliver,
-    name,
-    rotate,
-    shown,
-    value,
-)
+from tests.server.web.api.rotating import TEST, ask, deliver, name, rotate, shown, value
 from tests.server.web.api.test_keys import create, keys_of
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House
@@ -93,15 +85,13 @@ class TestLedger:
             "replaced",
             "verified",
         ]
+        assert self.lines(house, stage, stage.key) == [], "a key that was shown lies nowhere"
 
     def test_it_is_kept_after_the_key_is_deleted(self, house: House, stage: Stage, file: Path) -> None:
         old = deliver(stage, file)
         answer(house.client.delete(f"{keys_of(stage)}/{old}", headers=stage.headers))
         (line,) = self.lines(house, stage, old)
         assert (line["state"], line["removed_at"]) == ("removed", rfc3339(house.clock()))
-
-    def test_a_key_that_was_shown_has_an_empty_one(self, house: House, stage: Stage) -> None:
-        assert self.lines(house, stage, stage.key) == []
 
     def test_of_another_organization_or_environment_it_is_not_found(self, house: House, stage: Stage) -> None:
         foreign = Stage(house.world).key

@@ -13,18 +13,7 @@ from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.keys.service import get_key
 from tests.server.conftest import api_key
-from tests.server.web.api.rotating import (
-    DAY,
-    HOUR,
-    ask,
-    deliver,
-    flush,
-    keep,
-    owner,
-    rotate,
-    shown,
-    value,
-)
+from tests.server.web.api.rotating import DAY, HOUR, ask, deliver, flush, keep, owner, rotate, shown, value
 from tests.server.web.api.test_keys import create, keys_of
 from tests.server.web.asking import all_rows, answer, refusal
 from tests.server.web.conftest import House

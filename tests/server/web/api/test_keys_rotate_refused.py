@@ -6,14 +6,7 @@ from typing import Any
 import pytest
 
 from mushu.server.keys.states import State
-from tests.server.web.api.rotating import (
-    deliver,
-    left_behind,
-    name,
-    prove,
-    rotate,
-    shown,
-)
+from tests.server.web.api.rotating import deliver, left_behind, name, prove, rotate, shown
 from tests.server.web.api.test_keys import create, keys_of, put_into, row_of
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House

@@ -57,27 +57,21 @@ class TestASignedAddress:
                 assert tried.status_code in (401, 403, 404, 405, 422), changed
         assert studio.left() == before
 
-    @pytest.mark.parametrize("more", ["&expires=9999999999", "&signature=" + "0" * 64])
-    def test_cannot_be_lengthened(self, studio: Studio, more: str) -> None:
-        url = path_of(studio.announce()["upload_url"])
-        studio.clock.turn(hours=2)
-        first, _, query = url.partition("?")
-        for tried in (url + more, f"{first}?{more[1:]}&{query}"):
-            refused = refusal(studio.http.put(tried, data=TEXT), 422, "invalid_input")
-            assert "is given twice" in refused["detail"]
-
-    def test_for_uploads_downloads_nothing_and_the_other_way_round(self, studio: Studio) -> None:
-        announced = studio.announce()
+    def test_opens_nothing_for_longer_nothing_else_and_nothing_the_other_way_round(self, studio: Studio) -> None:
+        announced, other = studio.announce(), studio.announce()
+        upload = path_of(announced["upload_url"])
+        for tried in (upload.replace(announced["media_id"], other["media_id"]), "/sandbox" + upload):
+            refusal(studio.http.put(tried, data=TEXT), 403, "link_not_valid")
         studio.put(announced["upload_url"], TEXT)
         url = answer(studio.confirm(announced["media_id"]))["url"]
-        refusal(studio.http.get(path_of(announced["upload_url"])), 403, "link_not_valid")
+        refusal(studio.http.get(upload), 403, "link_not_valid")
         refusal(studio.put_here(url, TEXT), 403, "link_not_valid")
-
-    def test_of_one_item_opens_no_other_and_of_one_side_not_the_other(self, studio: Studio) -> None:
-        mine, other = studio.announce(), studio.announce()
-        url = path_of(mine["upload_url"])
-        refusal(studio.http.put(url.replace(mine["media_id"], other["media_id"]), data=TEXT), 403, "link_not_valid")
-        refusal(studio.http.put("/sandbox" + url, data=TEXT), 403, "link_not_valid")
+        studio.clock.turn(hours=2)
+        first, _, query = path_of(other["upload_url"]).partition("?")
+        for longer in ("expires=9999999999", "signature=" + "0" * 64):
+            for tried in (f"{first}?{query}&{longer}", f"{first}?{longer}&{query}"):
+                refused = refusal(studio.http.put(tried, data=TEXT), 422, "invalid_input")
+                assert "is given twice" in refused["detail"]
 
     def test_tells_nobody_whether_an_item_is_there(self, studio: Studio) -> None:
         query = "?by=key_aaaaaaaaaaaa&expires=1768480000&signature=" + "0" * 64
@@ -124,17 +118,10 @@ class TestUploads:
     def test_that_break_off_leave_nothing(self, studio: Studio) -> None:
         announced = studio.announce()
 
-        class Cut:
-            def __init__(self) -> None:
-                self.reads = 0
+        def cut() -> None:
+            raise OSError("connection reset")
 
-            def read(self, size: int = -1) -> bytes:
-                self.reads += 1
-                if self.reads > 1:
-                    raise OSError("connection reset")
-                return TEXT[:5]
-
-        response = upload(studio, announced, Cut())
+        response = upload(studio, announced, Sent(TEXT[:5], 5, cut))
         assert response.status_code in (400, 503)
         assert studio.left() == []
         assert studio.put(announced["upload_url"], TEXT) == 200
@@ -143,20 +130,9 @@ class TestUploads:
         announced = studio.announce(b"a" * 1_000_000)
         both = threading.Barrier(2)
 
-        class Meeting:
-            def __init__(self, letter: bytes) -> None:
-                self.letter, self.left, self.met = letter, 1_000_000, False
-
-            def read(self, size: int = -1) -> bytes:
-                if not self.met:
-                    both.wait(20)
-                    self.met = True
-                size = min(size, self.left)
-                self.left -= size
-                return self.letter * size
-
         def put(letter: bytes) -> int:
-            return int(upload(studio, announced, Meeting(letter)).status_code)
+            sent = Sent(letter * 1_000_000, 0, lambda: both.wait(20))
+            return int(upload(studio, announced, sent).status_code)
 
         assert at_once(partial(put, b"a"), partial(put, b"b")) == [200, 409]
         content = studio.fetch(answer(studio.confirm(announced["media_id"]))["url"])
@@ -166,20 +142,8 @@ class TestUploads:
     def test_to_what_was_deleted_meanwhile_leave_nothing(self, studio: Studio) -> None:
         large = 2 * studio.settings.max_body_bytes  # the first half is read before the request is looked at
         announced = studio.announce(b"x" * large)
-
-        class Deleting:
-            left = large
-            deleted = False
-
-            def read(self, size: int = -1) -> bytes:
-                if self.left < large // 2 - 1 and not self.deleted:
-                    self.deleted = True
-                    studio.delete(announced["media_id"])
-                size = min(size, self.left)
-                self.left -= size
-                return b"x" * size
-
-        refusal(upload(studio, announced, Deleting()), 409, "media_wrong_state")
+        sent = Sent(b"x" * large, large // 2 + 1, lambda: studio.delete(announced["media_id"]))
+        refusal(upload(studio, announced, sent), 409, "media_wrong_state")
         assert studio.left() == []
 
     def test_larger_than_any_body_of_the_api_are_taken(self, studio: Studio) -> None:
@@ -383,6 +347,19 @@ class TestWhatWasPlanted:
         root = studio.settings.media_path
         modes = {path: path.stat().st_mode & 0o777 for path in [root, *root.rglob("*")]}
         assert set(modes.values()) == {0o600, 0o700}
+
+
+class Sent(io.BytesIO):
+    """A body on its way: something happens once so many bytes of it were read."""
+
+    def __init__(self, content: bytes, after: int, act: Callable[[], object]) -> None:
+        super().__init__(content)
+        self._after, self._act = after, [act]
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._act and self.tell() >= self._after:
+            self._act.pop()()
+        return super().read(size)
 
 
 def upload(studio: Studio, announced: dict[str, Any], content: Any) -> Any:

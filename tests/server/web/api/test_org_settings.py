@@ -34,10 +34,8 @@ def create_key(house: House, stage: Stage, **more: object) -> dict[str, Any]:
 
 
 class TestSettings:
-    def test_nothing_is_settled_at_first(self, house: House, stage: Stage) -> None:
+    def test_nothing_is_settled_at_first_and_what_is_then_is_kept(self, house: House, stage: Stage) -> None:
         assert answer(house.client.get(f"/orgs/{stage.org}/settings", headers=stage.headers)) == _NOTHING
-
-    def test_they_are_kept(self, house: House, stage: Stage) -> None:
         settings = {
             "default_scopes": ["write", "read"],
             "default_lifetime": "60d",
@@ -84,14 +82,11 @@ class TestSettings:
 
 
 class TestNewKeys:
-    def test_take_the_defaults(self, house: House, stage: Stage) -> None:
+    def test_take_the_defaults_unless_they_say_something_else(self, house: House, stage: Stage) -> None:
         change(house, stage, default_scopes=["read"], default_lifetime="60d", default_rotate_every="30d")
         key = create_key(house, stage)
         expires_at = rfc3339(house.clock() + timedelta(days=60))
         assert (key["scopes"], key["expires_at"], key["rotate_every"]) == (["read"], expires_at, "30d")
-
-    def test_that_say_something_else_get_that(self, house: House, stage: Stage) -> None:
-        change(house, stage, default_scopes=["read"], default_lifetime="60d", default_rotate_every="30d")
         expires_at = rfc3339(house.clock() + timedelta(days=700))
         key = create_key(house, stage, scopes=["admin"], expires_at=expires_at, rotate_every="90d")
         assert (key["scopes"], key["expires_at"], key["rotate_every"]) == (["admin"], expires_at, "90d")

@@ -81,62 +81,42 @@ class TestList:
             assert [org["org_id"] for org in listed["orgs"]] == [stage.org]
 
 
-class TestShow:
-    def test_it_works(self, house: House, stage: Stage) -> None:
-        org = answer(house.client.get(f"/orgs/{stage.org}", headers=stage.headers))
-        assert (org["org_id"], org["name"], org["created_by"]) == (stage.org, "acme", stage.owner.id)
+def test_one_is_the_same_for_live_and_test(house: House, stage: Stage) -> None:
+    org = answer(house.client.get(f"/orgs/{stage.org}", headers=stage.headers))
+    assert (org["org_id"], org["name"], org["created_by"]) == (stage.org, "acme", stage.owner.id)
+    assert answer(house.client.get(f"/sandbox/orgs/{stage.org}", headers=stage.headers)) == org
 
-    def test_live_and_test_share_it(self, house: House, stage: Stage) -> None:
-        live, test = (
-            house.client.get(f"{prefix}/orgs/{stage.org}", headers=stage.headers) for prefix in ("", "/sandbox")
-        )
-        assert answer(live) == answer(test)
 
-    @pytest.mark.parametrize("org_id", ["%25", "_", "org_%25", "org_____________", "%00", "*", "0", "-1", "null"])
-    def test_an_id_is_compared_and_never_interpreted(self, house: House, stage: Stage, org_id: str) -> None:
-        for headers in (stage.headers, api_key(house.world.key(stage.organization, *Scope)[1])):
+def test_an_id_is_compared_and_never_interpreted(house: House, stage: Stage) -> None:
+    key = api_key(house.world.key(stage.organization, *Scope)[1])
+    for org_id in ("%25", "_", "org_%25", "org_____________", "%00", "*", "0", "-1", "null"):
+        for headers in (stage.headers, key):
             assert house.client.get(f"/orgs/{org_id}", headers=headers).status_code in (404, 422)
 
 
-class TestRename:
-    def test_it_works(self, house: House, stage: Stage) -> None:
-        renamed = answer(house.client.patch(f"/orgs/{stage.org}", json={"name": "other"}, headers=stage.headers))
-        assert renamed["name"] == "other"
-        assert answer(house.client.get(f"/orgs/{stage.org}", headers=stage.headers)) == renamed
-
-    def test_a_key_does_it_in_its_own_name(self, house: House, stage: Stage) -> None:
-        key, plaintext = house.world.key(stage.organization, Scope.ADMIN)
-        house.client.patch(f"/orgs/{stage.org}", json={"name": "other"}, headers=api_key(plaintext))
-        with reading(db.session):
-            event = db.session.scalars(
-                select(AuditEvent).where(AuditEvent.org_id == stage.org, AuditEvent.action == "org.renamed")
-            ).one()
-        assert (event.actor_kind, event.actor_id, event.details) == ("api_key", key.id, {"from": "acme", "to": "other"})
-
-
-class TestDelete:
-    def test_it_works(self, house: House, stage: Stage) -> None:
-        assert answer(house.client.delete(f"/orgs/{stage.org}", headers=stage.headers)) == {"deleted": True}
-        refusal(house.client.get(f"/orgs/{stage.org}", headers=stage.headers), 404, "org_not_found")
-        with reading(db.session):
-            assert db.session.get_one(Organization, stage.org, populate_existing=True).deleted_at == house.clock()
-
-    def test_every_key_it_had_is_dead_on_the_next_request(self, house: House, stage: Stage) -> None:
-        keys = [house.world.key(stage.organization, environment=environment)[1] for environment in Environment]
-        house.client.delete(f"/orgs/{stage.org}", headers=stage.headers)
-        for key, prefix in zip(keys, ("", "/sandbox"), strict=True):
-            refusal(house.client.get(f"{prefix}/orgs", headers=api_key(key)), 401, "deleted_credential")
-
-    def test_the_keys_of_others_live(self, house: House, stage: Stage) -> None:
-        _, key = house.world.key(house.world.org(stage.owner))
-        house.client.delete(f"/orgs/{stage.org}", headers=stage.headers)
-        assert house.client.get("/orgs", headers=api_key(key)).status_code == 200
-
-
-def test_the_trail_of_an_organization_outlives_it(house: House, stage: Stage) -> None:
-    house.client.delete(f"/orgs/{stage.org}", headers=stage.headers)
+def test_renaming_works_and_a_key_does_it_in_its_own_name(house: House, stage: Stage) -> None:
+    key, plaintext = house.world.key(stage.organization, Scope.ADMIN)
+    path = f"/orgs/{stage.org}"
+    renamed = answer(house.client.patch(path, json={"name": "other"}, headers=api_key(plaintext)))
+    assert renamed["name"] == "other"
+    assert answer(house.client.get(path, headers=stage.headers)) == renamed
     with reading(db.session):
-        actions = db.session.scalars(
-            select(AuditEvent.action).where(AuditEvent.org_id == stage.org).order_by(AuditEvent.id)
-        ).all()
-    assert actions == ["org.created", "org.deleted"]
+        event = db.session.scalars(
+            select(AuditEvent).where(AuditEvent.org_id == stage.org, AuditEvent.action == "org.renamed")
+        ).one()
+    assert (event.actor_kind, event.actor_id, event.details) == ("api_key", key.id, {"from": "acme", "to": "other"})
+
+
+def test_deleting_ends_it_with_all_its_keys_and_no_others_on_the_next_request(house: House, stage: Stage) -> None:
+    keys = [house.world.key(stage.organization, environment=environment)[1] for environment in Environment]
+    _, other = house.world.key(house.world.org(stage.owner))
+    assert answer(house.client.delete(f"/orgs/{stage.org}", headers=stage.headers)) == {"deleted": True}
+    for key, prefix in zip(keys, ("", "/sandbox"), strict=True):
+        refusal(house.client.get(f"{prefix}/orgs", headers=api_key(key)), 401, "deleted_credential")
+    assert house.client.get("/orgs", headers=api_key(other)).status_code == 200
+    refusal(house.client.get(f"/orgs/{stage.org}", headers=stage.headers), 404, "org_not_found")
+    with reading(db.session):
+        assert db.session.get_one(Organization, stage.org, populate_existing=True).deleted_at == house.clock()
+        trail = select(AuditEvent.action).where(AuditEvent.org_id == stage.org).order_by(AuditEvent.id)
+        actions = db.session.scalars(trail).all()
+    assert (actions[0], actions[-1]) == ("org.created", "org.deleted"), "the trail outlives it"

@@ -50,31 +50,40 @@ class Caller:
         headers = self._headers | ({"Idempotency-Key": key} if key is not None else {})
         return self._client.post(f"{self.path}/notify{'/bulk' if bulk else ''}", json=body, headers=headers)
 
-    def raw(self, text: str) -> Any:
-        headers = self._headers | {"Content-Type": "application/json"}
-        return self._client.post(f"{self.path}/notify", data=text, headers=headers)
+    def send_text(self, text: str, key: str | None) -> Any:
+        headers = self._headers | ({"Idempotency-Key": key} if key is not None else {})
+        return self._client.post(f"{self.path}/notify", data=text, content_type="application/json", headers=headers)
 
     def get(self, path: str = "", **query: Any) -> Any:
         return self._client.get(f"{self.path}/notifications{path}", query_string=query, headers=self._headers)
 
 
-@pytest.fixture(params=Environment)
-def caller(house: House, request: pytest.FixtureRequest) -> Caller:
-    """With a tenant that writes to its outbox, and one device of the user ada."""
-    stage = Stage(house.world, request.param)
+def caller_in(house: House, environment: Environment) -> Caller:
+    """Return one with a tenant that writes to its outbox, and one device of the user ada."""
+    stage = Stage(house.world, environment)
     _ = stage.device
     return Caller(house.client, house.world, stage)
 
 
-class TestSending:
-    def test_answers_that_it_is_done(self, caller: Caller) -> None:
-        document = answer(caller.send(HELLO))
-        assert list(document) == ["success", "message_id", "error"]
-        assert (document["success"], document["error"]) == (True, None)
-        assert document["message_id"].startswith("msg_")
+@pytest.fixture
+def caller(house: House) -> Caller:
+    return caller_in(house, LIVE)
 
-    def test_to_a_user_without_a_device_says_so(self, caller: Caller) -> None:
-        document = answer(caller.send(HELLO | {"user_id": "nobody"}))
+
+@pytest.fixture(params=Environment)
+def either(house: House, request: pytest.FixtureRequest) -> Caller:
+    return caller_in(house, request.param)
+
+
+class TestSending:
+    def test_answers_that_it_is_done_or_why_not(self, either: Caller) -> None:
+        as_published = HELLO | {"badge": None, "sound": None, "data": None, "content_available": False}
+        for body in (HELLO, as_published):
+            document = answer(either.send(body))
+            assert list(document) == ["success", "message_id", "error"]
+            assert (document["success"], document["error"]) == (True, None)
+            assert document["message_id"].startswith("msg_")
+        document = answer(either.send(HELLO | {"user_id": "nobody"}))
         assert (document["success"], document["error"]) == (False, "This user has no device: register one first.")
 
     def test_waits_for_no_place_when_all_are_taken_and_writes_nothing_down(self, caller: Caller, house: House) -> None:
@@ -91,10 +100,6 @@ class TestSending:
             for _ in taken:
                 places.release()
         assert answer(caller.send(HELLO, key="once"))["success"] is True
-
-    def test_takes_what_the_published_client_sends(self, caller: Caller) -> None:
-        body = HELLO | {"badge": None, "sound": None, "data": None, "content_available": False}
-        assert answer(caller.send(body))["success"]
 
     @pytest.mark.parametrize(
         "change",
@@ -131,18 +136,10 @@ class TestSending:
     @pytest.mark.parametrize(
         ("text", "status"),
         [
-            ('{"user_id": "ada", "data": {"a": NaN}}', 400),
-            ('{"user_id": "ada", "data": {"a": 1e999}}', 400),
-            ('{"user_id": "ada", "data": {"a": "\\ud800"}}', 400),
             ('{"user_id": "ada", "data": {"\\udfff": 1}}', 400),
-            ('{"user_id": "\\ud800", "badge": 1}', 400),
             ('{"user_id": "a\\u0000", "badge": 1}', 422),
             ('{"user_id": "ada", "data": {"a": ' + "[" * 300 + "]" * 300 + "}}", 400),
-            ('{"user_id": "ada", "data": {"a": ' + "[" * 900 + "]" * 900 + "}}", 400),
-            ('{"user_id": "ada", "data": {"a": ' + "[" * 100_000 + "]" * 100_000 + "}}", 400),
-            ('{"user_id": "ada", "data": {"a": ' + "9" * 5_000 + "}}", 400),
             ('{"user_id": "ada", "data": {"a": ' + "9" * 4_200 + "}}", 400),
-            ('{"user_id": "ada", "badge": ' + "9" * 4_000 + "}", 400),
             ('{"user_id": "ada", "data": {"a": ' + "[" * 25 + "]" * 25 + "}}", 422),
             ('{"user_id": "ada", "data": {"a": "\\u0000", "b": ' + "9" * 400 + "}}", 400),
             ('{"user_id": "ada", "data": {"a": "\\u0000", "b": ' + "9" * 18 + "}}", 200),
@@ -152,34 +149,21 @@ class TestSending:
     def test_of_hostile_json_is_refused_or_sent_and_never_breaks_anything(
         self, caller: Caller, text: str, status: int
     ) -> None:
-        response = caller.raw(text)
-        assert response.status_code == status, response.get_data(as_text=True)
-        with_key = caller._client.post(
-            f"{caller.path}/notify",
-            data=text,
-            headers=caller._headers | {"Content-Type": "application/json", "Idempotency-Key": "hostile" + str(status)},
-        )
-        assert with_key.status_code == status
+        for key in (None, "hostile"):
+            response = caller.send_text(text, key)
+            assert response.status_code == status, response.get_data(as_text=True)
 
 
 class TestSendingToMany:
-    def test_counts_users(self, caller: Caller) -> None:
-        document = answer(caller.send(ALL, bulk=True))
+    def test_says_of_each_user_once_in_the_order_of_asking_what_became_of_it(self, either: Caller) -> None:
+        document = answer(either.send(ALL | {"user_ids": ["grace", "ada", "grace"]}, bulk=True))
         assert list(document) == ["total", "success", "failed", "message_id", "results"]
         assert (document["total"], document["success"], document["failed"]) == (2, 1, 1)
-
-    def test_says_of_each_user_in_the_order_of_asking_what_became_of_it(self, caller: Caller) -> None:
-        document = answer(caller.send(ALL | {"user_ids": ["grace", "ada"]}, bulk=True))
         message_id = document["message_id"]
         assert document["results"] == [
             {"success": False, "message_id": message_id, "error": "This user has no device: register one first."},
             {"success": True, "message_id": message_id, "error": None},
         ]
-
-    def test_takes_a_user_who_is_named_twice_once(self, caller: Caller) -> None:
-        document = answer(caller.send(ALL | {"user_ids": ["ada", "ada"]}, bulk=True))
-        assert (document["total"], document["success"]) == (1, 1)
-        assert len(answer(caller.get(f"/{document['message_id']}"))["sendings"]) == 1
 
     @pytest.mark.parametrize(
         "user_ids",
@@ -202,15 +186,15 @@ class TestLooking:
         assert seen == sent[::-1]
         assert second["next_cursor"] is None
 
-    def test_makes_the_outbox_visible(self, caller: Caller) -> None:
-        message_id = answer(caller.send(HELLO | {"data": {"order": 7}}))["message_id"]
-        (one,) = answer(caller.get(outbox="true"))["notifications"]
+    def test_makes_the_outbox_visible(self, either: Caller) -> None:
+        message_id = answer(either.send(HELLO | {"data": {"order": 7}}))["message_id"]
+        (one,) = answer(either.get(outbox="true"))["notifications"]
         assert one["message_id"] == message_id
         assert one["payload"] == {"aps": {"alert": HELLO["alert"]}, "order": 7}
         assert one["outbox"] is True
-        assert one["environment"] == caller.stage.environment
+        assert one["environment"] == either.stage.environment
         assert one["created_by"].startswith("api_key key_")
-        assert answer(caller.get(outbox="false"))["notifications"] == []
+        assert answer(either.get(outbox="false"))["notifications"] == []
 
     def test_shows_what_became_of_it_and_no_whole_token(self, caller: Caller) -> None:
         message_id = answer(caller.send(ALL, bulk=True))["message_id"]
@@ -233,11 +217,11 @@ class TestLooking:
         assert [one["user_id"] for page in (first, second) for one in page["sendings"]] == users
         assert second["next_cursor"] is None
 
-    @pytest.mark.parametrize("path", ["", "/{id}"])
     @pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 501}, {"cursor": "x"}, {"cursor": "x" * 201}], ids=str)
-    def test_refuses_windows_that_are_none(self, caller: Caller, path: str, query: dict[str, Any]) -> None:
+    def test_refuses_windows_that_are_none(self, caller: Caller, query: dict[str, Any]) -> None:
         message_id = answer(caller.send(HELLO))["message_id"]
-        refusal(caller.get(path.format(id=message_id), **query), 422, "invalid_input")
+        for path in ("", f"/{message_id}"):
+            refusal(caller.get(path, **query), 422, "invalid_input")
 
     def test_of_another_tenant_is_in_vain(self, house: House, caller: Caller) -> None:
         message_id = answer(caller.send(HELLO))["message_id"]
@@ -247,14 +231,11 @@ class TestLooking:
 
 class TestAskingTwice:
     @pytest.mark.parametrize(("body", "bulk"), [(HELLO, False), (ALL, True)], ids=["one", "many"])
-    def test_answers_the_same_and_sends_once(self, caller: Caller, body: dict[str, Any], bulk: bool) -> None:
-        first, second = (answer(caller.send(body, bulk=bulk, key="7d0c")) for _ in range(2))
+    def test_answers_the_same_and_sends_once(self, either: Caller, body: dict[str, Any], bulk: bool) -> None:
+        first, second = (answer(either.send(body, bulk=bulk, key="7d0c")) for _ in range(2))
         assert first == second
-        assert len(answer(caller.get())["notifications"]) == 1
-
-    def test_without_a_key_sends_twice(self, caller: Caller) -> None:
-        first, second = (answer(caller.send(HELLO))["message_id"] for _ in range(2))
-        assert first != second
+        assert answer(either.send(body, bulk=bulk))["message_id"] != first["message_id"], "without a key it is another"
+        assert len(answer(either.get())["notifications"]) == 2
 
 
 class Sent:
@@ -291,17 +272,16 @@ def sent(settings: Settings, clock: TurnableClock, tmp_path: Path, monkeypatch: 
 
 
 class TestThroughApple:
-    def test_a_live_notification_goes_to_production(self, sent: Sent) -> None:
-        caller = sent.caller(LIVE, sent.apple.credentials())
-        assert answer(caller.send(HELLO))["success"]
+    def test_a_live_notification_goes_to_production_and_a_test_one_to_the_sandbox(self, sent: Sent) -> None:
+        assert sent.apple.connections == sent.sandbox.connections == 0
+        assert sender_of(sent.app)._loop._loop is None, "a worker that never sends opens nothing"
+        assert answer(sent.caller(LIVE, sent.apple.credentials()).send(HELLO))["success"]
         (received,) = sent.apple.received
         assert received.payload == {"aps": {"alert": HELLO["alert"]}}
         assert sent.sandbox.connections == 0
-
-    def test_a_test_notification_goes_to_the_sandbox(self, sent: Sent) -> None:
-        caller = sent.caller(TEST, sent.sandbox.credentials())
-        assert answer(caller.send(HELLO))["success"]
-        assert (sent.apple.connections, sent.sandbox.count) == (0, 1)
+        assert answer(sent.caller(TEST, sent.sandbox.credentials()).send(HELLO))["success"]
+        assert (sent.apple.count, sent.sandbox.count) == (1, 1)
+        assert extensions.hosts_of(sent.world.core.settings).sandbox == sent.sandbox.url
 
     def test_what_apple_refuses_is_told(self, sent: Sent) -> None:
         caller = sent.caller(LIVE, sent.apple.credentials())
@@ -315,8 +295,3 @@ class TestThroughApple:
         assert (one["outcome"], one["status"], one["reason"]) == ("failed", 400, "DeviceTokenNotForTopic")
         assert (one["error"], one["attempts"]) == (document["error"], 1)
         assert one["apns_id"] == sent.apple.received[0].headers["apns-id"]
-
-    def test_a_worker_that_never_sends_opens_nothing(self, sent: Sent) -> None:
-        assert sent.apple.connections == sent.sandbox.connections == 0
-        assert sender_of(sent.app)._loop._loop is None
-        assert extensions.hosts_of(sent.world.core.settings).sandbox == sent.sandbox.url

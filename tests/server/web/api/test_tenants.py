@@ -55,17 +55,12 @@ class TestCreate:
         path = f"/tenants/{created['tenant_id']}"
         assert answer(house.client.get(path, headers=stage.headers)) == created
 
-    def test_without_credentials_it_works_too(self, house: House, stage: Stage) -> None:
-        created = create(house, stage)
-        assert (created["team_id"], created["key_id"], created["use_sandbox"]) == (None, None, False)
-
-    def test_an_api_key_need_not_name_its_organization(self, house: House, stage: Stage) -> None:
+    def test_an_api_key_need_not_name_its_organization_and_a_user_must(self, house: House, stage: Stage) -> None:
         _, key = house.world.key(stage.organization, Scope.ADMIN)
         body = {"bundle_id": "com.example.shop"}
-        assert answer(house.client.post("/tenants", json=body, headers=api_key(key)))["org_id"] == stage.org
-
-    def test_a_user_must_name_it(self, house: House, stage: Stage) -> None:
-        response = house.client.post("/tenants", json={"bundle_id": "com.example.shop"}, headers=stage.headers)
+        made = answer(house.client.post("/tenants", json=body, headers=api_key(key)))
+        assert (made["org_id"], made["team_id"], made["key_id"], made["use_sandbox"]) == (stage.org, None, None, False)
+        response = house.client.post("/tenants", json=body, headers=stage.headers)
         assert refusal(response, 422, "invalid_input")["errors"][0]["field"] == "org_id"
 
     def test_an_organization_that_is_named_twice_is_refused(self, house: House, stage: Stage) -> None:
@@ -168,21 +163,14 @@ class TestList:
         assert [tenant["tenant_id"] for tenant in listed["tenants"]] == [tenant_id]
 
 
-class TestChange:
-    def test_credentials_are_replaced(self, house: House, stage: Stage) -> None:
-        path = f"/tenants/{create(house, stage, **APNS)['tenant_id']}"
-        other = APNS | {"key_id": "OTHER67890"}
-        changed = answer(house.client.patch(path, json=other, headers=stage.headers))
-        assert (changed["key_id"], changed["use_sandbox"]) == ("OTHER67890", False)
-
-    def test_and_taken_away(self, house: House, stage: Stage) -> None:
-        path = f"/tenants/{create(house, stage, **APNS)['tenant_id']}"
-        assert answer(house.client.patch(path, json=_NONE, headers=stage.headers))["key_id"] is None
-
-    def test_only_together(self, house: House, stage: Stage) -> None:
-        path = f"/tenants/{create(house, stage, **APNS)['tenant_id']}"
-        refusal(house.client.patch(path, json={"key_id": "OTHER67890"}, headers=stage.headers), 422, "invalid_input")
-        assert answer(house.client.get(path, headers=stage.headers))["key_id"] == "KEY1234567"
+def test_credentials_are_replaced_and_taken_away_only_together(house: House, stage: Stage) -> None:
+    path = f"/tenants/{create(house, stage, **APNS)['tenant_id']}"
+    refusal(house.client.patch(path, json={"key_id": "OTHER67890"}, headers=stage.headers), 422, "invalid_input")
+    assert answer(house.client.get(path, headers=stage.headers))["key_id"] == "KEY1234567"
+    other = APNS | {"key_id": "OTHER67890"}
+    changed = answer(house.client.patch(path, json=other, headers=stage.headers))
+    assert (changed["key_id"], changed["use_sandbox"]) == ("OTHER67890", False)
+    assert answer(house.client.patch(path, json=_NONE, headers=stage.headers))["key_id"] is None
 
 
 class TestDelete:

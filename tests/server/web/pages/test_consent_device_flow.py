@@ -80,11 +80,12 @@ def test_it_works(program: Program, browser: Browser, user: User, world: World, 
     assert program.error() == "invalid_grant"
 
 
-def test_denied(program: Program, browser: Browser, user: User, world: World) -> None:
+@pytest.mark.parametrize("decision", [{"decision": "deny"}, {}], ids=["deny", "anything but approve"])
+def test_denied(program: Program, browser: Browser, user: User, world: World, decision: dict[str, str]) -> None:
     browser.sign_in(user.email, world.password)
     browser.get("/activate")
     browser.submit("/activate", user_code=program.codes["user_code"])
-    page = browser.submit("/activate/decision", user_code=program.codes["user_code"], decision="deny")
+    page = browser.submit("/activate/decision", user_code=program.codes["user_code"], **decision)
     assert "Denied" in page.get_data(as_text=True)
     assert program.error() == "access_denied"
 
@@ -107,13 +108,6 @@ def test_nothing_is_approved_without_a_session_or_without_the_forms_token(
     assert browser.client.post("/activate/decision", data=fields).status_code == 422
     assert browser.client.get("/activate/decision", query_string=fields).status_code == 405
     assert program.error() == "authorization_pending"
-
-
-def test_anything_but_approve_denies(program: Program, browser: Browser, user: User, world: World) -> None:
-    browser.sign_in(user.email, world.password)
-    browser.get("/activate")
-    browser.submit("/activate/decision", user_code=program.codes["user_code"])
-    assert program.error() == "access_denied"
 
 
 def test_a_name_that_is_html_or_paints_is_shown_as_text(

@@ -100,22 +100,15 @@ class TestTheForm:
 
 
 class TestSetting:
-    def test_it_works(self, house: House, user: User, link: str) -> None:
+    def test_it_works_once_and_ends_the_tokens_from_before(self, house: House, user: User, link: str) -> None:
+        headers = bearer(house.world.token(user))
+        house.clock.turn(seconds=1)
         response = house.client.post(f"/password/{link}", data=form())
         assert response.status_code == 200
         assert "Your password is set" in response.get_data(as_text=True)
-        assert can_sign_in(house.client, user.email)
-
-    def test_a_link_can_be_used_once(self, house: House, user: User, link: str) -> None:
-        assert house.client.post(f"/password/{link}", data=form()).status_code == 200
         gone(house.client.post(f"/password/{link}", data=form("another long passphrase")))
         gone(house.client.get(f"/password/{link}"))
         assert can_sign_in(house.client, user.email)
-
-    def test_tokens_from_before_are_dead(self, house: House, user: User, link: str) -> None:
-        headers = bearer(house.world.token(user))
-        house.clock.turn(seconds=1)
-        house.client.post(f"/password/{link}", data=form())
         refusal(house.client.get("/users/me", headers=headers), 401, "deleted_credential")
 
     @pytest.mark.parametrize(
