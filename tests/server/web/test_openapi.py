@@ -16,7 +16,6 @@ pytestmark = pytest.mark.unmeasured
 Schema = dict[str, Any]
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
-every_endpoint = pytest.mark.parametrize("mounted", MOUNTED, ids=str)
 
 
 @pytest.fixture
@@ -54,14 +53,18 @@ def resolve(spec: Schema, reference: str) -> Any:
 
 
 class TestTheDocument:
-    def test_is_openapi_3_1(self, spec: Schema) -> None:
+    def test_is_openapi_3_1_open_to_everybody_and_names_nothing_of_the_library(
+        self, house: House, spec: Schema
+    ) -> None:
         assert spec["openapi"] == "3.1.0"
         assert spec["info"]["title"] == "Mushu"
         assert spec["info"]["version"]
         assert set(spec) <= {"openapi", "info", "paths", "components", "tags", "servers", "security"}
-
-    def test_is_open_to_everybody(self, house: House) -> None:
         assert house.client.get("/openapi.json", headers={"Authorization": "Basic nonsense"}).status_code == 200
+        assert "x-mushu-statuses" not in json.dumps(spec)
+        assert "ValidationErrorModel" not in spec["components"]["schemas"]
+        for path in ("/openapi", "/openapi/openapi.json", "/openapi/", "/swagger", "/redoc"):
+            assert house.client.get(path).status_code == 404, "the library serves no pages of its own"
 
     def test_every_reference_leads_somewhere(self, spec: Schema) -> None:
         references = [node["$ref"] for node in everything_in(spec) if isinstance(node.get("$ref"), str)]
@@ -75,16 +78,13 @@ class TestTheDocument:
         assert len(ids) == len(set(ids))
         assert all(name.isidentifier() for name in ids)
 
-    def test_every_parameter_of_a_path_is_declared(self, spec: Schema) -> None:
+    def test_every_operation_declares_its_parameters_and_has_a_summary_a_tag_and_an_answer(self, spec: Schema) -> None:
+        tags = {tag["name"] for tag in spec["tags"]}
         for method, path, operation in operations(spec):
             assert method in METHODS
             declared = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
             assert {part[1:-1] for part in path.split("/") if part.startswith("{")} == declared
             assert all(one["required"] for one in operation.get("parameters", []) if one["in"] == "path")
-
-    def test_every_operation_has_a_summary_a_tag_and_an_answer(self, spec: Schema) -> None:
-        tags = {tag["name"] for tag in spec["tags"]}
-        for _, path, operation in operations(spec):
             assert operation["summary"].endswith("."), path
             assert set(operation["tags"]) <= tags
             content = operation["responses"]["200"]["content"]
@@ -98,14 +98,6 @@ class TestTheDocument:
         for method, rule in PUBLIC_ANSWERS:
             assert method.lower() in spec["paths"][rule]
 
-    def test_nothing_of_the_library_is_left_in_it(self, spec: Schema) -> None:
-        assert "x-mushu-statuses" not in json.dumps(spec)
-        assert "ValidationErrorModel" not in spec["components"]["schemas"]
-
-    @pytest.mark.parametrize("path", ["/openapi", "/openapi/openapi.json", "/openapi/", "/swagger", "/redoc"])
-    def test_the_library_serves_no_pages_of_its_own(self, house: House, path: str) -> None:
-        assert house.client.get(path).status_code == 404
-
 
 class TestWhoMay:
     def test_the_schemes_are_those_of_the_gate(self, spec: Schema) -> None:
@@ -113,15 +105,15 @@ class TestWhoMay:
         assert (schemes["apiKey"]["in"], schemes["apiKey"]["name"]) == ("header", "X-API-Key")
         assert (schemes["cliToken"]["type"], schemes["cliToken"]["scheme"]) == ("http", "bearer")
 
-    @every_endpoint
-    def test_is_said_of_every_endpoint(self, spec: Schema, mounted: Mounted) -> None:
-        endpoint, operation = mounted.endpoint, documented(spec, mounted)
-        schemes = [["cliToken"]] if endpoint.user_only else [["apiKey"], ["cliToken"]]
-        assert [list(scheme) for scheme in operation["security"]] == schemes
-        assert operation["x-mushu-scope"] == endpoint.scope
-        assert operation["x-mushu-owner-only"] == endpoint.owner_only
-        schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
-        assert schema == {"$ref": f"#/components/schemas/{endpoint.answer.__name__}"}
+    def test_is_said_of_every_endpoint(self, spec: Schema) -> None:
+        for mounted in MOUNTED:
+            endpoint, operation = mounted.endpoint, documented(spec, mounted)
+            schemes = [["cliToken"]] if endpoint.user_only else [["apiKey"], ["cliToken"]]
+            assert [list(scheme) for scheme in operation["security"]] == schemes, mounted
+            assert operation["x-mushu-scope"] == endpoint.scope, mounted
+            assert operation["x-mushu-owner-only"] == endpoint.owner_only, mounted
+            schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+            assert schema == {"$ref": f"#/components/schemas/{endpoint.answer.__name__}"}, mounted
 
     def test_what_is_public_says_so(self, spec: Schema) -> None:
         for (method, rule), model in PUBLIC_ANSWERS.items():
@@ -131,29 +123,28 @@ class TestWhoMay:
             assert schema == {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
-class TestRefusals:
-    @every_endpoint
-    def test_are_problem_documents(self, spec: Schema, mounted: Mounted) -> None:
+def test_refusals_are_problem_documents(spec: Schema) -> None:
+    for mounted in MOUNTED:
         for status, response in documented(spec, mounted)["responses"].items():
             if status != "200":
                 reference = response["content"]["application/problem+json"]["schema"]
-                assert reference == {"$ref": "#/components/schemas/Problem"}, status
-                assert response["description"]
+                assert reference == {"$ref": "#/components/schemas/Problem"}, (mounted, status)
+                assert response["description"], (mounted, status)
 
 
-class TestBodies:
-    @every_endpoint
-    def test_are_described_where_one_is_taken(self, spec: Schema, mounted: Mounted) -> None:
-        operation, body = documented(spec, mounted), mounted.endpoint.body
-        if body is None:
-            assert "requestBody" not in operation
-            return
+def test_bodies_are_described_where_one_is_taken(spec: Schema) -> None:
+    for mounted in MOUNTED:
+        operation = documented(spec, mounted)
+        if mounted.endpoint.body is None:
+            assert "requestBody" not in operation, mounted
+            continue
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
-        assert operation["requestBody"]["required"] is True
-        assert resolve(spec, schema["$ref"])["additionalProperties"] is False
+        assert operation["requestBody"]["required"] is True, mounted
+        assert resolve(spec, schema["$ref"])["additionalProperties"] is False, mounted
 
-    def test_a_description_is_made_once_and_never_asks_the_database(
-        self, house: House, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(type(db.session()), "begin", None)
-        assert house.client.get("/openapi.json").status_code == 200
+
+def test_the_description_is_made_once_and_never_asks_the_database(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(db.session()), "begin", None)
+    assert house.client.get("/openapi.json").status_code == 200

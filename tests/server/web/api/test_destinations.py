@@ -1,5 +1,7 @@
 """Named destinations over HTTP: their names can be seen, and nothing can be named there."""
 
+from itertools import product
+
 import pytest
 
 from mushu.environment import Environment
@@ -46,30 +48,25 @@ def test_it_works(client: SeparateClient, world: World, prefix: str, environment
     assert "hunter2" not in response.get_data(as_text=True)
 
 
-def test_an_organization_without_any_has_an_empty_list(client: SeparateClient, world: World) -> None:
-    org = world.org()
-    headers = api_key(world.key(org, Scope.ADMIN)[1])
-    assert answer(client.get(f"/orgs/{org.id}/destinations", headers=headers)) == {"destinations": []}
-
-
-def test_those_of_another_organization_are_not_there(client: SeparateClient, world: World) -> None:
+def test_those_of_another_organization_are_not_there_and_an_empty_list_is_one(
+    client: SeparateClient, world: World
+) -> None:
     mine, theirs = world.org(), world.org()
     name(world, theirs, "secret-place")
     headers = api_key(world.key(mine, Scope.ADMIN)[1])
+    assert answer(client.get(f"/orgs/{mine.id}/destinations", headers=headers)) == {"destinations": []}
     refusal(client.get(f"/orgs/{theirs.id}/destinations", headers=headers), 404, "org_not_found")
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-@pytest.mark.parametrize("prefix", ["", "/sandbox"])
-def test_nothing_can_be_named_or_changed_over_http(
-    client: SeparateClient, world: World, method: str, prefix: str
-) -> None:
+def test_nothing_can_be_named_or_changed_over_http(client: SeparateClient, world: World) -> None:
     org = world.org()
     name(world, org, "a")
     headers = api_key(world.key(org, *Scope)[1])
     before = all_rows()["destinations"]
-    for path in ("destinations", "destinations/a"):
-        body = {"name": "b", "uri": "env:/etc/passwd#KEY"}
+    body = {"name": "b", "uri": "env:/etc/passwd#KEY"}
+    for prefix, method, path in product(
+        ("", "/sandbox"), ("POST", "PUT", "PATCH", "DELETE"), ("destinations", "destinations/a")
+    ):
         response = client.open(f"{prefix}/orgs/{org.id}/{path}", method=method, json=body, headers=headers)
         assert response.status_code in (404, 405)
     assert all_rows()["destinations"] == before

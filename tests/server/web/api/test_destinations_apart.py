@@ -22,45 +22,29 @@ def ask_for_key(house: House, stage: Stage, environment: Environment, **body: ob
 
 
 @pytest.mark.fault
-class TestALiveDestination:
-    def test_takes_no_test_key_from_the_sandbox(self, house: House, stage: Stage, file: Path) -> None:
-        name(house, stage, "backend-env", f"env:{file}")
-        before = all_rows()["api_keys"]
-        response = ask_for_key(house, stage, TEST, deliver_to=["backend-env"])
-        refusal(response, 404, "destination_not_found")
-        assert not file.exists()
-        assert all_rows()["api_keys"] == before
-
-    def test_takes_no_key_that_a_test_key_asks_for(self, house: House, stage: Stage, file: Path) -> None:
-        name(house, stage, "backend-env", f"env:{file}")
-        admin = answer(ask_for_key(house, stage, TEST, scopes=["admin"]))["key"]
-        body = {"name": "k", "deliver_to": ["backend-env"]}
-        response = house.client.post(keys_of(stage, TEST), json=body, headers=api_key(admin))
-        refusal(response, 404, "destination_not_found")
-        assert not file.exists()
-
-    def test_takes_no_successor_of_a_test_key(self, house: House, stage: Stage, file: Path) -> None:
-        name(house, stage, "backend-env", f"env:{file}")
-        old = answer(ask_for_key(house, stage, TEST))["key_id"]
-        path = f"{keys_of(stage, TEST)}/{old}/rotate"
-        response = house.client.post(path, json={"deliver_to": ["backend-env"]}, headers=owner(house, stage))
-        refusal(response, 404, "destination_not_found")
-        assert not file.exists()
-
-    def test_is_not_shown_in_the_sandbox(self, house: House, stage: Stage, file: Path) -> None:
-        name(house, stage, "backend-env", f"env:{file}")
-        found = house.client.get(LISTS[TEST].format(org=stage.org), headers=owner(house, stage))
-        assert answer(found) == {"destinations": []}
-
-    def test_is_refused_in_the_words_for_a_name_that_nobody_gave(self, house: House, stage: Stage, file: Path) -> None:
-        name(house, stage, "backend-env", f"env:{file}")
-        details = [
-            refusal(ask_for_key(house, stage, TEST, deliver_to=[called]), 404, "destination_not_found")["detail"]
-            for called in ("backend-env", "nobodys-env")
-        ]
-        assert details[0].replace("backend-env", "nobodys-env") == details[1]
-        assert "test destination" in details[0]
-        assert str(file) not in details[0]
+def test_a_live_destination_is_not_there_for_the_sandbox(house: House, stage: Stage, file: Path) -> None:
+    name(house, stage, "backend-env", f"env:{file}")
+    admin, old = (
+        answer(ask_for_key(house, stage, TEST, scopes=["admin"])),
+        answer(ask_for_key(house, stage, TEST))["key_id"],
+    )
+    before = all_rows()["api_keys"]
+    there = {"deliver_to": ["backend-env"]}
+    refused = [
+        ask_for_key(house, stage, TEST, **there),
+        house.client.post(keys_of(stage, TEST), json={"name": "k"} | there, headers=api_key(admin["key"])),
+        house.client.post(f"{keys_of(stage, TEST)}/{old}/rotate", json=there, headers=owner(house, stage)),
+    ]
+    unknown = refusal(ask_for_key(house, stage, TEST, deliver_to=["nobodys-env"]), 404, "destination_not_found")
+    for response in refused:
+        detail = refusal(response, 404, "destination_not_found")["detail"]
+        assert detail.replace("backend-env", "nobodys-env") == unknown["detail"], "the words tell nothing"
+        assert "test destination" in detail
+        assert str(file) not in detail
+    assert not file.exists()
+    assert all_rows()["api_keys"] == before
+    found = house.client.get(LISTS[TEST].format(org=stage.org), headers=owner(house, stage))
+    assert answer(found) == {"destinations": []}
 
 
 @pytest.mark.fault

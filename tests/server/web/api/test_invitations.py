@@ -202,10 +202,10 @@ class TestAccept:
     def test_who_is_a_member_keeps_the_role_and_others_can_still_accept(
         self, house: House, stage: Stage, bobs: dict[str, str]
     ) -> None:
-        user = house.world.member(stage.organization, Role.ADMIN)
         path = f"/invites/{invite(house, stage)['invite_token']}/accept"
-        refusal(house.client.post(path, headers=bearer(house.world.token(user))), 409, "already_member")
-        assert role_of(stage, user) == Role.ADMIN
+        for user, role in ((stage.owner, Role.OWNER), (house.world.member(stage.organization, Role.ADMIN), Role.ADMIN)):
+            refusal(house.client.post(path, headers=bearer(house.world.token(user))), 409, "already_member")
+            assert role_of(stage, user) == role
         assert house.client.post(path, headers=bobs).status_code == 200
 
     @pytest.mark.parametrize("token", ["%00", "%25", "miv_", "x" * 5_000, "%ff%fe", "..", "miv_" + "0" * 28])

@@ -114,6 +114,10 @@ def test_it_is_that_of_its_own_application(app: Flask, client: SeparateClient) -
     assert "GET /own" in client.get("/docs").get_data(as_text=True)
 
 
+def test_and_of_no_other(text: str) -> None:
+    assert "GET /own" not in text
+
+
 @pytest.mark.fault
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
 def test_the_reference_is_rendered_once_and_not_sent_again(
