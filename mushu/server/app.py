@@ -18,22 +18,13 @@ from mushu.server.config import Settings
 from mushu.server.core import MIGRATIONS, Core, db
 from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
-from mushu.server.web import (
-    extensions,
-    guard,
-    problems,
-    proxy_headers,
-    response_headers,
-    sessions,
-    slow_clients,
-)
+from mushu.server.web import extensions, guard, problems, proxy_headers, response_headers, sessions, slow_clients
 from mushu.server.web.api import (
     auth,
     destinations,
     devices,
     health,
     invitations,
-    key_validation,
     keys,
     media,
     media_content,
@@ -56,7 +47,7 @@ ENVIRONMENTAL: Final = (
     invitations.RESOURCE,
     keys.RESOURCE,
     keys.LOOKUP,
-    key_validation.RESOURCE,
+    keys.VALIDATION,
     keys.ROTATION,
     keys.CONFIRMATION,
     destinations.RESOURCE,

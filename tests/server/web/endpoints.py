@@ -37,7 +37,7 @@ from mushu.server.web.api import (
     health,
     invitations,
     key_models,
-    key_validation,
+    keys,
     media,
     orgs,
     push,
@@ -383,8 +383,8 @@ PUBLIC_ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("GET", "/health"): health.Health,
     ("POST", "/auth/login"): LoginAnswer,
     ("POST", "/auth/device/code"): auth.DeviceCode,
-    ("POST", "/api-keys/validate"): key_validation.KeyValidation,
-    ("POST", "/sandbox/api-keys/validate"): key_validation.KeyValidation,
+    ("POST", "/api-keys/validate"): keys.KeyValidation,
+    ("POST", "/sandbox/api-keys/validate"): keys.KeyValidation,
 }
 
 MOUNTED = [

@@ -1,13 +1,22 @@
-"""API keys over HTTP: issued, rotated, confirmed, changed, deleted, looked up; each view calls one verb."""
+"""API keys over HTTP: issued, rotated, confirmed, changed, deleted, looked up, validated; each view calls one verb.
+
+Who has a key validated holds it, and learns what a request with it would tell; so nobody has to say who they are.
+"""
 
 from http import HTTPStatus
+from typing import Final
+
+from pydantic import BaseModel
 
 from mushu.server import answers
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.named_destinations import names_of
-from mushu.server.errors import KeyNotFound
+from mushu.server.errors import KeyNotFound, Unauthenticated, WrongEnvironment
+from mushu.server.gate.access import Requirement, require_environment
+from mushu.server.gate.credential import read_headers
+from mushu.server.gate.principal import KeyPrincipal, Principal, authenticate
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import Selection, find_key_by_digest, get_key_of, list_keys
 from mushu.server.lifecycle.change import disable, enable, rename
@@ -32,10 +41,31 @@ from mushu.server.web.api.key_models import (
     key_answer,
     minted_answer,
 )
-from mushu.server.web.api.models import Deleted, OrgPath
-from mushu.server.web.guard import current_context, current_environment, requires
+from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
+from mushu.server.web.guard import current_context, current_environment, public, requires
 from mushu.server.web.idempotency_header import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route
+
+_ANY: Final = Requirement(scope=None)
+
+
+class KeyToValidate(Body):
+    key: Text
+
+
+class KeyValidation(BaseModel):
+    """A key that is good, or a sentence that says why it is not.
+
+    `scope` is for clients that know scopes as steps of a ladder: the highest one that the key has with all below it.
+    """
+
+    valid: bool
+    key_id: str | None = None
+    org_id: str | None = None
+    environment: str | None = None
+    scope: str | None = None
+    scopes: list[str] | None = None
+    error: str | None = None
 
 
 @requires(Scope.ADMIN)
@@ -129,6 +159,42 @@ def look_up_api_key(path: OrgPath, body: KeyDigest) -> Key:
 _MANY = "/orgs/<org_id>/api-keys"
 _ONE = f"{_MANY}/<key_id>"
 
+
+@public
+def validate_api_key(body: KeyToValidate) -> KeyValidation:
+    """Tell whether an API key is good, as a request with it would; it does not count as one."""
+    try:
+        with reading(db.session):
+            key = authenticate(db.session, get_core().clock, read_headers(None, body.key))
+        require_environment(key, _ANY, current_environment())
+    except (Unauthenticated, WrongEnvironment) as refusal:
+        return KeyValidation(valid=False, error=refusal.detail)
+    return _answer(key)
+
+
+def _answer(key: Principal) -> KeyValidation:
+    if not isinstance(key, KeyPrincipal):
+        raise TypeError("what is read as an API key proves an API key")
+    return KeyValidation(
+        valid=True,
+        key_id=key.key_id,
+        org_id=key.org_id,
+        environment=key.environment,
+        scope=_highest(key.scopes),
+        scopes=[*key.scopes],
+    )
+
+
+def _highest(scopes: tuple[Scope, ...]) -> str | None:
+    """Return the highest step that is reached without a gap; what a key may not do is never claimed."""
+    highest = None
+    for scope in Scope:
+        if scope not in scopes:
+            break
+        highest = scope
+    return highest
+
+
 RESOURCE = Resource(
     "api-keys",
     [
@@ -153,3 +219,4 @@ CONFIRMATION = Resource(
     "client deliveries",
     [Route("POST", f"{_ONE}/delivered", confirm_client_delivery, Key, (HTTPStatus.CONFLICT,))],
 )
+VALIDATION = Resource("api-key validation", [Route("POST", "/api-keys/validate", validate_api_key, KeyValidation)])
