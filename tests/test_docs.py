@@ -8,8 +8,8 @@ import pytest
 
 from mushu.server import errors
 from mushu.server.errors import MushuError
-from mushu.server.manual import manual
 from mushu.server.web.problems import status_of
+from script.manual import manual
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = [ROOT / "instance" / "README.md", ROOT / "deploy" / "README.md"]
