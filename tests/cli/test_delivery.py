@@ -184,16 +184,14 @@ def test_a_place_that_somebody_else_writes_to_meanwhile_is_theirs(desk: Desk) ->
 def test_a_value_that_cannot_be_taken_back_is_named_with_its_place(desk: Desk) -> None:
     desk.authority.on_report = lambda asked: problem(409, "too_late", "Too late.")
     desk.drawer.faults |= {"restore": [REFUSING], "remove": [REFUSING]}
-    ran = desk.create()
-    assert "Its value could not be taken back from drawer:desk: remove it there." in ran.stderr
+    assert "Its value could not be taken back from drawer:desk: remove it there." in desk.create().stderr
     assert desk.authority.state == "revoked"
 
 
 def test_a_key_that_cannot_be_deleted_is_named_with_the_way_to_do_it(desk: Desk) -> None:
     desk.authority.stub.tell("DELETE", f"{PATHS['live']}/{KEY_ID}", Told(b"", 503))
     desk.drawer.faults["write"] = [REFUSING]
-    ran = desk.create()
-    assert f"Delete it: mushu api-key delete {KEY_ID}." in ran.stderr
+    assert f"Delete it: mushu api-key delete {KEY_ID}." in desk.create().stderr
 
 
 def test_a_report_whose_answer_got_lost_is_made_again(desk: Desk) -> None:

@@ -127,8 +127,7 @@ def test_an_answer_of_the_wrong_shape_is_told_as_one(mushu: Mushu, asking: Stub,
 
 def test_fields_of_the_wrong_kind_in_a_table_do_no_harm(mushu: Mushu, asking: Stub) -> None:
     asking.tell("GET", "/orgs", {"orgs": [{"org_id": 5, "name": {"a": 1}, "created_at": None}, {}]})
-    ran = mushu("org", "list").ok()
-    assert ran.stderr == ""
+    assert mushu("org", "list").ok().stderr == ""
 
 
 def test_a_token_that_the_server_sends_back_in_a_sentence_is_not_printed(mushu: Mushu, asking: Stub) -> None:
@@ -159,8 +158,7 @@ def test_a_project_file_does_not_choose_where_the_token_goes(mushu: Mushu, askin
     asking.tell("GET", f"/orgs/{ORG}", {"org_id": ORG})
     with serving() as thief:
         Path(".mushu.json").write_text(json.dumps({"org_id": ORG, "url": thief.url}))
-        ran = mushu("org", "show").ok()
-        assert "is ignored: a repository does not choose where your token goes." in ran.stderr
+        assert "is ignored: a repository does not choose where your token goes." in mushu("org", "show").ok().stderr
         assert thief.asked == []
 
 

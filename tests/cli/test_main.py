@@ -115,8 +115,7 @@ def test_the_version_is_the_package_s(mushu: Mushu) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_for_the_shell(apart: Mushu, shell: str) -> None:
-    ran = apart("completion", shell).ok()
-    assert "_MUSHU_COMPLETE" in ran.stdout
+    assert "_MUSHU_COMPLETE" in apart("completion", shell).ok().stdout
 
 
 @pytest.mark.parametrize(

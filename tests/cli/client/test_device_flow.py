@@ -182,8 +182,7 @@ def test_an_invitation_that_is_not_fit_to_be_shown_or_opened_is_refused(
 ) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
     flow.tell(**changes)
-    ran = flow.login().fails("not what this mushu understands")
-    assert "\x1b" not in ran.stderr
+    assert "\x1b" not in flow.login().fails("not what this mushu understands").stderr
     assert opened == []
 
 
@@ -230,8 +229,7 @@ def test_without_a_browser_that_works_the_address_is_shown_all_the_same(
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(webbrowser, "open", fail)
     flow.tell(verification_uri_complete=None)
-    ran = flow.login().ok()
-    assert "In a browser, confirm the code" in ran.stderr
+    assert "In a browser, confirm the code" in flow.login().ok().stderr
 
 
 def test_an_account_without_a_name_can_log_in(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,8 +90,7 @@ def test_live_and_test_keys_are_listed_together_newest_first_over_all_pages(mush
 
     asking.tell("GET", KEYS, live)
     asking.tell("GET", TEST_KEYS, {"api_keys": [_shown("key_2", "2026-01-02T00:00:00Z")], "next_cursor": None})
-    ran = mushu("api-key", "list", "--org", ORG)
-    assert [row[0] for row in ran.rows] == ["KEY_ID", "key_3", "key_2", "key_1"]
+    assert [row[0] for row in mushu("api-key", "list", "--org", ORG).rows] == ["KEY_ID", "key_3", "key_2", "key_1"]
     assert [row["key_id"] for row in mushu("api-key", "list", "--org", ORG, "--json").json] == [
         "key_3",
         "key_2",
@@ -146,8 +145,7 @@ def test_a_key_given_in_place_of_its_id_or_as_a_stray_argument_is_not_sent_and_n
         (("api-key", "delete", KEY, "--org", ORG), "that is a secret, not an id"),
         ((*CREATE, KEY), "msk_live_****"),
     ):
-        ran = mushu(*arguments).fails(sentence, code=2)
-        assert KEY not in ran.stderr
+        assert KEY not in mushu(*arguments).fails(sentence, code=2).stderr
     assert asking.asked == []
 
 

@@ -52,8 +52,7 @@ def test_a_wrong_address_in_the_environment_is_a_failure_that_names_the_variable
     mushu: Mushu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUSHU_URL", "https://user:secret@example.com")
-    ran = mushu("config", "show").fails("neither a user nor a query. See MUSHU_URL.")
-    assert "secret" not in ran.stderr
+    assert "secret" not in mushu("config", "show").fails("neither a user nor a query. See MUSHU_URL.").stderr
 
 
 def test_a_wrong_address_in_an_option_is_a_usage_error(mushu: Mushu) -> None:

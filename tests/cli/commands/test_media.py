@@ -151,8 +151,7 @@ def test_an_address_that_is_none_or_not_safe_or_not_there_is_told_without_its_si
     mushu: Mushu, asking: Stub, photo: Path, address: str, sentence: str
 ) -> None:
     offer(asking, address)
-    ran = mushu(*UPLOAD).fails(sentence)
-    assert "s3cret" not in ran.stderr
+    assert "s3cret" not in mushu(*UPLOAD).fails(sentence).stderr
 
 
 def test_a_file_that_arrived_and_is_not_confirmed_can_be_confirmed_later(

@@ -34,8 +34,7 @@ def test_an_id_of_another_form_is_found_in_the_list(mushu: Mushu, asking: Stub) 
 def test_use_makes_it_the_organization_of_every_command_on_that_server_only(
     mushu: Mushu, acme: str, stub: Stub
 ) -> None:
-    ran = mushu("org", "use", "acme")
-    assert ran.stdout.endswith(f"are about {acme} (acme) from now on.\n")
+    assert mushu("org", "use", "acme").stdout.endswith(f"are about {acme} (acme) from now on.\n")
     assert mushu("org", "show").json["org_id"] == acme
     assert mushu("api-key", "list").code == 0
     assert mushu("org", "use", acme, "--json").json == {"org_id": acme, "name": "acme"}

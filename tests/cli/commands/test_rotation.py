@@ -232,5 +232,4 @@ def test_the_ledger_is_a_table(mushu: Mushu, asking: Stub) -> None:
 def test_json_holds_all_that_the_server_told(mushu: Mushu, asking: Stub) -> None:
     asking.problem("GET", f"{KEYS}/{OLD_ID}/deliveries", 404, "key_not_found", "No.")
     asking.tell("GET", f"{PATHS['test']}/{OLD_ID}/deliveries", {"deliveries": [LINE | {"key": KEY}]})
-    ran = mushu("api-key", "deliveries", OLD_ID, "--org", ORG, "--json")
-    assert ran.json == [LINE]
+    assert mushu("api-key", "deliveries", OLD_ID, "--org", ORG, "--json").json == [LINE]
