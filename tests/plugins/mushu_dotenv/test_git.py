@@ -18,6 +18,12 @@ def _git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, env=environment)
 
 
+def _program(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o700)
+    return path
+
+
 def _tracked(folder: Path) -> Path:
     file = private(folder / ".env", OLD)
     _git(folder, "init", "-q")
@@ -84,8 +90,7 @@ def test_a_missing_git_is_a_reason_to_refuse(tmp_path: Path, monkeypatch: pytest
 
 def test_a_hanging_git_is_a_reason_to_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = _tracked(tmp_path)
-    (tmp_path / "git").write_text("#!/bin/sh\nexec /bin/sleep 5\n")
-    (tmp_path / "git").chmod(0o700)
+    _program(tmp_path / "git", "exec /bin/sleep 5")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("mushu_dotenv.permissions._TIMEOUT", 0.1)
     with pytest.raises(DestinationError, match="git could not say"):
@@ -95,9 +100,7 @@ def test_a_hanging_git_is_a_reason_to_refuse(tmp_path: Path, monkeypatch: pytest
 def test_a_hostile_repository_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = private(tmp_path / ".env", OLD)
     _git(tmp_path, "init", "-q")
-    trap = tmp_path / "trap"
-    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n")
-    trap.chmod(0o700)
+    trap = _program(tmp_path / "trap", f"touch {tmp_path}/sprung")
     for setting in ("core.fsmonitor", "core.sshCommand", "core.pager", "core.askPass", "diff.external"):
         _git(tmp_path, "config", setting, str(trap))
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
@@ -125,8 +128,7 @@ def test_a_name_is_not_a_pattern(tmp_path: Path) -> None:
 def test_git_learns_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "repository").mkdir()
     file = _tracked(tmp_path / "repository")
-    (tmp_path / "git").write_text(f"#!/bin/sh\n/usr/bin/env >{tmp_path}/seen\nexit 1\n")
-    (tmp_path / "git").chmod(0o700)
+    _program(tmp_path / "git", f"/usr/bin/env >{tmp_path}/seen\nexit 1")
     monkeypatch.setenv("PATH", str(tmp_path))
     key = generate(Prefix.LIVE_KEY).reveal()
     for name, value in {"VAULT_TOKEN": "hvs.hunter2", "MUSHU_SMTP_URL": "smtp://u:hunter2@h", "APP_KEY": key}.items():
@@ -146,25 +148,22 @@ def test_a_program_of_the_current_folder_is_not_taken_for_git(
     file = private(tmp_path / ".env", OLD)
     _git(tmp_path, "init", "-q")
     (tmp_path / path).mkdir(exist_ok=True)
-    trap = tmp_path / path / "git"
-    trap.write_text(f"#!/bin/sh\n/usr/bin/touch {tmp_path}/sprung\nexit 1\n")
-    trap.chmod(0o700)
+    _program(tmp_path / path / "git", f"/usr/bin/touch {tmp_path}/sprung\nexit 1")
     monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
     destination(file).preflight()
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.parametrize("hook", ["fsmonitor-watchman", "post-index-change", "pre-auto-gc", "post-checkout"])
-def test_a_hook_of_a_hostile_repository_does_not_run(tmp_path: Path, hook: str) -> None:
+def test_hooks_of_a_hostile_repository_do_not_run(tmp_path: Path) -> None:
     file = private(tmp_path / ".env", OLD)
     _git(tmp_path, "init", "-q")
-    (tmp_path / ".git" / "hooks").mkdir(exist_ok=True)
-    trap = tmp_path / ".git" / "hooks" / hook
-    trap.write_text(f"#!/bin/sh\n/usr/bin/touch {tmp_path}/sprung\n")
-    trap.chmod(0o700)
-    _git(tmp_path, "config", "core.fsmonitor", str(trap))
+    hooks = tmp_path / ".git" / "hooks"
+    hooks.mkdir(exist_ok=True)
+    for hook in ("fsmonitor-watchman", "post-index-change", "pre-auto-gc", "post-checkout"):
+        _program(hooks / hook, f"/usr/bin/touch {tmp_path}/sprung")
+    _git(tmp_path, "config", "core.fsmonitor", str(hooks / "fsmonitor-watchman"))
     _git(tmp_path, "config", "include.path", str(tmp_path / "more"))
-    (tmp_path / "more").write_text(f"[core]\n\tfsmonitor = {trap}\n\thooksPath = {trap.parent}\n")
+    (tmp_path / "more").write_text(f"[core]\n\tfsmonitor = {hooks}/fsmonitor-watchman\n\thooksPath = {hooks}\n")
     destination(file).preflight()
     assert not (tmp_path / "sprung").exists()
