@@ -1,5 +1,6 @@
 """A server as a user runs it: processes of its own, on a port of loopback, with an instance folder of its own."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import pytest
+from dotenv import dotenv_values
 
 from tests.server.conftest import CHEAP_ARGON2
 
@@ -61,8 +64,26 @@ class Server:
         """The ids of the processes that answer requests."""
         return [pid for pid in self.pids[1:] if "resource_tracker" not in _proc(pid, "cmdline")]
 
+    @property
+    def key(self) -> str:
+        """The first key, which script/up put into a file; empty, if it is not there."""
+        return dotenv_values(self.instance / "first-key.env").get("MUSHU_API_KEY") or ""
+
     def connect(self) -> HTTPConnection:
         return HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+    def ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """Return the status and the document of an answer; a body goes along as JSON."""
+        connection = self.connect()
+        try:
+            kind = {"Content-Type": "application/json"} if body is not None else {}
+            connection.request(method, path, json.dumps(body) if body is not None else None, kind | (headers or {}))
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> int:
         connection = self.connect()
@@ -88,13 +109,13 @@ class Server:
         command = [str(clone / ".venv" / "bin" / "flask"), *arguments]
         return subprocess.run(command, env=self.environment, cwd=clone, capture_output=True, text=True, timeout=60)
 
-    def wait_until_up(self, seconds: float = 60) -> None:
+    def wait_until_up(self, seconds: float = 60) -> Self:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             assert self.process.poll() is None, self.output.read_text()
             try:
                 if self.get("/health") == 200:
-                    return
+                    return self
             except OSError:
                 time.sleep(0.05)
         pytest.fail(f"the server was not up in time:\n{self.output.read_text()}")
@@ -132,21 +153,34 @@ Start = Callable[..., Server]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start a server on an instance folder of this test; started again, it finds what was there."""
+    with _starting(tmp_path) as start_server:
+        yield start_server
+
+
+@pytest.fixture(scope="module")
+def start_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Start a server that the tests of a module share."""
+    with _starting(tmp_path_factory.mktemp("once")) as start_server:
+        yield start_server
+
+
+@contextmanager
+def _starting(folder: Path) -> Iterator[Start]:
     running: list[Server] = []
 
     def start_server(*arguments: str, **environ: str) -> Server:
-        instance, home, port = tmp_path / "instance", tmp_path / "home", free_port()
+        instance, home, port = folder / "instance", folder / "home", free_port()
         home.mkdir(exist_ok=True)
         cheap = {f"MUSHU_{name.upper()}": str(value) for name, value in CHEAP_ARGON2.items()}
         environment = clean_environment(
             home, MUSHU_INSTANCE_PATH=str(instance), MUSHU_PORT=str(port), **cheap, **environ
         )
-        output = tmp_path / f"output-{len(running)}"
+        output = folder / f"output-{len(running)}"
         with output.open("w") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "mushu.server.up", *arguments],
                 env=environment,
-                cwd=tmp_path,
+                cwd=folder,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -155,11 +189,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
         running.append(server)
         return server
 
-    yield start_server
-    for server in running:
-        if server.process.poll() is None:
-            server.process.terminate()
-            server.process.wait(timeout=20)
+    try:
+        yield start_server
+    finally:
+        for server in running:
+            if server.process.poll() is None:
+                server.process.terminate()
+                server.process.wait(timeout=20)
 
 
 @pytest.fixture(scope="module")

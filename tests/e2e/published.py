@@ -38,14 +38,9 @@ def login(server: Server, email: str) -> str:
 
 def ask(server: Server, method: str, path: str, body: dict[str, Any] | None = None, token: str = "") -> Any:
     """Return the document of a success."""
-    connection = server.connect()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    headers |= {"Content-Type": "application/json"} if body is not None else {}
-    connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-    response = connection.getresponse()
-    document = json.loads(response.read())
-    connection.close()
-    assert response.status == 200, document
+    status, document = server.ask(method, path, body, headers)
+    assert status == 200, document
     return document
 
 

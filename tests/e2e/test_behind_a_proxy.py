@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final
@@ -53,20 +55,49 @@ def ask(port: int, method: str, path: str, headers: Headers, body: object = None
         connection.close()
 
 
-def owner_of(server: Server) -> tuple[str, Headers]:
-    """Return an organization, and what its owner proves themselves with."""
+@dataclass(frozen=True)
+class Owner:
+    """An organization of its own for each test, and what its owner proves themselves with."""
+
+    server: Server
+    org: str
+    credential: Headers
+
+    def key(self, name: str) -> str:
+        path = f"/orgs/{self.org}/api-keys"
+        key: str = ask(self.server.port, "POST", path, self.credential, {"name": name})[1]["key"]
+        return key
+
+
+@pytest.fixture(scope="module")
+def server(start_once: Start) -> Server:
+    names = {"MUSHU_CLIENT_ADDRESS_HEADER": "Mushuclientip", "MUSHU_PUBLIC_URL": "https://keys.example.com"}
+    server = start_once(**names).wait_until_up()
     server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin="correct horse battery\n")
+    return server
+
+
+@pytest.fixture
+def owner(server: Server) -> Owner:
     login = {"email": "owner@localhost", "password": "correct horse battery"}
-    _, answered = ask(server.port, "POST", "/auth/login", [], login)
+    _, answered = ask(server.port, "POST", "/auth/login", NONE, login)
     credential = [("Authorization", f"Bearer {answered['access_token']}")]
-    _, created = ask(server.port, "POST", "/orgs", credential, {"name": "acme"})
-    return created["org_id"], credential
+    return Owner(server, ask(server.port, "POST", "/orgs", credential, {"name": "acme"})[1]["org_id"], credential)
 
 
-def used_from(server: Server, org: str, credential: Headers, wanted: set[str]) -> dict[str, str]:
+@pytest.fixture(params=PROGRAMS)
+def proxied(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Iterator[int]:
+    """The port of a proxy in front of the server."""
+    if PROGRAMS[request.param] is None:
+        leave_out(f"{request.param} is not installed")
+    with running(request.param, tmp_path / request.param, server.port) as port:
+        yield port
+
+
+def used_from(owner: Owner, wanted: set[str]) -> dict[str, str]:
     """Return where each key was used from, by its name, once the workers have written it down."""
     for _ in range(100):
-        _, listed = ask(server.port, "GET", f"/orgs/{org}/api-keys?limit=100", credential)
+        _, listed = ask(owner.server.port, "GET", f"/orgs/{owner.org}/api-keys?limit=100", owner.credential)
         found = {key["name"]: key["last_used_from"] for key in listed["api_keys"] if "last_used_from" in key}
         if wanted <= found.keys():
             return found
@@ -75,33 +106,22 @@ def used_from(server: Server, org: str, credential: Headers, wanted: set[str]) -
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("proxy", PROGRAMS)
-def test_a_client_cannot_say_where_it_comes_from(proxy: str, start: Start, tmp_path: Path) -> None:
-    if PROGRAMS[proxy] is None:
-        leave_out(f"{proxy} is not installed")
-    server = start(MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip", MUSHU_PUBLIC_URL="https://keys.example.com")
-    server.wait_until_up()
-    org, credential = owner_of(server)
-    with running(proxy, tmp_path / proxy, server.port) as port:
-        answered = {}
-        for name, forged in ({"honest": NONE} | ATTACKS).items():
-            _, key = ask(server.port, "POST", f"/orgs/{org}/api-keys", credential, {"name": name})
-            api_key = ("Authorization", f"ApiKey {key['key']}")
-            answered[name] = ask(port, "GET", f"/orgs/{org}", [*forged, api_key])[0]
-        assert answered["honest"] == 200
-        let_through = {name for name, status in answered.items() if status == 200}
-        assert set(answered.values()) <= {200, 400}
-        assert set(answered) - let_through <= {"hop by hop", "hop by hop, other case"}
-        found = used_from(server, org, credential, let_through)
-        assert {found[name] for name in let_through} == {SOURCE}
+def test_a_client_cannot_say_where_it_comes_from(owner: Owner, proxied: int) -> None:
+    answered = {}
+    for name, forged in ({"honest": NONE} | ATTACKS).items():
+        api_key = ("Authorization", f"ApiKey {owner.key(name)}")
+        answered[name] = ask(proxied, "GET", f"/orgs/{owner.org}", [*forged, api_key])[0]
+    assert answered["honest"] == 200
+    let_through = {name for name, status in answered.items() if status == 200}
+    assert set(answered.values()) <= {200, 400}
+    assert set(answered) - let_through <= {"hop by hop", "hop by hop, other case"}
+    found = used_from(owner, let_through)
+    assert {found[name] for name in let_through} == {SOURCE}
 
 
 @pytest.mark.fault
-def test_a_header_that_arrives_twice_or_not_at_all_says_nothing(start: Start) -> None:
+def test_a_header_that_arrives_twice_or_not_at_all_says_nothing(owner: Owner) -> None:
     """As the server itself reads it: no proxy stands between."""
-    server = start(MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip")
-    server.wait_until_up()
-    org, credential = owner_of(server)
     asked: dict[str, Headers] = {
         "one": [("mUSHUclientip", "198.51.100.7")],
         "two": [("Mushuclientip", "198.51.100.7"), ("mushuclientip", FORGED)],
@@ -110,36 +130,21 @@ def test_a_header_that_arrives_twice_or_not_at_all_says_nothing(start: Start) ->
         "none": NONE,
     }
     for name, headers in asked.items():
-        _, key = ask(server.port, "POST", f"/orgs/{org}/api-keys", credential, {"name": name})
-        assert ask(server.port, "GET", f"/orgs/{org}", [*headers, ("X-API-Key", key["key"])])[0] == 200
-    found = used_from(server, org, credential, set(asked))
-    assert found == dict.fromkeys(asked, "unknown") | {"one": "198.51.100.7"}
+        key = ("X-API-Key", owner.key(name))
+        assert ask(owner.server.port, "GET", f"/orgs/{owner.org}", [*headers, key])[0] == 200
+    assert used_from(owner, set(asked)) == dict.fromkeys(asked, "unknown") | {"one": "198.51.100.7"}
 
 
-@pytest.mark.parametrize("proxy", PROGRAMS)
-def test_the_look_alikes_of_a_credential_do_not_pass(proxy: str, start: Start, tmp_path: Path) -> None:
-    if PROGRAMS[proxy] is None:
-        leave_out(f"{proxy} is not installed")
-    server = start(MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip")
-    server.wait_until_up()
-    org, credential = owner_of(server)
-    keys = [ask(server.port, "POST", f"/orgs/{org}/api-keys", credential, {"name": n})[1]["key"] for n in ("a", "b")]
-    with running(proxy, tmp_path / proxy, server.port) as port:
-        assert ask(port, "GET", f"/orgs/{org}", [("x-aPi-kEy", keys[0])])[0] == 200
-        for name in (
-            "X_API_Key",
-            "X.API.Key",
-            "x_api_key",
-            "X-API_Key",
-            "X_API-Key",
-            "X-API.Key",
-            "X.API-Key",
-            "X_API.Key",
-        ):
-            status, document = ask(port, "GET", f"/orgs/{org}", [(name, keys[0])])
-            assert (status, document["code"]) == (401, "missing_credential"), name
-            for pair in ([("X-API-Key", keys[0]), (name, "nonsense")], [(name, "nonsense"), ("X-API-Key", keys[0])]):
-                assert ask(port, "GET", f"/orgs/{org}", pair)[0] == 200, name
-        for name in ("Authorization", "X-API-Key"):
-            twice = [(name, f"ApiKey {key}" if name == "Authorization" else key) for key in keys]
-            assert ask(port, "GET", f"/orgs/{org}", twice)[0] in (400, 401), name
+def test_the_look_alikes_of_a_credential_do_not_pass(owner: Owner, proxied: int) -> None:
+    path, keys = f"/orgs/{owner.org}", [owner.key("a"), owner.key("b")]
+    assert ask(proxied, "GET", path, [("x-aPi-kEy", keys[0])])[0] == 200
+    for name in (
+        "X_API_Key", "X.API.Key", "x_api_key", "X-API_Key", "X_API-Key", "X-API.Key", "X.API-Key", "X_API.Key",
+    ):  # fmt: skip
+        status, document = ask(proxied, "GET", path, [(name, keys[0])])
+        assert (status, document["code"]) == (401, "missing_credential"), name
+        for pair in ([("X-API-Key", keys[0]), (name, "nonsense")], [(name, "nonsense"), ("X-API-Key", keys[0])]):
+            assert ask(proxied, "GET", path, pair)[0] == 200, name
+    for name in ("Authorization", "X-API-Key"):
+        twice = [(name, f"ApiKey {key}" if name == "Authorization" else key) for key in keys]
+        assert ask(proxied, "GET", path, twice)[0] in (400, 401), name

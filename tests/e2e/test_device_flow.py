@@ -19,8 +19,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not instal
 
 @pytest.fixture
 def server(start: Start) -> Server:
-    server = start()
-    server.wait_until_up()
+    server = start().wait_until_up()
     done = server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin=PASSWORD + "\n")
     assert '"status": "active"' in done.stdout
     return server

@@ -18,13 +18,13 @@ LONG = 30
 BEGUN = b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
 
 
-@pytest.fixture
-def server(start: Start) -> Server:
+@pytest.fixture(scope="module")
+def server(start_once: Start) -> Server:
     if PROGRAMS["nginx"] is None:
         leave_out("nginx is not installed")
-    server = start(MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip", MUSHU_PUBLIC_URL="https://keys.example.com")
-    server.wait_until_up()
-    return server
+    return start_once(
+        MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip", MUSHU_PUBLIC_URL="https://keys.example.com"
+    ).wait_until_up()
 
 
 def status(port: int, source: str, method: str = "GET", path: str = "/health", body: str | None = None) -> int:

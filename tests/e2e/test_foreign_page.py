@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.e2e.conftest import CHROMIUM, Server, Start
-from tests.e2e.test_media import ask
+from tests.e2e.test_media import announce, confirm
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
@@ -52,36 +52,28 @@ def page(chromium: Browser) -> Iterator[Page]:
         shop.shutdown()
 
 
-@pytest.fixture
-def server(start: Start) -> Server:
-    server = start()
-    server.wait_until_up()
-    return server
-
-
-def first_key(server: Server) -> str:
-    return (server.instance / "first-key.env").read_text().partition("MUSHU_API_KEY=")[2].split()[0].strip("'\"")
+@pytest.fixture(scope="module")
+def server(start_once: Start) -> Server:
+    return start_once().wait_until_up()
 
 
 def test_a_page_uploads_and_downloads_with_signed_addresses_and_reads_why_one_is_refused(
     server: Server, page: Page
 ) -> None:
-    key = first_key(server)
-    wanted = {"filename": "a.txt", "content_type": "text/plain", "size_bytes": len(TEXT)}
-    _, announced = ask(server, key, "POST", "/media/upload-url", wanted)
+    announced = announce(server, len(TEXT), "text/plain")
     wrong = announced["upload_url"].partition("signature=")[0] + "signature=" + "0" * 64
     status, problem = page.evaluate(UPLOAD, [wrong, TEXT])
     assert (status, problem["code"]) == (403, "link_not_valid")
     assert page.evaluate(UPLOAD, [announced["upload_url"], TEXT])[0] == 200
-    _, confirmed = ask(server, key, "POST", f"/media/{announced['media_id']}/confirm")
+    confirmed = confirm(server, announced)
     assert page.evaluate(READ, [confirmed["url"], {}]) == [200, TEXT]
     assert page.evaluate(READ, [confirmed["url"], {"credentials": "include"}]) == REFUSED
-    assert page.evaluate(READ, [confirmed["url"], {"headers": {"Authorization": f"ApiKey {key}"}}]) == REFUSED
+    assert page.evaluate(READ, [confirmed["url"], {"headers": {"Authorization": f"ApiKey {server.key}"}}]) == REFUSED
     assert page.evaluate(READ, [confirmed["url"], {"method": "DELETE"}]) == REFUSED
 
 
 def test_it_reads_nothing_else_with_a_key_or_without(server: Server, page: Page) -> None:
-    key, here = first_key(server), f"http://127.0.0.1:{server.port}"
+    key, here = server.key, f"http://127.0.0.1:{server.port}"
     for path in ("/health", "/openapi.json", "/orgs", "/login", "/media/org/x"):
         assert page.evaluate(READ, [here + path, {}]) == REFUSED
         assert page.evaluate(READ, [here + path, {"headers": {"X-API-Key": key}}]) == REFUSED

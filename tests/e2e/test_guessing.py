@@ -12,8 +12,7 @@ from tests.e2e.conftest import Start
 
 
 def test_the_account_is_slowed_down_and_its_owner_still_gets_in(start: Start) -> None:
-    server = start(MUSHU_WORKERS="2", MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip")
-    server.wait_until_up()
+    server = start(MUSHU_WORKERS="2", MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip").wait_until_up()
     server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin="correct horse battery\n")
 
     def attempt(number: int, password: str = "wrong password!", email: str = "owner@localhost") -> tuple[int, int]:
@@ -48,8 +47,7 @@ def test_the_account_is_slowed_down_and_its_owner_still_gets_in(start: Start) ->
 
 @pytest.mark.fault
 def test_the_owner_gets_in_from_where_they_signed_in_before_while_others_hammer(start: Start) -> None:
-    server = start(MUSHU_WORKERS="2", MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip")
-    server.wait_until_up()
+    server = start(MUSHU_WORKERS="2", MUSHU_CLIENT_ADDRESS_HEADER="Mushuclientip").wait_until_up()
     server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin="correct horse battery\n")
 
     def attempt(address: str, password: str) -> int:

@@ -24,41 +24,32 @@ SIZE = times(512, 2_048) * 1024**2
 PIECE = 1024**2
 #: What a worker may grow by, whatever the size of a file.
 MOST_GROWTH = 100 * 1024**2
-#: The document that the example of `uploadMedia` stands in, where it lies beside the checkout.
-CONTRACT = ROOT.parent / "shared" / "contract" / "api-keys.txt"
-HOST = "https://media.mushucorp.com"
+
+
+@pytest.fixture(scope="module")
+def once(start_once: Start) -> Server:
+    return start_once().wait_until_up()
 
 
 @pytest.fixture
-def server(start: Start) -> Iterator[Server]:
-    server = start()
-    server.wait_until_up()
-    yield server
-    shutil.rmtree(server.instance / "media", ignore_errors=True)
+def server(once: Server) -> Iterator[Server]:
+    """The server of the module, without a file."""
+    yield once
+    for path in (once.instance / "media").rglob("*"):
+        if path.is_file():
+            path.unlink()
 
 
-@pytest.fixture
-def key(server: Server) -> str:
-    """The first key, which script/up put into a file."""
-    text = (server.instance / "first-key.env").read_text()
-    found = re.search(r"msk_live_[0-9A-Za-z]{28}", text)
-    assert found is not None
-    return found[0]
-
-
-def ask(server: Server, key: str, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-    connection = server.connect()
-    headers = {"X-API-Key": key} | ({"Content-Type": "application/json"} if body is not None else {})
-    connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-    response = connection.getresponse()
-    document = json.loads(response.read())
-    connection.close()
-    return response.status, document
-
-
-def announce(server: Server, key: str, size: int, content_type: str = "application/octet-stream") -> dict[str, Any]:
+def announce(server: Server, size: int, content_type: str = "application/octet-stream") -> dict[str, Any]:
     body = {"filename": "a.bin", "content_type": content_type, "size_bytes": size}
-    status, document = ask(server, key, "POST", "/media/upload-url", body)
+    status, document = server.ask("POST", "/media/upload-url", body, {"X-API-Key": server.key})
+    assert status == 200, document
+    return dict(document)
+
+
+def confirm(server: Server, announced: dict[str, Any]) -> dict[str, Any]:
+    path = f"/media/{announced['media_id']}/confirm"
+    status, document = server.ask("POST", path, headers={"X-API-Key": server.key})
     assert status == 200, document
     return dict(document)
 
@@ -125,10 +116,10 @@ class Memory:
 
 
 @pytest.mark.timeout(240)
-def test_a_large_file_goes_up_and_down_again_in_little_memory(server: Server, key: str) -> None:
+def test_a_large_file_goes_up_and_down_again_in_little_memory(server: Server) -> None:
     free = shutil.disk_usage(server.instance).free
     assert free > 2 * SIZE, f"this needs {2 * SIZE} bytes of disk below {server.instance}, and {free} bytes are free"
-    announced = announce(server, key, SIZE)
+    announced = announce(server, SIZE)
     memory, pieces = Memory(server), Pieces()
 
     def watched() -> Iterator[bytes]:
@@ -143,8 +134,7 @@ def test_a_large_file_goes_up_and_down_again_in_little_memory(server: Server, ke
     response = connection.getresponse()
     assert response.status == 200, response.read()
     response.read()
-    status, confirmed = ask(server, key, "POST", f"/media/{announced['media_id']}/confirm")
-    assert status == 200, confirmed
+    confirmed = confirm(server, announced)
 
     received = hashlib.sha256()
     connection.request("GET", target(confirmed["url"]))
@@ -161,33 +151,33 @@ def test_a_large_file_goes_up_and_down_again_in_little_memory(server: Server, ke
     assert grown < MOST_GROWTH, f"a worker grew by {grown // 1024**2} MB"
 
 
-def test_uploads_that_take_their_time_do_not_hold_up_the_api(server: Server, key: str) -> None:
+def test_uploads_that_take_their_time_do_not_hold_up_the_api(server: Server) -> None:
     """More of them than there are threads for the API; and what is beyond the places for transfers is told so."""
     size = 2 * 1024**2  # one that is smaller than any body of the API holds no place until it is there
-    slow = [begun_upload(server, announce(server, key, size)["upload_url"], size) for _ in range(8)]
+    slow = [begun_upload(server, announce(server, size)["upload_url"], size) for _ in range(8)]
     try:
         for _ in range(20):  # each is waited for, but not for as long as those take
-            assert server.get("/media/org/x", {"X-API-Key": key}) == 404
-        assert put(server, announce(server, key, 5)["upload_url"], b"Hello") == 503
+            assert server.get("/media/org/x", {"X-API-Key": server.key}) == 404
+        assert put(server, announce(server, 5)["upload_url"], b"Hello") == 503
     finally:
         for connection in slow:
             connection.close()
     wait_until_empty(server)
-    assert put(server, announce(server, key, 5)["upload_url"], b"Hello") == 200
+    assert put(server, announce(server, 5)["upload_url"], b"Hello") == 200
 
 
 class TestBrokenUploads:
     """Each leaves nothing behind, and the next upload to the same address works."""
 
-    def test_a_connection_that_is_cut(self, server: Server, key: str) -> None:
-        url = announce(server, key, 3 * PIECE)["upload_url"]
+    def test_a_connection_that_is_cut(self, server: Server) -> None:
+        url = announce(server, 3 * PIECE)["upload_url"]
         connection = begun_upload(server, url, 3 * PIECE, b"x" * PIECE)
         connection.close()
         wait_until_empty(server)
         assert put(server, url, b"x" * 3 * PIECE) == 200
 
-    def test_lengths_that_are_lies(self, server: Server, key: str) -> None:
-        announced = announce(server, key, 1000)
+    def test_lengths_that_are_lies(self, server: Server) -> None:
+        announced = announce(server, 1000)
         url = announced["upload_url"]
         for said in ("999", "1001", "0", "-1", "1e3", "99999999999999999999"):
             connection = begun_upload(server, url, said, b"x" * (1001 if said == "1001" else 1000))
@@ -199,22 +189,22 @@ class TestBrokenUploads:
         connection.close()
         assert files(server) == [announced["key"]]
 
-    def test_chunks_that_are_not_what_was_announced(self, server: Server, key: str) -> None:
-        url = announce(server, key, 1000)["upload_url"]
+    def test_chunks_that_are_not_what_was_announced(self, server: Server) -> None:
+        url = announce(server, 1000)["upload_url"]
         for length in (0, 999, 1001, 100_000):
             assert put_in_chunks(server, url, b"x" * length) == 422, length
             wait_until_empty(server)
         assert put_in_chunks(server, url, b"x" * 1000) == 200
 
-    def test_chunks_that_break_off(self, server: Server, key: str) -> None:
-        url = announce(server, key, 1000)["upload_url"]
+    def test_chunks_that_break_off(self, server: Server) -> None:
+        url = announce(server, 1000)["upload_url"]
         connection = begun_upload(server, url, None, b"3e8\r\n" + b"x" * 500)
         connection.close()
         wait_until_empty(server)
         assert put(server, url, b"x" * 1000) == 200
 
-    def test_a_client_that_waits_to_be_asked_is_asked_only_if_it_may(self, server: Server, key: str) -> None:
-        url = announce(server, key, 1000)["upload_url"]
+    def test_a_client_that_waits_to_be_asked_is_asked_only_if_it_may(self, server: Server) -> None:
+        url = announce(server, 1000)["upload_url"]
         refused = begun_upload(server, url.replace("signature=", "signature=0"), 1000, expect=True)
         assert status_of(refused) == 422
         refused.close()
@@ -224,48 +214,23 @@ class TestBrokenUploads:
         assert status_of(asked) == 200
         asked.close()
 
-    def test_a_large_one_that_is_refused_at_once_hears_why(self, server: Server, key: str) -> None:
-        url = announce(server, key, 50 * PIECE)["upload_url"]
+    def test_a_large_one_that_is_refused_at_once_hears_why(self, server: Server) -> None:
+        url = announce(server, 50 * PIECE)["upload_url"]
         connection = begun_upload(server, url, 50 * PIECE, content_type="text/html")
         assert status_of(connection) == 422
         connection.close()
         assert files(server) == []
 
 
-class TestJavaScript:
-    def test_the_example_of_the_contract_runs_as_it_stands(self, server: Server, key: str, tmp_path: Path) -> None:
-        if not CONTRACT.is_file():
-            leave_out("the contract does not lie beside the checkout")
-        found = re.search(
-            r"^Example: Node\.js\s+(.*?)^Listing API Keys", CONTRACT.read_text(), re.DOTALL | re.MULTILINE
-        )
-        assert found is not None
-        example = found[1].replace(HOST, f"http://127.0.0.1:{server.port}")
-        assert example != found[1]
-        (org,) = ask(server, key, "GET", "/orgs")[1]["orgs"]
-        driver = (
-            "const {readFileSync} = require('node:fs');\n"
-            f"const bytes = readFileSync({json.dumps(str(picture(tmp_path)))});\n"
-            "const file = new File([bytes], 'a.png', {type: 'image/png'});\n"
-            f"uploadMedia({json.dumps(org['org_id'])}, file).then((done) => console.log(JSON.stringify(done)));\n"
-        )
-        done = node(tmp_path, example + "\n" + driver, MUSHU_API_KEY=key)
-        assert (done["status"], list(done)) == ("ready", ["media_id", "status", "url"])
-        assert (
-            ask(server, key, "GET", f"/media/{done['media_id']}")[1]["size_bytes"] == picture(tmp_path).stat().st_size
-        )
-
-    def test_the_example_of_the_documentation_runs_as_it_stands(self, server: Server, key: str, tmp_path: Path) -> None:
-        (example,) = re.findall(
-            r"^```js\n(.*?)^```", (ROOT / "docs" / "media.md").read_text(), re.DOTALL | re.MULTILINE
-        )
-        url = f"http://127.0.0.1:{server.port}"
-        done = node(tmp_path, example, str(picture(tmp_path)), MUSHU_API_KEY=key, MUSHU_URL=url)
-        assert done["status"] == "ready"
-        connection = server.connect()
-        connection.request("GET", target(done["url"]))
-        assert connection.getresponse().read() == picture(tmp_path).read_bytes()
-        connection.close()
+def test_the_example_of_the_documentation_runs_as_it_stands(server: Server, tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```js\n(.*?)^```", (ROOT / "docs" / "media.md").read_text(), re.DOTALL | re.MULTILINE)
+    url = f"http://127.0.0.1:{server.port}"
+    done = node(tmp_path, example, str(picture(tmp_path)), MUSHU_API_KEY=server.key, MUSHU_URL=url)
+    assert done["status"] == "ready"
+    connection = server.connect()
+    connection.request("GET", target(done["url"]))
+    assert connection.getresponse().read() == picture(tmp_path).read_bytes()
+    connection.close()
 
 
 def picture(folder: Path) -> Path:

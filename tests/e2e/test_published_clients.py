@@ -37,9 +37,7 @@ def sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(start: Start) -> Server:
-    server = start()
-    server.wait_until_up()
-    return server
+    return start().wait_until_up()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The main process is killed by force: nothing of the server is left, and the next one starts where it was."""
 
 import os
-import re
 import signal
 import time
 from collections.abc import Callable
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Server, Start, status
-from tests.e2e.test_media import announce, ask, files, target
+from tests.e2e.test_media import announce, confirm, files, target
+from tests.long import times
 
 #: Seconds after which something that must happen has not; nothing here waits for it to pass.
 _LONG = 30
@@ -48,17 +48,19 @@ def assert_nothing_is_left(pids: list[int], server: Server) -> None:
     wait_for(lambda: not any(map(is_running, pids)), f"of {pids} some are left:\n{server.output.read_text()}")
 
 
-def assert_the_next_one_serves(server: Server, start: Start) -> None:
+def started_again(server: Server, start: Start) -> Server:
     again = start("--port", str(server.port))
     again.port = server.port
-    again.wait_until_up()
-    assert again.stop() == 0
+    return again.wait_until_up()
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+def assert_the_next_one_serves(server: Server, start: Start) -> None:
+    assert started_again(server, start).stop() == 0
+
+
+@pytest.mark.parametrize("workers", [3, 1][: times(1, 2)])
 def test_no_worker_and_no_housekeeping_outlives_it_and_the_port_is_free(start: Start, workers: int) -> None:
-    server = start(MUSHU_WORKERS=str(workers))
-    server.wait_until_up()
+    server = start(MUSHU_WORKERS=str(workers)).wait_until_up()
     connection = server.connect()
     assert status(connection, "/health") == 200
     left = kill_main(server)
@@ -69,8 +71,7 @@ def test_no_worker_and_no_housekeeping_outlives_it_and_the_port_is_free(start: S
 
 
 def test_a_worker_that_took_the_place_of_another_ends_with_it_too(start: Start) -> None:
-    server = start(MUSHU_HOUSEKEEPING_SECONDS="0")
-    server.wait_until_up()
+    server = start(MUSHU_HOUSEKEEPING_SECONDS="0").wait_until_up()
     (worker,) = server.workers
     os.kill(worker, signal.SIGKILL)
     wait_for(lambda: worker not in server.workers and server.workers, "no other worker comes")
@@ -79,11 +80,8 @@ def test_a_worker_that_took_the_place_of_another_ends_with_it_too(start: Start) 
 
 
 def test_a_request_that_is_under_way_comes_to_its_end(start: Start) -> None:
-    server = start()
-    server.wait_until_up()
-    found = re.search(r"msk_live_[0-9A-Za-z]{28}", (server.instance / "first-key.env").read_text())
-    assert found is not None
-    upload = announce(server, found[0], 2 * HALF)
+    server = start().wait_until_up()
+    upload = announce(server, 2 * HALF)
     connection = server.connect()
     begin(connection, target(upload["upload_url"]))
     wait_for(lambda: files(server), "the upload does not begin")
@@ -93,19 +91,13 @@ def test_a_request_that_is_under_way_comes_to_its_end(start: Start) -> None:
     assert connection.getresponse().status == 200
     connection.close()
     assert_nothing_is_left(left, server)
-    again = start("--port", str(server.port))
-    again.port = server.port
-    again.wait_until_up()
-    assert ask(again, found[0], "POST", f"/media/{upload['media_id']}/confirm")[0] == 200
+    confirm(started_again(server, start), upload)
 
 
 def test_a_request_that_does_not_come_to_its_end_is_cut_off(start: Start) -> None:
-    server = start()
-    server.wait_until_up()
-    found = re.search(r"msk_live_[0-9A-Za-z]{28}", (server.instance / "first-key.env").read_text())
-    assert found is not None
+    server = start().wait_until_up()
     connection = server.connect()
-    begin(connection, target(announce(server, found[0], 2 * HALF)["upload_url"]))
+    begin(connection, target(announce(server, 2 * HALF)["upload_url"]))
     wait_for(lambda: files(server), "the upload does not begin")
     assert_nothing_is_left(kill_main(server), server)
     connection.close()

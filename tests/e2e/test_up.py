@@ -13,14 +13,17 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from dotenv import dotenv_values
 
 from tests.e2e.conftest import ROOT, Server, Start, clean_environment, status
 from tests.long import times
 
+PASSWORD = "correct horse battery"
 
-def first_key(instance: Path) -> str:
-    return dotenv_values(instance / "first-key.env")["MUSHU_API_KEY"] or ""
+
+@pytest.fixture(scope="module")
+def server(start_once: Start) -> Server:
+    """The server of those that need one to be up, and no first run of their own."""
+    return start_once(MUSHU_WORKERS="3").wait_until_up()
 
 
 def keys(server_output: str) -> list[str]:
@@ -28,9 +31,8 @@ def keys(server_output: str) -> list[str]:
 
 
 def test_the_first_run_mints_a_key_into_a_file_and_the_second_mints_nothing(start: Start) -> None:
-    server = start()
-    server.wait_until_up()
-    key, said = first_key(server.instance), server.output.read_text()
+    server = start().wait_until_up()
+    key, said = server.key, server.output.read_text()
     assert len(keys(said)) == 1
     assert f"env:{server.instance}/first-key.env#MUSHU_API_KEY" in said
     assert f"http://127.0.0.1:{server.port}/password/mpl_" in said
@@ -41,18 +43,15 @@ def test_the_first_run_mints_a_key_into_a_file_and_the_second_mints_nothing(star
         assert server.get("/orgs", headers) == 200
     assert server.stop() == 0
 
-    again = start()
-    again.wait_until_up()
+    again = start().wait_until_up()
     assert keys(again.output.read_text()) == []
     assert "/password/mpl_" not in again.output.read_text(), "an open link is not replaced"
-    assert first_key(again.instance) == key
+    assert again.key == key
     assert again.get("/orgs", {"X-API-Key": key}) == 200
     assert again.stop(signal.SIGINT) == 0
 
 
-def test_the_link_sets_the_owners_password(start: Start) -> None:
-    server = start()
-    server.wait_until_up()
+def test_the_link_sets_the_owners_password(server: Server) -> None:
     (line,) = [line for line in server.output.read_text().splitlines() if "/password/" in line]
     path = "/password/" + line.rpartition("/password/")[2]
     connection = server.connect()
@@ -60,18 +59,12 @@ def test_the_link_sets_the_owners_password(start: Start) -> None:
     connection.request("POST", path, form, {"Content-Type": "application/x-www-form-urlencoded"})
     assert connection.getresponse().read().count(b"Your password is set") == 1
     connection.close()
-    connection = server.connect()
-    body = '{"email": "owner@localhost", "password": "correct horse battery"}'
-    connection.request("POST", "/auth/login", body, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    assert (answer.status, b"mct_" in answer.read()) == (200, True)
-    connection.close()
+    status, answer = server.ask("POST", "/auth/login", {"email": "owner@localhost", "password": PASSWORD})
+    assert (status, answer["access_token"][:4]) == (200, "mct_")
     assert server.get(path) == 404
 
 
-def test_wrong_settings_and_taken_ports_end_it_with_a_sentence(start: Start, tmp_path: Path) -> None:
-    server = start()
-    server.wait_until_up()
+def test_wrong_settings_and_taken_ports_end_it_with_a_sentence(server: Server, tmp_path: Path) -> None:
     for arguments, says in ((["--port", str(server.port)], "--port"), (["--port", "0"], "MUSHU_PORT")):
         environment = clean_environment(tmp_path, MUSHU_INSTANCE_PATH=str(tmp_path / "other"))
         command = [sys.executable, "-m", "mushu.server.up", *arguments]
@@ -100,40 +93,32 @@ def test_a_first_run_that_is_killed_is_finished_by_the_next(start: Start, millis
         subprocess.run(["kill", "-KILL", str(pid)], check=False, capture_output=True)
     server.process.wait()
     time.sleep(1.05)  # the lease of the killed attempt
-    again = start(MUSHU_DELIVERY_LEASE_SECONDS="1")
-    again.wait_until_up()
-    assert again.get("/orgs", {"X-API-Key": first_key(again.instance)}) == 200
+    again = start(MUSHU_DELIVERY_LEASE_SECONDS="1").wait_until_up()
+    assert again.get("/orgs", {"X-API-Key": again.key}) == 200
     assert again.flask("doctor").returncode == 0
     listed = again.flask("keys", "list", "--org", "default").stdout
     assert listed.count("first-key") == 1
 
 
-def test_deleted_means_deleted_in_every_worker_on_the_very_next_request(start: Start) -> None:
-    server = start(MUSHU_WORKERS="4")
-    server.wait_until_up()
-    headers = {"X-API-Key": first_key(server.instance)}
+def test_deleted_means_deleted_in_every_worker_on_the_very_next_request(server: Server) -> None:
+    headers = {"X-API-Key": server.key}
     made = server.flask("keys", "list", "--org", "default", "--json").stdout
     key_id = made.partition('"key_id": "')[2].partition('"')[0]
-    connections = one_to_each_worker(server, 4, headers)
+    connections = one_to_each_worker(server, 3, headers)
     deleted = server.flask("keys", "delete", key_id, "--yes")
     assert deleted.returncode == 0, deleted.stderr
-    assert answers(connections, headers) == [(401, "deleted_credential")] * 4
-    assert not first_key_is_there(server.instance)
+    assert answers(connections, headers) == [(401, "deleted_credential")] * 3
+    assert server.key == ""
 
 
 @pytest.mark.parametrize("end", ["password", "logout", "revocation", "disabling"][: times(1, 4)])
-def test_a_cli_token_ends_at_once_in_every_worker(start: Start, end: str) -> None:
-    server = start(MUSHU_WORKERS="2")
-    server.wait_until_up()
-    server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin="correct horse battery\n")
-    token = log_in(server)
-    headers = {"Authorization": f"Bearer {token}"}
-    connections = one_to_each_worker(server, 2, headers)
+def test_a_cli_token_ends_at_once_in_every_worker(server: Server, end: str) -> None:
+    server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin=f"{PASSWORD}\n")
+    _, login = server.ask("POST", "/auth/login", {"email": "owner@localhost", "password": PASSWORD})
+    headers = {"Authorization": f"Bearer {login['access_token']}"}
+    connections = one_to_each_worker(server, 3, headers)
     if end == "logout":
-        connection = server.connect()
-        connection.request("POST", "/auth/logout", headers=headers)
-        assert connection.getresponse().read() == b'{"logged_out":true}'
-        connection.close()
+        assert server.ask("POST", "/auth/logout", headers=headers) == (200, {"logged_out": True})
     elif end == "revocation":
         listed = server.flask("tokens", "list", "owner@localhost", "--json").stdout
         token_id = listed.partition('"token_id": "')[2].partition('"')[0]
@@ -143,16 +128,9 @@ def test_a_cli_token_ends_at_once_in_every_worker(start: Start, end: str) -> Non
     else:
         assert server.flask("users", "disable", "owner@localhost").returncode == 0
     code = "disabled_credential" if end == "disabling" else "deleted_credential"
-    assert answers(connections, headers) == [(401, code)] * 2
-
-
-def log_in(server: Server) -> str:
-    connection = server.connect()
-    body = '{"email": "owner@localhost", "password": "correct horse battery"}'
-    connection.request("POST", "/auth/login", body, {"Content-Type": "application/json"})
-    token: str = json.loads(connection.getresponse().read())["access_token"]
-    connection.close()
-    return token
+    assert answers(connections, headers) == [(401, code)] * 3
+    if end == "disabling":
+        assert server.flask("users", "enable", "owner@localhost").returncode == 0
 
 
 def one_to_each_worker(server: Server, count: int, headers: dict[str, str]) -> list[HTTPConnection]:
@@ -222,14 +200,8 @@ def answers(connections: list[HTTPConnection], headers: dict[str, str]) -> list[
     return found
 
 
-def first_key_is_there(instance: Path) -> bool:
-    return "msk_" in (instance / "first-key.env").read_text()
-
-
-def test_no_process_of_the_server_leaves_a_core_or_lets_its_own_user_look_into_it(start: Start) -> None:
-    server = start(MUSHU_WORKERS="2")
-    server.wait_until_up()
-    assert len(server.pids) >= 3
+def test_no_process_of_the_server_leaves_a_core_or_lets_its_own_user_look_into_it(server: Server) -> None:
+    assert len(server.pids) >= 4
     for pid in server.pids:
         limits = re.search(r"^Max core file size +(\S+) +(\S+)", Path(f"/proc/{pid}/limits").read_text(), re.MULTILINE)
         assert limits is not None

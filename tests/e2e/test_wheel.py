@@ -19,8 +19,7 @@ def pip(environment: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.fault
 def test_pip_installs_it_and_a_server_runs_from_it(start: Start, tmp_path: Path) -> None:
-    server = start()
-    server.wait_until_up()
+    server = start().wait_until_up()
     (address,) = re.findall(r"^client +pip install '(\S+)'$", server.output.read_text(), re.MULTILINE)
     environment, empty, home = tmp_path / "venv", tmp_path / "empty", tmp_path / "other-home"
     empty.mkdir()
