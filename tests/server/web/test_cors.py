@@ -79,16 +79,18 @@ class TestASignedAddress:
 class TestARefusal:
     """Of a signed address, which a page can read as any other answer."""
 
-    def test_of_a_wrong_signature(self, studio: Studio) -> None:
-        path = path_of(studio.announce()["upload_url"])
-        wrong = re.sub("signature=.*", "signature=" + "0" * 64, path)
+    def test_of_a_wrong_signature_of_none_and_of_what_was_deleted(self, studio: Studio) -> None:
+        announced, uploaded = studio.announce(), studio.upload()
+        wrong = re.sub("signature=.*", "signature=" + "0" * 64, path_of(announced["upload_url"]))
         for response in (studio.http.put(wrong, data=TEXT, headers=PAGE), studio.http.get(wrong, headers=PAGE)):
             refusal(response, 403, "link_not_valid")
             assert permissions(response) == READABLE
-
-    def test_of_what_is_no_signature(self, studio: Studio) -> None:
-        response = studio.http.put(f"/media/{studio.announce()['media_id']}/content", data=TEXT, headers=PAGE)
+        response = studio.http.put(f"/media/{announced['media_id']}/content", data=TEXT, headers=PAGE)
         refusal(response, 422, "invalid_input")
+        assert permissions(response) == READABLE
+        assert studio.delete(uploaded["media_id"]).status_code == 200
+        response = studio.http.get(path_of(uploaded["url"]), headers=PAGE)
+        assert problem_of(response)["status"] in (403, 404)
         assert permissions(response) == READABLE
 
     def test_of_other_bytes_than_announced(self, studio: Studio) -> None:
@@ -99,13 +101,6 @@ class TestARefusal:
         twice = studio.put_here(url, TEXT, **PAGE)
         refusal(twice, 409, "media_wrong_state")
         assert permissions(short) == permissions(twice) == READABLE
-
-    def test_of_what_was_deleted(self, studio: Studio) -> None:
-        uploaded = studio.upload()
-        assert studio.delete(uploaded["media_id"]).status_code == 200
-        response = studio.http.get(path_of(uploaded["url"]), headers=PAGE)
-        assert problem_of(response)["status"] in (403, 404)
-        assert permissions(response) == READABLE
 
     def test_where_all_places_are_taken(self, studio: Studio) -> None:
         url = studio.announce()["upload_url"]

@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
 
 from mushu.secret import Secret
 from mushu.server.audit.service import SYSTEM
@@ -56,6 +57,10 @@ class Between:
                 act(session)
             self.rows = all_rows()
 
+    def assert_nothing_was_done(self, refused: TestResponse, status: int) -> None:
+        assert refused.status_code == status, refused.get_data(as_text=True)
+        assert all_rows() == self.rows
+
     def leave(self) -> None:
         self.app.before_request_funcs[None].remove(self.step_in)
 
@@ -95,9 +100,7 @@ def test_no_endpoint_acts_for_a_credential_that_has_just_ended(
     between.act = end
 
     refused = client.open(path, method=endpoint.method, json=body, headers=headers)
-
-    assert refused.status_code == 401, refused.get_data(as_text=True)
-    assert all_rows() == between.rows
+    between.assert_nothing_was_done(refused, 401)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +122,7 @@ def test_an_admin_who_has_just_lost_their_role_does_nothing_with_it(
     between.act = _ends(world, stage.org, admin.id)[end]
 
     refused = client.post(f"/orgs/{stage.org}/invites/link", json={"role": "admin"}, headers=headers)
-
-    assert refused.status_code == status, refused.get_data(as_text=True)
-    assert all_rows() == between.rows
+    between.assert_nothing_was_done(refused, status)
 
 
 @pytest.mark.fault
@@ -132,9 +133,7 @@ def test_a_key_that_was_just_disabled_mints_no_other(
     between.act = _key_ends(world, key.id, DISABLE)
 
     refused = client.post(f"/orgs/{stage.org}/api-keys", json={"name": "child"}, headers=api_key(text))
-
-    assert refused.status_code == 401
-    assert all_rows() == between.rows
+    between.assert_nothing_was_done(refused, 401)
 
 
 @pytest.mark.fault
@@ -145,9 +144,7 @@ def test_a_token_that_expires_under_way_does_nothing(
     between.act = lambda _: house.clock.turn(hours=12)
 
     refused = client.patch(f"/orgs/{stage.org}", json={"name": "late"}, headers=headers)
-
-    assert refused.status_code == 401
-    assert all_rows() == between.rows
+    between.assert_nothing_was_done(refused, 401)
 
 
 @pytest.mark.fault
@@ -161,9 +158,7 @@ def test_no_device_is_registered_with_a_tenant_that_was_just_deleted(
     refused = client.post(
         f"/tenants/{tenant_id}/devices", json={"user_id": "grace", "token": "5" * 64}, headers=headers
     )
-
-    assert refused.status_code == 404
-    assert all_rows() == between.rows
+    between.assert_nothing_was_done(refused, 404)
 
 
 def test_what_nobody_ended_is_done(client: SeparateClient, between: Between, stage: Stage) -> None:
