@@ -51,8 +51,8 @@ class RealVault(Kept):
 
     def inside(self, namespace: str) -> str:
         """Return the full name of a namespace."""
-        name = namespace.strip("/").removeprefix("root")
-        return "/".join(part for part in (self._within, name) if part)
+        name = namespace.strip("/")
+        return "/".join(part for part in (self._within, name) if part not in ("", "root"))
 
     def namespace(self, path: str) -> None:
         self._make(f"sys/namespaces/{path}")
