@@ -4,9 +4,11 @@ import errno
 import os
 import sys
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import click
+
+_LAST_STREAM: Final = 2
 
 
 class NotPrinted(click.ClickException):
@@ -22,6 +24,19 @@ class NotPrinted(click.ClickException):
         """Say nothing of a reader that had enough, such as `head`."""
         if not self.hung_up:
             super().show(file)
+
+
+def use_missing_streams() -> None:
+    """Where this process was started with a closed stream, read nothing and complain to nobody.
+
+    The numbers of the streams are taken, or the next file that is opened would be one of them. Standard output stays
+    missing: what is to be printed there is seen not to arrive.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
+        pass
+    os.close(descriptor)
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - open until the end
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
 def emit(text: str, *, color: bool | None = None) -> None:

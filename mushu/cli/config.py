@@ -45,10 +45,17 @@ Remembered = dict[str, Any]
 
 
 def folder() -> Path:
-    """Return the folder; it need not exist."""
+    """Return the folder; it need not exist.
+
+    Raises:
+        Failure: this account has no home.
+    """
     from platformdirs import user_config_path
 
-    return user_config_path("mushu", appauthor=False)
+    try:
+        return user_config_path("mushu", appauthor=False)
+    except RuntimeError:
+        raise Failure("This account has no home folder to keep anything in. Set HOME, or XDG_CONFIG_HOME.") from None
 
 
 def read(name: str) -> Remembered:
@@ -57,7 +64,10 @@ def read(name: str) -> Remembered:
     Raises:
         Failure: it cannot be read, is not what mushu wrote, or may be what another user wrote.
     """
-    path = folder() / name
+    try:
+        path = folder() / name
+    except Failure:
+        return {}  # nothing can have been kept
     try:
         data = _data_of(path)
     except UntrustedFileError as error:

@@ -1,7 +1,9 @@
 """The tree of commands, and how a run of one ends: 0 done, 1 failed, 2 the command line is wrong."""
 
+import errno
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
@@ -10,7 +12,7 @@ from mushu import process
 from mushu.cli.output import colour, print_error
 from mushu.cli.session import Session
 from mushu.lazy_group import LazyGroup
-from mushu.printing import NotPrinted
+from mushu.printing import NotPrinted, use_missing_streams
 
 _FAILED: Final = 1
 _INTERRUPTED: Final = 130
@@ -82,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. What fails is told without a traceback, which could show a secret."""
     process.harden()
+    use_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal has no letters for must not end the command
             stream.reconfigure(errors="backslashreplace")
@@ -105,7 +108,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo("Aborted.", err=True)
         return _INTERRUPTED
     except Exception as error:
-        print_error(_fault_of_ours(error))
+        print_error(_fault_of_the_machine(error) or _fault_of_ours(error))
         return _FAILED
     return code if isinstance(code, int) else 0
 
@@ -114,6 +117,18 @@ def _print_usage(error: click.UsageError) -> None:
     if error.ctx is not None:
         click.echo(error.ctx.get_usage(), err=True)
         click.echo(f"`{error.ctx.command_path} --help` says more.\n", err=True)
+
+
+def _fault_of_the_machine(error: Exception) -> str | None:
+    if not isinstance(error, OSError):
+        return None
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EBADF, errno.EIO):
+        return f"The answer could not be printed: {error.strerror}."
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "The current folder has been deleted. Change to another one, and run the command again."
+    return None
 
 
 def _fault_of_ours(error: Exception) -> str:

@@ -104,13 +104,19 @@ def holds_credential(uri: str) -> bool:
     return bool(CREDENTIAL_PATTERN.search(unquote(uri)) or _USER_INFO.match(uri))
 
 
+def _extra(plugin: EntryPoint) -> str:
+    """Name the extra with which the package of a plugin brings what it needs, where it has one of the same name."""
+    extras = plugin.dist.metadata.get_all("Provides-Extra") if plugin.dist is not None else None
+    return f" ({plugin.dist.name}[{plugin.name}])" if plugin.dist is not None and plugin.name in (extras or ()) else ""
+
+
 def _loaded(plugin: EntryPoint) -> type[Destination]:
     try:
         kind: type[Destination] = plugin.load()
     except (ImportError, AttributeError) as error:  # a library, or what the operating system lacks
         raise DestinationError(
-            f"The plugin of {plugin.name}: cannot be used on this machine: {error}. Install what it needs, use another "
-            "destination, or deliver from a machine that has it.",
+            f"The plugin of {plugin.name}: cannot be used on this machine: {error}. Install what it needs"
+            f"{_extra(plugin)}, use another destination, or deliver from a machine that has it.",
             permanent=True,
         ) from None
     return kind

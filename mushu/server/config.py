@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from mushu.server import setting_checks as checks
 from mushu.server.errors import ConfigurationError
 from mushu.server.instance import SEALING_KEYS_FILE, SETTINGS_FILE, faults_elsewhere, instance_path, refuse_foreign
+from mushu.server.machine_faults import explained
 from mushu.server.setting_checks import APNS_PRODUCTION, SettingCheck, between
 
 PREFIX: Final = "MUSHU_"
@@ -214,7 +215,7 @@ def _read_file(path: Path) -> tuple[dict[str, object], list[str]]:
     except FileNotFoundError:
         return {}, []
     except (OSError, ValueError) as error:  # not UTF-8, not TOML, a number of ten thousand digits
-        return {}, [f"{path} cannot be read: {error}"]
+        return {}, [explained(error) or f"{path} cannot be read: {error}"]
     except RecursionError:
         return {}, [f"{path} cannot be read: it is nested too deep"]
     known = {setting.name for setting in fields(Settings)} - {"instance_path"}

@@ -40,7 +40,10 @@ def instance_path(environ: Mapping[str, str] = os.environ) -> Path:
         return ROOT / "instance"
     from platformdirs import user_data_path  # a checkout does without
 
-    return _absolute("XDG_DATA_HOME", user_data_path("mushu", appauthor=False)) / "instance"
+    try:
+        return _absolute("XDG_DATA_HOME", user_data_path("mushu", appauthor=False)) / "instance"
+    except RuntimeError:
+        raise ConfigurationError("This account has no home folder. Name one in MUSHU_INSTANCE_PATH.") from None
 
 
 def refuse_foreign(instance: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 import click
 
 from mushu.lazy_group import LazyCommand
+from mushu.server.machine_faults import explained
 
 _PLACE: Final = "mushu.server.commands"
 
@@ -59,4 +60,10 @@ def up(arguments: tuple[str, ...]) -> None:
 
 def main() -> NoReturn:
     """Run one command and exit."""
-    sys.exit(server(prog_name="mushu-server"))
+    try:
+        sys.exit(server(prog_name="mushu-server"))
+    except (OSError, ModuleNotFoundError) as error:
+        sentence = explained(error)
+        if sentence is None:
+            raise
+        sys.exit(f"mushu-server: {sentence}")

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from sqlalchemy.exc import OperationalError
+
 from mushu import process
 from mushu.server import logs
 from mushu.server.app import create_app  # loaded here once, for the child and the workers
@@ -18,6 +20,7 @@ from mushu.server.config import Settings
 from mushu.server.core import core_context
 from mushu.server.errors import ConfigurationError, MushuError
 from mushu.server.instance import listening
+from mushu.server.machine_faults import explained
 from mushu.server.operation import client_wheel, first_run, housekeeping
 from mushu.server.operation.first_run import Upgrade
 from mushu.server.operation.serving import bindable_address, serve
@@ -91,6 +94,12 @@ def prepare(settings: Settings, upgrade: Upgrade = upgrade_with_copy, program: s
                 print(printable(line))  # noqa: T201
     except MushuError as error:
         print(printable_lines(f"{program}: {error.detail}"), file=sys.stderr)  # noqa: T201
+        return 1
+    except (OSError, OperationalError) as error:
+        sentence = explained(error)
+        if sentence is None:
+            raise
+        print(printable_lines(f"{program}: {sentence}"), file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

@@ -61,3 +61,31 @@ def test_a_list_that_nobody_reads_to_its_end_ends_without_a_word(served: Served)
     ended = into_nowhere('"$@" | true', "mushu.cli", "org", "list", "--url", served.url)
     assert ended.stderr == ""
     assert "Error: The answer could not be printed" in into_nowhere('"$@" >&-', "mushu.cli", "org", "list").stderr
+
+
+def test_everyday_faults_of_a_machine_are_sentences(served: Served, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    for how, arguments, says in (
+        (f'mkdir {gone} && cd {gone} && rmdir {gone} && "$@"', ("api-key", "create", "--name", "n", "--to", "env:.env"),
+         "The current folder has been deleted."),
+        ('"$@" <&-', ("auth", "login", "--email", "ada@example.com", "--url", served.url), "Add --password-stdin."),
+        ('"$@" >/dev/full', ("--help",), "The answer could not be printed: No space left on device."),
+    ):  # fmt: skip
+        ended = into_nowhere(how, "mushu.cli", *arguments)
+        assert says in ended.stderr
+        assert "in a way it should not" not in ended.stderr
+        assert ended.returncode in (1, 2)
+
+
+def test_an_account_without_a_home_can_ask_with_a_key_and_keeps_nothing(
+    mushu: Mushu, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home(*_: object, **__: object) -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    _, secret = served.world.key(served.world.org())
+    monkeypatch.setattr("platformdirs.user_config_path", no_home)
+    monkeypatch.setenv("MUSHU_API_KEY", secret)
+    assert mushu("tenant", "list").code == 0
+    kept = mushu("config", "set", "url", served.url)
+    assert (kept.code, "Set HOME, or XDG_CONFIG_HOME" in kept.stderr) == (1, True)

@@ -12,7 +12,7 @@ import click
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from mushu import process
-from mushu.printing import NotPrinted, emit
+from mushu.printing import NotPrinted, emit, use_missing_streams
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.commands import dotenv_files, hints
@@ -21,6 +21,7 @@ from mushu.server.core import context_for, core_context
 from mushu.server.errors import MushuError
 from mushu.server.instance import listening_at
 from mushu.server.lifecycle.context import Context
+from mushu.server.machine_faults import explained
 from mushu.terminal import printable, printable_lines
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -48,12 +49,15 @@ class CorelessCommand(click.Command):
 def entered(ctx: click.Context) -> Iterator[None]:
     """Make this process one that may hold a key and that the current folder has no say in; errors say what to do."""
     try:
+        use_missing_streams()
         dotenv_files.undo(ctx)
         process.harden()
         process.keep_files_private()
         yield
     except MushuError as error:
         raise click.ClickException(printable_lines(hints.of_refusal(error))) from None
+    except (OSError, ModuleNotFoundError) as error:
+        raise _of_machine(error) from None
 
 
 @contextmanager
@@ -63,11 +67,13 @@ def core_at_hand() -> Iterator[None]:
         with core_context(_settings_as_served):
             yield
     except (OperationalError, ProgrammingError) as error:
-        cause = printable_lines(str(error.orig))
-        raise click.ClickException(
-            f"The database does not do what was asked ({cause}). Run `flask doctor`, or script/up once "
-            "if this server was never started."
-        ) from None
+        raise _of_machine(error) from None
+
+
+def _of_machine(error: Exception) -> Exception:
+    """Return the sentence about what the machine refused, or the error where it is ours."""
+    sentence = explained(error)
+    return click.ClickException(printable_lines(sentence)) if sentence is not None else error
 
 
 def _settings_as_served() -> Settings:
