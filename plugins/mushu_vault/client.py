@@ -1,7 +1,7 @@
 """Asking a server as somebody: with a token, with a new one when it has ended, a second time where that is safe."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
@@ -10,6 +10,10 @@ from mushu_vault.connection import VaultConnection, VaultReply, VaultRequest
 from mushu_vault.errors import Unanswered, unexpected
 from mushu_vault.login import GivenToken, VaultLogin
 from mushu_vault.token import SHARED, Identity, TokenLease
+
+#: Enough for whatever may be at a path, in either version of the engine; and for a look at it.
+EVERYTHING: Final = frozenset({"create", "read", "update"})
+A_LOOK: Final = frozenset({"read"})
 
 # Seconds to wait before a question that changes nothing is asked again. The caller is patient, too, and for longer.
 _PAUSES: Final = (0.05, 0.25)
@@ -31,10 +35,17 @@ def asked(send: Callable[[], VaultReply]) -> VaultReply:
 
 
 class VaultClient:
-    """One server, asked with one identity, for one operation."""
+    """One server, asked with one identity, for one operation.
 
-    def __init__(self, connection: VaultConnection, way_in: GivenToken | VaultLogin) -> None:
+    Args:
+        wanted: what the operation must be allowed at the path of the secret, at most.
+    """
+
+    def __init__(
+        self, connection: VaultConnection, way_in: GivenToken | VaultLogin, wanted: Collection[str] = EVERYTHING
+    ) -> None:
         self.server = connection.server
+        self.wanted = wanted
         self._connection = connection
         self._way_in = way_in
         self._logged_in_again = False
@@ -75,6 +86,29 @@ class VaultClient:
             return None
         return {200: True, 403: False}.get(status)
 
+    def token_fault(self, path: str) -> Denied | None:
+        """Return what is wrong with the token itself, where that is why it was refused at `path`; None if nothing is.
+
+        A token that is not known is refused as such, before any policy is looked at; where a policy says no, the
+        refusal counts its errors. And a token says which namespace it belongs to.
+        """
+        try:
+            reply = self._connection.exchange(lambda vault: vault.auth.token.lookup_self(), self._token())
+        except DestinationError:
+            return None
+        if reply.status == 403 and not reply.mentions("1 error occurred"):
+            return Denied(
+                f"{self.server.url} does not know the token from {self.token_source}: it has ended, was used up or "
+                "was revoked. Get a new one."
+            )
+        home = "" if reply.body is None else (reply.body.text("data", "namespace_path") or "").strip("/")
+        if home and home.isprintable() and not f"{self.server.namespace}/{path}".strip("/").startswith(f"{home}/"):
+            return Denied(
+                f"The token from {self.token_source} belongs to the namespace {home}, and may do nothing outside of "
+                f"it. Set VAULT_NAMESPACE={home}, or use a token of {self.server.namespace or 'the uppermost one'}."
+            )
+        return None
+
     @property
     def token_source(self) -> str:
         """Where the token comes from, for messages."""
@@ -111,6 +145,11 @@ class VaultClient:
         if reply.is_success and reply.body is not None and token:
             return TokenLease(Secret(token), reply.body.number("auth", "lease_duration") or None)
         del token
+        if login.method == "approle" and login.proof is None and reply.status == 400:
+            raise Denied(
+                f"{self.server.url} refuses the login at auth/{login.mount} with VAULT_ROLE_ID alone. Set "
+                "VAULT_SECRET_ID_FILE to a file with a secret id of the role."
+            )
         if 400 <= reply.status < 500 and reply.status not in (412, 429):
             raise Denied(
                 f"{self.server.url} refuses the login at auth/{login.mount} with {login.source}. See whether the "

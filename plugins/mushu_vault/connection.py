@@ -60,6 +60,9 @@ class VaultReply:
 _LARGEST: Final = 33 * 1024 * 1024
 _CHUNK: Final = 64 * 1024
 
+# What servers in Go answer to plain HTTP where they expect TLS.
+_TO_TLS: Final = b"Client sent an HTTP request to an HTTPS server"
+
 _MERGE_PATCH: Final = "application/merge-patch+json"
 
 
@@ -117,6 +120,12 @@ class VaultConnection:
             problem = untrusted(self.server, causes_of(error))
         except (requests.exceptions.RequestException, HTTPError, OSError) as error:
             problem = silent(self.server, causes_of(error))
+        except _EncryptedOnlyError:
+            problem = Unanswered(
+                f"{self.server.url} speaks TLS, and is asked without. Begin VAULT_ADDR with https://.",
+                permanent=True,
+                sent=False,
+            )
         except _EndlessError:
             problem = Unanswered(
                 f"{self.server.url} answered with more than any secret can be. See what answers there."
@@ -157,12 +166,18 @@ class VaultAdapter(RawAdapter):
         if data is None:
             del mine["Content-Type"]
         with super().request(method, url, mine, raise_exception=False, data=data, stream=True, **named) as response:
-            location = response.headers.get("Location", "")
-            return VaultReply(response.status_code, JsonObject.parsed(_body(response)), location)
+            location, body = response.headers.get("Location", ""), _body(response)
+            if response.status_code == 400 and body.startswith(_TO_TLS):
+                raise _EncryptedOnlyError
+            return VaultReply(response.status_code, JsonObject.parsed(body), location)
 
     def patch(self, path: str, body: Mapping[str, object]) -> VaultReply:
         """Have the server merge `body` into what is at `path`; hvac's own patch reads and writes the whole."""
         return self.request("PATCH", f"/v1/{encoded_path(path)}", {"Content-Type": _MERGE_PATCH}, json=body)
+
+
+class _EncryptedOnlyError(Exception):
+    """Who answers expects TLS."""
 
 
 class _EndlessError(Exception):

@@ -4,7 +4,7 @@ Every other module of the plugin is a part of one phase.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
@@ -21,7 +21,7 @@ from mushu.destination import (
     Surroundings,
 )
 from mushu_vault import policy
-from mushu_vault.client import VaultClient
+from mushu_vault.client import A_LOOK, EVERYTHING, VaultClient
 from mushu_vault.connection import VaultConnection
 from mushu_vault.engine import Changed, Engine, Presence, StoredSecret, change
 from mushu_vault.json_object import ABSENT, FieldValue, JsonObject
@@ -76,7 +76,9 @@ class OpenSecret:
 
 
 @contextmanager
-def opened_secret(address: VaultAddress, settings: VaultSettings) -> Iterator[OpenSecret]:
+def opened_secret(
+    address: VaultAddress, settings: VaultSettings, wanted: Collection[str] = EVERYTHING
+) -> Iterator[OpenSecret]:
     """Yield the way to `address`; closed when the operation ends.
 
     Raises:
@@ -84,7 +86,7 @@ def opened_secret(address: VaultAddress, settings: VaultSettings) -> Iterator[Op
     """
     server, way_in = server_from(settings, address.namespace), login_from(settings)
     with VaultConnection(server) as connection:
-        client = VaultClient(connection, way_in)
+        client = VaultClient(connection, way_in, wanted)
         mount = find_mount(client, address)
         kind = VersionedEngine if mount.version == 2 else PlainEngine
         yield OpenSecret(client, mount, kind(client, mount, address.field))
@@ -149,7 +151,7 @@ class VaultDestination(Destination):
 
     def read(self) -> Holding:
         """Return what a client of the secret would get now."""
-        with opened_secret(self._address, self._settings) as opened:
+        with opened_secret(self._address, self._settings, A_LOOK) as opened:
             stored = opened.engine.look()
             return Holding(stored.version, stored.value.digest)
 

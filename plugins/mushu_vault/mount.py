@@ -101,15 +101,13 @@ def _below(mount: str, path: str) -> str | None:
 
 
 def _unseen(client: VaultClient, address: VaultAddress) -> DestinationError:
-    if client.has_valid_token() is False:
-        return Denied(
-            f"{client.server.url} does not know the token from {client.token_source}"
-            f"{policy.in_namespace(client.server)}: it has ended, was revoked, or belongs elsewhere. Get a new one."
-        )
+    fault = client.token_fault(address.path)
+    if fault is not None:
+        return fault
     name, _, rest = address.path.partition("/")
     return Denied(
         f"There is no mount for {address.path} at {client.server.url}{policy.in_namespace(client.server)}, or the "
         f"token from {client.token_source} may do nothing in it. See `vault secrets list`; if {name} is a KV engine of "
-        f"version 2, give the token this policy: {policy.stanza(f'{name}/data/{rest}', policy.EVERYTHING)}; "
-        f"if of version 1, this: {policy.stanza(address.path, policy.EVERYTHING)}"
+        f"version 2, give the token this policy: {policy.stanza(f'{name}/data/{rest}', client.wanted)}; "
+        f"if of version 1, this: {policy.stanza(address.path, client.wanted)}"
     )

@@ -4,13 +4,10 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from mushu.destination import Denied, DestinationError
-from mushu_vault.client import VaultClient
+from mushu_vault.client import A_LOOK, VaultClient
 from mushu_vault.engine import Engine, Presence
 from mushu_vault.errors import not_understood, unexpected
 from mushu_vault.settings import VaultServer
-
-#: Enough for whatever may be at a path, in either version of the engine.
-EVERYTHING: Final = frozenset({"create", "read", "update"})
 
 # In the order in which people write them.
 _ORDER: Final = ("create", "read", "update", "patch", "delete", "list", "sudo")
@@ -29,9 +26,13 @@ def granted_to(client: VaultClient, path: str) -> frozenset[str] | None:
     """Return the capabilities that our token has at `path`, or None where it may not even ask that.
 
     Raises:
+        Denied: the token has ended, or belongs elsewhere.
         DestinationError: there was no answer.
     """
     reply = client.ask(lambda vault: vault.sys.get_capabilities([path]))
+    fault = client.token_fault(path) if reply.status == 403 else None
+    if fault is not None:
+        raise fault
     if reply.status in (400, 403, 404):
         return None
     if not reply.is_success:
@@ -48,12 +49,17 @@ def denied(client: VaultClient, engine: Engine, presence: Presence | None) -> De
     Args:
         presence: what is there now; None where that is not known.
     """
+    fault = client.token_fault(engine.data_path)
+    if fault is not None:
+        return fault
     try:
         granted = granted_to(client, engine.data_path)
     except DestinationError:
         granted = None
     # A secret that has metadata and no version looks like none, and yet a write to it is an update.
     lacking = engine.lacking(presence, granted or ()) or engine.lacking(None, granted or ())
+    if client.wanted == A_LOOK:
+        lacking = set() if is_granted("read", granted or ()) else set(A_LOOK)
     if granted is not None and not lacking:
         return Denied(
             f"{client.server.url} refuses the token from {client.token_source} at {engine.data_path}, though a policy "

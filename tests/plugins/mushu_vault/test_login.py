@@ -77,7 +77,40 @@ def test_a_token_that_has_ended_is_called_that_not_a_missing_policy(stub: VaultS
         refused(act, "does not know the token from MUSHU_VAULT_TOKEN", kind=Denied)
 
 
+@pytest.mark.fault
+def test_a_token_that_is_used_up_half_way_is_called_that_not_a_missing_policy(vault: RealVault, kv2: str) -> None:
+    vault.policy("half-way", {vault.data(kv2, "apps/backend"): ["create", "read", "update"]})
+    for uses in (1, 2):
+        wanted = {"policies": ["half-way"], "num_uses": uses}
+        token = vault.do("POST", "auth/token/create", wanted)["auth"]["client_token"]
+        refused(
+            lambda token=token: deliver(destination(vault, f"{kv2}/apps/backend", token=token)),  # type: ignore[misc]
+            "was used up",
+            kind=Denied,
+        )
+
+
+@pytest.mark.fault
+def test_a_token_of_another_namespace_says_of_which(vault: RealVault) -> None:
+    for name in ("mushu-mine", "mushu-theirs"):
+        vault.namespace(name)
+        vault.mount("kv", namespace=name)
+    token = vault.token(namespace="mushu-mine")
+    for namespace in ("mushu-theirs", "root"):
+        place = destination(vault, "kv/apps/backend", token=token, namespace=namespace)
+        for act in (place.read, place.preflight):
+            refused(act, "belongs to the namespace mushu-mine.* Set VAULT_NAMESPACE=mushu-mine", kind=Denied)
+    place = destination(vault, "kv/apps/backend", token=token, namespace="mushu-mine")
+    refused(place.read, "There is no mount for", kind=Denied)
+
+
 # AppRole
+
+
+@pytest.mark.fault
+def test_a_role_that_asks_for_a_secret_id_says_where_to_put_it(stub: VaultStub, rules: str) -> None:
+    role_id, _ = stub.approle("backend", [rules])
+    refused(backend(addr=stub.address, role_id=role_id).read, "alone. Set VAULT_SECRET_ID_FILE", kind=Denied)
 
 
 def test_an_approle_logs_in_with_a_secret_id_from_a_file_wrapped_or_not(

@@ -129,7 +129,7 @@ def test_a_secret_of_metadata_alone_needs_update_and_a_refusal_says_so(vault: Re
 def test_a_token_that_may_do_nothing_there_is_told_for_both_versions(vault: RealVault, kv2: str, kv1: str) -> None:
     for mount in (kv2, kv1):
         place = destination(vault, f"{mount}/{_PATH}", token=vault.token())
-        for act in (place.preflight, place.read):
+        for act in (place.read, place.preflight):
             rules = _rules(refused(act, "There is no mount for", kind=Denied))
         assert set(rules) == {f"{mount}/data/{_PATH}", f"{mount}/{_PATH}"}
         permitted = destination(vault, f"{mount}/{_PATH}", token=_token(vault, rules))
@@ -216,7 +216,13 @@ def test_when_a_refusal_cannot_be_explained_all_is_asked_for(stub: VaultStub) ->
     place = destination(stub, f"secret/{_PATH}")
     stub.fault("error-before", "GET", f"secret/data/{_PATH}", times=-1, status=403, text="permission denied")
     stub.fault("error-before", "POST", "sys/capabilities-self", times=3)
-    refused(place.read, '"create", "read", "update"', kind=Denied)
+    refused(lambda: place.remove(KEY.digest()), '"create", "read", "update"', kind=Denied)
+
+
+@pytest.mark.fault
+def test_a_look_asks_for_no_more_than_read(vault: RealVault, kv2: str) -> None:
+    place = _permitted(vault, kv2, {vault.data(kv2, "other"): ["read"]})
+    assert _rules(refused(place.read, kind=Denied)) == {vault.data(kv2, _PATH): ["read"]}
 
 
 def test_a_stanza_is_one_line_of_hcl_whatever_the_path() -> None:

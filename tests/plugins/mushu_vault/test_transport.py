@@ -24,7 +24,7 @@ from urllib3.exceptions import NewConnectionError
 from mushu_vault import VaultDestination
 from mushu_vault.connection import ServerAdapter
 from tests.cli.certificates import certificates
-from tests.plugins.mushu_vault.places import KEY, at, deliver, destination, refused
+from tests.plugins.mushu_vault.places import KEY, at, backend, deliver, destination, refused
 from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
@@ -117,6 +117,24 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(encrypted: 
 def test_a_server_that_speaks_no_tls_is_not_spoken_to(stub: VaultStub) -> None:
     refused(_at(stub, addr=stub.address.replace("http:", "https:")).read, "does not speak TLS", permanent=True)
     assert stub.requests == []
+
+
+@pytest.mark.fault
+def test_a_server_that_speaks_tls_is_not_asked_without() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=_answer_in_plain, args=(listening,))
+        thread.start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        refused(backend(addr=address, token="t").location, "Begin VAULT_ADDR with https://", permanent=True)
+        thread.join()
+
+
+def _answer_in_plain(listening: socket.socket) -> None:
+    """Answer one request as a server of Go does that expects TLS."""
+    connected, _ = listening.accept()
+    with connected:
+        connected.recv(65_536)
+        connected.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
 
 
 def test_a_server_that_hangs_up_in_the_middle_of_tls_may_come_back(stub: VaultStub) -> None:

@@ -59,7 +59,7 @@ class TestAdding:
                 "vault: has no setting namspace. Did you mean namespace? It reads addr, auth,",
             ),
             ("vault:secret/a", "colour", "vault: has no setting colour. It reads addr, auth,"),
-            ("env:.env", "time_out", "env: has no setting time_out. Did you mean timeout? It reads timeout."),
+            ("env:.env", "time_out", "env: has no setting time_out. Did you mean timeout? It reads machine, timeout."),
         ],
     )
     def test_a_setting_that_its_plugin_does_not_read_is_refused(
