@@ -15,7 +15,14 @@ from urllib.parse import urlsplit
 
 from mushu.server import setting_checks as checks
 from mushu.server.errors import ConfigurationError
-from mushu.server.instance import SEALING_KEYS_FILE, SETTINGS_FILE, faults_elsewhere, instance_path, refuse_foreign
+from mushu.server.instance import (
+    SEALING_KEYS_FILE,
+    SETTINGS_FILE,
+    faults_elsewhere,
+    instance_path,
+    refuse_foreign,
+    sqlite_url,
+)
 from mushu.server.machine_faults import explained
 from mushu.server.setting_checks import APNS_PRODUCTION, SettingCheck, between
 
@@ -178,7 +185,7 @@ class Settings:
     @property
     def sqlalchemy_url(self) -> str:
         if not self.database_url:
-            return f"sqlite:///{self.instance_path / 'mushu.sqlite3'}"
+            return sqlite_url(self.instance_path / "mushu.sqlite3")
         # psycopg 3 is the driver that is installed; a bare postgresql:// would ask for psycopg2.
         scheme, rest = self.database_url.split(":", 1)
         return f"postgresql+psycopg:{rest}" if scheme == "postgresql" else self.database_url

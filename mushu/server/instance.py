@@ -9,9 +9,12 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from mushu.ownership import fault_of_owner, fault_on_the_way
 from mushu.server.errors import ConfigurationError
@@ -63,13 +66,27 @@ def faults_elsewhere(named: Mapping[str, str]) -> list[str]:
     Args:
         named: a path, the URL of a database, or nothing, by the name of the setting.
     """
-    paths = {name: Path(_file_of(given)) for name, given in named.items()}
+    paths = {name: sqlite_file(given) if "://" in given else Path(given) for name, given in named.items()}
     faults = (
         fault_on_the_way(path, f"what MUSHU_{name.upper()} names")
         for name, path in paths.items()
-        if path.is_absolute()  # other files are refused anyway
+        if path is not None and path.is_absolute()  # other files are refused anyway
     )
     return [fault for fault in faults if fault is not None]
+
+
+def sqlite_url(file: Path) -> str:
+    """Return the URL of an SQLite database, as SQLAlchemy reads it: `%` and `?` would mean something else there."""
+    return f"sqlite:///{str(file).replace('%', '%25').replace('?', '%3F')}"
+
+
+def sqlite_file(database_url: str) -> Path | None:
+    """Return the file that SQLAlchemy opens for the URL of a database; None where it is no SQLite."""
+    with suppress(ArgumentError, ValueError):
+        url = make_url(database_url)
+        if url.get_backend_name() == "sqlite" and url.database:
+            return Path(url.database)
+    return None
 
 
 def prepare_instance(instance: Path, database_url: str) -> None:
@@ -88,9 +105,10 @@ def prepare_instance(instance: Path, database_url: str) -> None:
         raise ConfigurationError(fault)
     _close(instance)
     make_private(instance / SECRET_KEY_FILE, secrets.token_urlsafe(48))
-    if database_url.startswith("sqlite:////"):
+    file = sqlite_file(database_url)
+    if file is not None and file.is_absolute():
         # SQLite would create it with the umask's mode; its WAL and shared memory copy the mode from here.
-        make_private(Path(database_url.removeprefix("sqlite:///")), "")
+        make_private(file, "")
 
 
 def secret_key(instance: Path) -> str:
@@ -165,11 +183,6 @@ def _absolute(variable: str, path: Path) -> Path:
     if not path.is_absolute():
         raise ConfigurationError(f"{variable} must be an absolute path, not {str(path)!r}")
     return path
-
-
-def _file_of(given: str) -> str:
-    """Return the path in the URL of an SQLite database; anything else as it is."""
-    return given.partition(":///")[2].partition("?")[0] if given.startswith("sqlite") else given
 
 
 def _close(folder: Path) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
 from mushu.address import is_loopback_host
 
 #: Returns None where the value is good.
@@ -18,6 +21,7 @@ SettingCheck: TypeAlias = Callable[[Any], str | None]
 APNS_PRODUCTION: Final = "https://api.push.apple.com"
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _ADDRESSING: Final = ("auto", "path", "virtual")
+_SQLITE_URL: Final = re.compile(r"[^?%]*(?:%[0-9A-Fa-f]{2}[^?%]*)*(?:\?[a-z_]+=[^&=]*(?:&[a-z_]+=[^&=]*)*)?")
 _DATABASES: Final = ("sqlite", "postgresql")
 _HEADER: Final = re.compile(r"[A-Za-z0-9]{1,64}")
 #: Names without a dash that clients or proxies send with another meaning.
@@ -112,6 +116,12 @@ def database_url(text: str) -> str | None:
         return f"must begin with sqlite:/// or postgresql+psycopg://, not with {scheme!r}"
     if scheme.startswith("sqlite") and not text.partition(":")[2].startswith("////"):
         return "must name an absolute path, with four slashes: sqlite:////path/to.db"
+    if scheme.startswith("sqlite") and not _SQLITE_URL.fullmatch(text):
+        return "must have %3F for each ? in the path, and %25 for each %; behind a ? stand options, such as ?timeout=5"
+    try:
+        make_url(text or "sqlite://")
+    except (ArgumentError, ValueError):  # not repeated: there may be a password in it
+        return "must look like postgresql+psycopg://user:password@host:5432/name"
     return None
 
 

@@ -154,6 +154,25 @@ def test_a_database_of_the_current_folder_is_a_fault(tmp_path: Path, url: str) -
         load(tmp_path, MUSHU_DATABASE_URL=url)
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("path", ["a?b/x.db", "a%b/x.db", "a?b=c/x.db&d", "a?x.db"])
+def test_a_path_that_would_be_cut_off_in_the_url_of_a_database_is_a_fault(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ConfigurationError, match="must have %3F for each"):
+        load(tmp_path, MUSHU_DATABASE_URL=f"sqlite:///{tmp_path}/{path}")
+    with pytest.raises(ConfigurationError, match="DATABASE_URL must look like postgresql") as caught:
+        load(tmp_path, MUSHU_DATABASE_URL="postgresql://u:hunter2@h:port/d")
+    assert "hunter2" not in caught.value.detail
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("form", ["sqlite:///{}?timeout=5", "sqlite+pysqlite:///{}"])
+def test_a_database_that_a_setting_names_is_private_under_its_own_name(tmp_path: Path, form: str) -> None:
+    settings = load(tmp_path / "new", MUSHU_DATABASE_URL=form.format(f"{tmp_path}/a%3Fb.db"))
+    prepare_instance(settings.instance_path, settings.sqlalchemy_url)
+    assert (tmp_path / "a?b.db").stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "a?b.db"}
+
+
 def test_a_new_instance_is_readable_by_its_account_only(tmp_path: Path) -> None:
     settings = load(tmp_path / "new")
     prepare_instance(settings.instance_path, settings.sqlalchemy_url)

@@ -3,9 +3,11 @@
 Every step looks before it acts: killed anywhere and run again, it goes on where it was.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from sqlalchemy import exists, select
 
@@ -80,7 +82,10 @@ def _first_key(core: Core, org_id: str) -> Minted | None:
     with reading(db.session):
         if db.session.scalar(select(exists().where(ApiKey.stored_state != State.FAILED))):
             return None
-    to_file = DeliveryChoice(mode=DeliveryMode.SERVER, uris=[f"env:{core.settings.instance_path / KEY_FILE}"])
+    file = quote(
+        os.fsencode(core.settings.instance_path / KEY_FILE)
+    )  # of a URI, `?`, `#` and `%` are no part of a path
+    to_file = DeliveryChoice(mode=DeliveryMode.SERVER, uris=[f"env:{file}"])
     return issue(context_for(SYSTEM), KeyRequest(org_id=org_id, name=KEY_NAME), to_file)
 
 

@@ -13,7 +13,7 @@ from mushu.server import up
 from mushu.server.app import create_app
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
-from mushu.server.core import Core, db
+from mushu.server.core import Core, core_context, db
 from mushu.server.db import reading, writing
 from mushu.server.errors import ConfigurationError, DestinationHeld
 from mushu.server.operation import first_run, serving
@@ -22,7 +22,7 @@ from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_
 from mushu.server.orgs.service import list_orgs
 from mushu.server.users.service import list_users, set_password
 from tests.conftest import TurnableClock
-from tests.server.conftest import World
+from tests.server.conftest import CHEAP_ARGON2, World
 
 
 def prepare(core: Core) -> str:
@@ -178,3 +178,21 @@ def test_serving_hands_the_settings_to_granian(settings: Settings, monkeypatch: 
     assert given["address"] in ("127.0.0.1", "::1")
     with pytest.raises(ConfigurationError):
         serving.bindable_address(replace(settings, host="nosuch.invalid"))
+
+
+@pytest.mark.fault
+@pytest.mark.sqlite
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%b", "a%41b", "a b&c=d", "ä:\\;", "?uri=true", "a\udcff"])
+def test_the_folder_of_an_instance_may_have_any_name(tmp_path: Path, name: str, clock: TurnableClock) -> None:
+    instance = tmp_path / name / "instance"
+    (tmp_path / name).mkdir()
+    settings = replace(Settings.load({"MUSHU_INSTANCE_PATH": str(instance)}), **CHEAP_ARGON2)
+    assert up.prepare(settings) == 0
+    with core_context(lambda: settings) as core:
+        assert key(core).startswith("msk_live_")
+        assert first_run.prepare(core)
+        with reading(db.session):
+            assert len(list_orgs(db.session)) == 1
+    assert {path.stat().st_mode & 0o777 for path in instance.iterdir() if path.is_file()} == {0o600}
+    assert (instance / "mushu.sqlite3").stat().st_size > 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
