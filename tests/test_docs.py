@@ -9,7 +9,7 @@ import pytest
 from mushu.server import errors
 from mushu.server.errors import MushuError
 from mushu.server.web.problems import status_of
-from script.manual import manual
+from script.commands.manual import manual
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = [ROOT / "instance" / "README.md", ROOT / "deploy" / "README.md"]
