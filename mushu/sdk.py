@@ -65,7 +65,7 @@ def make_client(
     import httpx
 
     made: CoreClient | NotifyClient | MediaClient = package.AuthenticatedClient(
-        _sandboxed(url) if prefix is Prefix.TEST_KEY else url,
+        url.removesuffix(SANDBOX) + SANDBOX if prefix is Prefix.TEST_KEY else url,
         api_key,
         _SCHEMES[prefix],
         timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT)),
@@ -116,10 +116,6 @@ def _safe(source: str, text: str) -> str:
     if is_plain(url) and not is_loopback(url):
         raise BadAddress(f"{source}: {url} is plain http, and everybody on the way could read the key. Use https://.")
     return url
-
-
-def _sandboxed(url: str) -> str:
-    return url if url.endswith(SANDBOX) else url + SANDBOX
 
 
 def _host_in_url(url: str) -> str:

@@ -7,7 +7,7 @@ argument would be in the history of the shell and in the list of processes.
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from mushu.cli import config
 from mushu.cli.answers import Answer, text_of
@@ -97,8 +97,8 @@ def find_login(url: str) -> StoredLogin | None:
     token = kept.get("token")
     if not isinstance(token, str) or _TOKEN.fullmatch(token) is None:
         return None
-    user_id, email, expires_at = (_text(kept.get(name)) for name in ("user_id", "email", "expires_at"))
-    return StoredLogin(Secret(token), user_id, email, expires_at)
+    told = (kept.get(name) for name in ("user_id", "email", "expires_at"))
+    return StoredLogin(Secret(token), *(value if isinstance(value, str) else "" for value in told))
 
 
 def servers() -> list[str]:
@@ -121,7 +121,3 @@ def remember(url: str, login: StoredLogin) -> None:
 def forget(url: str) -> None:
     with config.changing(config.CREDENTIALS) as kept:
         kept.pop(url, None)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

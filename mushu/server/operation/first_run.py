@@ -5,7 +5,6 @@ Every step looks before it acts: killed anywhere and run again, it goes on where
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
@@ -39,16 +38,6 @@ LOCK_FILE: Final = "first-run.lock"
 Upgrade = Callable[[Core], list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The first user, and how to get in."""
-
-    email: str
-    #: The one-time link, where one was made just now.
-    link: str | None
-    needs_password: bool
-
-
 def prepare(core: Core, upgrade: Upgrade = upgrade_with_copy) -> list[str]:
     """Bring the instance into the state in which it can serve, and return what the operator should read.
 
@@ -64,7 +53,7 @@ def prepare(core: Core, upgrade: Upgrade = upgrade_with_copy) -> list[str]:
         findings = keep_house(context_for(SYSTEM))
         found_org = _found_organization(core)
         minted = _first_key(core, found_org) if found_org is not None else None
-        return [*upgraded, *_report(core.settings, minted, _owner(core), findings)]
+        return [*upgraded, *_report(core.settings, minted, findings, _about_owner(core))]
 
 
 def _found_organization(core: Core) -> str | None:
@@ -89,29 +78,26 @@ def _first_key(core: Core, org_id: str) -> Minted | None:
     return issue(context_for(SYSTEM), KeyRequest(org_id=org_id, name=KEY_NAME), to_file)
 
 
-def _owner(core: Core) -> Owner | None:
-    """Return the first user, with a link if there is neither a password nor an open link."""
+def _about_owner(core: Core) -> list[str]:
+    """Say how the first user gets in, who has no password yet; make a link where none is open."""
     with writing(db.session):
         user = db.session.scalars(select(User).order_by(User.created_at, User.id).limit(1)).one_or_none()
-        if user is None or user.email != core.settings.owner_email or user.disabled_at is not None:
-            return None
-        link = None
-        if user.password_hash is None and find_open_link(db.session, core.clock, user.id) is None:
-            secret = issue_link(db.session, core.clock, SYSTEM, user)
-            link = f"{core.settings.base_url}/password/{secret.reveal()}"
-        return Owner(user.email, link, needs_password=user.password_hash is None)
+        if user is None or user.email != core.settings.owner_email or user.disabled_at or user.password_hash:
+            return []
+        if find_open_link(db.session, core.clock, user.id) is not None:
+            way = f"use the link, or `flask users set-password {user.email}`"
+            return [f"owner      {user.email} has no password yet: {way}"]
+        secret = issue_link(db.session, core.clock, SYSTEM, user)
+    link = f"{core.settings.base_url}/password/{secret.reveal()}"
+    return [f"owner      {user.email}: set your password, once, at {link}"]
 
 
-def _report(settings: Settings, minted: Minted | None, owner: Owner | None, findings: list[Finding]) -> list[str]:
+def _report(settings: Settings, minted: Minted | None, findings: list[Finding], owner: list[str]) -> list[str]:
     lines = [f"recovered  {finding.key_id}: {finding.detail}" for finding in findings]
     if minted is not None:
         key = minted.key
         lines.append(f"first key  {key.id} ({', '.join(key.scopes)}) is in {', '.join(minted.delivered_to)}")
-    if owner is not None and owner.link is not None:
-        lines.append(f"owner      {owner.email}: set your password, once, at {owner.link}")
-    elif owner is not None and owner.needs_password:
-        way = f"use the link, or `flask users set-password {owner.email}`"
-        lines.append(f"owner      {owner.email} has no password yet: {way}")
+    lines += owner
     if (wheel := client_wheel()) is not None and may_be_fetched_from(settings.base_url):
         lines.append(f"client     pip install '{wheel.address(settings.base_url)}'")
     return [*lines, f"address    {settings.base_url}"]

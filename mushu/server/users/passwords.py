@@ -41,8 +41,6 @@ class Passwords:
         self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
         self._concurrency = concurrency
         self._signing_in = BoundedSemaphore(max(_MOST_SIGNING_IN, concurrency))
-        # Verified against when there is no account, so that its absence takes the same time.
-        self._decoy: str | None = None
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -76,7 +74,7 @@ class Passwords:
         Raises:
             Busy: too many others wait.
         """
-        fits = self._done(lambda: self._fits(known_hash or self._decoy_hash(), password))
+        fits = self._done(lambda: self._fits(known_hash or self._decoy, password))
         return fits and known_hash is not None and len(password.reveal()) <= MAX_LENGTH
 
     def _fits(self, known_hash: str, password: Secret) -> bool:
@@ -85,10 +83,10 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             return False
 
-    def _decoy_hash(self) -> str:
-        if self._decoy is None:
-            self._decoy = self._hasher.hash("no account has this password")
-        return self._decoy
+    @cached_property
+    def _decoy(self) -> str:
+        """Verified against when there is no account, so that its absence takes the same time."""
+        return self._hasher.hash("no account has this password")
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
