@@ -131,7 +131,8 @@ def test_up_serves_only_what_could_be_prepared(tmp_path: Path, monkeypatch: pyte
     assert served == []
     asked: list[object] = []
 
-    def in_child(_: Settings, upgrade: object, program: object) -> int:
+    def in_child(settings: Settings, upgrade: object, program: object) -> int:
+        settings.instance_path.mkdir(mode=0o700, exist_ok=True)  # as the preparation does
         asked.append((upgrade, program))
         return 0
 
