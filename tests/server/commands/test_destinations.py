@@ -84,9 +84,6 @@ class TestAdding:
         assert run("keys", "delete", key_id, "--yes").code == 0
         assert "MUSHU_API_KEY" not in (tmp_path / ".env").read_text()
 
-    def test_an_organization_that_is_not_there(self, run: Run) -> None:
-        assert run("destinations", "add", "b", "env:.env", "--org", "nosuch").code == 1
-
 
 class TestOpening:
     """Whoever opens the place gets its settings. Those of the environment are broken here, so it shows."""
@@ -131,13 +128,6 @@ class TestOpening:
 
 
 class TestListing:
-    def test_says_how_many_living_keys_lie_there(self, run: Run) -> None:
-        add(run)
-        key_id = deliver(run, "env:.env").json["key_id"]
-        assert [row["keys"] for row in listed(run)] == [1]
-        run("keys", "delete", key_id, "--yes")
-        assert [row["keys"] for row in listed(run)] == [0]
-
     def test_names_its_fields_and_no_value(self, run: Run) -> None:
         add(run, "backend", "vault:secret/a", "--ask", "token", stdin=f"{TOKEN}\n")
         (row,) = listed(run)
@@ -154,82 +144,64 @@ class TestListing:
 
 
 class TestSetting:
-    def test_replaces_all(self, run: Run) -> None:
-        add(run, "backend", "vault:secret/a", "--set", "timeout=5", "--set", "role=1")
-        assert run("destinations", "set", "backend", "--org", "acme", "--set", "timeout=6").json["settings"] == [
-            "timeout"
-        ]
-        assert run("destinations", "set", "backend", "--org", "acme").json["settings"] == []
-
-    def test_while_a_key_lies_there(self, run: Run) -> None:
-        add(run)
-        deliver(run, "env:.env")
-        assert run("destinations", "set", "backend", "--org", "acme", "--set", "timeout=6").code == 0
-
-    def test_refuses_what_its_plugin_refuses(self, run: Run) -> None:
+    def test_replaces_all_and_refuses_what_its_plugin_refuses(self, run: Run) -> None:
         add(run, "backend", "env:.env", "--set", "timeout=5")
-        ran = run("destinations", "set", "backend", "--org", "acme", "--set", "timeout=never")
-        assert ran.code == 1
-        assert listed(run)[0]["settings"] == ["timeout"]
+        deliver(run, "env:.env")
+        change = ("destinations", "set", "backend", "--org", "acme")
+        ran = run(*change, "--set", "timeout=never")
+        assert (ran.code, listed(run)[0]["settings"]) == (1, ["timeout"])
+        assert run(*change).json["settings"] == []
+        assert run(*change, "--set", "timeout=6").json["settings"] == ["timeout"]
+        add(run, "vault", "vault:secret/a", "--set", "timeout=5", "--set", "role=1")
+        changed = run("destinations", "set", "vault", "--org", "acme", "--set", "timeout=6").json
+        assert changed["settings"] == ["timeout"]
 
-    def test_a_name_that_stands_for_nothing(self, run: Run) -> None:
+    def test_a_name_or_an_organization_that_is_not_there(self, run: Run) -> None:
         assert run("destinations", "set", "nosuch", "--org", "acme").code == 1
+        assert "'nosuch'" in run("destinations", "remove", "nosuch", "--org", "acme", "--yes").stderr
+        assert run("destinations", "add", "b", "env:.env", "--org", "nosuch").code == 1
 
 
 class TestChecking:
-    def test_an_empty_place(self, run: Run, tmp_path: Path) -> None:
+    def test_says_what_lies_there_and_what_is_in_the_way(self, run: Run, tmp_path: Path) -> None:
         add(run)
-        uri = f"env:{tmp_path}/.env#MUSHU_API_KEY"
+        file, uri = tmp_path / ".env", f"env:{tmp_path}/.env#MUSHU_API_KEY"
         assert check(run) == (0, {"name": "backend", "uri": uri, "holds": "nothing", "faults": []})
-        assert not (tmp_path / ".env").exists()
-
-    def test_one_of_our_keys(self, run: Run) -> None:
-        add(run)
+        assert not file.exists()
         key_id = deliver(run, "env:.env").json["key_id"]
         code, found = check(run)
         assert code == 0
         assert (found["holds"], found["key_id"], found["key_name"], found["state"]) == ("key", key_id, "k", "active")
-
-    def test_a_foreign_value(self, run: Run, tmp_path: Path) -> None:
-        add(run)
-        (tmp_path / ".env").write_text(f"MUSHU_API_KEY={TOKEN}\n")
-        (tmp_path / ".env").chmod(0o600)
+        file.write_text(f"MUSHU_API_KEY={TOKEN}\n")
         code, found = check(run)
         assert (code, found["holds"]) == (3, "foreign")
         assert TOKEN not in str(found)
-
-    def test_what_is_in_the_way(self, run: Run, tmp_path: Path) -> None:
-        add(run)
-        (tmp_path / ".env").touch(mode=0o644)
+        file.chmod(0o644)
         code, found = check(run)
         assert code == 3
         assert "chmod 600" in str(found["faults"])
 
 
 class TestRemoving:
-    def test_it_works(self, run: Run, tmp_path: Path) -> None:
+    def test_it_works_once_it_is_confirmed(self, run: Run, tmp_path: Path) -> None:
         add(run)
+        assert run("destinations", "remove", "backend", "--org", "acme").code == 2, "there is no terminal"
+        assert len(listed(run)) == 1
         ran = run("destinations", "remove", "backend", "--org", "acme", "--yes")
         assert ran.json == {"name": "backend", "uri": f"env:{tmp_path}/.env#MUSHU_API_KEY", "removed": True}
         assert listed(run) == []
         assert add(run).code == 0
 
-    def test_nobody_is_asked_where_there_is_no_terminal(self, run: Run) -> None:
-        add(run)
-        assert run("destinations", "remove", "backend", "--org", "acme").code == 2
-        assert len(listed(run)) == 1
-
     def test_is_refused_while_a_key_lives_there(self, run: Run) -> None:
         add(run)
         key_id = deliver(run, "env:.env").json["key_id"]
+        assert [row["keys"] for row in listed(run)] == [1]
         ran = run("destinations", "remove", "backend", "--org", "acme", "--yes")
         assert ran.code == 1
         assert f"{key_id} (k)" in ran.stderr
         assert "flask keys delete" in ran.stderr
-        assert len(listed(run)) == 1
-
-    def test_a_name_that_stands_for_nothing(self, run: Run) -> None:
-        assert "'nosuch'" in run("destinations", "remove", "nosuch", "--org", "acme", "--yes").stderr
+        run("keys", "delete", key_id, "--yes")
+        assert [row["keys"] for row in listed(run)] == [0]
 
 
 def test_a_path_with_escape_codes_cannot_paint_on_the_terminal(run: Run, in_core: None) -> None:

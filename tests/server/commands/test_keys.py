@@ -46,15 +46,6 @@ def test_where_the_key_goes_must_be_said_once(run: Run, acme: str, where: list[s
     assert run("keys", "list", "--org", "acme", "--all", "--json").json == []
 
 
-def test_options_become_what_they_say(run: Run, acme: str) -> None:
-    options = ["--scopes", "admin,read", "--env", "test", "--expires", "90d"]
-    made = run(*CREATE, *options, "--show-once").json
-    assert made["scopes"] == ["read", "admin"]
-    assert made["environment"] == "test"
-    assert made["key"].startswith("msk_test_")
-    assert made["expires_at"] > made["created_at"]
-
-
 @pytest.mark.parametrize(
     ("option", "value", "code", "says"),
     [
@@ -100,35 +91,30 @@ def test_the_list_is_the_contracts_table(run: Run, acme: str) -> None:
     assert starts == {lines[0].index("SCOPES")}, "columns are aligned"
 
 
-def test_deleted_keys_are_listed_with_their_state_when_asked_for(run: Run, acme: str) -> None:
-    key_id = run(*CREATE, "--show-once").json["key_id"]
-    run("keys", "delete", key_id, "--yes")
+def test_options_become_what_they_say_and_states_change(run: Run, acme: str) -> None:
+    options = ["--scopes", "admin,read", "--env", "test", "--expires", "90d"]
+    made = run(*CREATE, *options, "--show-once").json
+    assert (made["scopes"], made["environment"]) == (["read", "admin"], "test")
+    assert made["key"].startswith("msk_test_")
+    assert made["expires_at"] > made["created_at"]
+    assert run("keys", "disable", made["key_id"]).json["state"] == "disabled"
+    assert run("keys", "disable", made["key_id"]).code == 1
+    assert run("keys", "enable", made["key_id"]).json["state"] == "active"
+    shown = run("keys", "show", made["key_id"]).json
+    assert list(shown) == ["key_id", "name", "scopes", "created_at", "environment", "state", "hint", "expires_at"]
+
+
+def test_delete_takes_the_value_away_if_it_may_and_leaves_the_rest(run: Run, acme: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1\n# comment\n")
+    (tmp_path / ".env").chmod(0o600)
+    key_id = run(*CREATE, "--to", "env:.env").json["key_id"]
+    assert run("keys", "delete", key_id, "--yes").json == {"key_id": key_id, "deleted": True}
+    assert (tmp_path / ".env").read_text() == "A=1\n# comment\n"
+    assert run("keys", "delete", key_id, "--yes").code == 1
     assert run("keys", "list", "--org", "acme", "--json").json == []
     rows = run("keys", "list", "--org", "acme", "--all").rows
     assert rows[0] == ["KEY_ID", "NAME", "SCOPES", "CREATED", "STATE"]
     assert rows[1][-1] == "revoked"
-
-
-def test_show_disable_enable(run: Run, acme: str) -> None:
-    key_id = run(*CREATE, "--show-once").json["key_id"]
-    assert run("keys", "disable", key_id).json["state"] == "disabled"
-    assert run("keys", "disable", key_id).code == 1
-    assert run("keys", "enable", key_id).json["state"] == "active"
-    shown = run("keys", "show", key_id).json
-    assert list(shown) == ["key_id", "name", "scopes", "created_at", "environment", "state", "hint"]
-
-
-def test_delete_takes_the_value_away_and_leaves_the_rest(run: Run, acme: str, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("A=1\n# comment\n")
-    (tmp_path / ".env").chmod(0o600)
-    key_id = run(*CREATE, "--to", "env:.env").json["key_id"]
-    deleted = run("keys", "delete", key_id, "--yes")
-    assert deleted.json == {"key_id": key_id, "deleted": True}
-    assert (tmp_path / ".env").read_text() == "A=1\n# comment\n"
-    assert run("keys", "delete", key_id, "--yes").code == 1
-
-
-def test_the_dead_value_can_be_left_where_it_lies(run: Run, acme: str, tmp_path: Path) -> None:
     key_id = run(*CREATE, "--to", "env:.env").json["key_id"]
     before = (tmp_path / ".env").read_bytes()
     assert run("keys", "delete", key_id, "--yes", "--keep-in-destination").code == 0
@@ -175,21 +161,19 @@ def test_several_destinations_get_the_same_key_or_none(run: Run, acme: str, tmp_
     assert not (tmp_path / "d.env").exists()
 
 
-def test_a_database_without_a_schema_says_what_to_do(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_with_the_installation_is_told(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("MUSHU_PORT", "0")
+        patch.setenv("MUSHU_WORKERS", "x")
+        refused = run("keys", "list", "--org", "acme")
+    assert (refused.code, refused.stdout) == (1, "")
+    assert "MUSHU_PORT" in refused.stderr
+    assert "MUSHU_WORKERS" in refused.stderr
     monkeypatch.setenv("MUSHU_INSTANCE_PATH", str(tmp_path / "new"))
     monkeypatch.delenv("MUSHU_DATABASE_URL", raising=False)
     refused = run("keys", "list", "--org", "acme")
     assert (refused.code, refused.stdout) == (1, "")
     assert "script/up" in refused.stderr
-
-
-def test_wrong_settings_are_named_all_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSHU_PORT", "0")
-    monkeypatch.setenv("MUSHU_WORKERS", "x")
-    refused = run("keys", "list", "--org", "acme")
-    assert refused.code == 1
-    assert "MUSHU_PORT" in refused.stderr
-    assert "MUSHU_WORKERS" in refused.stderr
 
 
 def test_commands_work_where_debug_mode_is_set_for_the_sake_of_another_app(

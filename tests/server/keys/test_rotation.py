@@ -151,12 +151,16 @@ class TestBeginning:
             begin(clock, old.id, terms)
         assert counts() == before
 
-    @pytest.mark.parametrize("terms", [Terms(settle=timedelta(0)), Terms(settle=YEAR), Terms(deadline=YEAR)])
-    def test_terms_at_the_very_limits_are_kept(self, clock: TurnableClock, old: ApiKey, terms: Terms) -> None:
-        assert Terms.of(row(begin(clock, old.id, terms).id)) == terms
-
-    def test_terms_are_read_as_they_were_given(self, clock: TurnableClock, old: ApiKey) -> None:
-        terms = Terms(settle=90 * HOUR, deadline=3 * DAY, at_deadline=AtDeadline.REVOKE, at_once=True)
+    @pytest.mark.parametrize(
+        "terms",
+        [
+            Terms(settle=timedelta(0)),
+            Terms(settle=YEAR),
+            Terms(deadline=YEAR),
+            Terms(settle=90 * HOUR, deadline=3 * DAY, at_deadline=AtDeadline.REVOKE, at_once=True),
+        ],
+    )
+    def test_terms_are_read_as_they_were_given(self, clock: TurnableClock, old: ApiKey, terms: Terms) -> None:
         assert Terms.of(row(begin(clock, old.id, terms).id)) == terms
 
 
@@ -184,16 +188,15 @@ class TestWhoIsNotSucceeded:
         with pytest.raises(WrongState, match="expired"):
             begin(clock, key.id)
 
-    def test_a_key_that_is_being_succeeded_says_by_which(self, clock: TurnableClock, old: ApiKey) -> None:
-        new = rotate(clock, old.id)
-        with pytest.raises(WrongState, match=f"{new.id} takes over"):
-            begin(clock, old.id)
-
-    def test_one_whose_successor_is_over_says_what_to_do(self, clock: TurnableClock, old: ApiKey) -> None:
-        new = rotate(clock, old.id)
-        change(clock, new.id, DELETE)
-        with pytest.raises(WrongState, match=f"made way for {new.id}, which is over. Create a new key"):
-            begin(clock, old.id)
+    def test_one_that_is_being_succeeded_says_by_which_and_if_that_is_over_what_to_do(
+        self, clock: TurnableClock, old: ApiKey
+    ) -> None:
+        old_id, new_id = old.id, rotate(clock, old.id).id
+        with pytest.raises(WrongState, match=f"{new_id} takes over"):
+            begin(clock, old_id)
+        change(clock, new_id, DELETE)
+        with pytest.raises(WrongState, match=f"made way for {new_id}, which is over. Create a new key"):
+            begin(clock, old_id)
 
     def test_one_whose_time_is_over_though_nobody_wrote_it_down(self, clock: TurnableClock, old: ApiKey) -> None:
         new = rotate(clock, old.id, Terms(settle=HOUR))
@@ -203,29 +206,27 @@ class TestWhoIsNotSucceeded:
         with pytest.raises(WrongState, match=f"{old.id} is revoked"):
             begin(clock, old.id)
 
-    def test_a_key_of_a_deleted_organization(self, clock: TurnableClock, org: Organization, old: ApiKey) -> None:
+    def test_a_key_of_a_deleted_organization_and_one_that_is_not_there(
+        self, clock: TurnableClock, org: Organization, old: ApiKey
+    ) -> None:
         with writing(db.session):
             delete_org(db.session, clock, SYSTEM, db.session.merge(org))
         with pytest.raises((OrgNotFound, WrongState)):
             begin(clock, old.id)
-
-    def test_a_key_that_is_not_there(self, clock: TurnableClock, world: World) -> None:
         with pytest.raises(KeyNotFound):
             begin(clock, "key_nosuch")
 
 
 class TestFirstUses:
-    def test_start_the_clock_of_the_key_before(self, clock: TurnableClock, old: ApiKey) -> None:
+    def test_start_the_clock_of_the_key_before_and_later_ones_do_not_prolong_it(
+        self, clock: TurnableClock, old: ApiKey
+    ) -> None:
         new = rotate(clock, old.id, Terms(settle=2 * HOUR))
         clock.turn(days=3)
         use(clock, new.id, old.id, "key_nosuch")
-        assert now_of(old.id).retires_at == clock() + 2 * HOUR
+        ends = clock() + 2 * HOUR
+        assert now_of(old.id).retires_at == ends
         assert row(new.id).first_used_at == clock()
-
-    def test_later_ones_do_not_prolong_it(self, clock: TurnableClock, old: ApiKey) -> None:
-        new = rotate(clock, old.id, Terms(settle=HOUR))
-        use(clock, new.id)
-        ends = clock() + HOUR
         clock.turn(minutes=59)
         use(clock, new.id)
         assert now_of(old.id).retires_at == ends
@@ -297,25 +298,31 @@ class TestWhatIsLeftToDo:
             assert rotation.ancestors(db.session, line[-1]) == line[-2::-1]
             assert rotation.ancestors(db.session, old.id) == []
 
-    def test_a_stalled_one_is_told_from_its_deadline_on_until_the_new_key_is_used(
-        self, clock: TurnableClock, org: Organization, old: ApiKey
+    @pytest.mark.parametrize("end", ["used", "deleted"])
+    def test_a_stalled_one_is_told_from_its_deadline_on_until_the_new_key_is_used_or_the_old_one_ends(
+        self, clock: TurnableClock, org: Organization, old: ApiKey, end: str
     ) -> None:
         new = rotate(clock, old.id, Terms(deadline=DAY))
         clock.turn(days=1, microseconds=-1)
         assert self.stalled(clock()) == []
         clock.turn(microseconds=1)
-        assert self.stalled(clock()) == self.stalled(clock(), org.id) == [new.id]
+        assert self.stalled(clock()) == self.stalled(clock(), org.id) == [(old.id, new.id)]
         assert self.stalled(clock(), "org_nosuch") == []
-        use(clock, new.id)
+        assert now_of(old.id).state(clock()) == "retiring"
+        if end == "used":
+            use(clock, new.id)
+        else:
+            change(clock, old.id, DELETE)
         assert self.stalled(clock()) == []
 
     def broken_off(self) -> list[str]:
         with reading(db.session):
             return [found.successor_id for found in rotation.list_broken_off(db.session)]
 
-    def stalled(self, now: datetime, org_id: str | None = None) -> list[str]:
+    def stalled(self, now: datetime, org_id: str | None = None) -> list[tuple[str, str]]:
         with reading(db.session):
-            return [found.successor_id for found in rotation.list_stalled(db.session, now, org_id)]
+            found = rotation.list_stalled(db.session, now, org_id)
+            return [(one.predecessor_id, one.successor_id) for one in found]
 
     def settle(self, now: datetime) -> None:
         with writing(db.session):

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from mushu.destination import digest_of
 from mushu.server.audit.service import SYSTEM
 from mushu.server.db import reading, writing
 from mushu.server.errors import (
@@ -22,7 +21,7 @@ from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DISABLE, State
 from mushu.server.lifecycle.maintain import keep_house
 from tests.server.delivery.conftest import LEASE, Post
-from tests.server.delivery.shelf import Crash, after, before, crash, crash_after, fail, lie, lose_answer, refuse
+from tests.server.delivery.shelf import Crash, Fault, after, before, crash, crash_after, fail, lie, lose_answer, refuse
 from tests.server.verbs import issue_key, issue_to, show_successor, succeed
 
 pytestmark = pytest.mark.database
@@ -59,6 +58,19 @@ def row(post: Post, successor: ApiKey) -> Rotation:
         found = rotation.find_rotation_to(post.session, successor.id)
     assert found is not None
     return found
+
+
+def cut_off(post: Post, *faults: Fault, at: str = B) -> ApiKey:
+    """Begin to rotate a key that lies in two places, and die at one of them."""
+    old = post.deliver(A, B)
+    post.shelf.plan(f"write {at}", *(faults or (crash,)))
+    with pytest.raises(Crash):
+        rotate(post, old)
+    return old
+
+
+def verdicts(post: Post) -> list[str]:
+    return [verdict for _, verdict in house(post)]
 
 
 def held(post: Post) -> list[str | None]:
@@ -109,34 +121,15 @@ class TestRetiring:
         house(post)
         assert held(post) == [None, new.digest]
 
-    def test_at_once_ends_it_in_the_same_moment(self, post: Post) -> None:
+    def test_at_once_ends_it_in_the_same_moment_and_elsewhere_takes_its_value_away(self, post: Post) -> None:
         old = post.deliver(A)
         new = rotate(post, old, at_once=True)
         assert (post.state(old.id), post.state(new.id)) == ("revoked", "active")
         assert house(post) == []
         assert held(post)[0] == new.digest
-
-    def test_at_once_elsewhere_takes_the_old_value_away(self, post: Post) -> None:
-        old = post.deliver(A)
-        new = rotate(post, old, B, at_once=True)
+        last = rotate(post, new, B, at_once=True)
         house(post)
-        assert held(post) == [None, new.digest]
-
-    def test_what_keeps_its_old_key_is_said_to_have_stalled(self, post: Post) -> None:
-        old = post.deliver(A)
-        new = rotate(post, old, deadline=timedelta(days=1))
-        post.clock.turn(seconds=86_399)
-        with reading(post.session):
-            assert rotation.list_stalled(post.session, post.clock()) == []
-        post.clock.turn(seconds=1)
-        with reading(post.session):
-            (stalled,) = rotation.list_stalled(post.session, post.clock(), post.org_id)
-            assert rotation.list_stalled(post.session, post.clock(), "org_other") == []
-        assert (stalled.predecessor_id, stalled.successor_id) == (old.id, new.id)
-        assert state(post, old) == "retiring"
-        post.delete(old.id)
-        with reading(post.session):
-            assert rotation.list_stalled(post.session, post.clock()) == []
+        assert held(post) == [None, last.digest]
 
     def test_revoke_does_not_wait_beyond_the_deadline(self, post: Post) -> None:
         old = post.deliver(A)
@@ -182,36 +175,28 @@ class TestRetiring:
                 stalled = rotation.list_stalled(post.session, post.clock())
             assert [found.predecessor_id for found in stalled] == expected
 
-    def test_a_key_that_is_being_rotated_says_so_and_not_that_it_lies_nowhere(self, post: Post) -> None:
-        old = post.deliver(A)
-        new = rotate(post, old)
-        with pytest.raises(WrongState, match=f"{new.id} takes over"):
-            rotate(post, old)
 
-
-class TestWhatCannotBeRotated:
-    def test_a_key_that_lies_nowhere(self, post: Post) -> None:
+class TestWhatLiesThere:
+    def test_nothing_is_a_reason_to_ask_for_a_place(self, post: Post) -> None:
         with writing(post.session):
             key, _ = issue_key(post.session, post.clock, SYSTEM, KeyRequest(org_id=post.org_id, name="shown"))
         with pytest.raises(Invalid, match="--show-once"):
             rotate(post, key)
-        assert rotate(post, key, A).digest == held(post)[0]
+        new = rotate(post, key, A)
+        assert new.digest == held(post)[0]
+        with pytest.raises(WrongState, match=f"{new.id} takes over"):
+            rotate(post, key)
 
-
-class TestWhatLiesThere:
-    def test_a_foreign_value_is_not_overwritten(self, post: Post) -> None:
+    def test_a_missing_value_is_put_there_again_and_a_foreign_one_is_not_overwritten(self, post: Post) -> None:
         key = post.deliver(A)
+        post.shelf.put("hand", A, None)
+        key = rotate(post, key)
+        assert key.digest == held(post)[0]
         post.shelf.put("hand", A, "theirs")
         with pytest.raises(DestinationHeld):
             rotate(post, key)
-        assert (post.shelf.values[A], state(post, key), len(post.all_keys())) == ("theirs", "active", 1)
-        assert held(post)[0] == digest_of("theirs")
+        assert (post.shelf.values[A], state(post, key), len(post.all_keys())) == ("theirs", "active", 2)
         assert rotate(post, key, force=True).digest == held(post)[0]
-
-    def test_a_missing_value_is_put_there_again(self, post: Post) -> None:
-        key = post.deliver(A)
-        post.shelf.put("hand", A, None)
-        assert rotate(post, key).digest == held(post)[0]
 
     def test_a_former_key_of_the_same_line_makes_way(self, post: Post) -> None:
         first = post.deliver(A)
@@ -229,9 +214,12 @@ class TestWhatLiesThere:
 
 
 class TestFailing:
-    def test_where_the_second_place_refuses_the_old_key_is_put_back_and_works(self, post: Post) -> None:
+    @pytest.mark.parametrize("fault", [refuse, lie])
+    def test_where_the_second_place_refuses_or_lies_the_old_key_is_put_back_and_works(
+        self, post: Post, fault: Fault
+    ) -> None:
         old = post.deliver(A, B)
-        post.shelf.plan(f"write {B}", refuse)
+        post.shelf.plan(f"write {B}", fault)
         with pytest.raises(DeliveryFailed):
             rotate(post, old)
         assert held(post) == [old.digest, old.digest]
@@ -241,13 +229,6 @@ class TestFailing:
         with reading(post.session):
             assert rotation.list_broken_off(post.session) == []
         assert rotate(post, old).digest == held(post)[1]
-
-    def test_a_lie_is_found_out_before_the_old_key_retires(self, post: Post) -> None:
-        old = post.deliver(A)
-        post.shelf.plan(f"write {A}", lie)
-        with pytest.raises(DeliveryFailed):
-            rotate(post, old)
-        assert (state(post, old), held(post)[0]) == ("active", old.digest)
 
     def test_a_key_that_is_disabled_meanwhile_is_not_succeeded(self, post: Post) -> None:
         old = post.deliver(A)
@@ -277,38 +258,28 @@ class TestFailing:
 
 class TestCutOff:
     def test_after_the_first_of_two_places_it_is_done_again(self, post: Post) -> None:
-        old = post.deliver(A, B)
-        post.shelf.plan(f"write {B}", crash)
-        with pytest.raises(Crash):
-            rotate(post, old)
+        old = cut_off(post)
         assert house(post)[0][1] == "under_way"
         assert state(post, old) == "active"
         post.clock.turn(seconds=LEASE.total_seconds())
-        verdicts = [verdict for _, verdict in house(post)]
-        assert verdicts == ["failed", "rotated"]
+        assert verdicts(post) == ["failed", "rotated"]
         new = active(post)
         assert held(post) == [new.digest, new.digest]
         assert (state(post, old), state(post, new)) == ("retiring", "active")
         assert house(post) == []
 
     def test_after_the_last_place_it_is_finished(self, post: Post) -> None:
-        old = post.deliver(A, B)
-        post.shelf.plan(f"write {B}", crash_after)
-        with pytest.raises(Crash):
-            rotate(post, old)
-        assert [verdict for _, verdict in house(post)] == ["activated"]
+        old = cut_off(post, crash_after)
+        assert verdicts(post) == ["activated"]
         new = active(post)
         assert held(post) == [new.digest, new.digest]
         assert (state(post, old), state(post, new)) == ("retiring", "active")
         assert post.states(old.id) == ["replaced", "replaced"]
 
     def test_before_anything_was_written_nothing_is_done_again(self, post: Post) -> None:
-        old = post.deliver(A, B)
-        post.shelf.plan(f"write {A}", crash)
-        with pytest.raises(Crash):
-            rotate(post, old)
+        old = cut_off(post, crash, at=A)
         post.clock.turn(seconds=LEASE.total_seconds())
-        assert [verdict for _, verdict in house(post)] == ["failed"]
+        assert verdicts(post) == ["failed"]
         assert held(post) == [old.digest, old.digest]
         assert state(post, old) == "active"
         assert house(post) == []
@@ -320,7 +291,7 @@ class TestCutOff:
         with pytest.raises(DeliveryUndecided):
             rotate(post, old)
         assert state(post, old) == "active"
-        assert [verdict for _, verdict in house(post)] == ["activated"]
+        assert verdicts(post) == ["activated"]
         assert state(post, old) == "retiring"
 
     def test_what_cannot_be_put_back_is_done_again_once_it_can_be_reached(self, post: Post) -> None:
@@ -331,31 +302,25 @@ class TestCutOff:
             rotate(post, old)
         post.shelf.unreachable.add(A)
         post.clock.turn(hours=1)
-        assert "unreachable" in [verdict for _, verdict in house(post)]
+        assert "unreachable" in verdicts(post)
         post.shelf.unreachable.clear()
-        assert "rotated" in [verdict for _, verdict in house(post)]
+        assert "rotated" in verdicts(post)
         new = active(post)
         assert held(post) == [new.digest, new.digest]
 
     def test_a_foreign_value_that_came_meanwhile_is_left_alone(self, post: Post) -> None:
-        old = post.deliver(A, B)
-        post.shelf.plan(f"write {B}", crash)
-        with pytest.raises(Crash):
-            rotate(post, old)
+        cut_off(post)
         post.shelf.put("hand", A, "theirs")
         post.clock.turn(seconds=LEASE.total_seconds())
-        assert [verdict for _, verdict in house(post)] == ["failed", "drifted"]
+        assert verdicts(post) == ["failed", "drifted"]
         assert post.shelf.values[A] == "theirs"
         assert house(post) == []
 
     def test_what_fails_again_and_again_is_tried_once_each_time(self, post: Post) -> None:
-        old = post.deliver(A, B)
-        post.shelf.plan(f"write {B}", crash, *[refuse] * 50)
-        with pytest.raises(Crash):
-            rotate(post, old)
+        old = cut_off(post, crash, *[refuse] * 50)
         for minted in range(3, 8):
             post.clock.turn(hours=1)
-            assert [verdict for _, verdict in house(post)][-1] == "unreachable"
+            assert verdicts(post)[-1] == "unreachable"
             assert len(post.all_keys()) == minted
             assert state(post, old) == "active"
         post.shelf.script.clear()
@@ -366,13 +331,10 @@ class TestCutOff:
         assert house(post) == []
 
     def test_what_fails_whenever_it_is_tried_is_tried_less_and_less(self, post: Post) -> None:
-        old = post.deliver(A, B)
-        post.shelf.plan(f"write {B}", crash, *[refuse] * 500)
-        with pytest.raises(Crash):
-            rotate(post, old)
+        old = cut_off(post, crash, *[refuse] * 500)
         told = ""
-        for _ in range(24 * 12):
-            post.clock.turn(minutes=5)
+        for _ in range(24 * 4):
+            post.clock.turn(minutes=15)
             findings = keep_house(post.context())
             told += " ".join(finding.detail for finding in findings)
         assert len(post.all_keys()) < 20
@@ -384,10 +346,7 @@ class TestCutOff:
         assert house(post) == []
 
     def test_a_key_that_was_deleted_since_is_not_rotated_again(self, post: Post) -> None:
-        old = post.deliver(A, B)
-        post.shelf.plan(f"write {B}", crash)
-        with pytest.raises(Crash):
-            rotate(post, old)
+        old = cut_off(post)
         post.delete(old.id)
         post.clock.turn(hours=1)
         house(post)

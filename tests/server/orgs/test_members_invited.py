@@ -97,34 +97,28 @@ def inviting(world: World) -> Inviting:
 
 class TestAccept:
     @pytest.mark.parametrize("role", ["admin", "member"])
-    def test_it_works(self, inviting: Inviting, role: str) -> None:
+    def test_it_works_and_the_trail_names_the_user_and_the_invitation(self, inviting: Inviting, role: str) -> None:
         invitation, token = inviting.by_link(role)
         member = inviting.accept(token)
-        assert (member.org_id, member.user_id, member.role) == (inviting.org.id, inviting.invitee.user_id, role)
+        invitee = inviting.invitee.user_id
+        assert (member.org_id, member.user_id, member.role) == (inviting.org.id, invitee, role)
         assert member.joined_at == inviting.world.clock()
-        assert inviting.stored(invitation) == ("accepted", inviting.invitee.user_id)
-
-    def test_the_trail_names_the_user_and_the_invitation(self, inviting: Inviting) -> None:
-        invitation, token = inviting.by_link()
-        inviting.accept(token)
+        assert inviting.stored(invitation) == ("accepted", invitee)
         with reading(db.session):
-            found = (
-                select(AuditEvent).where(AuditEvent.org_id == inviting.org.id).order_by(AuditEvent.id.desc()).limit(2)
-            )
-            added, accepted = db.session.scalars(found)
+            trail = select(AuditEvent).where(AuditEvent.org_id == inviting.org.id).order_by(AuditEvent.id.desc())
+            added, accepted = db.session.scalars(trail.limit(2))
         assert (accepted.action, accepted.target_id) == ("invitation.accepted", invitation.id)
-        assert (added.action, added.target_id) == ("member.added", inviting.invitee.user_id)
-        assert {event.actor_id for event in (added, accepted)} == {inviting.invitee.user_id}
+        assert (added.action, added.target_id) == ("member.added", invitee)
+        assert {event.actor_id for event in (added, accepted)} == {invitee}
 
-    def test_one_by_email_is_for_the_user_with_that_address_who_may_come_later(self, inviting: Inviting) -> None:
+    def test_one_by_email_is_for_the_user_with_that_address_who_may_come_at_the_last_moment(
+        self, inviting: Inviting, clock: TurnableClock
+    ) -> None:
         _, token = inviting.by_email("later@example.com")
+        inviting.refusal(token, inviting.somebody())  # who may not answer does not use it up
         later = inviting.somebody("Later@Example.com")
-        assert inviting.accept(token, later).role == "member"
-
-    def test_it_is_good_until_the_last_moment(self, inviting: Inviting, clock: TurnableClock) -> None:
-        _, token = inviting.by_link()
         clock.turn(days=7, seconds=-1)
-        assert inviting.accept(token).role == "member"
+        assert inviting.accept(token, later).role == "member"
 
     def test_who_was_removed_can_come_back_with_a_new_one_and_not_with_the_old(self, inviting: Inviting) -> None:
         _, token = inviting.by_link()
@@ -167,83 +161,57 @@ class TestMembers:
         assert inviting.accept(token).role == offered
 
 
-def _answered(inviting: Inviting) -> Secret:
-    _, token = inviting.by_link()
+def _answered(inviting: Inviting, token: Secret, _: OrgInvitation) -> Secret:
     inviting.accept(token, inviting.somebody())
     return token
 
 
-def _declined(inviting: Inviting) -> Secret:
-    _, token = inviting.by_link()
+def _declined(inviting: Inviting, token: Secret, _: OrgInvitation) -> Secret:
     inviting.decline(token, inviting.somebody())
     return token
 
 
-def _cancelled(inviting: Inviting) -> Secret:
-    invitation, token = inviting.by_link()
+def _cancelled(inviting: Inviting, token: Secret, invitation: OrgInvitation) -> Secret:
     inviting.cancel(invitation)
     return token
 
 
-def _expired(inviting: Inviting) -> Secret:
-    _, token = inviting.by_link()
+def _expired(inviting: Inviting, token: Secret, _: OrgInvitation) -> Secret:
     assert isinstance(inviting.world.clock, TurnableClock)
     inviting.world.clock.turn(days=7)
     return token
 
 
-def _into_a_deleted_organization(inviting: Inviting) -> Secret:
-    _, token = inviting.by_link()
+def _into_a_deleted_organization(inviting: Inviting, token: Secret, _: OrgInvitation) -> Secret:
     with writing(db.session):
         delete_org(db.session, inviting.world.clock, SYSTEM, get_org(db.session, inviting.org.id))
     return token
 
 
-def _for_another_address(inviting: Inviting) -> Secret:
-    return inviting.by_email("bob@example.com.evil.example")[1]
+REFUSED: dict[str, Callable[[Inviting, Secret, OrgInvitation], Secret]] = {
+    "answered": _answered,
+    "declined": _declined,
+    "cancelled": _cancelled,
+    "expired": _expired,
+    "into a deleted organization": _into_a_deleted_organization,
+    "for another address": lambda inviting, *_: inviting.by_email("bob@example.com.evil.example")[1],
+    "guessed": lambda *_: generate(Prefix.INVITATION),
+    "cut short": lambda _, token, __: Secret(token.reveal()[:-1]),
+    "in another case": lambda _, token, __: Secret(token.reveal().swapcase()),
+    "a pattern": lambda *_: Secret("%"),
+}
 
 
-def _guessed(inviting: Inviting) -> Secret:
-    inviting.by_link()
-    return generate(Prefix.INVITATION)
-
-
-def _cut_short(inviting: Inviting) -> Secret:
-    return Secret(inviting.by_link()[1].reveal()[:-1])
-
-
-def _in_another_case(inviting: Inviting) -> Secret:
-    return Secret(inviting.by_link()[1].reveal().swapcase())
-
-
-def _a_pattern(inviting: Inviting) -> Secret:
-    inviting.by_link()
-    return Secret("%")
-
-
-REFUSED: list[Callable[[Inviting], Secret]] = [
-    _answered, _declined, _cancelled, _expired, _into_a_deleted_organization, _for_another_address, _guessed,
-    _cut_short, _in_another_case, _a_pattern,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("made", REFUSED, ids=lambda made: made.__name__.strip("_"))
-def test_whatever_is_in_the_way_is_refused_with_one_sentence_that_tells_nothing(
-    inviting: Inviting, made: Callable[[Inviting], Secret]
-) -> None:
-    token = made(inviting)
+@pytest.mark.parametrize("made", REFUSED)
+def test_whatever_is_in_the_way_is_refused_with_one_sentence_that_tells_nothing(inviting: Inviting, made: str) -> None:
+    invitation, token = inviting.by_link()
+    token = REFUSED[made](inviting, token, invitation)
     with reading(db.session):
         before = db.session.scalar(select(func.count()).select_from(AuditEvent))
     assert inviting.refusal(token) == inviting.refusal(generate(Prefix.INVITATION))
     with reading(db.session):
         assert db.session.scalar(select(func.count()).select_from(AuditEvent)) == before
     assert inviting.role_of(inviting.invitee) is None
-
-
-def test_who_may_not_answer_does_not_use_it_up(inviting: Inviting) -> None:
-    _, token = inviting.by_email()
-    inviting.refusal(token, inviting.somebody())
-    assert inviting.accept(token).role == "member"
 
 
 class TestRaces:
