@@ -109,54 +109,38 @@ class TestWhatIsFound:
             assert bool(found[uri].detail) is (condition is not Condition.OK)
             assert "flask" not in found[uri].detail, "the ledger is shown over HTTP, where nobody has that command"
 
-    def test_what_was_mended_is_noted_as_well(self, post: Post) -> None:
-        key = post.deliver(A)
+    def test_another_key_of_mushu_is_drift_too_and_what_was_mended_is_noted_as_well(self, post: Post) -> None:
+        key, _ = post.deliver(A), post.deliver(B)
         value = post.shelf.values[A]
-        post.shelf.put("hand", A, "theirs")
-        assert conditions(post) == {A: "drifted"}
+        post.shelf.put("hand", A, post.shelf.values[B])
+        assert conditions(post) == {A: "drifted", B: "ok"}
         post.shelf.put("hand", A, value)
         post.clock.turn(minutes=1)
-        assert conditions(post) == {A: "ok"}
+        assert conditions(post) == {A: "ok", B: "ok"}
         (row,) = post.rows(key.id)
         assert (row.condition, row.error, row.checked_at) == ("ok", None, post.clock())
 
-    def test_another_key_of_mushu_is_drift_too(self, post: Post) -> None:
-        post.deliver(A)
-        post.deliver(B)
-        post.shelf.put("hand", A, post.shelf.values[B])
-        assert conditions(post) == {A: "drifted", B: "ok"}
-
-    def test_rotating_repairs_it(self, post: Post) -> None:
-        key = post.deliver(A)
+    def test_rotating_repairs_it_and_then_the_successor_is_looked_for(self, post: Post) -> None:
+        old = post.deliver(A)
         post.shelf.put("hand", A, None)
         assert conditions(post) == {A: "missing"}
-        succeed(post.context(), key.id, Terms())
-        assert conditions(post) == {A: "ok"}
+        new, _ = succeed(post.context(), old.id, Terms())
+        assert [(look.uri, look.key_id, look.condition) for look in looks(post)] == [(A, new.id, "ok")]
 
 
 class TestWhatIsLookedAt:
-    def test_where_a_key_was_replaced_its_successor_is_looked_for(self, post: Post) -> None:
-        old = post.deliver(A)
-        new, _ = succeed(post.context(), old.id, Terms())
-        assert [(look.uri, look.key_id) for look in looks(post)] == [(A, new.id)]
-
     def test_a_retiring_key_is_where_its_successor_did_not_go(self, post: Post) -> None:
         old = post.deliver(A)
         succeed(post.context(), old.id, Terms(), [B])
         assert conditions(post) == {A: "ok", B: "ok"}
 
-    def test_a_disabled_key_is(self, post: Post) -> None:
-        key = post.deliver(A)
-        with writing(post.session):
-            change_state(post.session, post.clock, SYSTEM, key.id, DISABLE)
-        assert conditions(post) == {A: "ok"}
-
-    def test_the_state_of_the_key_is_told_for_on_it_depends_what_can_be_done(self, post: Post) -> None:
+    def test_the_state_of_a_living_key_is_told_for_on_it_depends_what_can_be_done(self, post: Post) -> None:
         key = post.deliver(A)
         assert looks(post)[0].key_state == State.ACTIVE
         for change, state in ((DISABLE, State.DISABLED), (ENABLE, State.ACTIVE), (RETIRE, State.RETIRING)):
             with writing(post.session):
                 change_state(post.session, post.clock, SYSTEM, key.id, change)
+            assert conditions(post) == {A: "ok"}
             assert looks(post)[0].key_state == state
 
     def test_dead_and_pending_keys_and_those_of_clients_are_not(self, post: Post) -> None:

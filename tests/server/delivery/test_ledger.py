@@ -60,46 +60,15 @@ def test_two_attempts_never_work_on_one_place(post: Post, opened: Opened) -> Non
     opened("fake:a")
 
 
-def test_a_key_has_one_delivery_for_each_place(post: Post, opened: Opened) -> None:
+def test_a_key_has_one_delivery_for_each_place_and_what_is_not_there_is_an_error(post: Post, opened: Opened) -> None:
     with pytest.raises(IntegrityError):
         opened("fake:a", "fake:a")
-
-
-def test_what_is_not_there_is_an_error(post: Post) -> None:
     with reading(post.session), pytest.raises(NoResultFound):
         ledger.get_delivery(post.session, "dlv_unknown")
 
 
 @pytest.mark.parametrize("state", list(DeliveryState))
 class TestFrom:
-    def test_delivered(self, post: Post, opened: Opened, state: DeliveryState) -> None:
-        _, (row,) = opened("fake:a")
-        _set(post, row, state, error="earlier")
-        with writing(post.session):
-            alive = ledger.delivered(post.session, row, "v1", post.clock())
-        now = _now(post, row)
-        assert alive == (state in ("pending", "delivered"))
-        assert now.state == ("delivered" if alive else state)
-        assert (now.version, now.error) == (("v1", None) if alive else (None, "earlier"))
-
-    def test_verified(self, post: Post, opened: Opened, state: DeliveryState) -> None:
-        _, (row,) = opened("fake:a")
-        _set(post, row, state)
-        with writing(post.session):
-            alive = ledger.verified(post.session, row, Location(), "v1", post.clock())
-        assert alive == (state in ("pending", "delivered", "verified"))
-        assert _now(post, row).state == ("verified" if alive else state)
-
-    def test_fail(self, post: Post, opened: Opened, state: DeliveryState) -> None:
-        _, (row,) = opened("fake:a")
-        _set(post, row, state)
-        with writing(post.session):
-            ledger.fail(post.session, row, "why")
-        now = _now(post, row)
-        failed = state in ("pending", "delivered", "verified")
-        assert now.state == ("failed" if failed else state)
-        assert (now.cleanup_due, now.error) == ((True, "why") if failed else (False, None))
-
     def test_put_back_and_hand_back(self, post: Post, opened: Opened, state: DeliveryState) -> None:
         _, (row,) = opened("fake:a")
         _set(post, row, state)
@@ -115,19 +84,35 @@ class TestFrom:
             assert ledger.find_at_work(post.session, "fake:a", "", post.clock()) is None
         assert not _now(post, row).may_arrive(post.clock())
 
-    def test_removed(self, post: Post, opened: Opened, state: DeliveryState) -> None:
-        _, (row,) = opened("fake:a")
-        _set(post, row, state)
+    def test_each_change_is_made_from_the_states_it_names(
+        self, post: Post, opened: Opened, state: DeliveryState
+    ) -> None:
+        _, (delivered, verified, failed, removed) = opened("fake:a", "fake:b", "fake:c", "fake:d")
+        _set(post, delivered, state, error="earlier")
+        for row in (verified, failed, removed):
+            _set(post, row, state)
         with writing(post.session):
-            ledger.removed(post.session, row, Location(), post.clock())
-        now = _now(post, row)
+            arrives = ledger.delivered(post.session, delivered, "v1", post.clock())
+            lives = ledger.verified(post.session, verified, Location(), "v1", post.clock())
+            ledger.fail(post.session, failed, "why")
+            ledger.removed(post.session, removed, Location(), post.clock())
+        assert arrives == (state in ("pending", "delivered"))
+        now = _now(post, delivered)
+        assert now.state == ("delivered" if arrives else state)
+        assert (now.version, now.error) == (("v1", None) if arrives else (None, "earlier"))
+        assert lives == (state in ("pending", "delivered", "verified"))
+        assert _now(post, verified).state == ("verified" if lives else state)
+        now = _now(post, failed)
+        assert now.state == ("failed" if lives else state)
+        assert (now.cleanup_due, now.error) == ((True, "why") if lives else (False, None))
+        now = _now(post, removed)
         assert now.state == ("removed" if state == "verified" else state)
         assert now.removed_at == (post.clock() if state == "verified" else None)
 
-    def test_another_attempt_at_the_same_row_changes_nothing(
+    def test_another_attempt_changes_nothing_and_it_is_delivered_and_marked_as_its_state_is(
         self, post: Post, opened: Opened, state: DeliveryState
     ) -> None:
-        _, (row,) = opened("fake:a")
+        key, (row,) = opened("fake:a")
         _set(post, row, state)
         other = Delivery(id=row.id, attempt_id="att_other")
         with writing(post.session):
@@ -137,20 +122,12 @@ class TestFrom:
             ledger.note(post.session, other, "why")
         now = _now(post, row)
         assert (now.state, now.error, now.version) == (state, None, None)
-
-    def test_mark_for_cleanup(self, post: Post, opened: Opened, state: DeliveryState) -> None:
-        key, (row,) = opened("fake:a")
-        _set(post, row, state)
-        with writing(post.session):
-            ledger.mark_for_cleanup(post.session, key.id)
-        assert _now(post, row).cleanup_due == (state != "removed")
-
-    def test_delivered_to(self, post: Post, opened: Opened, state: DeliveryState) -> None:
-        key, (row,) = opened("fake:a")
-        _set(post, row, state)
         with reading(post.session):
             places = ledger.delivered_to(post.session, [key.id])
         assert places == ({key.id: ["fake:a"]} if state == "verified" else {})
+        with writing(post.session):
+            ledger.mark_for_cleanup(post.session, key.id)
+        assert _now(post, row).cleanup_due == (state != "removed")
 
     def test_unfinished(self, post: Post, opened: Opened, state: DeliveryState) -> None:
         """A pending key always is, whatever its deliveries say; a dead one where it may hold or lie somewhere."""
@@ -169,19 +146,11 @@ class TestFrom:
             assert ledger.keys_to_clean_up(post.session) == ledger.keys_at(post.session, ["fake:a"]) == [key.id]
 
 
-def test_deliveries_are_listed_by_age_and_then_by_place(post: Post, opened: Opened) -> None:
+def test_the_oldest_comes_first_and_of_one_age_the_first_place(post: Post, opened: Opened) -> None:
     first, _ = opened("fake:d", "fake:c")
     post.clock.turn(seconds=1)
     second, _ = opened("fake:b", "fake:a")
     with reading(post.session):
         rows = ledger.list_deliveries(post.session, [second.id, first.id])
+        assert ledger.keys_under_way(post.session) == [first.id, second.id]
     assert [row.uri for row in rows] == ["fake:c", "fake:d", "fake:a", "fake:b"]
-
-
-def test_the_oldest_pending_key_comes_first(post: Post, opened: Opened) -> None:
-    ids = []
-    for uri in ("fake:b", "fake:c", "fake:a"):
-        ids.append(opened(uri)[0].id)
-        post.clock.turn(seconds=1)
-    with reading(post.session):
-        assert ledger.keys_under_way(post.session) == ids

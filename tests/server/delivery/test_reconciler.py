@@ -34,18 +34,26 @@ from tests.server.delivery.shelf import (
 
 pytestmark = pytest.mark.database
 
+CutOff = Callable[..., ApiKey]
+
 
 @pytest.fixture
-def cut_off(post: Post, shelf: Shelf) -> Callable[..., ApiKey]:
-    """Return what begins a delivery to `fake:a` and `fake:b` in a process that dies at a call."""
+def cut_off(post: Post, shelf: Shelf) -> CutOff:
+    """Return what begins a delivery, to `fake:a` and `fake:b` if not said, in a process that dies at a call."""
 
-    def begin(call: str, fault: Fault = crash, *, force: bool = False) -> ApiKey:
+    def begin(call: str, fault: Fault = crash, uris: tuple[str, ...] = ("fake:a", "fake:b")) -> ApiKey:
         shelf.plan(call, *([fine] if call.startswith("read") else []), fault)
         with pytest.raises(Crash):
-            post.another().deliver("fake:a", "fake:b", force=force)
-        return post.only_key()
+            post.another().deliver(*uris)
+        return post.all_keys()[-1]
 
     return begin
+
+
+def _cut_off_one_by_one(post: Post, cut_off: CutOff, *uris: str) -> None:
+    for uri in uris:
+        cut_off(f"write {uri}", crash_after, (uri,))
+        post.clock.turn(seconds=1)
 
 
 class TestCutOff:
@@ -56,7 +64,7 @@ class TestCutOff:
         [("write fake:b", crash_after), ("read fake:a", crash), ("read fake:a", crash_after), ("read fake:b", crash)],
     )
     def test_a_key_that_is_everywhere_becomes_active(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey], call: str, fault: Fault
+        self, post: Post, shelf: Shelf, cut_off: CutOff, call: str, fault: Fault
     ) -> None:
         key = cut_off(call, fault)
         assert key.stored_state == "pending"
@@ -70,7 +78,7 @@ class TestCutOff:
         ("call", "fault"), [("write fake:a", crash), ("write fake:a", crash_after), ("write fake:b", crash)]
     )
     def test_one_that_is_not_is_left_alone_within_its_lease_and_dies_afterwards(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey], call: str, fault: Fault
+        self, post: Post, shelf: Shelf, cut_off: CutOff, call: str, fault: Fault
     ) -> None:
         key = cut_off(call, fault)
         post.clock.turn(seconds=59)
@@ -86,16 +94,14 @@ class TestCutOff:
         assert post.reconcile() == []
         assert post.deliver("fake:a", "fake:b").stored_state == "active"
 
-    def test_a_foreign_value_that_came_since_is_left_alone(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey]
-    ) -> None:
+    def test_a_foreign_value_that_came_since_is_left_alone(self, post: Post, shelf: Shelf, cut_off: CutOff) -> None:
         cut_off("write fake:b", crash_after)
         shelf.put("test", "fake:a", "theirs")
         post.clock.turn(seconds=61)
         assert post.verdicts() == ["failed"]
         assert shelf.values == {"fake:a": "theirs"}
 
-    def test_what_cannot_be_read_is_not_guessed(self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey]) -> None:
+    def test_what_cannot_be_read_is_not_guessed(self, post: Post, shelf: Shelf, cut_off: CutOff) -> None:
         key = cut_off("write fake:b", crash_after)
         shelf.unreachable.add("fake:b")
         post.clock.turn(hours=1000)
@@ -109,7 +115,7 @@ class TestCutOff:
         assert [row.error for row in post.rows(key.id)] == [None, None]
 
     def test_a_key_that_is_missing_somewhere_dies_even_if_another_place_cannot_be_read(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey]
+        self, post: Post, shelf: Shelf, cut_off: CutOff
     ) -> None:
         key = cut_off("write fake:b")
         shelf.unreachable.add("fake:a")
@@ -121,26 +127,20 @@ class TestCutOff:
         assert post.verdicts() == ["cleaned_up"]
         assert shelf.values == {}
 
-    def test_a_plugin_that_fails_oddly_counts_as_unreachable(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey]
+    def test_a_place_whose_plugin_fails_oddly_or_is_gone_counts_as_unreachable(
+        self, post: Post, shelf: Shelf, cut_off: CutOff, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         key = cut_off("write fake:b", crash_after)
         shelf.plan("read fake:a", leak_foreign)
         (found,) = post.reconcile()
         assert found.verdict == "unreachable"
         assert "failed unexpectedly (ValueError)" in found.detail
-        assert post.state(key.id) == "pending"
-
-    def test_a_place_whose_plugin_is_gone_counts_as_unreachable(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        key = cut_off("write fake:b", crash_after)
         monkeypatch.setattr("tests.server.delivery.shelf.FakeDestination.scheme", "gone")
         assert post.verdicts() == ["unreachable"]
         assert post.state(key.id) == "pending"
 
     def test_the_key_that_waits_for_an_unreachable_place_can_be_deleted_and_holds_no_other(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey]
+        self, post: Post, shelf: Shelf, cut_off: CutOff
     ) -> None:
         key = cut_off("write fake:b", crash_after)
         shelf.unreachable.add("fake:b")
@@ -171,31 +171,24 @@ class TestBeforeADelivery:
     """What lies unfinished at a destination is settled before anything new is brought there."""
 
     @pytest.mark.parametrize("uri", ["fake:a", "fake:b"])
-    def test_a_key_that_was_read_back_everywhere_but_not_activated_is(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey], uri: str
+    def test_a_key_that_was_read_back_everywhere_but_not_activated_is_and_not_before_one_elsewhere(
+        self, post: Post, shelf: Shelf, cut_off: CutOff, uri: str
     ) -> None:
         key = cut_off("read fake:b", crash_after)
+        post.deliver("fake:c")
+        assert post.state(key.id) == "pending"
         with pytest.raises(DestinationHeld, match=key.id):
             post.deliver(uri)
         assert post.state(key.id) == "active"
 
     @pytest.mark.parametrize("uri", ["fake:a", "fake:b"])
-    def test_a_key_that_did_not_arrive_dies(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey], uri: str
-    ) -> None:
+    def test_a_key_that_did_not_arrive_dies(self, post: Post, shelf: Shelf, cut_off: CutOff, uri: str) -> None:
         key = cut_off("write fake:b")
         post.clock.turn(seconds=61)
         successor = post.deliver(uri)
         assert post.state(key.id) == "failed"
         assert shelf.values.keys() == {uri}
         assert shelf.digest_at(uri) == successor.digest
-
-    def test_what_is_unfinished_elsewhere_is_left_alone(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey]
-    ) -> None:
-        key = cut_off("write fake:b", crash_after)
-        post.deliver("fake:c")
-        assert post.state(key.id) == "pending"
 
     def test_a_pending_key_whose_delivery_is_not_the_servers_is_none_of_its_business(self, post: Post) -> None:
         with writing(post.session):
@@ -221,29 +214,25 @@ class TestLateWrites:
         assert shelf.digest_at("fake:a") == post.only_key().digest
         return post.only_key()
 
-    @pytest.mark.parametrize("minutes", [2, 10])
-    def test_the_next_run_removes_the_value(self, post: Post, shelf: Shelf, minutes: int) -> None:
+    @pytest.mark.parametrize(("minutes", "found"), [(2, ["cleaned_up"]), (10, ["cleaned_up"]), (12, [])])
+    def test_the_next_run_removes_the_value_but_much_later_it_is_inert(
+        self, post: Post, shelf: Shelf, minutes: int, found: list[str]
+    ) -> None:
+        """Nobody looks forever."""
         key = self._write_late(post, shelf, timedelta(minutes=minutes))
         assert key.stored_state == "failed"
-        assert post.verdicts() == ["cleaned_up"]
-        assert shelf.values == {}
+        assert post.verdicts() == found
+        assert (shelf.values == {}) is bool(found)
+        assert shelf.digest_at("fake:a") == (None if found else key.digest)
 
-    def test_so_does_the_next_delivery(self, post: Post, shelf: Shelf) -> None:
-        self._write_late(post, shelf, timedelta(minutes=2))
+    @pytest.mark.parametrize("minutes", [2, 12])
+    def test_the_next_delivery_overwrites_it(self, post: Post, shelf: Shelf, minutes: int) -> None:
+        self._write_late(post, shelf, timedelta(minutes=minutes))
         key = post.deliver("fake:a")
-        assert shelf.digest_at("fake:a") == key.digest
+        assert (key.stored_state, shelf.digest_at("fake:a")) == ("active", key.digest)
 
-    def test_much_later_it_is_inert_and_may_be_overwritten(self, post: Post, shelf: Shelf) -> None:
-        """Nobody looks forever."""
-        key = self._write_late(post, shelf, timedelta(minutes=12))
-        assert post.state(key.id) == "failed"
-        assert post.reconcile() == []
-        assert post.deliver("fake:a").stored_state == "active"
-
-    def test_a_place_is_looked_at_for_a_while_and_not_for_ever(self, post: Post, shelf: Shelf) -> None:
-        shelf.plan("write fake:a", crash)
-        with pytest.raises(Crash):
-            post.another().deliver("fake:a")
+    def test_a_place_is_looked_at_for_a_while_and_not_for_ever(self, post: Post, shelf: Shelf, cut_off: CutOff) -> None:
+        cut_off("write fake:a", uris=("fake:a",))
         post.clock.turn(minutes=2)
         assert post.verdicts() == ["failed"]
         looks = []
@@ -254,10 +243,10 @@ class TestLateWrites:
             post.clock.turn(minutes=5)
         assert looks == [["fake:a"], ["fake:a"], ["fake:a"], []]
 
-    def test_what_could_not_be_seen_when_the_key_died_is_removed_when_it_can(self, post: Post, shelf: Shelf) -> None:
-        shelf.plan("write fake:a", crash_after)
-        with pytest.raises(Crash):
-            post.another().deliver("fake:a")
+    def test_what_could_not_be_seen_when_the_key_died_is_removed_when_it_can(
+        self, post: Post, shelf: Shelf, cut_off: CutOff
+    ) -> None:
+        cut_off("write fake:a", crash_after, uris=("fake:a",))
         post.clock.turn(minutes=2)
         shelf.plan("read fake:a", stale)
         shelf.plan("remove fake:a", answer_no)
@@ -268,9 +257,7 @@ class TestLateWrites:
 
 class TestSeveralAtOnce:
     @pytest.mark.parametrize("lease_over", [False, True])
-    def test_two_that_find_the_same_agree(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey], lease_over: bool
-    ) -> None:
+    def test_two_that_find_the_same_agree(self, post: Post, shelf: Shelf, cut_off: CutOff, lease_over: bool) -> None:
         key = cut_off("write fake:b", crash if lease_over else crash_after)
         post.clock.turn(seconds=61)
         other = post.another()
@@ -282,7 +269,7 @@ class TestSeveralAtOnce:
         assert shelf.values.keys() == (set() if lease_over else {"fake:a", "fake:b"})
 
     def test_a_key_that_is_deleted_while_it_is_looked_at_stays_deleted(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey]
+        self, post: Post, shelf: Shelf, cut_off: CutOff
     ) -> None:
         key = cut_off("write fake:b", crash_after)
         shelf.plan("read fake:b", after(lambda: post.another().delete(key.id)))
@@ -292,19 +279,15 @@ class TestSeveralAtOnce:
         assert post.verdicts() == ["cleaned_up", "cleaned_up"]
         assert shelf.values == {}
 
-    def test_a_key_that_is_finished_before_it_is_looked_at_is_left_alone(self, post: Post, shelf: Shelf) -> None:
-        for uri in ("fake:a", "fake:b"):
-            shelf.plan(f"write {uri}", crash_after)
-            with pytest.raises(Crash):
-                post.another().deliver(uri)
-            post.clock.turn(seconds=1)
+    def test_a_key_that_is_finished_before_it_is_looked_at_is_left_alone(
+        self, post: Post, shelf: Shelf, cut_off: CutOff
+    ) -> None:
+        _cut_off_one_by_one(post, cut_off, "fake:a", "fake:b")
         shelf.plan("read fake:a", after(post.another().reconcile))
         assert post.verdicts() == ["under_way"]
         assert {key.stored_state for key in post.all_keys()} == {"active"}
 
-    def test_within_the_lease_is_judged_by_when_the_look_began(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey]
-    ) -> None:
+    def test_within_the_lease_is_judged_by_when_the_look_began(self, post: Post, shelf: Shelf, cut_off: CutOff) -> None:
         """A slow read must not turn an attempt that was in time into one that was late."""
         key = cut_off("write fake:b")
         post.clock.turn(seconds=30)
@@ -314,9 +297,7 @@ class TestSeveralAtOnce:
 
 
 class TestDeadKeys:
-    def test_a_dead_key_holds_no_destination_whoever_killed_it(
-        self, post: Post, shelf: Shelf, cut_off: Callable[..., ApiKey]
-    ) -> None:
+    def test_a_dead_key_holds_no_destination_whoever_killed_it(self, post: Post, shelf: Shelf, cut_off: CutOff) -> None:
         key = cut_off("write fake:b")
         with writing(post.session):
             change_state(post.session, post.clock, SYSTEM, key.id, DELETE)
@@ -375,12 +356,10 @@ def test_what_went_wrong_once_does_not_linger_in_the_session(post: Post, shelf: 
     assert post.rows(kept[0].key_id)[0].error == "fake:a did not receive it before the attempt ended."
 
 
-def test_everything_unfinished_is_settled_whatever_the_first_one_says(post: Post, shelf: Shelf) -> None:
-    for uri in ("fake:a", "fake:b", "fake:c"):
-        shelf.plan(f"write {uri}", crash_after)
-        with pytest.raises(Crash):
-            post.another().deliver(uri)
-        post.clock.turn(seconds=1)
+def test_everything_unfinished_is_settled_whatever_the_first_one_says(
+    post: Post, shelf: Shelf, cut_off: CutOff
+) -> None:
+    _cut_off_one_by_one(post, cut_off, "fake:a", "fake:b", "fake:c")
     shelf.unreachable.add("fake:a")
     assert post.verdicts() == ["unreachable", "activated", "activated"]
 
