@@ -72,7 +72,10 @@ def unregister(session: Session, token: str, user: str | None, tenant: str | Non
     tenant_id = session.required_tenant(tenant)
 
     def forget(api: EnvironmentApi) -> Answer:
-        if user is not None and token not in [row.get("token") for row in _devices(api, tenant_id, user)]:
+        # The server keeps hexadecimal digits in lower case; it decides itself what is one token.
+        if user is not None and {token, token.lower()}.isdisjoint(
+            str(row.get("token")) for row in _devices(api, tenant_id, user)
+        ):
             raise Failure(f"{user} has no device with this token. `mushu device list --user {user}` shows which.")
         return api.delete("tenants", tenant_id, "devices", token)
 

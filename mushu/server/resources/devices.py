@@ -52,6 +52,7 @@ class DeviceRow(Environmental, Base):
 #: A token stands in the path of a request to Apple, so nothing else may be in it. Apple's are 64 hexadecimal digits
 #: today, and "of variable length".
 _TOKEN: Final = re.compile(r"[0-9A-Za-z_-]{8,200}")
+_HEXADECIMAL: Final = re.compile(r"[0-9A-Fa-f]+")
 USER_ID_LENGTH: Final = 200
 _VERSION_LENGTH: Final = 64
 #: Devices that one user may have with one tenant: an app that registers a new token at every start is stopped here.
@@ -89,13 +90,12 @@ def register_device(session: AnySession, clock: Clock, registration: Registratio
     _check(registration)
     hold_tenant(session, registration.tenant_id)
     now = clock()
-    device = find_device(session, registration.tenant_id, registration.token)
+    token = normalized_token(registration.token)
+    device = find_device(session, registration.tenant_id, token)
     if device is None or device.user_id != registration.user_id:
         _refuse_too_many(session, registration)
     if device is None:
-        device = DeviceRow(
-            id=public_id("device"), tenant_id=registration.tenant_id, token=registration.token, created_at=now
-        )
+        device = DeviceRow(id=public_id("device"), tenant_id=registration.tenant_id, token=token, created_at=now)
         session.add(device)
     device.user_id = registration.user_id
     device.platform = Platform(registration.platform)
@@ -105,8 +105,13 @@ def register_device(session: AnySession, clock: Clock, registration: Registratio
     return device
 
 
+def normalized_token(token: str) -> str:
+    """Return the one form of a token: hexadecimal digits, which are bytes to Apple, are in lower case."""
+    return token.lower() if _HEXADECIMAL.fullmatch(token) else token
+
+
 def find_device(session: AnySession, tenant_id: str, token: str) -> DeviceRow | None:
-    query = select(DeviceRow).where(DeviceRow.tenant_id == tenant_id, DeviceRow.token == token)
+    query = select(DeviceRow).where(DeviceRow.tenant_id == tenant_id, DeviceRow.token == normalized_token(token))
     return session.scalars(query).one_or_none()
 
 
@@ -138,7 +143,7 @@ def unregister_device(session: AnySession, tenant_id: str, token: str, user_id: 
     Raises:
         DeviceNotFound: the tenant, or this user of it, has none with this token.
     """
-    query = delete(DeviceRow).where(DeviceRow.tenant_id == tenant_id, DeviceRow.token == token)
+    query = delete(DeviceRow).where(DeviceRow.tenant_id == tenant_id, DeviceRow.token == normalized_token(token))
     if user_id is not None:
         query = query.where(DeviceRow.user_id == user_id)
     if session.execute(query).rowcount == 0:  # type: ignore[attr-defined]
@@ -147,10 +152,9 @@ def unregister_device(session: AnySession, tenant_id: str, token: str, user_id: 
 
 def forget_dead(session: AnySession, tenant_id: str, tokens: Iterable[str], *, since: datetime) -> None:
     """Forget devices that can no longer be reached, but for those that were registered again after `since`."""
-    query = delete(DeviceRow).where(
-        DeviceRow.tenant_id == tenant_id, DeviceRow.token.in_(list(tokens)), DeviceRow.registered_at <= since
-    )
-    session.execute(query)
+    dead = [normalized_token(token) for token in tokens]
+    mine = delete(DeviceRow).where(DeviceRow.tenant_id == tenant_id, DeviceRow.token.in_(dead))
+    session.execute(mine.where(DeviceRow.registered_at <= since))
 
 
 def delete_devices_of_tenant(session: AnySession, _clock: Clock, tenant_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -204,6 +204,42 @@ def test_destinations_from_before_are_of_the_environment_whose_keys_lie_there(tm
         kept = rows("destinations")
         assert {row["id"] for row in kept} == {row["id"] for row in before} | {"dst_twin"}
         assert {row["uri"] for row in kept if row["name"] == "live-test"} == {"env:/twin"}
+        db.engine.dispose()
+
+
+#: Tenant, token and user of each device in the order of registration, and what is left of them.
+_DEVICES = [
+    ("t", "ABCDEF01", "ada", None),
+    ("t", "abcdef01", "grace", None),
+    ("t", "ABcdef01", "heidi", "abcdef01"),
+    ("u", "ABCDEF01", "ivan", None),
+    ("u", "abcdef01", "judy", "abcdef01"),
+    ("u", "ABCDEF02", "kim", "abcdef02"),
+    ("u", "ABCDEFGH", "lee", "ABCDEFGH"),
+    ("u", "abcdefgh", "mia", "abcdefgh"),
+]
+
+
+@pytest.mark.fault
+def test_of_a_device_that_was_stored_in_two_spellings_the_newest_registration_stays(tmp_path: Path) -> None:
+    with as_flask_db(tmp_path):
+        upgrade(str(MIGRATIONS), "0009")
+        insert({name: _BEFORE_ROTATION[name] for name in ("users", "organizations")})
+        for tenant in ("t", "u"):
+            row = {"id": tenant, "org_id": "org_a", "bundle_id": "com.example.shop", "use_sandbox": False}
+            insert({"tenants": row | {"created_at": _NOW, "created_by": "operator ada", "environment": "live"}})
+        for number, (tenant, token, user, _) in enumerate(_DEVICES):
+            moments = {"created_at": _NOW, "registered_at": _NOW + timedelta(minutes=number)}
+            names: dict[str, object] = {
+                "id": f"device_{9 - number}",
+                "tenant_id": tenant,
+                "token": token,
+                "user_id": user,
+            }
+            insert({"devices": names | moments | {"platform": "ios", "environment": "live"}})
+        upgrade(str(MIGRATIONS))
+        left = {(row["tenant_id"], row["token"], row["user_id"]) for row in rows("devices")}
+        assert left == {(tenant, kept, user) for tenant, _, user, kept in _DEVICES if kept}
         db.engine.dispose()
 
 

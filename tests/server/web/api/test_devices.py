@@ -87,6 +87,26 @@ class TestRegister:
         assert len(listed(house, stage)) == 3
 
 
+@pytest.mark.fault
+def test_a_token_in_capitals_is_the_same_device(house: House, stage: Stage) -> None:
+    register(house, stage)
+    again = register(house, stage, user_id="grace", token=TOKEN.upper())
+    assert listed(house, stage) == [again]
+    assert (again["user_id"], again["token"]) == ("grace", TOKEN)
+    with within(db.session, Environment.LIVE), writing(db.session):
+        devices.forget_dead(db.session, stage.tenant, [TOKEN.upper()], since=house.clock())
+    assert listed(house, stage) == []
+    register(house, stage)
+    path = f"/tenants/{stage.tenant}/devices/{TOKEN.upper()}"
+    assert answer(house.client.delete(path, headers=stage.headers)) == {"deleted": True}
+
+
+def test_of_a_token_that_is_not_hexadecimal_the_case_counts(house: House, stage: Stage) -> None:
+    for token in ("abcdefgh", "ABCDEFGH"):
+        register(house, stage, token=token)
+    assert {device["token"] for device in listed(house, stage)} == {"abcdefgh", "ABCDEFGH"}
+
+
 class TestList:
     def test_by_user(self, house: House, stage: Stage) -> None:
         register(house, stage)
