@@ -54,17 +54,18 @@ class TestTheTrueUri:
 
 
 class TestAnInspection:
-    def test_at_an_empty_place(self, post: Post, shelf: Shelf) -> None:
+    def test_finds_nothing_a_living_key_a_dead_one_or_a_foreign_value(self, post: Post, shelf: Shelf) -> None:
         found = inspect(post.session, shelf.open, "fake:a")
         assert (found.holds, found.key, found.faults) == (ContentKind.NOTHING, None, [])
         assert shelf.calls == ["preflight fake:a", "read fake:a"], "and nothing is written"
-
-    def test_at_one_of_our_keys(self, post: Post, shelf: Shelf) -> None:
         key = post.deliver("fake:a")
         found = inspect(post.session, shelf.open, "fake:a")
         assert (found.holds, found.key, found.faults) == (ContentKind.KEY, key, [])
-
-    def test_at_a_foreign_value(self, post: Post, shelf: Shelf) -> None:
+        post.delete(key.id, keep_value=True)
+        found = inspect(post.session, shelf.open, "fake:a")
+        assert (found.holds, found.faults) == (ContentKind.KEY, [])
+        assert found.key is not None
+        assert found.key.stored_state == "revoked"
         shelf.values["fake:a"] = "theirs"
         found = inspect(post.session, shelf.open, "fake:a")
         assert (found.holds, found.key) == (ContentKind.FOREIGN, None)
@@ -78,36 +79,20 @@ class TestAnInspection:
         found = inspect(post.session, shelf.open, "fake:a")
         assert f"By the ledger {key.id} (backend) is there, and it is not." in found.faults
 
-    def test_at_a_dead_key_of_ours_is_no_fault(self, post: Post, shelf: Shelf) -> None:
-        key = post.deliver("fake:a")
-        post.delete(key.id, keep_value=True)
-        found = inspect(post.session, shelf.open, "fake:a")
-        assert (found.holds, found.faults) == (ContentKind.KEY, [])
-        assert found.key is not None
-        assert found.key.stored_state == "revoked"
-
-    def test_at_one_that_was_not_written_to_may_still_be_read(self, post: Post, shelf: Shelf) -> None:
+    def test_tells_what_is_in_the_way_and_lets_nothing_of_a_careless_plugin_out(self, post: Post, shelf: Shelf) -> None:
         shelf.plan("preflight fake:a", refuse)
         found = inspect(post.session, shelf.open, "fake:a")
         assert (found.holds, found.faults) == (ContentKind.NOTHING, ["It refuses for good."])
-
-    def test_at_one_that_does_not_answer(self, post: Post, shelf: Shelf) -> None:
-        shelf.unreachable.add("fake:a")
-        found = inspect(post.session, shelf.open, "fake:a")
-        assert (found.holds, found.faults) == (None, ["It does not answer."])
-
-    def test_at_one_that_cannot_be_read(self, post: Post, shelf: Shelf) -> None:
         shelf.plan("read fake:a", fail)
         assert inspect(post.session, shelf.open, "fake:a").faults == ["It timed out."]
-
-    def test_at_none(self, post: Post, shelf: Shelf) -> None:
-        assert inspect(post.session, shelf.open, "nosuch:a").holds is None
-
-    def test_lets_nothing_of_a_careless_plugin_out(self, post: Post, shelf: Shelf) -> None:
         post.deliver("fake:a")
         shelf.plan("preflight fake:a", leak_foreign)
         found = inspect(post.session, shelf.open, "fake:a")
         assert found.faults == ["The destination plugin failed unexpectedly (ValueError). Tell its maker."]
+        shelf.unreachable.add("fake:a")
+        found = inspect(post.session, shelf.open, "fake:a")
+        assert (found.holds, found.faults) == (None, ["It does not answer."])
+        assert inspect(post.session, shelf.open, "nosuch:a").holds is None
 
     def test_that_is_interrupted_leaves_no_transaction_open(self, post: Post, shelf: Shelf) -> None:
         shelf.plan("read fake:a", crash)

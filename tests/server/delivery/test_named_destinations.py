@@ -83,23 +83,19 @@ def names(post: Post, settings: Settings) -> Named:
 
 
 class TestNames:
-    def test_stand_for_uris_in_their_order(self, names: Named) -> None:
-        for name in "abc":
+    def test_stand_for_uris_in_their_order_and_the_first_that_does_not_is_named(self, names: Named) -> None:
+        for name in "abd":
             names.add(name)
-        assert names.uris("c", "a") == ["fake:c", "fake:a"]
-
-    def test_the_first_that_stands_for_nothing_is_named(self, names: Named) -> None:
-        names.add("a")
+        assert names.uris("d", "a") == ["fake:d", "fake:a"]
         with pytest.raises(DestinationNotFound, match="'c'") as caught:
-            names.uris("a", "c", "b")
+            names.uris("a", "c", "e")
         assert caught.value.field == "deliver_to"
-
-    @pytest.mark.parametrize("given", [(), ("a", "a"), ("a", "b", "a")])
-    def test_none_and_one_twice_are_invalid(self, names: Named, given: tuple[str, ...]) -> None:
-        names.add("a")
-        names.add("b")
-        with pytest.raises(Invalid, match="none twice"):
-            names.uris(*given)
+        for given in ((), ("a", "a"), ("a", "b", "a")):
+            with pytest.raises(Invalid, match="none twice"):
+                names.uris(*given)
+        for name in ("fake:a", "env:/etc/passwd#KEY", "%", "a' OR '1'='1", "A", "a "):
+            with pytest.raises(DestinationNotFound):
+                names.uris(name)
 
     def test_those_of_another_organization_and_those_removed_stand_for_nothing(self, names: Named) -> None:
         names.add("a")
@@ -109,12 +105,6 @@ class TestNames:
         names.remove("a")
         with pytest.raises(DestinationNotFound):
             names.uris("a")
-
-    @pytest.mark.parametrize("name", ["fake:a", "env:/etc/passwd#KEY", "%", "a' OR '1'='1", "A", "a "])
-    def test_a_uri_or_anything_else_is_no_name(self, names: Named, name: str) -> None:
-        names.add("a")
-        with pytest.raises(DestinationNotFound):
-            names.uris(name)
 
     def test_are_found_by_uri(self, names: Named, post: Post) -> None:
         names.add("a")
@@ -129,10 +119,6 @@ class TestNames:
 
 
 class TestRemoving:
-    def test_a_name_whose_place_is_empty_goes(self, names: Named) -> None:
-        names.add()
-        names.remove()
-
     @pytest.mark.parametrize("state", ["active", "disabled", "retiring", "pending"])
     def test_one_where_a_living_key_lies_stays(self, names: Named, post: Post, shelf: Shelf, state: str) -> None:
         names.add()
@@ -177,16 +163,23 @@ class TestRemoving:
 
 
 class TestSettings:
-    def test_are_those_of_the_place(self, names: Named) -> None:
-        names.add("a", token=TOKEN)
+    def test_are_those_of_the_place_and_never_erased_while_it_has_its_name(self, names: Named, post: Post) -> None:
+        row = names.add("a", token=TOKEN)
         names.add("b")
         assert names.settings("a") == {"token": TOKEN}
         assert names.settings("b") == names.settings("c") == {}
+        post.clock.turn(days=3_650)
+        assert names.forget() == [row.id]
 
-    def test_where_the_name_is_gone_and_nothing_lies_there_are_not_used_any_more(self, names: Named) -> None:
-        names.add(token=TOKEN)
+    def test_are_not_used_without_the_name_and_erased_in_a_moment_where_nothing_was_ever_delivered(
+        self, names: Named, post: Post
+    ) -> None:
+        row = names.add(token=TOKEN)
         names.remove()
         assert names.settings() == {}
+        assert names.forget() == [row.id]
+        post.clock.turn(seconds=LATEST_ARRIVAL.total_seconds())
+        assert names.forget() == []
 
     def test_are_kept_for_a_dead_value_that_could_not_be_taken_away(
         self, names: Named, post: Post, shelf: Shelf
@@ -236,20 +229,6 @@ class TestSettings:
         post.reconcile()
         assert names.forget() == []
 
-    def test_are_kept_for_a_moment_and_then_erased_where_nothing_was_ever_delivered(
-        self, names: Named, post: Post
-    ) -> None:
-        row = names.add(token=TOKEN)
-        names.remove()
-        assert names.forget() == [row.id]
-        post.clock.turn(seconds=LATEST_ARRIVAL.total_seconds())
-        assert names.forget() == []
-
-    def test_of_places_with_a_name_are_never_erased(self, names: Named, post: Post) -> None:
-        row = names.add(token=TOKEN)
-        post.clock.turn(days=3_650)
-        assert names.forget() == [row.id]
-
     @pytest.mark.parametrize("damage", ["missing", "cut", "another"])
     def test_that_cannot_be_opened_are_an_error_that_may_pass_and_tells_the_way_out(
         self, names: Named, damage: str
@@ -289,12 +268,19 @@ class TestSettings:
 
 
 class TestADeletedOrganization:
-    def test_leaves_its_places_to_others(self, names: Named, post: Post) -> None:
-        names.add(token=TOKEN)
-        other = names.other_org()
-        post.deliver("fake:a")
-        post.delete_org()
+    def test_leaves_its_places_to_others_and_to_housekeeping_to_erase_what_is_sealed(
+        self, names: Named, post: Post
+    ) -> None:
+        row, other = names.add(token=TOKEN), names.other_org()
+        key = post.deliver("fake:a")
+        assert [found.verdict for found in post.delete_org()] == ["cleaned_up"]
+        assert (post.state(key.id), names.settings()) == ("revoked", {})
         assert names.add("a", other).org_id == other
+        keep_house(post.context())
+        assert names.sealed() == [row.id], "not at once: a delivery may have begun just before"
+        post.clock.turn(seconds=LATEST_ARRIVAL.total_seconds())
+        keep_house(post.context())
+        assert names.sealed() == []
 
     def test_and_what_is_needed_to_clean_up_there_stays_until_it_is_done(
         self, names: Named, post: Post, shelf: Shelf
@@ -308,14 +294,3 @@ class TestADeletedOrganization:
         assert post.verdicts() == ["cleaned_up"]
         assert names.settings() == {}
         assert names.forget() == []
-
-    def test_of_which_only_housekeeping_is_left_to_erase_what_is_sealed(self, names: Named, post: Post) -> None:
-        row = names.add(token=TOKEN)
-        key = post.deliver("fake:a")
-        assert [found.verdict for found in post.delete_org()] == ["cleaned_up"]
-        assert (post.state(key.id), names.settings()) == ("revoked", {})
-        keep_house(post.context())
-        assert names.sealed() == [row.id], "not at once: a delivery may have begun just before"
-        post.clock.turn(seconds=LATEST_ARRIVAL.total_seconds())
-        keep_house(post.context())
-        assert names.sealed() == []

@@ -56,7 +56,7 @@ def _is_as_it_was(shelf: Shelf, *uris: str) -> bool:
 
 
 class TestSuccess:
-    def test_it_works(self, post: Post, shelf: Shelf) -> None:
+    def test_it_works_and_after_it_another_to_another_place(self, post: Post, shelf: Shelf) -> None:
         request = KeyRequest(org_id=post.org_id, name="backend")
         key, places = issue_to(post.context(), request, ["fake:b", "fake:a/"])
         assert key.stored_state == "active"
@@ -64,6 +64,7 @@ class TestSuccess:
         assert shelf.digest_at("fake:a") == shelf.digest_at("fake:b") == key.digest
         assert post.states(key.id) == ["verified", "verified"]
         assert post.pauses == []
+        assert post.deliver("fake:c").id != key.id
 
     def test_nothing_is_minted_before_all_were_asked_and_nothing_active_before_all_were_read(
         self, post: Post, shelf: Shelf
@@ -91,9 +92,6 @@ class TestSuccess:
         assert row.delivered_at == row.created_at + timedelta(seconds=1)
         assert row.verified_at == row.created_at + timedelta(seconds=3)
         assert not row.cleanup_due
-
-    def test_one_key_after_another_to_another_place(self, post: Post) -> None:
-        assert post.deliver("fake:a").id != post.deliver("fake:b").id
 
 
 class TestWriting:
@@ -133,27 +131,27 @@ class TestWriting:
         assert post.only_key().stored_state == "failed"
         assert set(post.states(post.only_key().id)) == {"failed"}
 
-    def test_they_are_put_back_in_the_opposite_order(self, post: Post, shelf: Shelf) -> None:
+    def test_the_key_is_dead_before_anything_is_put_back_in_the_opposite_order(self, post: Post, shelf: Shelf) -> None:
+        seen: list[str] = []
         shelf.plan("write fake:c", refuse)
+        for uri in ("fake:a", "fake:b"):
+            shelf.plan(f"restore {uri}", before(lambda: seen.append(post.another().only_key().stored_state)))
         with pytest.raises(DeliveryFailed):
             post.deliver("fake:a", "fake:b", "fake:c")
         assert shelf.did("restore") == ["fake:b", "fake:a"]
+        assert seen == ["failed", "failed"]
         assert shelf.values == {}
 
-    def test_the_key_is_dead_before_anything_is_put_back(self, post: Post, shelf: Shelf) -> None:
-        seen: list[str] = []
-        shelf.plan("write fake:b", refuse)
-        shelf.plan("restore fake:a", before(lambda: seen.append(post.another().only_key().stored_state)))
-        with pytest.raises(DeliveryFailed):
-            post.deliver("fake:a", "fake:b")
-        assert seen == ["failed"]
-
-    def test_a_single_place_that_stays_unclear_is_left_to_recovery(self, post: Post, shelf: Shelf) -> None:
+    def test_a_single_place_that_stays_unclear_is_kept_for_it_and_left_to_recovery(
+        self, post: Post, shelf: Shelf
+    ) -> None:
         shelf.plan("write fake:a", fail, fail, fail)
         with pytest.raises(DeliveryUndecided, match=r"not known whether key_\w+ arrived; it is not active") as caught:
             post.deliver("fake:a")
         assert "2026-01-15T10:31:00Z" in str(caught.value)
         assert post.only_key().stored_state == "pending"
+        with pytest.raises(DestinationHeld, match="is being delivered to fake:a"):
+            post.deliver("fake:a")
         assert post.verdicts() == ["under_way"]
         post.clock.turn(seconds=61)
         assert post.verdicts() == ["failed"]
@@ -167,7 +165,7 @@ class TestWriting:
         assert post.verdicts() == ["activated"]
         assert post.only_key().stored_state == "active"
 
-    def test_one_of_several_that_stays_unclear_is_given_up_while_the_others_can_be_put_back(
+    def test_one_of_several_that_stays_unclear_is_given_up_and_what_arrives_there_later_swept_away(
         self, post: Post, shelf: Shelf
     ) -> None:
         _overwritten(shelf, "fake:a")
@@ -176,28 +174,26 @@ class TestWriting:
             post.deliver("fake:a", "fake:b", force=True)
         assert _is_as_it_was(shelf, "fake:a")
         assert post.only_key().stored_state == "failed"
-
-    def test_what_arrives_there_later_is_swept_away(self, post: Post, shelf: Shelf) -> None:
-        shelf.plan("write fake:b", fail, fail, fail)
-        with pytest.raises(DeliveryFailed):
-            post.deliver("fake:a", "fake:b")
         (late,) = shelf.seen
         shelf.put("test", "fake:b", late)
         assert post.verdicts() == ["cleaned_up"]
-        assert shelf.values == {}
+        assert shelf.values.keys() == {"fake:a"}
 
-    def test_nothing_is_written_once_the_lease_is_over(self, post: Post, shelf: Shelf) -> None:
-        shelf.plan("write fake:a", after(lambda: post.clock.turn(seconds=60)))
-        with pytest.raises(DeliveryFailed, match="fake:b: The time for this attempt was over"):
-            post.deliver("fake:a", "fake:b")
+    @pytest.mark.parametrize("again", [False, True])
+    def test_nothing_is_written_once_the_lease_is_over_nor_tried_again_then(
+        self, post: Post, shelf: Shelf, again: bool
+    ) -> None:
+        def wait() -> None:
+            post.clock.turn(seconds=60)
+
+        shelf.plan("write fake:a", before(wait, fault=fail) if again else after(wait))
+        uris, said = (
+            (["fake:a"], "fake:a") if again else (["fake:a", "fake:b"], "fake:b: The time for this attempt was over")
+        )
+        with pytest.raises(DeliveryFailed, match=said):
+            post.deliver(*uris)
         assert shelf.did("write") == ["fake:a"]
         assert shelf.values == {}
-
-    def test_nor_is_it_tried_again_then(self, post: Post, shelf: Shelf) -> None:
-        shelf.plan("write fake:a", before(lambda: post.clock.turn(seconds=60), fault=fail))
-        with pytest.raises(DeliveryFailed):
-            post.deliver("fake:a")
-        assert shelf.did("write") == ["fake:a"]
 
     def test_a_write_that_takes_longer_than_the_lease_still_counts_if_nobody_gave_it_up(
         self, post: Post, shelf: Shelf
@@ -249,13 +245,6 @@ class TestProof:
         assert shelf.digest_at("fake:a") == shelf.digest_at("fake:b") == key.digest
         assert post.verdicts() == ["activated"]
 
-    def test_while_it_is_undecided_the_place_is_kept_for_it(self, post: Post, shelf: Shelf) -> None:
-        shelf.plan("write fake:a", fail, fail, fail)
-        with pytest.raises(DeliveryUndecided):
-            post.deliver("fake:a")
-        with pytest.raises(DestinationHeld, match="is being delivered to fake:a"):
-            post.deliver("fake:a")
-
 
 class TestOthersAtWork:
     """Recovery, a delete or another delivery steps in between two steps of a courier."""
@@ -304,24 +293,22 @@ class TestOthersAtWork:
         assert _is_as_it_was(shelf, "fake:a")
         assert post.only_key().stored_state == "failed"
 
-    def test_and_a_late_write_that_cannot_be_put_back_is_removed(self, post: Post, shelf: Shelf) -> None:
+    @pytest.mark.parametrize("removed", [True, False])
+    def test_and_a_late_write_that_cannot_be_put_back_is_removed_now_or_later(
+        self, post: Post, shelf: Shelf, removed: bool
+    ) -> None:
         other = post.another()
         shelf.plan("write fake:a", before(lambda: other.clock.turn(seconds=61), other.reconcile))
         shelf.plan("restore fake:a", refuse)
-        with pytest.raises(DeliveryFailed):
+        if not removed:
+            shelf.plan("remove fake:a", fine, refuse)  # the first is recovery's
+        left = "fake:a" if removed else "Left there, and opening nothing: fake:a: It refuses"
+        with pytest.raises(DeliveryFailed, match=left):
             post.deliver("fake:a")
         assert shelf.did("remove")[-1] == "fake:a"
-        assert shelf.values == {}
-
-    def test_and_one_that_can_neither_be_put_back_nor_removed_is_removed_later(self, post: Post, shelf: Shelf) -> None:
-        other = post.another()
-        shelf.plan("write fake:a", before(lambda: other.clock.turn(seconds=61), other.reconcile))
-        shelf.plan("restore fake:a", refuse)
-        shelf.plan("remove fake:a", fine, refuse)  # the first is recovery's
-        with pytest.raises(DeliveryFailed, match="Left there, and opening nothing: fake:a: It refuses"):
-            post.deliver("fake:a")
-        assert shelf.digest_at("fake:a") == post.only_key().digest
-        assert post.verdicts() == ["cleaned_up"]
+        if not removed:
+            assert shelf.digest_at("fake:a") == post.only_key().digest
+            assert post.verdicts() == ["cleaned_up"]
         assert shelf.values == {}
 
     @pytest.mark.parametrize("call", ["write fake:a", "write fake:b", "read fake:a", "read fake:b"])

@@ -56,20 +56,10 @@ def test_a_live_destination_takes_no_test_key_by_its_uri_and_is_not_even_read(
 
 
 @pytest.mark.fault
-def test_a_name_that_is_given_meanwhile_is_seen_before_anything_is_minted(
-    post: Post, shelf: Shelf, sealing: SealingKeys
+@pytest.mark.parametrize("successor", [False, True])
+def test_a_name_that_is_given_meanwhile_is_seen_before_a_key_or_its_successor_is_minted(
+    post: Post, shelf: Shelf, sealing: SealingKeys, successor: bool
 ) -> None:
-    def name_it(_: str, act: object) -> object:
-        name_live(post.another(), sealing)
-        return act()  # type: ignore[operator]
-
-    shelf.plan("preflight fake:a", name_it)
-    with pytest.raises(DestinationHeld):
-        deliver(post, TEST)
-    assert (post.all_keys(), shelf.values) == ([], {})
-
-
-def test_so_it_is_before_a_successor_is_minted(post: Post, shelf: Shelf, sealing: SealingKeys) -> None:
     def name_it(_: str, act: object) -> object:
         name_live(post.another(), sealing)
         return act()  # type: ignore[operator]
@@ -78,8 +68,12 @@ def test_so_it_is_before_a_successor_is_minted(post: Post, shelf: Shelf, sealing
     old = issue_to(post.context(), request, ["fake:b"])[0]
     shelf.plan("preflight fake:a", name_it)
     with pytest.raises(DestinationHeld):
-        succeed(post.context(), old.id, Terms(), [A])
+        if successor:
+            succeed(post.context(), old.id, Terms(), [A])
+        else:
+            deliver(post, TEST)
     assert [key.id for key in post.all_keys()] == [old.id]
+    assert shelf.values.keys() == {"fake:b"}
 
 
 @pytest.mark.fault
@@ -97,23 +91,16 @@ def test_a_living_key_of_the_other_environment_is_not_overwritten_by_force(
 
 
 @pytest.mark.fault
-def test_nor_the_place_where_the_ledger_says_that_it_lies(post: Post, shelf: Shelf) -> None:
+@pytest.mark.parametrize("copied", [False, True])
+def test_nor_the_place_where_the_ledger_says_that_it_lies_nor_where_it_was_copied_by_hand(
+    post: Post, shelf: Shelf, copied: bool
+) -> None:
     """Somebody changed the value by hand; the place is production's all the same."""
-    deliver(post, LIVE)
-    shelf.values[A] = "by hand"
+    issue_to(post.context(), KeyRequest(org_id=post.org_id, name="k"), ["fake:b" if copied else A])
+    shelf.values[A] = there = shelf.values["fake:b"] if copied else "by hand"
     with pytest.raises(DestinationHeld):
         deliver(post, TEST, force=True)
-    assert shelf.values[A] == "by hand"
-
-
-@pytest.mark.fault
-def test_nor_where_it_was_copied_without_a_line_in_the_ledger(post: Post, shelf: Shelf) -> None:
-    request = KeyRequest(org_id=post.org_id, name="k")
-    issue_to(post.context(), request, ["fake:b"])
-    shelf.values[A] = shelf.values["fake:b"]
-    with pytest.raises(DestinationHeld):
-        deliver(post, TEST, force=True)
-    assert shelf.values[A] == shelf.values["fake:b"]
+    assert shelf.values[A] == there
 
 
 def test_a_place_is_free_for_the_other_once_the_key_is_deleted(post: Post, shelf: Shelf) -> None:

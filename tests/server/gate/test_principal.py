@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from flask import Flask
 
 from mushu.environment import Environment
 from mushu.keyformat import Prefix, generate
@@ -33,19 +32,23 @@ def change(clock: TurnableClock, key_id: str, transition: Transition) -> None:
         change_state(db.session, clock, SYSTEM, key_id, transition)
 
 
-def test_a_key_proves_its_id_organization_environment_and_scopes(world: World, clock: TurnableClock) -> None:
+def test_a_key_proves_its_id_organization_environment_and_scopes_and_acts_in_its_name(
+    world: World, clock: TurnableClock
+) -> None:
     org = world.org()
     for environment in Environment:
         key, plaintext = world.key(org, Scope.READ, Scope.ADMIN, environment=environment)
         expected = KeyPrincipal(key.id, org.id, environment, (Scope.READ, Scope.ADMIN))
         assert look_up(clock, plaintext) == expected
+        assert expected.actor == Actor(ActorKind.API_KEY, key.id)
 
 
-def test_a_token_proves_its_user(world: World, clock: TurnableClock) -> None:
+def test_a_token_proves_its_user_and_acts_in_their_name(world: World, clock: TurnableClock) -> None:
     user = world.user()
     principal = look_up(clock, world.token(user), is_key=False)
     assert isinstance(principal, UserPrincipal)
     assert principal.user_id == user.id
+    assert principal.actor == Actor(ActorKind.USER, user.id)
 
 
 def test_it_takes_one_query(world: World, clock: TurnableClock) -> None:
@@ -53,12 +56,6 @@ def test_it_takes_one_query(world: World, clock: TurnableClock) -> None:
     with statements(db.engine) as asked:
         look_up(clock, plaintext)
     assert [statement.split()[0] for statement in asked if not statement.startswith("BEGIN")] == ["SELECT"]
-
-
-def test_a_retiring_key_still_works(world: World, clock: TurnableClock) -> None:
-    key, plaintext = world.key(world.org())
-    change(clock, key.id, RETIRE)
-    assert isinstance(look_up(clock, plaintext), KeyPrincipal)
 
 
 def test_a_key_ends_at_its_expiry_and_not_a_moment_before(world: World, clock: TurnableClock) -> None:
@@ -79,24 +76,24 @@ def test_a_token_ends_after_exactly_twelve_hours(world: World, clock: TurnableCl
         look_up(clock, token, is_key=False)
 
 
-def test_a_key_enabled_again_works_again(world: World, clock: TurnableClock) -> None:
+def test_a_key_enabled_again_works_again_and_so_does_a_retiring_one(world: World, clock: TurnableClock) -> None:
     key, plaintext = world.key(world.org())
-    change(clock, key.id, DISABLE)
-    change(clock, key.id, ENABLE)
+    for transition in (DISABLE, ENABLE):
+        change(clock, key.id, transition)
+    assert isinstance(look_up(clock, plaintext), KeyPrincipal)
+    change(clock, key.id, RETIRE)
     assert isinstance(look_up(clock, plaintext), KeyPrincipal)
 
 
-def test_a_key_deleted_while_disabled_is_deleted(world: World, clock: TurnableClock) -> None:
-    key, plaintext = world.key(world.org())
-    change(clock, key.id, DISABLE)
-    change(clock, key.id, DELETE)
-    with pytest.raises(DeletedCredential):
-        look_up(clock, plaintext)
-
-
-def test_an_expired_key_that_was_deleted_is_called_deleted(world: World, clock: TurnableClock) -> None:
+@pytest.mark.parametrize("before", ["disabled", "expired"])
+def test_a_deleted_key_is_called_deleted_whatever_it_was_before(
+    world: World, clock: TurnableClock, before: str
+) -> None:
     key, plaintext = world.key(world.org(), lives_seconds=60)
-    clock.turn(seconds=61)
+    if before == "disabled":
+        change(clock, key.id, DISABLE)
+    else:
+        clock.turn(seconds=61)
     change(clock, key.id, DELETE)
     with pytest.raises(DeletedCredential):
         look_up(clock, plaintext)
@@ -110,18 +107,16 @@ def test_no_other_state_authenticates(world: World, clock: TurnableClock, state:
         look_up(clock, plaintext)
 
 
-def test_a_credential_of_one_kind_is_unknown_as_the_other(world: World, clock: TurnableClock) -> None:
+def test_a_credential_of_nobody_and_one_of_the_other_kind_are_unknown(world: World, clock: TurnableClock) -> None:
     org = world.org()
     token, (_, plaintext) = world.token(world.owner_of(org)), world.key(org)
-    for secret, is_key in ((token, True), (plaintext, False)):
-        with pytest.raises(UnknownCredential):
-            look_up(clock, secret, is_key=is_key)
-
-
-def test_a_well_formed_credential_of_nobody_is_unknown(app: Flask, clock: TurnableClock) -> None:
-    for prefix, is_key in ((Prefix.LIVE_KEY, True), (Prefix.TEST_KEY, True), (Prefix.CLI_TOKEN, False)):
+    of_nobody = [
+        (generate(prefix).reveal(), prefix is not Prefix.CLI_TOKEN)
+        for prefix in (Prefix.LIVE_KEY, Prefix.TEST_KEY, Prefix.CLI_TOKEN)
+    ]
+    for secret, is_key in [(token, True), (plaintext, False), *of_nobody]:
         with pytest.raises(UnknownCredential) as caught:
-            look_up(clock, generate(prefix).reveal(), is_key=is_key)
+            look_up(clock, secret, is_key=is_key)
         assert caught.value.code == "unknown_credential"
 
 
@@ -165,11 +160,3 @@ def test_a_retiring_key_without_a_moment_works_until_it_expires(world: World, cl
     clock.turn(microseconds=1)
     with pytest.raises(ExpiredCredential):
         look_up(clock, plaintext)
-
-
-def test_a_key_acts_in_its_own_name() -> None:
-    assert KeyPrincipal("key_a", "org_a", Environment.LIVE, ()).actor == Actor(ActorKind.API_KEY, "key_a")
-
-
-def test_a_token_acts_in_the_name_of_its_user() -> None:
-    assert UserPrincipal("usr_a", "tok_a").actor == Actor(ActorKind.USER, "usr_a")

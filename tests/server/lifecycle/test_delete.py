@@ -41,12 +41,16 @@ def test_it_works(post: Post, shelf: Shelf) -> None:
     assert post.reconcile() == []
 
 
-def test_the_key_is_dead_before_its_value_is_touched(post: Post, shelf: Shelf) -> None:
+def test_the_key_is_dead_before_its_value_is_touched_and_is_deleted_once(post: Post, shelf: Shelf) -> None:
     key = post.deliver("fake:a")
     seen: list[str] = []
     shelf.plan("remove fake:a", before(lambda: seen.append(post.another().state(key.id))))
     post.delete(key.id)
     assert seen == ["revoked"]
+    with pytest.raises(WrongState):
+        post.delete(key.id)
+    with pytest.raises(KeyNotFound):
+        post.delete("key_unknown")
 
 
 def test_a_key_that_was_delivered_nowhere_is_deleted_like_any_other(post: Post, shelf: Shelf) -> None:
@@ -112,25 +116,9 @@ def test_dying_on_the_way_leaves_the_rest_to_the_next_run(post: Post, shelf: She
     assert shelf.values == {}
 
 
-def test_on_request_the_dead_value_stays_for_good(post: Post, shelf: Shelf) -> None:
-    key = post.deliver("fake:a")
-    assert post.delete(key.id, keep_value=True) == []
-    post.clock.now += LONG_AFTER
-    assert post.reconcile() == []
-    assert shelf.digest_at("fake:a") == key.digest
-    assert post.state(key.id) == "revoked"
-
-
-def test_a_key_is_deleted_once(post: Post, shelf: Shelf) -> None:
-    key = post.deliver("fake:a")
-    post.delete(key.id)
-    with pytest.raises(WrongState):
-        post.delete(key.id)
-    with pytest.raises(KeyNotFound):
-        post.delete("key_unknown")
-
-
-def test_nothing_is_removed_if_the_transaction_of_the_caller_fails(post: Post, shelf: Shelf) -> None:
+def test_nothing_is_removed_if_the_transaction_of_the_caller_fails_nor_for_good_if_it_may_stay(
+    post: Post, shelf: Shelf
+) -> None:
     key, other = post.deliver("fake:a"), post.another()
     with pytest.raises(RuntimeError), writing(other.session):
         revoke_key(other.session, other.clock, SYSTEM, key.id)
@@ -138,6 +126,11 @@ def test_nothing_is_removed_if_the_transaction_of_the_caller_fails(post: Post, s
     assert post.state(key.id) == "active"
     assert post.reconcile() == []
     assert shelf.digest_at("fake:a") == key.digest
+    assert post.delete(key.id, keep_value=True) == []
+    post.clock.now += LONG_AFTER
+    assert post.reconcile() == []
+    assert shelf.digest_at("fake:a") == key.digest
+    assert post.state(key.id) == "revoked"
 
 
 @pytest.mark.parametrize("keep_value", [False, True])

@@ -95,30 +95,34 @@ def actions(post: Post) -> list[str]:
 
 
 class TestAfterASuccess:
-    def test_what_the_server_delivered_is_answered_again_and_nothing_is_done(self, post: Post, shelf: Shelf) -> None:
+    def test_what_the_server_delivered_is_answered_again_and_another_request_is_refused(
+        self, post: Post, shelf: Shelf
+    ) -> None:
         first = to_places(A, B)(post)
         done, told = len(shelf.calls), actions(post)
         again = repeated(post)
         assert (again.key.id, again.secret, list(again.delivered_to)) == (first.key.id, None, [A, B])
+        with pytest.raises(IdempotencyMismatch):
+            find_earlier(post.context(), replace(MARK, request_digest="c" * 64))
         assert len(shelf.calls) == done
         assert actions(post) == told
         assert len(post.all_keys()) == 1
 
     @pytest.mark.parametrize("mint", [shown, by_client])
-    def test_a_key_that_was_in_the_answer_is_not_shown_again(self, post: Post, mint: Mint) -> None:
+    def test_a_key_that_was_in_the_answer_is_not_shown_again_nor_when_its_client_has_proven_it(
+        self, post: Post, mint: Mint
+    ) -> None:
         first = mint(post)
         assert first.secret is not None
         with pytest.raises(AlreadyCreated) as caught:
             repeated(post)
         assert caught.value.key_id == first.key.id
         assert f"delete {first.key.id} and create another with a new Idempotency-Key" in str(caught.value)
+        if mint is by_client:
+            confirm(post.context(), first.key.id, [Proof("env:/home/ada/.env#KEY", first.key.digest)])
+            with pytest.raises(AlreadyCreated):
+                repeated(post)
         assert len(post.all_keys()) == 1
-
-    def test_a_key_that_a_client_has_proven_is_not_shown_again_either(self, post: Post) -> None:
-        first = by_client(post)
-        confirm(post.context(), first.key.id, [Proof("env:/home/ada/.env#KEY", first.key.digest)])
-        with pytest.raises(AlreadyCreated):
-            repeated(post)
 
     @pytest.mark.parametrize("mint", [to_places(A), shown])
     def test_a_key_that_was_deleted_since_is_not_minted_again(self, post: Post, mint: Mint) -> None:
@@ -127,20 +131,19 @@ class TestAfterASuccess:
         with pytest.raises(AlreadyCreated, match=f"{first.key.id} was created by this request before, and is over"):
             repeated(post)
 
-    def test_another_request_is_refused(self, post: Post) -> None:
-        to_places(A)(post)
-        with pytest.raises(IdempotencyMismatch):
-            find_earlier(post.context(), replace(MARK, request_digest="c" * 64))
-
     def test_without_a_mark_every_request_mints(self, post: Post) -> None:
         assert post.deliver(A).id != post.deliver(A, force=True).id
 
 
 class TestAfterAFailure:
-    def test_nothing_minted_is_nothing_done(self, post: Post, shelf: Shelf) -> None:
+    def test_nothing_minted_is_nothing_done_and_a_foreign_value_is_told_as_ever(self, post: Post, shelf: Shelf) -> None:
         shelf.plan(f"preflight {A}", refuse)
         with pytest.raises(DeliveryFailed, match="Nothing was minted"):
             to_places(A)(post)
+        shelf.values[A] = "foreign"
+        with pytest.raises(DestinationHeld, match="did not put there"):
+            to_places(A)(post)
+        del shelf.values[A]
         assert to_places(A)(post).key.stored_state == "active"
 
     def test_a_refused_delivery_may_be_asked_for_again(self, post: Post, shelf: Shelf) -> None:
@@ -152,13 +155,6 @@ class TestAfterAFailure:
         assert second.key.id != first.id
         assert repeated(post).key.id == second.key.id
         assert sorted(key.stored_state for key in post.all_keys()) == ["active", "failed"]
-
-    def test_a_foreign_value_is_told_as_ever(self, post: Post, shelf: Shelf) -> None:
-        shelf.values[A] = "foreign"
-        with pytest.raises(DestinationHeld, match="did not put there"):
-            to_places(A)(post)
-        del shelf.values[A]
-        assert to_places(A)(post).key.stored_state == "active"
 
     @pytest.mark.parametrize("kept_house", [False, True])
     def test_what_no_client_proved_in_time_may_be_asked_for_again(self, post: Post, kept_house: bool) -> None:
@@ -199,19 +195,18 @@ class TestAfterACrash:
         assert f"{key.id}, which this request created before, is being delivered" in str(caught.value)
         assert post.state(key.id) == "pending"
 
-    def test_once_the_lease_is_over_it_mints_afresh(self, post: Post, cut_off: Callable[..., ApiKey]) -> None:
+    @pytest.mark.parametrize("reconciled", [False, True])
+    def test_once_the_lease_is_over_it_mints_afresh(
+        self, post: Post, cut_off: Callable[..., ApiKey], reconciled: bool
+    ) -> None:
         key = cut_off(f"write {A}")
         post.clock.now += LEASE
+        if reconciled:
+            assert post.verdicts() == ["failed"]
         again = to_places(A)(post.another())
         assert again.key.id != key.id
         assert post.state(key.id) == "failed"
         assert post.state(again.key.id) == "active"
-
-    def test_so_it_does_where_it_was_reconciled_before(self, post: Post, cut_off: Callable[..., ApiKey]) -> None:
-        key = cut_off(f"write {A}")
-        post.clock.now += LEASE
-        assert post.verdicts() == ["failed"]
-        assert to_places(A)(post.another()).key.id != key.id
 
     @pytest.mark.parametrize("call", [f"write {B}", f"read {A}", f"read {B}"])
     def test_a_key_that_arrived_everywhere_is_answered(
@@ -321,16 +316,15 @@ class TestRotation:
         assert rotated(old)(post).key.id == repeated(post).key.id
         assert [key.stored_state for key in post.all_keys()].count("active") == 1
 
-    def test_a_successor_that_was_shown_is_to_be_rotated_in_turn(self, post: Post) -> None:
-        old = post.deliver(A)
-        first = rotated(old, SHOWN)(post)
-        with pytest.raises(AlreadyCreated, match=f"rotate {first.key.id} in turn, with a new Idempotency-Key"):
-            repeated(post)
-
-    def test_a_successor_that_waits_for_its_client_is_to_be_deleted(self, post: Post) -> None:
-        old = post.deliver(A)
-        first = rotated(old, BY_CLIENT)(post)
-        with pytest.raises(AlreadyCreated, match=f"delete {first.key.id} and rotate again with a new Idempotency-Key"):
+    @pytest.mark.parametrize(
+        ("choice", "way_out"),
+        [(SHOWN, "rotate {} in turn, with a new"), (BY_CLIENT, "delete {} and rotate again with a new")],
+    )
+    def test_what_to_do_with_a_successor_that_was_in_the_answer_is_told(
+        self, post: Post, choice: DeliveryChoice, way_out: str
+    ) -> None:
+        first = rotated(post.deliver(A), choice)(post)
+        with pytest.raises(AlreadyCreated, match=f"{way_out.format(first.key.id)} Idempotency-Key"):
             repeated(post)
 
     def test_a_refused_one_may_be_asked_for_again(self, post: Post, shelf: Shelf) -> None:
@@ -340,27 +334,28 @@ class TestRotation:
             rotated(old)(post)
         assert rotated(old)(post).key.stored_state == "active"
 
-    def test_one_that_was_cut_off_and_done_again_is_answered_with_what_came_of_it(
-        self, post: Post, shelf: Shelf
-    ) -> None:
+    @pytest.fixture
+    def cut_off(self, post: Post, shelf: Shelf) -> ApiKey:
+        """Return a key whose rotation was cut off at the second of its places."""
         old = post.deliver(A, B)
         shelf.plan(f"write {B}", crash)
         with pytest.raises(Crash):
             rotated(old)(post.another())
+        return old
+
+    def test_one_that_was_cut_off_and_done_again_is_answered_with_what_came_of_it(
+        self, post: Post, cut_off: ApiKey
+    ) -> None:
         post.clock.now += LEASE
         assert [str(found.verdict) for found in keep_house(post.context())] == ["failed", "rotated"]
         again = repeated(post)
-        assert (again.key.stored_state, list(again.delivered_to), again.replaces) == ("active", [A, B], old.id)
+        assert (again.key.stored_state, list(again.delivered_to), again.replaces) == ("active", [A, B], cut_off.id)
 
-    def test_one_that_was_cut_off_is_done_again_by_who_asks_first(self, post: Post, shelf: Shelf) -> None:
-        old = post.deliver(A, B)
-        shelf.plan(f"write {B}", crash)
-        with pytest.raises(Crash):
-            rotated(old)(post.another())
+    def test_one_that_was_cut_off_is_done_again_by_who_asks_first(self, post: Post, cut_off: ApiKey) -> None:
         with pytest.raises(InProgress):
-            rotated(old)(post.another())
+            rotated(cut_off)(post.another())
         post.clock.now += LEASE
-        new = rotated(old)(post.another())
+        new = rotated(cut_off)(post.another())
         keep_house(post.context())
         assert repeated(post).key.id == new.key.id
         assert [key.stored_state for key in post.all_keys()].count("active") == 1

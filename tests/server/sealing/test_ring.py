@@ -65,17 +65,15 @@ class TestSealing:
         assert str(ring.source) in caught.value.detail
         assert "hunter2" not in caught.value.detail
 
-    def test_a_name_of_a_key_cannot_be_exchanged_for_anothers(self, ring: Ring) -> None:
-        both = ring.with_new_key()
-        old, new = ring.seal("hunter2", "a"), both.seal("hunter2", "a")
-        with pytest.raises(SealingFailed):
-            both.unseal(old.replace(ring.keys[0].id, both.keys[0].id), "a")
-        assert both.unseal(old, "a") == both.unseal(new, "a") == "hunter2"
-
-    def test_the_newest_key_seals_and_the_dropped_one_opens_nothing(self, ring: Ring) -> None:
+    def test_the_newest_key_seals_the_dropped_one_opens_nothing_and_their_names_cannot_be_exchanged(
+        self, ring: Ring
+    ) -> None:
         both = ring.with_new_key()
         old, new = ring.seal("hunter2", "a"), both.seal("hunter2", "a")
         assert [key_id_of(old), key_id_of(new)] == [both.keys[1].id, both.keys[0].id]
+        with pytest.raises(SealingFailed):
+            both.unseal(old.replace(ring.keys[0].id, both.keys[0].id), "a")
+        assert both.unseal(old, "a") == both.unseal(new, "a") == "hunter2"
         assert both.newest_only().unseal(new, "a") == "hunter2"
         with pytest.raises(SealingFailed, match=ring.keys[0].id):
             both.newest_only().unseal(old, "a")
@@ -88,15 +86,14 @@ class TestSealing:
 
 
 class TestTheFile:
-    def test_it_is_for_this_account_only_and_holds_one_key(self, keys: SealingKeys) -> None:
+    def test_it_is_for_this_account_only_holds_one_key_and_is_never_replaced_by_a_beginning(
+        self, keys: SealingKeys
+    ) -> None:
         assert keys.begin()
         assert keys.path.stat().st_mode & 0o777 == 0o600
-        assert len(keys.path.read_text().splitlines()) == 1
-        assert [path.name for path in keys.path.parent.iterdir()] == ["sealing_keys"]
-
-    def test_a_ring_that_is_there_is_never_replaced_by_a_beginning(self, keys: SealingKeys) -> None:
-        keys.begin()
         before = keys.path.read_bytes()
+        assert len(before.splitlines()) == 1
+        assert [path.name for path in keys.path.parent.iterdir()] == ["sealing_keys"]
         assert not keys.begin()
         assert keys.path.read_bytes() == before
 
@@ -162,18 +159,14 @@ class TestTheFile:
         with pytest.raises(SealingFailed, match="belongs to nobody, who could change the sealing keys"):
             keys.load()
 
-    def test_a_missing_one_says_so(self, keys: SealingKeys) -> None:
+    def test_a_missing_one_and_a_folder_in_its_place_say_so(self, keys: SealingKeys) -> None:
         with pytest.raises(SealingFailed, match="is missing"):
             keys.load()
-
-    def test_a_folder_in_its_place_says_so(self, keys: SealingKeys) -> None:
         keys.path.mkdir()
         with pytest.raises(SealingFailed, match="cannot be read"):
             keys.load()
-
-    def test_a_folder_that_is_missing_says_so(self, tmp_path: Path) -> None:
         with pytest.raises(SealingFailed, match="Nothing can be written"):
-            SealingKeys(tmp_path / "nowhere" / "keys").begin()
+            SealingKeys(keys.path.parent / "nowhere" / "keys").begin()
 
     def test_replacing_keeps_the_link_and_who_may_read(self, keys: SealingKeys, ring: Ring, tmp_path: Path) -> None:
         keys.path.rename(tmp_path / "mounted")

@@ -48,8 +48,11 @@ def flow(world: World) -> Flow:
     return Flow(world)
 
 
-def test_approved_it_ends_in_a_token_of_who_approved(world: World, flow: Flow, clock: TurnableClock) -> None:
+def test_approved_it_ends_in_a_token_of_who_approved_once(world: World, flow: Flow, clock: TurnableClock) -> None:
     user = world.user()
+    with reading(db.session):
+        row = db.session.get_one(DeviceAuthorization, flow.authorization.id)
+    assert flow.device_code.matches(row.device_code_digest)
     assert flow.ask() is DeviceError.AUTHORIZATION_PENDING
     flow.decide(user)
     clock.turn(seconds=5)
@@ -58,11 +61,6 @@ def test_approved_it_ends_in_a_token_of_who_approved(world: World, flow: Flow, c
     assert granted.token.user_id == user.id
     assert granted.token.client_name == "ada@laptop"
     assert granted.secret.matches(granted.token.digest)
-
-
-def test_a_device_code_is_good_once(world: World, flow: Flow, clock: TurnableClock) -> None:
-    flow.decide(world.user())
-    assert isinstance(flow.ask(), Granted)
     clock.turn(seconds=10)
     assert flow.ask() is DeviceError.INVALID_GRANT
 
@@ -98,21 +96,20 @@ def test_it_is_over_after_ten_minutes_whatever_its_state(world: World, clock: Tu
         waiting.decide(user)
 
 
-def test_asking_too_soon_makes_the_interval_longer(flow: Flow, clock: TurnableClock) -> None:
+def test_asking_too_soon_makes_the_interval_longer_and_a_polite_program_is_never_told_so(
+    flow: Flow, clock: TurnableClock
+) -> None:
+    pending, slow = DeviceError.AUTHORIZATION_PENDING, DeviceError.SLOW_DOWN
+    for _ in range(20):
+        assert flow.ask() is pending
+        clock.turn(seconds=device_flow.INTERVAL)
     answers = []
     for seconds in (0, 1, 5, 9, 10, 14):
         clock.turn(seconds=seconds)
         answers.append(flow.ask())
-    pending, slow = DeviceError.AUTHORIZATION_PENDING, DeviceError.SLOW_DOWN
     assert answers == [pending, slow, slow, slow, slow, slow]
     clock.turn(seconds=30)
     assert flow.ask() is pending
-
-
-def test_a_polite_program_is_never_told_to_slow_down(flow: Flow, clock: TurnableClock) -> None:
-    for _ in range(20):
-        assert flow.ask() is DeviceError.AUTHORIZATION_PENDING
-        clock.turn(seconds=device_flow.INTERVAL)
 
 
 def test_an_unknown_device_code_is_an_invalid_grant(world: World, flow: Flow) -> None:
@@ -121,28 +118,21 @@ def test_an_unknown_device_code_is_an_invalid_grant(world: World, flow: Flow) ->
         assert flow.ask() is DeviceError.INVALID_GRANT
 
 
-def test_a_user_who_was_disabled_since_gets_nothing(world: World, flow: Flow) -> None:
-    user = world.user()
-    flow.decide(user)
-    with writing(db.session):
-        disable_user(db.session, world.clock, SYSTEM, user)
-    assert flow.ask() is DeviceError.ACCESS_DENIED
-
-
 @pytest.mark.fault
-@pytest.mark.parametrize("enabled_again", [False, True])
+@pytest.mark.parametrize("end", ["password", "disabled", "enabled again"])
 def test_an_approval_ends_with_the_password_or_with_the_user(
-    world: World, flow: Flow, clock: TurnableClock, enabled_again: bool
+    world: World, flow: Flow, clock: TurnableClock, end: str
 ) -> None:
     user = world.user()
     flow.decide(user)
     clock.turn(seconds=1)
     with writing(db.session):
-        if enabled_again:
-            disable_user(db.session, world.clock, SYSTEM, user)
-            enable_user(db.session, world.clock, SYSTEM, user)
-        else:
+        if end == "password":
             set_password(db.session, world.clock, SYSTEM, user, "another hash")
+        else:
+            disable_user(db.session, world.clock, SYSTEM, user)
+        if end == "enabled again":
+            enable_user(db.session, world.clock, SYSTEM, user)
     assert flow.ask() is DeviceError.ACCESS_DENIED
     with reading(db.session):
         assert not list_tokens(db.session, clock, user.id)
@@ -198,12 +188,6 @@ def test_one_address_cannot_fill_the_table(world: World, clock: TurnableClock) -
     Flow(world)
     with reading(db.session):
         assert len(db.session.scalars(select(DeviceAuthorization)).all()) == 1
-
-
-def test_only_the_digest_of_the_device_code_is_kept(world: World, flow: Flow) -> None:
-    with reading(db.session):
-        row = db.session.get_one(DeviceAuthorization, flow.authorization.id)
-    assert flow.device_code.matches(row.device_code_digest)
 
 
 def start_from(world: World, address: str | None) -> DeviceAuthorization:
