@@ -3,10 +3,13 @@
 import errno
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import IO, Any, Final
 
 import click
+
+from mushu.batching import batches
 
 _LAST_STREAM: Final = 2
 
@@ -52,6 +55,21 @@ def emit(text: str, *, color: bool | None = None) -> None:
     except OSError as error:
         _print_no_more()
         raise NotPrinted(error) from None
+
+
+def emit_list(items: Iterable[str]) -> None:
+    """Print a JSON list of items, which are JSON already, as they come.
+
+    Raises:
+        NotPrinted: it did not arrive.
+    """
+    lead, held = "[\n", None
+    for batch in batches(items):
+        if held is not None:
+            emit(f"{lead}{held},")
+            lead = ""
+        held = ",\n".join(batch)
+    emit("[]" if held is None else f"{lead}{held}\n]")
 
 
 def _print_no_more() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterable, Iterator
+from heapq import merge
 from typing import Any, Final
 
 from mushu.cli.errors import misunderstood
@@ -71,6 +73,11 @@ def rows_of(answer: Answer, name: str) -> list[Answer]:
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise misunderstood(f"{name} is missing or no list")
     return value
+
+
+def newest_first(lists: Iterable[Iterable[Answer]], field: str) -> Iterator[Answer]:
+    """Return the lists of both environments, each newest first, as one; `field` is the name of their ids."""
+    return merge(*lists, key=lambda row: (str(row.get("created_at")), str(row.get(field))), reverse=True)
 
 
 def without_secrets(answer: Answer) -> Answer:

@@ -11,13 +11,15 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import click
 
+from mushu.batching import batches
 from mushu.cli.answers import Answer, id_of, without_secrets
 from mushu.cli.errors import Failure, misunderstood
-from mushu.printing import NotPrinted, emit
+from mushu.printing import NotPrinted, emit, emit_list
 from mushu.secret import Secret
 from mushu.terminal import escaped, printable
 
@@ -69,11 +71,15 @@ def print_error(message: str) -> None:
 
 def print_json(answer: object) -> None:
     """Print JSON with an indent of two, and a list of words on one line."""
-    text = as_json(answer)
+    emit(_encodable(as_json(answer)))
+
+
+def _encodable(text: str) -> str:
+    """Return JSON with escapes in the place of what standard output cannot encode."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     if text.encode(encoding, "ignore").decode(encoding) != text:
-        text = "".join(letter if letter.isascii() else escaped(letter) for letter in text)
-    emit(text)
+        return "".join(letter if letter.isascii() else escaped(letter) for letter in text)
+    return text
 
 
 def as_json(value: object, indent: str = "") -> str:
@@ -90,23 +96,29 @@ def as_json(value: object, indent: str = "") -> str:
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print aligned columns under bold headings."""
-    cells = [[printable(_cell(row.get(column.field), column)) for column in columns] for row in rows]
-    widths = [
-        max([column.least_width, len(column.heading), *(_width(row[place]) for row in cells)])
-        for place, column in enumerate(columns)
-    ]
+    """Print aligned columns under bold headings, as the rows come: as wide as what is printed so far needs."""
+    widths = [max(column.least_width, len(column.heading)) for column in columns]
+    rest = batches(rows)
+    batch = next(rest, [])
+    for number, some in enumerate(chain([batch], rest)):
+        cells = [[printable(_cell(row.get(column.field), column)) for column in columns] for row in some]
+        widths = [max([width, *(_width(row[place]) for row in cells)]) for place, width in enumerate(widths)]
+        if not number:
+            _print_heading(columns, widths)
+        for row in cells:
+            padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+            emit(_GAP.join(padded).rstrip(), color=colour())
+
+
+def _print_heading(columns: Sequence[Column], widths: Sequence[int]) -> None:
     heading = _GAP.join(column.heading.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip()
     emit(click.style(heading, bold=True), color=colour())
-    for row in cells:
-        padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
-        emit(_GAP.join(padded).rstrip(), color=colour())
 
 
-def print_rows(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], *, json_wanted: bool) -> None:
-    """Print a list as JSON, or as a table."""
+def print_rows(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]], *, json_wanted: bool) -> None:
+    """Print a list, as its rows come, as JSON or as a table."""
     if json_wanted:
-        print_json(list(rows))
+        emit_list("  " + _encodable(as_json(row, "  ")) for row in rows)
     else:
         print_table(columns, rows)
 

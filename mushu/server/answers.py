@@ -13,9 +13,11 @@ from mushu.server.delivery.ledger import delivered_to
 from mushu.server.delivery.models import Delivery
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import list_rotations_among
+from mushu.server.keys.service import Selection, list_keys
 from mushu.server.keys.states import State
 from mushu.server.orgs.invitations import status_of
 from mushu.server.orgs.models import Membership, Organization, OrgInvitation
+from mushu.server.paging import Page, Window
 from mushu.server.tokens.models import CliToken
 from mushu.server.usage import KeyUse, uses_of
 from mushu.server.users.models import User
@@ -45,6 +47,17 @@ def overviews(session: AnySession, key_ids: Sequence[str]) -> dict[str, Overview
         key_id: Overview(places.get(key_id, ()), replaces.get(key_id), replaced_by.get(key_id), uses.get(key_id))
         for key_id in key_ids
     }
+
+
+def key_page(session: AnySession, now: datetime, org_id: str, selection: Selection, window: Window) -> Page[Answer]:
+    """Return a page of an organization's keys, as they are shown, newest first: over HTTP and by commands.
+
+    Raises:
+        Invalid: the cursor is not one of ours.
+    """
+    found = list_keys(session, org_id, selection, window)
+    about = overviews(session, [key.id for key in found.rows])
+    return found.shown(lambda key: shown_key(key, now, about[key.id]))
 
 
 def created_key(

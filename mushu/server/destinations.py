@@ -7,7 +7,7 @@ holds is for `delivery/` to say.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -27,6 +27,7 @@ from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, Base, UTCDateTime
 from mushu.server.environments import Environmental, environment_of, within
 from mushu.server.errors import DestinationNotFound, Invalid, NameTaken, OrgNotFound
 from mushu.server.orgs.models import Organization
+from mushu.server.paging import Order, Page, Window, ordered_page
 from mushu.server.sealing.columns import SEALED, context_of, ring_to_seal
 from mushu.server.sealing.ring import SealingKeys
 
@@ -167,9 +168,9 @@ def get(session: AnySession, org_id: str, name: str) -> DestinationRow:
     return destination
 
 
-def list_destinations(session: AnySession, org_id: str) -> Sequence[DestinationRow]:
-    """Return the destinations of an organization in the environment in which the session works, by name."""
-    return session.scalars(_living().filter_by(org_id=org_id).order_by(DestinationRow.name)).all()
+def list_destinations(session: AnySession, org_id: str, window: Window) -> Page[DestinationRow]:
+    """Return a page of the destinations of an organization in the environment of the session, by name."""
+    return ordered_page(session, _living().filter_by(org_id=org_id), Order((DestinationRow.name,)), window)
 
 
 def find_at(session: AnySession, uri: str) -> DestinationRow | None:

@@ -1,30 +1,28 @@
-"""Pages of a list, newest first, with a cursor that stays good when rows come and go between two pages."""
+"""Pages of a list, with a cursor that stays good when rows come and go between two pages.
+
+No statement and no answer is about more rows than one page has, however many there are. What needs every row goes
+through the pages: `iterate` within the caller's transaction, `in_pages` with one for each page.
+"""
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Select, tuple_
+from sqlalchemy import Integer, Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from mushu.server.db import AnySession
+from mushu.server.db import AnySession, UTCDateTime, reading
 from mushu.server.errors import Invalid
 
 MOST: Final = 500
 CURSOR_LENGTH: Final = 200
+_LARGEST_ID: Final = 2**63 - 1
 
-
-class Listed(Protocol):
-    """A row that a list can be made of."""
-
-    id: Any
-    created_at: Any
-
-
-Row = TypeVar("Row", bound=Listed)
+Row = TypeVar("Row")
+Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,18 @@ class Page(Generic[Row]):
     #: Where the next page begins; None where this is the last.
     next_cursor: str | None
 
+    def shown(self, show: Callable[[Row], Shown]) -> "Page[Shown]":
+        """Return the same page with what `show` makes of each row."""
+        return Page([show(row) for row in self.rows], self.next_cursor)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a list is ordered by: columns that together tell each row from all others."""
+
+    columns: tuple[InstrumentedAttribute[Any], ...]
+    descending: bool = False
+
 
 def page(
     session: AnySession,
@@ -54,26 +64,69 @@ def page(
     Raises:
         Invalid: the cursor is not one of ours.
     """
+    return ordered_page(session, query, Order((created_at, row_id), descending=True), window)
+
+
+def ordered_page(session: AnySession, query: Select[Any], order: Order, window: Window) -> Page[Any]:
+    """Return one page of what `query` finds, in this order.
+
+    Raises:
+        Invalid: the cursor is not one of ours.
+    """
     if window.cursor:
-        query = query.where(tuple_(created_at, row_id) < _place(window.cursor))
-    query = query.order_by(created_at.desc(), row_id.desc()).limit(window.limit + 1)
-    rows = session.scalars(query).all()
+        columns, place = tuple_(*order.columns), tuple_(*_place(window.cursor, order))
+        query = query.where(columns < place if order.descending else columns > place)
+    ordered = [column.desc() if order.descending else column.asc() for column in order.columns]
+    rows = session.scalars(query.order_by(*ordered).limit(window.limit + 1)).all()
     if len(rows) <= window.limit:
         return Page(rows, None)
-    return Page(rows[: window.limit], _cursor(rows[window.limit - 1]))
+    return Page(rows[: window.limit], _cursor(rows[window.limit - 1], order))
 
 
-def _cursor(row: Listed) -> str:
-    return base64.urlsafe_b64encode(f"{row.created_at.isoformat()} {row.id}".encode()).decode().rstrip("=")
+def iterate(fetch: Callable[[Window], Page[Row]]) -> Iterator[Row]:
+    """Yield the rows of all pages, a page in memory at a time, within the caller's transaction."""
+    window = Window(MOST)
+    while True:
+        found = fetch(window)
+        yield from found.rows
+        if found.next_cursor is None:
+            return
+        window = Window(MOST, found.next_cursor)
 
 
-def _place(cursor: str) -> tuple[datetime, str]:
+def in_pages(session: AnySession, fetch: Callable[[Window], Page[Row]]) -> Iterator[Row]:
+    """Yield the rows of all pages; no transaction is open while the caller does something with them."""
+
+    def fetch_alone(window: Window) -> Page[Row]:
+        with reading(session):
+            return fetch(window)
+
+    return iterate(fetch_alone)
+
+
+def _cursor(row: object, order: Order) -> str:
+    values = (getattr(row, column.key) for column in order.columns)
+    text = " ".join(value.isoformat() if isinstance(value, datetime) else str(value) for value in values)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _place(cursor: str, order: Order) -> list[datetime | int | str]:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode("ascii")
-        moment, _, row_id = text.partition(" ")
-        created_at = datetime.fromisoformat(moment).astimezone(UTC)
+        parts = text.split(" ", len(order.columns) - 1)
+        return [_value(part, column) for part, column in zip(parts, order.columns, strict=True)]
     except (binascii.Error, ValueError, OverflowError):
-        created_at, row_id = None, ""
-    if created_at is None or not row_id.isprintable() or not row_id:
-        raise Invalid("Go on with the next_cursor of the page before, unchanged.", field="cursor")
-    return created_at, row_id
+        pass
+    raise Invalid("Go on with the next_cursor of the page before, unchanged.", field="cursor")
+
+
+def _value(text: str, column: InstrumentedAttribute[Any]) -> datetime | int | str:
+    if isinstance(column.type, UTCDateTime):
+        return datetime.fromisoformat(text).astimezone(UTC)
+    if isinstance(column.type, Integer):
+        if not 0 <= int(text) <= _LARGEST_ID:
+            raise ValueError(text)
+        return int(text)
+    if not text or not text.isprintable():
+        raise ValueError(text)
+    return text

@@ -19,6 +19,7 @@ from mushu.server.destinations import DestinationRequest, DestinationRow
 from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationNotFound, Invalid, MushuError, NameTaken, OrgNotFound, SealingFailed
 from mushu.server.orgs.service import delete_org, get_org
+from mushu.server.paging import Window
 from mushu.testing.leaks import traces
 from tests.server.conftest import World
 from tests.server.orgs.racing import overtake, race
@@ -63,7 +64,7 @@ class Namer:
 
     def names(self) -> list[str]:
         with reading(db.session):
-            return [found.name for found in service.list_destinations(db.session, self.org_id)]
+            return [found.name for found in service.list_destinations(db.session, self.org_id, Window()).rows]
 
 
 @pytest.fixture

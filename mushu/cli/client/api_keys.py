@@ -1,9 +1,9 @@
 """The API keys of one organization on the server, in both of its environments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from mushu.cli.answers import Answer, rows_of
+from mushu.cli.answers import Answer, newest_first, rows_of
 from mushu.cli.errors import Failure, Refused
 from mushu.environment import Environment
 
@@ -33,13 +33,10 @@ class ApiKeys:
     def create(self, environment: Environment, request: dict[str, Any]) -> Answer:
         return self._api.post_idempotent(*self._path(environment), body=request)
 
-    def list_all(self, *, with_deleted: bool) -> list[Answer]:
-        """Return the keys of both environments, newest first."""
-        query = {"include_deleted": "true"} if with_deleted else {}
-        found = [
-            key for environment in Environment for key in self._api.rows(self._path(environment), "api_keys", query)
-        ]
-        return sorted(found, key=lambda key: (str(key.get("created_at")), str(key.get("key_id"))), reverse=True)
+    def list_all(self, environments: Sequence[Environment], query: Mapping[str, str]) -> Iterator[Answer]:
+        """Return the keys of these environments that `query` asks for, newest first, page by page."""
+        lists = [self._api.rows(self._path(environment), "api_keys", query) for environment in environments]
+        return newest_first(lists, "key_id")
 
     def show(self, key_id: str) -> Answer:
         return self._in_either(key_id, lambda environment: self.show_in(environment, key_id))

@@ -5,13 +5,14 @@ which: the thing is looked for in one after the other.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from mushu.cli.answers import Answer, id_of, rows_of
+from mushu.cli.answers import Answer, id_of
 from mushu.cli.errors import Failure, Refused, misunderstood
 from mushu.environment import Environment
 
@@ -48,9 +49,10 @@ class EnvironmentApi:
     def delete(self, *path: str) -> Answer:
         return self.api.delete(*self._path(path))
 
-    def rows(self, *path: str, field: str, query: Mapping[str, str] | None = None) -> list[Answer]:
-        """Return all rows of a list, from all of its pages."""
-        return list(self.api.rows(self._path(path), field, query or {}))
+    def rows(self, *path: str, field: str, query: Mapping[str, str] | None = None) -> Iterator[Answer]:
+        """Return the rows of a list, page by page; a refusal is raised at once."""
+        rest = self.api.rows(self._path(path), field, query or {})
+        return chain(list(islice(rest, 1)), rest)
 
     def _path(self, path: tuple[str, ...]) -> tuple[str, ...]:
         return ("sandbox", *path) if self.environment is Environment.TEST else path
@@ -106,15 +108,14 @@ class Environments:
         api = self.all[0]
         if named is not None:
             return org_id_of(api, named)
-        rows = rows_of(api.get("orgs"), "orgs")
+        rows = list(islice(_orgs(api), 2))
         if len(rows) != 1:
             raise misunderstood("an API key belongs to one organization")
         return id_of(rows[0], "org_id")
 
 
-def newest_first(rows: list[Answer], field: str) -> list[Answer]:
-    """Return rows of both environments as one list, newest first; `field` is the name of their ids."""
-    return sorted(rows, key=lambda row: (str(row.get("created_at")), str(row.get(field))), reverse=True)
+def _orgs(api: "Api | EnvironmentApi") -> Iterator[Answer]:
+    return api.rows("orgs", field="orgs") if isinstance(api, EnvironmentApi) else api.rows(("orgs",), "orgs", {})
 
 
 def org_id_of(api: "Api | EnvironmentApi", id_or_name: str) -> str:
@@ -125,9 +126,9 @@ def org_id_of(api: "Api | EnvironmentApi", id_or_name: str) -> str:
     """
     if _ORG_ID.fullmatch(id_or_name):
         return id_or_name
-    found = rows_of(api.get("orgs"), "orgs")
+    found = [org for org in _orgs(api) if id_or_name in (org.get("org_id"), org.get("name"))]
     by_id = [id_of(org, "org_id") for org in found if org.get("org_id") == id_or_name]
-    ids = by_id or [id_of(org, "org_id") for org in found if org.get("name") == id_or_name]
+    ids = by_id or [id_of(org, "org_id") for org in found]
     if not ids:
         raise Failure(f"There is no organization {id_or_name!r} that you belong to. {_LIST_ORGS}")
     if len(ids) > 1:

@@ -41,6 +41,7 @@ _COLUMNS = (
     Column("created_at", "CREATED", is_day=True),
 )
 _STATE = Column("state", "STATE")
+_STATES: Final = ("pending", "active", "disabled", "retiring", "revoked", "expired", "failed")
 _UNHEARD: Final = "A key may have been created all the same: see `mushu api-key list`."
 _LOST: Final = "Delete it with `mushu api-key delete {key_id}`, and create another."
 
@@ -115,13 +116,29 @@ def _request(
 @api_key.command("list")
 @org
 @click.option("--all", "with_deleted", is_flag=True, help="Deleted and failed keys, too, with their states.")
+@click.option("--name", metavar="TEXT", help="Only keys whose name holds this text, in these very letters.")
+@click.option("--state", type=click.Choice(_STATES), help="Only keys in this state.")
+@click.option("--scope", type=click.Choice(["read", "write", "admin"]), help="Only keys with this scope.")
+@click.option("--env", type=EnvironmentType(), help="Only keys of this environment.")
 @connecting
 @as_json
 @pass_session
-def list_(session: Session, org: str | None, with_deleted: bool, as_json: bool) -> None:
+def list_(
+    session: Session,
+    org: str | None,
+    with_deleted: bool,
+    name: str | None,
+    state: str | None,
+    scope: str | None,
+    env: Environment | None,
+    as_json: bool,
+) -> None:
     """List the keys of an organization, newest first, live and test."""
-    rows = [without_secrets(key) for key in session.api_keys(org).list_all(with_deleted=with_deleted)]
-    print_rows((*_COLUMNS, _STATE) if with_deleted else _COLUMNS, rows, json_wanted=as_json)
+    asked = {"include_deleted": "true" if with_deleted else None, "name": name, "state": state, "scope": scope}
+    query = {field: value for field, value in asked.items() if value is not None}
+    rows = map(without_secrets, session.api_keys(org).list_all(list(Environment) if env is None else [env], query))
+    with_state = with_deleted or state is not None
+    print_rows((*_COLUMNS, _STATE) if with_state else _COLUMNS, rows, json_wanted=as_json)
 
 
 @api_key.command("show")

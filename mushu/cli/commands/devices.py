@@ -1,5 +1,7 @@
 """The devices on which the users of a tenant's app can be reached."""
 
+from collections.abc import Iterator
+
 import click
 
 from mushu.cli.answers import Answer
@@ -83,6 +85,6 @@ def unregister(session: Session, token: str, user: str | None, tenant: str | Non
     print_json({"token": token, "tenant_id": tenant_id, "unregistered": True})
 
 
-def _devices(api: EnvironmentApi, tenant_id: str, user: str | None) -> list[Answer]:
+def _devices(api: EnvironmentApi, tenant_id: str, user: str | None) -> Iterator[Answer]:
     query = {"user_id": user} if user is not None else {}
     return api.rows("tenants", tenant_id, "devices", field="devices", query=query)

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import click
 
-from mushu.cli.answers import Answer, number_of, text_of
-from mushu.cli.client.environments import EnvironmentApi, newest_first
+from mushu.cli.answers import Answer, newest_first, number_of, text_of
+from mushu.cli.client.environments import EnvironmentApi
 from mushu.cli.errors import Failure
 from mushu.cli.options import IdType, always_json, as_json, ask, connecting, env, org, pass_session, yes
 from mushu.cli.output import Column, print_json, print_rows, say
@@ -99,9 +99,10 @@ def list_(session: Session, media_type: str | None, org: str | None, tenant: str
         rows = environments.in_any(f"tenant {tenant}", lambda api: api.rows("media", "tenant", tenant, field="items"))
     else:
         org_id = session.org_of(environments, org)
-        rows = [row for api in environments.all for row in api.rows("media", "org", org_id, field="items")]
-    chosen = [_shown(row) for row in rows if media_type in (None, row.get("media_type"))]
-    print_rows(_COLUMNS, newest_first(chosen, "media_id"), json_wanted=as_json)
+        lists = [api.rows("media", "org", org_id, field="items") for api in environments.all]
+        rows = newest_first(lists, "media_id")
+    chosen = (_shown(row) for row in rows if media_type in (None, row.get("media_type")))
+    print_rows(_COLUMNS, chosen, json_wanted=as_json)
 
 
 @media.command("show")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mushu.cli.answers import id_of, rows_of, text_of
+from mushu.cli.answers import id_of, text_of
 from mushu.cli.config import ORGS, choose_at
 from mushu.cli.errors import Failure
 from mushu.cli.options import always_json, as_json, connecting, pass_session
@@ -49,7 +49,7 @@ def create(session: Session, name: str) -> None:
 @pass_session
 def list_(session: Session, as_json: bool) -> None:
     """List the organizations that you belong to."""
-    rows = rows_of(session.api().get("orgs"), "orgs")
+    rows = session.api().rows(("orgs",), "orgs", {})
     print_rows(_COLUMNS, rows, json_wanted=as_json)
 
 
@@ -123,7 +123,7 @@ def members() -> None:
 @pass_session
 def list_members(session: Session, org: str | None, as_json: bool) -> None:
     """List the members."""
-    rows = rows_of(session.api().get("orgs", session.required_org(org), "members"), "members")
+    rows = session.api().rows(("orgs", session.required_org(org), "members"), "members", {})
     print_rows(_MEMBERS, rows, json_wanted=as_json)
 
 
@@ -180,7 +180,7 @@ def _user_id_of(api: "Api", org_id: str, id_or_email: str) -> str:
     if "@" not in id_or_email:
         return id_or_email
     wanted = id_or_email.strip().casefold()
-    for member in rows_of(api.get("orgs", org_id, "members"), "members"):
+    for member in api.rows(("orgs", org_id, "members"), "members", {}):
         if str(member.get("email", "")).casefold() == wanted:
             return id_of(member, "user_id")
     raise Failure(f"{id_or_email} is no member. `mushu org members list` shows who is.")

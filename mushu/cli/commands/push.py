@@ -131,7 +131,7 @@ def list_(session: Session, outbox: bool, tenant: str | None, as_json: bool) -> 
         f"tenant {tenant_id}",
         lambda api: api.rows("tenants", tenant_id, "notifications", field="notifications", query=query),
     )
-    print_rows(_COLUMNS, rows if as_json else [row | {"title": _title_of(row)} for row in rows], json_wanted=as_json)
+    print_rows(_COLUMNS, rows if as_json else (row | {"title": _title_of(row)} for row in rows), json_wanted=as_json)
 
 
 @push.command("show")
@@ -147,7 +147,8 @@ def show(session: Session, message_id: str, tenant: str | None) -> None:
 
     def whole(api: EnvironmentApi) -> Answer:
         found = api.get(*path)
-        sendings = api.rows(*path, field="sendings") if found.pop("next_cursor", None) else found.get("sendings")
+        more = found.pop("next_cursor", None)
+        sendings = list(api.rows(*path, field="sendings")) if more else found.get("sendings")
         return found | {"sendings": sendings}
 
     print_json(session.environments().in_any(f"tenant {tenant_id}", whole))

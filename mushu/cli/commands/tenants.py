@@ -9,8 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from mushu.cli.answers import without_secrets
-from mushu.cli.client.environments import newest_first
+from mushu.cli.answers import newest_first, without_secrets
 from mushu.cli.config import TENANTS, choose_at
 from mushu.cli.options import IdType, always_json, as_json, ask, connecting, env, org, pass_session, yes
 from mushu.cli.output import Column, note, print_json, print_rows, say
@@ -106,8 +105,8 @@ def list_(session: Session, org: str | None, as_json: bool) -> None:
     """List the tenants of an organization, newest first, live and test."""
     environments = session.environments()
     org_id = session.org_of(environments, org)
-    rows = [row for api in environments.all for row in api.rows("orgs", org_id, "tenants", field="tenants")]
-    print_rows(_COLUMNS, newest_first(rows, "tenant_id"), json_wanted=as_json)
+    lists = [api.rows("orgs", org_id, "tenants", field="tenants") for api in environments.all]
+    print_rows(_COLUMNS, newest_first(lists, "tenant_id"), json_wanted=as_json)
 
 
 @tenant.command("show")

@@ -47,6 +47,8 @@ from .org_settings import OrgSettings
 from .org_settings_change import OrgSettingsChange
 from .problem import Problem
 from .refreshed import Refreshed
+from .scope import Scope
+from .state import State
 from .token import Token
 from .token_list import TokenList
 from .token_pair import TokenPair
@@ -97,6 +99,8 @@ __all__ = (
     "OrgSettingsChange",
     "Problem",
     "Refreshed",
+    "Scope",
+    "State",
     "Token",
     "TokenList",
     "TokenPair",

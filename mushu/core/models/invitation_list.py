@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -19,9 +19,11 @@ class InvitationList:
     """
     Attributes:
         invites (list[Invitation]):
+        next_cursor (None | str):
     """
 
     invites: list[Invitation]
+    next_cursor: None | str
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -30,11 +32,15 @@ class InvitationList:
             invites_item = invites_item_data.to_dict()
             invites.append(invites_item)
 
+        next_cursor: None | str
+        next_cursor = self.next_cursor
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
             {
                 "invites": invites,
+                "next_cursor": next_cursor,
             }
         )
 
@@ -52,8 +58,16 @@ class InvitationList:
 
             invites.append(invites_item)
 
+        def _parse_next_cursor(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        next_cursor = _parse_next_cursor(d.pop("next_cursor"))
+
         invitation_list = cls(
             invites=invites,
+            next_cursor=next_cursor,
         )
 
         invitation_list.additional_properties = d

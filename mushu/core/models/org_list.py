@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -19,9 +19,11 @@ class OrgList:
     """
     Attributes:
         orgs (list[Org]):
+        next_cursor (None | str):
     """
 
     orgs: list[Org]
+    next_cursor: None | str
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -30,11 +32,15 @@ class OrgList:
             orgs_item = orgs_item_data.to_dict()
             orgs.append(orgs_item)
 
+        next_cursor: None | str
+        next_cursor = self.next_cursor
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
             {
                 "orgs": orgs,
+                "next_cursor": next_cursor,
             }
         )
 
@@ -52,8 +58,16 @@ class OrgList:
 
             orgs.append(orgs_item)
 
+        def _parse_next_cursor(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        next_cursor = _parse_next_cursor(d.pop("next_cursor"))
+
         org_list = cls(
             orgs=orgs,
+            next_cursor=next_cursor,
         )
 
         org_list.additional_properties = d

@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any
 
 import click
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from mushu import process
-from mushu.printing import NotPrinted, emit, use_missing_streams
+from mushu.batching import batches
+from mushu.printing import NotPrinted, emit, emit_list, use_missing_streams
 from mushu.secret import Secret
 from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.commands import dotenv_files, hints
@@ -131,20 +133,51 @@ def note(remark: str) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print aligned columns; control characters in a cell are escaped, so that no name can paint on the terminal."""
-    cells = [list(headings), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
-    for row in cells:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        emit("   ".join(padded).rstrip())
+    """Print aligned columns, as the rows come: they are as wide as what is printed so far needs.
+
+    Control characters in a cell are escaped, so that no name can paint on the terminal.
+    """
+    cells = [list(headings)]
+    widths = [0] * len(headings)
+    for batch in batches(rows):
+        cells += [[printable(cell) for cell in row] for row in batch]
+        widths = _print_aligned(cells, widths)
+        cells = []
+    if cells:
+        _print_aligned(cells, widths)
 
 
-def print_rows(answers: Sequence[dict[str, Any]], columns: dict[str, str], *, json_wanted: bool) -> None:
-    """Print answers as JSON, or as a table with `columns` (heading by field)."""
+def _print_aligned(cells: list[list[str]], widths: list[int]) -> list[int]:
+    """Print rows in columns of these widths, or wider where a cell needs it; return the widths."""
+    widths = [max(width, *(len(row[column]) for row in cells)) for column, width in enumerate(widths)]
+    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    emit("\n".join(line.rstrip() for line in lines))
+    return widths
+
+
+def print_rows(
+    answers: Iterable[dict[str, Any]], columns: dict[str, str], *, json_wanted: bool, nothing: str | None = None
+) -> None:
+    """Print answers, as they come, as JSON or as a table with `columns` (heading by field).
+
+    Args:
+        nothing: the sentence that is said in the place of a table without a row.
+    """
     if json_wanted:
-        print_json(answers)
-    else:
-        print_table(list(columns.values()), [[_cell(answer.get(field)) for field in columns] for answer in answers])
+        emit_list(_item(answer) for answer in answers)
+        return
+    rest = iter(answers)
+    first = list(islice(rest, 1))
+    if not first and nothing is not None:
+        click.echo(nothing)
+        return
+    rows = ([_cell(answer.get(field)) for field in columns] for answer in chain(first, rest))
+    print_table(list(columns.values()), rows)
+
+
+def _item(answer: dict[str, Any]) -> str:
+    text = printable_lines(json.dumps(answer, indent=2, ensure_ascii=False))
+    return "  " + text.replace("\n", "\n  ")
 
 
 def ask(question: str, *, agreed: bool) -> None:

@@ -1,6 +1,8 @@
 """`flask destinations`: the named destinations of an organization."""
 
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from mushu.server.destinations import DestinationRow
 from mushu.server.environments import set_environment, within
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
 from mushu.server.orgs.service import resolve_org
+from mushu.server.paging import Page, Window, in_pages
 
 _COLUMNS = {"name": "NAME", "environment": "ENV", "uri": "URI", "settings": "SETTINGS", "keys": "KEYS"}
 #: Exit status: what was looked at is not as it should be.
@@ -75,27 +78,32 @@ def add(
 @as_json
 def list_(org: str, as_json: bool) -> None:
     """List the destinations of an organization, the names of their settings, and how many living keys each holds."""
-    keys, unreadable = get_core().sealing_keys, set[str]()
+    unreadable = set[str]()
     with reading(db.session):
         org_id = resolve_org(db.session, org).id
-        found: list[DestinationRow] = []
-        for environment in Environment:
-            with within(db.session, environment):
-                found += service.list_destinations(db.session, org_id)
-        living = living_at(db.session, [destination.uri for destination in found])
-    rows = []
-    for destination in found:
-        try:
-            names = sorted(service.settings_of(destination, keys))
-        except SealingFailed as error:
-            names = ["unreadable"]
-            unreadable.add(error.detail)
-        rows.append(_answer(destination) | {"settings": names, "keys": len(living.get(destination.uri, []))})
-    print_rows(rows, _COLUMNS, json_wanted=as_json)
+    pages = (in_pages(db.session, partial(_listed, org_id, environment, unreadable)) for environment in Environment)
+    print_rows(chain.from_iterable(pages), _COLUMNS, json_wanted=as_json)
     for detail in sorted(unreadable):
         note(detail)
     if unreadable:
         raise click.exceptions.Exit(_WRONG)
+
+
+def _listed(org_id: str, environment: Environment, unreadable: set[str], window: Window) -> Page[dict[str, Any]]:
+    """Return a page of the list; why settings cannot be read is added to `unreadable`."""
+    with within(db.session, environment):
+        page = service.list_destinations(db.session, org_id, window)
+    living = living_at(db.session, [destination.uri for destination in page.rows])
+
+    def shown(destination: DestinationRow) -> dict[str, Any]:
+        try:
+            names = sorted(service.settings_of(destination, get_core().sealing_keys))
+        except SealingFailed as error:
+            names = ["unreadable"]
+            unreadable.add(error.detail)
+        return _answer(destination) | {"settings": names, "keys": len(living.get(destination.uri, []))}
+
+    return page.shown(shown)
 
 
 @destinations.command("set")

@@ -1,11 +1,13 @@
 """`flask keys`: keys, where each one is, and what is unfinished; `key_rotation.py` has `flask keys rotate`."""
 
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
 
+from mushu.batching import BATCH
 from mushu.environment import Environment
 from mushu.server import answers
 from mushu.server.clock import parse_duration
@@ -28,18 +30,20 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.drift import DriftChecker, DriftResult, KeyFilter
 from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named_destinations import names_of
-from mushu.server.delivery.reconciler import Finding, any_unreachable
+from mushu.server.delivery.reconciler import Finding, Verdict, any_unreachable
 from mushu.server.environments import within
 from mushu.server.keys import service
 from mushu.server.keys.minting import KeyRequest
-from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import parse_scopes
+from mushu.server.keys.models import ApiKey, StateAt
+from mushu.server.keys.scopes import Scope, parse_scopes
+from mushu.server.keys.states import State
 from mushu.server.lifecycle.change import disable, enable
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
-from mushu.server.lifecycle.maintain import keep_house
+from mushu.server.lifecycle.maintain import keep_house_by_key
 from mushu.server.orgs.service import resolve_org
+from mushu.server.paging import in_pages
 
 _COLUMNS = {"key_id": "KEY_ID", "name": "NAME", "scopes": "SCOPES", "created_at": "CREATED"}
 _DRIFT_COLUMNS = {
@@ -56,6 +60,8 @@ _LEDGER = {
 }  # fmt: skip
 #: The exit status where something is not as the ledger says.
 _DRIFT = 3
+#: Takes a bar away from a terminal.
+_CLEAR_LINE = "\r\033[K"
 
 
 @click.group(cls=AdminGroup)
@@ -109,18 +115,36 @@ def create_key(
 @keys.command("list")
 @click.option("--org", required=True, help="Id or exact name of the organization.")
 @click.option("--all", "with_deleted", is_flag=True, help="Deleted and failed keys, too, with their states.")
+@click.option("--name", metavar="TEXT", help="Only keys whose name holds this text, in these very letters.")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only keys in this state.")
+@click.option("--scope", type=click.Choice([scope.value for scope in Scope]), help="Only keys with this scope.")
+@click.option("--env", type=click.Choice([e.value for e in Environment]), help="Only keys of this environment.")
 @as_json
-def list_keys(org: str, with_deleted: bool, as_json: bool) -> None:
+def list_keys(
+    org: str,
+    with_deleted: bool,
+    name: str | None,
+    state: str | None,
+    scope: str | None,
+    env: str | None,
+    as_json: bool,
+) -> None:
     """List the keys of an organization, newest first."""
     now = get_core().clock()
+    selection = service.Selection(
+        tuple(Environment) if env is None else (Environment(env),),
+        with_deleted=with_deleted,
+        name=name,
+        state=StateAt(State(state), now) if state is not None else None,
+        scope=Scope(scope) if scope is not None else None,
+    )
     with reading(db.session):
-        selection = service.Selection(with_deleted=with_deleted)
-        found = list(service.iterate_keys(db.session, resolve_org(db.session, org).id, selection))
-        about = answers.overviews(db.session, [key.id for key in found])
-    rows = [answers.shown_key(key, now, about[key.id]) for key in found]
+        org_id = resolve_org(db.session, org).id
+    rows = in_pages(db.session, lambda window: answers.key_page(db.session, now, org_id, selection, window))
     if not as_json:
-        rows = [row | {"created_at": row["created_at"][:10]} for row in rows]
-    print_rows(rows, _COLUMNS | ({"state": "STATE"} if with_deleted else {}), json_wanted=as_json)
+        rows = (row | {"created_at": row["created_at"][:10]} for row in rows)
+    with_state = with_deleted or state is not None
+    print_rows(rows, _COLUMNS | ({"state": "STATE"} if with_state else {}), json_wanted=as_json)
 
 
 @keys.command("show")
@@ -174,16 +198,27 @@ def check(key_id: str | None, org: str | None, as_json: bool) -> None:
         )
     checker = DriftChecker(db.session, core.clock, core.open_destination)
     total = checker.count(wanted)
+    wrong: Counter[Condition] = Counter()
     quiet = not sys.stderr.isatty()  # in the mail of a timer a bar is noise
     with click.progressbar(
         checker.check(wanted), length=total, label="Checking", file=sys.stderr, hidden=quiet
     ) as results:
-        rows = [_row(found) for found in results]
-    print_rows(rows, _DRIFT_COLUMNS, json_wanted=as_json)
-    wrong = sum(row["condition"] != Condition.OK for row in rows)
-    click.echo(f"{total} destinations, {wrong} of them not as they should be.", err=True)
+        print_rows(_checked(results, wrong, quiet=quiet), _DRIFT_COLUMNS, json_wanted=as_json)
+    click.echo(f"{total} destinations, {wrong.total()} of them not as they should be.", err=True)
     if wrong:
         raise click.exceptions.Exit(_DRIFT)
+
+
+def _checked(results: Iterable[DriftResult], wrong: Counter[Condition], *, quiet: bool) -> Iterator[dict[str, Any]]:
+    """Yield the rows of what was found, and count what is wrong; a bar makes room for rows that are printed."""
+    for number, found in enumerate(results, 1):
+        if found.condition is not Condition.OK:
+            wrong[found.condition] += 1
+        if not quiet and number % BATCH == 0:
+            click.echo(_CLEAR_LINE, nl=False, err=True)
+        yield _row(found)
+    if not quiet:
+        click.echo(_CLEAR_LINE, nl=False, err=True)
 
 
 @keys.command("deliveries")
@@ -203,14 +238,18 @@ def deliveries(key_id: str, as_json: bool) -> None:
 @as_json
 def reconcile(as_json: bool) -> None:
     """Finish or clean up what a crash or an unreachable destination left behind, and retire what is to retire."""
-    findings = keep_house(operator_context())
-    rows = [{"key_id": found.key_id, "result": found.verdict.value, "detail": found.detail} for found in findings]
-    if rows or as_json:
-        print_rows(rows, {"key_id": "KEY_ID", "result": "RESULT", "detail": "DETAIL"}, json_wanted=as_json)
-    else:
-        click.echo("Nothing is unfinished.")
-    if any_unreachable(findings):
+    verdicts: Counter[Verdict] = Counter()
+    columns = {"key_id": "KEY_ID", "result": "RESULT", "detail": "DETAIL"}
+    findings = _counted(keep_house_by_key(operator_context()), verdicts)
+    print_rows(findings, columns, json_wanted=as_json, nothing="Nothing is unfinished.")
+    if verdicts[Verdict.UNREACHABLE]:
         raise click.exceptions.Exit(1)
+
+
+def _counted(findings: Iterable[Finding], verdicts: Counter[Verdict]) -> Iterator[dict[str, Any]]:
+    for found in findings:
+        verdicts[found.verdict] += 1
+        yield {"key_id": found.key_id, "result": found.verdict.value, "detail": found.detail}
 
 
 keys.add_command(rotate_key)

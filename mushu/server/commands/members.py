@@ -14,6 +14,7 @@ from mushu.server.orgs.invitations import DEFAULT_DAYS, MAX_DAYS, InvitationStat
 from mushu.server.orgs.models import Role
 from mushu.server.orgs.service import resolve_org
 from mushu.server.orgs.settings import refuse_foreign
+from mushu.server.paging import Page, Window, in_pages
 from mushu.server.users.service import checked_email, emails_of, get_user_by_email
 
 _role = click.option(
@@ -45,11 +46,16 @@ def add(org: str, email: str, role: str) -> None:
 def list_(org: str, as_json: bool) -> None:
     """List who belongs to an organization."""
     with reading(db.session):
-        found = service.list_members(db.session, resolve_org(db.session, org).id)
-        emails = emails_of(db.session, [member.user_id for member in found])
-    rows = [answers.member(member, emails[member.user_id]) for member in found]
+        org_id = resolve_org(db.session, org).id
+    rows = in_pages(db.session, partial(_shown_members, org_id))
     columns = {"user_id": "USER_ID", "email": "EMAIL", "role": "ROLE", "joined_at": "JOINED"}
     print_rows(rows, columns, json_wanted=as_json)
+
+
+def _shown_members(org_id: str, window: Window) -> Page[answers.Answer]:
+    page = service.list_members(db.session, org_id, window)
+    emails = emails_of(db.session, [member.user_id for member in page.rows])
+    return page.shown(lambda member: answers.member(member, emails[member.user_id]))
 
 
 @members.command("set-role")
@@ -123,10 +129,13 @@ def invites(org: str, with_all: bool, as_json: bool) -> None:
     clock = get_core().clock
     with reading(db.session):
         found = resolve_org(db.session, org)
-        listed = invitations.list_invitations(
-            db.session, clock, found.id, None if with_all else InvitationStatus.PENDING
-        )
-    rows = [answers.invitation(one, found.name, clock()) for one in listed]
+    status = None if with_all else InvitationStatus.PENDING
+    rows = in_pages(
+        db.session,
+        lambda window: invitations.list_invitations(db.session, clock, found.id, status, window).shown(
+            lambda one: answers.invitation(one, found.name, clock())
+        ),
+    )
     columns = {
         "invite_id": "INVITE_ID",
         "invite_type": "TYPE",

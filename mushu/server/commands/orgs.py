@@ -19,6 +19,7 @@ from mushu.server.db import reading, writing
 from mushu.server.lifecycle.delete import delete_org
 from mushu.server.orgs import service
 from mushu.server.orgs.members import get_member, transfer_ownership
+from mushu.server.paging import in_pages
 from mushu.server.users.service import get_user_by_email
 
 
@@ -42,8 +43,7 @@ def create(name: str, owner: str) -> None:
 @as_json
 def list_(as_json: bool) -> None:
     """List all organizations."""
-    with reading(db.session):
-        rows = [answers.org(org) for org in service.list_orgs(db.session)]
+    rows = in_pages(db.session, lambda window: service.list_orgs(db.session, window).shown(answers.org))
     print_rows(rows, {"org_id": "ORG_ID", "name": "NAME", "created_at": "CREATED"}, json_wanted=as_json)
 
 

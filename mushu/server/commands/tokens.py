@@ -7,6 +7,7 @@ from mushu.server.commands.common import AdminGroup, as_json, operator, print_js
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import TokenNotFound
+from mushu.server.paging import in_pages
 from mushu.server.tokens import service
 from mushu.server.users.service import get_user_by_email
 
@@ -22,8 +23,10 @@ def tokens() -> None:
 def list_(email: str, as_json: bool) -> None:
     """List the CLI tokens of a user that still work."""
     with reading(db.session):
-        user = get_user_by_email(db.session, email)
-        rows = [answers.token(token) for token in service.list_tokens(db.session, get_core().clock, user.id)]
+        user_id, clock = get_user_by_email(db.session, email).id, get_core().clock
+    rows = in_pages(
+        db.session, lambda window: service.list_tokens(db.session, clock, user_id, window).shown(answers.token)
+    )
     columns = {"token_id": "TOKEN_ID", "client_name": "CLIENT", "issued_at": "ISSUED", "expires_at": "EXPIRES"}
     print_rows(rows, columns, json_wanted=as_json)
 

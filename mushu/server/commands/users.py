@@ -17,6 +17,7 @@ from mushu.server.commands.common import (
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.mail import INVITED, RESET, MailTemplate, send
+from mushu.server.paging import in_pages
 from mushu.server.users import service
 from mushu.server.users.links import issue_link
 from mushu.server.users.models import User
@@ -46,8 +47,7 @@ def create(email: str, name: str | None, password_stdin: bool) -> None:
 @as_json
 def list_(as_json: bool) -> None:
     """List all users."""
-    with reading(db.session):
-        rows = [_answer(user) for user in service.list_users(db.session)]
+    rows = in_pages(db.session, lambda window: service.list_users(db.session, window).shown(_answer))
     columns = {"user_id": "USER_ID", "email": "EMAIL", "name": "NAME", "status": "STATUS", "created_at": "CREATED"}
     print_rows(rows, columns, json_wanted=as_json)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
@@ -18,6 +19,7 @@ from mushu.server.environments import environment_of, within
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import DEAD
+from mushu.server.paging import iterate
 from mushu.server.sealing.ring import SealingKeys
 
 _LYING: Final = (DeliveryState.PENDING, DeliveryState.DELIVERED, DeliveryState.VERIFIED)
@@ -133,7 +135,7 @@ def remove_all_named(session: AnySession, clock: Clock, actor: Actor, org_id: st
     """
     for environment in Environment:
         with within(session, environment):
-            for destination in service.list_destinations(session, org_id):
+            for destination in iterate(partial(service.list_destinations, session, org_id)):
                 service.remove(session, clock, actor, destination)
 
 

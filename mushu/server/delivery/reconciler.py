@@ -9,7 +9,7 @@ A value of a dead key is inert wherever it is. It is taken away by its digest, a
 reached again, also when it arrives after its attempt was given up.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -76,24 +76,30 @@ class Reconciler:
 
     def settle_all(self) -> list[Finding]:
         """Settle everything that is unfinished, and say what was done."""
+        return list(self.settle_each())
+
+    def settle_each(self) -> Iterator[Finding]:
+        """Settle what is unfinished, one key after the other, and say what was done with each; nothing is kept."""
         with reading(self.session):
             key_ids = dict.fromkeys([*ledger.keys_under_way(self.session), *ledger.keys_to_clean_up(self.session)])
             lapsed = ledger.keys_lapsed(self.session, self.clock())
-        return [*self._settle(key_ids), *(self._fail(key_id, [], _UNPROVEN) for key_id in lapsed)]
+        yield from self._settle(key_ids)
+        for key_id in lapsed:
+            yield self._fail(key_id, [], _UNPROVEN)
 
     def settle_key(self, key: ApiKey) -> list[Finding]:
         """Settle one key that is pending, as `settle_all` would."""
         if key.confirm_by is None:
             with reading(self.session):
-                under_way = key.id in ledger.keys_under_way(self.session)
-            return self._settle([key.id]) if under_way else []
+                deliveries = ledger.list_deliveries(self.session, [key.id])
+            return list(self._settle([key.id])) if deliveries else []
         return [self._fail(key.id, [], _UNPROVEN)] if key.confirm_by <= self.clock() else []
 
     def settle_destinations(self, uris: Sequence[str]) -> list[Finding]:
         """Settle what is unfinished at these destinations."""
         with reading(self.session):
             key_ids = ledger.keys_at(self.session, uris)
-        return self._settle(key_ids)
+        return list(self._settle(key_ids))
 
     def clean_up(self, key_id: str) -> list[Finding]:
         """Take a dead key's value away from where it may still be."""
@@ -104,19 +110,17 @@ class Reconciler:
             return []
         return [self._remove(delivery, key.digest) for delivery in due]
 
-    def _settle(self, key_ids: Iterable[str]) -> list[Finding]:
-        findings = []
+    def _settle(self, key_ids: Iterable[str]) -> Iterator[Finding]:
         for key_id in key_ids:
             with reading(self.session):
                 key = get_key(self.session, key_id)
                 deliveries = ledger.list_deliveries(self.session, [key_id])
             if key.stored_state == State.PENDING:
-                findings.append(self._settle_pending(key, deliveries))
+                yield self._settle_pending(key, deliveries)
             elif key.stored_state in DEAD:
                 self._close(deliveries)
                 # That there was nothing to remove is no news; it is looked for several times.
-                findings += [found for found in self.clean_up(key_id) if found.verdict is not Verdict.ABSENT]
-        return findings
+                yield from (found for found in self.clean_up(key_id) if found.verdict is not Verdict.ABSENT)
 
     def _settle_pending(self, key: ApiKey, deliveries: Sequence[Delivery]) -> Finding:
         now = self.clock()  # taken before anything is read, or what was written in time could be missed

@@ -1,10 +1,23 @@
 """Rows of API keys."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, String, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    and_,
+    not_,
+    or_,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.environment import Environment
@@ -75,6 +88,30 @@ class ApiKey(Idempotent, Base):
             return State.REVOKED
         living = stored in (State.ACTIVE, State.DISABLED, State.RETIRING)
         return State.EXPIRED if living and self.expires_at is not None and self.expires_at <= now else stored
+
+
+@dataclass(frozen=True, slots=True)
+class StateAt:
+    """A state, as `ApiKey.state` tells it at a moment."""
+
+    state: State
+    now: datetime
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """The condition that a key is in it."""
+        stored = ApiKey.stored_state
+        retired = and_(stored == State.RETIRING, ApiKey.retires_at.is_not(None), ApiKey.retires_at <= self.now)
+        over = and_(ApiKey.expires_at.is_not(None), ApiKey.expires_at <= self.now)
+        match self.state:
+            case State.REVOKED:
+                return or_(stored == State.REVOKED, retired)
+            case State.EXPIRED:
+                return and_(stored.in_([State.ACTIVE, State.DISABLED, State.RETIRING]), over, not_(retired))
+            case State.PENDING | State.FAILED:
+                return stored == self.state
+            case _:
+                return and_(stored == self.state, not_(over), not_(retired))
 
 
 class JournalPosition(Base):

@@ -15,6 +15,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from mushu.batching import batches
 from mushu.server.db import AnySession, before_commit, insert_into, journal_path
 from mushu.server.keys.models import ApiKey, JournalPosition
 from mushu.server.keys.states import State
@@ -23,7 +24,6 @@ _LOG: Final = logging.getLogger(__name__)
 #: Its first line, so that no position in another journal is taken for one in this.
 _HEAD: Final = re.compile(rb"#([0-9a-f]{16})\n")
 _LINE: Final = re.compile(rb"[0-9a-f]{64}")
-_AT_ONCE: Final = 500
 
 
 def note(session: AnySession, digest: str) -> None:
@@ -94,12 +94,12 @@ def to_follow(session: AnySession) -> list[str]:
     position = _position(session, path)
     with path.open("rb") as file:
         file.seek(max(0, position - 65))  # a position within a line is none of ours; begin with a whole one
-        digests = sorted({line.strip().decode() for line in file if _LINE.fullmatch(line.strip())})
-    found: list[str] = []
-    for start in range(0, len(digests), _AT_ONCE):
-        some = ApiKey.digest.in_(digests[start : start + _AT_ONCE])
-        found += session.scalars(select(ApiKey.id).where(some, ApiKey.stored_state != State.REVOKED))
-    return found
+        digests = (line.strip().decode() for line in file if _LINE.fullmatch(line.strip()))
+        found: dict[str, None] = {}
+        for some in batches(digests):
+            alive = select(ApiKey.id).where(ApiKey.digest.in_(some), ApiKey.stored_state != State.REVOKED)
+            found |= dict.fromkeys(session.scalars(alive))
+    return list(found)
 
 
 def followed(session: AnySession) -> None:

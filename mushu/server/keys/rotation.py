@@ -21,7 +21,7 @@ from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import KeyRequest, mint_successor
-from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, IS_TO_ROTATE, ApiKey, AtDeadline, Rotation
+from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, IS_TO_ROTATE, ApiKey, AtDeadline, Rotation, StateAt
 from mushu.server.keys.service import get_key
 from mushu.server.keys.states import DEAD, State
 from mushu.server.orgs.service import get_org
@@ -202,12 +202,13 @@ def keys_to_retire(session: AnySession, now: datetime) -> Sequence[str]:
     return session.scalars(select(ApiKey.id).where(IS_TO_RETIRE, ApiKey.retires_at <= now)).all()
 
 
-def keys_due(session: AnySession, now: datetime, org_id: str | None = None) -> Sequence[ApiKey]:
-    """Return the active keys that are due to be rotated, the most overdue first."""
-    query = select(ApiKey).where(IS_TO_ROTATE, ApiKey.rotate_at <= now, ApiKey.stored_state == State.ACTIVE)
+def keys_due(session: AnySession, now: datetime, org_id: str | None = None) -> list[tuple[str, str]]:
+    """Return ids and names of the active keys that are due to be rotated, the most overdue first."""
+    query = select(ApiKey.id, ApiKey.name).where(IS_TO_ROTATE, ApiKey.rotate_at <= now)
+    query = query.where(StateAt(State.ACTIVE, now).condition)
     if org_id is not None:
         query = query.where(ApiKey.org_id == org_id)
-    return [key for key in session.scalars(query.order_by(ApiKey.rotate_at, ApiKey.id)) if key.state(now) == "active"]
+    return [(key_id, name) for key_id, name in session.execute(query.order_by(ApiKey.rotate_at, ApiKey.id))]
 
 
 def list_stalled(session: AnySession, now: datetime, org_id: str | None = None) -> Sequence[Rotation]:
@@ -221,12 +222,15 @@ def list_stalled(session: AnySession, now: datetime, org_id: str | None = None) 
     return [found for found, key in overdue if key.state(now) is State.RETIRING]  # and has not expired meanwhile
 
 
-def list_broken_off(session: AnySession) -> Sequence[Rotation]:
-    """Return the rotations whose new key died before it took over, and after which nobody has looked, oldest first."""
-    query = select(Rotation).join(ApiKey, ApiKey.id == Rotation.successor_id)
+def list_broken_off(session: AnySession) -> list[tuple[str, str]]:
+    """Return the rotations whose new key died before it took over, and after which nobody has looked, oldest first.
+
+    Each by the ids of the old key and of the new one.
+    """
+    query = select(Rotation.predecessor_id, Rotation.successor_id).join(ApiKey, ApiKey.id == Rotation.successor_id)
     ended = query.where(IS_OPEN, Rotation.handed_over_at.is_(None), ApiKey.stored_state.in_(list(DEAD)))
     ordered = ended.order_by(Rotation.started_at, Rotation.successor_id)
-    return session.scalars(ordered.execution_options(populate_existing=True)).all()
+    return [(predecessor_id, successor_id) for predecessor_id, successor_id in session.execute(ordered)]
 
 
 def again_after(session: AnySession, broken: Rotation) -> datetime:

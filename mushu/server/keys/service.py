@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from mushu.environment import Environment
 from mushu.server.audit.service import Actor, record
@@ -12,10 +13,11 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import KeyNotFound, WrongState
 from mushu.server.keys import revocation_journal
-from mushu.server.keys.models import ApiKey
+from mushu.server.keys.models import ApiKey, StateAt
+from mushu.server.keys.scopes import Scope
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
-from mushu.server.paging import MOST, Page, Window, page
+from mushu.server.paging import Page, Window, iterate, page
 
 _MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
 
@@ -27,6 +29,12 @@ class Selection:
     environments: tuple[Environment, ...] = tuple(Environment)
     #: Include deleted keys, and those that could not be delivered.
     with_deleted: bool = False
+    #: Only keys whose name holds this text, in these very letters.
+    name: str | None = None
+    #: Only keys in this state; deleted ones are included where they are asked for.
+    state: StateAt | None = None
+    #: Only keys with this scope, whatever others they have.
+    scope: Scope | None = None
 
 
 def find_key(session: AnySession, key_id: str) -> ApiKey | None:
@@ -72,20 +80,20 @@ def list_keys(session: AnySession, org_id: str, selection: Selection, window: Wi
         Invalid: the cursor is not one of ours.
     """
     query = select(ApiKey).where(ApiKey.org_id == org_id, ApiKey.environment.in_(selection.environments))
-    if not selection.with_deleted:
+    if selection.state is not None:
+        query = query.where(selection.state.condition)
+    elif not selection.with_deleted:
         query = query.where(ApiKey.stored_state.not_in([State.REVOKED, State.FAILED]))
+    if selection.name:  # not LIKE, which tells capitals apart on one database and not on the other
+        query = query.where(func.replace(ApiKey.name, selection.name, "") != ApiKey.name)
+    if selection.scope is not None:
+        query = query.where(ApiKey.scope_names.contains(selection.scope.value))  # no scope's name is part of another's
     return page(session, query, ApiKey.created_at, ApiKey.id, window)
 
 
 def iterate_keys(session: AnySession, org_id: str, selection: Selection) -> Iterator[ApiKey]:
     """Return all of an organization's keys, newest first, a page in memory at a time."""
-    cursor = None
-    while True:
-        found = list_keys(session, org_id, selection, Window(MOST, cursor))
-        yield from found.rows
-        cursor = found.next_cursor
-        if cursor is None:
-            return
+    return iterate(partial(list_keys, session, org_id, selection))
 
 
 def rename_key(session: AnySession, clock: Clock, actor: Actor, key: ApiKey, name: str) -> ApiKey:

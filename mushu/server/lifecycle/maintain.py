@@ -6,11 +6,12 @@ A rotation that was cut off between two destinations leaves a dead key at the fi
 put back, for no plaintext is kept. So the key is rotated again: another successor goes to both, while the key works on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from mushu.batching import batches
 from mushu.destination import DestinationError, Holding
 from mushu.destination.target import DeliveredKey, open_safely
 from mushu.server.clock import rfc3339
@@ -82,14 +83,20 @@ def keep_house(context: Context) -> list[Finding]:
 
     Where nothing is due it only reads: the lock of a writer, which others wait for, is taken for what is to be done.
     """
-    again = follow_journal(context)
-    findings = [*again, *context.reconciler.settle_all(), *_resume_all(context), *_retire_all(context)]
+    return list(keep_house_by_key(context))
+
+
+def keep_house_by_key(context: Context) -> Iterator[Finding]:
+    """Do the same, and say of each key what was done as soon as it is; ask for all of it, or the rest stays undone."""
+    yield from follow_journal(context)
+    yield from context.reconciler.settle_each()
+    yield from _resume_all(context)
+    yield from _retire_all(context)
     with reading(context.session):
         forgettable = any_forgettable(context.session, context.clock)
     if forgettable:  # of a deleted organization, say, about which nobody gives a command any more
         with writing(context.session):
             forget_settings(context.session, context.clock)
-    return findings
 
 
 def rotate_due(context: Context, terms: Terms, org_id: str | None = None) -> DueReport:
@@ -100,7 +107,7 @@ def rotate_due(context: Context, terms: Terms, org_id: str | None = None) -> Due
     """
     findings = keep_house(context) if org_id is None else follow_journal(context)
     with reading(context.session):
-        due = [(key.id, key.name) for key in rotation.keys_due(context.session, context.clock(), org_id)]
+        due = rotation.keys_due(context.session, context.clock(), org_id)
     rotations = [_rotate_one(context, key_id, name, terms) for key_id, name in due]
     with reading(context.session):
         stalled = stalled_rotations(context.session, context.clock(), org_id)
@@ -114,17 +121,19 @@ def _rotate_one(context: Context, key_id: str, name: str, terms: Terms) -> DueRo
         return DueRotation(key_id, name, None, error.detail, error.overwritable)
 
 
-def _resume_all(context: Context) -> list[Finding]:
+def _resume_all(context: Context) -> Iterator[Finding]:
     """Do again what was cut off, where it left a destination without a key that works; and say what was done."""
     with reading(context.session):
         broken = rotation.list_broken_off(context.session)
     # One that was done again and failed again stands for those before it, or they would double with each look.
-    latest = {found.predecessor_id: found.successor_id for found in broken}
-    for found in broken:
-        if found.successor_id != latest[found.predecessor_id]:
-            _settle(context, found.successor_id)
-    findings = [_resume(context, successor_id) for successor_id in latest.values()]
-    return [finding for finding in findings if finding is not None]
+    latest = dict(broken)
+    for predecessor_id, successor_id in broken:
+        if successor_id != latest[predecessor_id]:
+            _settle(context, successor_id)
+    for successor_id in latest.values():
+        finding = _resume(context, successor_id)
+        if finding is not None:
+            yield finding
 
 
 def _resume(context: Context, successor_id: str) -> Finding | None:
@@ -184,11 +193,10 @@ def _settle(context: Context, successor_id: str) -> None:
         rotation.settle(context.session, context.clock(), successor_id)
 
 
-def _retire_all(context: Context) -> list[Finding]:
+def _retire_all(context: Context) -> Iterator[Finding]:
     """End the keys whose successors were seen in use long enough ago, and take their values away."""
     with reading(context.session):
         key_ids = rotation.keys_to_retire(context.session, context.clock())
-    findings = []
     for key_id in key_ids:
         with writing(context.session):
             key = get_key(context.session, key_id)
@@ -197,13 +205,12 @@ def _retire_all(context: Context) -> list[Finding]:
             change_state(context.session, context.clock, context.actor, key_id, END_RETIREMENT)
             ledger.mark_for_cleanup(context.session, key_id)
         context.reconciler.clean_up(key_id)
-        findings.append(Finding(key_id, Verdict.RETIRED, f"{key.name}: its successor is in use; it is over."))
+        yield Finding(key_id, Verdict.RETIRED, f"{key.name}: its successor is in use; it is over.")
     with reading(context.session):
         ended = rotation.any_ended(context.session)
     if ended:
         with writing(context.session):
             rotation.settle_ended(context.session, context.clock())
-    return findings
 
 
 def _look(context: Context, delivery: Delivery, digest: str) -> Holding:
@@ -213,9 +220,11 @@ def _look(context: Context, delivery: Delivery, digest: str) -> Holding:
 
 def stalled_rotations(session: AnySession, now: datetime, org_id: str | None = None) -> list[Stalled]:
     """Return the rotations that have stalled, within the caller's transaction."""
-    rotations = list_stalled(session, now, org_id)
-    uses = uses_of(session, [found.predecessor_id for found in rotations])
-    return [_stalled(session, found, uses.get(found.predecessor_id)) for found in rotations]
+    stalled: list[Stalled] = []
+    for some in batches(list_stalled(session, now, org_id)):
+        uses = uses_of(session, [found.predecessor_id for found in some])
+        stalled += [_stalled(session, found, uses.get(found.predecessor_id)) for found in some]
+    return stalled
 
 
 def _stalled(session: AnySession, rotation: Rotation, use: KeyUse | None) -> Stalled:

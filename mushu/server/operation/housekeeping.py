@@ -22,7 +22,7 @@ from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context, db
 from mushu.server.db import AnySession, reading, writing
-from mushu.server.lifecycle.maintain import keep_house
+from mushu.server.lifecycle.maintain import keep_house_by_key
 from mushu.server.orgs.models import OrgInvitation
 from mushu.server.tokens.models import BrowserSession, CliToken, DeviceAuthorization
 from mushu.server.users.models import LoginFailures, PasswordLink
@@ -74,7 +74,7 @@ def tick(settings: Settings) -> None:
     """Keep house once; what fails is logged, and tried again the next time."""
     try:
         with core_context(lambda: settings) as core:
-            for found in keep_house(context_for(SYSTEM)):
+            for found in keep_house_by_key(context_for(SYSTEM)):
                 told = {"key_id": found.key_id, "result": str(found.verdict), "detail": found.detail}
                 _LOG.info("housekeeping", extra=told)
             tell_failures(db.session, core.clock)

@@ -1,6 +1,5 @@
 """Invitations into an organization: who invites, on which terms, and what becomes of an invitation."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,6 +15,7 @@ from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, InvitationNotFound
 from mushu.server.orgs.models import Organization, OrgInvitation, parse_assignable
 from mushu.server.orgs.settings import refuse_foreign
+from mushu.server.paging import Page, Window, page
 
 DEFAULT_DAYS: Final = 7
 MAX_DAYS: Final = 90
@@ -86,13 +86,13 @@ def has_status(status: InvitationStatus, now: datetime) -> ColumnElement[bool]:
 
 
 def list_invitations(
-    session: AnySession, clock: Clock, org_id: str, status: InvitationStatus | None = None
-) -> Sequence[OrgInvitation]:
-    """Return the invitations into the organization, newest first; all, or those with `status`."""
+    session: AnySession, clock: Clock, org_id: str, status: InvitationStatus | None, window: Window
+) -> Page[OrgInvitation]:
+    """Return a page of the invitations into the organization, newest first; of all, or of those with `status`."""
     query = select(OrgInvitation).where(OrgInvitation.org_id == org_id)
     if status is not None:
         query = query.where(has_status(status, clock()))
-    return session.scalars(query.order_by(OrgInvitation.created_at.desc(), OrgInvitation.id)).all()
+    return page(session, query, OrgInvitation.created_at, OrgInvitation.id, window)
 
 
 def cancel_invitation(session: AnySession, clock: Clock, actor: Actor, org_id: str, invitation_id: str) -> None:

@@ -1,6 +1,5 @@
 """Memberships: how the invited join, who belongs to an organization in which role, and who owns it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +21,7 @@ from mushu.server.orgs.invitations import InvitationStatus, has_status, settle, 
 from mushu.server.orgs.models import Membership, Organization, OrgInvitation, Role
 from mushu.server.orgs.service import get_org
 from mushu.server.orgs.settings import refuse_foreign
+from mushu.server.paging import Order, Page, Window, ordered_page
 
 
 def find_member(session: AnySession, org_id: str, user_id: str) -> Membership | None:
@@ -46,11 +46,10 @@ def get_member(session: AnySession, org_id: str, user_id: str) -> Membership:
     return member
 
 
-def list_members(session: AnySession, org_id: str) -> Sequence[Membership]:
-    """Return the members, longest-standing first."""
-    return session.scalars(
-        select(Membership).where(Membership.org_id == org_id).order_by(Membership.joined_at, Membership.user_id)
-    ).all()
+def list_members(session: AnySession, org_id: str, window: Window) -> Page[Membership]:
+    """Return a page of the members, longest-standing first."""
+    order = Order((Membership.joined_at, Membership.user_id))
+    return ordered_page(session, select(Membership).where(Membership.org_id == org_id), order, window)
 
 
 def add_member(session: AnySession, clock: Clock, actor: Actor, org_id: str, user_id: str, role: Role) -> Membership:

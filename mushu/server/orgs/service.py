@@ -1,6 +1,6 @@
 """Organizations: created, looked up, renamed, deleted. Never commits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, TypeAlias
 
@@ -13,12 +13,14 @@ from mushu.server.db import AnySession
 from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound, TooManyOrgs
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.models import Membership, Organization, OrgInvitation, Role
+from mushu.server.paging import Order, Page, Window, ordered_page
 from mushu.terminal import is_readable
 
 #: Deletes what a resource holds of the organization of this id, in the transaction in which that is deleted.
 OrgDeletion: TypeAlias = Callable[[AnySession, Clock, Actor, str], None]
 
 NAME_LENGTH = 200
+_OLDEST_FIRST: Final = Order((Organization.created_at, Organization.id))
 _DAY: Final = timedelta(days=1)
 
 
@@ -103,15 +105,15 @@ def resolve_org(session: AnySession, id_or_name: str) -> Organization:
     return named[0]
 
 
-def list_orgs(session: AnySession) -> Sequence[Organization]:
-    """Return all organizations, oldest first: for operators."""
-    return session.scalars(_living().order_by(Organization.created_at, Organization.id)).all()
+def list_orgs(session: AnySession, window: Window) -> Page[Organization]:
+    """Return a page of all organizations, oldest first: for operators."""
+    return ordered_page(session, _living(), _OLDEST_FIRST, window)
 
 
-def list_orgs_of_user(session: AnySession, user_id: str) -> Sequence[Organization]:
-    """Return the organizations that the user belongs to, oldest first."""
+def list_orgs_of_user(session: AnySession, user_id: str, window: Window) -> Page[Organization]:
+    """Return a page of the organizations that the user belongs to, oldest first."""
     belonging = _living().join(Membership, Membership.org_id == Organization.id).where(Membership.user_id == user_id)
-    return session.scalars(belonging.order_by(Organization.created_at, Organization.id)).all()
+    return ordered_page(session, belonging, _OLDEST_FIRST, window)
 
 
 def rename_org(session: AnySession, clock: Clock, actor: Actor, org: Organization, name: str) -> Organization:

@@ -17,6 +17,7 @@ from mushu.server.audit.service import Actor, ActorKind, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import TokenNotFound
+from mushu.server.paging import Page, Window, page
 from mushu.server.tokens.models import BrowserSession, CliToken
 from mushu.server.users.models import User
 
@@ -57,10 +58,10 @@ def issue_token(
     return token, secret
 
 
-def list_tokens(session: AnySession, clock: Clock, user_id: str) -> Sequence[CliToken]:
-    """Return the user's tokens that still work, newest first."""
+def list_tokens(session: AnySession, clock: Clock, user_id: str, window: Window) -> Page[CliToken]:
+    """Return a page of the user's tokens that still work, newest first."""
     mine = _living(CliToken, clock()).where(CliToken.user_id == user_id)
-    return session.scalars(mine.order_by(CliToken.issued_at.desc(), CliToken.id)).all()
+    return page(session, mine, CliToken.issued_at, CliToken.id, window)
 
 
 def revoke_token(session: AnySession, clock: Clock, actor: Actor, token_id: str) -> bool:

@@ -1,7 +1,7 @@
 """Users: how they are made, found, disabled, and given a password."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -15,6 +15,7 @@ from mushu.server.errors import EmailTaken, Invalid, LoginRefused, UserNotFound
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.models import OrgInvitation
 from mushu.server.orgs.service import checked_name
+from mushu.server.paging import Order, Page, Window, ordered_page
 from mushu.server.users.known_clients import forget_clients
 from mushu.server.users.models import User
 
@@ -90,9 +91,9 @@ def get_user_by_email(session: AnySession, email: str) -> User:
     return user
 
 
-def list_users(session: AnySession) -> Sequence[User]:
-    """Return all users, oldest first."""
-    return session.scalars(select(User).order_by(User.created_at, User.id)).all()
+def list_users(session: AnySession, window: Window) -> Page[User]:
+    """Return a page of all users, oldest first."""
+    return ordered_page(session, select(User), Order((User.created_at, User.id)), window)
 
 
 def emails_of(session: AnySession, user_ids: Iterable[str]) -> dict[str, str]:

@@ -317,7 +317,7 @@ class TestWhatIsLeftToDo:
 
     def broken_off(self) -> list[str]:
         with reading(db.session):
-            return [found.successor_id for found in rotation.list_broken_off(db.session)]
+            return [successor_id for _, successor_id in rotation.list_broken_off(db.session)]
 
     def stalled(self, now: datetime, org_id: str | None = None) -> list[tuple[str, str]]:
         with reading(db.session):

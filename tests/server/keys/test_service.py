@@ -1,7 +1,7 @@
 """Minting, naming and listing keys."""
 
 from datetime import timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 from sqlalchemy import select, text
@@ -15,7 +15,7 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, KeyNotFound
 from mushu.server.keys.minting import KeyRequest, mint_key
-from mushu.server.keys.models import ApiKey
+from mushu.server.keys.models import ApiKey, StateAt
 from mushu.server.keys.service import Selection, get_key_of, iterate_keys, list_keys, rename_key
 from mushu.server.keys.states import State
 from mushu.server.paging import Window
@@ -127,6 +127,34 @@ def test_deleted_and_failed_keys_are_listed_only_when_asked_for(world: World) ->
         everything = {key.stored_state for key in iterate_keys(db.session, org.id, Selection(with_deleted=True))}
     assert shown == {State.DISABLED, State.PENDING}
     assert everything == shown | {State.REVOKED, State.FAILED}
+
+
+def test_keys_are_found_by_the_state_that_they_are_shown_in(world: World, clock: TurnableClock) -> None:
+    org, soon = world.org(), clock() + timedelta(minutes=1)
+    with writing(db.session):
+        for state in set(State) - {State.EXPIRED}:
+            for expires_at, retires_at in product((None, soon), repeat=2):
+                key, _ = issue_key(db.session, clock, SYSTEM, KeyRequest(org_id=org.id, name=f"{state} 100%"))
+                key.stored_state, key.expires_at, key.retires_at = state, expires_at, retires_at
+    for _ in range(2):
+        with reading(db.session):
+            everything = list(iterate_keys(db.session, org.id, Selection(with_deleted=True)))
+            for state in State:
+                selection = Selection(state=StateAt(state, clock()))
+                found = {key.id for key in iterate_keys(db.session, org.id, selection)}
+                assert found == {key.id for key in everything if key.state(clock()) is state}, state
+        clock.turn(minutes=1)
+
+
+def test_keys_are_found_by_a_part_of_their_names(world: World) -> None:
+    org = world.org()
+    with writing(db.session):
+        for name in ("backend 100%", "Backend 100", "front_end"):
+            issue_key(db.session, world.clock, SYSTEM, KeyRequest(org_id=org.id, name=name))
+    for text_, names in (("100%", ["backend 100%"]), ("Back", ["Backend 100"]), ("t_e", ["front_end"]), ("x", [])):
+        with reading(db.session):
+            found = [key.name for key in iterate_keys(db.session, org.id, Selection(name=text_))]
+        assert found == names
 
 
 def test_a_key_of_another_org_or_environment_is_not_found(world: World) -> None:

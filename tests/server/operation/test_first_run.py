@@ -20,6 +20,7 @@ from mushu.server.operation import first_run, serving
 from mushu.server.operation.serving import MOST_CONNECTIONS, room_for_connections
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from mushu.server.orgs.service import list_orgs
+from mushu.server.paging import Window
 from mushu.server.users.service import list_users, set_password
 from tests.conftest import TurnableClock
 from tests.server.conftest import CHEAP_ARGON2, World
@@ -36,7 +37,7 @@ def key(core: Core) -> str:
 def test_an_empty_database_gets_an_owner_an_organization_and_a_key(app: Flask, core: Core) -> None:
     said = prepare(core)
     with reading(db.session):
-        (org,), (user,) = list_orgs(db.session), list_users(db.session)
+        (org,), (user,) = list_orgs(db.session, Window()).rows, list_users(db.session, Window()).rows
     assert (org.name, org.created_by, user.email) == ("default", user.id, "owner@localhost")
     assert key(core).startswith("msk_live_")
     assert key(core) not in said
@@ -61,7 +62,7 @@ def test_a_link_that_is_over_is_replaced_and_none_is_made_for_who_has_a_password
     clock.turn(days=4)
     assert "/password/mpl_" in prepare(core)
     with writing(db.session):
-        (owner,) = list_users(db.session)
+        (owner,) = list_users(db.session, Window()).rows
         set_password(db.session, clock, SYSTEM, owner, "hash")
     assert "owner" not in prepare(core)
 
@@ -82,7 +83,7 @@ def test_a_file_that_holds_something_else_stops_it_and_the_next_run_goes_on(app:
     file.unlink()
     assert "first key" in prepare(core)
     with reading(db.session):
-        assert len(list_users(db.session)) == 1
+        assert len(list_users(db.session, Window()).rows) == 1
 
 
 @pytest.mark.sqlite

@@ -19,6 +19,7 @@ from mushu.server.orgs.invitations import (
 )
 from mushu.server.orgs.members import Invitee, accept_invitation, decline_invitation
 from mushu.server.orgs.models import Organization, OrgInvitation
+from mushu.server.paging import Window
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
@@ -75,7 +76,7 @@ def test_no_other_terms_and_no_ownership_are_offered(world: World, terms: Invita
         link(world, org, terms)
     assert caught.value.field == field
     with reading(db.session):
-        assert list_invitations(db.session, world.clock, org.id) == []
+        assert list_invitations(db.session, world.clock, org.id, None, Window()).rows == []
 
 
 @pytest.mark.parametrize(
@@ -123,10 +124,10 @@ def test_they_are_listed_newest_first_and_by_status(world: World, clock: Turnabl
         accept_invitation(db.session, clock, invitee, made["accepted"][1])
         cancel_invitation(db.session, clock, SYSTEM, org.id, made["cancelled"][0].id)
     with reading(db.session):
-        listed = list_invitations(db.session, clock, org.id)
+        listed = list_invitations(db.session, clock, org.id, None, Window()).rows
         assert [status_of(one, clock()) for one in listed] == [*reversed(made)]
         for status in InvitationStatus:
-            (one,) = list_invitations(db.session, clock, org.id, status)
+            (one,) = list_invitations(db.session, clock, org.id, status, Window()).rows
             assert one.id == made[status][0].id
 
 

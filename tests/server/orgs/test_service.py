@@ -15,6 +15,7 @@ from mushu.server.orgs.service import (
     rename_org,
     resolve_org,
 )
+from mushu.server.paging import Window
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
@@ -25,7 +26,7 @@ def test_who_creates_an_organization_for_someone_makes_them_its_one_owner(world:
     owner = world.user()
     org = world.org(owner)
     with reading(db.session):
-        (member,) = list_members(db.session, org.id)
+        (member,) = list_members(db.session, org.id, Window()).rows
     assert (member.user_id, member.is_owner, org.created_by) == (owner.id, True, owner.id)
 
 
@@ -56,8 +57,8 @@ def test_a_deleted_organization_is_found_by_nobody_and_its_name_is_free(world: W
         assert find_org(db.session, org.id) is None
         assert find_member(db.session, org.id, owner.id) is None
         assert resolve_org(db.session, "acme").id == successor.id
-        assert [found.id for found in list_orgs(db.session)] == [successor.id]
-        assert [found.id for found in list_orgs_of_user(db.session, owner.id)] == [successor.id]
+        assert [found.id for found in list_orgs(db.session, Window()).rows] == [successor.id]
+        assert [found.id for found in list_orgs_of_user(db.session, owner.id, Window()).rows] == [successor.id]
         with pytest.raises(OrgNotFound):
             get_org(db.session, org.id)
 
@@ -70,7 +71,7 @@ def test_a_user_sees_their_own_organizations_oldest_first(world: World, clock: T
         clock.turn(seconds=1)
         mine.append(world.org(owner, name).id)
     with reading(db.session):
-        assert [org.id for org in list_orgs_of_user(db.session, owner.id)] == mine
+        assert [org.id for org in list_orgs_of_user(db.session, owner.id, Window()).rows] == mine
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 201, "a\tb"])

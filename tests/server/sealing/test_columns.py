@@ -22,6 +22,7 @@ from mushu.server.destinations import DestinationRequest, DestinationRow
 from mushu.server.environments import set_environment
 from mushu.server.errors import SealingFailed
 from mushu.server.orgs.service import create_org
+from mushu.server.paging import Window
 from mushu.server.sealing import columns
 from mushu.server.sealing.ring import SealingKeys, key_id_of
 from mushu.server.users.service import create_user
@@ -69,7 +70,7 @@ class Vault:
     def tokens(self) -> list[str]:
         """Return all that is sealed, in clear."""
         with self.session() as session, reading(session):
-            found = service.list_destinations(session, self.org_id)
+            found = service.list_destinations(session, self.org_id, Window()).rows
             return [service.settings_of(one, self.keys)["token"] for one in found]
 
     def sealed(self) -> list[str]:

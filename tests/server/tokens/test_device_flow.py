@@ -11,6 +11,7 @@ from mushu.server.client_address import read_address
 from mushu.server.core import db
 from mushu.server.db import own_session, reading, writing
 from mushu.server.errors import TooManyAttempts, UserCodeNotFound
+from mushu.server.paging import Window
 from mushu.server.tokens import device_flow
 from mushu.server.tokens.device_flow import USER_CODE_LETTERS, DeviceError, Granted
 from mushu.server.tokens.models import DeviceAuthorization
@@ -135,7 +136,7 @@ def test_an_approval_ends_with_the_password_or_with_the_user(
             enable_user(db.session, world.clock, SYSTEM, user)
     assert flow.ask() is DeviceError.ACCESS_DENIED
     with reading(db.session):
-        assert not list_tokens(db.session, clock, user.id)
+        assert not list_tokens(db.session, clock, user.id, Window()).rows
 
 
 def test_a_decision_that_another_page_took_a_moment_before_is_not_taken_again(

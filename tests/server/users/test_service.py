@@ -5,6 +5,7 @@ from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import EmailTaken, Invalid, LoginRefused, UserNotFound
+from mushu.server.paging import Window
 from mushu.server.users.service import (
     check_password,
     checked_email,
@@ -64,7 +65,7 @@ def test_who_is_unknown_is_not_found(world: World) -> None:
             get_user(db.session, "usr_nosuch")
         with pytest.raises(UserNotFound, match="flask users create"):
             get_user_by_email(db.session, "bob@example.com")
-        assert [user.email for user in list_users(db.session)] == ["ada@example.com"]
+        assert [user.email for user in list_users(db.session, Window()).rows] == ["ada@example.com"]
         assert emails_of(db.session, ["usr_nosuch"]) == {}
 
 

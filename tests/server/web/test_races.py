@@ -21,6 +21,7 @@ from mushu.server.db import own_session, reading, writing
 from mushu.server.orgs.invitations import InvitationStatus, list_invitations
 from mushu.server.orgs.members import get_member, set_role
 from mushu.server.orgs.models import Role
+from mushu.server.paging import Window
 from mushu.server.tokens import device_flow
 from mushu.server.users.models import User
 from mushu.server.users.service import get_user, set_password
@@ -145,7 +146,7 @@ def test_no_invitation_of_an_admin_stays_who_is_demoted_meanwhile(race: Race, wo
         answer, _ = race.run(race.post(f"/orgs/{org.id}/invites/link", headers, role="admin"), demote)
         assert answer.status_code in (200, 403)
         with reading(db.session):
-            assert not list_invitations(db.session, world.clock, org.id, InvitationStatus.PENDING)
+            assert not list_invitations(db.session, world.clock, org.id, InvitationStatus.PENDING, Window()).rows
 
 
 def test_of_two_who_swap_one_token_one_gets_a_new_one(race: Race, world: World) -> None:

@@ -7,6 +7,8 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.key_list import KeyList
 from ...models.problem import Problem
+from ...models.scope import Scope
+from ...models.state import State
 from ...types import UNSET, Response, Unset, problem_in, segment
 
 
@@ -16,6 +18,9 @@ def _get_kwargs(
     limit: int | Unset = 100,
     cursor: None | str | Unset = UNSET,
     include_deleted: bool | Unset = False,
+    name: None | str | Unset = UNSET,
+    state: None | State | Unset = UNSET,
+    scope: None | Scope | Unset = UNSET,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
@@ -30,6 +35,31 @@ def _get_kwargs(
     params["cursor"] = json_cursor
 
     params["include_deleted"] = include_deleted
+
+    json_name: None | str | Unset
+    if isinstance(name, Unset):
+        json_name = UNSET
+    else:
+        json_name = name
+    params["name"] = json_name
+
+    json_state: None | str | Unset
+    if isinstance(state, Unset):
+        json_state = UNSET
+    elif isinstance(state, str):
+        json_state = state
+    else:
+        json_state = state
+    params["state"] = json_state
+
+    json_scope: None | str | Unset
+    if isinstance(scope, Unset):
+        json_scope = UNSET
+    elif isinstance(scope, str):
+        json_scope = scope
+    else:
+        json_scope = scope
+    params["scope"] = json_scope
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -71,6 +101,9 @@ def sync_detailed(
     limit: int | Unset = 100,
     cursor: None | str | Unset = UNSET,
     include_deleted: bool | Unset = False,
+    name: None | str | Unset = UNSET,
+    state: None | State | Unset = UNSET,
+    scope: None | Scope | Unset = UNSET,
 ) -> Response[KeyList | Problem]:
     """List the API keys of an organization, newest first; go on with `cursor` where `next_cursor` is not null."""
 
@@ -79,6 +112,9 @@ def sync_detailed(
         limit=limit,
         cursor=cursor,
         include_deleted=include_deleted,
+        name=name,
+        state=state,
+        scope=scope,
     )
     response = client.get_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -91,6 +127,9 @@ def sync(
     limit: int | Unset = 100,
     cursor: None | str | Unset = UNSET,
     include_deleted: bool | Unset = False,
+    name: None | str | Unset = UNSET,
+    state: None | State | Unset = UNSET,
+    scope: None | Scope | Unset = UNSET,
 ) -> KeyList | Problem | None:
     """`sync_detailed(…).parsed`"""
 
@@ -100,6 +139,9 @@ def sync(
         limit=limit,
         cursor=cursor,
         include_deleted=include_deleted,
+        name=name,
+        state=state,
+        scope=scope,
     ).parsed
 
 
@@ -110,6 +152,9 @@ async def asyncio_detailed(
     limit: int | Unset = 100,
     cursor: None | str | Unset = UNSET,
     include_deleted: bool | Unset = False,
+    name: None | str | Unset = UNSET,
+    state: None | State | Unset = UNSET,
+    scope: None | Scope | Unset = UNSET,
 ) -> Response[KeyList | Problem]:
     """List the API keys of an organization, newest first; go on with `cursor` where `next_cursor` is not null."""
 
@@ -118,6 +163,9 @@ async def asyncio_detailed(
         limit=limit,
         cursor=cursor,
         include_deleted=include_deleted,
+        name=name,
+        state=state,
+        scope=scope,
     )
     response = await client.get_async_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -130,6 +178,9 @@ async def asyncio(
     limit: int | Unset = 100,
     cursor: None | str | Unset = UNSET,
     include_deleted: bool | Unset = False,
+    name: None | str | Unset = UNSET,
+    state: None | State | Unset = UNSET,
+    scope: None | Scope | Unset = UNSET,
 ) -> KeyList | Problem | None:
     """`(await asyncio_detailed(…)).parsed`"""
 
@@ -140,5 +191,8 @@ async def asyncio(
             limit=limit,
             cursor=cursor,
             include_deleted=include_deleted,
+            name=name,
+            state=state,
+            scope=scope,
         )
     ).parsed

@@ -14,10 +14,21 @@ from ...types import UNSET, Response, Unset, problem_in, segment
 def _get_kwargs(
     org_id: str,
     *,
+    limit: int | Unset = 100,
+    cursor: None | str | Unset = UNSET,
     status: InvitationStatus | None | Unset = UNSET,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
+
+    params["limit"] = limit
+
+    json_cursor: None | str | Unset
+    if isinstance(cursor, Unset):
+        json_cursor = UNSET
+    else:
+        json_cursor = cursor
+    params["cursor"] = json_cursor
 
     json_status: None | str | Unset
     if isinstance(status, Unset):
@@ -69,12 +80,16 @@ def sync_detailed(
     org_id: str,
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 100,
+    cursor: None | str | Unset = UNSET,
     status: InvitationStatus | None | Unset = UNSET,
 ) -> Response[InvitationList | Problem]:
     """List the invitations into an organization, newest first; all, or those with a status."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
+        limit=limit,
+        cursor=cursor,
         status=status,
     )
     response = client.get_httpx_client().request(**kwargs)
@@ -85,6 +100,8 @@ def sync(
     org_id: str,
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 100,
+    cursor: None | str | Unset = UNSET,
     status: InvitationStatus | None | Unset = UNSET,
 ) -> InvitationList | Problem | None:
     """`sync_detailed(…).parsed`"""
@@ -92,6 +109,8 @@ def sync(
     return sync_detailed(
         org_id=org_id,
         client=client,
+        limit=limit,
+        cursor=cursor,
         status=status,
     ).parsed
 
@@ -100,12 +119,16 @@ async def asyncio_detailed(
     org_id: str,
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 100,
+    cursor: None | str | Unset = UNSET,
     status: InvitationStatus | None | Unset = UNSET,
 ) -> Response[InvitationList | Problem]:
     """List the invitations into an organization, newest first; all, or those with a status."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
+        limit=limit,
+        cursor=cursor,
         status=status,
     )
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -116,6 +139,8 @@ async def asyncio(
     org_id: str,
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 100,
+    cursor: None | str | Unset = UNSET,
     status: InvitationStatus | None | Unset = UNSET,
 ) -> InvitationList | Problem | None:
     """`(await asyncio_detailed(…)).parsed`"""
@@ -124,6 +149,8 @@ async def asyncio(
         await asyncio_detailed(
             org_id=org_id,
             client=client,
+            limit=limit,
+            cursor=cursor,
             status=status,
         )
     ).parsed

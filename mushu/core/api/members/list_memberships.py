@@ -7,16 +7,33 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.member_list import MemberList
 from ...models.problem import Problem
-from ...types import Response, problem_in, segment
+from ...types import UNSET, Response, Unset, problem_in, segment
 
 
 def _get_kwargs(
     org_id: str,
+    *,
+    limit: int | Unset = 100,
+    cursor: None | str | Unset = UNSET,
 ) -> dict[str, Any]:
+
+    params: dict[str, Any] = {}
+
+    params["limit"] = limit
+
+    json_cursor: None | str | Unset
+    if isinstance(cursor, Unset):
+        json_cursor = UNSET
+    else:
+        json_cursor = cursor
+    params["cursor"] = json_cursor
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
     _kwargs: dict[str, Any] = {
         "method": "get",
         "url": f"/orgs/{segment(org_id)}/members",
+        "params": params,
     }
     return _kwargs
 
@@ -50,11 +67,15 @@ def sync_detailed(
     org_id: str,
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 100,
+    cursor: None | str | Unset = UNSET,
 ) -> Response[MemberList | Problem]:
-    """List who belongs to an organization."""
+    """List who belongs to an organization, the longest-standing member first."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
+        limit=limit,
+        cursor=cursor,
     )
     response = client.get_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -64,12 +85,16 @@ def sync(
     org_id: str,
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 100,
+    cursor: None | str | Unset = UNSET,
 ) -> MemberList | Problem | None:
     """`sync_detailed(…).parsed`"""
 
     return sync_detailed(
         org_id=org_id,
         client=client,
+        limit=limit,
+        cursor=cursor,
     ).parsed
 
 
@@ -77,11 +102,15 @@ async def asyncio_detailed(
     org_id: str,
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 100,
+    cursor: None | str | Unset = UNSET,
 ) -> Response[MemberList | Problem]:
-    """List who belongs to an organization."""
+    """List who belongs to an organization, the longest-standing member first."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
+        limit=limit,
+        cursor=cursor,
     )
     response = await client.get_async_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -91,6 +120,8 @@ async def asyncio(
     org_id: str,
     *,
     client: AuthenticatedClient,
+    limit: int | Unset = 100,
+    cursor: None | str | Unset = UNSET,
 ) -> MemberList | Problem | None:
     """`(await asyncio_detailed(…)).parsed`"""
 
@@ -98,5 +129,7 @@ async def asyncio(
         await asyncio_detailed(
             org_id=org_id,
             client=client,
+            limit=limit,
+            cursor=cursor,
         )
     ).parsed

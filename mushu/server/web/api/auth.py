@@ -24,7 +24,7 @@ from mushu.server.users.login import LoginAttempt, sign_in
 from mushu.server.users.models import User
 from mushu.server.users.passwords import MAX_LENGTH
 from mushu.server.users.service import get_user
-from mushu.server.web.api.models import Body, Deleted, LoginAnswer, LoginUser, Text, login_answer
+from mushu.server.web.api.models import Body, Deleted, ListWindow, LoginAnswer, LoginUser, Text, login_answer
 from mushu.server.web.guard import current_user, public, signed_in, takes_token_in_body
 from mushu.server.web.proxy_headers import current_address
 from mushu.server.web.routes import Resource, Route
@@ -73,6 +73,7 @@ class Token(BaseModel):
 
 class TokenList(BaseModel):
     tokens: list[Token]
+    next_cursor: str | None
 
 
 class TokenPair(BaseModel):
@@ -168,12 +169,13 @@ def show_me() -> Me:
 
 
 @signed_in
-def list_my_tokens() -> TokenList:
-    """List the CLI tokens of the signed-in user that still work."""
+def list_my_tokens(query: ListWindow) -> TokenList:
+    """List the CLI tokens of the signed-in user that still work, newest first."""
     me = current_user()
     with reading(db.session):
-        found = list_tokens(db.session, get_core().clock, me.user_id)
-    return TokenList(tokens=[Token(**answers.token(token), current=token.id == me.token_id) for token in found])
+        found = list_tokens(db.session, get_core().clock, me.user_id, query.window)
+    tokens = [Token(**answers.token(token), current=token.id == me.token_id) for token in found.rows]
+    return TokenList(tokens=tokens, next_cursor=found.next_cursor)
 
 
 @signed_in

@@ -7,7 +7,7 @@ from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.destinations import list_destinations
 from mushu.server.keys.scopes import Scope
-from mushu.server.web.api.models import OrgPath
+from mushu.server.web.api.models import ListWindow, OrgPath
 from mushu.server.web.guard import requires
 from mushu.server.web.routes import Resource, Route
 
@@ -22,16 +22,16 @@ class NamedDestination(BaseModel):
 
 class DestinationList(BaseModel):
     destinations: list[NamedDestination]
+    next_cursor: str | None
 
 
 @requires(Scope.ADMIN)
-def list_named_destinations(path: OrgPath) -> DestinationList:
+def list_named_destinations(path: OrgPath, query: ListWindow) -> DestinationList:
     """List the destinations of an organization, by name. Only an operator can add one: `flask destinations add`."""
     with reading(db.session):
-        found = list_destinations(db.session, path.org_id)
-    return DestinationList(
-        destinations=[NamedDestination(name=one.name, uri=one.uri, created_at=rfc3339(one.created_at)) for one in found]
-    )
+        found = list_destinations(db.session, path.org_id, query.window)
+    named = [NamedDestination(name=one.name, uri=one.uri, created_at=rfc3339(one.created_at)) for one in found.rows]
+    return DestinationList(destinations=named, next_cursor=found.next_cursor)
 
 
 RESOURCE = Resource(

@@ -15,7 +15,7 @@ from mushu.server.orgs.invitations import DEFAULT_DAYS, InvitationStatus, Invita
 from mushu.server.orgs.members import Invitee, decline_invitation
 from mushu.server.orgs.service import get_org
 from mushu.server.users.service import checked_email, get_user
-from mushu.server.web.api.models import Body, Deleted, Member, OrgPath, Text
+from mushu.server.web.api.models import Body, Deleted, ListWindow, Member, OrgPath, Text
 from mushu.server.web.guard import current_principal, current_user, requires, signed_in
 from mushu.server.web.routes import Resource, Route
 
@@ -42,7 +42,7 @@ class NewEmailInvitation(NewLinkInvitation):
     email: Text
 
 
-class Filter(BaseModel):
+class InvitationsOf(ListWindow):
     status: InvitationStatus | None = None
 
 
@@ -64,6 +64,7 @@ class Invitation(BaseModel):
 
 class InvitationList(BaseModel):
     invites: list[Invitation]
+    next_cursor: str | None
 
 
 class Joined(Member):
@@ -95,13 +96,14 @@ def create_link_invitation(path: OrgPath, body: NewLinkInvitation) -> Invitation
 
 
 @requires(Scope.ADMIN)
-def list_invitations(path: OrgPath, query: Filter) -> InvitationList:
+def list_invitations(path: OrgPath, query: InvitationsOf) -> InvitationList:
     """List the invitations into an organization, newest first; all, or those with a status."""
     clock = get_core().clock
     with reading(db.session):
         org = get_org(db.session, path.org_id)
-        found = service.list_invitations(db.session, clock, org.id, query.status)
-    return InvitationList(invites=[Invitation(**answers.invitation(one, org.name, clock())) for one in found])
+        found = service.list_invitations(db.session, clock, org.id, query.status, query.window)
+    invites = [Invitation(**answers.invitation(one, org.name, clock())) for one in found.rows]
+    return InvitationList(invites=invites, next_cursor=found.next_cursor)
 
 
 @requires(Scope.ADMIN, changes_shared=True)

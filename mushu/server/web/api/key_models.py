@@ -1,6 +1,7 @@
 """What the endpoints of API keys take and answer."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
@@ -15,11 +16,14 @@ from mushu.server.delivery.named_destinations import names_of
 from mushu.server.errors import Invalid
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import KeyRequest
-from mushu.server.keys.models import ApiKey, AtDeadline
+from mushu.server.keys.models import ApiKey, AtDeadline, StateAt
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.scopes import parse_scopes
+from mushu.server.keys.scopes import Scope, parse_scopes
+from mushu.server.keys.service import Selection
+from mushu.server.keys.states import State
 from mushu.server.lifecycle.confirm import Proof
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
+from mushu.server.orgs.service import NAME_LENGTH
 from mushu.server.web.api.models import Body, ListWindow, OrgPath, Text, optional
 from mushu.server.web.guard import current_environment
 
@@ -80,6 +84,19 @@ class KeyName(Body):
 
 class KeysOf(ListWindow):
     include_deleted: bool = False
+    name: str | None = Field(default=None, min_length=1, max_length=NAME_LENGTH)
+    state: State | None = None
+    scope: Scope | None = None
+
+    def selection(self, now: datetime) -> Selection:
+        """Return which keys are meant, of the environment of the request."""
+        return Selection(
+            (current_environment(),),
+            with_deleted=self.include_deleted,
+            name=self.name,
+            state=StateAt(self.state, now) if self.state is not None else None,
+            scope=self.scope,
+        )
 
 
 class CreatedKey(BaseModel):

@@ -18,7 +18,7 @@ from mushu.server.gate.access import Requirement, require_environment
 from mushu.server.gate.credential import read_headers
 from mushu.server.gate.principal import KeyPrincipal, Principal, authenticate
 from mushu.server.keys.scopes import Scope
-from mushu.server.keys.service import Selection, find_key_by_digest, get_key_of, list_keys
+from mushu.server.keys.service import find_key_by_digest, get_key_of
 from mushu.server.lifecycle.change import disable, enable, rename
 from mushu.server.lifecycle.confirm import confirm
 from mushu.server.lifecycle.delete import delete
@@ -90,15 +90,10 @@ def confirm_client_delivery(path: KeyPath, body: ClientDeliveries) -> Key:
 @requires(Scope.ADMIN)
 def list_api_keys(path: OrgPath, query: KeysOf) -> KeyList:
     """List the API keys of an organization, newest first; go on with `cursor` where `next_cursor` is not null."""
-    selection = Selection((current_environment(),), with_deleted=query.include_deleted)
-    with reading(db.session):
-        found = list_keys(db.session, path.org_id, selection, query.window)
-        about = answers.overviews(db.session, [key.id for key in found.rows])
     now = get_core().clock()
-    return KeyList(
-        api_keys=[Key(**answers.shown_key(key, now, about[key.id])) for key in found.rows],
-        next_cursor=found.next_cursor,
-    )
+    with reading(db.session):
+        found = answers.key_page(db.session, now, path.org_id, query.selection(now), query.window)
+    return KeyList(api_keys=[Key(**key) for key in found.rows], next_cursor=found.next_cursor)
 
 
 @requires(Scope.ADMIN)

@@ -23,8 +23,9 @@ from mushu.server.orgs.members import (
 from mushu.server.orgs.models import Membership, parse_assignable
 from mushu.server.orgs.service import create_org, get_org, list_orgs_of_user, refuse_too_many, rename_org
 from mushu.server.orgs.settings import MOST_DOMAINS, Rules, change_rules, refuse_foreign, rules_of, written
+from mushu.server.paging import Page
 from mushu.server.users.service import emails_of, get_user, lock_user
-from mushu.server.web.api.models import Body, Deleted, Member, OrgPath, Text
+from mushu.server.web.api.models import Body, Deleted, ListWindow, Member, OrgPath, Text
 from mushu.server.web.guard import current_context, current_principal, current_user, requires, signed_in
 from mushu.server.web.routes import Resource, Route
 
@@ -46,6 +47,7 @@ class Org(BaseModel):
 
 class OrgList(BaseModel):
     orgs: list[Org]
+    next_cursor: str | None
 
 
 class OrgSettingsChange(Body):
@@ -79,15 +81,15 @@ def create_organization(body: OrgName) -> Org:
 
 
 @requires(Scope.READ)
-def list_organizations() -> OrgList:
-    """List the organizations that the credential can see."""
+def list_organizations(query: ListWindow) -> OrgList:
+    """List the organizations that the credential can see, oldest first."""
     principal = current_principal()
     with reading(db.session):
         if isinstance(principal, UserPrincipal):
-            found = list_orgs_of_user(db.session, principal.user_id)
+            found = list_orgs_of_user(db.session, principal.user_id, query.window)
         else:
-            found = [get_org(db.session, principal.org_id)]
-    return OrgList(orgs=[Org(**answers.org(org)) for org in found])
+            found = Page([get_org(db.session, principal.org_id)], None)
+    return OrgList(orgs=[Org(**answers.org(org)) for org in found.rows], next_cursor=found.next_cursor)
 
 
 @requires(Scope.READ)
@@ -167,15 +169,17 @@ class NewOwner(Body):
 
 class MemberList(BaseModel):
     members: list[Member]
+    next_cursor: str | None
 
 
 @requires(Scope.READ)
-def list_memberships(path: OrgPath) -> MemberList:
-    """List who belongs to an organization."""
+def list_memberships(path: OrgPath, query: ListWindow) -> MemberList:
+    """List who belongs to an organization, the longest-standing member first."""
     with reading(db.session):
-        members = list_members(db.session, path.org_id)
-        emails = emails_of(db.session, [member.user_id for member in members])
-    return MemberList(members=[Member(**answers.member(member, emails[member.user_id])) for member in members])
+        found = list_members(db.session, path.org_id, query.window)
+        emails = emails_of(db.session, [member.user_id for member in found.rows])
+    members = [Member(**answers.member(member, emails[member.user_id])) for member in found.rows]
+    return MemberList(members=members, next_cursor=found.next_cursor)
 
 
 @requires(Scope.ADMIN, changes_shared=True)

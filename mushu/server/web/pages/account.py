@@ -1,5 +1,6 @@
 """What a signed-in user sees: who they are, their CLI tokens and browsers, their password, their apps' outbox."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -12,6 +13,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, LoginRefused, TooManyAttempts
 from mushu.server.orgs.service import list_orgs_of_user
+from mushu.server.paging import iterate
 from mushu.server.resources.notifications.outcomes import newest_in_outbox
 from mushu.server.tokens.service import end_session, list_sessions, list_tokens, revoke_token_of
 from mushu.server.users.known_clients import remember_network
@@ -38,7 +40,7 @@ def show_account() -> str:
     """Show who is signed in, and the CLI tokens and browser sessions that are good."""
     user, clock = require_session_user(), get_core().clock
     with reading(db.session):
-        tokens = list_tokens(db.session, clock, user.id)
+        tokens = list(iterate(partial(list_tokens, db.session, clock, user.id)))
         sessions = list_sessions(db.session, clock, user.id)
     here = current_session_id()
     return render_template("account.html", user=user, tokens=tokens, sessions=sessions, here=here, form=EmptyForm())
@@ -91,7 +93,7 @@ def show_outbox() -> str:
     """Show the newest notifications that were recorded, not sent: their tenants have no credentials of Apple."""
     user = require_session_user()
     with reading(db.session):
-        orgs = list_orgs_of_user(db.session, user.id)
+        orgs = iterate(partial(list_orgs_of_user, db.session, user.id))
         entries = newest_in_outbox(db.session, [org.id for org in orgs], _NEWEST)
     return render_template("outbox.html", entries=entries, most=_NEWEST)
 

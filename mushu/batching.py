@@ -1,0 +1,17 @@
+"""Many things a few at a time: so that no list is in memory as a whole."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final, TypeVar
+
+#: How many of them are in memory at once.
+BATCH: Final = 500
+
+Item = TypeVar("Item")
+
+
+def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Yield the items in lists of `BATCH` at most."""
+    rest = iter(items)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
