@@ -1,7 +1,7 @@
 """How long something lasts, as people write it: `30s`, `1h`, `90d`. One grammar for the server and for `mushu`."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -27,3 +27,20 @@ def written_duration(duration: timedelta) -> str:
     seconds = int(duration.total_seconds())
     unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _UNITS[unit] == 0)
     return f"{seconds // _UNITS[unit]}{unit}"
+
+
+def moment_of(text: str, now: datetime) -> datetime:
+    """Return the moment that `text` names, in RFC 3339 with its zone, or as a duration: so long before `now`.
+
+    Raises:
+        ValueError: it names none; the message says what one looks like.
+    """
+    try:
+        if "T" not in text.upper():
+            return now - duration_of(text)
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("A moment is written as 2026-01-15T10:30:00Z, or as 7d: so long ago.")

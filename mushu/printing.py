@@ -63,13 +63,14 @@ def emit_list(items: Iterable[str]) -> None:
     Raises:
         NotPrinted: it did not arrive.
     """
-    lead, held = "[\n", None
+    lead, held = "[\n", ""
     for batch in batches(items):
-        if held is not None:
-            emit(f"{lead}{held},")
+        before = [held, *batch] if held else batch
+        held = before.pop()  # no comma follows the last item
+        if before:
+            emit(lead + ",\n".join(before) + ",")
             lead = ""
-        held = ",\n".join(batch)
-    emit("[]" if held is None else f"{lead}{held}\n]")
+    emit(f"{lead}{held}\n]" if held else "[]")
 
 
 def _print_no_more() -> None:

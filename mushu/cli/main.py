@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "device": "mushu.cli.commands.devices:device",
     "push": "mushu.cli.commands.push:push",
     "media": "mushu.cli.commands.media:media",
+    "audit": "mushu.cli.commands.audit:audit",
     "config": "mushu.cli.commands.config:config",
     "completion": "mushu.cli.main:completion",
 }

@@ -11,7 +11,7 @@ import click
 from mushu.address import normalized
 from mushu.cli.answers import IDENTIFIER
 from mushu.cli.session import Session
-from mushu.duration import duration_of
+from mushu.duration import duration_of, moment_of
 from mushu.environment import Environment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -71,6 +71,18 @@ class IdType(click.ParamType[str]):
         if IDENTIFIER.fullmatch(text) is None:
             self.fail("an id has only letters, digits, _ and - in it.", param, ctx)
         return text
+
+
+class MomentType(click.ParamType[datetime]):
+    """A moment, as 2026-01-15T10:30:00Z, or as 7d for so long ago."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            return moment_of(str(value), datetime.now(UTC))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class DurationType(click.ParamType[timedelta]):

@@ -7,6 +7,7 @@ from typing import Any
 
 from mushu.duration import written_duration
 from mushu.secret import Secret
+from mushu.server.audit.models import AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.db import AnySession
 from mushu.server.delivery.ledger import delivered_to
@@ -149,6 +150,20 @@ def user(person: User) -> Answer:
         "email_verified": False,
         "name": person.name,
         "created_at": rfc3339(person.created_at),
+    }
+
+
+def event(found: AuditEvent) -> Answer:
+    """Answer one event of the audit trail."""
+    return {
+        "event_id": found.id,
+        "at": rfc3339(found.at),
+        "action": found.action,
+        "actor_kind": found.actor_kind,
+        "actor_id": found.actor_id,
+        "target_id": found.target_id,
+        "org_id": found.org_id,
+        "details": found.details,
     }
 
 

@@ -20,6 +20,7 @@ from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
 from mushu.server.web import extensions, guard, problems, proxy_headers, response_headers, sessions, slow_clients
 from mushu.server.web.api import (
+    audit,
     auth,
     destinations,
     devices,
@@ -43,6 +44,7 @@ SINGLE: Final = (health.RESOURCE, auth.RESOURCE, auth.DEVICE_FLOW, auth.TOKENS, 
 ENVIRONMENTAL: Final = (
     orgs.RESOURCE,
     orgs.SETTINGS,
+    audit.RESOURCE,
     orgs.MEMBERS,
     invitations.RESOURCE,
     keys.RESOURCE,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from mushu.duration import duration_of
+from mushu.duration import duration_of, moment_of
 from mushu.server.errors import Invalid
 
 #: Answers the present moment, aware, in UTC.
@@ -27,5 +27,17 @@ def parse_duration(text: str, field: str | None = None) -> timedelta:
     """
     try:
         return duration_of(text)
+    except ValueError as error:
+        raise Invalid(str(error), field=field) from None
+
+
+def parse_moment(text: str, now: datetime, field: str | None = None) -> datetime:
+    """Return the moment that `text` names, as `mushu.duration` reads it.
+
+    Raises:
+        Invalid: it names none.
+    """
+    try:
+        return moment_of(text, now)
     except ValueError as error:
         raise Invalid(str(error), field=field) from None

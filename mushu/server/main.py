@@ -28,6 +28,7 @@ members = LazyCommand(
 )
 users = LazyCommand("users", f"{_PLACE}.users:users", "People who can sign in.")
 tokens = LazyCommand("tokens", f"{_PLACE}.tokens:tokens", "CLI tokens: who is signed in at a terminal.")
+audit = LazyCommand("audit", f"{_PLACE}.audit:audit", "The audit trail: who changed what, and when.")
 sealing = LazyCommand(
     "sealing",
     f"{_PLACE}.operation:sealing",
@@ -40,7 +41,7 @@ doctor = LazyCommand("doctor", f"{_PLACE}.operation:doctor", "Say what is wrong 
 db = LazyCommand("db", "flask_migrate.cli:db", "Perform database migrations.")
 
 #: In the order of their chapters in the manual.
-COMMANDS: Final = (keys, destinations, orgs, members, users, tokens, sealing, database, doctor)
+COMMANDS: Final = (keys, destinations, orgs, members, users, tokens, audit, sealing, database, doctor)
 
 
 @click.group(commands=COMMANDS)

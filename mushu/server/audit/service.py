@@ -1,4 +1,4 @@
-"""Writes events into the audit trail, and says who acts."""
+"""Writes events into the audit trail, reads them again, and says who acts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from sqlalchemy import and_, or_, select
+
 from mushu.server.audit.models import AuditEvent
 from mushu.server.db import AnySession
+from mushu.server.paging import Order, Page, Window, ordered_page
 
 
 class ActorKind(StrEnum):
@@ -63,3 +66,48 @@ def record(
             details=dict(details or {}),
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events are meant; what is None leaves none out."""
+
+    org_id: str | None = None
+    #: What was done, as `key.deleted`, or its first word: `key`.
+    action: str | None = None
+    #: The id of who did it, or their kind, as `user`.
+    actor: str | None = None
+    #: The public id of what it was done to, or of the API key that did it.
+    about: str | None = None
+    since: datetime | None = None
+    #: This moment itself does not count.
+    until: datetime | None = None
+    #: Find nobody by the account of an operator, which is no business of an organization.
+    without_accounts: bool = False
+
+
+def list_events(session: AnySession, wanted: EventFilter, window: Window) -> Page[AuditEvent]:
+    """Return a page of the events that are meant, newest first.
+
+    Raises:
+        Invalid: the cursor is not one of ours.
+    """
+    query = select(AuditEvent)
+    if wanted.org_id is not None:
+        query = query.where(AuditEvent.org_id == wanted.org_id)
+    if wanted.action is not None:
+        within = AuditEvent.action.startswith(f"{wanted.action}.", autoescape=True)
+        query = query.where(or_(AuditEvent.action == wanted.action, within))
+    if wanted.actor is not None:
+        by_id = AuditEvent.actor_id == wanted.actor
+        if wanted.without_accounts:
+            by_id = and_(by_id, AuditEvent.actor_kind != ActorKind.OPERATOR)
+        query = query.where(or_(AuditEvent.actor_kind == wanted.actor, by_id))
+    if wanted.about is not None:
+        by_it = and_(AuditEvent.actor_kind == ActorKind.API_KEY, AuditEvent.actor_id == wanted.about)
+        query = query.where(or_(AuditEvent.target_id == wanted.about, by_it))
+    if wanted.since is not None:
+        query = query.where(AuditEvent.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(AuditEvent.at < wanted.until)
+    return ordered_page(session, query, Order((AuditEvent.id,), descending=True), window)

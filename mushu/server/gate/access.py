@@ -64,6 +64,8 @@ class Requirement:
     owner_only: bool = False
     #: It changes what live and test share (an organization, its members), which counts as live.
     changes_shared: bool = False
+    #: It tells of live and test alike, which counts as live.
+    tells_of_both: bool = False
     org_from: OrgFrom | OwnerLookup = OrgFrom.PATH
 
 
@@ -138,7 +140,7 @@ def require_environment(principal: Principal, requirement: Requirement, environm
     """Refuse an API key of the other environment; a user may use both.
 
     Raises:
-        WrongEnvironment: it is one, or a test key would change what live and test share.
+        WrongEnvironment: it is one, or a test key would change what live and test share, or read about live.
     """
     if isinstance(principal, UserPrincipal):
         return
@@ -147,6 +149,8 @@ def require_environment(principal: Principal, requirement: Requirement, environm
         raise WrongEnvironment(f"This is a {principal.environment} key: it works on {paths} only.")
     if requirement.changes_shared and environment is Environment.TEST:
         raise WrongEnvironment("A test key cannot change organizations or members: test and live share them.")
+    if requirement.tells_of_both and environment is Environment.TEST:
+        raise WrongEnvironment("A test key cannot read this: it tells of live and test alike. Use a live key.")
 
 
 def still_may(

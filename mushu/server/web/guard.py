@@ -66,11 +66,17 @@ def requires(
     owner_only: bool = False,
     user_only: bool = False,
     changes_shared: bool = False,
+    tells_of_both: bool = False,
     org_from: OrgFrom | OwnerLookup = OrgFrom.PATH,
 ) -> Callable[[View], View]:
     """Let in who has `scope` in the organization of the request, or in any if the request is about none."""
     requirement = Requirement(
-        scope, user_only=user_only, owner_only=owner_only, changes_shared=changes_shared, org_from=org_from
+        scope,
+        user_only=user_only,
+        owner_only=owner_only,
+        changes_shared=changes_shared,
+        tells_of_both=tells_of_both,
+        org_from=org_from,
     )
     return lambda view: _mark(view, requirement)
 

@@ -31,6 +31,7 @@ from mushu.server.resources.tenants import TENANT, TenantRequest, create_tenant,
 from mushu.server.tokens.service import issue_token
 from mushu.server.users.models import User
 from mushu.server.web.api import (
+    audit,
     auth,
     destinations,
     devices,
@@ -215,9 +216,16 @@ class Endpoint:
     owner_only: bool = False
     #: It changes what live and test share.
     changes_shared: bool = False
+    #: It tells of live and test alike.
+    tells_of_both: bool = False
     #: How it says which organization it is about.
     org_from: OrgFrom | OwnerLookup = OrgFrom.PATH
     body: Callable[[Stage], dict[str, Any]] | None = None
+
+    @property
+    def is_for_live_keys(self) -> bool:
+        """Whether a test key is refused."""
+        return self.changes_shared or self.tells_of_both
 
     @property
     def changes(self) -> bool:
@@ -305,6 +313,7 @@ TWICE = (
              body=BODIES["role"]),
     Endpoint("GET", "/orgs/{org}/invites", ADMIN, invitations.InvitationList),
     Endpoint("DELETE", "/orgs/{org}/invites/{invitation}", ADMIN, Deleted, changes_shared=True),
+    Endpoint("GET", "/orgs/{org}/audit", ADMIN, audit.AuditTrail, tells_of_both=True),
     Endpoint("GET", "/orgs/{org}/destinations", ADMIN, destinations.DestinationList),
     Endpoint("POST", "/orgs/{org}/api-keys", ADMIN, key_models.CreatedKey, body=BODIES["name"]),
     Endpoint("GET", "/orgs/{org}/api-keys", ADMIN, key_models.KeyList),

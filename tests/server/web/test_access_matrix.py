@@ -77,7 +77,7 @@ every_endpoint = pytest.mark.parametrize("mounted", MOUNTED, ids=str)
 
 def refusal_of_key(endpoint: Endpoint, environment: Environment, scopes: tuple[Scope, ...]) -> str | None:
     """Return the code with which a key of the right organization and environment is refused."""
-    if endpoint.changes_shared and environment is TEST:
+    if endpoint.is_for_live_keys and environment is TEST:
         return "wrong_environment"
     if endpoint.user_only:
         return "user_required"
@@ -279,6 +279,7 @@ class TestTheTable:
                 user_only=row.endpoint.user_only,
                 owner_only=row.endpoint.owner_only,
                 changes_shared=row.endpoint.changes_shared,
+                tells_of_both=row.endpoint.tells_of_both,
                 org_from=row.endpoint.org_from,
             )
             for row in MOUNTED

@@ -93,7 +93,7 @@ def test_no_endpoint_acts_for_a_credential_that_has_just_ended(
     else:
         key, text = world.key(stage.organization, *Scope, environment=mounted.environment)
         headers, end = api_key(text), _key_ends(world, key.id)
-        if endpoint.changes_shared and mounted.environment is TEST:  # no test key can do that, so nothing ends
+        if endpoint.is_for_live_keys and mounted.environment is TEST:  # no test key can do that, so nothing ends
             headers, end = stage.headers, _token_ends(world, stage.headers)
     path = mounted.path.format_map(stage)  # makes what the request is about
     body = endpoint.body(stage) if endpoint.body is not None else None

@@ -5,8 +5,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field
 
 from mushu.server import answers
 from mushu.server.clock import parse_duration
@@ -24,7 +23,7 @@ from mushu.server.keys.states import State
 from mushu.server.lifecycle.confirm import Proof
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
 from mushu.server.orgs.service import NAME_LENGTH
-from mushu.server.web.api.models import Body, ListWindow, OrgPath, Text, optional
+from mushu.server.web.api.models import Body, ListWindow, Moment, OrgPath, Text, optional
 from mushu.server.web.guard import current_environment
 
 _SHA_256: Final = r"^[0-9A-Fa-f]{64}$"
@@ -41,13 +40,6 @@ class KeyPath(OrgPath):
     key_id: str
 
 
-def _written_out(moment: object) -> object:
-    """Take a moment as RFC 3339 writes it only: a bare number would be taken for seconds, or for milliseconds."""
-    if moment is None or (isinstance(moment, str) and "T" in moment.upper()):
-        return moment
-    raise PydanticCustomError("datetime_parsing", "not written as in RFC 3339")
-
-
 class NewKey(Body):
     """`delivery: client` asks for a key that is pending until `…/delivered` proves where the client put it.
 
@@ -59,7 +51,7 @@ class NewKey(Body):
     delivery: Literal["client"] | None = None
     deliver_to: list[Text] | None = Field(default=None, max_length=MOST_DESTINATIONS)
     rotate_every: Text | None = None
-    expires_at: Annotated[AwareDatetime | None, Field(strict=False), BeforeValidator(_written_out)] = None
+    expires_at: Moment | None = None
 
     @property
     def choice(self) -> DeliveryChoice:

@@ -7,10 +7,12 @@ its signature, so that the reference shows it, and passes on what `idempotency_o
         … idempotency=idempotency_of(header, body) …
 """
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from flask import request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from mushu.secret import Secret
 from mushu.server.clock import rfc3339
@@ -22,6 +24,23 @@ from mushu.server.users.models import User
 from mushu.server.web.guard import current_environment, current_org
 
 Text = Annotated[str, Field(max_length=1_000)]
+
+
+def _written_out(moment: object) -> object:
+    """Take a moment as RFC 3339 writes it only: a bare number would be taken for seconds, or for milliseconds."""
+    if moment is None or (isinstance(moment, str) and "T" in moment.upper()):
+        return moment
+    raise PydanticCustomError("datetime_parsing", "not written as in RFC 3339")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # in the first or the last hours of the calendar
+        raise PydanticCustomError("datetime_parsing", "not within the calendar of UTC") from None
+
+
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out), AfterValidator(_in_utc)]
 
 
 def optional() -> Any:
