@@ -186,7 +186,9 @@ def _give_up(pending: PendingKey, targets: Sequence[Target], reason: str) -> str
         sentences.append(f"Its value could not be taken back from {', '.join(left)}: remove it there.")
     if emptied:
         sentences.append(f"What {', '.join(emptied)} held before could not be put back: nothing is there now.")
-    return " ".join(sentences if left or emptied else [*sentences, "What was written was put back."])
+    touched = any(target.receipt is not None or target.unclear for target in targets)
+    end = "What was written was put back." if touched else "Nothing was written."
+    return " ".join(sentences if left or emptied else [*sentences, end])
 
 
 def _objection(uri: str, key_id: str, state: str) -> str:

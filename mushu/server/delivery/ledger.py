@@ -183,7 +183,11 @@ def removed(session: AnySession, delivery: Delivery, location: Location, now: da
 
 
 def cleaned_up(session: AnySession, delivery: Delivery) -> None:
-    """Note that the destination does not hold the dead key, and that nobody needs to look there again."""
+    """Note that the destination does not hold the dead key, and that nobody needs to look there again.
+
+    Where Mushu did not take it away, somebody else did, and `removed_at` stays empty.
+    """
+    _change(session, delivery, (DeliveryState.VERIFIED,), {"state": DeliveryState.REMOVED, "error": None})
     _change(session, delivery, _ANY, {"cleanup_due": False})
 
 

@@ -20,7 +20,7 @@ class DeliveryState(StrEnum):
     FAILED = "failed"
     #: Another key was delivered over it: the one that took its place.
     REPLACED = "replaced"
-    #: The key is dead and its value was taken away again.
+    #: The key is dead and its value is gone: Mushu took it away (`removed_at`), or it was not there any more.
     REMOVED = "removed"
 
 

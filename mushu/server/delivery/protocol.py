@@ -34,7 +34,7 @@ from mushu.server.delivery.preflight import (
     open_targets,
     refuse_other_environment,
 )
-from mushu.server.delivery.reconciler import Reconciler, Verdict
+from mushu.server.delivery.reconciler import Reconciler
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state, get_key
@@ -223,11 +223,14 @@ class Courier:
                 ledger.hand_back(self.session, target.delivery, now if target.unclear else target.delivery.created_at)
             for target in restored:
                 ledger.cleaned_up(self.session, target.delivery)
-        left = [found.detail for found in self.reconciler.clean_up(key_id) if found.verdict is Verdict.UNREACHABLE]
-        end = "What was written was put back."
+        touched = [target for target in targets if target.receipt is not None or target.unclear]
+        uris = {target.uri for target in touched}
+        left = [found for found in self.reconciler.clean_up(key_id) if found.is_open and found.uri in uris]
+        end = "What was written was put back." if touched else "Nothing was written."
         if left:
-            end = f"Left there, and opening nothing: {' '.join(left)}"
-        elif any(target.unclear for target in targets):
+            reasons = " ".join(found.detail for found in left)
+            end = f"It may be left there, and opens nothing. Mushu could not look, or not take it away: {reasons}"
+        elif any(target.unclear for target in touched):
             end = "If it is there all the same, it opens nothing, and `flask keys reconcile` takes it away."
         raise DeliveryFailed(f"{reason} The key was not activated. {end}") from None
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from mushu.destination import DestinationError, Holding, Location
+from mushu.destination import Denied, DestinationError, Holding, Location
 from mushu.destination.registry import OpenDestination
 from mushu.destination.target import DeliveredKey, ElsewhereError, open_safely
 from mushu.server.audit.service import Actor
@@ -49,6 +49,8 @@ class Verdict(StrEnum):
     ABSENT = "absent"
     UNDER_WAY = "under_way"
     UNREACHABLE = "unreachable"
+    #: The destination answers, and does not let Mushu look.
+    DENIED = "denied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,23 @@ class Finding:
     key_id: str
     verdict: Verdict
     detail: str
+    #: The destination, where it is about one.
+    uri: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is left to do until a destination can be looked at."""
+        return self.verdict in (Verdict.UNREACHABLE, Verdict.DENIED)
+
+
+def verdict_of(error: DestinationError) -> Verdict:
+    """Return the word for a destination that could not be looked at: the one that `flask keys check` has for it."""
+    return Verdict.DENIED if isinstance(error, Denied) else Verdict.UNREACHABLE
 
 
 def any_unreachable(findings: Iterable[Finding]) -> bool:
-    """Tell whether something is left to do until a destination can be reached."""
-    return any(found.verdict is Verdict.UNREACHABLE for found in findings)
+    """Tell whether something is left to do until a destination can be looked at."""
+    return any(found.is_open for found in findings)
 
 
 @dataclass(slots=True)
@@ -134,7 +148,7 @@ class Reconciler:
         if len(held) < len(looks):
             unseen = next(look for look in looks if look.found is None)
             wait = f"{unseen.delivery.uri}: {unseen.error} Deleting {key.id} ends the wait."
-            return Finding(key.id, Verdict.UNREACHABLE, wait)
+            return Finding(key.id, unseen.verdict, wait)
         if absent:
             lease = rfc3339(max(delivery.lease_until for delivery in absent))
             return Finding(key.id, Verdict.UNDER_WAY, f"It may still be under way; run again after {lease}.")
@@ -181,7 +195,7 @@ class Reconciler:
         except DestinationError as error:
             with finishing(self.session):
                 ledger.note(self.session, delivery, str(error))
-            return _Reading(delivery, None, str(error))
+            return _Reading(delivery, None, str(error), verdict_of(error))
 
     def _remove(self, delivery: Delivery, digest: str) -> Finding:
         """Take the value of a dead key away from one destination."""
@@ -193,15 +207,12 @@ class Reconciler:
         try:
             delivered = DeliveredKey(delivery.key_id, digest, delivery.where)
             removed, location = delivered.take_away(open_safely(self.open_destination, delivery.uri))
-        except ElsewhereError as error:
-            way = f"`flask keys delete {delivery.key_id} --keep-in-destination` ends the search."
-            with finishing(self.session):
-                ledger.note(self.session, delivery, str(error))
-            return Finding(delivery.key_id, Verdict.UNREACHABLE, f"{delivery.uri}: {error} If it is gone, {way}")
         except DestinationError as error:
             with finishing(self.session):
                 ledger.note(self.session, delivery, str(error))
-            return Finding(delivery.key_id, Verdict.UNREACHABLE, f"{delivery.uri}: {error}")
+            end = f" If it is gone, `flask keys delete {delivery.key_id} --keep-in-destination` ends the search."
+            detail = f"{delivery.uri}: {error}{end if isinstance(error, ElsewhereError) else ''}"
+            return Finding(delivery.key_id, verdict_of(error), detail, delivery.uri)
         with finishing(self.session):
             if removed:
                 ledger.removed(self.session, delivery, location, now)
@@ -221,3 +232,4 @@ class _Reading:
     delivery: Delivery
     found: tuple[Holding, Location] | None
     error: str = ""
+    verdict: Verdict = Verdict.UNREACHABLE

@@ -19,7 +19,7 @@ from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.named_destinations import any_forgettable, forget_settings
-from mushu.server.delivery.reconciler import Finding, Verdict
+from mushu.server.delivery.reconciler import Finding, Verdict, verdict_of
 from mushu.server.errors import (
     AlreadyCreated,
     DeliveryFailed,
@@ -155,7 +155,7 @@ def _resume(context: Context, successor_id: str) -> Finding | None:
     try:
         holdings = [_look(context, delivery, key.digest) for delivery in places]
     except DestinationError as error:
-        return Finding(key.id, Verdict.UNREACHABLE, f"Its rotation was cut off. {error}")
+        return Finding(key.id, verdict_of(error), f"Its rotation was cut off. {error}")
     if all(holding.digest == key.digest for holding in holdings):
         _settle(context, successor_id)
         return None

@@ -302,7 +302,7 @@ class TestOthersAtWork:
         shelf.plan("restore fake:a", refuse)
         if not removed:
             shelf.plan("remove fake:a", fine, refuse)  # the first is recovery's
-        left = "fake:a" if removed else "Left there, and opening nothing: fake:a: It refuses"
+        left = "fake:a" if removed else "could not look, or not take it away: fake:a: It refuses"
         with pytest.raises(DeliveryFailed, match=left):
             post.deliver("fake:a")
         assert shelf.did("remove")[-1] == "fake:a"
@@ -388,9 +388,15 @@ class TestPuttingBack:
             post.deliver("fake:a", "fake:b")
         assert shelf.values == {"fake:a": "theirs"}
 
+    @pytest.mark.fault
+    def test_where_nothing_was_written_nothing_is_said_to_be_left_or_put_back(self, post: Post, shelf: Shelf) -> None:
+        shelf.plan("write fake:a", before(lambda: shelf.unreachable.update(("fake:a", "fake:b")), fault=refuse))
+        with pytest.raises(DeliveryFailed, match=r"not activated\. Nothing was written\.$"):
+            post.deliver("fake:a", "fake:b")
+
     def test_a_place_that_went_away_is_cleaned_up_when_it_is_back(self, post: Post, shelf: Shelf) -> None:
         shelf.plan("write fake:b", before(lambda: shelf.unreachable.add("fake:a"), fault=refuse))
-        with pytest.raises(DeliveryFailed, match="Left there, and opening nothing: fake:a: It does not answer"):
+        with pytest.raises(DeliveryFailed, match="could not look, or not take it away: fake:a: It does not answer"):
             post.deliver("fake:a", "fake:b")
         assert post.verdicts() == ["unreachable"]
         assert shelf.digest_at("fake:a") == post.only_key().digest
