@@ -25,6 +25,12 @@ _INDEX: Final = Markup('<!DOCTYPE html>\n<html><body><a href="{}">mushu</a></bod
 _FILES: Final = Markup('<!DOCTYPE html>\n<html><body><a href="{}" data-requires-python="{}">{}</a></body></html>\n')
 
 
+@PAGES.record
+def read_wheel(_: object) -> None:
+    """Pack the code that is running now, and not what an upgrade puts in its place later."""
+    client_wheel()
+
+
 @PAGES.get("/", strict_slashes=False)
 @public
 def show_projects() -> Response:

@@ -2,9 +2,11 @@
 
 import hashlib
 from dataclasses import replace
+from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 from mushu.server.core import Core, db
 from mushu.server.operation import first_run
@@ -23,6 +25,17 @@ def test_it_offers_what_the_terminal_names(house: House) -> None:
     for page in ("/client/mushu/", "/client/mushu"):
         assert f'<a href="{address}" data-requires-python="&gt;=3.11">' in house.client.get(page).get_data(as_text=True)
     assert 'href="http://127.0.0.1:8000/client/mushu/"' in house.client.get("/client/").get_data(as_text=True)
+
+
+@pytest.fixture
+def _unread() -> None:
+    client_wheel.cache_clear()
+
+
+@pytest.mark.usefixtures("_unread")
+def test_it_was_read_when_the_application_was_made(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PathDistribution, "read_text", None)
+    assert SeparateClient(app).get("/client/mushu/").status_code == 200
 
 
 def test_it_is_only_read_and_starts_no_session(house: House) -> None:
