@@ -5,7 +5,7 @@ for destination plugins in `mushu.destination`, the format of keys in `mushu.key
 packages are `mushu.core`, `mushu.notify` and `mushu.media`; no module may have its name, or take its place.
 """
 
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
     from mushu.core import AuthenticatedClient as CoreClient
@@ -43,3 +43,12 @@ def client(
     from mushu.sdk import make_client
 
     return make_client(service, api_key, base_url, timeout)
+
+
+def __getattr__(name: str) -> Any:
+    """Return `mushu.__version__`, which the installed package knows; nothing is looked up before it is asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mushu")
+    raise AttributeError(f"module 'mushu' has no attribute {name!r}")

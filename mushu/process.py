@@ -13,8 +13,8 @@ gets an environment without them: whoever starts one takes it from `child_enviro
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 #: Where TLS libraries, of this process and of its plugins, write the keys of their connections to.
@@ -61,17 +61,6 @@ def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
     return kept
 
 
-@contextmanager
-def clean_environment() -> Iterator[None]:
-    """Give this process the environment of a child for a while: for libraries that start one and take none."""
-    whole = dict(os.environ)
-    _become(child_environment(whole))
-    try:
-        yield
-    finally:
-        _become(whole)
-
-
 def _allow_no_core() -> None:
     with suppress(ImportError, OSError, ValueError):
         import resource  # POSIX
@@ -86,12 +75,6 @@ def _allow_no_look() -> None:
             import ctypes
 
             ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, *map(ctypes.c_ulong, (_SUID_DUMP_DISABLE, 0, 0, 0)))
-
-
-def _become(environ: Mapping[str, str]) -> None:
-    for name in os.environ.keys() - environ.keys():
-        del os.environ[name]
-    os.environ.update(environ)
 
 
 def _is_secret(name: str, value: str) -> bool:

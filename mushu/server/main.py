@@ -44,7 +44,7 @@ db = LazyCommand("db", "flask_migrate.cli:db", "Perform database migrations.")
 COMMANDS: Final = (keys, destinations, orgs, members, users, tokens, audit, sealing, database, doctor)
 
 
-@click.group(commands=COMMANDS)
+@click.group(commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mushu", message="%(prog)s %(version)s")
 def server() -> None:
     """Mushu's server. Reads no file of the current folder; `flask` has the same commands."""

@@ -2,6 +2,7 @@
 
 import copy
 import traceback
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -152,3 +153,10 @@ def test_a_client_gives_up_in_time_and_follows_no_redirect() -> None:
     assert http.follow_redirects is False
     http = mushu.client("core", api_key=LIVE, base_url=URL, timeout=2.5).get_httpx_client()
     assert (http.timeout.read, http.timeout.connect) == (2.5, 2.5)
+
+
+@pytest.mark.fault
+def test_the_package_knows_its_version() -> None:
+    assert mushu.__version__ == version("mushu")
+    with pytest.raises(AttributeError, match="nosuch"):
+        _ = mushu.nosuch

@@ -4,8 +4,10 @@ import getpass
 import os
 import platform
 import re
+import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -14,7 +16,7 @@ from mushu.cli.client.api import Api
 from mushu.cli.credential_store import StoredLogin
 from mushu.cli.errors import Failure, Refused, Unreachable, misunderstood
 from mushu.cli.output import Spinner
-from mushu.process import clean_environment
+from mushu.process import child_environment
 from mushu.secret import Secret
 
 CLIENT_ID: Final = "mushu-cli"
@@ -102,15 +104,16 @@ def can_open_browser() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def open_browser(address: str) -> bool:
-    """Open the address in the browser, and tell whether one came up."""
-    import webbrowser
-
-    try:
-        with clean_environment():  # a browser, and all that it starts, needs no key
-            return webbrowser.open(address)
-    except (webbrowser.Error, OSError):
-        return False
+def open_browser(address: str) -> None:
+    """Have a browser opened, by a process that nobody waits for and whose output is nobody's."""
+    nothing = subprocess.DEVNULL
+    with suppress(OSError):  # the address is shown anyway
+        opener = subprocess.Popen(  # noqa: S603 - Python's own opener, and an address that was checked
+            [sys.executable, "-I", "-m", "webbrowser", address],
+            stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True,
+            env=child_environment(),  # a browser, and all that it starts, needs no key
+        )  # fmt: skip
+        opener.returncode = 0  # nobody waits for it, and Python need not complain of that
 
 
 def _further_pause(refusal: Refused) -> int:

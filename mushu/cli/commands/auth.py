@@ -132,10 +132,10 @@ def _by_browser(session: Session, *, no_browser: bool) -> StoredLogin:
 
     api = session.anonymous()
     code = request_code(api)
-    opened = not no_browser and can_open_browser() and open_browser(code.complete_address)
     user_code = click.style(code.user_code, bold=True)
-    how = "In the browser that opened, confirm the code" if opened else "In a browser, confirm the code"
-    click.echo(f"{how} {user_code} at\n{printable(code.address)}", err=True, color=colour())
+    click.echo(f"In a browser, confirm the code {user_code} at\n{printable(code.address)}", err=True, color=colour())
+    if not no_browser and can_open_browser():
+        open_browser(code.complete_address)
     return await_confirmation(api, code)
 
 

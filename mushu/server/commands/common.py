@@ -34,6 +34,10 @@ yes = click.option("--yes", is_flag=True, help="Do not ask.")
 class AdminGroup(click.Group):
     """A group whose commands run with the core at hand, and whose errors say what to do and exit with 1."""
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        named["context_settings"] = {"help_option_names": ["-h", "--help"]} | (named.get("context_settings") or {})
+        super().__init__(*arguments, **named)
+
     def invoke(self, ctx: click.Context) -> Any:
         with entered(ctx), core_at_hand():
             return super().invoke(ctx)
