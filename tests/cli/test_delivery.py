@@ -47,6 +47,18 @@ def test_a_key_is_put_into_a_dotenv_file_and_not_printed(mushu: Mushu, authority
     assert authority.state == "active"
 
 
+def test_an_older_server_that_knows_no_locations_is_told_none(mushu: Mushu, authority: Authority) -> None:
+    def refuse(asked: Asked) -> Told | None:
+        """As version 1.0 refuses a field that it does not know."""
+        known = all("location" not in proof for proof in asked.json["deliveries"])
+        detail = "`deliveries.0.location` is not a known field."
+        return None if known else problem(422, "invalid_input", detail)
+
+    authority.on_report = refuse
+    assert mushu(*CREATE, "--to", "env:.env").code == 0
+    assert authority.state == "active"
+
+
 def test_what_is_reported_is_the_digest_that_was_read_back_at_every_place(mushu: Mushu, authority: Authority) -> None:
     mushu(*CREATE, "--to", "env:.env", "--to", "env:.env.worker#KEY").ok()
     (report,) = authority.reports

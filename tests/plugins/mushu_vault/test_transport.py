@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from urllib3.exceptions import NewConnectionError
 
+from mushu.destination import Surroundings
 from mushu_vault import VaultDestination
 from mushu_vault.connection import ServerAdapter
 from tests.cli.certificates import certificates
@@ -117,6 +118,30 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(encrypted: 
 def test_a_server_that_speaks_no_tls_is_not_spoken_to(stub: VaultStub) -> None:
     refused(_at(stub, addr=stub.address.replace("http:", "https:")).read, "does not speak TLS", permanent=True)
     assert stub.requests == []
+
+
+def test_a_location_is_the_cluster_and_the_namespace_unless_the_uri_names_that(openbao: Address) -> None:
+    url = openbao.url.rstrip("/")
+    addresses = (url, url.replace("127.0.0.1", "localhost"))
+    found = [backend(addr=address, namespace="team-a").location() for address in addresses]
+    assert found[0].identity == found[1].identity, "one cluster, two addresses"
+    assert found[0].identity.startswith("cluster ")
+    assert found[0].identity.endswith(", namespace team-a")
+    assert found[0].directions == f"with VAULT_ADDR={url} VAULT_NAMESPACE=team-a"
+    assert backend(addr=url).location().directions.endswith(" VAULT_NAMESPACE=root")
+    named = VaultDestination.parse("vault:s/a?namespace=x#K", Surroundings(Path("/"), {"addr": url}))
+    assert named is not None
+    assert "namespace" not in named.location().identity
+
+
+def test_where_the_cluster_is_not_told_the_address_counts_but_a_sealed_server_tells_nothing(stub: VaultStub) -> None:
+    stub.fault("error-before", "GET", "sys/health", status=404)
+    assert backend(addr=stub.address).location().identity == f"{stub.address}, the uppermost namespace"
+    stub.fault("error-before", "GET", "sys/health", times=-1, status=503)
+    refused(backend(addr=stub.address).location, "unseal it", permanent=False)
+    stub.clear_faults()
+    stub.fault("body-before", "GET", "sys/health", times=-1, body=b"<html>")
+    refused(backend(addr=stub.address).location, "not Vault's", permanent=False)
 
 
 @pytest.mark.fault

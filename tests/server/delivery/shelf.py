@@ -11,6 +11,7 @@ from mushu.destination import (
     Destination,
     DestinationError,
     Holding,
+    Location,
     Receipt,
     Secret,
     Surroundings,
@@ -31,6 +32,8 @@ class Shelf:
     former: dict[str, Holding] = field(default_factory=dict)
     script: dict[tuple[str, str], list[Fault]] = field(default_factory=lambda: defaultdict(list))
     unreachable: set[str] = field(default_factory=set)
+    #: Where every URI leads to.
+    location: str = ""
     calls: list[str] = field(default_factory=list)
     #: Plaintext of every key that was to be written, to search for.
     seen: set[str] = field(default_factory=set)
@@ -98,6 +101,10 @@ class FakeDestination(Destination):
     @property
     def uri(self) -> str:
         return f"fake:{self.name}"
+
+    def location(self) -> Location:
+        faults = self.shelf.script["location", self.uri]
+        return faults.pop(0)("", Location) if faults else Location(self.shelf.location)
 
     def preflight(self) -> None:
         self._do("preflight", "", lambda: None)
