@@ -2,5 +2,5 @@
 
 `up.py` and the commands call it. It calls the services of every domain, and imports neither the web nor a command. Read
 on in `first_run.py`, `serving.py`, `stalled_downloads.py` (clients that are too slow), `housekeeping.py`,
-`doctor.py` and `upgrading/`.
+`expired.py` (what is over is deleted), `doctor.py` and `upgrading/`.
 """
