@@ -41,8 +41,9 @@ from mushu.server.web.api.key_models import (
     key_answer,
     minted_answer,
 )
-from mushu.server.web.api.models import Body, Deleted, IdempotencyHeader, OrgPath, Text, idempotency_of
+from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
 from mushu.server.web.guard import current_context, current_environment, public, requires
+from mushu.server.web.idempotency_header import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route
 
 _ANY: Final = Requirement(scope=None)

@@ -1,27 +1,17 @@
-"""What several views take or answer, so that no view imports another view.
-
-A client may repeat a request with an `Idempotency-Key`, and it is done once. A view that takes this header names it in
-its signature, so that the reference shows it, and passes on what `idempotency_of` makes:
-
-    def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
-        … idempotency=idempotency_of(header, body) …
-"""
+"""What several views take or answer, so that no view imports another view."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from flask import request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from mushu.secret import Secret
 from mushu.server.clock import rfc3339
-from mushu.server.idempotency import IdempotencyMark
 from mushu.server.paging import CURSOR_LENGTH, MOST, Window
 from mushu.server.tokens.models import CliToken
 from mushu.server.tokens.service import LIFETIME
 from mushu.server.users.models import User
-from mushu.server.web.guard import current_environment, current_org
 
 Text = Annotated[str, Field(max_length=1_000)]
 
@@ -52,14 +42,6 @@ class Body(BaseModel):
     """A request body: what it does not know, it refuses, so that a typo is not taken for consent."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-class IdempotencyHeader(BaseModel):
-    """`Idempotency-Key`: a new value for each request that is not a repetition, such as a UUID."""
-
-    idempotency_key: str | None = Field(
-        default=None, alias="Idempotency-Key", min_length=1, max_length=255, pattern="^[!-~]+$"
-    )
 
 
 class ListWindow(BaseModel):
@@ -120,19 +102,3 @@ def login_answer(token: CliToken, secret: Secret, user: User) -> LoginAnswer:
         expires_at=rfc3339(token.expires_at),
         user=LoginUser(user_id=user.id, email=user.email),
     )
-
-
-def idempotency_of(header: IdempotencyHeader, body: Body) -> IdempotencyMark | None:
-    """Return the mark of the current request, or None where it carries no key.
-
-    A key counts within one organization, one environment and one operation; the same key elsewhere is another key. The
-    same operation on something else, or with another body, is refused as a mismatch.
-
-    Raises:
-        Invalid: the key is not usable.
-    """
-    if header.idempotency_key is None:
-        return None
-    operation = (request.endpoint or "").rpartition(".")[2]
-    asked = {"path": dict(request.view_args or {}), "body": body.model_dump(mode="json")}
-    return IdempotencyMark.of(header.idempotency_key, (current_org(), current_environment(), operation), asked)

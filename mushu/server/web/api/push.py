@@ -15,9 +15,10 @@ from mushu.server.resources.notifications.apns import MOST_BYTES, Content, Outco
 from mushu.server.resources.notifications.outcomes import explain
 from mushu.server.resources.notifications.sender import apns_id
 from mushu.server.resources.tenants import TENANT
-from mushu.server.web.api.models import Body, IdempotencyHeader, ListWindow, TenantPath, idempotency_of
+from mushu.server.web.api.models import Body, ListWindow, TenantPath
 from mushu.server.web.extensions import dispatcher
 from mushu.server.web.guard import current_principal, requires
+from mushu.server.web.idempotency_header import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route
 from mushu.server.web.slow_clients import thread_slot
 
