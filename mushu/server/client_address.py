@@ -5,6 +5,7 @@ name has no dash, because WSGI gives `X-Forwarded-For` and `X_Forwarded_For` one
 that sets the first lets a client forge it with the second. None stands for an address that is not known.
 """
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final, TypeAlias
@@ -17,6 +18,14 @@ UNKNOWN: Final = "unknown"
 _PREFIX: Final = 64
 #: Of the longest address that can be written, with an IPv4 address at its end.
 _LONGEST: Final = 45
+_HEADER: Final = re.compile(r"[A-Za-z0-9]{1,64}")
+#: Names without a dash that clients or proxies send with another meaning.
+_TAKEN_HEADERS: Final = frozenset(
+    (
+        "accept", "authorization", "connection", "cookie", "date", "dnt", "expect", "forwarded", "from", "host",
+        "origin", "pragma", "priority", "range", "referer", "te", "trailer", "upgrade", "via", "warning",
+    )
+)  # fmt: skip
 
 
 def client_address(environ: Mapping[str, Any], header: str) -> Address | None:
@@ -52,3 +61,19 @@ def network_of(address: Address | None) -> str:
 
 def shown(address: Address | None) -> str:
     return UNKNOWN if address is None else str(address)
+
+
+def address_header(name: str) -> str | None:
+    """Check the name of the header: return None where it is good, else the end of a sentence (`setting_checks.py`)."""
+    if not name:
+        return None
+    if any(letter in name for letter in "-_."):
+        return (
+            f"cannot be {name!r}: a client can send another spelling of a name with a dash, an underscore or a dot, "
+            "and WSGI takes both for one. Use letters and digits only, such as Mushuclientip"
+        )
+    if not _HEADER.fullmatch(name):
+        return f"is the name of a header, of 1 to 64 letters and digits such as Mushuclientip, not {name!r}"
+    if name.lower() in _TAKEN_HEADERS:
+        return f"cannot be {name!r}: clients send that header with another meaning. Use Mushuclientip"
+    return None

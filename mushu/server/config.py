@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from mushu.server import setting_checks as checks
+from mushu.server.client_address import address_header
 from mushu.server.errors import ConfigurationError
 from mushu.server.instance import (
     SEALING_KEYS_FILE,
@@ -70,7 +71,7 @@ class Settings:
     #: The address people and clients reach the server at; empty means http://HOST:PORT.
     public_url: str = _checked("", checks.web_address)
     #: The header in which the proxy in front says where a request comes from; empty: no proxy, the peer counts.
-    client_address_header: str = _checked("", checks.address_header)
+    client_address_header: str = _checked("", address_header)
     #: Mail server as smtp://user:password@host:port, smtps://… for TLS from the start; empty: links are printed.
     smtp_url: str = _checked("", checks.mail_server)
     #: The sender of mail.

@@ -1,8 +1,11 @@
-"""One address or none: nothing that a client or a careless proxy sends is taken for more than it is."""
+"""One address or none: nothing that a client or a careless proxy sends is taken for more than it is.
+
+The header that carries one has one spelling and one meaning.
+"""
 
 import pytest
 
-from mushu.server.client_address import client_address, network_of, read_address, shown
+from mushu.server.client_address import address_header, client_address, network_of, read_address, shown
 
 ADDRESSES = {
     "192.0.2.1": "192.0.2.1",
@@ -43,3 +46,23 @@ def test_attempts_are_counted_by_what_one_customer_of_a_provider_has() -> None:
     assert networks == {"2001:db8:1:2::/64"}
     assert network_of(read_address("::ffff:192.0.2.1")) == network_of(read_address("192.0.2.1")) == "192.0.2.1"
     assert network_of(None) == "unknown"
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X_Forwarded_For", "X.Forwarded.For", "Mushu-Ip", "-", "_", "a.b"])
+def test_a_name_that_has_another_spelling_is_refused_with_the_reason(name: str) -> None:
+    assert "another spelling" in (address_header(name) or "")
+
+
+@pytest.mark.parametrize("name", ["Mushu Ip", "Mushuclientip\n", "Mushu:", "\u00c4ddress", "\u0661", "a" * 65, " "])
+def test_a_name_has_letters_and_digits_only(name: str) -> None:
+    assert "letters and digits" in (address_header(name) or "")
+
+
+@pytest.mark.parametrize("name", ["Host", "COOKIE", "Authorization", "Forwarded", "connection", "Via"])
+def test_a_name_that_means_something_else_is_refused(name: str) -> None:
+    assert "another meaning" in (address_header(name) or "")
+
+
+@pytest.mark.parametrize("name", ["Mushuclientip", "CLIENTIP2", "a", "a" * 64])
+def test_other_names_are_good(name: str) -> None:
+    assert address_header(name) is None
