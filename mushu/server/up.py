@@ -1,8 +1,7 @@
 """`script/up`: prepares the instance, then serves it.
 
 The preparation runs in a child: the memory that held the plaintext of a first key is gone before a port is opened. The
-modules of the app are loaded before, once: neither the child nor forked workers load them again. One process beside the
-workers keeps house.
+modules of the app are loaded before, once: neither the child nor forked workers load them again.
 """
 
 import argparse
@@ -42,11 +41,11 @@ def main(arguments: Sequence[str] | None = None, *, program: str = _SCRIPT) -> N
     process.keep_files_private()
     os.environ["PYTHONSAFEPATH"] = "1"  # what multiprocessing starts takes no module from the current folder either
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        settings = settings_from(given, program)
+        given = _given(arguments, program)
+        settings = Settings.load()
         bindable_address(settings)
         client_wheel.client_wheel()  # once, and before the first fork: what is printed is what all workers offer
-        code = _in_child(settings, _upgrade_asked_for(given, program), program)
+        code = _in_child(settings, upgrade_without_copy if given.no_copy else upgrade_with_copy, program)
     except ConfigurationError as error:
         sys.exit(f"{program}: {error.detail}")
     except KeyboardInterrupt:
@@ -58,31 +57,18 @@ def main(arguments: Sequence[str] | None = None, *, program: str = _SCRIPT) -> N
         serve(settings, create_app)
 
 
-def settings_from(arguments: Sequence[str], program: str = _SCRIPT) -> Settings:
-    """Return the settings, with `--host`, `--port` and `--workers` put into the environment, for workers to find.
-
-    Raises:
-        ConfigurationError: they are wrong.
-    """
-    given = _parser(program).parse_args(arguments)
-    for name in ("host", "port", "workers"):
-        value = getattr(given, name)
-        if value is not None:
-            os.environ[f"MUSHU_{name.upper()}"] = value
-    return Settings.load()
-
-
-def _parser(program: str) -> argparse.ArgumentParser:
+def _given(arguments: Sequence[str] | None, program: str) -> argparse.Namespace:
+    """Return the arguments, with `--host`, `--port` and `--workers` put into the environment, for workers to find."""
     parser = argparse.ArgumentParser(prog=program, description="Set Mushu up where it is new, and serve it.")
     parser.add_argument("--host", help="address to listen on (MUSHU_HOST, 127.0.0.1)")
     parser.add_argument("--port", help="port to listen on (MUSHU_PORT, 8000)")
     parser.add_argument("--workers", help="worker processes (MUSHU_WORKERS, 1)")
     parser.add_argument("--no-copy", action="store_true", help="migrate the database without a copy of it")
-    return parser
-
-
-def _upgrade_asked_for(arguments: Sequence[str], program: str) -> Upgrade:
-    return upgrade_without_copy if _parser(program).parse_args(arguments).no_copy else upgrade_with_copy
+    given = parser.parse_args(arguments)
+    for name in ("host", "port", "workers"):
+        if (value := getattr(given, name)) is not None:
+            os.environ[f"MUSHU_{name.upper()}"] = value
+    return given
 
 
 def prepare(settings: Settings, upgrade: Upgrade = upgrade_with_copy, program: str = _SCRIPT) -> int:
@@ -92,11 +78,8 @@ def prepare(settings: Settings, upgrade: Upgrade = upgrade_with_copy, program: s
         with core_context(lambda: settings) as core:
             for line in first_run.prepare(core, upgrade):
                 print(printable(line))  # noqa: T201
-    except MushuError as error:
-        print(printable_lines(f"{program}: {error.detail}"), file=sys.stderr)  # noqa: T201
-        return 1
-    except (OSError, OperationalError) as error:
-        sentence = explained(error)
+    except (MushuError, OSError, OperationalError) as error:
+        sentence = error.detail if isinstance(error, MushuError) else explained(error)
         if sentence is None:
             raise
         print(printable_lines(f"{program}: {sentence}"), file=sys.stderr)  # noqa: T201

@@ -21,7 +21,7 @@ MODULES = (
 )  # fmt: skip
 COMMANDS = door.list_commands(None)  # type: ignore[arg-type]
 
-_PREPARE = "import sys; from mushu.server.up import prepare, settings_from; sys.exit(prepare(settings_from([])))"
+_PREPARE = "import sys; from mushu.server.up import Settings, prepare; sys.exit(prepare(Settings.load()))"
 
 
 @pytest.fixture(scope="module")
