@@ -28,7 +28,7 @@ from mushu.server.environments import Environmental, environment_of, within
 from mushu.server.errors import DestinationNotFound, Invalid, NameTaken, OrgNotFound
 from mushu.server.orgs.models import Organization
 from mushu.server.paging import Order, Page, Window, ordered_page
-from mushu.server.sealing.columns import SEALED, context_of, ring_to_seal
+from mushu.server.sealing import SEALED, context_of, ring_to_seal
 from mushu.server.sealing.ring import SealingKeys
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

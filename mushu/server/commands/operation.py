@@ -8,7 +8,7 @@ from mushu.server.db import reading
 from mushu.server.errors import SealingFailed
 from mushu.server.operation.doctor import examine
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
-from mushu.server.sealing import columns
+from mushu.server.sealing import faults, rotation, sealed_values
 from mushu.terminal import printable_lines
 
 
@@ -49,14 +49,14 @@ def status() -> None:
     """Show where the keys are, how many values they seal, and whether all of these open; exit 3 if not."""
     keys = get_core().sealing_keys
     with reading(db.session):
-        sealed = list(columns.sealed_values(db.session))
-        faults = columns.faults(db.session, keys)
+        sealed = list(sealed_values(db.session))
+        broken = faults(db.session, keys)
     try:
         key_ids = [key.id for key in keys.load().keys] if keys.exist() else []
     except SealingFailed:  # said among the faults, or nothing needs them
         key_ids = []
-    print_json({"file": str(keys.path), "keys": key_ids, "values": len(sealed), "faults": faults})
-    if faults:
+    print_json({"file": str(keys.path), "keys": key_ids, "values": len(sealed), "faults": broken})
+    if broken:
         raise click.exceptions.Exit(3)
 
 
@@ -64,7 +64,7 @@ def status() -> None:
 def rotate() -> None:
     """Encrypt everything anew with a new key, and drop the old ones; safe to be killed at any moment."""
     core = get_core()
-    count = columns.rotate(db.session, core.clock, operator(), core.sealing_keys)
+    count = rotation.rotate(db.session, core.clock, operator(), core.sealing_keys)
     print_json({"file": str(core.sealing_keys.path), "keys": [core.sealing_keys.load().keys[0].id], "values": count})
 
 

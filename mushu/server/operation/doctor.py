@@ -29,7 +29,7 @@ from mushu.server.lifecycle.maintain import stalled_rotations
 from mushu.server.operation.stalled_downloads import SUPPORTED as STALLED_CONNECTIONS_SEEN
 from mushu.server.operation.upgrading.copies import list_copies
 from mushu.server.operation.upgrading.migrations import pending_migrations
-from mushu.server.sealing.columns import faults, sealed_values
+from mushu.server.sealing import faults, sealed_values
 
 _ENOUGH_DISK: Final = 256 * 1024 * 1024
 #: For 1,024 connections in a worker, and what it needs besides.

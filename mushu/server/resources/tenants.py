@@ -23,7 +23,7 @@ from mushu.server.gate.access import OwnerLookup
 from mushu.server.idempotency import IdempotencyMark, Idempotent, find_made
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.apple_credentials import ApnsCredentials, checked_bundle_id
-from mushu.server.sealing.columns import SEALED, context_of, ring_to_seal
+from mushu.server.sealing import SEALED, context_of, ring_to_seal
 from mushu.server.sealing.ring import SealingKeys
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server import destinations as service
+from mushu.server import sealing
 from mushu.server.audit.models import AuditEvent
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
@@ -23,7 +24,7 @@ from mushu.server.environments import set_environment
 from mushu.server.errors import SealingFailed
 from mushu.server.orgs.service import create_org
 from mushu.server.paging import Window
-from mushu.server.sealing import columns
+from mushu.server.sealing import rotation
 from mushu.server.sealing.ring import SealingKeys, key_id_of
 from mushu.server.users.service import create_user
 from mushu.testing.leaks import traces
@@ -65,7 +66,7 @@ class Vault:
 
     def rotate(self) -> int:
         with self.session() as session:
-            return columns.rotate(session, self.clock, SYSTEM, self.keys)
+            return rotation.rotate(session, self.clock, SYSTEM, self.keys)
 
     def tokens(self) -> list[str]:
         """Return all that is sealed, in clear."""
@@ -75,11 +76,11 @@ class Vault:
 
     def sealed(self) -> list[str]:
         with self.session() as session, reading(session):
-            return [value.sealed for value in columns.sealed_values(session)]
+            return [value.sealed for value in sealing.sealed_values(session)]
 
     def faults(self) -> list[str]:
         with self.session() as session, reading(session):
-            return columns.faults(session, self.keys)
+            return sealing.faults(session, self.keys)
 
     def execute(self, statement: str) -> None:
         with self.engine.begin() as connection:
@@ -105,7 +106,7 @@ def test_the_database_alone_gives_nothing_away(vault: Vault, settings: Settings)
 
 
 def test_every_column_that_is_called_sealed_is_marked(vault: Vault) -> None:
-    marked = {f"{column.table.name}.{column.name}" for column in columns.sealed_columns()}
+    marked = {f"{column.table.name}.{column.name}" for column in sealing.sealed_columns()}
     called = {
         f"{table.name}.{column.name}"
         for table in DestinationRow.metadata.sorted_tables
