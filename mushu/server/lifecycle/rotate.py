@@ -18,9 +18,9 @@ from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms, ancestors, begin, get_key_to_rotate
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
-from mushu.server.lifecycle.delete import follow_journal
 from mushu.server.lifecycle.issue import start
 from mushu.server.lifecycle.repeated_request import RACED, find_earlier, find_faster
+from mushu.server.lifecycle.revocation import follow_journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
