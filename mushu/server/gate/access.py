@@ -19,7 +19,8 @@ from mushu.server.errors import (
     UserRequired,
     WrongEnvironment,
 )
-from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal, principal_of_key
+from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
+from mushu.server.gate.principal import principal_of_key
 from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.members import find_member
 from mushu.server.orgs.models import Role

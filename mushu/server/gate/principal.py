@@ -3,14 +3,12 @@
 It is written in SQLAlchemy Core: no entity is built, and nothing is remembered between two requests.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import ColumnElement, select
 
 from mushu.environment import Environment
-from mushu.server.audit.service import Actor, ActorKind
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
 from mushu.server.errors import (
@@ -21,6 +19,7 @@ from mushu.server.errors import (
     Unauthenticated,
     UnknownCredential,
 )
+from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.credential import Credential
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Scope
@@ -28,36 +27,6 @@ from mushu.server.keys.states import AUTHENTICATING, State
 from mushu.server.orgs.models import Organization
 from mushu.server.tokens.models import CliToken
 from mushu.server.users.models import User
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPrincipal:
-    """What an API key proves: one organization, one environment, some scopes."""
-
-    key_id: str
-    org_id: str
-    environment: Environment
-    scopes: tuple[Scope, ...]
-
-    @property
-    def actor(self) -> Actor:
-        return Actor(ActorKind.API_KEY, self.key_id)
-
-
-@dataclass(frozen=True, slots=True)
-class UserPrincipal:
-    """What a CLI token proves: one user, whose scopes depend on the role in each organization."""
-
-    user_id: str
-    token_id: str
-
-    @property
-    def actor(self) -> Actor:
-        return Actor(ActorKind.USER, self.user_id)
-
-
-Principal = KeyPrincipal | UserPrincipal
-
 
 # A credential is looked up before the environment of the request means anything; and this is the hot path.
 _EVERYWHERE: Final = {IN_ALL_ENVIRONMENTS: True}

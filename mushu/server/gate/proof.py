@@ -20,9 +20,10 @@ from mushu.secret import Secret
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows
 from mushu.server.errors import SessionEnded
+from mushu.server.gate import KeyPrincipal, Principal
 from mushu.server.gate.access import Requirement, admit
 from mushu.server.gate.credential import Credential
-from mushu.server.gate.principal import KeyPrincipal, Principal, authenticate
+from mushu.server.gate.principal import authenticate
 from mushu.server.keys.models import ApiKey
 from mushu.server.orgs.models import Membership, Organization
 from mushu.server.tokens.models import BrowserSession, CliToken

@@ -14,7 +14,7 @@ from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.core import db, get_core
 from mushu.server.db import own_session
-from mushu.server.gate.principal import KeyPrincipal, Principal
+from mushu.server.gate import KeyPrincipal, Principal
 from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.dispatch import Dispatcher
 from mushu.server.resources.notifications.sender import Sender, Timing

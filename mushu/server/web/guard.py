@@ -17,9 +17,10 @@ from mushu.server.core import context_for, db, get_core
 from mushu.server.db import act_for, reading
 from mushu.server.environments import set_environment
 from mushu.server.errors import Forbidden
+from mushu.server.gate import Principal, UserPrincipal
 from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
 from mushu.server.gate.credential import Credential, is_foreign, read_headers, read_token
-from mushu.server.gate.principal import Principal, UserPrincipal, authenticate
+from mushu.server.gate.principal import authenticate
 from mushu.server.gate.proof import RequestProof
 from mushu.server.keys.scopes import Scope
 from mushu.server.lifecycle.context import Context

@@ -15,8 +15,8 @@ from mushu.server.errors import (
     UserRequired,
     WrongEnvironment,
 )
+from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.access import Requirement, authorize, scopes_in
-from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.members import get_member, set_role
 from mushu.server.orgs.models import Role

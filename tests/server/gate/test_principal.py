@@ -11,8 +11,9 @@ from mushu.server.audit.service import SYSTEM, Actor, ActorKind
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import DeletedCredential, ExpiredCredential, MushuError, Unauthenticated, UnknownCredential
+from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.credential import Credential
-from mushu.server.gate.principal import KeyPrincipal, Principal, UserPrincipal, authenticate
+from mushu.server.gate.principal import authenticate
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state

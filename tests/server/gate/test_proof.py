@@ -9,9 +9,10 @@ from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.core import db
 from mushu.server.db import own_session, reading, writing
+from mushu.server.gate import KeyPrincipal, UserPrincipal
 from mushu.server.gate.access import Requirement
 from mushu.server.gate.credential import Credential
-from mushu.server.gate.principal import KeyPrincipal, UserPrincipal, authenticate
+from mushu.server.gate.principal import authenticate
 from mushu.server.gate.proof import BrowserProof, RequestProof
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Scope

@@ -14,9 +14,10 @@ from mushu.server.db import reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.errors import KeyNotFound, Unauthenticated, WrongEnvironment
+from mushu.server.gate import KeyPrincipal, Principal
 from mushu.server.gate.access import Requirement, require_environment
 from mushu.server.gate.credential import read_headers
-from mushu.server.gate.principal import KeyPrincipal, Principal, authenticate
+from mushu.server.gate.principal import authenticate
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import find_key_by_digest, get_key_of
 from mushu.server.lifecycle.change import disable, enable, rename

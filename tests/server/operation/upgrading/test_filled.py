@@ -28,15 +28,16 @@ from mushu.server.errors import (
     InactiveCredential,
     Unauthenticated,
 )
+from mushu.server.gate import KeyPrincipal, UserPrincipal
 from mushu.server.gate.credential import Credential
-from mushu.server.gate.principal import KeyPrincipal, UserPrincipal, authenticate
+from mushu.server.gate.principal import authenticate
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.operation.upgrading.migrations import migration_transaction, pending_migrations
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy
-from mushu.server.sealing.columns import faults, sealed_values
+from mushu.server.sealing import faults, sealed_values
 from tests.conftest import TurnableClock
 from tests.server.conftest import api_key, bearer, quiet_app
 from tests.server.operation.upgrading import filled
