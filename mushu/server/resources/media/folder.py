@@ -19,8 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from mushu.server.errors import MediaWrongState, StorageUnavailable
-from mushu.server.resources.media.storage import CHUNK, ORIGINAL, ObjectKey, Opened, Presentation, Upload, exactly
+from mushu.server.errors import Invalid, MediaWrongState, StorageUnavailable
+from mushu.server.resources.media.storage import CHUNK, ORIGINAL, ObjectKey, Opened, Presentation, Upload
 
 #: Entered where a file that is not there is an answer, too.
 _absent: Final = suppress(FileNotFoundError)
@@ -47,7 +47,7 @@ class FolderStorage:
     def receive(self, object_key: ObjectKey, size: int, chunks: Iterator[bytes]) -> None:
         with self._incoming(object_key.environment) as incoming:
             self._require_room(size)
-            with _part(incoming, object_key.key, exactly(chunks, size)) as part:
+            with _part(incoming, object_key.key, _exactly(chunks, size)) as part:
                 try:  # a link is made only where nothing is yet: of two uploads at once, one wins
                     os.link(part, object_key.key, src_dir_fd=incoming, dst_dir_fd=incoming, follow_symlinks=False)
                 except FileExistsError:
@@ -207,3 +207,20 @@ def _open(name: str, folder: int) -> Opened | None:
         os.close(descriptor)
         return None
     return Opened(os.fdopen(descriptor, "rb"), found.st_size)
+
+
+def _exactly(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """Pass the chunks on, as long as they have the announced size.
+
+    Raises:
+        Invalid: there are more bytes, or fewer.
+    """
+    received = 0
+    for chunk in chunks:
+        received += len(chunk)
+        if received > size:
+            break
+        yield chunk
+    if received != size:
+        came = "more" if received > size else f"{received}"
+        raise Invalid(f"{size} bytes were announced, and {came} came. Nothing was kept.", field="size_bytes")

@@ -1,7 +1,11 @@
-"""The table of media, and the states of an item."""
+"""The table of media, the states of an item, and the key that an item has in the storage."""
 
+import re
+import secrets
+import unicodedata
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -11,6 +15,10 @@ from mushu.server.environments import Environmental
 from mushu.server.idempotency import Idempotent
 from mushu.server.resources.media.content_types import disposition_of, served_type
 from mushu.server.resources.media.storage import ObjectKey, Presentation
+
+#: What `new_key` makes.
+KEY_PATTERN: Final = r"^[0-9a-f]{32}-[A-Za-z0-9._-]{1,60}$"
+_UNSAFE_IN_KEY: Final = re.compile(r"[^A-Za-z0-9]+")
 
 
 class Status(StrEnum):
@@ -70,3 +78,15 @@ class MediaItem(Environmental, Idempotent, Base):
     def object_key(self) -> ObjectKey:
         """The name of its bytes in the storage."""
         return ObjectKey(self.environment, self.key)
+
+
+def new_key(filename: str) -> str:
+    """Return a key of 128 random bits and the safe part of the name, by which a person recognizes it.
+
+    A key is one part of a path and of an address: neither the name nor the organization could lead it elsewhere, and
+    only who was given a key knows it.
+    """
+    plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
+    safe = _UNSAFE_IN_KEY.sub("-", plain.rpartition(".")[0] or plain).strip("-")[:48] or "file"
+    ending = _UNSAFE_IN_KEY.sub("", plain.rpartition(".")[2])[:10] if "." in plain else ""
+    return f"{secrets.token_hex(16)}-{safe}" + (f".{ending.lower()}" if ending else "")

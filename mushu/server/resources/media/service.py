@@ -17,8 +17,7 @@ from mushu.server.idempotency import IdempotencyMark, find_made
 from mushu.server.paging import Page, Window, page
 from mushu.server.resources.media.content_types import MOST_PICTURE_BYTES, checked_content_type, is_picture
 from mushu.server.resources.media.links import LIFE
-from mushu.server.resources.media.models import MediaItem, Status
-from mushu.server.resources.media.storage import new_key
+from mushu.server.resources.media.models import MediaItem, Status, new_key
 from mushu.server.resources.tenants import hold_tenant
 from mushu.terminal import is_readable
 

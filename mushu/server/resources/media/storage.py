@@ -4,23 +4,13 @@ Bytes arrive in an area of their own (`incoming`), and are settled after they we
 is used again, or late, never touches what is served.
 """
 
-import re
-import secrets
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Final, Protocol
 
-from mushu.server.errors import Invalid
-
 ORIGINAL: Final = "original"
 CHUNK: Final = 256 * 1024
-
-
-#: What `new_key` makes.
-KEY_PATTERN: Final = r"^[0-9a-f]{32}-[A-Za-z0-9._-]{1,60}$"
-_UNSAFE_IN_KEY: Final = re.compile(r"[^A-Za-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,32 +91,3 @@ class Storage(Protocol):
 
     def check(self) -> str:
         """Check that it can be used, and return where it is."""
-
-
-def new_key(filename: str) -> str:
-    """Return a key of 128 random bits and the safe part of the name, by which a person recognizes it.
-
-    A key is one part of a path and of an address: neither the name nor the organization could lead it elsewhere, and
-    only who was given a key knows it.
-    """
-    plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
-    safe = _UNSAFE_IN_KEY.sub("-", plain.rpartition(".")[0] or plain).strip("-")[:48] or "file"
-    ending = _UNSAFE_IN_KEY.sub("", plain.rpartition(".")[2])[:10] if "." in plain else ""
-    return f"{secrets.token_hex(16)}-{safe}" + (f".{ending.lower()}" if ending else "")
-
-
-def exactly(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """Pass the chunks on, as long as they have the announced size.
-
-    Raises:
-        Invalid: there are more bytes, or fewer.
-    """
-    received = 0
-    for chunk in chunks:
-        received += len(chunk)
-        if received > size:
-            break
-        yield chunk
-    if received != size:
-        came = "more" if received > size else f"{received}"
-        raise Invalid(f"{size} bytes were announced, and {came} came. Nothing was kept.", field="size_bytes")

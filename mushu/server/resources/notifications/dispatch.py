@@ -9,7 +9,6 @@ Killed in between, rows stay pending. They are told as unknown from then on (`ou
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from sqlalchemy.exc import IntegrityError
@@ -21,7 +20,7 @@ from mushu.server.errors import InProgress
 from mushu.server.idempotency import find_made
 from mushu.server.resources.notifications import service
 from mushu.server.resources.notifications.apns import Hosts, encoded, push_type_of
-from mushu.server.resources.notifications.models import NotificationRow
+from mushu.server.resources.notifications.models import KEPT_FOR, NotificationRow
 from mushu.server.resources.notifications.outcomes import is_under_way
 from mushu.server.resources.notifications.sender import PushMessage, Recipient, Sender, apns_id
 from mushu.server.resources.notifications.service import NotificationRequest
@@ -30,20 +29,13 @@ from mushu.server.sealing.ring import SealingKeys
 
 #: Devices between two commits.
 _AT_ONCE: Final = 500
-#: How long Apple keeps it for a device that is switched off.
-KEPT_FOR: Final = timedelta(days=7)
-#: Seconds, for who asks what is being worked on.
-_ASK_AGAIN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """Sends notifications; owns its transactions.
+    """Sends notifications; owns its transactions."""
 
-    Args:
-        session: outside of any transaction.
-    """
-
+    #: Outside of any transaction.
     session: AnySession
     clock: Clock
     keys: SealingKeys
@@ -65,7 +57,7 @@ class Dispatcher:
         elif is_under_way(notification, self.clock()):
             raise InProgress(
                 "The request with this Idempotency-Key is being worked on. Ask again shortly, with the same.",
-                retry_after=_ASK_AGAIN,
+                retry_after=2,  # seconds
             )
         return notification
 
@@ -78,8 +70,7 @@ class Dispatcher:
                     return made, None
                 tenant = hold_tenant(self.session, request.tenant_id)
                 notification = service.record_notification(self.session, self.clock, tenant, request)
-                message = None if notification.completed_at else self._message(tenant, notification)
-                return notification, message
+                return notification, None if notification.completed_at else self._message(tenant, notification)
         except IntegrityError:  # on PostgreSQL, where two with one key get as far as the constraint
             with reading(self.session):
                 made = find_made(self.session, NotificationRow, request.idempotency)
@@ -102,19 +93,17 @@ class Dispatcher:
 
     def _send(self, notification: NotificationRow, message: PushMessage) -> None:
         deadline, last = self.sender.deadline(), 0
-        while True:
-            with reading(self.session):
-                if find_tenant(self.session, notification.tenant_id) is None:  # what is left is told as unknown
-                    break
-                waiting = service.waiting_after(self.session, notification, last, _AT_ONCE)
-                recipients = [
-                    Recipient(one.id, one.token, apns_id(notification.id, one.id)) for one in waiting if one.token
-                ]
-            if not recipients:
-                break
+        while recipients := self._waiting_after(notification, last):
             results = self.sender.send(message, recipients, deadline)
             with finishing(self.session):
                 service.note_results(self.session, self.clock, notification, results)
             last = recipients[-1].sending_id
         with finishing(self.session):
             service.complete(self.session, self.clock, notification)
+
+    def _waiting_after(self, notification: NotificationRow, last: int) -> list[Recipient]:
+        with reading(self.session):
+            if find_tenant(self.session, notification.tenant_id) is None:  # what is left is told as unknown
+                return []
+            waiting = service.waiting_after(self.session, notification, last, _AT_ONCE)
+            return [Recipient(one.id, one.token, apns_id(notification.id, one.id)) for one in waiting if one.token]

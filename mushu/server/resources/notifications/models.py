@@ -1,7 +1,7 @@
 """The tables of notifications, and of what became of each at each device."""
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -9,6 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from mushu.server.db import Base, UTCDateTime
 from mushu.server.environments import Environmental
 from mushu.server.idempotency import Idempotent
+
+#: How long Apple keeps a notification for a device that is switched off.
+KEPT_FOR: Final = timedelta(days=7)
 
 
 class NotificationRow(Environmental, Idempotent, Base):

@@ -25,10 +25,10 @@ from mushu.server.gate.access import Requirement, still_may
 from mushu.server.keys.scopes import Scope
 from mushu.server.resources.media.content_types import HEAD, kind_of
 from mushu.server.resources.media.links import EXPIRES_PATTERN, ISSUER_PATTERN, SIGNATURE_PATTERN, Purpose, SignedLink
-from mushu.server.resources.media.models import MediaItem, Status
+from mushu.server.resources.media.models import KEY_PATTERN, MediaItem, Status
 from mushu.server.resources.media.pictures import Variant, get_picture, open_variant
 from mushu.server.resources.media.service import find_media
-from mushu.server.resources.media.storage import CHUNK, KEY_PATTERN, Opened
+from mushu.server.resources.media.storage import CHUNK, Opened
 from mushu.server.resources.media.uploading import Uploads
 from mushu.server.web.api.models import MediaPath
 from mushu.server.web.guard import public

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from mushu.server.resources.media.content_types import disposition_of, kind_of, media_type_of, mismatch, served_type
-from mushu.server.resources.media.storage import KEY_PATTERN, new_key
+from mushu.server.resources.media.models import KEY_PATTERN, new_key
 from tests.patterns.growth import is_superlinear
 from tests.server.resources.media.studio import picture
 
