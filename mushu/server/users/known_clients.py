@@ -53,10 +53,8 @@ def count_known_attempt(
 ) -> bool:
     """Count an attempt on a known client of this account that has tries left; tell whether there was one.
 
-    The same statements run whether or not there is such an account. Each decides and counts in one step.
-
-    Args:
-        memory: how long a wrong password is remembered.
+    The same statements run whether or not there is such an account. Each decides and counts in one step. A wrong
+    password is remembered for `memory`.
     """
     user_id = select(User.id).where(User.email == email.strip().lower()).scalar_subquery()
     forgotten = or_(KnownClient.last_failed_at.is_(None), KnownClient.last_failed_at <= now - memory)
@@ -89,7 +87,8 @@ def remember_browser(session: AnySession, clock: Clock, user: User, presented: S
     Only a cookie by which this user is known already stays: another person may have planted any other.
     """
     now = clock()
-    if presented is None or not _is_known(session, now, user, _BROWSER + presented.digest()):
+    known = select(KnownClient.client).where(KnownClient.user_id == user.id, KnownClient.signed_in_at > now - LIFETIME)
+    if presented is None or _BROWSER + presented.digest() not in session.scalars(known).all():
         presented = Secret(secrets.token_urlsafe(32))
     _remember(session, now, user, _BROWSER, presented.digest())
     return presented
@@ -98,11 +97,6 @@ def remember_browser(session: AnySession, clock: Clock, user: User, presented: S
 def forget_clients(session: AnySession, user_id: str) -> None:
     """Know none any more: the password changed, or the user was disabled."""
     session.execute(delete(KnownClient).where(KnownClient.user_id == user_id))
-
-
-def _is_known(session: AnySession, now: datetime, user: User, client: str) -> bool:
-    known = select(KnownClient.client).where(KnownClient.user_id == user.id, KnownClient.client == client)
-    return session.scalar(known.where(KnownClient.signed_in_at > now - LIFETIME)) is not None
 
 
 def _remember(session: AnySession, now: datetime, user: User, kind: str, name: str) -> None:

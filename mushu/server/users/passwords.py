@@ -24,6 +24,7 @@ _MOST_SIGNING_IN: Final = 8
 _PATIENCE: Final = 10
 #: How much a thread that hashes gives way to those that answer requests.
 _NICENESS: Final = 10
+_BUSY: Final = "Too many people sign in at this moment. Try again shortly."
 
 Result = TypeVar("Result")
 
@@ -50,7 +51,7 @@ class Passwords:
             Busy: too many others sign in.
         """
         if not self._signing_in.acquire(blocking=False):
-            raise _busy()
+            raise Busy(_BUSY)
         try:
             yield
         finally:
@@ -63,8 +64,7 @@ class Passwords:
             Invalid: too short or too long.
             Busy: too many others wait.
         """
-        length = len(password.reveal())
-        if not MIN_LENGTH <= length <= MAX_LENGTH:
+        if not MIN_LENGTH <= len(password.reveal()) <= MAX_LENGTH:
             raise Invalid(f"A password must have {MIN_LENGTH} to {MAX_LENGTH} characters.", field="password")
         return self._done(lambda: self._hasher.hash(password.reveal()))
 
@@ -99,7 +99,7 @@ class Passwords:
             return future.result(_PATIENCE)
         except TimeoutError:
             future.cancel()
-            raise _busy() from None
+            raise Busy(_BUSY) from None
 
 
 def _give_way() -> None:
@@ -108,7 +108,3 @@ def _give_way() -> None:
         with suppress(OSError):
             thread = get_native_id()
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
-
-
-def _busy() -> Busy:
-    return Busy("Too many people sign in at this moment. Try again shortly.")
