@@ -5,7 +5,8 @@ import click
 from mushu.server import answers
 from mushu.server.audit.service import EventFilter, list_events
 from mushu.server.clock import parse_moment
-from mushu.server.commands.common import AdminGroup, as_json, print_rows
+from mushu.server.commands.common import AdminGroup
+from mushu.server.commands.printing import as_json, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.orgs.service import resolve_org

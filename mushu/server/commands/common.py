@@ -1,23 +1,19 @@
-"""What every command shares: its surroundings, how errors end it, how answers look."""
+"""What every command shares: its surroundings, how errors end it, what it asks."""
 
 import getpass
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain, islice
 from typing import Any
 
 import click
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from mushu import process
-from mushu.batching import batches
-from mushu.printing import NotPrinted, emit, emit_list, use_missing_streams
-from mushu.secret import Secret
+from mushu.printing import use_missing_streams
 from mushu.server.audit.service import Actor, ActorKind
-from mushu.server.commands import dotenv_files, hints
+from mushu.server.commands import dotenv_files
 from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context
 from mushu.server.errors import MushuError
@@ -26,8 +22,6 @@ from mushu.server.lifecycle.context import Context
 from mushu.server.machine_faults import explained
 from mushu.terminal import printable, printable_lines
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-password_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -61,7 +55,7 @@ def entered(ctx: click.Context) -> Iterator[None]:
         process.keep_files_private()
         yield
     except MushuError as error:
-        raise click.ClickException(printable_lines(hints.of_refusal(error))) from None
+        raise click.ClickException(printable_lines(of_refusal(error))) from None
     except (OSError, ModuleNotFoundError) as error:
         raise _of_machine(error) from None
 
@@ -74,6 +68,11 @@ def core_at_hand() -> Iterator[None]:
             yield
     except (OperationalError, ProgrammingError) as error:
         raise _of_machine(error) from None
+
+
+def of_refusal(error: MushuError) -> str:
+    """Return the sentence of an error, with the way out that a command has and HTTP has not."""
+    return f"{error.detail} --force overwrites it." if error.overwritable else error.detail
 
 
 def _of_machine(error: Exception) -> Exception:
@@ -103,109 +102,9 @@ def operator_context() -> Context:
     return context_for(operator())
 
 
-def print_json(answer: object) -> None:
-    """Print JSON; characters that could steer a terminal stand in it as escapes, which mean the same."""
-    emit(printable_lines(json.dumps(answer, indent=2, ensure_ascii=False)))
-
-
-def print_done(answer: object) -> None:
-    """Print the answer about what was done, which is done also where nobody can read the answer."""
-    try:
-        print_json(answer)
-    except NotPrinted as error:
-        note(f"It is done. {error.message}")
-
-
-def print_once(answer: object, end: Callable[[], str]) -> None:
-    """Print an answer with a secret that is shown this one time; what nobody has seen is ended.
-
-    Args:
-        end: ends what could not be shown, and says what became of it.
-
-    Raises:
-        ClickException: it could not be shown.
-    """
-    try:
-        print_json(answer)
-    except NotPrinted as error:
-        raise click.ClickException(f"What is shown once could not be printed: {error.reason}. {end()}") from None
-
-
-def note(remark: str) -> None:
-    """Tell the operator something that is no answer."""
-    click.echo(printable_lines(remark), err=True)
-
-
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print aligned columns, as the rows come: they are as wide as what is printed so far needs.
-
-    Control characters in a cell are escaped, so that no name can paint on the terminal.
-    """
-    cells = [list(headings)]
-    widths = [0] * len(headings)
-    for batch in batches(rows):
-        cells += [[printable(cell) for cell in row] for row in batch]
-        widths = _print_aligned(cells, widths)
-        cells = []
-    if cells:
-        _print_aligned(cells, widths)
-
-
-def _print_aligned(cells: list[list[str]], widths: list[int]) -> list[int]:
-    """Print rows in columns of these widths, or wider where a cell needs it; return the widths."""
-    widths = [max(width, *(len(row[column]) for row in cells)) for column, width in enumerate(widths)]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
-    emit("\n".join(line.rstrip() for line in lines))
-    return widths
-
-
-def print_rows(
-    answers: Iterable[dict[str, Any]], columns: dict[str, str], *, json_wanted: bool, nothing: str | None = None
-) -> None:
-    """Print answers, as they come, as JSON or as a table with `columns` (heading by field).
-
-    Args:
-        nothing: the sentence that is said in the place of a table without a row.
-    """
-    if json_wanted:
-        emit_list(_item(answer) for answer in answers)
-        return
-    rest = iter(answers)
-    first = list(islice(rest, 1))
-    if not first and nothing is not None:
-        click.echo(nothing)
-        return
-    rows = ([_cell(answer.get(field)) for field in columns] for answer in chain(first, rest))
-    print_table(list(columns.values()), rows)
-
-
-def _item(answer: dict[str, Any]) -> str:
-    text = printable_lines(json.dumps(answer, indent=2, ensure_ascii=False))
-    return "  " + text.replace("\n", "\n  ")
-
-
 def ask(question: str, *, agreed: bool) -> None:
     """Go on only if the operator agrees; where nobody can be asked, say how to agree beforehand."""
-    if agreed:
-        return
-    if not sys.stdin.isatty():
+    if not (agreed or sys.stdin.isatty()):
         raise click.UsageError("There is no terminal to ask on. Add --yes.")
-    click.confirm(printable(question), abort=True)
-
-
-def read_password(*, from_stdin: bool) -> Secret:
-    """Return a password from standard input or, asked for twice, from the terminal; never from an argument."""
-    if from_stdin:
-        return Secret(sys.stdin.readline().rstrip("\r\n"))
-    if not sys.stdin.isatty():
-        raise click.UsageError("There is no terminal to ask on. Use --password-stdin.")
-    from mushu.server.users.passwords import MIN_LENGTH  # Argon2 is not loaded by commands that set no password
-
-    prompt = f"Password (at least {MIN_LENGTH} characters)"
-    return Secret(click.prompt(prompt, hide_input=True, confirmation_prompt="The same again"))
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return ",".join(value) if isinstance(value, list) else str(value)
+    if not agreed:
+        click.confirm(printable(question), abort=True)

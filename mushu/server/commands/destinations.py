@@ -11,8 +11,9 @@ import click
 from mushu.environment import Environment
 from mushu.server import destinations as service
 from mushu.server.clock import rfc3339
-from mushu.server.commands.common import AdminGroup, as_json, ask, note, operator, print_json, print_rows, yes
+from mushu.server.commands.common import AdminGroup, ask, operator, yes
 from mushu.server.commands.given_settings import read_settings, settings_options
+from mushu.server.commands.printing import as_json, note, print_json, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.delivery.inspection import ContentKind, inspect, true_uri

@@ -1,20 +1,17 @@
 """`flask keys rotate`: one key, or all that are due."""
 
-from functools import partial
-
 import click
 
-from mushu.server import answers
 from mushu.server.clock import parse_duration
-from mushu.server.commands import hints
-from mushu.server.commands.common import as_json, note, operator_context, print_done, print_once, print_rows
+from mushu.server.commands.common import operator_context
+from mushu.server.commands.key_output import of_due, print_minted
+from mushu.server.commands.printing import as_json, print_rows
 from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.delivery.reconciler import Verdict, any_unreachable
 from mushu.server.keys.models import AtDeadline
 from mushu.server.keys.rotation import Terms
-from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
-from mushu.server.lifecycle.delete import delete
+from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.maintain import DueRotation, rotate_due
 from mushu.server.lifecycle.rotate import RotationRequest, rotate
 from mushu.server.orgs.service import resolve_org
@@ -76,29 +73,6 @@ def rotate_key(
     print_minted(rotate(operator_context(), RotationRequest(key_id=str(key_id), terms=terms), choice))
 
 
-def print_minted(minted: Minted) -> None:
-    """Print a new key as the answer, and warn of what others have in its destinations."""
-    answer = answers.created_key(minted.key, minted.secret, minted.delivered_to, minted.replaces)
-    if minted.secret is None:
-        print_done(answer)
-    else:
-        print_once(answer, partial(_end, minted))
-    about = (db.session, minted.key, minted.delivered_to)
-    for warning in [*hints.of_places_of_others(*about), *hints.of_places_elsewhere(*about)]:
-        note(warning)
-
-
-def _end(minted: Minted) -> str:
-    """Delete a key that nobody has seen; return what to tell of it."""
-    delete(operator_context(), minted.key.id)
-    if minted.replaces is None:
-        return f"{minted.key.id} was deleted. Create another."
-    return (
-        f"{minted.key.id} was deleted. `flask keys show {minted.replaces}` tells how long the old key works. Create a "
-        "new key."
-    )
-
-
 def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
     """Rotate what is due, and say which rotations have stalled; exit 1 if a key could not be rotated."""
     with reading(db.session):
@@ -119,7 +93,7 @@ def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
 
 def _row_of_rotation(done: DueRotation) -> dict[str, str | None]:
     if done.successor is None:
-        return _row(done.key_id, done.name, "failed", hints.of_due(done))
+        return _row(done.key_id, done.name, "failed", of_due(done))
     detail = f"{done.successor.key.id} is in {', '.join(done.successor.delivered_to)}."
     return _row(done.key_id, done.name, "rotated", detail)
 

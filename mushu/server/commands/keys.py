@@ -11,19 +11,10 @@ from mushu.batching import BATCH
 from mushu.environment import Environment
 from mushu.server import answers
 from mushu.server.clock import parse_duration
-from mushu.server.commands import hints
-from mushu.server.commands.common import (
-    AdminGroup,
-    as_json,
-    ask,
-    note,
-    operator_context,
-    print_done,
-    print_json,
-    print_rows,
-    yes,
-)
-from mushu.server.commands.key_rotation import print_minted, rotate_key
+from mushu.server.commands.common import AdminGroup, ask, operator_context, yes
+from mushu.server.commands.key_output import of_drift, print_minted
+from mushu.server.commands.key_rotation import rotate_key
+from mushu.server.commands.printing import as_json, note, print_done, print_json, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.delivery import ledger
@@ -278,5 +269,5 @@ def _row(found: DriftResult) -> dict[str, Any]:
         "name": found.key_name,
         "uri": found.uri,
         "condition": str(found.condition),
-        "detail": hints.of_drift(found) or None,
+        "detail": of_drift(found) or None,
     }

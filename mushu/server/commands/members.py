@@ -5,7 +5,8 @@ from functools import partial
 import click
 
 from mushu.server import answers
-from mushu.server.commands.common import AdminGroup, as_json, operator, print_json, print_once, print_rows
+from mushu.server.commands.common import AdminGroup, operator
+from mushu.server.commands.printing import as_json, print_json, print_once, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.orgs import invitations

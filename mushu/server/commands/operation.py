@@ -2,7 +2,8 @@
 
 import click
 
-from mushu.server.commands.common import AdminGroup, CorelessCommand, as_json, ask, operator, print_json, yes
+from mushu.server.commands.common import AdminGroup, CorelessCommand, ask, operator, yes
+from mushu.server.commands.printing import as_json, print_json
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.errors import SealingFailed

@@ -3,17 +3,8 @@
 import click
 
 from mushu.server import answers
-from mushu.server.commands.common import (
-    AdminGroup,
-    as_json,
-    ask,
-    note,
-    operator,
-    operator_context,
-    print_json,
-    print_rows,
-    yes,
-)
+from mushu.server.commands.common import AdminGroup, ask, operator, operator_context, yes
+from mushu.server.commands.printing import as_json, note, print_json, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.lifecycle.delete import delete_org

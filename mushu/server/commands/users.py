@@ -1,19 +1,13 @@
 """`flask users`: people who can sign in, and the links with which they set a password."""
 
+import sys
+
 import click
 
 from mushu.secret import Secret
 from mushu.server import answers
-from mushu.server.commands.common import (
-    AdminGroup,
-    as_json,
-    operator,
-    password_stdin,
-    print_json,
-    print_once,
-    print_rows,
-    read_password,
-)
+from mushu.server.commands.common import AdminGroup, operator
+from mushu.server.commands.printing import as_json, print_json, print_once, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.mail import INVITED, RESET, MailTemplate, send
@@ -21,6 +15,8 @@ from mushu.server.paging import in_pages
 from mushu.server.users import service
 from mushu.server.users.links import issue_link
 from mushu.server.users.models import User
+
+password_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 
 
 @click.group(cls=AdminGroup)
@@ -35,7 +31,7 @@ def users() -> None:
 def create(email: str, name: str | None, password_stdin: bool) -> None:
     """Create a user; without a password, nobody can sign in as them until one is set."""
     core = get_core()
-    password_hash = core.passwords.hash(read_password(from_stdin=True)) if password_stdin else None
+    password_hash = core.passwords.hash(_read_password(from_stdin=True)) if password_stdin else None
     with writing(db.session):
         user = service.create_user(db.session, core.clock, operator(), email, name)
         if password_hash is not None:
@@ -60,7 +56,7 @@ def set_password(email: str, password_stdin: bool) -> None:
     core = get_core()
     with reading(db.session):
         service.get_user_by_email(db.session, email)
-    password_hash = core.passwords.hash(read_password(from_stdin=password_stdin))
+    password_hash = core.passwords.hash(_read_password(from_stdin=password_stdin))
     with writing(db.session):
         user = service.get_user_by_email(db.session, email)
         service.set_password(db.session, core.clock, operator(), user, password_hash)
@@ -131,3 +127,15 @@ def _answer(user: User) -> answers.Answer:
         status = "active" if user.password_hash is not None else "no password"
     shown = answers.user(user)
     return {field: shown[field] for field in ("user_id", "email", "name", "created_at")} | {"status": status}
+
+
+def _read_password(*, from_stdin: bool) -> Secret:
+    """Return a password from standard input or, asked for twice, from the terminal; never from an argument."""
+    if from_stdin:
+        return Secret(sys.stdin.readline().rstrip("\r\n"))
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on. Use --password-stdin.")
+    from mushu.server.users.passwords import MIN_LENGTH  # Argon2 is not loaded by commands that set no password
+
+    prompt = f"Password (at least {MIN_LENGTH} characters)"
+    return Secret(click.prompt(prompt, hide_input=True, confirmation_prompt="The same again"))

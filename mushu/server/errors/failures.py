@@ -14,7 +14,7 @@ class MushuError(Exception):
     """
 
     #: A value is in the way that an operator may have overwritten. Who answers the caller says what that means there:
-    #: `commands/hints.py`, `web/problems.py`.
+    #: `commands/common.py`, `web/problems.py`.
     overwritable: bool = False
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = "Something went wrong"

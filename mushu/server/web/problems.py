@@ -127,7 +127,7 @@ def as_problem(error: MushuError) -> Response:
     field_errors = [FieldError(field=error.field, message=error.detail)] if error.field else None
     status = status_of(error)
     detail = error.detail
-    if error.overwritable:  # a command says otherwise: `hints.py`
+    if error.overwritable:  # a command says otherwise: `commands/common.py`
         detail = f"{detail} No request overwrites it; the operator of this server can."
     response = problem(status, error.code, error.title, detail, key_id=error.key_id, field_errors=field_errors)
     if error.retry_after is not None:

@@ -1,24 +1,48 @@
-"""Hints for an operator at a shell: sentences that name commands and options of `flask`.
+"""What commands print of keys: a new one, and hints that name commands and options of `flask`.
 
 Services say what is the matter, and go on to HTTP as well, where there is no `--force`. What only a command offers is
-added here, by what the error or the finding says of itself.
+added here, by what the finding says of itself.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
+from mushu.server import answers
+from mushu.server.commands.common import operator_context
+from mushu.server.commands.printing import note, print_done, print_once
+from mushu.server.core import db
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.drift import DriftResult
 from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named_destinations import deliveries_of_living, named_by_others
-from mushu.server.errors import MushuError
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
+from mushu.server.lifecycle.context import Minted
+from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.maintain import DueRotation
 
 
-def of_refusal(error: MushuError) -> str:
-    """Return the sentence of an error, with the way out that the command has."""
-    return f"{error.detail} --force overwrites it." if error.overwritable else error.detail
+def print_minted(minted: Minted) -> None:
+    """Print a new key as the answer, and warn of what others have in its destinations."""
+    answer = answers.created_key(minted.key, minted.secret, minted.delivered_to, minted.replaces)
+    if minted.secret is None:
+        print_done(answer)
+    else:
+        print_once(answer, partial(_end, minted))
+    about = (db.session, minted.key, minted.delivered_to)
+    for warning in [*_of_places_of_others(*about), *_of_places_elsewhere(*about)]:
+        note(warning)
+
+
+def _end(minted: Minted) -> str:
+    """Delete a key that nobody has seen; return what to tell of it."""
+    delete(operator_context(), minted.key.id)
+    if minted.replaces is None:
+        return f"{minted.key.id} was deleted. Create another."
+    return (
+        f"{minted.key.id} was deleted. `flask keys show {minted.replaces}` tells how long the old key works. Create a "
+        "new key."
+    )
 
 
 def of_due(done: DueRotation) -> str:
@@ -42,7 +66,7 @@ def of_drift(found: DriftResult) -> str:
     return f"{found.detail} {way}"
 
 
-def of_places_elsewhere(session: AnySession, key: ApiKey, uris: Sequence[str]) -> list[str]:
+def _of_places_elsewhere(session: AnySession, key: ApiKey, uris: Sequence[str]) -> list[str]:
     """Return a sentence for each living key that is at a URI of a new one, too, in a place of its own.
 
     Not an error: two servers, namespaces or machines are two places. But one of them may have been meant by mistake.
@@ -60,7 +84,7 @@ def of_places_elsewhere(session: AnySession, key: ApiKey, uris: Sequence[str]) -
     ]
 
 
-def of_places_of_others(session: AnySession, key: ApiKey, uris: Sequence[str]) -> list[str]:
+def _of_places_of_others(session: AnySession, key: ApiKey, uris: Sequence[str]) -> list[str]:
     """Return a sentence for each of the places of a new key that is a named destination of another organization.
 
     Not an error: nothing was lost, and an operator may mean it. But it is done with that organization's credentials,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mushu.server.commands import hints
+from mushu.server.commands.common import of_refusal
+from mushu.server.commands.key_output import of_drift
 from mushu.server.delivery.drift import DriftResult
 from mushu.server.delivery.models import Condition
 from mushu.server.errors import DestinationHeld, Invalid
@@ -16,14 +17,14 @@ MINE = "MUSHU_API_KEY=mine\n"
 
 
 def look(condition: Condition, state: State = State.ACTIVE) -> str:
-    return hints.of_drift(DriftResult("key_1", "k", state, "env:/a#B", condition, "It is so."))
+    return of_drift(DriftResult("key_1", "k", state, "env:/a#B", condition, "It is so."))
 
 
 class TestOfRefusal:
     def test_force_is_advised_where_a_value_is_in_the_way_and_not_elsewhere(self) -> None:
-        assert hints.of_refusal(DestinationHeld("It is held.", overwritable=True)).endswith("--force overwrites it.")
+        assert of_refusal(DestinationHeld("It is held.", overwritable=True)).endswith("--force overwrites it.")
         for error in (DestinationHeld("It is being delivered."), Invalid("It is not valid.")):
-            assert hints.of_refusal(error) == error.detail
+            assert of_refusal(error) == error.detail
 
     @pytest.mark.usefixtures("acme")
     def test_a_living_key_is_named_by_its_id_with_every_way_out(self, run: Run) -> None:
