@@ -123,7 +123,7 @@ def test_a_trace_of_what_reaches_sqlite_shows_digests_only(app: Flask, world: Wo
 def test_a_command_of_an_operator_hardens_its_process_first(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
 
-    def no_core() -> None:
+    def no_core(_load: object) -> None:
         order.append("core")
         raise ConfigurationError("enough")
 
