@@ -6,11 +6,15 @@ The mask is put on the finished line, so that it covers messages, arguments, ext
 import json
 import logging
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final
 
 from mushu.keyformat import mask
 from mushu.terminal import printable
+
+#: The id of the request that is being answered here (`web/proxy_headers.py`); None where none is.
+current_request_id: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 
 #: They write down addresses and headers of what is sent, which hold device tokens and signatures.
 _TALKATIVE: Final = ("httpx", "httpcore", "h2", "hpack")
@@ -18,7 +22,10 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one masked line of JSON: `at`, `level`, `logger`, `message`, the record's extras, `exception`."""
+    """A record as one masked line of JSON: `at`, `level`, `logger`, `message`, the record's extras, `exception`.
+
+    While a request is answered, `request_id` says which.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
@@ -27,6 +34,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        request_id = current_request_id.get()
+        if request_id is not None:
+            entry["request_id"] = request_id
         entry |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)

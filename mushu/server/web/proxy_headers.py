@@ -5,20 +5,26 @@ this module replaces or removes them before Flask sees them: no link, redirect o
 address comes from the connection, or from the one header that the operator named.
 """
 
+import re
+import uuid
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from flask import Flask, request
 
+from mushu.keyformat import mask
 from mushu.server import client_address
 from mushu.server.client_address import Address
 from mushu.server.config import Settings
 from mushu.server.core import get_core
+from mushu.server.logs import current_request_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+REQUEST_ID: Final = "X-Request-Id"
+_WELL_FORMED: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+/:@-]{7,127}")
 _PORTS: Final = {"http": 80, "https": 443}
 #: What proxies say of the client's side; frameworks read them where they are told to, and here nothing does.
 _UNREAD: Final = (
@@ -55,8 +61,38 @@ class PublicAddress:
         return self._app(environ, start_response)
 
 
+class RequestIds:
+    """Gives each request an id: in its answer as `X-Request-Id`, and in all that is logged while it is answered.
+
+    A proxy in front may have given it one already, under which both logs tell of it. That is taken if it is well
+    formed; anything else is left out, for it is written into logs and answers.
+    """
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        request_id = chosen(environ.get("HTTP_X_REQUEST_ID", ""))
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            others = [header for header in headers if header[0].lower() != REQUEST_ID.lower()]
+            return start_response(status, [*others, (REQUEST_ID, request_id)], *exc_info)
+
+        before = current_request_id.set(request_id)
+        try:
+            return self._app(environ, start)
+        finally:
+            current_request_id.reset(before)
+
+
+def chosen(sent: str) -> str:
+    """Return the id that was sent, or a new one where it is not well formed, or has a credential in it."""
+    return sent if _WELL_FORMED.fullmatch(sent) and mask(sent) == sent else uuid.uuid4().hex
+
+
 def install(app: Flask, settings: Settings) -> None:
-    app.wsgi_app = PublicAddress(app.wsgi_app, settings.base_url)  # type: ignore[method-assign]
+    """Must be the last to wrap the application: what the others answer has an id, too."""
+    app.wsgi_app = RequestIds(PublicAddress(app.wsgi_app, settings.base_url))  # type: ignore[method-assign]
 
 
 def current_address() -> Address | None:

@@ -175,11 +175,12 @@ def test_who_gets_no_slot_is_refused_like_anybody_else(app: Flask, client: Separ
 
     app.add_url_rule("/refuses", "refuses", public(refuse))
     thread, end = at_work(app)
-    refused = client.post("/auth/login", json={"email": "a@example.com", "password": "b"})
+    same = {"X-Request-Id": "proxy-12345678"}
+    refused = client.post("/auth/login", json={"email": "a@example.com", "password": "b"}, headers=same)
     document = refusal(refused, 503, "busy")
     assert document["detail"] == busy().detail
     assert refused.headers["Retry-After"]
-    assert as_told(refused) == as_told(client.get("/refuses"))
+    assert as_told(refused) == as_told(client.get("/refuses", headers=same))
     end.set()
     thread.join()
     assert is_free(client)

@@ -187,7 +187,7 @@ class TestAccept:
         self, house: House, stage: Stage, bob: User, bobs: dict[str, str]
     ) -> None:
         made = invite(house, stage, email=bob.email.upper())
-        thief = bearer(house.world.token(house.world.user()))
+        thief = bearer(house.world.token(house.world.user())) | {"X-Request-Id": "proxy-12345678"}
         for verb in ("accept", "decline"):
             stolen = house.client.post(f"/invites/{made['invite_token']}/{verb}", headers=thief)
             unknown = house.client.post(f"/invites/{generate(Prefix.INVITATION).reveal()}/{verb}", headers=thief)
