@@ -31,9 +31,9 @@ import sys, time
 from datetime import timedelta
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import core_context, context_for
-from mushu.server.keys.rotation import Terms
+from mushu.server.keys.rotation import RotationRequest, Terms
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
-from mushu.server.lifecycle.rotate import RotationRequest, rotate
+from mushu.server.lifecycle.rotate import rotate
 key_id = sys.argv[1]
 with core_context():
     for _ in range({ROTATIONS}):

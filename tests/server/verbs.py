@@ -10,10 +10,10 @@ from mushu.server.delivery.activation import activate
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.rotation import Terms
+from mushu.server.keys.rotation import RotationRequest, Terms
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.issue import issue
-from mushu.server.lifecycle.rotate import RotationRequest, rotate
+from mushu.server.lifecycle.rotate import rotate
 
 SHOWN = DeliveryChoice(mode=DeliveryMode.RESPONSE)
 BY_CLIENT = DeliveryChoice(mode=DeliveryMode.CLIENT)

@@ -10,10 +10,10 @@ from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.delivery.reconciler import Verdict, any_unreachable
 from mushu.server.keys.models import AtDeadline
-from mushu.server.keys.rotation import Terms
+from mushu.server.keys.rotation import RotationRequest, Terms
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.maintain import DueRotation, rotate_due
-from mushu.server.lifecycle.rotate import RotationRequest, rotate
+from mushu.server.lifecycle.rotate import rotate
 from mushu.server.orgs.service import resolve_org
 
 _RESULTS = {"key_id": "KEY_ID", "name": "NAME", "result": "RESULT", "detail": "DETAIL"}

@@ -54,6 +54,16 @@ class Terms:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationRequest:
+    """Which key is to make way, and on which terms."""
+
+    key_id: str
+    terms: Terms
+    #: The mark of the request, where it carries an Idempotency-Key.
+    idempotency: IdempotencyMark | None = None
+
+
 def begin(
     session: AnySession,
     clock: Clock,

@@ -33,12 +33,12 @@ from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys import rotation
 from mushu.server.keys.minting import mark_of
 from mushu.server.keys.models import ApiKey, Rotation
-from mushu.server.keys.rotation import Terms, list_stalled
+from mushu.server.keys.rotation import RotationRequest, Terms, list_stalled
 from mushu.server.keys.service import change_state, find_key_by_digest, get_key
 from mushu.server.keys.states import DEAD, END_RETIREMENT, State
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.revocation import follow_journal
-from mushu.server.lifecycle.rotate import RotationRequest, rotate
+from mushu.server.lifecycle.rotate import rotate
 from mushu.server.usage import KeyUse, uses_of
 
 #: Where the key is now.

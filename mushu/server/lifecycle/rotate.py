@@ -14,23 +14,12 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.preflight import LedgerTarget
 from mushu.server.errors import Invalid
-from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.rotation import Terms, ancestors, begin, get_key_to_rotate
+from mushu.server.keys.rotation import RotationRequest, ancestors, begin, get_key_to_rotate
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.issue import start
 from mushu.server.lifecycle.repeated_request import RACED, find_earlier, find_faster
 from mushu.server.lifecycle.revocation import follow_journal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RotationRequest:
-    """Which key is to make way, and on which terms."""
-
-    key_id: str
-    terms: Terms
-    #: The mark of the request, where it carries an Idempotency-Key.
-    idempotency: IdempotencyMark | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import pytest
 from mushu.server.errors import DestinationHeld, InProgress
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import KeyRequest
-from mushu.server.keys.rotation import Terms
+from mushu.server.keys.rotation import RotationRequest, Terms
 from mushu.server.lifecycle.context import Minted
 from mushu.server.lifecycle.issue import issue
-from mushu.server.lifecycle.rotate import RotationRequest, rotate
+from mushu.server.lifecycle.rotate import rotate
 from mushu.testing.processes import fork, wait_for
 from tests.conftest import TurnableClock
 from tests.server.delivery.conftest import LEASE

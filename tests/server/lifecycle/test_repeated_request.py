@@ -20,7 +20,7 @@ from mushu.server.errors import (
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.rotation import Terms
+from mushu.server.keys.rotation import RotationRequest, Terms
 from mushu.server.lifecycle import issue as issuing
 from mushu.server.lifecycle import rotate as rotating
 from mushu.server.lifecycle.confirm import CONFIRM_WITHIN, Proof, confirm
@@ -61,7 +61,7 @@ def by_client(post: Post) -> Minted:
 
 def rotated(old: ApiKey, choice: DeliveryChoice | None = None) -> Mint:
     """Return what rotates a key."""
-    order = rotating.RotationRequest(key_id=old.id, terms=Terms(), idempotency=MARK)
+    order = RotationRequest(key_id=old.id, terms=Terms(), idempotency=MARK)
     return lambda post: rotating.rotate(post.context(), order, choice or by_server())
 
 

@@ -18,13 +18,14 @@ from mushu.server.gate import KeyPrincipal, Principal
 from mushu.server.gate.access import Requirement, require_environment
 from mushu.server.gate.credential import read_headers
 from mushu.server.gate.principal import authenticate
+from mushu.server.keys.rotation import RotationRequest
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import find_key_by_digest, get_key_of
 from mushu.server.lifecycle.change import disable, enable, rename
 from mushu.server.lifecycle.confirm import confirm
 from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
-from mushu.server.lifecycle.rotate import RotationRequest, rotate
+from mushu.server.lifecycle.rotate import rotate
 from mushu.server.web.api.key_models import (
     DELIVERY_REFUSALS,
     ClientDeliveries,
