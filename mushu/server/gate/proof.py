@@ -27,7 +27,7 @@ from mushu.server.gate.principal import authenticate
 from mushu.server.keys.models import ApiKey
 from mushu.server.orgs.models import Membership, Organization
 from mushu.server.tokens.models import BrowserSession, CliToken
-from mushu.server.tokens.service import find_session
+from mushu.server.tokens.sessions import find_session
 from mushu.server.users.models import User
 
 

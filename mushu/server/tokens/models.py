@@ -1,11 +1,16 @@
 """Rows of CLI tokens, browser sessions and runs of the device flow; what each user holds is kept as a digest."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ColumnElement, ForeignKey, Select, String, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mushu.server.db import Base, UTCDateTime
+from mushu.server.db import AnySession, Base, UTCDateTime
+from mushu.server.users.models import User
+
+#: The contract: a CLI token lives for 12 hours. So does a session.
+LIFETIME: Final = timedelta(hours=12)
 
 
 class SignInMixin:
@@ -63,3 +68,25 @@ class DeviceAuthorization(Base):
     #: Who approved or denied it, and when.
     user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id"))
     decided_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+
+Issued = TypeVar("Issued", CliToken, BrowserSession)
+
+
+def living(kind: type[Issued], now: datetime) -> Select[Any]:
+    """Select what is neither revoked nor expired, of users that have neither been disabled nor changed the password."""
+    return (
+        select(kind)
+        .join(User, User.id == kind.user_id)
+        .where(
+            kind.revoked_at.is_(None),
+            kind.expires_at > now,
+            User.still_counts(kind.issued_at),
+        )
+    )
+
+
+def revoke(session: AnySession, kind: type[Issued], now: datetime, which: ColumnElement[bool]) -> bool:
+    """Revoke what is not revoked yet; of several requests at once, one is told that it did."""
+    unrevoked = update(kind).where(which, kind.revoked_at.is_(None))
+    return session.execute(unrevoked.values(revoked_at=now)).rowcount > 0  # type: ignore[attr-defined,no-any-return]

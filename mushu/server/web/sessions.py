@@ -1,8 +1,8 @@
 """The two cookies of a browser: its session, and the mark that a user signed in here before.
 
 The session is Flask-Login's; its cookie holds a random secret that has a row in the database. The row is looked up on
-every request (`tokens/service.py`), so a session ends at once: by signing out, when the password changes, when the user
-is disabled, after its time. A copy of the cookie ends with it.
+every request (`tokens/sessions.py`), so a session ends at once: by signing out, when the password changes, when the
+user is disabled, after its time. A copy of the cookie ends with it.
 
 The other cookie is what OWASP calls a device cookie (`users/known_clients.py`). It opens nothing: it gives a few tries
 that no stranger can use up. It is random, kept as a digest, and good for the one user who signed in with it.
@@ -23,9 +23,8 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import SessionEnded
 from mushu.server.gate.proof import BrowserProof
-from mushu.server.tokens import service
-from mushu.server.tokens.models import BrowserSession
-from mushu.server.tokens.service import LIFETIME, Visitor
+from mushu.server.tokens import sessions
+from mushu.server.tokens.models import LIFETIME, BrowserSession
 from mushu.server.users.known_clients import LIFETIME as KNOWN_LIFETIME
 from mushu.server.users.known_clients import SignInSource, remember_browser
 from mushu.server.users.models import User
@@ -81,8 +80,8 @@ def begin_session(user: User) -> None:
     """
     if current_user.is_authenticated:
         _end(cast(SessionUser, current_user))
-    visitor = Visitor(request.remote_addr or "unknown", request.headers.get("User-Agent", ""))
-    row, secret = service.start_session(db.session, get_core().clock, user, visitor)
+    visitor = sessions.Visitor(request.remote_addr or "unknown", request.headers.get("User-Agent", ""))
+    row, secret = sessions.start_session(db.session, get_core().clock, user, visitor)
     session.clear()
     login_user(SessionUser(user, row, secret))
 
@@ -97,7 +96,7 @@ def end_session() -> None:
 
 def _end(ending: SessionUser) -> None:
     actor = Actor(ActorKind.USER, ending.user.id)
-    service.end_session(db.session, get_core().clock, actor, ending.user.id, ending.row.id)
+    sessions.end_session(db.session, get_core().clock, actor, ending.user.id, ending.row.id)
 
 
 def ask_to_sign_in() -> BaseResponse:
@@ -168,7 +167,7 @@ def _load(text: str) -> SessionUser | None:
     """Return the user of the session, if it is still good."""
     secret = Secret(text)
     with reading(db.session):
-        found = service.find_session(db.session, get_core().clock, secret)
+        found = sessions.find_session(db.session, get_core().clock, secret)
     return SessionUser(found[1], found[0], secret) if found is not None else None
 
 

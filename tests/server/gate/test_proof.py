@@ -18,7 +18,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.models import Membership, Organization
 from mushu.server.tokens.models import BrowserSession, CliToken
-from mushu.server.tokens.service import Visitor, start_session
+from mushu.server.tokens.sessions import Visitor, start_session
 from mushu.server.users.models import User
 from tests.conftest import TurnableClock
 from tests.server.conftest import World

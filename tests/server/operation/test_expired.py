@@ -16,7 +16,7 @@ from mushu.server.orgs.invitations import InvitationTerms, invite_by_link
 from mushu.server.orgs.models import OrgInvitation
 from mushu.server.tokens import device_flow
 from mushu.server.tokens.models import BrowserSession, CliToken, DeviceAuthorization
-from mushu.server.tokens.service import Visitor, start_session
+from mushu.server.tokens.sessions import Visitor, start_session
 from mushu.server.users.links import issue_link
 from mushu.server.users.models import LoginFailures, PasswordLink
 from mushu.server.users.throttle import note_failure

@@ -9,8 +9,7 @@ from pydantic_core import PydanticCustomError
 from mushu.secret import Secret
 from mushu.server.clock import rfc3339
 from mushu.server.paging import CURSOR_LENGTH, MOST, Window
-from mushu.server.tokens.models import CliToken
-from mushu.server.tokens.service import LIFETIME
+from mushu.server.tokens.models import LIFETIME, CliToken
 from mushu.server.users.models import User
 
 Text = Annotated[str, Field(max_length=1_000)]

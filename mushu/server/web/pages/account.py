@@ -15,7 +15,8 @@ from mushu.server.errors import Invalid, LoginRefused, TooManyAttempts
 from mushu.server.orgs.service import list_orgs_of_user
 from mushu.server.paging import iterate
 from mushu.server.resources.notifications.outcomes import newest_in_outbox
-from mushu.server.tokens.service import end_session, list_sessions, list_tokens, revoke_token_of
+from mushu.server.tokens.service import list_tokens, revoke_token_of
+from mushu.server.tokens.sessions import end_session, list_sessions
 from mushu.server.users.known_clients import remember_network
 from mushu.server.users.login import change_password
 from mushu.server.users.models import User

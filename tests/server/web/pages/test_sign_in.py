@@ -6,7 +6,7 @@ from flask import Flask
 from mushu.server.audit.service import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
-from mushu.server.tokens.service import LIFETIME
+from mushu.server.tokens.models import LIFETIME
 from mushu.server.users.models import User
 from mushu.server.users.service import disable_user, get_user, set_password
 from mushu.server.web.sessions import local_path
