@@ -63,3 +63,11 @@ def is_loopback_host(host: str) -> bool:
 def is_plain(url: str) -> bool:
     """Tell whether anybody on the way can read what is sent to this address."""
     return url.startswith("http://")
+
+
+def leaves_in_the_clear(url: str) -> bool:
+    """Tell whether what is sent to this address leaves the machine, and anybody on the way can exchange it."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback_host(parts.hostname or "")

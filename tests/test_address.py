@@ -6,7 +6,7 @@ from smtplib import SMTP
 import pytest
 
 import mushu
-from mushu.address import host_of, is_loopback, is_plain, normalized
+from mushu.address import host_of, is_loopback, is_plain, leaves_in_the_clear, normalized
 from mushu.cli.client.connection import refuse_plain_http
 from mushu.cli.errors import Failure
 from mushu.destination import DestinationError, Surroundings, is_loopback_host
@@ -15,7 +15,6 @@ from mushu.sdk import BadAddress
 from mushu.server.db import is_unverified
 from mushu.server.errors import Invalid
 from mushu.server.mail import _encrypt, _NoTls
-from mushu.server.operation.doctor import _leaves_in_the_clear
 from mushu.server.setting_checks import push_service
 from mushu.server.web.pages.consent import loopback_address
 from mushu_vault import VaultDestination
@@ -100,7 +99,7 @@ DOORS: dict[str, Callable[[str], bool]] = {
     "mushu": _command,
     "Apple's stand-in": lambda host: push_service(f"http://{host}:8000") is None,
     "database": lambda host: not is_unverified(f"postgresql+psycopg://{host}/mushu", {}),
-    "doctor": lambda host: not _leaves_in_the_clear(f"http://{host}:8000"),
+    "doctor, and the wheel": lambda host: not leaves_in_the_clear(f"http://{host}:8000"),
     "mail": _mail,
     "browser login": _consent,
     "Vault": _vault,

@@ -15,17 +15,13 @@ from functools import cache
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-from mushu.address import is_loopback_host
 from mushu.server.instance import ROOT
 
 PROJECT: Final = "mushu"
-_SETUP: Final = ROOT / "setup.cfg"
 _WHEEL: Final = b"Wheel-Version: 1.0\nGenerator: mushu\nRoot-Is-Purelib: true\nTag: py3-none-any\n\n"
 #: The oldest time that a zip file can hold: the files' own would differ from one copy to the next.
 _NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
-_MODE: Final = 0o100644 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +32,9 @@ class ClientWheel:
     content: bytes
     requires_python: str
 
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
-
     def address(self, base_url: str) -> str:
         """Return where it is offered, with the hash that pip checks."""
-        return f"{base_url}/client/{self.name}#sha256={self.sha256}"
-
-
-def may_be_fetched_from(base_url: str) -> bool:
-    """Tell whether nobody on the way from a server at this address could exchange the wheel."""
-    address = urlsplit(base_url)
-    return address.scheme == "https" or is_loopback_host(address.hostname or "")
+        return f"{base_url}/client/{self.name}#sha256={hashlib.sha256(self.content).hexdigest()}"
 
 
 @cache
@@ -57,7 +43,7 @@ def client_wheel() -> ClientWheel | None:
 
     Called before the first fork, it is the same in every worker, whatever is done to the files later.
     """
-    return pack(distribution(PROJECT), _SETUP)
+    return pack(distribution(PROJECT), ROOT / "setup.cfg")
 
 
 def pack(installed: Distribution, setup: Path) -> ClientWheel | None:
@@ -104,8 +90,7 @@ def _files_of_checkout(setup: Path) -> Iterator[tuple[str, bytes]]:
         folder = setup.parent / folders.get(package, package.replace(".", "/"))
         for pattern in ("*.py", data["*"], *data.get(package, "").replace(",", " ").split()):
             for path in folder.glob(pattern):
-                name = path.relative_to(folder).as_posix()
-                yield f"{package.replace('.', '/')}/{name}", path.read_bytes()
+                yield f"{package.replace('.', '/')}/{path.relative_to(folder).as_posix()}", path.read_bytes()
     yield "LICENSE", (setup.parent / "LICENSE").read_bytes()
 
 
@@ -118,7 +103,7 @@ def _zipped(files: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, _NO_TIME)
-            entry.external_attr = _MODE
+            entry.external_attr = 0o100644 << 16  # a file that all may read
             entry.create_system = 3  # Unix, whatever this is: the bytes must not tell
             archive.writestr(entry, content)
     return memory.getvalue()

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from mushu.address import is_loopback_host
+from mushu.address import is_loopback_host, leaves_in_the_clear
 from mushu.destination import ENTRY_POINT_GROUP
 from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
@@ -106,7 +105,7 @@ def _disk(core: Core) -> Iterator[Check]:
 def _address(core: Core) -> Iterator[Check]:
     settings = core.settings
     served = not is_loopback_host(settings.host) and not settings.public_url.startswith("https://")
-    exposed = served or _leaves_in_the_clear(settings.base_url)
+    exposed = served or leaves_in_the_clear(settings.base_url)
     advice = "others can reach it over plain http: put TLS in front of it and set MUSHU_PUBLIC_URL=https://…"
     yield Check("address", not exposed, f"{settings.base_url}" + (f"; {advice}" if exposed else ""))
 
@@ -119,15 +118,9 @@ def _channels(core: Core) -> Iterator[Check]:
             "The database is on another machine, and whoever is in between can read it or stand in for it. Add "
             "?sslmode=verify-full&sslrootcert=/path/to/ca.pem to MUSHU_DATABASE_URL."
         )
-    if settings.media_s3_bucket and _leaves_in_the_clear(settings.media_s3_endpoint):
+    if settings.media_s3_bucket and leaves_in_the_clear(settings.media_s3_endpoint):
         faults.append("Media and their signed addresses go over plain http. Set MUSHU_MEDIA_S3_ENDPOINT=https://…")
     yield Check("channels", not faults, " ".join(faults) or "nothing leaves this machine unencrypted")
-
-
-def _leaves_in_the_clear(url: str) -> bool:
-    """Tell whether what is sent to this web address leaves the machine, and everybody on the way can read it."""
-    parts = urlsplit(url)
-    return parts.scheme == "http" and not is_loopback_host(parts.hostname or "")
 
 
 def _client_address(core: Core) -> Iterator[Check]:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from sqlalchemy import exists, select
 
+from mushu.address import leaves_in_the_clear
 from mushu.server.audit.service import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import Core, context_for, db
@@ -22,7 +23,7 @@ from mushu.server.keys.states import State
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.issue import issue
 from mushu.server.lifecycle.maintain import keep_house
-from mushu.server.operation.client_wheel import client_wheel, may_be_fetched_from
+from mushu.server.operation.client_wheel import client_wheel
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
@@ -98,6 +99,6 @@ def _report(settings: Settings, minted: Minted | None, findings: list[Finding], 
         key = minted.key
         lines.append(f"first key  {key.id} ({', '.join(key.scopes)}) is in {', '.join(minted.delivered_to)}")
     lines += owner
-    if (wheel := client_wheel()) is not None and may_be_fetched_from(settings.base_url):
+    if (wheel := client_wheel()) is not None and not leaves_in_the_clear(settings.base_url):
         lines.append(f"client     pip install '{wheel.address(settings.base_url)}'")
     return [*lines, f"address    {settings.base_url}"]

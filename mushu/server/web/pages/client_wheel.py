@@ -11,9 +11,10 @@ from flask import Blueprint, Response, redirect
 from markupsafe import Markup
 from werkzeug import Response as BaseResponse
 
+from mushu.address import leaves_in_the_clear
 from mushu.server.core import get_core
 from mushu.server.errors import NotFound
-from mushu.server.operation.client_wheel import PROJECT, ClientWheel, client_wheel, may_be_fetched_from
+from mushu.server.operation.client_wheel import PROJECT, ClientWheel, client_wheel
 from mushu.server.web.guard import public
 from mushu.server.web.openapi import CachedResponse
 
@@ -68,7 +69,7 @@ def _offered() -> ClientWheel:
     Raises:
         NotFound: none is offered here.
     """
-    if not may_be_fetched_from(get_core().settings.base_url):
+    if leaves_in_the_clear(get_core().settings.base_url):
         raise NotFound(
             "Over plain http, anybody on the way could exchange the wheel. The operator sets MUSHU_PUBLIC_URL to an "
             "https address, or hands the wheel on in another way."
