@@ -18,15 +18,7 @@ from mushu.server.config import Settings
 from mushu.server.core import MIGRATIONS, Core, db
 from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
-from mushu.server.web import (
-    extensions,
-    guard,
-    problems,
-    proxy_headers,
-    response_headers,
-    sessions,
-    slow_clients,
-)
+from mushu.server.web import extensions, guard, problems, proxy_headers, response_headers, sessions, slow_clients
 from mushu.server.web.api import (
     audit,
     auth,
