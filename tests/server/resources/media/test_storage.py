@@ -299,7 +299,7 @@ class TestABucket:
             return load(name, *more)
 
         monkeypatch.setattr(builtins, "__import__", missing)
-        with pytest.raises(ConfigurationError, match=r"mushu\[s3\]"):
+        with pytest.raises(ConfigurationError, match=r"boto3>=1"):
             quiet_app(Core(config, TurnableClock()))
 
     def test_settings_that_make_no_client_are_told_as_such(self, config: Settings) -> None:
