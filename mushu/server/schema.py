@@ -5,6 +5,7 @@ from mushu.server.audit import models as audit
 from mushu.server.db import Base
 from mushu.server.delivery import models as delivery
 from mushu.server.keys import models as keys
+from mushu.server.keys import revocation_journal
 from mushu.server.orgs import models as orgs
 from mushu.server.resources import devices, tenants
 from mushu.server.resources.media import models as media
@@ -22,6 +23,7 @@ __all__ = [
     "metadata",
     "notifications",
     "orgs",
+    "revocation_journal",
     "tenants",
     "tokens",
     "usage",

@@ -9,8 +9,8 @@ from mushu.server.commands.printing import as_json, print_rows
 from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.delivery.reconciler import Verdict, any_unreachable
-from mushu.server.keys.models import AtDeadline
 from mushu.server.keys.rotation import RotationRequest, Terms
+from mushu.server.keys.states import AtDeadline
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.maintain import DueRotation, rotate_due
 from mushu.server.lifecycle.rotate import rotate

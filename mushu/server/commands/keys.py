@@ -25,8 +25,9 @@ from mushu.server.delivery.reconciler import Finding, Verdict, any_unreachable
 from mushu.server.environments import within
 from mushu.server.keys import service
 from mushu.server.keys.minting import KeyRequest
-from mushu.server.keys.models import ApiKey, StateAt
+from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Scope, parse_scopes
+from mushu.server.keys.service import StateAt
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.change import disable, enable
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode

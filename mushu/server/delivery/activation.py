@@ -11,10 +11,10 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.delivery import ledger
 from mushu.server.delivery.ledger import UriAt
-from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
+from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import find_rotation_to
 from mushu.server.keys.service import change_state, get_key
-from mushu.server.keys.states import ACTIVATE, DEAD, END_RETIREMENT, RETIRE
+from mushu.server.keys.states import ACTIVATE, DEAD, END_RETIREMENT, RETIRE, AtDeadline
 
 
 def activate(session: AnySession, clock: Clock, actor: Actor, key_id: str, proven: Sequence[UriAt] = ()) -> ApiKey:

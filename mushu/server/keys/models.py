@@ -1,23 +1,9 @@
-"""Rows of API keys."""
+"""Rows of API keys, and of how one makes way for another."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    ColumnElement,
-    ForeignKey,
-    Index,
-    Integer,
-    String,
-    and_,
-    not_,
-    or_,
-    text,
-)
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.environment import Environment
@@ -90,48 +76,6 @@ class ApiKey(Idempotent, Base):
         return State.EXPIRED if living and self.expires_at is not None and self.expires_at <= now else stored
 
 
-@dataclass(frozen=True, slots=True)
-class StateAt:
-    """A state, as `ApiKey.state` tells it at a moment."""
-
-    state: State
-    now: datetime
-
-    @property
-    def condition(self) -> ColumnElement[bool]:
-        """The condition that a key is in it."""
-        stored = ApiKey.stored_state
-        retired = and_(stored == State.RETIRING, ApiKey.retires_at.is_not(None), ApiKey.retires_at <= self.now)
-        over = and_(ApiKey.expires_at.is_not(None), ApiKey.expires_at <= self.now)
-        match self.state:
-            case State.REVOKED:
-                return or_(stored == State.REVOKED, retired)
-            case State.EXPIRED:
-                return and_(stored.in_([State.ACTIVE, State.DISABLED, State.RETIRING]), over, not_(retired))
-            case State.PENDING | State.FAILED:
-                return stored == self.state
-            case _:
-                return and_(stored == self.state, not_(over), not_(retired))
-
-
-class JournalPosition(Base):
-    """Up to which byte this database has followed a journal that is beside it (`revocation_journal.py`)."""
-
-    __tablename__ = "journal_positions"
-
-    name: Mapped[str] = mapped_column(String(32), primary_key=True)
-    position: Mapped[int] = mapped_column(BigInteger)
-
-
-class AtDeadline(StrEnum):
-    """What becomes of the old key where the new one was not seen in use by the deadline."""
-
-    #: It lives on, and the rotation is reported as stalled.
-    KEEP = "keep"
-    #: It ends.
-    REVOKE = "revoke"
-
-
 class Rotation(Base):
     """How one key makes way for another. Rows are never deleted; one is begun for each successor that is minted."""
 
@@ -158,10 +102,6 @@ class Rotation(Base):
     first_used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: When nothing was left to do: the old key is over, or the attempt failed and the old key is where it was.
     settled_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-
-    @property
-    def settle(self) -> timedelta:
-        return timedelta(seconds=self.settle_seconds)
 
     @property
     def deadline_at(self) -> datetime | None:

@@ -13,17 +13,27 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, String, select
+from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.batching import batches
-from mushu.server.db import AnySession, before_commit, insert_into, journal_path
-from mushu.server.keys.models import ApiKey, JournalPosition
+from mushu.server.db import AnySession, Base, before_commit, insert_into, journal_path
+from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 
 _LOG: Final = logging.getLogger(__name__)
 #: Its first line, so that no position in another journal is taken for one in this.
 _HEAD: Final = re.compile(rb"#([0-9a-f]{16})\n")
 _LINE: Final = re.compile(rb"[0-9a-f]{64}")
+
+
+class JournalPosition(Base):
+    """Up to which byte this database has followed a journal that is beside it."""
+
+    __tablename__ = "journal_positions"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
 
 
 def note(session: AnySession, digest: str) -> None:

@@ -21,9 +21,9 @@ from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import KeyRequest, mint_successor
-from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, IS_TO_ROTATE, ApiKey, AtDeadline, Rotation, StateAt
-from mushu.server.keys.service import get_key
-from mushu.server.keys.states import DEAD, State
+from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, IS_TO_ROTATE, ApiKey, Rotation
+from mushu.server.keys.service import StateAt, get_key
+from mushu.server.keys.states import DEAD, AtDeadline, State
 from mushu.server.orgs.service import get_org
 
 _LONGEST_WAIT: Final = timedelta(days=366)
@@ -47,7 +47,7 @@ class Terms:
     @classmethod
     def of(cls, rotation: Rotation) -> Self:
         return cls(
-            settle=rotation.settle,
+            settle=timedelta(seconds=rotation.settle_seconds),
             deadline=timedelta(seconds=rotation.deadline_seconds),
             at_deadline=AtDeadline(rotation.at_deadline),
             at_once=rotation.at_once,
@@ -202,7 +202,7 @@ def note_first_uses(session: AnySession, moments: Mapping[str, datetime]) -> Non
         predecessor = get_key(session, rotation.predecessor_id)
         over = predecessor.retires_at is not None and predecessor.retires_at <= rotation.first_used_at
         if predecessor.stored_state == State.RETIRING and not over:
-            predecessor.retires_at = rotation.first_used_at + rotation.settle
+            predecessor.retires_at = rotation.first_used_at + timedelta(seconds=rotation.settle_seconds)
     if before:  # a successor that was itself succeeded before anybody used it keeps no one waiting
         note_first_uses(session, before)
 

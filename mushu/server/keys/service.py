@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, func, not_, or_, select, update
 
 from mushu.environment import Environment
 from mushu.server.audit.service import Actor, record
@@ -13,13 +14,37 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import KeyNotFound, WrongState
 from mushu.server.keys import revocation_journal
-from mushu.server.keys.models import ApiKey, StateAt
+from mushu.server.keys.models import ApiKey
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
 from mushu.server.paging import Page, Window, iterate, page
 
 _MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
+
+
+@dataclass(frozen=True, slots=True)
+class StateAt:
+    """A state, as `ApiKey.state` tells it at a moment."""
+
+    state: State
+    now: datetime
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """The condition that a key is in it."""
+        stored = ApiKey.stored_state
+        retired = and_(stored == State.RETIRING, ApiKey.retires_at.is_not(None), ApiKey.retires_at <= self.now)
+        over = and_(ApiKey.expires_at.is_not(None), ApiKey.expires_at <= self.now)
+        match self.state:
+            case State.REVOKED:
+                return or_(stored == State.REVOKED, retired)
+            case State.EXPIRED:
+                return and_(stored.in_([State.ACTIVE, State.DISABLED, State.RETIRING]), over, not_(retired))
+            case State.PENDING | State.FAILED:
+                return stored == self.state
+            case _:
+                return and_(stored == self.state, not_(over), not_(retired))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,15 @@ AUTHENTICATING: Final = frozenset({State.ACTIVE, State.RETIRING})
 DEAD: Final = frozenset({State.REVOKED, State.FAILED})
 
 
+class AtDeadline(StrEnum):
+    """What becomes of the old key where the new one was not seen in use by the deadline."""
+
+    #: It lives on, and the rotation is reported as stalled.
+    KEEP = "keep"
+    #: It ends.
+    REVOKE = "revoke"
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """One change of state: from where it may be made, where it leads, and what the audit trail calls it."""

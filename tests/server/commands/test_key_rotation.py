@@ -12,10 +12,11 @@ from mushu.keyformat import CREDENTIAL_PATTERN
 from mushu.server.clock import rfc3339, utc_now
 from mushu.server.core import db
 from mushu.server.db import reading, writing
-from mushu.server.keys.models import ApiKey, AtDeadline, JournalPosition, Rotation
+from mushu.server.keys.models import ApiKey, Rotation
+from mushu.server.keys.revocation_journal import JournalPosition
 from mushu.server.keys.rotation import Terms, find_rotation_to
 from mushu.server.keys.service import get_key
-from mushu.server.keys.states import State
+from mushu.server.keys.states import AtDeadline, State
 from tests.ran import Ran
 from tests.server.commands.conftest import Run
 

@@ -17,8 +17,8 @@ from mushu.server.db import journal_path, reading, writing
 from mushu.server.delivery.drift import DriftChecker, KeyFilter
 from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.keys import revocation_journal
-from mushu.server.keys.models import ApiKey, StateAt
-from mushu.server.keys.service import Selection
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.service import Selection, StateAt
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.maintain import keep_house_by_key
 from mushu.server.paging import in_pages

@@ -14,11 +14,11 @@ from mushu.server.delivery.activation import activate
 from mushu.server.errors import Invalid, KeyNotFound, OrgNotFound, WrongState
 from mushu.server.keys import rotation
 from mushu.server.keys.minting import KeyRequest
-from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
+from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state, get_key
-from mushu.server.keys.states import DELETE, DISABLE, ENABLE, FAIL, State
+from mushu.server.keys.states import DELETE, DISABLE, ENABLE, FAIL, AtDeadline, State
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import delete_org
 from tests.conftest import TurnableClock

@@ -13,7 +13,8 @@ from mushu.server.db import AnySession, own_session, reading, writing
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, KeyNotFound, WrongState
 from mushu.server.keys import revocation_journal
 from mushu.server.keys.minting import KeyRequest
-from mushu.server.keys.models import ApiKey, JournalPosition
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.revocation_journal import JournalPosition
 from mushu.server.keys.service import get_key
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.delete import delete

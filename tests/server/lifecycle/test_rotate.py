@@ -15,10 +15,10 @@ from mushu.server.errors import (
 )
 from mushu.server.keys import rotation
 from mushu.server.keys.minting import KeyRequest
-from mushu.server.keys.models import ApiKey, AtDeadline, Rotation
+from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.service import change_state, get_key
-from mushu.server.keys.states import DISABLE, State
+from mushu.server.keys.states import DISABLE, AtDeadline, State
 from mushu.server.lifecycle.maintain import keep_house
 from tests.server.delivery.conftest import LEASE, Post
 from tests.server.delivery.shelf import Crash, Fault, after, before, crash, crash_after, fail, lie, lose_answer, refuse
