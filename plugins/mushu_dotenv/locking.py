@@ -8,7 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from mushu.destination import DestinationError, user_name
@@ -34,12 +34,15 @@ def exclusive(folder: Folder, timeout: float) -> Iterator[None]:
     deadline = time.monotonic() + timeout
     held = False
     while not held:
-        descriptor = _lock_file(folder, path)
+        with explained(path, "open the lock file"):
+            _make(folder)
+            descriptor = folder.open(LOCK_NAME, os.O_RDWR)
         try:
             _refuse_odd(descriptor, path, folder)
             _wait(descriptor, deadline, path, timeout)
             # Somebody may have deleted the file while we waited; then others lock a new one.
-            held = _is(descriptor, folder.status_of(LOCK_NAME))
+            status = folder.status_of(LOCK_NAME)
+            held = status is not None and os.path.samestat(os.fstat(descriptor), status)
             if held:
                 yield
         finally:
@@ -64,12 +67,6 @@ def timeout_from(settings: Mapping[str, str]) -> float:
             "The setting `timeout` of env: destinations must be a number of seconds from 0 to 3600.", permanent=True
         )
     return timeout
-
-
-def _lock_file(folder: Folder, path: str) -> int:
-    with explained(path, "open the lock file"):
-        _make(folder)
-        return folder.open(LOCK_NAME, os.O_RDWR)
 
 
 def _make(folder: Folder) -> None:
@@ -99,7 +96,10 @@ def _refuse_odd(descriptor: int, path: str, folder: Folder) -> None:
 
 def _wait(descriptor: int, deadline: float, path: str, timeout: float) -> None:
     pause = _FIRST_PAUSE
-    while not _try_lock(descriptor, path):
+    while True:
+        with explained(path, "lock"), suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         if time.monotonic() >= deadline:
             raise DestinationError(
                 f"Another process has held the lock {shown(path)} for {timeout:g} seconds. Try again; "
@@ -108,16 +108,3 @@ def _wait(descriptor: int, deadline: float, path: str, timeout: float) -> None:
             )
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-def _try_lock(descriptor: int, path: str) -> bool:
-    with explained(path, "lock"):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
-def _is(descriptor: int, status: os.stat_result | None) -> bool:
-    return status is not None and os.path.samestat(os.fstat(descriptor), status)

@@ -5,10 +5,11 @@ Nothing of a refused URI is repeated: a person who mixes up two arguments may ha
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from mushu.destination import DEFAULT_FIELD, DestinationError
 
@@ -42,10 +43,9 @@ def parse_address(uri: str, base: Path) -> EnvAddress | None:
     Raises:
         DestinationError: the scheme is `env` and the rest cannot be used; permanent.
     """
-    scheme, colon, rest = uri.partition(":")
-    if scheme != SCHEME or not colon:
+    if not uri.startswith(f"{SCHEME}:"):
         return None
-    located, separator, variable = rest.partition("#")
+    located, separator, variable = uri.removeprefix(f"{SCHEME}:").partition("#")
     if not separator:
         variable = DEFAULT_FIELD
     if _VARIABLE.fullmatch(variable) is None:
@@ -75,13 +75,9 @@ def _decoded(located: str) -> str:
         raise _refusal("It takes no query. A question mark that belongs to the path is written %3F")
     if _BROKEN_ESCAPE.search(located):
         raise _refusal("A % must be followed by two hexadecimal digits. A % that belongs to the path is written %25")
-    try:
-        path = os.fsdecode(unquote_to_bytes(os.fsencode(located)))
-    except UnicodeError:
-        path = None
-    if path is None:
-        raise _refusal("The path holds characters that no file name of this machine can have")
-    return path
+    with suppress(UnicodeError):
+        return os.fsdecode(unquote_to_bytes(os.fsencode(located)))
+    raise _refusal("The path holds characters that no file name of this machine can have")
 
 
 def _absolute(path: str, base: Path) -> str:
@@ -103,10 +99,8 @@ def _absolute(path: str, base: Path) -> str:
     return "/" + absolute.lstrip("/")
 
 
-def _encoded(character: str) -> str:
-    if character.isprintable() and character not in _RESERVED:
-        return character
-    return "".join(f"%{byte:02X}" for byte in os.fsencode(character))
+def _encoded(letter: str) -> str:
+    return letter if letter.isprintable() and letter not in _RESERVED else quote_from_bytes(os.fsencode(letter))
 
 
 def _refusal(reason: str) -> DestinationError:

@@ -62,8 +62,7 @@ def find_mount(client: VaultClient, address: VaultAddress) -> Mount:
         Denied: there is none, or our token may do nothing in it: a server does not tell strangers which.
         DestinationError: it is no KV engine, or there was no answer.
     """
-    question = f"/v1/sys/internal/ui/mounts/{encoded_path(address.path)}"
-    reply = client.ask(lambda vault: vault.adapter.get(question))
+    reply = client.ask(lambda vault: vault.adapter.get(f"/v1/sys/internal/ui/mounts/{encoded_path(address.path)}"))
     if reply.status == 403:
         raise _unseen(client, address)
     if not reply.is_success:
@@ -83,8 +82,7 @@ def find_mount(client: VaultClient, address: VaultAddress) -> Mount:
         raise DestinationError(
             f"{address.path} is itself a mount, not a secret. Write the path of the secret after it.", permanent=True
         )
-    version = 2 if data.text("options", "version") == "2" else 1
-    return Mount(name, address.path.removeprefix(f"{name}/"), version)
+    return Mount(name, address.path.removeprefix(f"{name}/"), 2 if data.text("options", "version") == "2" else 1)
 
 
 def _below(mount: str, path: str) -> str | None:
@@ -101,8 +99,7 @@ def _below(mount: str, path: str) -> str | None:
 
 
 def _unseen(client: VaultClient, address: VaultAddress) -> DestinationError:
-    fault = client.token_fault(address.path)
-    if fault is not None:
+    if (fault := client.token_fault(address.path)) is not None:
         return fault
     name, _, rest = address.path.partition("/")
     return Denied(
