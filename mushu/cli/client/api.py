@@ -18,7 +18,8 @@ import httpx
 
 from mushu.address import is_loopback
 from mushu.cli.answers import IDENTIFIER, Answer, parsed, rows_of
-from mushu.cli.client.connection import ServerAddress, tls_context, unreachable
+from mushu.cli.client.connection import ServerAddress, tls_context
+from mushu.cli.client.unreachable import unreachable
 from mushu.cli.credential_store import KEY_VARIABLE, RequestCredential
 from mushu.cli.errors import IN_PROGRESS, Failure, Refused, Unreachable, misunderstood, strange_answer
 from mushu.secret import Secret
