@@ -10,7 +10,8 @@ import stat
 
 from mushu.destination import DestinationError, others_may_write, user_name
 from mushu_dotenv.errors import quoted, refusal
-from mushu_dotenv.folder import Folder, PathStep
+from mushu_dotenv.folder import Folder
+from mushu_dotenv.walk import PathStep
 
 
 def refuse_planted(path: str, folder: Folder, status: os.stat_result | None) -> None:

@@ -12,8 +12,9 @@ from mushu.destination import Denied, DestinationError, Location
 from mushu_vault import policy
 from mushu_vault.client import VaultClient, asked
 from mushu_vault.connection import VaultConnection
-from mushu_vault.errors import not_understood, unexpected
+from mushu_vault.errors import unexpected
 from mushu_vault.settings import VaultServer
+from mushu_vault.unanswered import not_understood
 from mushu_vault.uri import VaultAddress, encoded_path
 
 _ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -91,11 +92,8 @@ def _below(mount: str, path: str) -> str | None:
     A server may answer with the namespace in front, which in `path` is left to the header.
     """
     segments = mount.split("/")
-    for first in range(len(segments)):
-        name = "/".join(segments[first:])
-        if path.startswith(f"{name}/"):
-            return name
-    return None
+    names = ("/".join(segments[first:]) for first in range(len(segments)))
+    return next((name for name in names if path.startswith(f"{name}/")), None)
 
 
 def _unseen(client: VaultClient, address: VaultAddress) -> DestinationError:
