@@ -1,40 +1,18 @@
-"""What proves to a server who asks: the stored token of a login, or the API key of the environment.
+"""The logins of this account: the token of each, kept under the address of the server that issued it."""
 
-The token of a login is kept under the address that issued it. A key is only taken from `MUSHU_API_KEY`: an
-argument would be in the history of the shell and in the list of processes.
-"""
-
-import os
 import re
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 from mushu.cli import config
 from mushu.cli.answers import Answer, text_of
-from mushu.cli.errors import Failure, misunderstood
+from mushu.cli.errors import misunderstood
 from mushu.cli.output import note
-from mushu.environment import Environment
 from mushu.ownership import HAS_OWNERS
 from mushu.secret import Secret
 
-KEY_VARIABLE: Final = "MUSHU_API_KEY"
-
 # What is allowed in a header; no server of ours issues anything else.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
-
-
-@dataclass(frozen=True, slots=True)
-class RequestCredential:
-    """What goes into the `Authorization` header."""
-
-    scheme: Literal["Bearer", "ApiKey"]
-    secret: Secret
-    #: The one environment that an API key works in; None for a login, which works in both.
-    environment: Environment | None = None
-
-    @property
-    def is_key(self) -> bool:
-        return self.scheme == "ApiKey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +37,6 @@ class StoredLogin:
         if not isinstance(user, dict):
             raise misunderstood("it does not say whose token it is")
         return cls(token, text_of(user, "user_id"), text_of(user, "email"), text_of(answer, "expires_at"))
-
-
-def of_login(token: Secret) -> RequestCredential:
-    return RequestCredential("Bearer", token)
-
-
-def find_key() -> RequestCredential | None:
-    """Return the API key of the environment, or None where it holds none.
-
-    Raises:
-        Failure: what it holds is no API key; it is not repeated.
-    """
-    text = os.environ.get(KEY_VARIABLE, "").strip()
-    if not text:
-        return None
-    from mushu import keyformat
-
-    try:
-        prefix = keyformat.parse(text)
-    except ValueError:
-        prefix = None
-    environment = next((one for one, of_key in keyformat.KEY_PREFIXES.items() if of_key is prefix), None)
-    if environment is None:
-        raise Failure(
-            f"{KEY_VARIABLE} holds no API key, or one that is mistyped or cut short. One begins with msk_live_ or "
-            "msk_test_; unset the variable to use your login."
-        )
-    return RequestCredential("ApiKey", Secret(text), environment)
 
 
 def find_login(url: str) -> StoredLogin | None:

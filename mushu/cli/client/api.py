@@ -20,8 +20,8 @@ from mushu.address import is_loopback
 from mushu.cli.answers import IDENTIFIER, Answer, parsed, rows_of
 from mushu.cli.client.connection import ServerAddress, tls_context
 from mushu.cli.client.unreachable import unreachable
-from mushu.cli.credential_store import KEY_VARIABLE, RequestCredential
 from mushu.cli.errors import IN_PROGRESS, Failure, Refused, Unreachable, misunderstood, strange_answer
+from mushu.cli.request_credential import KEY_VARIABLE, RequestCredential
 from mushu.secret import Secret
 
 #: As many rows as the server puts on one page.

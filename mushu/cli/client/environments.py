@@ -18,7 +18,7 @@ from mushu.environment import Environment
 
 if TYPE_CHECKING:
     from mushu.cli.client.api import Api
-    from mushu.cli.credential_store import RequestCredential
+    from mushu.cli.request_credential import RequestCredential
 
 _ORG_ID: Final = re.compile(r"org_[a-z2-7]{12}")
 _LIST_ORGS: Final = "`mushu org list` shows yours."

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from mushu.cli.client.unreachable import unreachable
-from mushu.cli.credential_store import of_login
+from mushu.cli.request_credential import of_login
 from mushu.testing.leaks import traces
 from tests.cli.certificates import certificates
 from tests.cli.conftest import TOKEN, Mushu, log_in

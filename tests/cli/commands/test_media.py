@@ -61,7 +61,7 @@ def test_a_file_is_announced_sent_where_the_server_says_and_confirmed(
 def test_no_credential_goes_along_to_the_storage(
     mushu: Mushu, asking: Stub, bucket: Stub, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.cli.test_credential_store import KEY
+    from tests.cli.test_request_credential import KEY
 
     assert mushu(*UPLOAD).code == 0
     monkeypatch.setenv("MUSHU_API_KEY", KEY)
