@@ -9,6 +9,8 @@ An error of a library is replaced, not chained: it may carry a request with a to
 A wrong command line is Click's `UsageError` and ends with 2.
 """
 
+import errno
+from pathlib import Path
 from typing import Final
 
 import click
@@ -59,4 +61,29 @@ def misunderstood(what: str) -> WrongAnswer:
     return WrongAnswer(
         f"The server's answer is not what this mushu understands: {what}. {_CHECK_ADDRESS} "
         "If the address is right, mushu and the server are of different versions: update the older one."
+    )
+
+
+def fault_of_the_machine(error: Exception) -> str | None:
+    """Return the sentence for an error of the operating system that a person can mend; None for any other."""
+    if not isinstance(error, OSError):
+        return None
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EBADF, errno.EIO):
+        return f"The answer could not be printed: {error.strerror}."
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "The current folder has been deleted. Change to another one, and run the command again."
+    return None
+
+
+def fault_of_ours(error: Exception) -> str:
+    """Return the sentence for an error that nobody foresaw; it shows nothing of the error but its type and place."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace is not None else "nowhere"
+    return (
+        f"mushu failed in a way it should not ({type(error).__name__} in {where}). Please report this line with the "
+        "command you ran, without any secret in it."
     )

@@ -1,14 +1,13 @@
 """The tree of commands, and how a run of one ends: 0 done, 1 failed, 2 the command line is wrong."""
 
-import errno
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 
 from mushu import process
+from mushu.cli.errors import fault_of_ours, fault_of_the_machine
 from mushu.cli.output import colour, print_error
 from mushu.cli.session import Session
 from mushu.lazy_group import LazyGroup
@@ -27,7 +26,7 @@ _COMMANDS: Final = {
     "media": "mushu.cli.commands.media:media",
     "audit": "mushu.cli.commands.audit:audit",
     "config": "mushu.cli.commands.config:config",
-    "completion": "mushu.cli.main:completion",
+    "completion": "mushu.cli.commands.completion:completion",
 }
 
 
@@ -54,27 +53,6 @@ def cli() -> None:
     mushu auth login
     mushu api-key create --name backend-server --org ORG --to env:.env
     """
-
-
-@click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script that completes mushu's commands in a shell.
-
-    \b
-    bash: eval "$(mushu completion bash)" in ~/.bashrc
-    zsh:  eval "$(mushu completion zsh)" in ~/.zshrc
-    fish: mushu completion fish > ~/.config/fish/completions/mushu.fish
-    """
-    from click import shell_completion  # not loaded for other commands
-
-    scripts = {
-        "bash": shell_completion.BashComplete,
-        "zsh": shell_completion.ZshComplete,
-        "fish": shell_completion.FishComplete,
-    }
-    click.echo(scripts[shell](ctx.find_root().command, {}, "mushu", "_MUSHU_COMPLETE").source())
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -109,7 +87,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo("Aborted.", err=True)
         return _INTERRUPTED
     except Exception as error:
-        print_error(_fault_of_the_machine(error) or _fault_of_ours(error))
+        print_error(fault_of_the_machine(error) or fault_of_ours(error))
         return _FAILED
     return code if isinstance(code, int) else 0
 
@@ -118,26 +96,3 @@ def _print_usage(error: click.UsageError) -> None:
     if error.ctx is not None:
         click.echo(error.ctx.get_usage(), err=True)
         click.echo(f"`{error.ctx.command_path} --help` says more.\n", err=True)
-
-
-def _fault_of_the_machine(error: Exception) -> str | None:
-    if not isinstance(error, OSError):
-        return None
-    if error.filename is None and error.errno in (errno.ENOSPC, errno.EBADF, errno.EIO):
-        return f"The answer could not be printed: {error.strerror}."
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        return "The current folder has been deleted. Change to another one, and run the command again."
-    return None
-
-
-def _fault_of_ours(error: Exception) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f"{trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}" if trace is not None else "nowhere"
-    return (
-        f"mushu failed in a way it should not ({type(error).__name__} in {where}). Please report this line with the "
-        "command you ran, without any secret in it."
-    )
