@@ -53,7 +53,7 @@ def emit(text: str, *, color: bool | None = None) -> None:
     try:
         click.echo(text, color=color)
     except OSError as error:
-        _print_no_more()
+        print_no_more()
         raise NotPrinted(error) from None
 
 
@@ -73,7 +73,7 @@ def emit_list(items: Iterable[str]) -> None:
     emit(f"{lead}{held}\n]" if held else "[]")
 
 
-def _print_no_more() -> None:
+def print_no_more() -> None:
     """Have what is left in the buffer go nowhere, or Python tries once more when it ends, and complains."""
     with suppress(AttributeError, OSError, ValueError):
         descriptor = sys.stdout.fileno()

@@ -15,6 +15,8 @@ from typing import Final
 
 import click
 
+from mushu.printing import print_no_more
+
 #: What a request that is repeated under its Idempotency-Key is told: an earlier one made it, or is at it.
 ALREADY_CREATED: Final = "already_created"
 IN_PROGRESS: Final = "in_progress"
@@ -69,6 +71,7 @@ def fault_of_the_machine(error: Exception) -> str | None:
     if not isinstance(error, OSError):
         return None
     if error.filename is None and error.errno in (errno.ENOSPC, errno.EBADF, errno.EIO):
+        print_no_more()
         return f"The answer could not be printed: {error.strerror}."
     try:
         Path.cwd()

@@ -166,14 +166,17 @@ class Session:
         return self._connected(server, of_login(self.required_login().token))
 
     def api_keys(self, org: str | None) -> "ApiKeys":
-        """Return the API keys of the organization that a command is about.
+        """Return the API keys of the organization that a command is about: asked as the user, or else with a key.
 
         Raises:
-            UsageError, Failure: none is named, or nobody is logged in.
+            UsageError, Failure: none is named, or nobody is logged in and there is no key.
         """
         from mushu.cli.client.api_keys import ApiKeys
 
-        return ApiKeys(self.api(), self.required_org(org))
+        if self.login() is not None or find_key() is None:
+            return ApiKeys(self.api(), self.required_org(org))
+        environments = self.environments()
+        return ApiKeys(environments.api, environments.org_id(org), [one.environment for one in environments.all])
 
     def environments(self) -> "Environments":
         """Return the environments of the server, asked with the API key of the environment, or else as the user.

@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from mushu.server.commands.common import HELP
 from mushu.server.main import COMMANDS
 
 _INTRODUCTION: Final = """\
@@ -36,7 +37,7 @@ def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Comman
 
 
 def _section(path: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100, **HELP)
     return f"## {path}\n\n```\n{command.get_help(context)}\n```\n"
 
 

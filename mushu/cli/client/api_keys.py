@@ -19,11 +19,16 @@ Result = TypeVar("Result")
 
 
 class ApiKeys:
-    """Live keys are at /orgs, test keys at /sandbox/orgs; the user who names a key need not know which it is."""
+    """Live keys are at /orgs, test keys at /sandbox/orgs; the user who names a key need not know which it is.
 
-    def __init__(self, api: "Api", org_id: str) -> None:
+    Args:
+        environments: those that the credential is good for: both for a user, one for an API key.
+    """
+
+    def __init__(self, api: "Api", org_id: str, environments: Sequence[Environment] = tuple(Environment)) -> None:
         self._api = api
         self._org_id = org_id
+        self.environments = environments
 
     @property
     def server(self) -> str:
@@ -87,7 +92,7 @@ class ApiKeys:
 
     def find_by_digest(self, digest: str) -> Answer | None:
         """Return the key with this SHA-256, in either environment and deleted ones included; None if none has."""
-        for environment in Environment:
+        for environment in self.environments:
             try:
                 return self._api.post(*self._path(environment), "lookup", body={"digest": digest})
             except Refused as refusal:
@@ -113,7 +118,7 @@ class ApiKeys:
 
     def _in_either(self, key_id: str, ask: Callable[[Environment], Result]) -> Result:
         """Ask where live keys are, and where there is no such key, where test keys are."""
-        for environment in Environment:
+        for environment in self.environments:
             try:
                 return ask(environment)
             except Refused as refusal:

@@ -136,7 +136,8 @@ def list_(
     """List the keys of an organization, newest first, live and test."""
     asked = {"include_deleted": "true" if with_deleted else None, "name": name, "state": state, "scope": scope}
     query = {field: value for field, value in asked.items() if value is not None}
-    rows = map(without_secrets, session.api_keys(org).list_all(list(Environment) if env is None else [env], query))
+    keys = session.api_keys(org)
+    rows = map(without_secrets, keys.list_all(keys.environments if env is None else [env], query))
     with_state = with_deleted or state is not None
     print_rows((*_COLUMNS, _STATE) if with_state else _COLUMNS, rows, json_wanted=as_json)
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import click
 from sqlalchemy.exc import OperationalError, ProgrammingError
@@ -22,6 +22,13 @@ from mushu.server.lifecycle.context import Context
 from mushu.server.machine_faults import explained
 from mushu.terminal import printable, printable_lines
 
+#: Settings of a command, or of a group for all that is in it.
+HELP: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"]}
+of_org = click.option(
+    "--org",
+    envvar="MUSHU_ORG_ID",
+    help="Id or exact name of the organization; if left out, MUSHU_ORG_ID or the only one.",
+)
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -29,8 +36,7 @@ class AdminGroup(click.Group):
     """A group whose commands run with the core at hand, and whose errors say what to do and exit with 1."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        named["context_settings"] = {"help_option_names": ["-h", "--help"]} | (named.get("context_settings") or {})
-        super().__init__(*arguments, **named)
+        super().__init__(*arguments, **{"context_settings": HELP} | named)
 
     def invoke(self, ctx: click.Context) -> Any:
         with entered(ctx), core_at_hand():

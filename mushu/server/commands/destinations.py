@@ -11,7 +11,7 @@ import click
 from mushu.environment import Environment
 from mushu.server import destinations as service
 from mushu.server.clock import rfc3339
-from mushu.server.commands.common import AdminGroup, ask, operator, yes
+from mushu.server.commands.common import AdminGroup, ask, of_org, operator, yes
 from mushu.server.commands.given_settings import read_settings, settings_options
 from mushu.server.commands.printing import as_json, note, print_json, print_rows
 from mushu.server.core import db, get_core
@@ -29,7 +29,6 @@ _COLUMNS = {"name": "NAME", "environment": "ENV", "uri": "URI", "settings": "SET
 #: Exit status: what was looked at is not as it should be.
 _WRONG = 3
 
-of_org = click.option("--org", required=True, help="Id or exact name of the organization.")
 of_environment = click.option(
     "--env",
     type=click.Choice([choice.value for choice in Environment]),
@@ -53,7 +52,7 @@ def destinations() -> None:
 def add(
     name: str,
     uri: str,
-    org: str,
+    org: str | None,
     env: str,
     given: tuple[str, ...],
     files: tuple[str, ...],
@@ -77,7 +76,7 @@ def add(
 @destinations.command("list")
 @of_org
 @as_json
-def list_(org: str, as_json: bool) -> None:
+def list_(org: str | None, as_json: bool) -> None:
     """List the destinations of an organization, the names of their settings, and how many living keys each holds."""
     unreadable = set[str]()
     with reading(db.session):
@@ -112,7 +111,9 @@ def _listed(org_id: str, environment: Environment, unreadable: set[str], window:
 @of_org
 @of_environment
 @settings_options
-def set_(name: str, org: str, env: str, given: tuple[str, ...], files: tuple[str, ...], asked: tuple[str, ...]) -> None:
+def set_(
+    name: str, org: str | None, env: str, given: tuple[str, ...], files: tuple[str, ...], asked: tuple[str, ...]
+) -> None:
     """Replace all settings of a destination by those that are given; none, where none is."""
     core, settings = get_core(), read_settings(given, files, asked)
     with reading(db.session):
@@ -129,7 +130,7 @@ def set_(name: str, org: str, env: str, given: tuple[str, ...], files: tuple[str
 @click.argument("name")
 @of_org
 @of_environment
-def check(name: str, org: str, env: str) -> None:
+def check(name: str, org: str | None, env: str) -> None:
     """Try whether a key could be written there, and say what it holds; exit 3 if something is wrong."""
     core = get_core()
     with reading(db.session):
@@ -158,7 +159,7 @@ def check(name: str, org: str, env: str) -> None:
 @of_org
 @of_environment
 @yes
-def remove(name: str, org: str, env: str, yes: bool) -> None:
+def remove(name: str, org: str | None, env: str, yes: bool) -> None:
     """Take the name away, and with it what is needed to get in there. Refused while it holds a living key."""
     core = get_core()
     with reading(db.session):
@@ -170,7 +171,7 @@ def remove(name: str, org: str, env: str, yes: bool) -> None:
     print_json({"name": found.name, "uri": found.uri, "removed": True})
 
 
-def _get(org: str, env: str, name: str) -> DestinationRow:
+def _get(org: str | None, env: str, name: str) -> DestinationRow:
     """Have the session work in an environment, and return the destination of an organization there.
 
     Raises:

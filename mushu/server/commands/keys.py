@@ -11,7 +11,7 @@ from mushu.batching import BATCH
 from mushu.environment import Environment
 from mushu.server import answers
 from mushu.server.clock import parse_duration
-from mushu.server.commands.common import AdminGroup, ask, operator_context, yes
+from mushu.server.commands.common import AdminGroup, ask, of_org, operator_context, yes
 from mushu.server.commands.key_output import of_drift, print_minted
 from mushu.server.commands.key_rotation import rotate_key
 from mushu.server.commands.printing import as_json, note, print_done, print_json, print_rows
@@ -62,7 +62,7 @@ def keys() -> None:
 
 
 @keys.command("create")
-@click.option("--org", required=True, help="Id or exact name of the organization.")
+@of_org
 @click.option("--name", required=True, help="What the key is for.")
 @click.option("--scopes", help="Of read, write, admin; read,write, or what the organization has settled, if left out.")
 @click.option("--env", type=click.Choice([e.value for e in Environment]), default="live", show_default=True)
@@ -72,7 +72,7 @@ def keys() -> None:
 @click.option("--show-once", is_flag=True, help="Print the key, this one time, instead of delivering it.")
 @click.option("--force", is_flag=True, help="Overwrite a value that the destination holds.")
 def create_key(
-    org: str,
+    org: str | None,
     name: str,
     scopes: str | None,
     env: str,
@@ -105,7 +105,7 @@ def create_key(
 
 
 @keys.command("list")
-@click.option("--org", required=True, help="Id or exact name of the organization.")
+@of_org
 @click.option("--all", "with_deleted", is_flag=True, help="Deleted and failed keys, too, with their states.")
 @click.option("--name", metavar="TEXT", help="Only keys whose name holds this text, in these very letters.")
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only keys in this state.")
@@ -113,7 +113,7 @@ def create_key(
 @click.option("--env", type=click.Choice([e.value for e in Environment]), help="Only keys of this environment.")
 @as_json
 def list_keys(
-    org: str,
+    org: str | None,
     with_deleted: bool,
     name: str | None,
     state: str | None,

@@ -2,7 +2,7 @@
 
 import click
 
-from mushu.server.commands.common import AdminGroup, CorelessCommand, ask, operator, yes
+from mushu.server.commands.common import HELP, AdminGroup, CorelessCommand, ask, operator, yes
 from mushu.server.commands.printing import as_json, print_json
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
@@ -26,7 +26,7 @@ def upgrade(no_copy: bool) -> None:
     click.echo(printable_lines("\n".join(lines)) or "The database is up to date.")
 
 
-@click.command("doctor", cls=CorelessCommand)
+@click.command("doctor", cls=CorelessCommand, context_settings=HELP)
 @as_json
 def doctor(as_json: bool) -> None:
     """Say what is wrong with this server, and how to mend it."""

@@ -86,13 +86,20 @@ def lock_org(session: AnySession, org_id: str) -> Organization:
     return get_org(session, org_id)
 
 
-def resolve_org(session: AnySession, id_or_name: str) -> Organization:
-    """Return the organization with this id, or else with exactly this name.
+def resolve_org(session: AnySession, id_or_name: str | None) -> Organization:
+    """Return the organization with this id, or else with exactly this name; the only one where none is named.
 
     Raises:
-        OrgNotFound: neither.
+        OrgNotFound: neither; or none is named, and there is not exactly one.
         AmbiguousName: several have the name; the message lists their ids.
     """
+    if id_or_name is None:
+        found = session.scalars(_living().limit(2)).all()
+        if len(found) == 1:
+            return found[0]
+        raise OrgNotFound(
+            "Which organization? Add --org, or set MUSHU_ORG_ID. `flask orgs list` shows all.", field="org"
+        )
     org = find_org(session, id_or_name)
     if org is not None:
         return org

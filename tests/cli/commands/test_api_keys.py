@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mushu.environment import Environment
+from mushu.server.keys.scopes import Scope
 from tests.cli.conftest import ORG, Mushu, Served
 from tests.cli.stub import Asked, Stub, Told, problem
 
@@ -168,3 +170,19 @@ def test_a_key_of_the_wrong_environment_is_reported_once_for_both(mushu: Mushu, 
 def test_nothing_is_created_by_someone_who_is_not_logged_in(served: Served, mushu: Mushu) -> None:
     ran = mushu(*CREATE).fails()
     assert ran.stderr == f"Error: You are not logged in to {served.url}. Run `mushu auth login`.\n"
+
+
+@pytest.mark.fault
+def test_who_is_not_logged_in_asks_with_the_admin_key_of_the_environment(
+    mushu: Mushu, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    org = served.world.org()
+    _, key = served.world.key(org, Scope.READ, Scope.ADMIN, environment=Environment.TEST)
+    monkeypatch.setenv("MUSHU_API_KEY", key)
+    made = mushu("api-key", "create", "--name", "made", "--env", "test").ok().json
+    assert made["key"].startswith("msk_test_")
+    listed = mushu("api-key", "list", "--json").ok().json
+    assert made["key_id"] in [row["key_id"] for row in listed]
+    assert {row["environment"] for row in listed} == {"test"}
+    mushu("api-key", "delete", made["key_id"], "--yes").ok()
+    mushu("api-key", "create", "--name", "live").fails("This is a test key")

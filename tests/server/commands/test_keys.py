@@ -183,3 +183,16 @@ def test_commands_work_where_debug_mode_is_set_for_the_sake_of_another_app(
     ran = run("keys", "create", "--org", acme, "--name", "k", "--to", "env:.env")
     assert ran.code == 0, ran.stderr
     assert run("--debug", "keys", "list", "--org", acme).code == 0
+
+
+@pytest.mark.fault
+def test_the_organization_is_that_of_the_environment_or_the_only_one(
+    run: Run, acme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_id = run("keys", "create", "--name", "k", "--show-once").json["key_id"]
+    assert run("destinations", "list", "--json").json == []
+    other = run("orgs", "create", "other", "--owner", "ada@example.com").json["org_id"]
+    assert "Which organization? Add --org, or set MUSHU_ORG_ID." in run("keys", "list").stderr
+    monkeypatch.setenv("MUSHU_ORG_ID", acme)
+    assert [row["key_id"] for row in run("keys", "list", "--json").json] == [key_id]
+    assert run("keys", "list", "--org", other, "--json").json == []

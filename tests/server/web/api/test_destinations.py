@@ -43,7 +43,8 @@ def test_it_works(client: SeparateClient, world: World, prefix: str, environment
                 "created_at": "2026-01-15T10:30:00Z",
             }
             for called in ("a", "b")
-        ]
+        ],
+        "next_cursor": None,
     }
     assert "hunter2" not in response.get_data(as_text=True)
 
@@ -54,7 +55,10 @@ def test_those_of_another_organization_are_not_there_and_an_empty_list_is_one(
     mine, theirs = world.org(), world.org()
     name(world, theirs, "secret-place")
     headers = api_key(world.key(mine, Scope.ADMIN)[1])
-    assert answer(client.get(f"/orgs/{mine.id}/destinations", headers=headers)) == {"destinations": []}
+    assert answer(client.get(f"/orgs/{mine.id}/destinations", headers=headers)) == {
+        "destinations": [],
+        "next_cursor": None,
+    }
     refusal(client.get(f"/orgs/{theirs.id}/destinations", headers=headers), 404, "org_not_found")
 
 

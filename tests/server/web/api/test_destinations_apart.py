@@ -44,7 +44,7 @@ def test_a_live_destination_is_not_there_for_the_sandbox(house: House, stage: St
     assert not file.exists()
     assert all_rows()["api_keys"] == before
     found = house.client.get(LISTS[TEST].format(org=stage.org), headers=owner(house, stage))
-    assert answer(found) == {"destinations": []}
+    assert answer(found) == {"destinations": [], "next_cursor": None}
 
 
 @pytest.mark.fault
@@ -82,7 +82,7 @@ class TestATestDestination:
         refusal(ask_for_key(house, stage, LIVE, deliver_to=["backend-env"]), 404, "destination_not_found")
         assert not file.exists()
         found = house.client.get(LISTS[LIVE].format(org=stage.org), headers=owner(house, stage))
-        assert answer(found) == {"destinations": []}
+        assert answer(found) == {"destinations": [], "next_cursor": None}
 
     def test_may_have_the_name_of_a_live_one(self, house: House, stage: Stage, tmp_path: Path) -> None:
         for environment in (LIVE, TEST):

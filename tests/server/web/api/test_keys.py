@@ -54,6 +54,8 @@ def put_into(clock_of: World, key_id: str, state: State) -> None:
         change_state(db.session, clock_of.clock, SYSTEM, key_id, Transition("key.forced", frozenset(State), state))
 
 
+#: Not within the calendar, once they are in UTC.
+_EDGES = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999-23:59")
 _NO_TIMES: list[object] = ["2100-01-01", "2100-02-30T00:00:00Z", "٢١٠٠-01-01T00:00:00Z", 4_102_444_800, 1e300, {}]
 _URIS: list[object] = ["env:/etc/passwd#X", ["env:/etc/passwd#X"]]
 
@@ -134,11 +136,9 @@ class TestCreate:
         ("field", "value", "words"),
         [
             *(("name", name, "") for name in ("", " ", "a\u202eb", "a" * 1001)),
-            *(
-                ("expires_at", past, "must be in the future")
-                for past in ("2026-01-15T10:30:00Z", "0001-01-01T00:00:00+14:00")
-            ),
-            ("expires_at", "9999-12-31T23:59:59.999999-23:59", "100 years at most"),
+            ("expires_at", "2026-01-15T10:30:00Z", "must be in the future"),
+            ("expires_at", "9999-12-31T23:59:59Z", "100 years at most"),
+            *(("expires_at", edge, "must be a date and time") for edge in _EDGES),
             ("expires_at", "2100-01-01T00:00:00", "must name its time zone"),
             *(("expires_at", value, "must be a date and time") for value in _NO_TIMES),
         ],

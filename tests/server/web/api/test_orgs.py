@@ -38,7 +38,7 @@ class TestCreate:
         headers = bearer(house.world.token(house.world.user()))
         response = house.client.post("/orgs", json={"name": name}, headers=headers)
         assert refusal(response, 422, "invalid_input")["errors"][0]["field"] == "name"
-        assert answer(house.client.get("/orgs", headers=headers)) == {"orgs": []}
+        assert answer(house.client.get("/orgs", headers=headers)) == {"orgs": [], "next_cursor": None}
 
     @pytest.mark.fault
     def test_a_user_owns_no_more_than_one_may(self, house: House) -> None:
