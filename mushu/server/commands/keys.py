@@ -21,7 +21,7 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.drift import DriftChecker, DriftResult, KeyFilter
 from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named_destinations import names_of
-from mushu.server.delivery.reconciler import Finding, Verdict, any_unreachable
+from mushu.server.delivery.reconciler import Finding, any_unreachable
 from mushu.server.environments import within
 from mushu.server.keys import service
 from mushu.server.keys.minting import KeyRequest
@@ -230,17 +230,19 @@ def deliveries(key_id: str, as_json: bool) -> None:
 @as_json
 def reconcile(as_json: bool) -> None:
     """Finish or clean up what a crash or an unreachable destination left behind, and retire what is to retire."""
-    verdicts: Counter[Verdict] = Counter()
+    still_open: list[Finding] = []
     columns = {"key_id": "KEY_ID", "result": "RESULT", "detail": "DETAIL"}
-    findings = _counted(keep_house_by_key(operator_context()), verdicts)
+    findings = _settled(keep_house_by_key(operator_context()), still_open)
     print_rows(findings, columns, json_wanted=as_json, nothing="Nothing is unfinished.")
-    if verdicts[Verdict.UNREACHABLE]:
+    if still_open:
         raise click.exceptions.Exit(1)
 
 
-def _counted(findings: Iterable[Finding], verdicts: Counter[Verdict]) -> Iterator[dict[str, Any]]:
+def _settled(findings: Iterable[Finding], still_open: list[Finding]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of what was done; of what is left to do, the first finding is enough to know it."""
     for found in findings:
-        verdicts[found.verdict] += 1
+        if found.is_open and not still_open:
+            still_open.append(found)
         yield {"key_id": found.key_id, "result": found.verdict.value, "detail": found.detail}
 
 

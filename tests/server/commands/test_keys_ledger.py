@@ -146,3 +146,18 @@ class TestEndOfTheSearch:
         assert (tmp_path / ".env").read_text() == broken
         with reading(db.session):
             assert get_key(db.session, key_id).stored_state == "revoked"
+
+    @pytest.mark.fault
+    def test_a_place_that_lets_nobody_look_leaves_the_search_open(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def deny(*_: object) -> bool:
+            raise Denied("It lets nobody look.")
+
+        key_id = created(run)
+        with monkeypatch.context() as patched:
+            patched.setattr(DotenvDestination, "remove", deny)
+            assert run("keys", "delete", key_id, "--yes").code == 1
+            ran = run("keys", "reconcile", "--json")
+        assert (ran.code, [row["result"] for row in ran.json]) == (1, ["denied"])
+        assert run("keys", "reconcile").code == 0
