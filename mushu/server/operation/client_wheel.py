@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from configparser import ConfigParser
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ _WHEEL: Final = b"Wheel-Version: 1.0\nGenerator: mushu\nRoot-Is-Purelib: true\nT
 _NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ClientWheel:
     """A wheel in memory: what a request gets cannot differ from what was read at the start."""
 
@@ -32,9 +32,13 @@ class ClientWheel:
     content: bytes
     requires_python: str
 
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
     def address(self, base_url: str) -> str:
         """Return where it is offered, with the hash that pip checks."""
-        return f"{base_url}/client/{self.name}#sha256={hashlib.sha256(self.content).hexdigest()}"
+        return f"{base_url}/client/{self.name}#sha256={self.sha256}"
 
 
 @cache

@@ -5,6 +5,7 @@ higher version, so this one answers alone, and sends pip on for everything else.
 """
 
 import re
+from functools import cache
 from typing import Final
 
 from flask import Blueprint, Response, redirect
@@ -60,7 +61,12 @@ def download_wheel(stem: str) -> Response:
     wheel = _offered()
     if f"{stem}.whl" != wheel.name:
         raise NotFound(f"This server offers {wheel.name}.")
-    return CachedResponse(wheel.content, "application/octet-stream").answer()
+    return _download_of(wheel).answer()
+
+
+@cache
+def _download_of(wheel: ClientWheel) -> CachedResponse:
+    return CachedResponse(wheel.content, "application/octet-stream")
 
 
 def _offered() -> ClientWheel:
