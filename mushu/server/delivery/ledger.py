@@ -76,7 +76,7 @@ def on_server(deliveries: Sequence[Delivery]) -> list[Delivery]:
 
 
 def may_be_at(location: str) -> ColumnElement[bool]:
-    """Tell whether a delivery is at this location, as far as is known of both."""
+    """Select the deliveries that are at this location, as `Delivery.may_be_at` has it."""
     return Delivery.location.in_([location, ""]) if location else true()
 
 
@@ -154,7 +154,7 @@ def replaced(session: AnySession, key_id: str, proven: Sequence[UriAt]) -> None:
     here = [
         and_(
             Delivery.uri == uri,
-            or_(Delivery.location == location, and_(Delivery.on_client, _is_untold(location))),
+            or_(Delivery.location == location, and_(Delivery.on_client, may_be_at(location))),
         )
         for uri, location in proven
     ]
@@ -164,10 +164,6 @@ def replaced(session: AnySession, key_id: str, proven: Sequence[UriAt]) -> None:
         .values(state=DeliveryState.REPLACED, error=None)
         .execution_options(synchronize_session=False)
     )
-
-
-def _is_untold(location: str) -> ColumnElement[bool]:
-    return Delivery.location == "" if location else true()
 
 
 def found(session: AnySession, delivery: Delivery, location: Location) -> None:

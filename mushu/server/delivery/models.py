@@ -102,6 +102,10 @@ class Delivery(Base):
         """Where the key was last seen; without an identity where that is not known."""
         return Location(self.location, self.directions)
 
+    def may_be_at(self, location: str) -> bool:
+        """Tell whether it is at this location, as far as is known of both."""
+        return "" in (self.location, location) or self.location == location
+
     def may_arrive(self, now: datetime) -> bool:
         """Tell whether a write of this attempt may still come, even if its lease is over."""
         return self.lease_until > self.created_at and now < self.lease_until + LATEST_ARRIVAL

@@ -158,7 +158,7 @@ def refuse_other_environment(session: AnySession, environment: Environment, targ
             field="deliver_to",
         )
     for delivery, key in deliveries_of_living(session, uris):
-        if "" in (delivery.location, locations[delivery.uri]) or delivery.location == locations[delivery.uri]:
+        if delivery.may_be_at(locations[delivery.uri]):
             refuse_holder(environment, delivery.uri, key)
 
 
