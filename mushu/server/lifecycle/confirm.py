@@ -80,8 +80,7 @@ def _register(context: Context, key: ApiKey, proven: Sequence[UriAt]) -> None:
     """Write into the ledger where the client put the key."""
     now = context.clock()
     for place, location in proven:
-        opened = (key.id, place, Location(location), "", key.created_at, key.created_at)
-        delivery = open_delivery(*opened, context.actor)
+        delivery = open_delivery(key.id, place, Location(location), "", key.created_at, key.created_at, context.actor)
         delivery.on_client = True
         delivery.state, delivery.delivered_at, delivery.verified_at = DeliveryState.VERIFIED, now, now
         context.session.add(delivery)
@@ -89,8 +88,5 @@ def _register(context: Context, key: ApiKey, proven: Sequence[UriAt]) -> None:
 
 def _checked(place: str) -> str:
     if not 0 < len(place) <= _PLACE_LENGTH or not place.isprintable() or CREDENTIAL_PATTERN.search(place):
-        raise Invalid(
-            "A place is named by its URI, such as env:/home/ada/app/.env#MUSHU_API_KEY.",
-            field="deliveries",
-        )
+        raise Invalid("A place is named by its URI, such as env:/home/ada/app/.env#MUSHU_API_KEY.", field="deliveries")
     return place
