@@ -49,6 +49,7 @@ from .org_name import OrgName
 from .org_settings import OrgSettings
 from .org_settings_change import OrgSettingsChange
 from .problem import Problem
+from .readiness import Readiness
 from .refreshed import Refreshed
 from .scope import Scope
 from .state import State
@@ -104,6 +105,7 @@ __all__ = (
     "OrgSettings",
     "OrgSettingsChange",
     "Problem",
+    "Readiness",
     "Refreshed",
     "Scope",
     "State",

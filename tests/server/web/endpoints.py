@@ -369,14 +369,14 @@ ALIASES = {
 
 #: Open to everybody: method and rule.
 PUBLIC = {
-    ("GET", "/health"), ("POST", "/auth/login"), ("POST", "/auth/device/code"), ("POST", "/auth/token"),
-    ("POST", "/api-keys/validate"), ("POST", "/sandbox/api-keys/validate"), ("PUT", "/media/<media_id>/content"),
-    ("GET", "/media/<media_id>/content"), ("GET", "/t/<variant>/<key>"), ("PUT", "/sandbox/media/<media_id>/content"),
-    ("GET", "/sandbox/media/<media_id>/content"), ("GET", "/sandbox/t/<variant>/<key>"), ("GET", "/login"),
-    ("POST", "/login"), ("GET", "/password/<link>"), ("POST", "/password/<link>"), ("GET", "/docs"),
-    ("GET", "/forgotten-password"), ("POST", "/forgotten-password"),
-    ("GET", "/openapi.json"), ("GET", "/static/<path:filename>"), ("GET", "/client/"),
-    ("GET", "/client/<project>/"), ("GET", "/client/<stem>.whl"),
+    ("GET", "/health"), ("GET", "/ready"), ("POST", "/auth/login"), ("POST", "/auth/device/code"),
+    ("POST", "/auth/token"), ("POST", "/api-keys/validate"), ("POST", "/sandbox/api-keys/validate"),
+    ("PUT", "/media/<media_id>/content"), ("GET", "/media/<media_id>/content"), ("GET", "/t/<variant>/<key>"),
+    ("PUT", "/sandbox/media/<media_id>/content"), ("GET", "/sandbox/media/<media_id>/content"),
+    ("GET", "/sandbox/t/<variant>/<key>"), ("GET", "/login"), ("POST", "/login"), ("GET", "/password/<link>"),
+    ("POST", "/password/<link>"), ("GET", "/docs"), ("GET", "/forgotten-password"), ("POST", "/forgotten-password"),
+    ("GET", "/openapi.json"), ("GET", "/static/<path:filename>"), ("GET", "/client/"), ("GET", "/client/<project>/"),
+    ("GET", "/client/<stem>.whl"),
 }  # fmt: skip
 
 #: Pages for who is signed in in this browser, which no credential of the API opens: method and rule.
@@ -390,6 +390,7 @@ IN_BROWSER = {
 
 PUBLIC_ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("GET", "/health"): health.Health,
+    ("GET", "/ready"): health.Readiness,
     ("POST", "/auth/login"): LoginAnswer,
     ("POST", "/auth/device/code"): auth.DeviceCode,
     ("POST", "/api-keys/validate"): keys.KeyValidation,
