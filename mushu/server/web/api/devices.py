@@ -57,13 +57,7 @@ class DeviceList(BaseModel):
 @requires(Scope.WRITE, org_from=TENANT)
 def register_device(path: TenantPath, body: RegisterDeviceRequest) -> Device:
     """Register a device of a user, or tell what is new about one."""
-    registration = devices.Registration(
-        tenant_id=path.tenant_id,
-        user_id=body.user_id,
-        token=body.token,
-        platform=body.platform,
-        app_version=body.app_version,
-    )
+    registration = devices.Registration(tenant_id=path.tenant_id, **body.model_dump())
     with writing(db.session):
         return _answer(devices.register_device(db.session, get_core().clock, registration))
 
