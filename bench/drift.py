@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mushu.destination import Holding
 from mushu.keyformat import public_id
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.clock import utc_now
 from mushu.server.config import Settings
 from mushu.server.core import core_context, db

@@ -18,8 +18,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from mushu.environment import Environment
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.clock import utc_now
 from mushu.server.config import Settings
 from mushu.server.core import core_context, db

@@ -7,7 +7,7 @@ from typing import Any
 
 from mushu.duration import written_duration
 from mushu.secret import Secret
-from mushu.server.audit.models import AuditEvent
+from mushu.server.audit import AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.db import AnySession
 from mushu.server.delivery.ledger import delivered_to

@@ -17,7 +17,7 @@ from flask_sqlalchemy import SQLAlchemy
 from mushu.destination.registry import OpenDestination, opener
 from mushu.environment import Environment
 from mushu.server import schema
-from mushu.server.audit.service import Actor
+from mushu.server.audit import Actor
 from mushu.server.clock import Clock, utc_now
 from mushu.server.config import Settings
 from mushu.server.db import SESSION_OPTIONS, engine_options, own_session, prepare_engine

@@ -21,7 +21,7 @@ from mushu.destination.registry import holds_credential
 from mushu.environment import Environment
 from mushu.keyformat import public_id
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, record
+from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, Base, UTCDateTime
 from mushu.server.environments import Environmental, environment_of, within

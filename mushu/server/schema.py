@@ -1,7 +1,6 @@
 """Every table, imported in one place: migrations and the app need the whole schema."""
 
-from mushu.server import destinations, usage
-from mushu.server.audit import models as audit
+from mushu.server import audit, destinations, usage
 from mushu.server.db import Base
 from mushu.server.delivery import models as delivery
 from mushu.server.keys import models as keys

@@ -62,7 +62,7 @@ def _database(plaintext: str) -> None:
 
 
 def _audit(plaintext: str) -> None:
-    from mushu.server.audit.service import SYSTEM, record
+    from mushu.server.audit import SYSTEM, record
     from mushu.server.core import db, get_core
     from mushu.server.db import writing
 

@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from mushu.destination import Holding, Secret
 from mushu.destination.target import Target
 from mushu.server import destinations
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
 from mushu.server.destinations import DestinationRequest

@@ -29,7 +29,7 @@ _PAUSE: Final = 0.02
 _DRIVER: Final = f"""
 import sys, time
 from datetime import timedelta
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import core_context, context_for
 from mushu.server.keys.rotation import RotationRequest, Terms
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import mushu.sdk
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.destinations import DestinationRequest, add

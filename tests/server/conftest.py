@@ -23,7 +23,7 @@ from mushu.keyformat import public_id
 from mushu.secret import Secret
 from mushu.server import schema
 from mushu.server.app import create_app
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db

@@ -10,8 +10,7 @@ from mushu.environment import Environment
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
 from mushu.server import destinations as service
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM, Actor, ActorKind
+from mushu.server.audit import SYSTEM, Actor, ActorKind, AuditEvent
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.named_destinations import remove_all_named

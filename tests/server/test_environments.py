@@ -31,7 +31,7 @@ from sqlalchemy.sql.base import Executable as AnyStatement
 
 import mushu.server
 from mushu.environment import Environment
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.clock import utc_now
 from mushu.server.core import core_context, db
 from mushu.server.db import IN_ALL_ENVIRONMENTS, own_session, reading, writing

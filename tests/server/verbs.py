@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor
+from mushu.server.audit import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.delivery.activation import activate

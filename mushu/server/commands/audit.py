@@ -3,7 +3,7 @@
 import click
 
 from mushu.server import answers
-from mushu.server.audit.service import EventFilter, list_events
+from mushu.server.audit import EventFilter, list_events
 from mushu.server.clock import parse_moment
 from mushu.server.commands.common import AdminGroup
 from mushu.server.commands.printing import as_json, print_rows

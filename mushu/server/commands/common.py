@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from mushu import process
 from mushu.printing import use_missing_streams
-from mushu.server.audit.service import Actor, ActorKind
+from mushu.server.audit import Actor, ActorKind
 from mushu.server.commands import dotenv_files
 from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context

@@ -6,7 +6,7 @@ In the run that delivers the key, in recovery, on a client's proof, and for a ke
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from mushu.server.audit.service import Actor
+from mushu.server.audit import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.delivery import ledger

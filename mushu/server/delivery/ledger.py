@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, false, or_, select, true, union, upd
 
 from mushu.destination import Location
 from mushu.keyformat import public_id
-from mushu.server.audit.service import Actor
+from mushu.server.audit import Actor
 from mushu.server.db import AnySession
 from mushu.server.delivery.models import IS_CLEANUP_DUE, IS_UNDER_WAY, Condition, Delivery, DeliveryState
 from mushu.server.keys.models import IS_PENDING, ApiKey

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from mushu.destination import DestinationError
 from mushu.environment import Environment
 from mushu.server import destinations as service
-from mushu.server.audit.service import Actor
+from mushu.server.audit import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery, DeliveryState

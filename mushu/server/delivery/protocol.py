@@ -21,7 +21,7 @@ from mushu.destination.safe import Pause
 from mushu.destination.target import NotHeldError
 from mushu.environment import Environment
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor
+from mushu.server.audit import Actor
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession, finishing, reading
 from mushu.server.delivery import ledger

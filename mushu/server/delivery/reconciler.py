@@ -17,7 +17,7 @@ from typing import Final
 from mushu.destination import Denied, DestinationError, Holding, Location
 from mushu.destination.registry import OpenDestination
 from mushu.destination.target import DeliveredKey, ElsewhereError, open_safely
-from mushu.server.audit.service import Actor
+from mushu.server.audit import Actor
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession, finishing, reading
 from mushu.server.delivery import ledger

@@ -12,7 +12,7 @@ Every request passes here, and every answer is as fresh as the database: nothing
 from dataclasses import dataclass
 
 from mushu.environment import Environment
-from mushu.server.audit.service import Actor, ActorKind
+from mushu.server.audit import Actor, ActorKind
 from mushu.server.keys.scopes import Scope
 
 

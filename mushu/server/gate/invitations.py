@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from mushu.environment import Environment
 from mushu.secret import Secret
-from mushu.server.audit.service import SYSTEM, ActorKind
+from mushu.server.audit import SYSTEM, ActorKind
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows, writing
 from mushu.server.errors import InvitationWithdrawn

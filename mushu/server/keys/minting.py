@@ -14,7 +14,7 @@ from mushu.duration import written_duration
 from mushu.environment import Environment
 from mushu.keyformat import KEY_PREFIXES, generate, public_id
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, Detail, record
+from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid

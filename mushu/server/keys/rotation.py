@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, select, update
 
 from mushu.environment import Environment
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, record
+from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, WrongState

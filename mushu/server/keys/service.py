@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, func, not_, or_, select, update
 
 from mushu.environment import Environment
-from mushu.server.audit.service import Actor, record
+from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import KeyNotFound, WrongState

@@ -10,7 +10,7 @@ from mushu.destination.registry import OpenDestination
 from mushu.destination.safe import Pause
 from mushu.environment import Environment
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor
+from mushu.server.audit import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.delivery.named_destinations import uris_of

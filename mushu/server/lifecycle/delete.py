@@ -5,7 +5,7 @@ A key is revoked in the database first; then its value is taken away from where 
 
 from collections.abc import Sequence
 
-from mushu.server.audit.service import record
+from mushu.server.audit import record
 from mushu.server.db import writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.named_destinations import remove_all_named

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from mushu.server.audit.service import SYSTEM, Actor
+from mushu.server.audit import SYSTEM, Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, finishing, reading
 from mushu.server.delivery import ledger

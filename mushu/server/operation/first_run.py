@@ -11,7 +11,7 @@ from urllib.parse import quote
 from sqlalchemy import exists, select
 
 from mushu.address import leaves_in_the_clear
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import Core, context_for, db
 from mushu.server.db import reading, writing

@@ -11,7 +11,7 @@ import signal
 from typing import Final
 
 from mushu.server import logs
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context, db
 from mushu.server.lifecycle.maintain import keep_house_by_key

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, select, update
 
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, ActorKind, Detail, record
+from mushu.server.audit import Actor, ActorKind, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, InvitationNotFound

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import and_, select
 
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, ActorKind, Detail, record
+from mushu.server.audit import Actor, ActorKind, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import (

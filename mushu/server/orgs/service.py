@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 from sqlalchemy import Select, func, or_, select
 
 from mushu.keyformat import public_id
-from mushu.server.audit.service import Actor, record
+from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound, TooManyOrgs

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from mushu.duration import written_duration
-from mushu.server.audit.service import Actor, Detail, record
+from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid

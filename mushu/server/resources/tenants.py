@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from mushu.environment import Environment
 from mushu.keyformat import public_id
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, Detail, record
+from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, Base, UTCDateTime
 from mushu.server.environments import Environmental, environment_of, within

@@ -2,7 +2,7 @@
 
 from sqlalchemy import update
 
-from mushu.server.audit.service import Actor, record
+from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import SealingFailed

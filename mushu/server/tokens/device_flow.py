@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, delete, func, select, true, update
 
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, ActorKind, record
+from mushu.server.audit import Actor, ActorKind, record
 from mushu.server.client_address import UNKNOWN, Address, network_of, shown
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession

@@ -5,7 +5,7 @@ The plaintext of a token comes out of here once; the database holds its digest. 
 
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, ActorKind, record
+from mushu.server.audit import Actor, ActorKind, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import TokenNotFound

@@ -13,7 +13,7 @@ from sqlalchemy import Select
 
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, ActorKind, record
+from mushu.server.audit import Actor, ActorKind, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.tokens.models import LIFETIME, BrowserSession, living, revoke

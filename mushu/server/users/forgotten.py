@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mushu.secret import Secret
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, writing
 from mushu.server.errors import Busy, MailFailed

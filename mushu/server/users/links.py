@@ -7,7 +7,7 @@ from sqlalchemy import Select, select, update
 
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, ActorKind, record
+from mushu.server.audit import Actor, ActorKind, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import LinkNotFound

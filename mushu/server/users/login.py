@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, ActorKind
+from mushu.server.audit import Actor, ActorKind
 from mushu.server.client_address import shown
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from mushu.keyformat import public_id
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, record
+from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import EmailTaken, Invalid, LoginRefused, UserNotFound

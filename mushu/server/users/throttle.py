@@ -26,7 +26,7 @@ from typing import Final
 
 from sqlalchemy import delete, func, select
 
-from mushu.server.audit.service import SYSTEM, Detail, record
+from mushu.server.audit import SYSTEM, Detail, record
 from mushu.server.client_address import UNKNOWN
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, insert_into, reading, writing

@@ -17,7 +17,7 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug import Response as BaseResponse
 
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, ActorKind
+from mushu.server.audit import Actor, ActorKind
 from mushu.server.config import Settings
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing

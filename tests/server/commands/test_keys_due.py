@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from mushu.destination import Attempt, Destination, Receipt, Secret, digest_of
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.clock import rfc3339, utc_now
 from mushu.server.core import context_for, db, get_core
 from mushu.server.db import writing

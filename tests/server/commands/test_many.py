@@ -11,7 +11,7 @@ from sqlalchemy import event, insert
 
 from mushu.destination import Holding
 from mushu.server import answers
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import journal_path, reading, writing
 from mushu.server.delivery.drift import DriftChecker, KeyFilter

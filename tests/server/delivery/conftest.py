@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.orm import Session
 
 from mushu.server import schema
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import prepare_engine, reading, writing
 from mushu.server.delivery import ledger

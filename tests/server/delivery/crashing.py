@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 from mushu.destination import Attempt, Destination, DestinationError, Receipt, Secret, Surroundings
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.db import prepare_engine, reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.reconciler import Finding

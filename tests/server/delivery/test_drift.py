@@ -8,7 +8,7 @@ import pytest
 
 from mushu.destination import Denied, Destination, DestinationError, Holding, Location
 from mushu.destination.registry import OpenDestination
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.db import writing
 from mushu.server.delivery import drift, ledger
 from mushu.server.delivery.drift import AT_ONCE, DriftChecker, DriftResult, KeyFilter

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from mushu.destination import Destination, Surroundings, digest_of
 from mushu.keyformat import Prefix, generate
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import prepare_engine, reading, writing
 from mushu.server.delivery import drift, ledger

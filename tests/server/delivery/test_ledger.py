@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError, NoResultFound
 
 from mushu.destination import Location
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery, DeliveryState

@@ -9,7 +9,7 @@ from mushu.destination import DestinationError
 from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server import destinations as service
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger, named_destinations

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.db import writing
 from mushu.server.delivery import ledger
 from mushu.server.errors import DeliveryFailed, DestinationHeld, Invalid, OrgNotFound

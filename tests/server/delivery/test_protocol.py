@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from mushu.environment import Environment
 from mushu.secret import digest_of
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.db import writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.db import writing
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery, DeliveryState

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from mushu.destination import Location
 from mushu.destination.target import Target
 from mushu.environment import Environment
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.destinations import DestinationRequest
 from mushu.server.errors import DestinationHeld
 from mushu.server.keys.minting import KeyRequest, mint_key

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from mushu.destination import Surroundings
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, DestinationHeld, MushuError
 from mushu.server.keys.models import ApiKey
 from mushu.server.lifecycle.context import Context

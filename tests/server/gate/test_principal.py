@@ -7,7 +7,7 @@ import pytest
 from mushu.environment import Environment
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
-from mushu.server.audit.service import SYSTEM, Actor, ActorKind
+from mushu.server.audit import SYSTEM, Actor, ActorKind
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import DeletedCredential, ExpiredCredential, MushuError, Unauthenticated, UnknownCredential

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from mushu.destination import Destination
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.db import own_session, prepare_engine, reading, writing
 from mushu.server.delivery.reconciler import Finding

@@ -6,8 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from mushu.environment import Environment
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import activate

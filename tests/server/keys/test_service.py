@@ -9,8 +9,7 @@ from sqlalchemy import select, text
 from mushu import keyformat
 from mushu.environment import Environment
 from mushu.keyformat import Prefix
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, KeyNotFound

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import KeyNotFound, WrongState

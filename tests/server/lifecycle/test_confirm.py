@@ -6,7 +6,7 @@ import pytest
 
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret, digest_of
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.ledger import delivered_to, list_deliveries

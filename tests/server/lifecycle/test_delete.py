@@ -7,7 +7,7 @@ from threading import Barrier
 import pytest
 import sqlalchemy
 
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import AnySession, own_session, reading, writing
 from mushu.server.errors import DeliveryFailed, DeliveryUndecided, KeyNotFound, WrongState

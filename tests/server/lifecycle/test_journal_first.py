@@ -14,8 +14,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import context_for, db
 from mushu.server.db import reading
 from mushu.server.keys.models import ApiKey, Rotation

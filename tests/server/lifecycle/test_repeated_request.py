@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from mushu.secret import Secret
-from mushu.server.audit.models import AuditEvent
+from mushu.server.audit import AuditEvent
 from mushu.server.db import reading
 from mushu.server.errors import (
     AlreadyCreated,

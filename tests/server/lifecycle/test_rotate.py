@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.db import reading, writing
 from mushu.server.errors import (
     DeliveryFailed,

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import func, select
 
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import db
 from mushu.server.db import Base, reading, writing
 from mushu.server.operation import expired

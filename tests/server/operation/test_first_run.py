@@ -11,7 +11,7 @@ from flask import Flask
 
 from mushu.server import up
 from mushu.server.app import create_app
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
 from mushu.server.db import reading, writing

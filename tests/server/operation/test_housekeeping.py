@@ -18,7 +18,7 @@ from sqlalchemy import select as query
 
 from mushu.environment import Environment
 from mushu.keyformat import public_id
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.clock import Clock, utc_now
 from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context, db, get_core

@@ -3,8 +3,7 @@ from sqlalchemy import select
 
 from mushu.keyformat import CREDENTIAL_PATTERN, Prefix, generate, parse
 from mushu.secret import Secret
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM, Actor, ActorKind
+from mushu.server.audit import SYSTEM, Actor, ActorKind, AuditEvent
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, InvitationNotFound

@@ -1,8 +1,7 @@
 import pytest
 from sqlalchemy import select
 
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM, Actor, ActorKind
+from mushu.server.audit import SYSTEM, Actor, ActorKind, AuditEvent
 from mushu.server.core import db
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import AlreadyMember, Invalid, MemberNotFound, OrgNotFound, OwnerImmovable, OwnerRequired

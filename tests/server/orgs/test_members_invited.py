@@ -8,8 +8,7 @@ from sqlalchemy.orm import Session
 
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import db
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import AlreadyMember, InvitationNotFound, MushuError

@@ -1,6 +1,6 @@
 import pytest
 
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound

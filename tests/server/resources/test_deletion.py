@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 
 from mushu.environment import Environment
-from mushu.server.audit.service import SYSTEM, Actor
+from mushu.server.audit import SYSTEM, Actor
 from mushu.server.clock import Clock
 from mushu.server.commands.orgs import orgs
 from mushu.server.config import Settings

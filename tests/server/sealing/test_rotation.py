@@ -15,8 +15,7 @@ from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server import destinations as service
 from mushu.server import sealing
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.config import Settings
 from mushu.server.db import own_session, prepare_engine, reading, writing
 from mushu.server.destinations import DestinationRequest, DestinationRow

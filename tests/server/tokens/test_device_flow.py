@@ -6,7 +6,7 @@ from sqlalchemy.exc import OperationalError
 
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.client_address import read_address
 from mushu.server.core import db
 from mushu.server.db import own_session, reading, writing

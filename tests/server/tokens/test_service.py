@@ -4,7 +4,7 @@ import pytest
 
 from mushu import keyformat
 from mushu.keyformat import Prefix
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.tokens.service import issue_token, revoke_token

@@ -3,7 +3,7 @@
 import pytest
 
 from mushu.secret import Secret
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import LinkNotFound

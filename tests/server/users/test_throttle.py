@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from mushu.secret import Secret
-from mushu.server.audit.models import AuditEvent
+from mushu.server.audit import AuditEvent
 from mushu.server.client_address import read_address
 from mushu.server.core import db
 from mushu.server.db import own_session, reading, writing

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.keys.minting import KeyRequest, mint_key

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from werkzeug.test import TestResponse
 
 from mushu.environment import Environment
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
 from mushu.server.environments import within

@@ -16,7 +16,7 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from mushu.environment import Environment
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.gate.access import OrgFrom, Requirement

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import event
 
-from mushu.server.audit.models import AuditEvent
+from mushu.server.audit import AuditEvent
 from tests.server.web.asking import SeparateClient, all_rows
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import CHANGING, Mounted, Stage

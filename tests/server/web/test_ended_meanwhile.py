@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from mushu.secret import Secret
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import own_session, writing
 from mushu.server.keys.scopes import Scope

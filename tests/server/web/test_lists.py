@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from mushu.environment import Environment
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.destinations import DestinationRequest, add

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, CursorResult, Select, func, select, update
 
 from mushu.environment import Environment
 from mushu.keyformat import public_id
-from mushu.server.audit.service import Actor, Detail, record
+from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.environments import environment_of, within

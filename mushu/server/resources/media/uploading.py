@@ -20,7 +20,7 @@ from typing import Final
 from sqlalchemy import delete, select, update
 
 from mushu.environment import Environment
-from mushu.server.audit.service import SYSTEM, Actor
+from mushu.server.audit import SYSTEM, Actor
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.db import AnySession, reading, writing

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from mushu.keyformat import public_id
-from mushu.server.audit.service import Actor
+from mushu.server.audit import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, NotificationNotFound

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from mushu.server import answers
-from mushu.server.audit.service import ActorKind, EventFilter, list_events
+from mushu.server.audit import ActorKind, EventFilter, list_events
 from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.keys.scopes import Scope

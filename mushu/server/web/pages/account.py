@@ -8,7 +8,7 @@ from flask import Blueprint, abort, redirect, render_template, url_for
 from werkzeug import Response as BaseResponse
 
 from mushu.secret import Secret
-from mushu.server.audit.service import Actor, ActorKind
+from mushu.server.audit import Actor, ActorKind
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, LoginRefused, TooManyAttempts

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import Core, context_for, db
 from mushu.server.db import reading, writing
 from mushu.server.errors import ConfigurationError, MushuError

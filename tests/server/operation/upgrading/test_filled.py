@@ -17,7 +17,7 @@ from sqlalchemy import Connection, inspect, text
 from mushu.environment import Environment
 from mushu.keyformat import Prefix
 from mushu.secret import Secret
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import MIGRATIONS, Core, context_for, core_context, db
 from mushu.server.db import reading
 from mushu.server.delivery.reconciler import Verdict

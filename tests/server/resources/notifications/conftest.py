@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from mushu.environment import Environment
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import Core, db
 from mushu.server.db import reading, writing
 from mushu.server.environments import set_environment, within

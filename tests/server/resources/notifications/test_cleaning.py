@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event, func, select, text
 
 from mushu.environment import Environment
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db, get_core
 from mushu.server.db import own_session, reading, writing
 from mushu.server.environments import within

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mushu.server.audit.service import Actor, ActorKind, record
+from mushu.server.audit import Actor, ActorKind, record
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.keys.scopes import Scope

@@ -7,7 +7,7 @@ from werkzeug.test import TestResponse
 
 from mushu.keyformat import Prefix, parse
 from mushu.secret import Secret
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import writing

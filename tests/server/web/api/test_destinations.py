@@ -7,7 +7,7 @@ import pytest
 from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server import destinations as service
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.destinations import DestinationRequest

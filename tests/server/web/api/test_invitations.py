@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from mushu.keyformat import Prefix, generate
 from mushu.server import logs
-from mushu.server.audit.models import AuditEvent
+from mushu.server.audit import AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import reading

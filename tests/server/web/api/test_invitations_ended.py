@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import select
 
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import context_for, db
 from mushu.server.db import reading, writing
 from mushu.server.keys.scopes import Scope

@@ -11,8 +11,7 @@ from werkzeug.test import TestResponse
 
 from mushu.environment import Environment
 from mushu.keyformat import Prefix, parse
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.config import Settings
 from mushu.server.core import db

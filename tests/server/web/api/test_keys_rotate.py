@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from mushu.destination import digest_of
-from mushu.server.audit.models import AuditEvent
+from mushu.server.audit import AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import reading

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import writing

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from mushu.environment import Environment
-from mushu.server.audit.models import AuditEvent
+from mushu.server.audit import AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import reading

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from mushu.server.audit.models import AuditEvent
+from mushu.server.audit import AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import reading

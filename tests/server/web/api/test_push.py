@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from mushu.environment import Environment
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import Core, db
 from mushu.server.db import writing

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import writing

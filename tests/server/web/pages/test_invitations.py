@@ -2,7 +2,7 @@
 
 import pytest
 
-from mushu.server.audit.service import SYSTEM, Actor, ActorKind
+from mushu.server.audit import SYSTEM, Actor, ActorKind
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.orgs.invitations import InvitationTerms, invite_by_email, invite_by_link

@@ -7,7 +7,7 @@ from werkzeug.test import TestResponse
 
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.users.links import issue_link

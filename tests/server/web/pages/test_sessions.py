@@ -8,8 +8,7 @@ from flask import Flask
 from flask_login.utils import encode_cookie
 from sqlalchemy import select
 
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import db
 from mushu.server.db import own_session, reading, writing
 from mushu.server.users.models import User

@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.tokens.models import LIFETIME

@@ -1,16 +1,38 @@
-"""Writes events into the audit trail, reads them again, and says who acts."""
+"""The audit trail: who changed what, written in the same transaction as the change it records.
+
+Services of every domain call `record`; nothing here calls them. Events are only ever added.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import JSON, Index, String, and_, or_, select
+from sqlalchemy.orm import Mapped, mapped_column
 
-from mushu.server.audit.models import AuditEvent
-from mushu.server.db import AnySession
+from mushu.server.db import AnySession, Base, UTCDateTime
 from mushu.server.paging import Order, Page, Window, ordered_page
+
+
+class AuditEvent(Base):
+    """One change of state. Rows outlive what they speak of, so they refer by id and without foreign keys."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index("ix_audit_events_org_id_id", "org_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: `user`, `api_key`, `operator` (someone with a shell on the server) or `system`.
+    actor_kind: Mapped[str] = mapped_column(String(16))
+    actor_id: Mapped[str] = mapped_column(String(128))
+    #: What was done, as `key.deleted`.
+    action: Mapped[str] = mapped_column(String(64))
+    org_id: Mapped[str | None] = mapped_column(String(24))
+    #: The public id of what it was done to.
+    target_id: Mapped[str] = mapped_column(String(64))
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
 
 class ActorKind(StrEnum):

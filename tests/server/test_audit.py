@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from mushu.server.audit.models import AuditEvent
-from mushu.server.audit.service import Actor, ActorKind, EventFilter, list_events, record
+from mushu.server.audit import Actor, ActorKind, AuditEvent, EventFilter, list_events, record
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.paging import Window
