@@ -27,7 +27,7 @@ COMMANDS = {
     "mushu-server --help": ["-c", SERVER, "--help"],
     "mushu-server keys list": ["-c", SERVER, "keys", "list", "--org", "default"],
     "import mushu": ["-c", "import mushu"],
-    "mushu --help": ["-m", "mushu.cli", "--help"],
+    "mushu --help": ["-m", "mushu.cli.main", "--help"],
 }
 
 

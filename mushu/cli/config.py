@@ -1,8 +1,12 @@
-"""The files of the command: `config.json` and `credentials.json` in the platform's configuration folder.
+"""The files of the command: `config.json` and `credentials.json` in the platform's configuration folder, `.mushu.json`.
 
-Both are 0600 in a folder of 0700 and replaced whole, so that a reader never sees half of one; who changes one holds a
-lock, so that two logins at once are both kept. What another user could have written is refused: it would choose the
-server that a token goes to. Windows has neither these modes nor this lock; there, who stores a login is told so.
+The first two are 0600 in a folder of 0700 and replaced whole, so that a reader never sees half of one; who changes one
+holds a lock, so that two logins at once are both kept. What another user could have written is refused: it would choose
+the server that a token goes to. Windows has neither these modes nor this lock; there, who stores a login is told so.
+
+`.mushu.json` names the organization of a project, here or in a folder above. It comes with a repository, and so perhaps
+from an enemy: it can name an organization and nothing else. A `url` in it is ignored, or a token could be lured to
+another server.
 """
 
 import json
@@ -11,9 +15,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from mushu.cli.answers import is_flat
+from mushu.cli.answers import IDENTIFIER, is_flat
 from mushu.cli.errors import Failure
 from mushu.cli.output import note
 from mushu.ownership import (
@@ -21,6 +25,7 @@ from mushu.ownership import (
     UNLED,
     UNWAITING,
     UntrustedFileError,
+    is_foreign,
     others_may_use,
     others_may_write,
     refuse_foreign,
@@ -32,6 +37,7 @@ with suppress(ImportError):
 
 CONFIG: Final = "config.json"
 CREDENTIALS: Final = "credentials.json"
+PROJECT: Final = ".mushu.json"
 #: Fields of config.json; what is chosen at a server is kept under its address.
 URL: Final = "url"
 ORGS: Final = "orgs"
@@ -188,3 +194,50 @@ def _own_as(home: Path, descriptor: int) -> None:
     if HAS_OWNERS and os.geteuid() == 0:
         status = home.stat()
         os.fchown(descriptor, status.st_uid, status.st_gid)
+
+
+class ProjectOrg(NamedTuple):
+    """An organization, and the file that names it."""
+
+    org_id: str
+    path: Path
+
+
+def find_project_org(start: Path) -> ProjectOrg | None:
+    """Return what the nearest `.mushu.json` from `start` up names; an unusable one counts as none, with a note."""
+    for home in (start, *start.parents):
+        path = home / PROJECT
+        try:
+            descriptor = os.open(path, os.O_RDONLY | UNLED)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            note(f"{path} is ignored: it cannot be read ({error.strerror}).")
+            return None
+        try:
+            data = None if _is_unfit(os.fstat(descriptor)) else os.read(descriptor, _LARGEST)
+        finally:
+            os.close(descriptor)
+        if data is None:
+            note(f"{path} is ignored: it belongs to another user, or is no file.")
+            return None
+        return _checked(path, data)
+    return None
+
+
+def _is_unfit(status: os.stat_result) -> bool:
+    return not stat.S_ISREG(status.st_mode) or is_foreign(status)
+
+
+def _checked(path: Path, data: bytes) -> ProjectOrg | None:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        document = None
+    org_id = document.get("org_id") if isinstance(document, dict) else None
+    if not isinstance(org_id, str) or IDENTIFIER.fullmatch(org_id) is None:
+        note(f'{path} is ignored: it must look like {{"org_id": "org_…"}}.')
+        return None
+    if isinstance(document, dict) and "url" in document:
+        note(f"The url in {path} is ignored: a repository does not choose where your token goes.")
+    return ProjectOrg(org_id, path)

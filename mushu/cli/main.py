@@ -96,3 +96,7 @@ def _print_usage(error: click.UsageError) -> None:
     if error.ctx is not None:
         click.echo(error.ctx.get_usage(), err=True)
         click.echo(f"`{error.ctx.command_path} --help` says more.\n", err=True)
+
+
+if __name__ == "__main__":
+    main()

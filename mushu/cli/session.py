@@ -9,10 +9,10 @@ import click
 
 from mushu.address import DEFAULT_URL, normalized
 from mushu.cli import config
+from mushu.cli.config import find_project_org
 from mushu.cli.credential_store import StoredLogin, find_login, servers
 from mushu.cli.errors import Failure
 from mushu.cli.output import note
-from mushu.cli.project import find_project_org
 from mushu.cli.request_credential import KEY_VARIABLE, RequestCredential, find_key, of_login
 
 if TYPE_CHECKING:

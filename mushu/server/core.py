@@ -29,7 +29,7 @@ from mushu.server.sealing.ring import SealingKeys
 
 if TYPE_CHECKING:
     from mushu.server.resources.media.uploading import MediaBackend
-    from mushu.server.users.forgotten import Postman
+    from mushu.server.users.links import Postman
     from mushu.server.users.passwords import Passwords
 
 _PACKAGED: Final = Path(__file__).with_name("migrations")
@@ -70,7 +70,7 @@ class Core:
 
     @cached_property
     def postman(self) -> "Postman":
-        from mushu.server.users.forgotten import Postman  # only the web mails links by itself
+        from mushu.server.users.links import Postman  # only the web mails links by itself
 
         return Postman()
 

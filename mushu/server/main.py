@@ -27,7 +27,7 @@ members = LazyCommand(
     "members", f"{_PLACE}.members:members", "Who belongs to an organization. ORG is an id or an exact name."
 )
 users = LazyCommand("users", f"{_PLACE}.users:users", "People who can sign in.")
-tokens = LazyCommand("tokens", f"{_PLACE}.tokens:tokens", "CLI tokens: who is signed in at a terminal.")
+tokens = LazyCommand("tokens", f"{_PLACE}.users:tokens", "CLI tokens: who is signed in at a terminal.")
 audit = LazyCommand("audit", f"{_PLACE}.audit:audit", "The audit trail: who changed what, and when.")
 sealing = LazyCommand(
     "sealing",

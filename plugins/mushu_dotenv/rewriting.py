@@ -18,8 +18,7 @@ from mushu_dotenv.document import Document
 from mushu_dotenv.errors import denial, explained, refusal, shown, unproven
 from mushu_dotenv.folder import Folder, folder_of
 from mushu_dotenv.locking import exclusive
-from mushu_dotenv.ownership import refuse_led_astray
-from mushu_dotenv.permissions import LARGEST, refuse_unreadable, too_large
+from mushu_dotenv.permissions import LARGEST, refuse_led_astray, refuse_unreadable, too_large
 from mushu_dotenv.uri import EnvAddress
 
 # Begins like the file it stands in for, so that `.env*` in a .gitignore covers it too.

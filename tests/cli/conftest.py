@@ -74,7 +74,7 @@ def apart() -> Mushu:
 
     def run(*arguments: str, stdin: str = "", environ: Mapping[str, str] | None = None) -> Ran:
         done = subprocess.run(
-            [sys.executable, "-m", "mushu.cli", *arguments],
+            [sys.executable, "-m", "mushu.cli.main", *arguments],
             input=stdin, capture_output=True, text=True, timeout=60, env={**os.environ, **(environ or {})},
         )  # fmt: skip
         return Ran(done.returncode, done.stdout, done.stderr)

@@ -65,7 +65,7 @@ def test_no_option_of_the_interpreter_makes_it_talk(asking: Stub, option: str) -
     """Nor a plugin that fails; and what it shows of an own fault has no locals in it."""
     authority = Authority(asking)
     done = subprocess.run(
-        [sys.executable, option, "-m", "mushu.cli", *CREATE, "--to", "env:.env"],
+        [sys.executable, option, "-m", "mushu.cli.main", *CREATE, "--to", "env:.env"],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

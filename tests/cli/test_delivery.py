@@ -331,7 +331,7 @@ def test_no_failure_carries_the_key(authority: Authority, drawer: Drawer, monkey
 
 def _deliver_apart(stub: Stub) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "mushu.cli", *CREATE, "--to", "env:.env"],
+        [sys.executable, "-m", "mushu.cli.main", *CREATE, "--to", "env:.env"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "MUSHU_URL": stub.url},
     )  # fmt: skip
 

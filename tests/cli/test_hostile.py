@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mushu.cli.project import find_project_org
+from mushu.cli.config import find_project_org
 from tests.cli.conftest import ORG, TOKEN, Mushu
 from tests.cli.stub import Stub, Told, serving
 
@@ -182,6 +182,6 @@ def test_a_project_file_of_another_user_is_ignored(
     (tmp_path / ".mushu.json").write_text(json.dumps({"org_id": ORG}))
     assert find_project_org(tmp_path) == (ORG, tmp_path / ".mushu.json")
     owner = (tmp_path / ".mushu.json").stat().st_uid
-    monkeypatch.setattr("mushu.cli.project.is_foreign", lambda status: status.st_uid == owner)
+    monkeypatch.setattr("mushu.cli.config.is_foreign", lambda status: status.st_uid == owner)
     assert find_project_org(tmp_path) is None
     assert "belongs to another user" in capsys.readouterr().err

@@ -171,7 +171,7 @@ def test_main_exits_with_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_answer_that_nobody_reads_is_no_traceback(asking: Stub) -> None:
     asking.tell("GET", "/orgs", {"orgs": [{"org_id": ORG, "name": "n" * 99}] * 2_000})
-    command = f"{sys.executable} -m mushu.cli org list --json | head -1"
+    command = f"{sys.executable} -m mushu.cli.main org list --json | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[\n", "")
 
@@ -199,7 +199,7 @@ class Terminal:
     def __init__(self, *arguments: str, **environ: str) -> None:
         self.main, worker = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mushu.cli", *arguments],
+            [sys.executable, "-m", "mushu.cli.main", *arguments],
             stdin=worker, stdout=worker, stderr=worker, start_new_session=True,
             env={**os.environ, "TERM": "xterm", **environ},
         )  # fmt: skip

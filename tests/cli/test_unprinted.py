@@ -31,7 +31,7 @@ def states(mushu: Mushu, org_id: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("how", NOWHERE)
 def test_a_key_that_could_not_be_printed_is_deleted_and_named(how: str, mushu: Mushu, acme: str) -> None:
-    ended = into_nowhere(how, "mushu.cli", "api-key", "create", "--name", "unseen", "--org", acme)
+    ended = into_nowhere(how, "mushu.cli.main", "api-key", "create", "--name", "unseen", "--org", acme)
     ((key_id, state),) = states(mushu, acme).items()
     assert state == "revoked"
     assert f"The key could not be printed: {NOWHERE[how]}. {key_id} was deleted." in ended.stderr
@@ -41,7 +41,7 @@ def test_a_key_that_could_not_be_printed_is_deleted_and_named(how: str, mushu: M
 
 def test_a_successor_that_could_not_be_printed_is_deleted_and_the_old_key_works_on(mushu: Mushu, acme: str) -> None:
     old = mushu("api-key", "create", "--name", "seen", "--org", acme).json["key_id"]
-    ended = into_nowhere('"$@" >/dev/full', "mushu.cli", "api-key", "rotate", old, "--show", "--org", acme)
+    ended = into_nowhere('"$@" >/dev/full', "mushu.cli.main", "api-key", "rotate", old, "--show", "--org", acme)
     found = states(mushu, acme)
     (new,) = {*found} - {old}
     assert found == {old: "retiring", new: "revoked"}
@@ -51,16 +51,16 @@ def test_a_successor_that_could_not_be_printed_is_deleted_and_the_old_key_works_
 
 def test_the_status_of_a_delivery_is_that_of_the_key(mushu: Mushu, acme: str, tmp_path: Path) -> None:
     wanted = ["api-key", "create", "--name", "delivered", "--org", acme, "--to", f"env:{tmp_path / '.env'}"]
-    ended = into_nowhere('"$@" >/dev/full', "mushu.cli", *wanted)
+    ended = into_nowhere('"$@" >/dev/full', "mushu.cli.main", *wanted)
     assert (ended.returncode, [*states(mushu, acme).values()]) == (0, ["active"])
     assert "It is done. The answer could not be printed: No space left on device." in ended.stderr
 
 
 @pytest.mark.usefixtures("acme")
 def test_a_list_that_nobody_reads_to_its_end_ends_without_a_word(served: Served) -> None:
-    ended = into_nowhere('"$@" | true', "mushu.cli", "org", "list", "--url", served.url)
+    ended = into_nowhere('"$@" | true', "mushu.cli.main", "org", "list", "--url", served.url)
     assert ended.stderr == ""
-    assert "Error: The answer could not be printed" in into_nowhere('"$@" >&-', "mushu.cli", "org", "list").stderr
+    assert "Error: The answer could not be printed" in into_nowhere('"$@" >&-', "mushu.cli.main", "org", "list").stderr
 
 
 def test_everyday_faults_of_a_machine_are_sentences(served: Served, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_everyday_faults_of_a_machine_are_sentences(served: Served, tmp_path: Pa
         ('"$@" <&-', ("auth", "login", "--email", "ada@example.com", "--url", served.url), "Add --password-stdin."),
         ('"$@" >/dev/full', ("--help",), "The answer could not be printed: No space left on device."),
     ):  # fmt: skip
-        ended = into_nowhere(how, "mushu.cli", *arguments)
+        ended = into_nowhere(how, "mushu.cli.main", *arguments)
         assert says in ended.stderr
         assert "in a way it should not" not in ended.stderr
         assert ended.returncode in (1, 2)

@@ -44,7 +44,7 @@ class Terminal:
         self.output = tmp_path / "terminal"
         with self.output.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mushu.cli", "auth", "login", "--no-browser"],
+                [sys.executable, "-m", "mushu.cli.main", "auth", "login", "--no-browser"],
                 env=self.environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -67,7 +67,7 @@ class Terminal:
             self.process.kill()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "mushu.cli", *arguments]
+        command = [sys.executable, "-m", "mushu.cli.main", *arguments]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
 
 

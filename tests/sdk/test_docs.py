@@ -12,7 +12,7 @@ from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.destinations import DestinationRequest, add
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from tests.cli.conftest import Served
 from tests.sdk.conftest import Environment
 

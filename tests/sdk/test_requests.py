@@ -19,7 +19,7 @@ from mushu.core.api.organizations import create_organization
 from mushu.core.errors import UnexpectedStatus
 from mushu.core.models import CreatedKey, KeyList, Login, LoginAnswer, NewKey, Org, OrgName, Problem
 from mushu.environment import Environment as KeyEnvironment
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from tests.cli.certificates import certificates
 from tests.cli.conftest import Served
 from tests.cli.stub import Stub, Told, serving

@@ -29,9 +29,9 @@ from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
 from mushu.server.core import install as install_core
 from mushu.server.db import writing
+from mushu.server.keys import DEFAULT_SCOPES, Scope
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import DEFAULT_SCOPES, Scope
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.members import add_member
 from mushu.server.orgs.models import Organization, Role

@@ -18,8 +18,7 @@ import httpx
 
 from mushu.address import is_loopback
 from mushu.cli.answers import IDENTIFIER, Answer, parsed, rows_of
-from mushu.cli.client.connection import ServerAddress, tls_context
-from mushu.cli.client.unreachable import unreachable
+from mushu.cli.client.connection import ServerAddress, tls_context, unreachable
 from mushu.cli.errors import IN_PROGRESS, Failure, Refused, Unreachable, misunderstood, strange_answer
 from mushu.cli.request_credential import KEY_VARIABLE, RequestCredential
 from mushu.secret import Secret

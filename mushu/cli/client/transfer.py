@@ -18,9 +18,8 @@ import httpx
 
 from mushu.address import is_loopback, normalized
 from mushu.cli.answers import Answer, id_of, parsed, text_of
-from mushu.cli.client.connection import ServerAddress, refuse_plain_http, tls_context
+from mushu.cli.client.connection import ServerAddress, refuse_plain_http, tls_context, unreachable
 from mushu.cli.client.environments import EnvironmentApi
-from mushu.cli.client.unreachable import unreachable
 from mushu.cli.errors import Failure, Refused, Unreachable, misunderstood
 from mushu.cli.output import progress
 from mushu.ownership import UNWAITING

@@ -23,10 +23,9 @@ from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.delivery.reconciler import Finding, any_unreachable
 from mushu.server.environments import within
-from mushu.server.keys import service
+from mushu.server.keys import Scope, parse_scopes, service
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Scope, parse_scopes
 from mushu.server.keys.service import StateAt
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.change import disable, enable

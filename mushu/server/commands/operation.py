@@ -9,7 +9,7 @@ from mushu.server.db import reading
 from mushu.server.errors import SealingFailed
 from mushu.server.operation.doctor import examine
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
-from mushu.server.sealing import faults, rotation, sealed_values
+from mushu.server.sealing import faults, replace_keys, sealed_values
 from mushu.terminal import printable_lines
 
 
@@ -65,7 +65,7 @@ def status() -> None:
 def rotate() -> None:
     """Encrypt everything anew with a new key, and drop the old ones; safe to be killed at any moment."""
     core = get_core()
-    count = rotation.rotate(db.session, core.clock, operator(), core.sealing_keys)
+    count = replace_keys(db.session, core.clock, operator(), core.sealing_keys)
     print_json({"file": str(core.sealing_keys.path), "keys": [core.sealing_keys.load().keys[0].id], "values": count})
 
 

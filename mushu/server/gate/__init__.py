@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mushu.environment import Environment
 from mushu.server.audit import Actor, ActorKind
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from mushu.server.errors import (
 )
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.principal import principal_of_key
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.orgs.members import find_member
 from mushu.server.orgs.models import Role
 from mushu.server.users.service import find_user

@@ -16,8 +16,8 @@ from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows, writing
 from mushu.server.errors import InvitationWithdrawn
 from mushu.server.gate.access import Requirement, still_may
+from mushu.server.keys import Scope
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.members import Invitee, accept_invitation, get_open_invitation
 from mushu.server.orgs.models import Membership, OrgInvitation

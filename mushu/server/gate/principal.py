@@ -21,8 +21,8 @@ from mushu.server.errors import (
 )
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.credential import Credential
+from mushu.server.keys import Scope
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Scope
 from mushu.server.keys.states import AUTHENTICATING, State
 from mushu.server.orgs.models import Organization
 from mushu.server.tokens.models import CliToken

@@ -19,8 +19,8 @@ from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid
 from mushu.server.idempotency import IdempotencyMark, find_made
+from mushu.server.keys import DEFAULT_SCOPES, Scope, parse_scopes
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import DEFAULT_SCOPES, Scope, parse_scopes
 from mushu.server.keys.states import DEAD, State
 from mushu.server.orgs.service import checked_name
 from mushu.server.orgs.settings import Rules, rules_of

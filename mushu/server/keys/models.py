@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from mushu.environment import Environment
 from mushu.server.db import Base, UTCDateTime
 from mushu.server.idempotency import Idempotent
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.keys.states import State
 
 # Literal text: SQLite uses a partial index only where a query repeats its condition word for word, no parameters.

@@ -13,9 +13,8 @@ from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import KeyNotFound, WrongState
-from mushu.server.keys import revocation_journal
+from mushu.server.keys import Scope, revocation_journal
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Scope
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
 from mushu.server.paging import Page, Window, iterate, page

@@ -1,21 +1,32 @@
 """A process beside the workers that does what time and crashes leave to do, as long as the server runs.
 
+It deletes what has expired: tokens, sessions, links, codes, invitations and counters of failed logins.
+
 Keys that are to retire open nothing from their moment on, whether this runs or not; here it is written down, and their
 values are taken away. `flask keys reconcile` and `flask keys rotate --due` do the same for who serves in another way.
 """
 
 import logging
 import os
-import select
 import signal
-from typing import Final
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from select import select as wait_for
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from mushu.server import logs
 from mushu.server.audit import SYSTEM
+from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context, db
+from mushu.server.db import AnySession, reading, writing
 from mushu.server.lifecycle.maintain import keep_house_by_key
-from mushu.server.operation.expired import delete_expired
+from mushu.server.orgs.models import OrgInvitation
+from mushu.server.tokens.models import BrowserSession, CliToken, DeviceAuthorization
+from mushu.server.users.models import LoginFailures, PasswordLink
 from mushu.server.users.throttle import tell_failures
 
 _LOG: Final = logging.getLogger(__name__)
@@ -48,7 +59,7 @@ def start(settings: Settings) -> int | None:
 
 def keep(settings: Settings, ended: int) -> None:
     """Keep house at intervals until the other end of the pipe `ended` is closed."""
-    while not select.select([ended], [], [], settings.housekeeping_seconds)[0]:
+    while not wait_for([ended], [], [], settings.housekeeping_seconds)[0]:
         tick(settings)
 
 
@@ -67,3 +78,45 @@ def tick(settings: Settings) -> None:
                 duty(db.session, core.clock, settings)
     except Exception as error:
         _LOG.exception("housekeeping failed", exc_info=error)
+
+
+#: How long they are kept after their time was over.
+KEPT: Final = timedelta(days=30)
+_AT_ONCE: Final = 500
+#: Transactions of one round for one table.
+_ROUND: Final = 20
+
+_Key: TypeAlias = InstrumentedAttribute[Any]
+
+
+def delete_expired(session: AnySession, clock: Clock) -> int:
+    """Delete the rows of what was over 30 days ago, and return how many; owns its transactions.
+
+    Nothing depends on it: each of them is refused from the moment on at which it ends. The audit trail keeps what was
+    done with them. A few hundred rows go with each transaction, because SQLite has one writer at a time.
+    """
+    return sum(_clean(session, key, over) for key, over in _what_is_over(clock() - KEPT))
+
+
+def _what_is_over(last: datetime) -> Sequence[tuple[_Key, ColumnElement[bool]]]:
+    return (
+        (CliToken.id, CliToken.expires_at <= last),
+        (BrowserSession.id, BrowserSession.expires_at <= last),
+        (PasswordLink.id, PasswordLink.expires_at <= last),
+        (DeviceAuthorization.id, DeviceAuthorization.expires_at <= last),
+        (OrgInvitation.id, OrgInvitation.expires_at <= last),
+        (LoginFailures.subject, (LoginFailures.told_at <= last) & (LoginFailures.untold == 0)),
+    )
+
+
+def _clean(session: AnySession, key: _Key, over: ColumnElement[bool]) -> int:
+    deleted = 0
+    for _ in range(_ROUND):
+        with reading(session):  # without the lock of a writer, where there is nothing to do
+            due = session.scalars(select(key).where(over).limit(_AT_ONCE)).all()
+        if not due:
+            break
+        with writing(session):
+            session.execute(delete(key.class_).where(key.in_(due), over).execution_options(synchronize_session=False))
+        deleted += len(due)
+    return deleted

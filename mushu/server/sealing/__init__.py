@@ -1,20 +1,22 @@
 """Encryption at rest of what must be read back: the settings of destinations, the keys of push services.
 
 A key and a password are kept as digests and never read back; what is needed in clear again is sealed. The keys that
-seal are in a file beside the database (`ring.py`), so a copy of the database alone opens nothing; `rotation.py` changes
-them. Every sealed value is bound to the row it stands in. Which columns hold sealed values, they say themselves, with
-what is here. Why it is built like this: `docs/decisions/0007-sealing.md`.
+seal are in a file beside the database (`ring.py`), so a copy of the database alone opens nothing; `flask sealing
+rotate` replaces them. Every sealed value is bound to the row it stands in. Which columns hold sealed values, they say
+themselves, with what is here. Why it is built like this: `docs/decisions/0007-sealing.md`.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Column, select, text
+from sqlalchemy import Column, select, text, update
 
-from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, Base
+from mushu.server.audit import Actor, record
+from mushu.server.clock import Clock
+from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, Base, reading, writing
 from mushu.server.errors import SealingFailed
-from mushu.server.sealing.ring import Ring, SealingKeys
+from mushu.server.sealing.ring import Ring, SealingKeys, key_id_of
 
 #: `mapped_column(…, info=SEALED)`: this column holds sealed values, or None. Its table has one primary key.
 SEALED: Final[Mapping[str, bool]] = {"sealed": True}
@@ -90,3 +92,39 @@ def faults(session: AnySession, keys: SealingKeys) -> list[str]:
 def lock(session: AnySession, function: str) -> None:
     if session.connection().dialect.name == "postgresql":
         session.execute(text(f"SELECT {function}({_LOCK})"))
+
+
+def replace_keys(session: AnySession, clock: Clock, actor: Actor, keys: SealingKeys) -> int:
+    """Seal everything anew with a new key, then drop the old ones; return how many values that were.
+
+    Owns its transactions. Killed anywhere, every value still opens: the old keys go when nothing needs them any more.
+
+    Raises:
+        SealingFailed: the keys are missing or damaged, or something does not open; nothing was changed.
+    """
+    with keys.locked():
+        keys.load()
+        with reading(session):
+            broken = faults(session, keys)
+        if broken:
+            raise SealingFailed("Nothing was changed. " + " ".join(broken))
+        keys.replace(keys.load().with_new_key())  # 1. both open, the new one seals
+        ring = keys.load()
+        with writing(session):  # 2. nothing needs the old ones any more
+            lock(session, "pg_advisory_xact_lock")
+            count = _seal_anew(session, ring)
+            record(session, clock(), actor, "sealing.rotated", ring.keys[0].id, details={"values": count})
+        keys.replace(ring.newest_only())  # 3. they go
+    return count
+
+
+def _seal_anew(session: AnySession, ring: Ring) -> int:
+    values = list(sealed_values(session))
+    for value in values:
+        if key_id_of(value.sealed) != ring.keys[0].id:
+            plain = ring.unseal(value.sealed, value.context)
+            (row_id,) = value.column.table.primary_key.columns
+            changed = {value.column.name: ring.seal(plain, value.context)}
+            statement = update(value.column.table).where(row_id == value.row_id).values(changed)
+            session.execute(statement, execution_options=EVERYWHERE)
+    return len(values)

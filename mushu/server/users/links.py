@@ -1,5 +1,13 @@
-"""One-time links with which a user sets a password: issued, looked at, and used up."""
+"""One-time links with which a user sets a password: issued, looked at, used up, and mailed to who forgot theirs.
 
+Whether there is an account for a forgotten password makes no difference to the answer, nor to how long it takes: the
+mail goes out on a thread of its own. Requests are counted by what was typed and by network, in the table of failed
+sign-ins.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -7,12 +15,13 @@ from sqlalchemy import Select, select, update
 
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
-from mushu.server.audit import Actor, ActorKind, record
+from mushu.server.audit import SYSTEM, Actor, ActorKind, record
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession
-from mushu.server.errors import LinkNotFound
+from mushu.server.db import AnySession, writing
+from mushu.server.errors import Busy, LinkNotFound, MailFailed
 from mushu.server.users.models import PasswordLink, User
-from mushu.server.users.service import get_user, lock_user, set_password
+from mushu.server.users.service import find_user_by_email, get_user, lock_user, set_password
+from mushu.server.users.throttle import count_link_request
 
 LIFETIME: Final = timedelta(days=3)
 _GONE = (
@@ -89,3 +98,53 @@ def _use_up(session: AnySession, clock: Clock, user_id: str, digest: str | None 
     if digest is not None:
         unused = unused.where(PasswordLink.digest == digest)
     return session.execute(unused.values(used_at=clock())).rowcount > 0  # type: ignore[attr-defined,no-any-return]
+
+
+_LOG: Final = logging.getLogger(__name__)
+#: Mails that wait for the mail server at once, in one process.
+_MOST_MAILS: Final = 8
+
+#: Mails a link, made of the secret, to an address.
+SendLink = Callable[[str, Secret], None]
+
+
+class Postman:
+    """Sends mails on threads, a few at once."""
+
+    def __init__(self) -> None:
+        self._free = threading.BoundedSemaphore(_MOST_MAILS)
+
+    def ask_for_link(self, session: AnySession, clock: Clock, email: str, network: str, send: SendLink) -> None:
+        """Have a link mailed to the user with this address, if there is one; owns its transaction.
+
+        Args:
+            network: where the request comes from.
+            send: raises MailFailed where the mail server does not take it, which is logged.
+
+        Raises:
+            TooManyAttempts: too many links were asked for, for this address or from there.
+            Busy: too many mails wait for the mail server; nothing was counted.
+        """
+        if not self._free.acquire(blocking=False):
+            raise Busy("Too many mails wait for the mail server. Try again in a moment.", retry_after=5)
+        recipient: str | None = None
+        secret: Secret | None = None
+        try:
+            with writing(session):
+                count_link_request(session, clock, email, network)
+                user = find_user_by_email(session, email)
+                if user is not None and user.disabled_at is None:
+                    recipient, secret = user.email, issue_link(session, clock, SYSTEM, user)
+        except BaseException:
+            self._free.release()
+            raise
+        threading.Thread(target=self._send, args=(recipient, secret, send), name="mail", daemon=True).start()
+
+    def _send(self, recipient: str | None, secret: Secret | None, send: SendLink) -> None:
+        try:
+            if recipient is not None and secret is not None:
+                send(recipient, secret)
+        except MailFailed as error:
+            _LOG.error("the link for a forgotten password was not sent", extra={"detail": error.detail})
+        finally:
+            self._free.release()

@@ -22,7 +22,7 @@ from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
 from mushu.server.gate.credential import Credential, is_foreign, read_headers, read_token
 from mushu.server.gate.principal import authenticate
 from mushu.server.gate.proof import RequestProof
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.lifecycle.context import Context
 from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.extensions import count

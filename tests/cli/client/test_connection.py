@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from mushu.cli.client.unreachable import unreachable
+from mushu.cli.client.connection import unreachable
 from mushu.cli.request_credential import of_login
 from mushu.testing.leaks import traces
 from tests.cli.certificates import certificates

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mushu.environment import Environment
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from tests.cli.conftest import ORG, Mushu, Served
 from tests.cli.stub import Asked, Stub, Told, problem
 

@@ -21,8 +21,8 @@ from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE, RETIRE
 from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.orgs.service import create_org, get_org
+from mushu.server.sealing import replace_keys
 from mushu.server.sealing.ring import SealingKeys
-from mushu.server.sealing.rotation import rotate
 from tests.server.delivery.conftest import LEASE, LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, crash, fail
 
@@ -259,7 +259,7 @@ class TestSettings:
             if not rotated:
                 rotated.append(True)
                 another = names.post.another()
-                rotate(another.session, another.clock, SYSTEM, keys)
+                replace_keys(another.session, another.clock, SYSTEM, keys)
             return load(keys)
 
         monkeypatch.setattr(SealingKeys, "load", load_late)

@@ -17,7 +17,7 @@ from mushu.server.errors import (
 )
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.access import Requirement, authorize, scopes_in
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.orgs.members import get_member, set_role
 from mushu.server.orgs.models import Role
 from tests.server.conftest import World

@@ -14,8 +14,8 @@ from mushu.server.errors import DeletedCredential, ExpiredCredential, MushuError
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.credential import Credential
 from mushu.server.gate.principal import authenticate
+from mushu.server.keys import Scope
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE, DISABLE, ENABLE, END_RETIREMENT, RETIRE, State, Transition
 from tests.conftest import TurnableClock

@@ -14,8 +14,8 @@ from mushu.server.gate.access import Requirement
 from mushu.server.gate.credential import Credential
 from mushu.server.gate.principal import authenticate
 from mushu.server.gate.proof import BrowserProof, RequestProof
+from mushu.server.keys import Scope
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Scope
 from mushu.server.orgs.models import Membership, Organization
 from mushu.server.tokens.models import BrowserSession, CliToken
 from mushu.server.tokens.sessions import Visitor, start_session

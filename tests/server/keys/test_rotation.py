@@ -11,11 +11,10 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import activate
 from mushu.server.errors import Invalid, KeyNotFound, OrgNotFound, WrongState
-from mushu.server.keys import rotation
+from mushu.server.keys import Scope, rotation
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DELETE, DISABLE, ENABLE, FAIL, AtDeadline, State
 from mushu.server.orgs.models import Organization

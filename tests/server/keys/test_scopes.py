@@ -1,7 +1,7 @@
 import pytest
 
 from mushu.server.errors import Invalid
-from mushu.server.keys.scopes import Scope, parse_scopes
+from mushu.server.keys import Scope, parse_scopes
 
 
 def test_scopes_come_in_one_order_however_they_were_named() -> None:

@@ -17,8 +17,8 @@ from sqlalchemy import select
 from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import context_for, db
 from mushu.server.db import reading
+from mushu.server.keys import Scope
 from mushu.server.keys.models import ApiKey, Rotation
-from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import get_key
 from mushu.server.lifecycle.delete import delete
 from tests.server.commands.conftest import Run, run

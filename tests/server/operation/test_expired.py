@@ -8,9 +8,8 @@ from sqlalchemy import func, select
 from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import db
 from mushu.server.db import Base, reading, writing
-from mushu.server.operation import expired
-from mushu.server.operation.expired import KEPT, delete_expired
-from mushu.server.operation.housekeeping import tick
+from mushu.server.operation import housekeeping
+from mushu.server.operation.housekeeping import KEPT, delete_expired, tick
 from mushu.server.orgs.invitations import InvitationTerms, invite_by_link
 from mushu.server.orgs.models import OrgInvitation
 from mushu.server.tokens import device_flow
@@ -64,8 +63,8 @@ def test_what_is_good_or_was_over_lately_stays(world: World, clock: TurnableCloc
 
 
 def test_a_few_go_with_each_transaction(world: World, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expired, "_AT_ONCE", 2)
-    monkeypatch.setattr(expired, "_ROUND", 3)
+    monkeypatch.setattr(housekeeping, "_AT_ONCE", 2)
+    monkeypatch.setattr(housekeeping, "_ROUND", 3)
     user = world.user()
     for _ in range(8):
         world.token(user)

@@ -23,7 +23,6 @@ from mushu.server.environments import set_environment
 from mushu.server.errors import SealingFailed
 from mushu.server.orgs.service import create_org
 from mushu.server.paging import Window
-from mushu.server.sealing import rotation
 from mushu.server.sealing.ring import SealingKeys, key_id_of
 from mushu.server.users.service import create_user
 from mushu.testing.leaks import traces
@@ -65,7 +64,7 @@ class Vault:
 
     def rotate(self) -> int:
         with self.session() as session:
-            return rotation.rotate(session, self.clock, SYSTEM, self.keys)
+            return sealing.replace_keys(session, self.clock, SYSTEM, self.keys)
 
     def tokens(self) -> list[str]:
         """Return all that is sealed, in clear."""

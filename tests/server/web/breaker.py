@@ -7,8 +7,8 @@ from mushu.secret import Secret
 from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
+from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest, mint_key
-from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE, DISABLE, FAIL
 from mushu.server.orgs.models import Organization

@@ -15,9 +15,9 @@ from mushu.server.core import context_for, db
 from mushu.server.db import writing
 from mushu.server.environments import within
 from mushu.server.gate.access import OrgFrom, OwnerLookup
+from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE
 from mushu.server.lifecycle.issue import issue

@@ -20,7 +20,7 @@ from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.gate.access import OrgFrom, Requirement
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE
 from mushu.server.orgs.members import add_member, remove_member

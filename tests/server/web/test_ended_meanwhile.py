@@ -13,7 +13,7 @@ from mushu.secret import Secret
 from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import own_session, writing
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE, DISABLE
 from mushu.server.lifecycle.context import Context

@@ -14,7 +14,7 @@ from mushu.destination import Surroundings, open_destination
 from mushu.environment import Environment
 from mushu.server.core import Core, db
 from mushu.server.db import reading
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.keys.states import State
 from mushu.server.usage import KeyUse, uses_of
 from mushu.server.web.extensions import recorder_of

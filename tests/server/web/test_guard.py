@@ -8,7 +8,7 @@ import pytest
 
 from mushu.environment import Environment
 from mushu.server.core import db
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from tests.server.conftest import api_key, bearer
 from tests.server.statements import statements
 from tests.server.web.asking import all_rows, answer, refusal

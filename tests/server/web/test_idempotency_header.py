@@ -7,9 +7,8 @@ import pytest
 from flask import Flask, g, request
 
 from mushu.server.idempotency import IdempotencyMark
-from mushu.server.keys.scopes import Scope
-from mushu.server.web.api.models import Body, TenantPath
-from mushu.server.web.idempotency_header import IdempotencyHeader, idempotency_of
+from mushu.server.keys import Scope
+from mushu.server.web.api.models import Body, IdempotencyHeader, TenantPath, idempotency_of
 from tests.server.conftest import api_key
 from tests.server.web.asking import refusal
 from tests.server.web.conftest import House

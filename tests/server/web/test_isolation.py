@@ -8,7 +8,7 @@ import pytest
 from mushu.environment import Environment
 from mushu.server import schema
 from mushu.server.core import db
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.web.extensions import recorder_of
 from tests.server.conftest import api_key
 from tests.server.web.conftest import House

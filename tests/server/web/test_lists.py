@@ -10,7 +10,7 @@ from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.destinations import DestinationRequest, add
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.orgs.invitations import InvitationTerms, invite_by_link
 from mushu.server.orgs.models import Role
 from tests.server.web.asking import answer, refusal

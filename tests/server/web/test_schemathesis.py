@@ -18,7 +18,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from tests.long import LONG, SEED, times
 from tests.server.conftest import api_key
 from tests.server.web.conftest import House

@@ -8,7 +8,7 @@ from mushu.server import answers
 from mushu.server.audit import ActorKind, EventFilter, list_events
 from mushu.server.core import db
 from mushu.server.db import reading
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.web.api.models import ListWindow, Moment, OrgPath
 from mushu.server.web.guard import requires
 from mushu.server.web.routes import Resource, Route

@@ -6,7 +6,7 @@ from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.destinations import list_destinations
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.web.api.models import ListWindow, OrgPath
 from mushu.server.web.guard import requires
 from mushu.server.web.routes import Resource, Route

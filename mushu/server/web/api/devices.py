@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.resources import devices
 from mushu.server.resources.tenants import TENANT
 from mushu.server.web.api.models import Body, Deleted, ListWindow, TenantPath

@@ -9,7 +9,7 @@ from mushu.server import answers
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.gate.invitations import accept
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.orgs import invitations as service
 from mushu.server.orgs.invitations import DEFAULT_DAYS, InvitationStatus, InvitationTerms
 from mushu.server.orgs.members import Invitee, decline_invitation

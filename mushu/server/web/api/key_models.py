@@ -14,10 +14,10 @@ from mushu.server.db import reading
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.errors import Invalid
 from mushu.server.idempotency import IdempotencyMark
+from mushu.server.keys import Scope, parse_scopes
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.scopes import Scope, parse_scopes
 from mushu.server.keys.service import Selection, StateAt
 from mushu.server.keys.states import AtDeadline, State
 from mushu.server.lifecycle.confirm import Proof

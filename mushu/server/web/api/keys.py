@@ -18,8 +18,8 @@ from mushu.server.gate import KeyPrincipal, Principal
 from mushu.server.gate.access import Requirement, require_environment
 from mushu.server.gate.credential import read_headers
 from mushu.server.gate.principal import authenticate
+from mushu.server.keys import Scope
 from mushu.server.keys.rotation import RotationRequest
-from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import find_key_by_digest, get_key_of
 from mushu.server.lifecycle.change import disable, enable, rename
 from mushu.server.lifecycle.confirm import confirm
@@ -43,9 +43,8 @@ from mushu.server.web.api.key_models import (
     key_answer,
     minted_answer,
 )
-from mushu.server.web.api.models import Body, Deleted, OrgPath, Text
+from mushu.server.web.api.models import Body, Deleted, IdempotencyHeader, OrgPath, Text, idempotency_of
 from mushu.server.web.guard import current_context, current_environment, public, requires
-from mushu.server.web.idempotency_header import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route
 
 _ANY: Final = Requirement(scope=None)

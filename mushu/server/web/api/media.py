@@ -12,7 +12,7 @@ from mushu.server.db import reading, writing
 from mushu.server.errors import MediaWrongState, TenantNotFound
 from mushu.server.gate.access import OrgFrom
 from mushu.server.idempotency import IdempotencyMark
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.paging import Page
 from mushu.server.resources.media import service
 from mushu.server.resources.media.content_types import (
@@ -26,9 +26,17 @@ from mushu.server.resources.media.pictures import Variant
 from mushu.server.resources.media.service import MEDIA, MOST_LETTERS
 from mushu.server.resources.media.uploading import Uploads
 from mushu.server.resources.tenants import TENANT
-from mushu.server.web.api.models import Body, Deleted, ListWindow, MediaPath, OrgPath, TenantPath
+from mushu.server.web.api.models import (
+    Body,
+    Deleted,
+    IdempotencyHeader,
+    ListWindow,
+    MediaPath,
+    OrgPath,
+    TenantPath,
+    idempotency_of,
+)
 from mushu.server.web.guard import current_org, current_principal, requires
-from mushu.server.web.idempotency_header import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route, absolute_url
 
 #: The largest that any setting allows; `MUSHU_MEDIA_MAX_BYTES` may say less.

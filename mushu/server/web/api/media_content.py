@@ -22,7 +22,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.errors import LinkNotValid, MediaNotFound
 from mushu.server.gate.access import Requirement, still_may
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.resources.media.content_types import HEAD, kind_of
 from mushu.server.resources.media.links import EXPIRES_PATTERN, ISSUER_PATTERN, SIGNATURE_PATTERN, Purpose, SignedLink
 from mushu.server.resources.media.models import KEY_PATTERN, MediaItem, Status

@@ -1,16 +1,26 @@
-"""What several views take or answer, so that no view imports another view."""
+"""What several views take or answer, so that no view imports another view.
+
+A view that takes `Idempotency-Key` names the header in its signature, so that the reference shows it, and passes on
+what `idempotency_of` makes:
+
+    def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
+        … idempotency=idempotency_of(header, body) …
+"""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+from flask import request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from mushu.secret import Secret
 from mushu.server.clock import rfc3339
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.paging import CURSOR_LENGTH, MOST, Window
 from mushu.server.tokens.models import LIFETIME, CliToken
 from mushu.server.users.models import User
+from mushu.server.web.guard import current_environment, current_org
 
 Text = Annotated[str, Field(max_length=1_000)]
 
@@ -101,3 +111,27 @@ def login_answer(token: CliToken, secret: Secret, user: User) -> LoginAnswer:
         expires_at=rfc3339(token.expires_at),
         user=LoginUser(user_id=user.id, email=user.email),
     )
+
+
+class IdempotencyHeader(BaseModel):
+    """`Idempotency-Key`: a new value for each request that is not a repetition, such as a UUID."""
+
+    idempotency_key: str | None = Field(
+        default=None, alias="Idempotency-Key", min_length=1, max_length=255, pattern="^[!-~]+$"
+    )
+
+
+def idempotency_of(header: IdempotencyHeader, body: BaseModel) -> IdempotencyMark | None:
+    """Return the mark of the current request, or None where it carries no key.
+
+    A key counts within one organization, one environment and one operation; the same key elsewhere is another key. The
+    same operation on something else, or with another body, is refused as a mismatch.
+
+    Raises:
+        Invalid: the key is not usable.
+    """
+    if header.idempotency_key is None:
+        return None
+    operation = (request.endpoint or "").rpartition(".")[2]
+    asked = {"path": dict(request.view_args or {}), "body": body.model_dump(mode="json")}
+    return IdempotencyMark.of(header.idempotency_key, (current_org(), current_environment(), operation), asked)

@@ -10,7 +10,7 @@ from mushu.server.clock import parse_duration
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.gate import UserPrincipal
-from mushu.server.keys.scopes import Scope, parse_scopes
+from mushu.server.keys import Scope, parse_scopes
 from mushu.server.lifecycle.delete import delete_org
 from mushu.server.orgs.members import (
     add_member,

@@ -8,17 +8,16 @@ from pydantic import BaseModel, Field
 from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.resources.devices import USER_ID_LENGTH
 from mushu.server.resources.notifications import models, outcomes, service
 from mushu.server.resources.notifications.apns import MOST_BYTES, Content, Outcome, payload_of
 from mushu.server.resources.notifications.outcomes import explain
 from mushu.server.resources.notifications.sender import apns_id
 from mushu.server.resources.tenants import TENANT
-from mushu.server.web.api.models import Body, ListWindow, TenantPath
+from mushu.server.web.api.models import Body, IdempotencyHeader, ListWindow, TenantPath, idempotency_of
 from mushu.server.web.extensions import dispatcher
 from mushu.server.web.guard import current_principal, requires
-from mushu.server.web.idempotency_header import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route
 from mushu.server.web.slow_clients import thread_slot
 

@@ -10,8 +10,8 @@ from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.gate.access import OrgFrom
+from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest
-from mushu.server.keys.scopes import Scope
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.issue import issue
 from mushu.server.paging import Page, Window
@@ -19,9 +19,17 @@ from mushu.server.resources import tenants
 from mushu.server.resources.apple_credentials import ApnsCredentials, checked_credentials
 from mushu.server.resources.tenants import TENANT
 from mushu.server.web.api.key_models import CreatedKey, minted_answer
-from mushu.server.web.api.models import Body, Deleted, ListWindow, OrgPath, TenantPath, Text
+from mushu.server.web.api.models import (
+    Body,
+    Deleted,
+    IdempotencyHeader,
+    ListWindow,
+    OrgPath,
+    TenantPath,
+    Text,
+    idempotency_of,
+)
 from mushu.server.web.guard import current_context, current_environment, current_org, current_principal, requires
-from mushu.server.web.idempotency_header import IdempotencyHeader, idempotency_of
 from mushu.server.web.routes import Resource, Route
 
 _Short = Annotated[str | None, Field(max_length=64)]

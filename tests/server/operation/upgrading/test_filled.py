@@ -31,8 +31,8 @@ from mushu.server.errors import (
 from mushu.server.gate import KeyPrincipal, UserPrincipal
 from mushu.server.gate.credential import Credential
 from mushu.server.gate.principal import authenticate
+from mushu.server.keys import Scope
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Scope
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.maintain import keep_house
 from mushu.server.operation.upgrading.migrations import migration_transaction, pending_migrations

@@ -5,7 +5,7 @@ import pytest
 from mushu.server.audit import Actor, ActorKind, record
 from mushu.server.core import db
 from mushu.server.db import writing
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from tests.server.conftest import api_key
 from tests.server.web.asking import answer, refusal
 from tests.server.web.conftest import House

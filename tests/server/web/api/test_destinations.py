@@ -11,7 +11,7 @@ from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.destinations import DestinationRequest
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.orgs.models import Organization
 from tests.server.conftest import World, api_key
 from tests.server.web.asking import SeparateClient, all_rows, answer, refusal

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import context_for, db
 from mushu.server.db import reading, writing
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.lifecycle.delete import delete
 from mushu.server.orgs.models import Membership, OrgInvitation, Role
 from mushu.server.users.models import User

@@ -4,7 +4,7 @@ import pytest
 
 from mushu.environment import Environment
 from mushu.keyformat import Prefix, generate
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.keys.states import State
 from mushu.server.web.extensions import recorder_of
 from tests.server.conftest import api_key, bearer

@@ -17,9 +17,9 @@ from mushu.server.config import Settings
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.models import Delivery, DeliveryState
+from mushu.server.keys import Scope
 from mushu.server.keys.minting import mint_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.scopes import Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import State, Transition
 from tests.server.conftest import World, api_key, bearer

@@ -6,7 +6,7 @@ import pytest
 
 from mushu.environment import Environment
 from mushu.secret import digest_of
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.lifecycle.confirm import CONFIRM_WITHIN
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key

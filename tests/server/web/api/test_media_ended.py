@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.orgs.models import Role
 from tests.server.conftest import api_key, bearer
 from tests.server.web.asking import answer, execute, refusal

@@ -8,7 +8,7 @@ from mushu.server.audit import AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.core import db
 from mushu.server.db import reading
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.orgs.models import Organization, Role
 from tests.server.conftest import api_key, bearer
 from tests.server.web.asking import answer, refusal

@@ -14,7 +14,7 @@ from mushu.server.config import Settings
 from mushu.server.core import Core, db
 from mushu.server.db import writing
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.resources.apple_credentials import ApnsCredentials
 from mushu.server.resources.devices import Registration, register_device
 from mushu.server.resources.tenants import TenantRequest, create_tenant

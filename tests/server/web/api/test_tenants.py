@@ -12,7 +12,7 @@ from mushu.environment import Environment
 from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.environments import within
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.resources.apple_credentials import load_key
 from mushu.server.resources.tenants import credentials_of, get_tenant
 from tests.server.conftest import api_key

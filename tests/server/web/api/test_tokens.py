@@ -2,7 +2,7 @@
 
 import pytest
 
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from mushu.server.users.models import User
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, bearer

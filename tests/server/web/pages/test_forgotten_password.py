@@ -13,7 +13,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import writing
 from mushu.server.errors import MailFailed
 from mushu.server.mail import MailTemplate
-from mushu.server.users.forgotten import Postman
+from mushu.server.users.links import Postman
 from mushu.server.users.models import User
 from mushu.server.users.service import disable_user
 from tests.conftest import TurnableClock

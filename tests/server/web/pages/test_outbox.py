@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from mushu.server.keys.scopes import Scope
+from mushu.server.keys import Scope
 from tests.server.conftest import World, api_key, bearer
 from tests.server.web.asking import SeparateClient, answer
 from tests.server.web.pages.browser import Browser
