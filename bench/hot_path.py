@@ -1,0 +1,154 @@
+"""What a request costs, in CPU microseconds of one process and as a ratio to a bare Flask view in the same run.
+
+    .venv/bin/python bench/hot_path.py [ROUNDS [DATABASE_URL]]
+
+The whole application is called as a WSGI server calls it, with usage and log as shipped. Each round asks in a new
+order, so that a slow moment of the machine hits all alike. A ratio is the median of those within a round.
+"""
+
+import io
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+from pydantic import BaseModel
+
+from mushu.environment import Environment
+from mushu.server.app import create_app
+from mushu.server.audit.service import SYSTEM
+from mushu.server.clock import utc_now
+from mushu.server.config import Settings
+from mushu.server.core import Core, core_context, db
+from mushu.server.db import writing
+from mushu.server.delivery.activation import activate
+from mushu.server.environments import set_environment
+from mushu.server.keys.minting import KeyRequest, mint_key
+from mushu.server.keys.scopes import Scope
+from mushu.server.operation.upgrading.migrations import migrate
+from mushu.server.orgs.service import create_org
+from mushu.server.resources.tenants import TenantRequest, create_tenant
+from mushu.server.users.service import create_user
+from mushu.server.web.guard import requires
+from mushu.server.web.routes import Resource, Route, blueprint
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+BARE = "bare Flask view"
+#: Requests of one kind in one round.
+BATCH = 200
+
+Ask = Callable[[], None]
+
+
+class Nothing(BaseModel):
+    status: str = "ok"
+
+
+@requires(Scope.READ)
+def do_nothing() -> Nothing:
+    """Do nothing."""
+    return Nothing()
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    with tempfile.TemporaryDirectory() as folder:
+        url = {"database_url": sys.argv[2]} if len(sys.argv) > 2 else {}
+        core = Core(Settings(instance_path=Path(folder) / "instance", **url))
+        with core_context(lambda: core.settings):
+            migrate()
+        requests = {BARE: asking(bare(), "/")} | of_mushu(core)
+        costs: dict[str, list[float]] = {name: [] for name in requests}
+        for ask in requests.values():
+            cost(ask)
+        for _ in range(rounds):
+            for name in random.sample(list(requests), len(requests)):
+                costs[name].append(cost(requests[name]))
+    print(f"{f'median of {rounds} rounds':28} {'CPU us':>8} {'x bare':>8} {'speed':>8}")
+    for name, taken in costs.items():
+        ratio = statistics.median(own / floor for own, floor in zip(taken, costs[BARE], strict=True))
+        print(f"{name:28} {statistics.median(taken) * 1e6:8.1f} {ratio:8.2f} {1 / ratio:8.3f}")
+
+
+def cost(ask: Ask) -> float:
+    """Return the CPU seconds of all threads that one request takes."""
+    before = time.process_time()
+    for _ in range(BATCH):
+        ask()
+    return (time.process_time() - before) / BATCH
+
+
+def bare() -> Flask:
+    app = Flask("bare")
+    app.add_url_rule("/", view_func=lambda: {"status": "ok"})
+    return app
+
+
+def of_mushu(core: Core) -> dict[str, Ask]:
+    """Return the requests to measure, of an application with two organizations: one tenant, and twenty."""
+    app = create_app(core)
+    app.register_api(blueprint(Resource("bench", [Route("GET", "/bench", do_nothing, Nothing)]), ""))  # type: ignore[attr-defined]
+    with app.app_context():
+        one, key = organization(core, 1)
+        twenty, other = organization(core, 20)
+        db.session.remove()
+    body = b'{"key": "%s"}' % key.encode()
+    return {
+        "/health": asking(app, "/health"),
+        "POST /api-keys/validate": asking(app, "/api-keys/validate", body=body),
+        "guarded, does nothing": asking(app, "/bench", key),
+        "/orgs/{org_id}": asking(app, f"/orgs/{one}", key),
+        "/orgs/{org_id}/tenants, 1": asking(app, f"/orgs/{one}/tenants", key),
+        "/orgs/{org_id}/tenants, 20": asking(app, f"/orgs/{twenty}/tenants", other),
+    }
+
+
+def organization(core: Core, tenants: int) -> tuple[str, str]:
+    """Return the id and a key of a new organization with so many tenants."""
+    set_environment(db.session, Environment.LIVE)
+    with writing(db.session):
+        owner = create_user(db.session, utc_now, SYSTEM, f"ada{tenants}@example.com")
+        org_id = create_org(db.session, utc_now, SYSTEM, f"acme {tenants}", owner.id).id
+        key, secret = mint_key(db.session, utc_now, SYSTEM, KeyRequest(org_id=org_id, name="k"))
+        activate(db.session, utc_now, SYSTEM, key.id)
+        for number in range(tenants):
+            request = TenantRequest(org_id=org_id, bundle_id=f"com.example.n{number}")
+            create_tenant(db.session, utc_now, SYSTEM, core.sealing_keys, request)
+    return org_id, secret.reveal()
+
+
+def asking(app: "WSGIApplication", path: str, key: str = "", body: bytes = b"") -> Ask:
+    """Return what asks for this once; it fails where the answer is not 200."""
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": "POST" if body else "GET", "PATH_INFO": path, "QUERY_STRING": "", "SCRIPT_NAME": "",
+        "SERVER_NAME": "localhost", "SERVER_PORT": "8600", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": "localhost:8600", "HTTP_ACCEPT": "*/*", "HTTP_USER_AGENT": "bench", "wsgi.url_scheme": "http",
+        "wsgi.version": (1, 0), "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": True,
+    }  # fmt: skip
+    environ |= {"HTTP_X_API_KEY": key} if key else {}
+    environ |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body))} if body else {}
+    statuses: list[str] = []
+
+    def start(status: str, _headers: list[tuple[str, str]], *_: Any) -> Any:
+        statuses.append(status)
+
+    def ask() -> None:
+        answer: Iterable[bytes] = app(environ | {"wsgi.input": io.BytesIO(body)}, start)
+        content = b"".join(answer)
+        if not isinstance(answer, list):
+            answer.close()  # type: ignore[attr-defined]
+        if statuses.pop() != "200 OK":
+            raise SystemExit(content.decode())
+
+    return ask
+
+
+if __name__ == "__main__":
+    main()
