@@ -10,7 +10,7 @@ import io
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -34,6 +34,7 @@ from mushu_vault.uri import encoded_path
 class VaultReply:
     """One answer."""
 
+    #: 413 for whatever is too large, also where the server calls that a failure: nothing was done.
     status: int
     #: None where it is no JSON object.
     body: JsonObject | None
@@ -62,6 +63,9 @@ _CHUNK: Final = 64 * 1024
 
 # What servers in Go answer to plain HTTP where they expect TLS.
 _TO_TLS: Final = b"Client sent an HTTP request to an HTTPS server"
+
+# How storage below the server (Raft, Consul) refuses an entry; the server answers with it as a failure of its own.
+_TOO_LARGE: Final = "value being too large"
 
 _MERGE_PATCH: Final = "application/merge-patch+json"
 
@@ -169,7 +173,8 @@ class VaultAdapter(RawAdapter):
             location, body = response.headers.get("Location", ""), _body(response)
             if response.status_code == 400 and body.startswith(_TO_TLS):
                 raise _EncryptedOnlyError
-            return VaultReply(response.status_code, JsonObject.parsed(body), location)
+            reply = VaultReply(response.status_code, JsonObject.parsed(body), location)
+            return replace(reply, status=413) if reply.status >= 500 and reply.mentions(_TOO_LARGE) else reply
 
     def patch(self, path: str, body: Mapping[str, object]) -> VaultReply:
         """Have the server merge `body` into what is at `path`; hvac's own patch reads and writes the whole."""

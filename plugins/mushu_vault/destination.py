@@ -36,6 +36,10 @@ logger = logging.getLogger(__name__)
 # What the API puts between mount and path in version 2, and people copy from there.
 _API_WORDS: Final = ("data/", "metadata/")
 
+# Bytes. The storage adds some of its own to a secret.
+_RAFT_TAKES: Final = 1024 * 1024
+_ROOM_FOR_A_KEY: Final = 512
+
 
 @dataclass(frozen=True, slots=True)
 class OpenSecret:
@@ -70,9 +74,24 @@ class OpenSecret:
             raise policy.missing(self.client, self.engine.data_path, self.engine.lacking(None, granted), granted)
         stored = self.engine.look()
         self.refuse_misplaced(stored)
+        self._warn_of_size(stored)
         lacking = set() if granted is None else self.engine.lacking(stored.presence, granted)
         if granted is not None and lacking:
             raise policy.missing(self.client, self.engine.data_path, lacking, granted)
+
+    def _warn_of_size(self, stored: StoredSecret) -> None:
+        """Warn where a secret with the key may be more than the storage takes; what is larger, a higher limit let in.
+
+        A warning only: a server does not tell its limit.
+        """
+        size = len(stored.document.encoded())
+        if _RAFT_TAKES - _ROOM_FOR_A_KEY < size <= _RAFT_TAKES:
+            logger.warning(
+                "%s has %d bytes without the key. With it, the secret may exceed what Raft storage takes, 1 MiB if "
+                "max_entry_size is not set. A secret of its own is the place for the key.",
+                self.engine.data_path,
+                size,
+            )
 
 
 @contextmanager

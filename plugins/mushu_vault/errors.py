@@ -24,7 +24,10 @@ _LASTING: Final = {
     400: "does not accept what was asked of it. See its audit log for the reason",
     404: "has nothing at this address. See whether VAULT_ADDR and the namespace are right",
     405: "does not know this operation. See whether VAULT_ADDR leads to Vault, and the mount is a KV engine",
-    413: "finds the secret too large. Put the key into a secret of its own",
+    413: (
+        "finds the secret too large, and wrote nothing. Use a secret of its own for the key, or raise the limit: "
+        "max_entry_size of Raft storage, max_request_size of the listener"
+    ),
 }
 
 

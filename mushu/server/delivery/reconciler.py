@@ -144,7 +144,8 @@ class Reconciler:
         lost = [delivery for delivery in absent if delivery.lease_until <= now]
         if lost:
             uris = ", ".join(delivery.uri for delivery in lost)
-            return self._fail(key.id, deliveries, f"{uris} did not receive it before the attempt ended.")
+            noted = "".join(f" The last error was: {delivery.error}" for delivery in lost if delivery.error)
+            return self._fail(key.id, deliveries, f"{uris} did not receive it before the attempt ended.{noted}")
         if len(held) < len(looks):
             unseen = next(look for look in looks if look.found is None)
             wait = f"{unseen.delivery.uri}: {unseen.error} Deleting {key.id} ends the wait."

@@ -49,6 +49,34 @@ def test_each_refusal_says_whether_to_try_again(stub: VaultStub, status: int, te
         assert stub.address in str(caught.value)
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("mount", ["secret", "plain"])
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (413, "http: request body too large"),
+        (500, "1 error occurred:\n\t* put failed due to value being too large; got 156 bytes, max 1048576 bytes\n\n"),
+    ],
+)
+def test_a_secret_that_is_too_large_is_refused_for_good(stub: VaultStub, mount: str, status: int, text: str) -> None:
+    """The second is what OpenBao 2.7 says where Raft has reached its limit, of 1 MiB."""
+    write = begun_write(stub, mount)
+    stub.fault("error-before", "P*", data_path(mount), times=-1, status=status, text=text)
+    refused(write, "finds the secret too large, and wrote nothing", permanent=True)
+    assert stub.kv(mount, _PATH) is None
+
+
+@pytest.mark.fault
+def test_a_secret_that_is_nearly_full_is_warned_of_before_the_key_is_made(
+    stub: VaultStub, caplog: pytest.LogCaptureFixture
+) -> None:
+    for size, warned in ((1_000_000, False), (1_048_400, True), (1_060_000, False)):
+        stub.put("secret", _PATH, {"OTHER": "x" * size})
+        hasty(stub).preflight()
+        assert ("A secret of its own" in caplog.text) is warned
+        caplog.clear()
+
+
 @pytest.mark.parametrize("status", [400, 405, 413, 429, 412])
 def test_a_write_that_was_certainly_refused_is_not_looked_for(stub: VaultStub, status: int) -> None:
     write = begun_write(stub, "secret")

@@ -353,7 +353,8 @@ def test_what_went_wrong_once_does_not_linger_in_the_session(post: Post, shelf: 
     post.clock.turn(seconds=61)
     post.another().reconcile()
     assert kept[0] in post.session
-    assert post.rows(kept[0].key_id)[0].error == "fake:a did not receive it before the attempt ended."
+    reason = "fake:a did not receive it before the attempt ended. The last error was: It does not answer."
+    assert post.rows(kept[0].key_id)[0].error == reason
 
 
 def test_everything_unfinished_is_settled_whatever_the_first_one_says(
