@@ -26,7 +26,7 @@ _COMMANDS: Final = {
     "media": "mushu.cli.commands.media:media",
     "audit": "mushu.cli.commands.audit:audit",
     "config": "mushu.cli.commands.config:config",
-    "completion": "mushu.cli.commands.completion:completion",
+    "completion": "mushu.cli.commands.config:completion",
 }
 
 

@@ -7,7 +7,7 @@ Each field has a default here. `settings.toml` in the instance folder overrides 
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Self
@@ -21,6 +21,7 @@ from mushu.server.instance import (
     SETTINGS_FILE,
     faults_elsewhere,
     instance_path,
+    listening_at,
     refuse_foreign,
     sqlite_url,
 )
@@ -117,6 +118,13 @@ class Settings:
     argon2_memory_kib: int = _checked(19_456, between(8, 4_194_304))
     #: Passwords checked at once in one worker; the rest wait, so that logins cannot starve the API.
     argon2_concurrency: int = _checked(2, between(1, 64))
+
+    @classmethod
+    def as_served(cls) -> Self:
+        """Read them with the address that the running server listens on, which links are to name."""
+        settings = cls.load()
+        address = listening_at(settings.instance_path)
+        return settings if address is None else replace(settings, host=address[0], port=address[1])
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> Self:

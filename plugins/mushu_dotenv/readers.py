@@ -8,8 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mushu_dotenv.parsing import MARK, Parsed, Statement, cut, lead_of, line_at
-from mushu_dotenv.shell import ShellScan, is_command, scanned
+from mushu_dotenv.parsing import MARK, Parsed, ShellScan, Statement, cut, is_command, lead_of, line_at, scanned
 
 _BARE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 _ESCAPED_QUOTE: Final = re.compile(r"""\\[\\'"]""")

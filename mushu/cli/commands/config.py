@@ -1,4 +1,4 @@
-"""`mushu config`: what mushu remembers between two commands, and where each setting comes from."""
+"""`mushu config` and `mushu completion`: what mushu remembers, where each setting comes from, and help for a shell."""
 
 import click
 
@@ -78,3 +78,24 @@ def _checked_id(value: str) -> str | None:
     if value and IDENTIFIER.fullmatch(value) is None:
         raise click.BadParameter("An id has only letters, digits, _ and - in it; `mushu org use` takes a name, too.")
     return value or None
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the script that completes mushu's commands in a shell.
+
+    \b
+    bash: eval "$(mushu completion bash)" in ~/.bashrc
+    zsh:  eval "$(mushu completion zsh)" in ~/.zshrc
+    fish: mushu completion fish > ~/.config/fish/completions/mushu.fish
+    """
+    from click import shell_completion  # not loaded for other commands
+
+    scripts = {
+        "bash": shell_completion.BashComplete,
+        "zsh": shell_completion.ZshComplete,
+        "fish": shell_completion.FishComplete,
+    }
+    click.echo(scripts[shell](ctx.find_root().command, {}, "mushu", "_MUSHU_COMPLETE").source())

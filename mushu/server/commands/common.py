@@ -4,7 +4,6 @@ import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Final
 
 import click
@@ -17,7 +16,6 @@ from mushu.server.commands import dotenv_files
 from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context
 from mushu.server.errors import MushuError
-from mushu.server.instance import listening_at
 from mushu.server.lifecycle.context import Context
 from mushu.server.machine_faults import explained
 from mushu.terminal import printable, printable_lines
@@ -70,7 +68,7 @@ def entered(ctx: click.Context) -> Iterator[None]:
 def core_at_hand() -> Iterator[None]:
     """Provide the core; what the database refuses becomes an error that says what to do."""
     try:
-        with core_context(_settings_as_served):
+        with core_context(Settings.as_served):
             yield
     except (OperationalError, ProgrammingError) as error:
         raise _of_machine(error) from None
@@ -85,13 +83,6 @@ def _of_machine(error: Exception) -> Exception:
     """Return the sentence about what the machine refused, or the error where it is ours."""
     sentence = explained(error)
     return click.ClickException(printable_lines(sentence)) if sentence is not None else error
-
-
-def _settings_as_served() -> Settings:
-    """Return the settings with the address that the running server listens on, which links are to name."""
-    settings = Settings.load()
-    address = listening_at(settings.instance_path)
-    return settings if address is None else replace(settings, host=address[0], port=address[1])
 
 
 def operator() -> Actor:

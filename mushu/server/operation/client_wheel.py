@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from configparser import ConfigParser
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Final
@@ -30,11 +30,8 @@ class ClientWheel:
 
     name: str
     content: bytes
+    sha256: str
     requires_python: str
-
-    @cached_property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
 
     def address(self, base_url: str) -> str:
         """Return where it is offered, with the hash that pip checks."""
@@ -70,7 +67,9 @@ def pack(installed: Distribution, setup: Path) -> ClientWheel | None:
     files = {**dict(sorted(code.items())), **entries}
     record = "".join(f"{name},sha256={_hash(content)},{len(content)}\n" for name, content in files.items())
     files[f"{folder}/RECORD"] = f"{record}{folder}/RECORD,,\n".encode()
-    return ClientWheel(f"{stem}-py3-none-any.whl", _zipped(files), installed.metadata["Requires-Python"] or "")
+    content = _zipped(files)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return ClientWheel(f"{stem}-py3-none-any.whl", content, sha256, installed.metadata["Requires-Python"] or "")
 
 
 def _files_of_installation(installed: Distribution) -> Iterator[tuple[str, bytes]]:

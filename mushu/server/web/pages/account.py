@@ -21,7 +21,7 @@ from mushu.server.users.known_clients import remember_network
 from mushu.server.users.login import change_password
 from mushu.server.users.models import User
 from mushu.server.web.guard import in_browser
-from mushu.server.web.pages.forms import ChangePasswordForm, EmptyForm
+from mushu.server.web.pages import ChangePasswordForm, EmptyForm
 from mushu.server.web.sessions import (
     begin_session,
     current_session_id,

@@ -25,7 +25,7 @@ from mushu.server.errors import Invalid, UserCodeNotFound
 from mushu.server.tokens.device_flow import decide, get_waiting
 from mushu.server.tokens.service import issue_token
 from mushu.server.web.guard import in_browser
-from mushu.server.web.pages.forms import EmptyForm, UserCodeForm
+from mushu.server.web.pages import EmptyForm, UserCodeForm
 from mushu.server.web.problems import error_page
 from mushu.server.web.sessions import require_session_user
 

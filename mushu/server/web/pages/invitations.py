@@ -12,7 +12,7 @@ from mushu.server.gate.invitations import accept, get_answerable
 from mushu.server.orgs.members import Invitee, decline_invitation
 from mushu.server.orgs.service import get_org
 from mushu.server.web.guard import in_browser
-from mushu.server.web.pages.forms import EmptyForm
+from mushu.server.web.pages import EmptyForm
 from mushu.server.web.problems import error_page
 from mushu.server.web.sessions import require_session_user
 

@@ -15,7 +15,7 @@ from mushu.server.users.login import LoginAttempt, sign_in
 from mushu.server.users.models import User
 from mushu.server.users.passwords import MIN_LENGTH
 from mushu.server.web.guard import in_browser, public
-from mushu.server.web.pages.forms import EmptyForm, ForgottenPasswordForm, SignInForm
+from mushu.server.web.pages import EmptyForm, ForgottenPasswordForm, SignInForm
 from mushu.server.web.problems import error_page
 from mushu.server.web.sessions import (
     begin_session,
