@@ -22,7 +22,7 @@ from mushu.cli.errors import Failure
 from mushu.cli.output import delivered_answer, note
 from mushu.destination import DestinationError
 from mushu.destination.registry import opener
-from mushu.destination.target import PutBackResult, Target
+from mushu.destination.target import PutBackResult, Target, put_url_beside
 from mushu.keyformat import mask
 
 #: The states in which a key is over for good: losing its value costs nobody anything.
@@ -115,6 +115,13 @@ def deliver(mint: Callable[[], PendingKey], targets: Sequence[Target], rule: Ove
         answer = delivered_answer(pending.answer, [target.uri for target in targets])
         return answer | {"name": mask(str(answer.get("name")))}
     raise Failure(_give_up(pending, targets, reason))
+
+
+def put_url(server: str, targets: Sequence[Target]) -> None:
+    """Put the address of the server beside a delivered key, and say where it is not."""
+    for problem in (put_url_beside(opener(Path.cwd()), target.uri, server) for target in targets):
+        if problem is not None:
+            note(problem)
 
 
 def _record(pending: PendingKey, targets: Sequence[Target]) -> None:

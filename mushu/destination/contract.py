@@ -14,6 +14,9 @@ from mushu.secret import Secret
 #: The field or variable that a key is written to where the URI names none.
 DEFAULT_FIELD: Final = "MUSHU_API_KEY"
 
+#: The field or variable beside it from which clients learn the address of the server.
+URL_FIELD: Final = "MUSHU_URL"
+
 
 class DestinationError(Exception):
     """A destination cannot do what it was asked, and the message tells the operator why and the way out.
@@ -69,7 +72,8 @@ class Attempt:
 
     #: Unique to the try: a plugin may keep it beside the value to recognise its own write.
     attempt_id: str
-    #: The public id of the key, which may be shown beside the value (as metadata, in a comment).
+    #: The public id of the key, which may be shown beside the value (as metadata, in a comment). Empty where the
+    #: value is no key, and only belongs beside one.
     key_id: str
     #: The version that `read` answered before: the compare-and-set condition of the write.
     expected_version: str
@@ -134,6 +138,18 @@ class Destination(ABC):
             DestinationError: it could not be found out.
         """
         return Location()
+
+    def beside(self, name: str) -> Self | None:
+        """Return `name` in the same container: another variable of the file, another field of the secret.
+
+        What a client needs besides the key is put there, such as the address of its server; a key is not. None, as
+        here, where a container has room for one value. Touches nothing.
+
+        Raises:
+            DestinationError: the container cannot have this name; permanent.
+        """
+        del name
+        return None
 
     @abstractmethod
     def preflight(self) -> None:

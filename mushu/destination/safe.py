@@ -35,6 +35,10 @@ class SafeDestination:
             )
         return found
 
+    def beside(self, name: str) -> "SafeDestination | None":
+        found: object = guarded(lambda: self.plugin.beside(name))
+        return SafeDestination(found) if isinstance(found, Destination) else None
+
     def preflight(self) -> None:
         guarded(self.plugin.preflight)
 

@@ -3,6 +3,7 @@
 The order of the calls, and what is committed between them, is the caller's: the server, the `mushu` command, the kit.
 """
 
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Self, TypeVar
 
-from mushu.destination.contract import Attempt, DestinationError, Holding, Location, Receipt
+from mushu.destination.contract import URL_FIELD, Attempt, DestinationError, Holding, Location, Receipt
 from mushu.destination.registry import OpenDestination
 from mushu.destination.safe import Pause, SafeDestination, guarded, patiently
 from mushu.secret import Secret
@@ -25,6 +26,26 @@ def open_safely(open_destination: OpenDestination, uri: str) -> SafeDestination:
         DestinationError: it names none, or what opens it cannot be had at the moment.
     """
     return SafeDestination(guarded(lambda: open_destination(uri)))
+
+
+def put_url_beside(open_destination: OpenDestination, uri: str, url: str) -> str | None:
+    """Write the address of the server into the container of a key, for clients to find. What is held there stays.
+
+    Returns:
+        Why it is not there, and what to do; None where it is.
+    """
+    value, way_out = Secret(url), f"The key works. Set {URL_FIELD}={url} where it is used."
+    try:
+        place = open_safely(open_destination, uri).beside(URL_FIELD)
+        if place is None:
+            return f"{uri} has room for the key only. {way_out}"
+        target = Target(place, guarded(lambda: place.plugin.uri))
+        held = target.check().digest
+        if held is None:
+            held = target.write(value, secrets.token_hex(16), "").digest
+    except DestinationError as error:
+        return f"{URL_FIELD} was not put beside the key: {error} {way_out}"
+    return None if value.matches(held) else f"{target.uri} holds another value, which stays. {way_out}"
 
 
 class ElsewhereError(DestinationError):

@@ -1,11 +1,13 @@
 """Promises about reading, writing, and taking back."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from mushu.destination import Conflict, DestinationError, Receipt, Secret
-from mushu.destination.target import PutBackResult, Target
+from mushu.destination import Conflict, DestinationError, Receipt, Secret, Surroundings
+from mushu.destination.contract import URL_FIELD
+from mushu.destination.target import PutBackResult, Target, put_url_beside
 from mushu.testing.place import NewPlace, attempt_at, deliver, held_digest, new_secret
 
 
@@ -112,6 +114,23 @@ class DeliveryPromises:
         deliver(place, new_secret())
         deliver(place, new_secret())
         assert place.neighbours() == before
+
+    def test_the_address_beside_a_key_is_put_there_once_and_the_key_stays(self, new_place: NewPlace) -> None:
+        """A plugin whose containers have room for one value has nothing beside it."""
+        place, secret = new_place(), new_secret()
+        place.add_neighbours()
+        deliver(place, secret)
+        destination = place.destination()
+        beside = destination.beside(URL_FIELD)
+        if beside is None:
+            return
+        urls = [Secret("https://keys.example.com:8443/team-a"), Secret("http://127.0.0.1:8000")]
+        problems = [put_url_beside(lambda _: destination, destination.uri, url.reveal()) for url in (*urls, urls[0])]
+        assert [problem is None for problem in problems] == [True, False, True], problems
+        again = type(destination).parse(beside.uri, Surroundings(Path("/nonexistent/mushu-contract")))
+        assert again is not None
+        assert again.read().digest == urls[0].digest()
+        assert held_digest(place) == secret.digest()
 
     def test_what_a_caller_gets_names_no_value(self, new_place: NewPlace) -> None:
         place, secret = new_place(), new_secret()

@@ -7,6 +7,7 @@ import hmac
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
@@ -27,8 +28,9 @@ from mushu_dotenv.locking import timeout_from
 from mushu_dotenv.rewriting import locked_file, opened_file
 from mushu_dotenv.uri import SCHEME, EnvAddress, credential_refusal, holds_credential, parse_address
 
-# What needs no quotes in any dialect of .env, so that nothing has to be escaped.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~+/=-]+")
+# What needs no quotes in any dialect of .env, so that nothing has to be escaped. A shell expands ~ where a value begins
+# and behind a colon.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.+/=-][A-Za-z0-9_.~+/=-]*(?::[A-Za-z0-9_.+/=-][A-Za-z0-9_.~+/=-]*)*")
 
 _MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 _CONTAINER_MARKS: Final = (Path("/.dockerenv"), Path("/run/.containerenv"))
@@ -96,6 +98,10 @@ class DotenvDestination(Destination):
         """The canonical spelling."""
         return self._address.uri
 
+    def beside(self, name: str) -> Self:
+        """Return another variable of the same file."""
+        return type(self)(replace(self._address, variable=name), self._lock_timeout, self._machine)
+
     def location(self) -> Location:
         """Return this machine."""
         return self._machine
@@ -120,7 +126,8 @@ class DotenvDestination(Destination):
         # 1. What can be refused is refused before a lock file is made.
         if _PLAIN.fullmatch(secret.reveal()) is None:
             raise refusal(
-                self._address.path, "is not given a value that needs quotes or escapes: only A-Z a-z 0-9 _ . ~ + / = -"
+                self._address.path,
+                "is not given a value that needs quotes or escapes: only A-Z a-z 0-9 _ . ~ : + / = -",
             )
         self.preflight()
         with locked_file(self._address, self._lock_timeout) as file:

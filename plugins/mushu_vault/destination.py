@@ -6,7 +6,7 @@ Every other module of the plugin is a part of one phase.
 import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Self
 
 from mushu.destination import (
@@ -159,6 +159,10 @@ class VaultDestination(Destination):
         """The canonical spelling."""
         return self._address.uri
 
+    def beside(self, name: str) -> Self:
+        """Return another field of the same secret."""
+        return type(self)(replace(self._address, field=name), self._settings)
+
     def location(self) -> Location:
         """Ask which cluster answers; no token is shown."""
         return find_location(server_from(self._settings, self._address.namespace), self._address)
@@ -183,7 +187,7 @@ class VaultDestination(Destination):
             # 2. Compare.
             stored = opened.engine.look()
             if secret.matches(stored.value.digest):
-                opened.engine.name(stored, attempt.key_id)
+                opened.engine.name(stored, attempt.key_id or None)
                 return Receipt(stored.version, secret.digest())
             opened.refuse_misplaced(stored)
             if not _is_unchanged(opened, stored, attempt.expected_version):
@@ -191,7 +195,7 @@ class VaultDestination(Destination):
             # 3. Set; where the answer is unclear, stored.
             done = change(opened.engine, stored, FieldValue(secret.reveal()))
             if isinstance(done, Changed):
-                opened.engine.name(done.before, attempt.key_id)
+                opened.engine.name(done.before, attempt.key_id or None)
                 memory = FormerField(done.before.value, done.before.label)
                 return Receipt(done.version, secret.digest(), memory.sealed())
             if secret.matches(done.value.digest):

@@ -47,6 +47,15 @@ def test_a_key_is_put_into_a_dotenv_file_and_not_printed(mushu: Mushu, authority
     assert authority.state == "active"
 
 
+@pytest.mark.fault
+def test_with_url_puts_the_address_beside_the_key_where_there_is_room(desk: Desk, asking: Stub) -> None:
+    ran = desk.create("--to", "env:.env", "--with-url").ok()
+    assert _key_in(Path(".env"), "MUSHU_URL") == asking.url
+    assert _key_in(Path(".env")) == desk.authority.secret.reveal()
+    assert f"drawer:desk has room for the key only. The key works. Set MUSHU_URL={asking.url}" in ran.stderr
+    assert desk.mushu(*CREATE, "--with-url").code == 2
+
+
 def test_an_older_server_that_knows_no_locations_is_told_none(mushu: Mushu, authority: Authority) -> None:
     def refuse(asked: Asked) -> Told | None:
         """As version 1.0 refuses a field that it does not know."""

@@ -33,7 +33,7 @@ class Shoebox(Destination):
     def parse(cls, uri: str, surroundings: Surroundings) -> Self | None:
         if not uri.startswith("shoebox:"):
             return None
-        found = re.fullmatch(r"shoebox:(/[^#]+)#([a-z]{1,8})", uri)
+        found = re.fullmatch(r"shoebox:(/[^#]+)#([A-Za-z_]{1,9})", uri)
         del uri
         if found is None:
             raise DestinationError("Write shoebox:/path#field.", permanent=True)
@@ -42,6 +42,9 @@ class Shoebox(Destination):
     @property
     def uri(self) -> str:
         return f"shoebox:{self.path}#{self.field}"
+
+    def beside(self, name: str) -> Self:
+        return type(self)(self.path, name)
 
     def preflight(self) -> None:
         self._load()

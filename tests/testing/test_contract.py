@@ -84,6 +84,13 @@ class Restless(Shoebox):
         return receipt
 
 
+class Cramped(Shoebox):
+    """Has one field, whatever it is asked for beside it."""
+
+    def beside(self, name: str) -> Self:
+        return self
+
+
 class Forgetful(Shoebox):
     """Does not know what stood there before."""
 
@@ -225,6 +232,7 @@ _BROKEN: list[tuple[type[Shoebox], Promise]] = [
     (Selfish, _CONTRACT.test_remove_takes_the_key_away_and_no_neighbour),
     (Stale, _CONTRACT.test_a_read_is_never_stale),
     (Restless, _CONTRACT.test_a_second_write_of_the_same_key_is_answered_without_writing),
+    (Cramped, _CONTRACT.test_the_address_beside_a_key_is_put_there_once_and_the_key_stays),
     (Forgetful, _CONTRACT.test_restore_puts_the_former_value_back),
     (Unguarded, _CONTRACT.test_remove_is_guarded_by_the_digest),
     (Unguarded, _CONTRACT.test_restore_leaves_a_foreign_value_alone),

@@ -60,6 +60,7 @@ def api_key() -> None:
 @click.option("--rotate-every", type=DurationType(), help="After how long it is due to be rotated, such as 90d.")
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Put it there unseen, as in env:.env; repeatable.")
 @deliver_to
+@click.option("--with-url", is_flag=True, help="With --to: put MUSHU_URL beside the key, too, where there is none.")
 @click.option("--force", is_flag=True, help="Overwrite a value that the destination holds.")
 @connecting
 @always_json
@@ -74,6 +75,7 @@ def create(
     rotate_every: timedelta | None,
     uris: tuple[str, ...],
     names: tuple[str, ...],
+    with_url: bool,
     force: bool,
 ) -> None:
     """Create a key, and print it this one time, or deliver it with --to or --deliver-to and print it never."""
@@ -81,17 +83,19 @@ def create(
         raise click.UsageError(
             "A key is put somewhere from here (--to) or by the server (--deliver-to). One of the two."
         )
-    if force and not uris:
-        raise click.UsageError("--force is about what a destination holds: it needs --to.")
+    if (force or with_url) and not uris:
+        raise click.UsageError("--force and --with-url are about what a destination holds. They need --to.")
     from mushu.cli.client.new_key import PendingKey, ask_for_key, delete_unused
 
     request = _request(name, scopes, expires, rotate_every)
     if uris:
-        from mushu.cli.delivery import OverwriteRule, deliver, open_targets
+        from mushu.cli.delivery import OverwriteRule, deliver, open_targets, put_url
 
         targets, keys = open_targets(uris), session.api_keys(org)
         mint = partial(PendingKey.create, keys, env, request)
         print_done(deliver(mint, targets, OverwriteRule(keys, force=force)))
+        if with_url:
+            put_url(keys.server, targets)
     else:
         named = {"deliver_to": list(names)} if names else {}
         keys = session.api_keys(org)

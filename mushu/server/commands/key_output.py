@@ -7,10 +7,11 @@ added here, by what the finding says of itself.
 from collections.abc import Sequence
 from functools import partial
 
+from mushu.destination.target import put_url_beside
 from mushu.server import answers
 from mushu.server.commands.common import operator_context
 from mushu.server.commands.printing import note, print_done, print_once
-from mushu.server.core import db
+from mushu.server.core import db, get_core
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.drift import DriftResult
 from mushu.server.delivery.models import Condition
@@ -32,6 +33,15 @@ def print_minted(minted: Minted) -> None:
     about = (db.session, minted.key, minted.delivered_to)
     for warning in [*_of_places_of_others(*about), *_of_places_elsewhere(*about)]:
         note(warning)
+
+
+def put_url(minted: Minted) -> None:
+    """Put the address of this server beside a delivered key, and say where it is not."""
+    core = get_core()
+    for uri in minted.delivered_to:
+        problem = put_url_beside(core.open_destination, uri, core.settings.base_url)
+        if problem is not None:
+            note(problem)
 
 
 def _end(minted: Minted) -> str:

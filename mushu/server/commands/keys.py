@@ -12,7 +12,7 @@ from mushu.environment import Environment
 from mushu.server import answers
 from mushu.server.clock import parse_duration
 from mushu.server.commands.common import AdminGroup, ask, of_org, operator_context, yes
-from mushu.server.commands.key_output import of_drift, print_minted
+from mushu.server.commands.key_output import of_drift, print_minted, put_url
 from mushu.server.commands.key_rotation import rotate_key
 from mushu.server.commands.printing import as_json, note, print_done, print_json, print_rows
 from mushu.server.core import db, get_core
@@ -68,6 +68,7 @@ def keys() -> None:
 @click.option("--expires", metavar="DURATION", help="How long it lives, such as 90d; without an end if left out.")
 @click.option("--rotate-every", metavar="DURATION", help="How often `flask keys rotate --due` replaces it, as 90d.")
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Deliver it there, unseen; may be repeated.")
+@click.option("--with-url", is_flag=True, help="With --to: put MUSHU_URL beside the key, too, where there is none.")
 @click.option("--show-once", is_flag=True, help="Print the key, this one time, instead of delivering it.")
 @click.option("--force", is_flag=True, help="Overwrite a value that the destination holds.")
 def create_key(
@@ -78,6 +79,7 @@ def create_key(
     expires: str | None,
     rotate_every: str | None,
     uris: tuple[str, ...],
+    with_url: bool,
     show_once: bool,
     force: bool,
 ) -> None:
@@ -87,6 +89,8 @@ def create_key(
             "Say where the key goes: --to URI delivers it unseen, for example --to env:/srv/app/.env, "
             "and --show-once prints it this one time. One of the two."
         )
+    if with_url and show_once:
+        raise click.UsageError("--with-url is about where the key is delivered. It needs --to.")
     with reading(db.session):
         org_id = resolve_org(db.session, org).id
     request = KeyRequest(
@@ -100,7 +104,10 @@ def create_key(
         rotate_every=parse_duration(rotate_every) if rotate_every is not None else None,
     )
     mode = DeliveryMode.RESPONSE if show_once else DeliveryMode.SERVER
-    print_minted(issue(operator_context(), request, DeliveryChoice(mode=mode, uris=uris, force=force)))
+    minted = issue(operator_context(), request, DeliveryChoice(mode=mode, uris=uris, force=force))
+    print_minted(minted)
+    if with_url:
+        put_url(minted)
 
 
 @keys.command("list")

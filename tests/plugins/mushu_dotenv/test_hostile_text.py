@@ -264,7 +264,24 @@ def test_remove_deletes_the_line_and_nothing_else(tmp_path: Path, content: bytes
 
 @pytest.mark.parametrize(
     "value",
-    ["", " ", "two words", "a'b", 'a"b', "a#b", "a\nb", "a\rb", "$A", "${A}", "a\\b", "a`b", "ü", "\udcff", "a\0"],
+    [
+        "",
+        " ",
+        "two words",
+        "a'b",
+        'a"b',
+        "a#b",
+        "a\nb",
+        "a\rb",
+        "$A",
+        "${A}",
+        "a\\b",
+        "a`b",
+        "ü",
+        "\udcff",
+        "a\0",
+        ":~a",
+    ],
 )
 def test_a_value_that_would_need_quotes_is_refused_and_not_shown(tmp_path: Path, value: str) -> None:
     file = private(tmp_path / ".env", b"A=1\n")

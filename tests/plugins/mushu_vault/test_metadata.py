@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from mushu.destination import Secret
 from tests.plugins.mushu_vault.places import FIELD, KEY, NEXT, deliver, destination, metadata_of
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
@@ -31,6 +32,13 @@ def test_the_name_of_a_key_that_is_gone_goes_too(vault: RealVault, kv2: str) -> 
     deliver(place)
     assert place.remove(KEY.digest())
     assert not metadata_of(vault, kv2)["custom_metadata"]
+
+
+def test_what_is_no_key_is_named_by_nobody(vault: RealVault, kv2: str) -> None:
+    place = destination(vault, f"{kv2}/{_PATH}")
+    deliver(place, KEY, "key_1")
+    deliver(place.beside("MUSHU_URL"), Secret("https://keys.example.com"), "")
+    assert metadata_of(vault, kv2)["custom_metadata"] == {f"mushu_{FIELD}": "key_1"}
 
 
 def test_a_write_that_finds_its_key_mends_the_name(vault: RealVault, kv2: str) -> None:

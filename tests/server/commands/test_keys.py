@@ -26,6 +26,25 @@ def test_a_delivered_key_is_in_its_file_and_nowhere_else(run: Run, acme: str, tm
     assert holders == [tmp_path / ".env"]
 
 
+@pytest.mark.fault
+def test_with_url_puts_the_address_beside_the_key_where_there_is_none(
+    run: Run, acme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(*CREATE, "--to", "env:.env", "--to", "env:.env.worker#KEY", "--with-url")
+    assert (first.code, first.stderr) == (0, "")
+    for name in (".env", ".env.worker"):
+        assert dotenv_values(tmp_path / name)["MUSHU_URL"] == "http://127.0.0.1:8000"
+    monkeypatch.setenv("MUSHU_HOST", "::1")  # a value with brackets would need quotes
+    for file, says in ((".env", "holds another value, which stays"), (".env.new", "was not put beside the key")):
+        made = run(*CREATE, "--to", f"env:{file}#SECOND", "--with-url")
+        assert made.code == 0
+        assert says in made.stderr
+        assert made.stderr.endswith("The key works. Set MUSHU_URL=http://[::1]:8000 where it is used.\n")
+        assert "SECOND" in dotenv_values(tmp_path / file)
+    assert dotenv_values(tmp_path / ".env")["MUSHU_URL"] == "http://127.0.0.1:8000"
+    assert run(*CREATE, "--show-once", "--with-url").code == 2
+
+
 def test_show_once_answers_what_the_contract_shows(run: Run, acme: str) -> None:
     made = run(*CREATE, "--show-once")
     assert list(made.json) == ["key_id", "key", "name", "scopes", "created_at", "environment"]
