@@ -45,6 +45,7 @@ _ROOM_FOR_A_KEY: Final = 512
 class OpenSecret:
     """The secret of an address, for as long as its connection is open."""
 
+    address: VaultAddress
     client: VaultClient
     mount: Mount
     engine: Engine
@@ -53,9 +54,10 @@ class OpenSecret:
         """Raise if the path is most likely one of the API, copied. A secret of that name is used, but not made."""
         word = next((word for word in _API_WORDS if self.mount.rest.startswith(word)), None)
         if word is not None and self.mount.version == 2 and stored.presence is Presence.NEVER:
+            meant = replace(self.address, path=f"{self.mount.name}/{self.mount.rest.removeprefix(word)}")
             raise DestinationError(
                 f"There is no secret {self.mount.rest} in {self.mount.name}, and {word} is what the API puts in front "
-                f"of the path by itself. Write vault:{self.mount.name}/{self.mount.rest.removeprefix(word)}.",
+                f"of the path by itself. Write {meant.uri}.",
                 permanent=True,
             )
 
@@ -75,8 +77,13 @@ class OpenSecret:
         stored = self.engine.look()
         self.refuse_misplaced(stored)
         self._warn_of_size(stored)
-        lacking = set() if granted is None else self.engine.lacking(stored.presence, granted)
-        if granted is not None and lacking:
+        if granted is None:
+            return
+        presence = stored.presence
+        if presence is Presence.NEVER and not policy.is_granted("update", granted) and self.engine.has_metadata():
+            presence = Presence.GONE
+        lacking = self.engine.lacking(presence, granted)
+        if lacking:
             raise policy.missing(self.client, self.engine.data_path, lacking, granted)
 
     def _warn_of_size(self, stored: StoredSecret) -> None:
@@ -108,7 +115,7 @@ def opened_secret(
         client = VaultClient(connection, way_in, wanted)
         mount = find_mount(client, address)
         kind = VersionedEngine if mount.version == 2 else PlainEngine
-        yield OpenSecret(client, mount, kind(client, mount, address.field))
+        yield OpenSecret(address, client, mount, kind(client, mount, address.field))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -105,6 +105,10 @@ class Engine(ABC):
         """Have the metadata name the key, or none, where the engine has metadata and we may. Never fails."""
 
     @abstractmethod
+    def has_metadata(self) -> bool:
+        """Tell whether a path without a secret has metadata, as far as we may see that: a write there is an update."""
+
+    @abstractmethod
     def lacking(self, presence: Presence | None, granted: Collection[str]) -> set[str]:
         """Return what of the capabilities on `data_path` is missing, the fewest that are enough.
 

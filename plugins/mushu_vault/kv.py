@@ -78,6 +78,9 @@ class PlainEngine(Engine):
     def name(self, stored: StoredSecret, key_id: str | None) -> None:
         """There is no metadata."""
 
+    def has_metadata(self) -> bool:
+        return False
+
     def lacking(self, presence: Presence | None, granted: Collection[str]) -> set[str]:
         needed = {"read", "update"} if presence is Presence.THERE else {"read", "create", "update"}
         return {capability for capability in needed if not policy.is_granted(capability, granted)}
@@ -156,10 +159,17 @@ class VersionedEngine(Engine):
             needed.add("create")
         if presence in (Presence.GONE, None):
             needed.add("update")
-        # To replace and to take away, one of the two is enough. With a patch, neighbours stay on the server.
-        elif not policy.is_granted("update", granted):
-            needed.add("patch")
+        # To replace and to take away, one of the two is enough. With a patch, neighbours stay on the server; with an
+        # update, a path that has metadata and no version is written to, which looks like none.
+        elif not policy.is_granted("update", granted) and not policy.is_granted("patch", granted):
+            needed.add("patch" if presence is Presence.THERE else "update")
         return {capability for capability in needed if not policy.is_granted(capability, granted)}
+
+    def has_metadata(self) -> bool:
+        reply = self._client.attempt(
+            lambda vault: vault.secrets.kv.v2.read_secret_metadata(self._mount.rest, self._mount.name)
+        )
+        return reply is not None and reply.is_success
 
     def _look(self, version: int | None) -> StoredSecret:
         reply = self._client.ask(

@@ -18,6 +18,9 @@ _KUBERNETES_JWT: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 #: As far as the system knows it; a pipe must not keep us waiting.
 _UNWAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _METHODS: Final = ("token", "approle", "kubernetes", "jwt")
+#: Each says that AppRole is meant, where it is set for Mushu; and that a method is, which is not said.
+_OF_APPROLE: Final = ("role_id", "secret_id", "wrapped_secret_id_file", "secret_id_file")
+_OF_JWT: Final = ("role", "jwt_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,22 @@ def login_from(settings: VaultSettings) -> GivenToken | VaultLogin:
 
 
 def _guessed(settings: VaultSettings) -> str:
-    """Return the method that is set up; a setting of our own goes before a variable that others read, too."""
-    own = "token" if settings.own("token") else "approle" if settings.own("role_id") else ""
-    others = "token" if settings.variable("token") else "approle" if settings.variable("role_id") else "token"
-    return own or others
+    """Return the method that is set up; a setting of our own goes before a variable that others read, too.
+
+    Raises:
+        DestinationError: settings are there that no method would obey; permanent.
+    """
+    if settings.own("token"):
+        return "token"
+    if any(map(settings.own, _OF_APPROLE)):
+        return "approle"
+    useless = next(filter(settings.own, _OF_JWT), None)
+    if useless is not None:
+        raise DestinationError(
+            f"MUSHU_VAULT_{useless.upper()} is set, and MUSHU_VAULT_AUTH is not. Set it to kubernetes or jwt.",
+            permanent=True,
+        )
+    return "approle" if settings.variable("role_id") and not settings.variable("token") else "token"
 
 
 def _token(settings: VaultSettings) -> GivenToken:

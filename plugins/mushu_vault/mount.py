@@ -99,10 +99,8 @@ def _below(mount: str, path: str) -> str | None:
 def _unseen(client: VaultClient, address: VaultAddress) -> DestinationError:
     if (fault := client.token_fault(address.path)) is not None:
         return fault
-    name, _, rest = address.path.partition("/")
     return Denied(
         f"There is no mount for {address.path} at {client.server.url}{policy.in_namespace(client.server)}, or the "
-        f"token from {client.token_source} may do nothing in it. See `vault secrets list`; if {name} is a KV engine of "
-        f"version 2, give the token this policy: {policy.stanza(f'{name}/data/{rest}', client.wanted)}; "
-        f"if of version 1, this: {policy.stanza(address.path, client.wanted)}"
+        f"token from {client.token_source} may do nothing in it. See `vault secrets list` for the mount, and give the "
+        f"token the policy for it: {policy.for_any_mount(address.path, client.wanted)}"
     )

@@ -23,6 +23,17 @@ def stanza(path: str, capabilities: Iterable[str]) -> str:
     return f'path "{quoted}" {{ capabilities = [{", ".join(f"{chr(34)}{name}{chr(34)}" for name in wanted)}] }}'
 
 
+def for_any_mount(path: str, capabilities: Collection[str]) -> str:
+    """Return the policies of which one allows `capabilities` at `path`, where nobody told which part is the mount."""
+    names = path.split("/")
+    second = ["/".join([*names[:length], "data", *names[length:]]) for length in range(1, len(names))]
+    return (
+        f"where it is KV version 2, this, with data/ right behind the mount: "
+        f"{' or '.join(f'`{stanza(candidate, capabilities)}`' for candidate in second)}. "
+        f"Where it is version 1: `{stanza(path, capabilities)}`."
+    )
+
+
 def granted_to(client: VaultClient, path: str) -> frozenset[str] | None:
     """Return the capabilities that our token has at `path`, or None where it may not even ask that.
 
@@ -78,7 +89,7 @@ def missing(client: VaultClient, path: str, lacking: Collection[str], granted: C
     whole = {*lacking, *granted} - {_ALL, _NOTHING}
     return Denied(
         f"The token from {client.token_source} may not {_listed(lacking)} {path} at {client.server.url}. Give it this "
-        f"policy{in_namespace(client.server)}: {stanza(path, whole)}"
+        f"policy{in_namespace(client.server)}: `{stanza(path, whole)}`."
     )
 
 

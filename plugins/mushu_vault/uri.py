@@ -116,6 +116,8 @@ def _refuse_odd_segments(path: str) -> None:
         raise _refusal("Between two slashes there is nothing, or a . or .. that would be taken for a way up")
     if "+" in segments or "*" in path:
         raise _refusal("In policies + and * mean `anything`, so no policy could allow this secret alone. Rename it")
+    if "{{" in path or "}}" in path:
+        raise _refusal("In policies {{ and }} enclose a template, so no policy could allow this secret. Rename it")
 
 
 def _decoded(text: str) -> str:

@@ -95,7 +95,7 @@ class RealVault(Kept):
 
     def approle(self, role: str, policies: Iterable[str], mount: str = "approle", **wanted: Any) -> tuple[str, str]:
         """Return the role id and a secret id of the role; the mount is made if it is not there."""
-        self._enable("approle", mount)
+        self.enable("approle", mount)
         self.do("POST", f"auth/{mount}/role/{role}", {"token_policies": list(policies), **wanted})
         role_id = self.do("GET", f"auth/{mount}/role/{role}/role-id")["data"]["role_id"]
         return str(role_id), self.secret_id(role, mount) if wanted.get("bind_secret_id", True) else ""
@@ -113,7 +113,7 @@ class RealVault(Kept):
 
     def jwt_role(self, role: str, policies: Iterable[str], mount: str = "jwt") -> str:
         """Return a JWT that logs in to the role; Kubernetes takes the same login, so `mount` may be its name, too."""
-        if self._enable("jwt", mount):
+        if self.enable("jwt", mount):
             key = _ISSUER.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
             self.do("POST", f"auth/{mount}/config", {"jwt_validation_pubkeys": [key]})
         wanted = {"role_type": "jwt", "bound_subject": role, "user_claim": "sub", "token_policies": list(policies)}
@@ -123,7 +123,7 @@ class RealVault(Kept):
         signed = b".".join(_encoded(json.dumps(part).encode()) for part in parts)
         return (signed + b"." + _encoded(_ISSUER.sign(signed))).decode()
 
-    def _enable(self, kind: str, mount: str) -> bool:
+    def enable(self, kind: str, mount: str) -> bool:
         """Mount a way to log in; tell whether it was not there."""
         if f"{mount}/" in self.do("GET", "sys/auth")["data"]:
             return False

@@ -212,11 +212,12 @@ def test_the_undo_holds_our_own_former_value_and_no_neighbour(vault: RealVault, 
 # Paths that are copied from the API
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("word", ["data", "metadata"])
 def test_a_path_of_the_api_is_refused_with_the_right_one(stub: VaultStub, word: str) -> None:
-    place = destination(stub, f"secret/{word}/apps/backend")
+    place = destination(stub, f"secret/{word}/apps/backend", "KEY")
     for act in (place.preflight, lambda: deliver(place)):
-        refused(act, "Write vault:secret/apps/backend", permanent=True)
+        refused(act, r"Write vault:secret/apps/backend#KEY\.", permanent=True)
     assert place.read().digest is None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import certifi
 import pytest
 
 from mushu.destination import Denied, Surroundings
@@ -122,6 +123,22 @@ def test_the_policy_that_is_printed_is_enough_for_all_that_is_done(vault: RealVa
     assert place.remove(KEY.digest())
     # Without the leave to delete, a version without fields would lie there.
     assert fields_of(vault, mount) == ({"OTHER": "1"} if state == "there" else None)
+
+
+@pytest.mark.fault
+def test_every_way_in_that_is_set_up_is_taken_by_the_server(vault: RealVault) -> None:
+    lines = re.findall(
+        r"^    vault write (auth/\w+/(?:role|config)\S*) (.+)$", _GUIDE.replace("\\\n", ""), re.MULTILINE
+    )
+    assert len(lines) == 6
+    for path, words in lines:
+        wanted = dict(word.split("=", 1) for word in words.split())
+        if "kubernetes_ca_cert" in wanted:
+            wanted["kubernetes_ca_cert"] = Path(certifi.where()).read_text()
+        vault.enable(path.split("/")[1], path.split("/")[1])
+        # Without more than its address, the server looks around: for the issuer's keys, or in the pod that it is in.
+        if len(wanted) > 1:
+            assert not vault.do("POST", path, wanted).get("warnings")
 
 
 def test_the_service_can_read_its_key_and_do_no_more(vault: RealVault, kv2: str) -> None:

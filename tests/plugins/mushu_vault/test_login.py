@@ -233,6 +233,18 @@ def test_what_was_wrapped_elsewhere_is_not_unwrapped(stub: VaultStub, rules: str
     assert not [request for request in stub.requests if request.path == "sys/wrapping/unwrap"]
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("name", ["wrapped_secret_id_file", "secret_id_file", "secret_id"])
+def test_a_secret_id_for_mushu_goes_before_a_token_for_everybody(
+    stub: VaultStub, rules: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings = _wrapped(stub, rules, tmp_path) | role_of(stub, rules)
+    settings["secret_id_file"] = private(tmp_path / "id", settings["secret_id"])
+    monkeypatch.setenv("VAULT_ROLE_ID", settings["role_id"])
+    monkeypatch.setenv("VAULT_TOKEN", "hvs.nobody")
+    deliver(backend(addr=stub.address, **{name: settings[name]}))
+
+
 @pytest.mark.parametrize("path", ["sys/wrapping/lookup", "sys/wrapping/unwrap"])
 def test_a_wrapping_that_is_not_answered_for_is_no_interception(
     stub: VaultStub, rules: str, tmp_path: Path, path: str
@@ -272,6 +284,8 @@ def test_a_jwt_is_read_from_its_file_at_each_login(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
+        pytest.param({"role": "r"}, "MUSHU_VAULT_ROLE is set, and MUSHU_VAULT_AUTH", marks=pytest.mark.fault),
+        ({"jwt_file": "/jwt"}, "MUSHU_VAULT_JWT_FILE is set, and MUSHU_VAULT_AUTH"),
         ({"auth": "ldap"}, "MUSHU_VAULT_AUTH must be one of token, approle, kubernetes, jwt"),
         ({"auth": "approle"}, "VAULT_ROLE_ID is not set"),
         ({"auth": "kubernetes"}, "MUSHU_VAULT_ROLE"),

@@ -96,12 +96,12 @@ def test_a_write_that_is_refused_says_the_same(
 @pytest.mark.parametrize(
     ("state", "words", "wanted"),
     [
-        ("never", ["read"], '"create", "read", "patch"'),
+        ("never", ["read"], '"create", "read", "update"'),
         ("never", ["read", "update"], '"create", "read", "update"'),
         ("there", ["read"], '"read", "patch"'),
         ("there", ["patch"], '"create", "read", "update", "patch"'),
         ("deleted", ["read", "patch"], '"read", "update", "patch"'),
-        ("never", ["read", "delete", "list"], '"create", "read", "patch", "delete", "list"'),
+        ("never", ["read", "delete", "list"], '"create", "read", "update", "delete", "list"'),
     ],
 )
 def test_the_policy_is_the_shortest_and_keeps_what_was_granted(
@@ -131,10 +131,37 @@ def test_a_token_that_may_do_nothing_there_is_told_for_both_versions(vault: Real
         place = destination(vault, f"{mount}/{_PATH}", token=vault.token())
         for act in (place.read, place.preflight):
             rules = _rules(refused(act, "There is no mount for", kind=Denied))
-        assert set(rules) == {f"{mount}/data/{_PATH}", f"{mount}/{_PATH}"}
+        assert set(rules) == {f"{mount}/data/{_PATH}", f"{mount}/apps/data/backend", f"{mount}/{_PATH}"}
         permitted = destination(vault, f"{mount}/{_PATH}", token=_token(vault, rules))
         permitted.preflight()
         deliver(permitted)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(("namespace", "mount"), [("", "mushu-team/a/kv"), ("mushu-team-a", "kv")])
+def test_the_policy_for_a_mount_of_several_names_or_below_a_namespace_is_among_those(
+    vault: RealVault, namespace: str, mount: str
+) -> None:
+    if namespace:
+        vault.namespace(namespace)
+    vault.mount(mount, namespace=namespace)
+    place = f"{namespace}/{mount}".strip("/")
+    said = refused(destination(vault, f"{place}/{_PATH}", token=vault.token()).preflight, kind=Denied)
+    assert said.endswith("`.")
+    rules = {f"{place}/data/{_PATH}": _rules(said)[f"{place}/data/{_PATH}"]}
+    permitted = destination(vault, f"{place}/{_PATH}", token=_token(vault, rules))
+    permitted.preflight()
+    deliver(permitted)
+
+
+@pytest.mark.fault
+def test_a_path_with_metadata_alone_is_told_of_before_anything_is_made(vault: RealVault, kv2: str) -> None:
+    vault.do("POST", f"{kv2}/metadata/{_PATH}", {"max_versions": 3})
+    short = {vault.data(kv2, _PATH): ["create", "read", "patch"], f"{kv2}/metadata/{_PATH}": ["read"]}
+    refused(_permitted(vault, kv2, short).preflight, "may not update", kind=Denied)
+    said = refused(_permitted(vault, kv2, {vault.data(kv2, _PATH): ["read"]}).preflight, kind=Denied)
+    assert said.endswith("`.")
+    deliver(_permitted(vault, kv2, _rules(said)))
 
 
 def test_a_mount_that_is_not_there_is_said_to_be_perhaps_not_there(vault: RealVault) -> None:

@@ -76,7 +76,7 @@ def test_a_policy_that_says_no_costs_no_login(stub: VaultStub) -> None:
     place = backend(**role_of(stub, "less", secret_id_num_uses=1))
     version = place.read().version
     for _ in range(3):
-        refused(lambda: place.write(KEY, at(version)), '"create", "read", "patch"', kind=Denied)
+        refused(lambda: place.write(KEY, at(version)), '"create", "read", "update"', kind=Denied)
     assert logins(stub) == 1
 
 
