@@ -1,15 +1,17 @@
 """Printing that is seen to arrive: the reader of a pipe may be gone, a disk full, standard output closed."""
 
 import errno
+import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import IO, Any, Final
 
 import click
 
 from mushu.batching import batches
+from mushu.terminal import escaped, printable
 
 _LAST_STREAM: Final = 2
 
@@ -71,6 +73,34 @@ def emit_list(items: Iterable[str]) -> None:
             emit(lead + ",\n".join(before) + ",")
             lead = ""
     emit(f"{lead}{held}\n]" if held else "[]")
+
+
+def json_text(value: object, indent: str = "") -> str:
+    """Return `value` as JSON with an indent of two, and a list of words on one line.
+
+    Characters that could steer a terminal, or that standard output cannot encode, are escapes, which mean the same.
+    """
+    text = _indented(value, indent)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if text.encode(encoding, "ignore").decode(encoding) != text:
+        return "".join(letter if letter.isascii() else escaped(letter) for letter in text)
+    return text
+
+
+def _indented(value: object, indent: str) -> str:
+    inner = f"{indent}  "
+    if isinstance(value, Mapping) and value:
+        fields = [f"{inner}{_scalar(str(name))}: {_indented(item, inner)}" for name, item in value.items()]
+        return "{\n" + ",\n".join(fields) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        return "[\n" + ",\n".join(f"{inner}{_indented(item, inner)}" for item in value) + f"\n{indent}]"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_scalar, value)) + "]"
+    return _scalar(value)
+
+
+def _scalar(value: object) -> str:
+    return printable(json.dumps(value, ensure_ascii=False))
 
 
 def print_no_more() -> None:

@@ -4,7 +4,6 @@ Names and sentences come from a server that may be hostile, so nothing that is n
 """
 
 import itertools
-import json
 import os
 import sys
 import time
@@ -19,9 +18,9 @@ import click
 from mushu.batching import batches
 from mushu.cli.answers import Answer, id_of, without_secrets
 from mushu.cli.errors import Failure, misunderstood
-from mushu.printing import NotPrinted, emit, emit_list
+from mushu.printing import NotPrinted, emit, emit_list, json_text
 from mushu.secret import Secret
-from mushu.terminal import escaped, printable
+from mushu.terminal import printable
 
 _GAP: Final = "  "
 _FRAMES: Final = "|/-\\"
@@ -71,28 +70,7 @@ def print_error(message: str) -> None:
 
 def print_json(answer: object) -> None:
     """Print JSON with an indent of two, and a list of words on one line."""
-    emit(_encodable(as_json(answer)))
-
-
-def _encodable(text: str) -> str:
-    """Return JSON with escapes in the place of what standard output cannot encode."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    if text.encode(encoding, "ignore").decode(encoding) != text:
-        return "".join(letter if letter.isascii() else escaped(letter) for letter in text)
-    return text
-
-
-def as_json(value: object, indent: str = "") -> str:
-    """Return `value` as JSON in which every character is printable."""
-    inner = f"{indent}  "
-    if isinstance(value, Mapping) and value:
-        fields = [f"{inner}{_scalar(str(name))}: {as_json(item, inner)}" for name, item in value.items()]
-        return "{\n" + ",\n".join(fields) + f"\n{indent}}}"
-    if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
-        return "[\n" + ",\n".join(f"{inner}{as_json(item, inner)}" for item in value) + f"\n{indent}]"
-    if isinstance(value, list):
-        return "[" + ", ".join(_scalar(item) for item in value) + "]"
-    return _scalar(value)
+    emit(json_text(answer))
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -118,7 +96,7 @@ def _print_heading(columns: Sequence[Column], widths: Sequence[int]) -> None:
 def print_rows(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]], *, json_wanted: bool) -> None:
     """Print a list, as its rows come, as JSON or as a table."""
     if json_wanted:
-        emit_list("  " + _encodable(as_json(row, "  ")) for row in rows)
+        emit_list("  " + json_text(row, "  ") for row in rows)
     else:
         print_table(columns, rows)
 
@@ -189,10 +167,6 @@ class Spinner:
             time.sleep(min(_STEP, left))
         sys.stderr.write(_CLEAR_LINE)
         sys.stderr.flush()
-
-
-def _scalar(value: object) -> str:
-    return printable(json.dumps(value, ensure_ascii=False))
 
 
 def _cell(value: object, column: Column) -> str:

@@ -1,6 +1,7 @@
 """The API keys of one organization on the server, in both of its environments."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from mushu.cli.answers import Answer, newest_first, rows_of
@@ -38,10 +39,12 @@ class ApiKeys:
     def create(self, environment: Environment, request: dict[str, Any]) -> Answer:
         return self._api.post_idempotent(*self._path(environment), body=request)
 
-    def list_all(self, environments: Sequence[Environment], query: Mapping[str, str]) -> Iterator[Answer]:
-        """Return the keys of these environments that `query` asks for, newest first, page by page."""
+    def list_all(self, environments: Sequence[Environment], query: Mapping[str, str]) -> tuple[Iterator[Answer], bool]:
+        """Return the keys that `query` asks for, newest first, page by page; and whether both environments have any."""
         lists = [self._api.rows(self._path(environment), "api_keys", query) for environment in environments]
-        return newest_first(lists, "key_id")
+        first = [list(islice(rows, 1)) for rows in lists]
+        is_mixed = sum(map(bool, first)) > 1
+        return newest_first(map(chain, first, lists), "key_id"), is_mixed
 
     def show(self, key_id: str) -> Answer:
         return self._in_either(key_id, lambda environment: self.show_in(environment, key_id))

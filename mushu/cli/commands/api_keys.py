@@ -40,6 +40,7 @@ _COLUMNS = (
     Column("scopes", "SCOPES", 12),
     Column("created_at", "CREATED", is_day=True),
 )
+_ENV = Column("environment", "ENV")
 _STATE = Column("state", "STATE")
 _STATES: Final = ("pending", "active", "disabled", "retiring", "revoked", "expired", "failed")
 _UNHEARD: Final = "A key may have been created all the same: see `mushu api-key list`."
@@ -141,9 +142,9 @@ def list_(
     asked = {"include_deleted": "true" if with_deleted else None, "name": name, "state": state, "scope": scope}
     query = {field: value for field, value in asked.items() if value is not None}
     keys = session.api_keys(org)
-    rows = map(without_secrets, keys.list_all(keys.environments if env is None else [env], query))
-    with_state = with_deleted or state is not None
-    print_rows((*_COLUMNS, _STATE) if with_state else _COLUMNS, rows, json_wanted=as_json)
+    rows, is_mixed = keys.list_all(keys.environments if env is None else [env], query)
+    columns = [*_COLUMNS, *([_ENV] if is_mixed else []), *([_STATE] if with_deleted or state is not None else [])]
+    print_rows(columns, map(without_secrets, rows), json_wanted=as_json)
 
 
 @api_key.command("show")

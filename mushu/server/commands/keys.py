@@ -3,6 +3,8 @@
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import click
@@ -34,7 +36,7 @@ from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
 from mushu.server.lifecycle.maintain import keep_house_by_key
 from mushu.server.orgs.service import resolve_org
-from mushu.server.paging import in_pages
+from mushu.server.paging import Window, in_pages
 
 _COLUMNS = {"key_id": "KEY_ID", "name": "NAME", "scopes": "SCOPES", "created_at": "CREATED"}
 _DRIFT_COLUMNS = {
@@ -138,11 +140,24 @@ def list_keys(
     )
     with reading(db.session):
         org_id = resolve_org(db.session, org).id
+    columns = dict(_COLUMNS)
+    if not as_json and _is_mixed(now, org_id, selection):
+        columns["environment"] = "ENV"
+    if with_deleted or state is not None:
+        columns["state"] = "STATE"
     rows = in_pages(db.session, lambda window: answers.key_page(db.session, now, org_id, selection, window))
     if not as_json:
         rows = (row | {"created_at": row["created_at"][:10]} for row in rows)
-    with_state = with_deleted or state is not None
-    print_rows(rows, _COLUMNS | ({"state": "STATE"} if with_state else {}), json_wanted=as_json)
+    print_rows(rows, columns, json_wanted=as_json)
+
+
+def _is_mixed(now: datetime, org_id: str, selection: service.Selection) -> bool:
+    """Tell whether keys of both environments are selected."""
+    with reading(db.session):
+        return len(selection.environments) > 1 and all(
+            answers.key_page(db.session, now, org_id, replace(selection, environments=(one,)), Window(1)).rows
+            for one in selection.environments
+        )
 
 
 @keys.command("show")

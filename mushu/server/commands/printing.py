@@ -1,6 +1,5 @@
 """How commands print: an answer as JSON or as a table, a secret once, and remarks."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -8,15 +7,15 @@ from typing import Any
 import click
 
 from mushu.batching import batches
-from mushu.printing import NotPrinted, emit, emit_list
+from mushu.printing import NotPrinted, emit, emit_list, json_text
 from mushu.terminal import printable, printable_lines
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
 def print_json(answer: object) -> None:
-    """Print JSON; characters that could steer a terminal stand in it as escapes, which mean the same."""
-    emit(printable_lines(json.dumps(answer, indent=2, ensure_ascii=False)))
+    """Print JSON with an indent of two, and a list of words on one line."""
+    emit(json_text(answer))
 
 
 def print_done(answer: object) -> None:
@@ -79,7 +78,7 @@ def print_rows(
         nothing: the sentence that is said in the place of a table without a row.
     """
     if json_wanted:
-        emit_list(_item(answer) for answer in answers)
+        emit_list("  " + json_text(answer, "  ") for answer in answers)
         return
     rest = iter(answers)
     first = list(islice(rest, 1))
@@ -88,11 +87,6 @@ def print_rows(
         return
     rows = ([_cell(answer.get(field)) for field in columns] for answer in chain(first, rest))
     print_table(list(columns.values()), rows)
-
-
-def _item(answer: dict[str, Any]) -> str:
-    text = printable_lines(json.dumps(answer, indent=2, ensure_ascii=False))
-    return "  " + text.replace("\n", "\n  ")
 
 
 def _cell(value: object) -> str:

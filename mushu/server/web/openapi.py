@@ -54,7 +54,7 @@ class ApiApp(OpenAPI):
 
     def make_response(self, rv: Any) -> Response:
         if isinstance(rv, BaseModel):
-            rv = Response(rv.model_dump_json(), mimetype="application/json")
+            rv = Response(rv.model_dump_json() + "\n", mimetype="application/json")
         response: Response = super().make_response(rv)
         return response
 

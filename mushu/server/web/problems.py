@@ -106,7 +106,7 @@ def problem(
         errors=field_errors,
     )
     # A sentence may name what was asked for: perhaps a credential, pasted into the wrong field.
-    response = Response(mask(document.model_dump_json()), status, mimetype=MEDIA_TYPE)
+    response = Response(mask(document.model_dump_json()) + "\n", status, mimetype=MEDIA_TYPE)
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = _CHALLENGE
     return response

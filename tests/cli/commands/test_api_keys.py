@@ -92,7 +92,9 @@ def test_live_and_test_keys_are_listed_together_newest_first_over_all_pages(mush
 
     asking.tell("GET", KEYS, live)
     asking.tell("GET", TEST_KEYS, {"api_keys": [_shown("key_2", "2026-01-02T00:00:00Z")], "next_cursor": None})
-    assert [row[0] for row in mushu("api-key", "list", "--org", ORG).rows] == ["KEY_ID", "key_3", "key_2", "key_1"]
+    rows = mushu("api-key", "list", "--org", ORG).rows
+    assert [row[0] for row in rows] == ["KEY_ID", "key_3", "key_2", "key_1"]
+    assert rows[0][-1] == "ENV", "only where both are in it"
     assert [row["key_id"] for row in mushu("api-key", "list", "--org", ORG, "--json").json] == [
         "key_3",
         "key_2",

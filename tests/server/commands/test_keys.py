@@ -50,7 +50,7 @@ def test_show_once_answers_what_the_contract_shows(run: Run, acme: str) -> None:
     assert list(made.json) == ["key_id", "key", "name", "scopes", "created_at", "environment"]
     assert re.fullmatch(r"key_[a-z2-7]{12}", made.json["key_id"])
     assert re.fullmatch(r"msk_live_[0-9A-Za-z]{28}", made.json["key"])
-    assert made.json["scopes"] == ["read", "write"]
+    assert '\n  "scopes": ["read", "write"],\n' in made.stdout
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made.json["created_at"])
     again = run("keys", "show", made.json["key_id"])
     assert made.json["key"] not in again.stdout
@@ -91,6 +91,17 @@ def test_bad_input_mints_nothing_and_says_what_to_do(
     assert (refused.code, refused.stdout) == (code, "")
     assert says in refused.stderr
     assert run("keys", "list", "--org", "acme", "--all", "--json").json == []
+
+
+@pytest.mark.fault
+def test_the_list_has_a_column_for_the_environment_where_both_are_in_it(run: Run, acme: str) -> None:
+    for env in ("live", "test"):
+        run("keys", "create", "--name", f"a-{env}", "--env", env, "--show-once")
+    run("keys", "create", "--name", "b", "--env", "test", "--show-once")
+    columns = ["KEY_ID", "NAME", "SCOPES", "CREATED"]
+    rows = run("keys", "list", "--all").rows
+    assert (rows[0], [row[4] for row in rows[1:]]) == ([*columns, "ENV", "STATE"], ["test", "test", "live"])
+    assert run("keys", "list", "--env", "test").rows[0] == columns == run("keys", "list", "--name", "b").rows[0]
 
 
 def test_the_list_is_the_contracts_table(run: Run, acme: str) -> None:

@@ -34,6 +34,7 @@ def refusal(response: TestResponse, status: int, code: str) -> dict[str, Any]:
 
 def problem_of(response: TestResponse) -> dict[str, Any]:
     assert response.content_type == "application/problem+json"
+    assert response.data.endswith(b"}\n")
     document: dict[str, Any] = response.get_json()
     assert [name for name in document if name not in ("errors", "key_id")] == PROBLEM
     assert document["status"] == response.status_code
@@ -47,6 +48,7 @@ def answer(response: TestResponse) -> dict[str, Any]:
     """Return the document of a success."""
     assert response.status_code == 200, response.get_data(as_text=True)
     assert response.content_type == "application/json"
+    assert response.data.endswith(b"}\n")  # or the prompt of a shell stands behind it
     document: dict[str, Any] = response.get_json()
     return document
 
