@@ -22,6 +22,7 @@ from mushu.cli.errors import Failure
 from mushu.cli.output import delivered_answer, note
 from mushu.destination import DestinationError
 from mushu.destination.registry import opener
+from mushu.destination.safe import remarks
 from mushu.destination.target import PutBackResult, Target, put_url_beside
 from mushu.keyformat import mask
 
@@ -160,7 +161,10 @@ def _write_and_prove(pending: PendingKey, targets: Sequence[Target]) -> list[dic
             target.write(pending.secret, attempt_id, pending.key_id)
     for target in targets:
         with _naming(target):
-            digest = target.read_back(pending.secret).digest or ""
+            holding = target.read_back(pending.secret)
+            digest, remark = holding.digest or "", remarks(holding, pending.key_id)
+            if remark:
+                note(f"{target.uri}: {remark}")
             at = {"location": target.location.identity} if target.location.identity else {}
             proofs.append({"place": target.uri, "digest": digest} | at)
     return proofs

@@ -56,6 +56,16 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """Which key a destination names beside a value, for people who look there; a name can be older than the value."""
+
+    #: `Attempt.key_id` of the write that put it there.
+    key_id: str
+    #: How an operator corrects it, in sentences.
+    correction: str
+
+
+@dataclass(frozen=True, slots=True)
 class Holding:
     """What a destination holds at one moment."""
 
@@ -64,6 +74,10 @@ class Holding:
     version: str
     #: SHA-256 of the value in hexadecimal, or None where there is no value or an empty one.
     digest: str | None
+    #: None where no key is named beside the value, or the destination does not tell.
+    label: Label | None = None
+    #: What an operator should know of a value that is there, such as that it ends soon: each a sentence.
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,14 @@ class SafeDestination:
         return guarded(lambda: self.plugin.remove(digest))
 
 
+def remarks(holding: Holding, key_id: str) -> str:
+    """Return what an operator should know about a key that is held, in sentences; empty where all is well."""
+    said, label = list(holding.warnings), holding.label
+    if label is not None and label.key_id != key_id:
+        said.append(f"The key is there, and {label.key_id} is named beside it, which is another. {label.correction}")
+    return printable_lines(mask(" ".join(said)))
+
+
 def _is_label(text: object) -> bool:
     """Tell whether a text can be stored, compared and shown: one short line, and no credential in it."""
     return isinstance(text, str) and len(text) <= LONGEST_LABEL and text.isprintable() and mask(text) == text

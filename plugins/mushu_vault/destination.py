@@ -7,6 +7,7 @@ import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Final, Self
 
 from mushu.destination import (
@@ -15,6 +16,7 @@ from mushu.destination import (
     Destination,
     DestinationError,
     Holding,
+    Label,
     Location,
     Receipt,
     Secret,
@@ -25,7 +27,7 @@ from mushu_vault.client import A_LOOK, EVERYTHING, VaultClient
 from mushu_vault.connection import VaultConnection
 from mushu_vault.engine import Changed, Engine, Presence, StoredSecret, change
 from mushu_vault.json_object import ABSENT, FieldValue, JsonObject
-from mushu_vault.kv import PlainEngine, VersionedEngine
+from mushu_vault.kv import PlainEngine, VersionedEngine, entry_of
 from mushu_vault.login import login_from
 from mushu_vault.mount import Mount, find_location, find_mount
 from mushu_vault.settings import KNOWN, VaultSettings, server_from
@@ -39,6 +41,9 @@ _API_WORDS: Final = ("data/", "metadata/")
 # Bytes. The storage adds some of its own to a secret.
 _RAFT_TAKES: Final = 1024 * 1024
 _ROOM_FOR_A_KEY: Final = 512
+
+# A key that ends sooner is warned of: there is time to rotate it, and no rotation by the clock cuts it so close.
+_SOON: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,12 @@ class OpenSecret:
                 f"of the path by itself. Write {meant.uri}.",
                 permanent=True,
             )
+
+    @property
+    def correction(self) -> str:
+        """What corrects the metadata where it names another key, as sentences."""
+        path, entry = f"{self.mount.name}/metadata/{self.mount.rest}", entry_of(self.address.field)
+        return f"Let the token read and patch {path}, and the next rotation corrects it. Or correct {entry} by hand."
 
     def check(self) -> None:
         """Raise if a write would not be allowed."""
@@ -182,8 +193,7 @@ class VaultDestination(Destination):
     def read(self) -> Holding:
         """Return what a client of the secret would get now."""
         with opened_secret(self._address, self._settings, A_LOOK) as opened:
-            stored = opened.engine.look()
-            return Holding(stored.version, stored.value.digest)
+            return _holding(opened, opened.engine.look())
 
     def write(self, secret: Secret, attempt: Attempt) -> Receipt:
         """Changed the one field, at the version that was looked at."""
@@ -206,6 +216,7 @@ class VaultDestination(Destination):
                 memory = FormerField(done.before.value, done.before.label)
                 return Receipt(done.version, secret.digest(), memory.sealed())
             if secret.matches(done.value.digest):
+                opened.engine.name(done, attempt.key_id or None)
                 return Receipt(done.version, secret.digest())
             raise self._conflict()
 
@@ -237,6 +248,18 @@ class VaultDestination(Destination):
         )
 
 
+def _holding(opened: OpenSecret, stored: StoredSecret) -> Holding:
+    label = None if stored.label is None else Label(stored.label, opened.correction)
+    ends = stored.ends_at
+    if stored.value.digest is None or ends is None or ends - datetime.now(UTC) > _SOON:
+        return Holding(stored.version, stored.value.digest, label)
+    warning = (
+        f"Vault deletes this version of the secret at {ends:%Y-%m-%dT%H:%M:%SZ}, and the key in it. Set "
+        "delete_version_after to 0s for the secret, or rotate more often, then rotate the key."
+    )
+    return Holding(stored.version, stored.value.digest, label, (warning,))
+
+
 def _is_text(secret: Secret) -> bool:
     try:
         return bool(secret.reveal().encode())
@@ -257,5 +280,8 @@ def _changed(opened: OpenSecret, stored: StoredSecret, wanted: FieldValue, label
     done = change(opened.engine, stored, wanted)
     if not isinstance(done, Changed):
         return False
-    opened.engine.name(done.before, label)
+    if not opened.engine.name(done.before, label) and done.before.label is not None:
+        logger.warning(
+            "The metadata of %s names another key than what is there. %s", opened.address.path, opened.correction
+        )
     return True

@@ -14,6 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, auto
 from typing import Final
 
@@ -46,6 +47,8 @@ class StoredSecret:
     number: int = 0
     #: The key id that the metadata names for our field; None where none is named.
     label: str | None = None
+    #: When the server deletes this version by itself; None where it does not.
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,8 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def name(self, stored: StoredSecret, key_id: str | None) -> None:
-        """Have the metadata name the key, or none, where the engine has metadata and we may. Never fails."""
+    def name(self, stored: StoredSecret, key_id: str | None) -> bool:
+        """Have the metadata name the key, or none; tell whether it does, where the engine has any. Never fails."""
 
     @abstractmethod
     def has_metadata(self) -> bool:

@@ -7,7 +7,12 @@ metadata names the key of each field. It is for people who read it, so nothing f
 
 import secrets
 from collections.abc import Collection
-from typing import Final
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import Final, cast
+
+import hvac
 
 from mushu.destination import DestinationError
 from mushu_vault import policy
@@ -33,6 +38,10 @@ _GONE: Final = "-deleted"
 _NO_PATCH: Final = (403, 405, 415)
 _OTHER_VERSION: Final = "did not match the current version"
 _UPGRADING: Final = "upgrad"
+# How OpenBao asks for the version of the metadata, and says that it is another by now.
+_METADATA_VERSION: Final = "metadata check-and-set"
+# Each try that fails is somebody else's change of the metadata.
+_TRIES: Final = 5
 # What Vault allows for the name of an entry of the metadata, in bytes.
 _LONGEST_ENTRY: Final = 128
 
@@ -75,8 +84,8 @@ class PlainEngine(Engine):
             return Unclear(str(error))
         return self._outcome(stored, value, reply)
 
-    def name(self, stored: StoredSecret, key_id: str | None) -> None:
-        """There is no metadata."""
+    def name(self, stored: StoredSecret, key_id: str | None) -> bool:  # noqa: ARG002 - there is no metadata
+        return True
 
     def has_metadata(self) -> bool:
         return False
@@ -149,9 +158,8 @@ class VersionedEngine(Engine):
             self._clear(stored.number + 1)
         return outcome
 
-    def name(self, stored: StoredSecret, key_id: str | None) -> None:
-        if stored.label != key_id:
-            _put_entry(self._client, self._mount, self._field, key_id)
+    def name(self, stored: StoredSecret, key_id: str | None) -> bool:
+        return stored.label == key_id or _put_entry(self._client, self._mount, entry_of(self._field), key_id)
 
     def lacking(self, presence: Presence | None, granted: Collection[str]) -> set[str]:
         needed = {"read"}
@@ -187,13 +195,14 @@ class VersionedEngine(Engine):
             raise self._refusal(reply)
         if data is None or number is None:
             raise not_understood(self._client.server.url)
-        named = data.text("metadata", "custom_metadata", _entry_of(self._field))
+        named = data.text("metadata", "custom_metadata", entry_of(self._field))
+        ends_at = _moment(data.text("metadata", "deletion_time"))
         document = data.child("data")
         if reply.status == 404:
             return StoredSecret(Presence.GONE, f"{number}{_GONE}", _NOTHING, number=number, label=named)
         if document is None:
             raise not_understood(self._client.server.url)
-        return StoredSecret(Presence.THERE, str(number), document, document.value(self._field), number, named)
+        return StoredSecret(Presence.THERE, str(number), document, document.value(self._field), number, named, ends_at)
 
     def _replaced(self, stored: StoredSecret, value: FieldValue) -> VaultReply:
         change = _NOTHING.beside(self._field, value.content)
@@ -238,34 +247,49 @@ class VersionedEngine(Engine):
         )
 
 
-def _entry_of(field: str) -> str:
+def entry_of(field: str) -> str:
     """Return the entry of the custom metadata that belongs to `field`."""
     return f"mushu_{field}"
 
 
-def _put_entry(client: VaultClient, mount: Mount, field: str, key_id: str | None) -> None:
-    """Set the entry of `field` to `key_id`, or take it away; other entries stay as they are."""
-    name = _entry_of(field)
+def _moment(text: str | None) -> datetime | None:
+    with suppress(ValueError):
+        return datetime.fromisoformat(text) if text else None
+    return None
+
+
+def _put_entry(client: VaultClient, mount: Mount, name: str, key_id: str | None) -> bool:
+    """Set the entry `name` to `key_id`, or take it away, and tell whether that was done; other entries stay.
+
+    Where that is allowed, the server merges it. Else the entries are read and written back with ours among them. The
+    version of the metadata is named where the server asks for that, or may lose a change by somebody else in between.
+    """
     if not name.isprintable() or len(name.encode()) > _LONGEST_ENTRY:
-        return
+        return False
     path = f"{mount.name}/metadata/{mount.rest}"
-    entry = JsonObject({name: key_id}).within("custom_metadata")
-    reply = client.attempt(lambda vault: vault.adapter.patch(path, entry.content))
-    if reply is not None and reply.status in _NO_PATCH:
-        _put_entries(client, mount, name, key_id)
+    body, merging = JsonObject({name: key_id}).within("custom_metadata"), True
+    for _ in range(_TRIES):
+        reply = client.attempt(partial(_put_metadata, path, body, merging))
+        if reply is None or reply.is_success:
+            return reply is not None
+        if merging and reply.status in _NO_PATCH:
+            merging = False
+        elif reply.status != 400 or not reply.mentions(_METADATA_VERSION):
+            return False
+        seen = client.attempt(lambda vault: vault.secrets.kv.v2.read_secret_metadata(mount.rest, mount.name))
+        data = seen.body.child("data") if seen is not None and seen.is_success and seen.body is not None else None
+        if data is None:
+            return False
+        entries = data.child("custom_metadata") or _NOTHING
+        changed = JsonObject({name: key_id}) if merging else entries.having(name, FieldValue(key_id))
+        version = data.number("current_metadata_version")
+        body = changed.within("custom_metadata")
+        body = body if version is None else body.beside("metadata_cas", version)
+    return False
 
 
-def _put_entries(client: VaultClient, mount: Mount, name: str, key_id: str | None) -> None:
-    """Read the entries and write them back with ours among them, if they can be read."""
-    reply = client.attempt(lambda vault: vault.secrets.kv.v2.read_secret_metadata(mount.rest, mount.name))
-    data = reply.body.child("data") if reply is not None and reply.is_success and reply.body is not None else None
-    if data is None:
-        return
-    others = data.child("custom_metadata") or JsonObject({})
-    body = others.having(name, FieldValue(key_id)).within("custom_metadata")
-    # Where the server counts the versions of metadata, a change by somebody else in between is not lost.
-    version = data.number("current_metadata_version")
-    whole = body if version is None else body.beside("metadata_cas", version)
+def _put_metadata(path: str, body: JsonObject, merging: bool, vault: hvac.Client) -> VaultReply:
     # Not hvac's update_metadata: that would set `delete_version_after` back.
-    path = f"/v1/{encoded_path(f'{mount.name}/metadata/{mount.rest}')}"
-    client.attempt(lambda vault: vault.adapter.post(path, json=whole.content))
+    if merging:
+        return cast("VaultReply", vault.adapter.patch(path, body.content))
+    return cast("VaultReply", vault.adapter.post(f"/v1/{encoded_path(path)}", json=body.content))

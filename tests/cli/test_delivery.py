@@ -2,13 +2,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mushu.cli.delivery import open_targets
-from mushu.destination import Attempt, DestinationError, Receipt, Secret
+from mushu.destination import Attempt, DestinationError, Label, Receipt, Secret
 from mushu.keyformat import Prefix, generate
 from mushu.testing.leaks import traces
 from tests.cli.conftest import Mushu
@@ -45,6 +46,13 @@ def test_a_key_is_put_into_a_dotenv_file_and_not_printed(mushu: Mushu, authority
     assert _key_in(path) == authority.secret.reveal()
     assert authority.secret.reveal() not in ran.stdout + ran.stderr
     assert authority.state == "active"
+
+
+@pytest.mark.fault
+def test_what_is_odd_about_a_key_that_is_there_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = DrawerDestination.read
+    monkeypatch.setattr(DrawerDestination, "read", lambda self: replace(read(self), label=Label("key_old", "Mend it.")))
+    assert "drawer:desk: The key is there, and key_old is named beside it" in desk.create().ok().stderr
 
 
 @pytest.mark.fault

@@ -147,7 +147,9 @@ def check(name: str, org: str | None, env: str) -> None:
             refuse_holder(Environment(env), found.uri, inspection.key)
         except DestinationHeld as error:
             inspection.faults.append(error.detail)
-    print_json(answer | {"faults": inspection.faults})
+    print_json(
+        answer | {"faults": inspection.faults} | ({"warning": warning} if (warning := inspection.warning) else {})
+    )
     if inspection.holds is ContentKind.FOREIGN:
         click.echo("With --force, `flask keys create` and `flask keys rotate` overwrite what it holds.", err=True)
     if inspection.faults:

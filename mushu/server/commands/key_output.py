@@ -14,6 +14,7 @@ from mushu.server.commands.printing import note, print_done, print_once
 from mushu.server.core import db, get_core
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.drift import DriftResult
+from mushu.server.delivery.inspection import seen_of
 from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named_destinations import deliveries_of_living, named_by_others
 from mushu.server.keys.models import ApiKey
@@ -31,7 +32,7 @@ def print_minted(minted: Minted) -> None:
     else:
         print_once(answer, partial(_end, minted))
     about = (db.session, minted.key, minted.delivered_to)
-    for warning in [*_of_places_of_others(*about), *_of_places_elsewhere(*about)]:
+    for warning in [*seen_of(db.session, minted.key.id), *_of_places_of_others(*about), *_of_places_elsewhere(*about)]:
         note(warning)
 
 

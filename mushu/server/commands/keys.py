@@ -211,13 +211,15 @@ def check(key_id: str | None, org: str | None, as_json: bool) -> None:
         )
     checker = DriftChecker(db.session, core.clock, core.open_destination)
     total = checker.count(wanted)
-    wrong: Counter[Condition] = Counter()
+    wrong: Counter[Condition] = Counter()  # and, as OK, what is there with a warning
     quiet = not sys.stderr.isatty()  # in the mail of a timer a bar is noise
     with click.progressbar(
         checker.check(wanted), length=total, label="Checking", file=sys.stderr, hidden=quiet
     ) as results:
         print_rows(_checked(results, wrong, quiet=quiet), _DRIFT_COLUMNS, json_wanted=as_json)
-    click.echo(f"{total} destinations, {wrong.total()} of them not as they should be.", err=True)
+    warned = wrong.pop(Condition.OK, 0)
+    warnings = f" {warned} of the others with a warning." if warned else ""
+    click.echo(f"{total} destinations, {wrong.total()} of them not as they should be.{warnings}", err=True)
     if wrong:
         raise click.exceptions.Exit(_DRIFT)
 
@@ -225,7 +227,7 @@ def check(key_id: str | None, org: str | None, as_json: bool) -> None:
 def _checked(results: Iterable[DriftResult], wrong: Counter[Condition], *, quiet: bool) -> Iterator[dict[str, Any]]:
     """Yield the rows of what was found, and count what is wrong; a bar makes room for rows that are printed."""
     for number, found in enumerate(results, 1):
-        if found.condition is not Condition.OK:
+        if found.condition is not Condition.OK or found.detail:
             wrong[found.condition] += 1
         if not quiet and number % BATCH == 0:
             click.echo(_CLEAR_LINE, nl=False, err=True)

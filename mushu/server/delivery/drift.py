@@ -17,7 +17,7 @@ from sqlalchemy import Select, func, select
 
 from mushu.destination import Denied, DestinationError, Location
 from mushu.destination.registry import OpenDestination
-from mushu.destination.safe import SafeDestination
+from mushu.destination.safe import SafeDestination, remarks
 from mushu.destination.target import DeliveredKey, open_safely
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading, writing
@@ -51,7 +51,7 @@ class DriftResult:
     key_state: str
     uri: str
     condition: Condition
-    #: What is wrong, in a sentence for whoever may see the ledger; empty if all is well.
+    #: What is wrong, or what to know of a key that is there, for whoever may see the ledger; empty if all is well.
     detail: str = ""
     #: Where the key was seen.
     location: Location | None = None
@@ -146,7 +146,7 @@ def _look_at(line: _LedgerRow, destination: SafeDestination | str) -> DriftResul
     except DestinationError as error:
         return line.result(Condition.UNREACHABLE, str(error))
     if holding.digest == line.digest:
-        return line.result(Condition.OK, location=location)
+        return line.result(Condition.OK, remarks(holding, line.delivery.key_id), location)
     if holding.digest is None:
         return line.result(Condition.MISSING, "The key is not there any more.")
     return line.result(Condition.DRIFTED, "Something else is there.")

@@ -8,10 +8,11 @@ from typing import Final
 
 from mushu.destination import DestinationError, Location, refuse_unknown_settings
 from mushu.destination.registry import OpenDestination, opener
-from mushu.destination.safe import guarded
+from mushu.destination.safe import guarded, remarks
 from mushu.destination.target import Target, elsewhere, open_safely
 from mushu.secret import Secret
 from mushu.server.db import AnySession, reading
+from mushu.server.delivery import ledger
 from mushu.server.delivery.named_destinations import deliveries_of_living
 from mushu.server.errors import Invalid
 from mushu.server.keys.models import ApiKey
@@ -48,6 +49,12 @@ def true_uri(uri: str, settings: Mapping[str, Secret], base: Path) -> str:
     return target.uri
 
 
+def seen_of(session: AnySession, key_id: str) -> list[str]:
+    """Return what was seen of a key that was delivered, besides that it is there; owns its transaction."""
+    with reading(session):
+        return [f"{row.uri}: {row.error}" for row in ledger.list_deliveries(session, [key_id]) if row.error]
+
+
 class ContentKind(StrEnum):
     """What is at a destination."""
 
@@ -59,12 +66,14 @@ class ContentKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What one destination was found to hold; `faults` are sentences for the operator, none where all is well."""
+    """What one destination was found to hold; faults are sentences for the operator, none where all is well."""
 
     #: None where it could not be found out.
     holds: ContentKind | None
     key: ApiKey | None
     faults: list[str]
+    #: What to know of a key that is there; empty where there is nothing.
+    warning: str = ""
 
 
 def inspect(session: AnySession, open_destination: OpenDestination, uri: str) -> Inspection:
@@ -95,4 +104,4 @@ def inspect(session: AnySession, open_destination: OpenDestination, uri: str) ->
         if lost != key:
             gone = f"By the ledger {lost.id} ({lost.name}) is there, and it is not."
             faults.append(str(elsewhere(lost.id, delivery.where, location) or gone))
-    return Inspection(holds, key, faults)
+    return Inspection(holds, key, faults, remarks(holding, key.id) if key is not None else "")

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, false, or_, select, true, union, update
 
-from mushu.destination import Location
+from mushu.destination import Holding, Location
+from mushu.destination.safe import remarks
 from mushu.keyformat import public_id
 from mushu.server.audit import Actor
 from mushu.server.db import AnySession
@@ -126,9 +127,10 @@ def delivered(session: AnySession, delivery: Delivery, version: str, now: dateti
     return _change(session, delivery, UNDER_WAY, changes)
 
 
-def verified(session: AnySession, delivery: Delivery, location: Location, version: str, now: datetime) -> bool:
+def verified(session: AnySession, delivery: Delivery, location: Location, holding: Holding, now: datetime) -> bool:
     """T3: the key was read back at this location; False if the attempt has ended."""
-    changes = {"state": DeliveryState.VERIFIED, "verified_at": now, "version": version, "error": None}
+    remark = remarks(holding, delivery.key_id) or None
+    changes = {"state": DeliveryState.VERIFIED, "verified_at": now, "version": holding.version, "error": remark}
     return _change(session, delivery, (*UNDER_WAY, DeliveryState.VERIFIED), {**changes, **_at(location)})
 
 

@@ -166,7 +166,7 @@ class Courier:
             except DestinationError as error:
                 raise self._undecided(target, error) from None
             with finishing(self.session):
-                alive = ledger.verified(self.session, target.delivery, target.location, holding.version, self.clock())
+                alive = ledger.verified(self.session, target.delivery, target.location, holding, self.clock())
             self._insist(target, alive=alive)
 
     def _activate(self, targets: Sequence[LedgerTarget], key_id: str) -> ApiKey:

@@ -166,7 +166,7 @@ class Reconciler:
                 proven = [(delivery.uri, location.identity) for delivery, _, location in held]
                 activate(self.session, self.clock, self.actor, key_id, proven)
                 for delivery, holding, location in held:
-                    ledger.verified(self.session, delivery, location, holding.version, self.clock())
+                    ledger.verified(self.session, delivery, location, holding, self.clock())
         except WrongState as error:  # someone was faster, whichever way; or the key it succeeds cannot make way
             return self._fail(key_id, [delivery for delivery, _, _ in held], str(error))
         return Finding(key_id, Verdict.ACTIVATED, "Every destination holds it; it is active.")

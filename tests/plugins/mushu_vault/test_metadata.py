@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mushu.destination import Secret
+from mushu.destination.safe import remarks
 from tests.plugins.mushu_vault.places import FIELD, KEY, NEXT, deliver, destination, metadata_of
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
@@ -72,6 +73,50 @@ def test_without_leave_to_name_the_key_it_is_delivered_all_the_same(
     assert deliver(place).version == "2"
     entries = metadata_of(stub, "secret")["custom_metadata"]
     assert entries == {"owner": "x"} | ({f"mushu_{FIELD}": "key_1"} if named else {})
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("where", ["secret/config", f"secret/metadata/{_PATH}"], ids=["mount", "secret"])
+@pytest.mark.parametrize("capabilities", [["read", "patch"], ["read", "update"]])
+def test_where_changes_of_metadata_need_its_version_they_are_made_to_it(
+    stub: VaultStub, capabilities: list[str], where: str
+) -> None:
+    stub.policy("keys", {**_DATA, "secret/metadata/*": capabilities})
+    stub.put("secret", _PATH, {"OTHER": "1"})
+    stub.do("POST", where, {"metadata_cas_required": True})
+    place = destination(stub, f"secret/{_PATH}", token=stub.token(["keys"]))
+    deliver(place, KEY, "key_1")
+    path, version = f"secret/metadata/{_PATH}", metadata_of(stub, "secret")["current_metadata_version"]
+    stranger = {"custom_metadata": {"owner": "x"}, "metadata_cas": version}
+    stub.before(lambda: stub.do("POST", path, stranger), "P*", path, skip=1)
+    deliver(place, NEXT, "key_2")
+    assert metadata_of(stub, "secret")["custom_metadata"] == {"owner": "x", f"mushu_{FIELD}": "key_2"}
+
+
+@pytest.mark.fault
+def test_metadata_that_names_another_key_is_told_of(stub: VaultStub, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the leave to name keys was lost."""
+    stub.policy("keys", _DATA)
+    place = destination(stub, f"secret/{_PATH}")
+    deliver(place, KEY, "key_1")
+    assert remarks(place.read(), "key_1") == ""
+    limited = destination(stub, f"secret/{_PATH}", token=stub.token(["keys"]))
+    deliver(limited, NEXT, "key_2")
+    said = "key_1 is named beside it, which is another. Let the token read and patch secret/metadata/apps/backend"
+    assert said in remarks(limited.read(), "key_2")
+    assert limited.remove(NEXT.digest())
+    assert "names another key than what is there" in caplog.text
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(("hours", "warned"), [(1, True), (200, False)])
+def test_a_version_that_the_server_deletes_soon_is_warned_of(stub: VaultStub, hours: int, warned: bool) -> None:
+    stub.do("POST", f"secret/metadata/{_PATH}", {"delete_version_after": f"{hours}h"})
+    place = destination(stub, f"secret/{_PATH}")
+    deliver(place)
+    assert ("Vault deletes this version" in remarks(place.read(), "key_1")) is warned
+    assert place.remove(KEY.digest())
+    assert place.read().warnings == ()
 
 
 @pytest.mark.parametrize("kind", ["cut-before", "cut-after", "error-before", "html", "invalid-json", "redirect"])

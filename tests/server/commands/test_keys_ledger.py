@@ -12,6 +12,8 @@ from mushu.server.db import reading
 from mushu.server.keys.service import get_key
 from mushu_dotenv import DotenvDestination
 from tests.server.commands.conftest import Run
+from tests.vault.bao import Address
+from tests.vault.server import VaultStub
 
 COLUMNS = ["KEY_ID", "NAME", "DESTINATION", "CONDITION", "DETAIL"]
 
@@ -120,6 +122,28 @@ class TestDeliveries:
         (line,) = run("keys", "deliveries", key_id, "--json").json
         assert line["state"] == "replaced"
         assert "error" not in line
+
+    @pytest.mark.fault
+    def test_what_is_odd_about_a_key_that_is_there_is_said_at_once_and_by_each_look(
+        self, run: Run, openbao: Address, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Here: the metadata names the key before, because the leave to change it was lost."""
+        with VaultStub(openbao) as stub:
+            stub.policy("data", {"secret/data/*": ["create", "read", "update"]})
+            monkeypatch.setenv("VAULT_ADDR", stub.address)
+            monkeypatch.setenv("VAULT_TOKEN", stub.root_token)
+            run("destinations", "add", "vault", "vault:secret/a", "--org", "acme")
+            old = run("keys", "create", "--org", "acme", "--name", "k", "--to", "vault:secret/a").json["key_id"]
+            assert run("keys", "check").stderr == "1 destinations, 0 of them not as they should be.\n"
+            monkeypatch.setenv("VAULT_TOKEN", stub.token(["data"]))
+            rotated = run("keys", "rotate", old)
+            said = f"{old} is named beside it"
+            assert (rotated.code, said in rotated.stderr) == (0, True)
+            assert said in run("keys", "deliveries", rotated.json["key_id"], "--json").json[0]["error"]
+            checked = run("keys", "check", "--json")
+            assert (checked.code, checked.json[0]["condition"], said in checked.json[0]["detail"]) == (0, "ok", True)
+            assert "1 of the others with a warning" in checked.stderr
+            assert said in run("destinations", "check", "vault", "--org", "acme").json["warning"]
 
     def test_the_table_names_the_same(self, run: Run) -> None:
         rows = run("keys", "deliveries", created(run)).rows

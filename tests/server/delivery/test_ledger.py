@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError, NoResultFound
 
-from mushu.destination import Location
+from mushu.destination import Holding, Location
 from mushu.server.audit import SYSTEM
 from mushu.server.db import reading, writing
 from mushu.server.delivery import ledger
@@ -93,7 +93,7 @@ class TestFrom:
             _set(post, row, state)
         with writing(post.session):
             arrives = ledger.delivered(post.session, delivered, "v1", post.clock())
-            lives = ledger.verified(post.session, verified, Location(), "v1", post.clock())
+            lives = ledger.verified(post.session, verified, Location(), Holding("v1", None), post.clock())
             ledger.fail(post.session, failed, "why")
             ledger.removed(post.session, removed, Location(), post.clock())
         assert arrives == (state in ("pending", "delivered"))
@@ -117,7 +117,7 @@ class TestFrom:
         other = Delivery(id=row.id, attempt_id="att_other")
         with writing(post.session):
             assert not ledger.delivered(post.session, other, "v1", post.clock())
-            assert not ledger.verified(post.session, other, Location(), "v1", post.clock())
+            assert not ledger.verified(post.session, other, Location(), Holding("v1", None), post.clock())
             ledger.put_back(post.session, other, "why", post.clock())
             ledger.note(post.session, other, "why")
         now = _now(post, row)
