@@ -39,8 +39,9 @@ def put_url_beside(open_destination: OpenDestination, uri: str, url: str) -> str
         place = open_safely(open_destination, uri).beside(URL_FIELD)
         if place is None:
             return f"{uri} has room for the key only. {way_out}"
-        target = Target(place, guarded(lambda: place.plugin.uri))
-        held = target.check().digest
+        holding = place.read()
+        target = Target(place, guarded(lambda: place.plugin.uri), expected_version=holding.version)
+        held = holding.digest
         if held is None:
             held = target.write(value, secrets.token_hex(16), "").digest
     except DestinationError as error:

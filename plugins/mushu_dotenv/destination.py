@@ -4,6 +4,7 @@ Every other module of the plugin is a part of one phase.
 """
 
 import hmac
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -25,8 +26,11 @@ from mushu.destination import (
 from mushu_dotenv.document import ABSENT, FormerLine, unsealed
 from mushu_dotenv.errors import MissingFolderError, refusal, shown
 from mushu_dotenv.locking import timeout_from
-from mushu_dotenv.rewriting import locked_file, opened_file
+from mushu_dotenv.permissions import commit_warning
+from mushu_dotenv.rewriting import EnvFile, locked_file, opened_file
 from mushu_dotenv.uri import SCHEME, EnvAddress, credential_refusal, holds_credential, parse_address
+
+logger = logging.getLogger(__name__)
 
 # What needs no quotes in any dialect of .env, so that nothing has to be escaped. A shell expands ~ where a value begins
 # and behind a colon.
@@ -107,11 +111,12 @@ class DotenvDestination(Destination):
         return self._machine
 
     def preflight(self) -> None:
-        """Run every check of a write but the one for a conflict; make and change nothing."""
+        """Run every check of a write but the one for a conflict; change nothing. Warn where git may take it."""
         with opened_file(self._address) as file:
-            file.refuse_unchangeable()
-            file.refuse_exposed()
-            file.refuse_unplaceable()
+            _refuse(file)
+            warning = commit_warning(file.folder.path, file.name)
+        if warning is not None:
+            logger.warning(warning)
 
     def read(self) -> Holding:
         """Return what a program that loads the file with python-dotenv would get."""
@@ -129,7 +134,8 @@ class DotenvDestination(Destination):
                 self._address.path,
                 "is not given a value that needs quotes or escapes: only A-Z a-z 0-9 _ . ~ : + / = -",
             )
-        self.preflight()
+        with opened_file(self._address) as file:
+            _refuse(file)
         with locked_file(self._address, self._lock_timeout) as file:
             file.refuse_exposed()
             # 2. Compare.
@@ -178,3 +184,10 @@ class DotenvDestination(Destination):
                 return False
             file.store(file.document.without(self._address.variable), None)
             return True
+
+
+def _refuse(file: EnvFile) -> None:
+    """Raise if a key may not be put into this file as it is."""
+    file.refuse_unchangeable()
+    file.refuse_exposed()
+    file.refuse_unplaceable()

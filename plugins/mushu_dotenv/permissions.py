@@ -17,7 +17,7 @@ from typing import Final
 
 from mushu.destination import DestinationError, child_environment, others_may_write, user_name
 from mushu_dotenv.document import Document
-from mushu_dotenv.errors import denial, quoted, refusal
+from mushu_dotenv.errors import denial, quoted, refusal, shown
 from mushu_dotenv.folder import Folder, PathStep
 
 LARGEST: Final = 16 * 1024 * 1024
@@ -33,6 +33,8 @@ _KINDS: Final = (
     (stat.S_ISLNK, "a symbolic link"),
 )
 
+#: What git exits with where no pattern fits; with more where it failed.
+_NOT_IGNORED: Final = 1
 #: Seconds that git may take.
 _TIMEOUT: Final = 10.0
 # The repository may be another user's: nothing in its configuration may make git run a program or open a connection.
@@ -40,17 +42,16 @@ _HARDENED: Final = (
     *("-c", "core.fsmonitor=false"),
     *("-c", "core.hooksPath=/dev/null"),
     *("-c", "safe.directory=*"),
-    "--literal-pathspecs",
 )
 _ENVIRONMENT: Final = {
     "GIT_ALLOW_PROTOCOL": "",
-    "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_DISCOVERY_ACROSS_FILESYSTEM": "1",
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
 }
+_HARDENED_ENVIRONMENT: Final = _ENVIRONMENT | {"GIT_CONFIG_GLOBAL": os.devnull}
 
 
 def refuse_unreadable(path: str, status: os.stat_result) -> None:
@@ -126,6 +127,23 @@ def refuse_exposed(path: str, folder: Folder, name: str, status: os.stat_result 
     _refuse_tracked(folder.path, name)
 
 
+def commit_warning(folder: str, name: str) -> str | None:
+    """Return a sentence about a file in a git work tree that the next `git add .` would take along; else None.
+
+    Where git does not answer, nothing is known and nothing is said. The user's own configuration is read for once: it
+    may name a file with more to ignore.
+    """
+    folder = os.path.realpath(folder)
+    if not _in_work_tree(folder):
+        return None
+    # Unlike a pathspec, what begins with ./ is a name to the last letter.
+    if _ask_git(folder, _ENVIRONMENT, "check-ignore", "-q", "--", f"./{name}") != _NOT_IGNORED:
+        return None
+    line = ".env*" if name.startswith(".env") else name
+    path = shown(os.path.join(folder, name))  # noqa: PTH118 - pathlib cannot hold every name
+    return f"{path} is in a git work tree, and git does not ignore it. Add the line {shown(line)} to .gitignore."
+
+
 def _refuse_tracked(folder: str, name: str) -> None:
     """Raise if git tracks the file `name`, which exists or not, or cannot say.
 
@@ -135,7 +153,7 @@ def _refuse_tracked(folder: str, name: str) -> None:
     path = os.path.join(folder, name)  # noqa: PTH118 - pathlib cannot hold every name
     if not _in_work_tree(folder):
         return
-    answer = _ask_git(folder, name)
+    answer = _ask_git(folder, _HARDENED_ENVIRONMENT, "--literal-pathspecs", "ls-files", "--error-unmatch", "--", name)
     if answer == 0:
         raise refusal(
             path, f"is tracked by git. Take it out with `git rm --cached {quoted(path)}`, and name it in .gitignore"
@@ -157,8 +175,12 @@ def _in_work_tree(folder: str) -> bool:
         folder = os.path.dirname(folder)  # noqa: PTH120
 
 
-def _ask_git(folder: str, name: str) -> int | None:
-    """Return git's exit code (0 tracked, 1 not), or None if it is not installed or does not answer."""
+def _ask_git(folder: str, more: dict[str, str], *arguments: str) -> int | None:
+    """Return git's exit code, or None if it is not installed or does not answer.
+
+    Args:
+        more: the variables that git gets besides those of a child.
+    """
     environment = {key: value for key, value in child_environment().items() if not key.startswith("GIT_")}
     # Looked for in that PATH: where the other one names the current folder, a program in there would be git.
     git = shutil.which("git", path=environment.get("PATH", os.defpath))
@@ -166,8 +188,8 @@ def _ask_git(folder: str, name: str) -> int | None:
         return None
     try:
         return subprocess.run(  # noqa: S603 - no shell, and every argument is ours but the name, after `--`
-            [git, *_HARDENED, "-C", folder, "ls-files", "--error-unmatch", "--", name],
-            env=environment | _ENVIRONMENT,
+            [git, *_HARDENED, "-C", folder, *arguments],
+            env=environment | more,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -167,3 +167,30 @@ def test_hooks_of_a_hostile_repository_do_not_run(tmp_path: Path) -> None:
     (tmp_path / "more").write_text(f"[core]\n\tfsmonitor = {hooks}/fsmonitor-watchman\n\thooksPath = {hooks}\n")
     destination(file).preflight()
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("ignored", "for_all", "warned"),
+    [("", "", True), (".env*", "", False), ("", ".env", False), ("!.env", ".env", True), ("*.tmp", "[broken", True)],
+)
+def test_a_file_that_git_does_not_ignore_is_accepted_with_a_warning(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    ignored: str,
+    for_all: str,
+    warned: bool,
+) -> None:
+    """The user's own patterns count, and a file that is yet to be made."""
+    work, home = tmp_path / "work", tmp_path / "home"
+    work.mkdir()
+    home.mkdir()
+    _git(work, "init", "-q")
+    (work / ".gitignore").write_text(ignored)
+    (home / "ignored").write_text(for_all)
+    (home / ".gitconfig").write_text(f"[core]\n\texcludesFile = {home}/ignored\n")
+    monkeypatch.setenv("HOME", str(home))
+    destination(work / ".env").preflight()
+    told = f"{work}/.env is in a git work tree, and git does not ignore it. Add the line .env* to .gitignore."
+    assert caplog.messages == ([told] if warned else [])
