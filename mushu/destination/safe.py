@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 Pause = Callable[[float], None]
 
 #: Characters that the name of a location may have, and the directions to it.
-LONGEST_LABEL: Final = 400
+LONGEST_LOCATION: Final = 400
 
 #: Seconds to wait before what did not succeed, and may yet, is tried again.
 _PAUSES: Final = (0.2, 0.8)
@@ -29,7 +29,7 @@ class SafeDestination:
 
     def location(self) -> Location:
         found: object = guarded(self.plugin.location)
-        if not isinstance(found, Location) or not all(map(_is_label, (found.identity, found.directions))):
+        if not isinstance(found, Location) or not all(map(_can_be_stored, (found.identity, found.directions))):
             raise DestinationError(
                 "The destination plugin names its location by what cannot be stored. Tell its maker.", permanent=False
             )
@@ -63,9 +63,9 @@ def remarks(holding: Holding, key_id: str) -> str:
     return printable_lines(mask(" ".join(said)))
 
 
-def _is_label(text: object) -> bool:
+def _can_be_stored(text: object) -> bool:
     """Tell whether a text can be stored, compared and shown: one short line, and no credential in it."""
-    return isinstance(text, str) and len(text) <= LONGEST_LABEL and text.isprintable() and mask(text) == text
+    return isinstance(text, str) and len(text) <= LONGEST_LOCATION and text.isprintable() and mask(text) == text
 
 
 def guarded(act: Callable[[], Result]) -> Result:

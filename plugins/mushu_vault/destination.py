@@ -100,10 +100,10 @@ class OpenSecret:
     def _warn_of_size(self, stored: StoredSecret) -> None:
         """Warn where a secret with the key may be more than the storage takes; what is larger, a higher limit let in.
 
-        A warning only: a server does not tell its limit.
+        A warning only: a server does not tell its limit. Where a value makes way for the key, there is room.
         """
         size = len(stored.document.encoded())
-        if _RAFT_TAKES - _ROOM_FOR_A_KEY < size <= _RAFT_TAKES:
+        if stored.value.is_absent and _RAFT_TAKES - _ROOM_FOR_A_KEY < size <= _RAFT_TAKES:
             logger.warning(
                 "%s has %d bytes without the key. With it, the secret may exceed what Raft storage takes, 1 MiB if "
                 "max_entry_size is not set. A secret of its own is the place for the key.",

@@ -8,6 +8,7 @@ from mushu.server.commands.key_output import of_due, print_minted
 from mushu.server.commands.printing import as_json, print_rows
 from mushu.server.core import db
 from mushu.server.db import reading
+from mushu.server.delivery.inspection import seen_of
 from mushu.server.delivery.reconciler import Verdict, any_unreachable
 from mushu.server.keys.rotation import RotationRequest, Terms
 from mushu.server.keys.states import AtDeadline
@@ -94,8 +95,9 @@ def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
 def _row_of_rotation(done: DueRotation) -> dict[str, str | None]:
     if done.successor is None:
         return _row(done.key_id, done.name, "failed", of_due(done))
-    detail = f"{done.successor.key.id} is in {', '.join(done.successor.delivered_to)}."
-    return _row(done.key_id, done.name, "rotated", detail)
+    successor = done.successor.key.id
+    detail = f"{successor} is in {', '.join(done.successor.delivered_to)}."
+    return _row(done.key_id, done.name, "rotated", " ".join([detail, *seen_of(db.session, successor)]))
 
 
 def _row(key_id: str, name: str | None, result: str, detail: str) -> dict[str, str | None]:

@@ -7,7 +7,7 @@ import pytest
 
 from mushu.destination import Conflict, DestinationError
 from mushu_vault.connection import ServerAdapter
-from tests.plugins.mushu_vault.places import KEY, at, begun_write, data_path, hasty, refused
+from tests.plugins.mushu_vault.places import FIELD, KEY, at, begun_write, data_path, hasty, refused
 from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
@@ -70,8 +70,13 @@ def test_a_secret_that_is_too_large_is_refused_for_good(stub: VaultStub, mount: 
 def test_a_secret_that_is_nearly_full_is_warned_of_before_the_key_is_made(
     stub: VaultStub, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for size, warned in ((1_000_000, False), (1_048_400, True), (1_060_000, False)):
-        stub.put("secret", _PATH, {"OTHER": "x" * size})
+    for size, field, warned in (
+        (10**6, "A", False),
+        (1_048_400, "A", True),
+        (1_060_000, "A", False),
+        (99, FIELD, False),
+    ):
+        stub.put("secret", _PATH, {"OTHER": "x" * size, field: "x" * (1_048_400 - size if field == FIELD else 0)})
         hasty(stub).preflight()
         assert ("A secret of its own" in caplog.text) is warned
         caplog.clear()

@@ -16,6 +16,7 @@ from mushu.server.delivery.ledger import list_deliveries
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import Terms
 from mushu.server.usage import Uses, add_uses
+from mushu_dotenv import DotenvDestination
 from tests.server.commands.conftest import Run
 from tests.server.commands.test_key_rotation import created, key, rotation_to, shows_no_key, state, value
 from tests.server.verbs import succeed
@@ -54,6 +55,13 @@ class TestDue:
         assert digest_of(value(tmp_path / ".env")) == key(new_id).digest
         assert rotation_to(new_id).settle_seconds == 300
         assert run("keys", "rotate", "--due").stdout == "No key is due.\n"
+
+    @pytest.mark.fault
+    def test_what_is_odd_about_a_new_key_stands_in_its_row(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        make_due(created(run, "--to", "env:.env", "--rotate-every", "90d"))
+        read = DotenvDestination.read
+        monkeypatch.setattr(DotenvDestination, "read", lambda place: replace(read(place), warnings=("It ends soon.",)))
+        assert run("keys", "rotate", "--due").rows[1][3].endswith("MUSHU_API_KEY: It ends soon.")
 
     def test_one_that_fails_keeps_none_of_the_others_back(self, run: Run, tmp_path: Path) -> None:
         places = {

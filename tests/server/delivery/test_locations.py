@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mushu.destination import DestinationError, Location
-from mushu.destination.safe import LONGEST_LABEL, SafeDestination
+from mushu.destination.safe import LONGEST_LOCATION, SafeDestination
 from mushu.environment import Environment
 from mushu.server.db import reading
 from mushu.server.delivery import ledger
@@ -63,7 +63,7 @@ def test_where_a_key_is_found_the_ledger_follows_it(post: Post, shelf: Shelf) ->
     [
         None,
         "machine a",
-        Location("x" * (LONGEST_LABEL + 1)),
+        Location("x" * (LONGEST_LOCATION + 1)),
         Location("two\nlines"),
         Location("a", f"msk_live_{'0' * 28}"),
     ],
