@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from mushu import keyformat
 from mushu.keyformat import ALPHABET, BODY_LENGTH, Prefix, WrongChecksum, WrongFormat
 
+pytestmark = pytest.mark.unmeasured
+
 SHAPE = re.compile(r"(msk_live_|msk_test_|mct_|mpl_|mdc_|miv_|mbs_)[0-9A-Za-z]{28}")
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from tests.patterns.collecting import METHODS, Use, sources, uncollected, uses
 from tests.patterns.growth import worst_of
 
+pytestmark = pytest.mark.unmeasured
+
 USES = uses()
 
 #: The expressions that were found here, and how they were asked.

@@ -16,6 +16,8 @@ from mushu.cli.main import cli
 from tests.cli.conftest import ORG, TOKEN, Mushu, login_answer
 from tests.cli.stub import Stub, Told
 
+pytestmark = pytest.mark.unmeasured
+
 #: What no command needs before it asks a server or delivers a key.
 HEAVY = ("httpx", "pydantic", "platformdirs", "ssl", "rich", "flask", "sqlalchemy", "dotenv", "mushu_dotenv",
          "mushu.server", "mushu.destination", "importlib.metadata")  # fmt: skip

@@ -4,6 +4,7 @@ import io
 import re
 from dataclasses import dataclass
 
+import pytest
 from dotenv.parser import parse_stream
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from mushu_dotenv.document import Document, FormerLine, unsealed
 from mushu_dotenv.parsing import cut, lead_of
 from tests.long import times
 from tests.plugins.mushu_dotenv.places import KEY, VARIABLE
+
+pytestmark = pytest.mark.unmeasured
 
 _NEW = KEY.reveal()
 _BLANKS = st.text(st.sampled_from(" \t\f\v\u2028\u0085\u00a0"), max_size=2)

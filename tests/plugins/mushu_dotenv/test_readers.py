@@ -22,7 +22,10 @@ from tests.plugins.mushu_dotenv.corpus import files
 from tests.plugins.mushu_dotenv.places import KEY, VARIABLE
 from tests.plugins.mushu_dotenv.readings import Reading, lacking, readings
 
-pytestmark = pytest.mark.skipif(bool(lacking()), reason=f"not all readers are on this machine: {lacking()}")
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.skipif(bool(lacking()), reason=f"not all readers are on this machine: {lacking()}"),
+]
 
 # No command of a shell that does anything, ends it or waits: there are no programs, and no slash to leave the folder.
 _PIECES = [

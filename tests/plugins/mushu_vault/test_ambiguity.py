@@ -22,6 +22,8 @@ from tests.plugins.mushu_vault.places import (
 )
 from tests.vault.server import VaultStub
 
+pytestmark = pytest.mark.unmeasured
+
 _PATH = "apps/backend"
 
 _STATES: list[dict[str, str]] = [{}, {"OTHER": "1"}, {"OTHER": "1", FIELD: FOREIGN}]

@@ -15,6 +15,8 @@ from tests.plugins.mushu_vault.places import KEY, RULES, at, backend, deliver, l
 from tests.vault.bao import Address
 from tests.vault.server import VaultStub
 
+pytestmark = pytest.mark.unmeasured
+
 _PATH = "apps/backend"
 
 

@@ -10,6 +10,8 @@ from mushu import keyformat
 from mushu.keyformat import CREDENTIAL_PATTERN
 from tests.server.commands.conftest import Run
 
+pytestmark = pytest.mark.unmeasured
+
 CREATE = ("keys", "create", "--org", "acme", "--name", "backend-server")
 
 

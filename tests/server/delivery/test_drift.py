@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from mushu.destination import Denied, Destination, DestinationError, Holding, Location
+from mushu.destination import Denied, Destination, DestinationError
 from mushu.destination.registry import OpenDestination
 from mushu.server.audit import SYSTEM
 from mushu.server.db import writing
-from mushu.server.delivery import drift, ledger
 from mushu.server.delivery.drift import AT_ONCE, DriftChecker, DriftResult, KeyFilter
-from mushu.server.delivery.models import Condition, DeliveryState
+from mushu.server.delivery.models import Condition
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms
@@ -22,11 +21,9 @@ from mushu.server.lifecycle.confirm import Proof, confirm
 from mushu.server.lifecycle.issue import issue
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
-from tests.long import times
 from tests.server.delivery.conftest import Post
-from tests.server.delivery.memory import peak
 from tests.server.delivery.shelf import Crash, Shelf, before, crash, fail, fine, leak_foreign
-from tests.server.verbs import BY_CLIENT, issue_key, issue_to, succeed
+from tests.server.verbs import BY_CLIENT, issue_to, succeed
 
 pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
@@ -329,46 +326,3 @@ class TestLongLedgers:
         check = checker(post).check(KeyFilter())
         next(check)
         assert [row.condition for row in sorted(post.rows(key.id), key=lambda row: row.id)] == ["ok", "ok", None]
-
-    def test_memory_stays_flat_for_ten_times_as_many_destinations(
-        self, post: Post, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(drift, "_PAGE", times(30, drift._PAGE))
-        self.fill(post, drift._PAGE)
-        self.peak(post)  # loads, the first time, what has nothing to do with the ledger's length
-        few = self.peak(post)
-        self.fill(post, 9 * drift._PAGE)
-        assert self.peak(post) < 2 * few  # for ten times as many: one page is still held when the next one is read
-
-    def fill(self, post: Post, count: int) -> None:
-        with writing(post.session):
-            now = post.clock()
-            for _ in range(count):
-                key, _ = issue_key(post.session, post.clock, SYSTEM, KeyRequest(org_id=post.org_id, name="k"))
-                delivery = ledger.open_delivery(key.id, f"held:{key.digest}", Location(), "0", now, now, SYSTEM)
-                delivery.state = DeliveryState.VERIFIED
-                post.session.add(delivery)
-        post.session.expunge_all()
-
-    def peak(self, post: Post) -> int:
-        """Return the most memory, in bytes, that one check of the whole ledger takes."""
-
-        def check() -> None:
-            for look in checker(post, opened=_Held).check(KeyFilter()):  # type: ignore[arg-type]
-                assert look.condition is Condition.OK
-
-        return peak(check)
-
-
-class _Held:
-    """Holds what its URI says."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-        self.digest = uri.removeprefix("held:")
-
-    def location(self) -> Location:
-        return Location()
-
-    def read(self) -> Holding:
-        return Holding("1", self.digest)

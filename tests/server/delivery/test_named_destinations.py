@@ -26,7 +26,7 @@ from mushu.server.sealing.ring import SealingKeys
 from tests.server.delivery.conftest import LEASE, LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, crash, fail
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 TOKEN = "hunter2"
 

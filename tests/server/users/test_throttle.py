@@ -29,7 +29,7 @@ from mushu.server.users.throttle import (
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 EMAIL = "ada@example.com"
 

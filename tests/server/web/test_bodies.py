@@ -17,6 +17,8 @@ from tests.server.web.conftest import House
 from tests.server.web.endpoints import CHANGING, IN_BROWSER, PARAMETERS, PUBLIC, Stage
 from tests.server.web.pages.browser import Browser
 
+pytestmark = pytest.mark.unmeasured
+
 #: As the documentation says.
 MOST_FIELDS = 100
 MOST_VALUES = 10_000

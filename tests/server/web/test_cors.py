@@ -18,6 +18,8 @@ from tests.server.resources.media.studio import TEXT, Studio, fresh, open_studio
 from tests.server.statements import statements
 from tests.server.web.asking import answer, problem_of, refusal
 
+pytestmark = pytest.mark.unmeasured
+
 PAGE = {"Origin": "https://shop.example"}
 #: What a browser asks before a page's PUT.
 ASKS = PAGE | {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}

@@ -16,6 +16,8 @@ from mushu.server.orgs.models import Organization
 from tests.server.conftest import World, api_key
 from tests.server.web.asking import SeparateClient, all_rows, answer, refusal
 
+pytestmark = pytest.mark.unmeasured
+
 
 def name(
     world: World, org: Organization, called: str, environment: Environment = Environment.LIVE, **settings: str

@@ -18,6 +18,8 @@ from tests.server.conftest import bearer
 from tests.server.resources.media.studio import KINDS, TEXT, Studio, black, fresh, open_studio, path_of, picture
 from tests.server.web.asking import answer, refusal
 
+pytestmark = pytest.mark.unmeasured
+
 FIELDS = [
     "media_id", "org_id", "app_id", "filename", "content_type", "size_bytes", "media_type", "status", "key",
     "created_at", "updated_at", "url",

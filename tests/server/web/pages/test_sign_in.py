@@ -14,6 +14,8 @@ from tests.conftest import TurnableClock
 from tests.server.conftest import World
 from tests.server.web.pages.browser import Browser
 
+pytestmark = pytest.mark.unmeasured
+
 
 @pytest.fixture
 def browser(app: Flask) -> Browser:
