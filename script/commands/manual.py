@@ -17,8 +17,9 @@ reads no file of the current folder. Flask's own script reads `.flaskenv` and `.
 app that is there. The commands below take back what such a file said; where it sets up the server, they stop.
 `mushu-server up` does what `script/up` does, once Mushu is installed.
 
-`ORG` is an id or an exact name. What is created or changed is answered as JSON on standard output, lists are tables;
-errors go to standard error and say what to do. Exit status: 0 done, 1 failed, 2 the command line is wrong.
+`ORG` is an id or an exact name; `[ORG]` may be left out for `MUSHU_ORG_ID`, or the only one. What is created or changed
+is answered as JSON on standard output, lists are tables; errors go to standard error and say what to do. Exit status:
+0 done, 1 failed, 2 the command line is wrong.
 """
 
 

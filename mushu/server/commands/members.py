@@ -6,6 +6,7 @@ import click
 
 from mushu.server import answers
 from mushu.server.commands.common import AdminGroup, operator
+from mushu.server.commands.orgs import org_argument
 from mushu.server.commands.printing import as_json, print_json, print_once, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
@@ -25,14 +26,14 @@ _role = click.option(
 
 @click.group(cls=AdminGroup)
 def members() -> None:
-    """Who belongs to an organization. ORG is an id or an exact name."""
+    """Who belongs to an organization. ORG is an id or an exact name; if left out, MUSHU_ORG_ID or the only one."""
 
 
 @members.command("add")
-@click.argument("org")
+@org_argument
 @click.argument("email")
 @_role
-def add(org: str, email: str, role: str) -> None:
+def add(org: str | None, email: str, role: str) -> None:
     """Let a user into an organization."""
     with writing(db.session):
         found, user = resolve_org(db.session, org), get_user_by_email(db.session, email)
@@ -42,9 +43,9 @@ def add(org: str, email: str, role: str) -> None:
 
 
 @members.command("list")
-@click.argument("org")
+@org_argument
 @as_json
-def list_(org: str, as_json: bool) -> None:
+def list_(org: str | None, as_json: bool) -> None:
     """List who belongs to an organization."""
     with reading(db.session):
         org_id = resolve_org(db.session, org).id
@@ -60,10 +61,10 @@ def _shown_members(org_id: str, window: Window) -> Page[answers.Answer]:
 
 
 @members.command("set-role")
-@click.argument("org")
+@org_argument
 @click.argument("email")
 @_role
-def set_role(org: str, email: str, role: str) -> None:
+def set_role(org: str | None, email: str, role: str) -> None:
     """Give a member another role."""
     with writing(db.session):
         found, user = resolve_org(db.session, org), get_user_by_email(db.session, email)
@@ -73,9 +74,9 @@ def set_role(org: str, email: str, role: str) -> None:
 
 
 @members.command("remove")
-@click.argument("org")
+@org_argument
 @click.argument("email")
-def remove(org: str, email: str) -> None:
+def remove(org: str | None, email: str) -> None:
     """Take a member out of an organization."""
     with writing(db.session):
         found, user = resolve_org(db.session, org), get_user_by_email(db.session, email)
@@ -85,7 +86,7 @@ def remove(org: str, email: str) -> None:
 
 
 @members.command("invite")
-@click.argument("org")
+@org_argument
 @click.option("--email", help="Invite the user who has this address, or will have it.")
 @click.option("--link", is_flag=True, help="Invite whoever is the first to accept.")
 @_role
@@ -96,7 +97,7 @@ def remove(org: str, email: str) -> None:
     type=click.IntRange(1, MAX_DAYS),
     help="How long it lasts.",
 )
-def invite(org: str, email: str | None, link: bool, role: str, expires_days: int) -> None:
+def invite(org: str | None, email: str | None, link: bool, role: str, expires_days: int) -> None:
     """Invite somebody into an organization. Nothing is sent: hand the url that is printed over yourself."""
     if (email is None) is not link:
         raise click.UsageError("Say who is invited: either --email ADDRESS or --link.")
@@ -122,10 +123,10 @@ def _end_invitation(org_id: str, invite_id: str) -> str:
 
 
 @members.command("invites")
-@click.argument("org")
+@org_argument
 @click.option("--all", "with_all", is_flag=True, help="Answered, cancelled and expired ones, too.")
 @as_json
-def invites(org: str, with_all: bool, as_json: bool) -> None:
+def invites(org: str | None, with_all: bool, as_json: bool) -> None:
     """List the invitations into an organization that are not answered yet, newest first."""
     clock = get_core().clock
     with reading(db.session):
@@ -149,9 +150,9 @@ def invites(org: str, with_all: bool, as_json: bool) -> None:
 
 
 @members.command("cancel-invite")
-@click.argument("org")
+@org_argument
 @click.argument("invite_id")
-def cancel_invite(org: str, invite_id: str) -> None:
+def cancel_invite(org: str | None, invite_id: str) -> None:
     """Cancel an invitation that was not answered yet."""
     with writing(db.session):
         found = resolve_org(db.session, org)

@@ -1,5 +1,7 @@
 """`flask orgs`: organizations."""
 
+import os
+
 import click
 
 from mushu.server import answers
@@ -12,6 +14,16 @@ from mushu.server.orgs import service
 from mushu.server.orgs.members import get_member, transfer_ownership
 from mushu.server.paging import in_pages
 from mushu.server.users.service import get_user_by_email
+
+
+def _one_org(_ctx: click.Context, _param: click.Parameter, named: tuple[str, ...]) -> str | None:
+    if len(named) > 1:
+        raise click.UsageError("Name one organization. A name with blanks needs quotes.")
+    return named[0] if named else os.environ.get("MUSHU_ORG_ID") or None
+
+
+#: May be left out, also before other arguments; not for what changes the organization itself.
+org_argument = click.argument("org", nargs=-1, metavar="[ORG]", callback=_one_org)
 
 
 @click.group(cls=AdminGroup)
@@ -39,9 +51,9 @@ def list_(as_json: bool) -> None:
 
 
 @orgs.command("show")
-@click.argument("org")
-def show(org: str) -> None:
-    """Show an organization."""
+@org_argument
+def show(org: str | None) -> None:
+    """Show an organization; if left out, MUSHU_ORG_ID or the only one."""
     with reading(db.session):
         print_json(answers.org(service.resolve_org(db.session, org)))
 

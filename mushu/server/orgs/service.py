@@ -97,9 +97,7 @@ def resolve_org(session: AnySession, id_or_name: str | None) -> Organization:
         found = session.scalars(_living().limit(2)).all()
         if len(found) == 1:
             return found[0]
-        raise OrgNotFound(
-            "Which organization? Add --org, or set MUSHU_ORG_ID. `flask orgs list` shows all.", field="org"
-        )
+        raise OrgNotFound("Which organization? Name it, or set MUSHU_ORG_ID. `flask orgs list` shows all.", field="org")
     org = find_org(session, id_or_name)
     if org is not None:
         return org

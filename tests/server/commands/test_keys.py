@@ -224,7 +224,12 @@ def test_the_organization_is_that_of_the_environment_or_the_only_one(
     key_id = run("keys", "create", "--name", "k", "--show-once").json["key_id"]
     assert run("destinations", "list", "--json").json == []
     other = run("orgs", "create", "other", "--owner", "ada@example.com").json["org_id"]
-    assert "Which organization? Add --org, or set MUSHU_ORG_ID." in run("keys", "list").stderr
+    assert "Which organization? Name it, or set MUSHU_ORG_ID." in run("keys", "list").stderr
     monkeypatch.setenv("MUSHU_ORG_ID", acme)
     assert [row["key_id"] for row in run("keys", "list", "--json").json] == [key_id]
+    run("users", "create", "--email", "bob@example.com")
+    for member in (["add", "bob@example.com", "--role", "member"], ["list", "--json"], ["remove", "bob@example.com"]):
+        assert acme in run("members", *member).stdout
+    assert run("orgs", "show").json["org_id"] == acme
+    assert "Name one organization" in run("members", "list", "my", "org").stderr
     assert run("keys", "list", "--org", other, "--json").json == []
