@@ -80,7 +80,8 @@ def guarded(act: Callable[[], Result]) -> Result:
         return act()
     except DestinationError as error:
         # It may repeat what a server answered, and is kept in the ledger, shown, and logged.
-        message = printable_lines(mask(str(error)))
+        message = printable_lines(mask(str(error))).strip() or f"The plugin gives no reason ({type(error).__name__})."
+        message += "" if message.endswith((".", "!", "?")) else "."  # others go on behind it
         permanent, denied = error.permanent, isinstance(error, Denied)
     except Exception as error:
         message = f"The destination plugin failed unexpectedly ({type(error).__name__}). Tell its maker."

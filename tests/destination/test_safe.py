@@ -24,6 +24,15 @@ class TestGuarded:
             guarded(lambda: _raise(DestinationError("It is sealed.", permanent=permanent)))
         assert caught.value.permanent is permanent
 
+    @pytest.mark.fault
+    @pytest.mark.parametrize(
+        ("said", "goes_on"), [("disk full\n", "disk full."), ("", "The plugin gives no reason (Conflict).")]
+    )
+    def test_it_is_a_sentence_behind_which_another_can_stand(self, said: str, goes_on: str) -> None:
+        with pytest.raises(DestinationError) as caught:
+            guarded(lambda: _raise(Conflict(said)))
+        assert str(caught.value) == goes_on
+
     def test_a_conflict_is_for_good(self) -> None:
         with pytest.raises(DestinationError) as caught:
             guarded(lambda: _raise(Conflict("It changed.")))
