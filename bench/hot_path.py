@@ -21,15 +21,15 @@ from pydantic import BaseModel
 
 from mushu.environment import Environment
 from mushu.server.app import create_app
-from mushu.server.audit.service import SYSTEM
+from mushu.server.audit import SYSTEM
 from mushu.server.clock import utc_now
 from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
 from mushu.server.db import writing
 from mushu.server.delivery.activation import activate
 from mushu.server.environments import set_environment
+from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest, mint_key
-from mushu.server.keys.scopes import Scope
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.service import create_org
 from mushu.server.resources.tenants import TenantRequest, create_tenant
@@ -60,8 +60,8 @@ def do_nothing() -> Nothing:
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     with tempfile.TemporaryDirectory() as folder:
-        url = {"database_url": sys.argv[2]} if len(sys.argv) > 2 else {}
-        core = Core(Settings(instance_path=Path(folder) / "instance", **url))
+        url = sys.argv[2] if len(sys.argv) > 2 else None
+        core = Core(Settings(instance_path=Path(folder) / "instance", database_url=url or ""))
         with core_context(lambda: core.settings):
             migrate()
         requests = {BARE: asking(bare(), "/")} | of_mushu(core)

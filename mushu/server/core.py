@@ -20,8 +20,9 @@ from mushu.server import schema
 from mushu.server.audit import Actor
 from mushu.server.clock import Clock, utc_now
 from mushu.server.config import Settings
-from mushu.server.db import SESSION_OPTIONS, engine_options, own_session, prepare_engine
+from mushu.server.db import SESSION_OPTIONS, ReadConnections, engine_options, own_session, prepare_engine
 from mushu.server.delivery import named_destinations
+from mushu.server.environments import Reader
 from mushu.server.instance import JOURNAL_FILE, ROOT, prepare_instance, secret_key
 from mushu.server.lifecycle.context import Context
 from mushu.server.resources import RESOURCES, Resources
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mushu.server.users.links import Postman
     from mushu.server.users.passwords import Passwords
 
+_READS: Final = "mushu_reads"
 _PACKAGED: Final = Path(__file__).with_name("migrations")
 #: A checkout has them beside the package, a wheel brings them inside it.
 MIGRATIONS: Final = _PACKAGED if _PACKAGED.is_dir() else ROOT / "migrations"
@@ -99,11 +101,17 @@ def install(app: Flask, core: Core) -> None:
     db.init_app(app)
     with app.app_context():
         prepare_engine(db.engine, settings.instance_path / JOURNAL_FILE)
+        app.extensions[_READS] = ReadConnections(db.engine)
 
 
 def get_core() -> Core:
     """Return the core of the current app."""
     return cast(Core, current_app.extensions["mushu"])
+
+
+def reader_in(environment: Environment) -> Reader:
+    """Return what reads in this environment, within the current app; a session is for all that is to be changed."""
+    return Reader(current_app.extensions[_READS], environment)
 
 
 @contextmanager

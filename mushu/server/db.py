@@ -12,7 +12,8 @@ A session that acts for somebody carries the proof that they may (`act_for`). `w
 transaction, so that no permission ends between its check and its use.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.types import TypeDecorator
 
@@ -27,7 +29,7 @@ from mushu.address import is_loopback_host
 
 #: Milliseconds that SQLite waits for another writer, and PostgreSQL for a lock, before it gives up.
 BUSY_TIMEOUT: Final = 15_000
-#: Connections that a pool keeps; it opens as many more as there are threads.
+#: Connections that a pool keeps, and as many again for reads of their own; it opens as many more as there are threads.
 _POOL_SIZE: Final = 5
 #: Seconds that a thread waits for a connection of the pool.
 _POOL_SECONDS: Final = 10
@@ -137,6 +139,62 @@ def reading(session: AnySession) -> Iterator[None]:
         yield
 
 
+class ReadConnections:
+    """Connections of one process for reads that are no part of a transaction: each sees all that is committed by then.
+
+    SQLAlchemy opens them and stays out of the way: `environments.prepare` compiles what is asked, once. A thread has
+    one for the time of a statement, and none of a session meanwhile; a few are kept.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.dialect = engine.dialect
+        self._idle: deque[Any] = deque()  # its two ends are safe between threads
+        event.listen(engine, "engine_disposed", lambda _: self._close_idle())
+
+    def fetch(self, statement: str, values: Any) -> Sequence[Sequence[Any]]:
+        """Return all rows that a statement finds.
+
+        Raises:
+            DBAPIError: what the driver raises, as an engine would; one that was closed while idle is replaced.
+        """
+        driver: Any = self.dialect.loaded_dbapi
+        while True:
+            connection = None
+            try:
+                idle = len(self._idle) > 0
+                connection = self._take()
+                found: Sequence[Sequence[Any]] = connection.execute(statement, values).fetchall()  # to its end, always
+            except driver.Error as error:
+                gone = connection is not None and self.dialect.is_disconnect(error, connection, None)
+                if connection is not None:
+                    connection.close()
+                if not (gone and idle):
+                    raise DBAPIError.instance(
+                        statement, None, error, driver.Error, hide_parameters=True, dialect=self.dialect
+                    ) from error
+            else:
+                if len(self._idle) < _POOL_SIZE:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+                return found
+
+    def _take(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            opened = self._engine.raw_connection()
+        connection: Any = opened.driver_connection
+        opened.detach()
+        self.dialect.set_isolation_level(connection, "AUTOCOMMIT")
+        return connection
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+
 def holds_rows(session: AnySession) -> bool:
     """Tell whether rows are locked one by one; on SQLite a transaction that may write locks the whole database."""
     return session.get_bind().dialect.name != "sqlite"
@@ -172,8 +230,8 @@ def engine_options(url: str, threads: int) -> dict[str, Any]:
 
 
 def most_connections(threads: int) -> int:
-    """Return how many connections one process of so many threads opens at most."""
-    return _POOL_SIZE + threads
+    """Return how many connections one process of so many threads opens at most: one a thread, and what is kept."""
+    return threads + 2 * _POOL_SIZE
 
 
 def is_unverified(database_url: str, environ: Mapping[str, str]) -> bool:

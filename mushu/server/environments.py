@@ -9,20 +9,41 @@ Not guarded: a connection or an engine without a session, and the session's `bul
 
     set_environment(session, Environment.TEST)    # what a request does, once, before anything else
     with within(session, environment): …          # what everybody else does
+
+Reads that no session is worth being made for are prepared, once, and `prepare` adds the condition:
+
+    LIVING = prepare(select(TenantRow.id).where(TenantRow.org_id == bindparam("org_id")))
+    LIVING.rows(reader, {"org_id": org_id})       # of the environment of the reader, or of a session
 """
 
 import re
-from collections.abc import Iterator
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, cast
 
-from sqlalchemy import ClauseElement, Column, Insert, Select, String, Table, TextClause, UpdateBase, event
+from sqlalchemy import (
+    ClauseElement,
+    Column,
+    Dialect,
+    Insert,
+    Join,
+    Select,
+    SelectBase,
+    String,
+    Table,
+    TextClause,
+    UpdateBase,
+    bindparam,
+    event,
+)
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, UOWTransaction, mapped_column, with_loader_criteria
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import AliasedReturnsRows
 
 from mushu.environment import Environment
-from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
+from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, ReadConnections
 
 _ENVIRONMENT: Final = "mushu_environment"
 #: Names of the tables whose classes are `Environmental`.
@@ -164,3 +185,105 @@ def _is_of(element: Any) -> bool:
     while isinstance(element, AliasedReturnsRows):
         element = element.element
     return isinstance(element, Table) and element.name in _TABLES
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads what is committed, in one environment, and is part of no transaction."""
+
+    connections: ReadConnections
+    environment: Environment
+
+
+#: What a read can be asked of: a session is for what is part of a transaction.
+Source: TypeAlias = AnySession | Reader
+
+
+class Prepared:
+    """A SELECT that is compiled once; `prepare` makes it.
+
+    Args:
+        query: for sessions, whose own filter adds the environment.
+        filtered: the same, with the environment as a parameter.
+    """
+
+    def __init__(self, query: Select[*tuple[Any, ...]], filtered: Select[*tuple[Any, ...]]) -> None:
+        self._query = query
+        self._filtered = filtered
+        self._compiled: dict[str, _Compiled] = {}
+
+    def rows(self, source: Source, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Return what is found with these values of its parameters; a row has an attribute for each column."""
+        if not isinstance(source, Reader):
+            return source.execute(self._query, values).all()
+        dialect = source.connections.dialect
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = _Compiled(self._filtered, dialect)
+        given = compiled.bound({_ENVIRONMENT: source.environment.value, **values})
+        return [compiled.row(row) for row in source.connections.fetch(compiled.statement, given)]
+
+
+class _Compiled:
+    """A SELECT in the words of one database; values and rows pass the types of its columns."""
+
+    def __init__(self, query: Select[*tuple[Any, ...]], dialect: Dialect) -> None:
+        compiled = query.compile(dialect=dialect)
+        self.statement = str(compiled)
+        self._in_order: list[str] | None = getattr(compiled, "positiontup", None)
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
+        self._to_driver = {
+            bind.key: to_driver
+            for bind in compiled.binds.values()
+            if (to_driver := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+        }
+        columns = query.column_descriptions
+        names = [column["name"] for column in columns]
+        self._make: Callable[[list[Any]], Any] = namedtuple("row", names, rename=True)._make  # type: ignore[attr-defined]  # noqa: PYI024
+        processors = [column["type"].dialect_impl(dialect).result_processor(dialect, None) for column in columns]
+        self._from_driver: list[tuple[int, Callable[[Any], Any]]] = [
+            (place, processor) for place, processor in enumerate(processors) if processor is not None
+        ]
+
+    def bound(self, values: dict[str, Any]) -> Any:
+        """Return the values as the driver takes them."""
+        given = self._fixed | values
+        for name, to_driver in self._to_driver.items():
+            given[name] = to_driver(given[name])
+        return given if self._in_order is None else [given[name] for name in self._in_order]
+
+    def row(self, found: Sequence[Any]) -> Any:
+        """Return a row as a session would."""
+        values = list(found)
+        for place, from_driver in self._from_driver:
+            values[place] = from_driver(values[place])
+        return self._make(values)
+
+
+def prepare(query: Select[*tuple[Any, ...]]) -> Prepared:
+    """Return a read that is compiled once, with the environment in its condition; there is no other way to have one.
+
+    Raises:
+        NoEnvironment: it is about a table that has an environment, and is more than one SELECT of classes that are
+            joined plainly: the condition might not reach all of it.
+    """
+    elements = list(visitors.iterate(query))
+    named: set[Any] = {element for element in elements if _is_of(element)}
+    if named or any(_is_text_about(element) for element in elements):
+        nested = any(isinstance(element, SelectBase | TextClause) for element in elements if element is not query)
+        plain = {table for source in query.get_final_froms() for table in _joined(source)}
+        if nested or not named <= plain:
+            raise NoEnvironment("the condition may not reach all of this: use one SELECT, and join classes plainly")
+    filtered = query
+    for table in sorted(named, key=str):
+        filtered = filtered.where(table.c.environment == bindparam(_ENVIRONMENT, type_=String))
+    return Prepared(query, filtered)
+
+
+def _joined(source: Any) -> Iterator[Any]:
+    """Yield the tables of which none may be missing in a row."""
+    if isinstance(source, Join):
+        if not (source.isouter or source.full):
+            yield from (*_joined(source.left), *_joined(source.right))
+    else:
+        yield source

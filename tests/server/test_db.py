@@ -8,11 +8,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, InvalidRequestError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mushu.server.core import Core, db
-from mushu.server.db import UTCDateTime, engine_options, reading, writing
+from mushu.server.db import ReadConnections, UTCDateTime, engine_options, reading, writing
 from mushu.server.delivery.ledger import find_under_way, keys_at, keys_to_clean_up, keys_under_way
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import find_minted
@@ -121,6 +121,27 @@ def test_nobody_waits_for_a_connection_because_others_hold_theirs(core: Core, ap
             held.enter_context(closing(db.engine.raw_connection()))
         with reading(db.session):
             assert db.session.scalar(text("SELECT 1")) == 1
+
+
+def test_a_read_of_its_own_sees_each_commit_and_outlives_a_connection_that_was_closed(world: World) -> None:
+    def fetch(statement: str) -> object:
+        return reads.fetch(statement, [])[0][0]
+
+    reads = ReadConnections(db.engine)
+    assert fetch("SELECT count(*) FROM users") == 0
+    world.user()
+    assert fetch("SELECT count(*) FROM users") == 1
+    reads._idle[0].close()
+    assert fetch("SELECT count(*) FROM users") == 1
+    with pytest.raises(DBAPIError, match="nowhere"):
+        fetch("SELECT * FROM nowhere")
+    assert not reads._idle, "a connection that failed is not used again"
+    if db.engine.dialect.name == "sqlite":
+        assert fetch("PRAGMA busy_timeout") == 15_000
+    (connection,) = [*reads._idle] or [reads._take()]
+    db.engine.dispose()
+    connection.close()
+    assert not reads._idle
 
 
 @pytest.mark.fault

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import (
     Connection,
     Executable,
+    Select,
     String,
     case,
     cast,
@@ -33,9 +34,9 @@ import mushu.server
 from mushu.environment import Environment
 from mushu.server.audit import SYSTEM
 from mushu.server.clock import utc_now
-from mushu.server.core import core_context, db
+from mushu.server.core import core_context, db, reader_in
 from mushu.server.db import IN_ALL_ENVIRONMENTS, own_session, reading, writing
-from mushu.server.environments import Environmental, NoEnvironment, environment_of, set_environment, within
+from mushu.server.environments import Environmental, NoEnvironment, environment_of, prepare, set_environment, within
 from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
 from mushu.server.resources.devices import DeviceRow
@@ -189,6 +190,29 @@ def _values(session: Session, query: AnyStatement) -> list[Any]:
     assert isinstance(query, Executable)
     found = session.execute(query).scalars().all()
     return [tuple(value) if not isinstance(value, str | int | bool) else value for value in found]
+
+
+#: What is more than one SELECT of classes that are joined plainly.
+UNPREPARED = {
+    "an alias", "an outer join", "a subquery", "a class on a subquery", "a common table",
+    "a union within", "a condition", "existence", "existence elsewhere", "existence of a select", "a value",
+    "a value for each row",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in FOUND if name not in ("a union", "a bundle", "a tuple", "another statement")]
+)
+def test_what_is_prepared_finds_the_same_without_a_session_and_all_else_is_refused(place: None, name: str) -> None:
+    query, live, test = FOUND[name]
+    assert isinstance(query, Select)
+    if name in UNPREPARED:
+        with pytest.raises(NoEnvironment):
+            prepare(query)
+        return
+    prepared = prepare(query)
+    for environment, expected in ((LIVE, live), (TEST, test)):
+        assert sorted(row[0] for row in prepared.rows(reader_in(environment), {})) == expected
 
 
 @pytest.mark.parametrize("name", FOUND)
@@ -365,8 +389,11 @@ def test_no_service_goes_by_the_session() -> None:
         mapper.class_.__name__ for mapper in TenantRow.registry.mappers if issubclass(mapper.class_, Environmental)
     ]
     assert {"TenantRow", "DeviceRow", "NotificationRow", "SendingRow", "MediaItem"} <= set(names)
-    beside = re.compile(r"\.bulk_(save|insert|update)|connection\(\)\.execute|engine\.(begin|connect)\(\)")
-    allowed = {"core.py", "db.py", "migrations.py", "doctor.py", "env.py", "upgrade.py"}
+    beside = re.compile(
+        r"\.bulk_(save|insert|update)|connection\(\)\.execute|engine\.(begin|connect)\(\)"
+        r"|raw_connection|connections\.fetch|Prepared\("
+    )
+    allowed = {"core.py", "db.py", "environments.py", "migrations.py", "doctor.py", "env.py", "upgrade.py"}
     found = [
         path.name
         for path in Path(mushu.server.__file__).parent.rglob("*.py")

@@ -70,6 +70,11 @@ class Requirement:
     org_from: OrgFrom | OwnerLookup = OrgFrom.PATH
 
 
+def is_decided_alone(principal: Principal, requirement: Requirement) -> bool:
+    """Tell whether `admit` asks the database nothing: the key says all, and the request names no resource."""
+    return isinstance(principal, KeyPrincipal) and not isinstance(requirement.org_from, OwnerLookup)
+
+
 def admit(
     session: AnySession, principal: Principal, requirement: Requirement, environment: Environment, named: str | None
 ) -> str | None:

@@ -1,16 +1,18 @@
-"""From a credential to the principal that it proves: one indexed read for each request, of this moment.
+"""From a credential to the principal that it proves: one prepared read for each request, of this moment.
 
-It is written in SQLAlchemy Core: no entity is built, and nothing is remembered between two requests.
+It holds all that is asked: no entity is built, and nothing is remembered between two requests.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import bindparam, select
 
 from mushu.environment import Environment
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
+from mushu.server.environments import Source, prepare
 from mushu.server.errors import (
     DeletedCredential,
     DisabledCredential,
@@ -31,29 +33,34 @@ from mushu.server.users.models import User
 # A credential is looked up before the environment of the request means anything; and this is the hot path.
 _EVERYWHERE: Final = {IN_ALL_ENVIRONMENTS: True}
 
-_KEY_ROW = select(
+_KEY: Final = select(
     ApiKey.id, ApiKey.org_id, ApiKey.environment, ApiKey.scope_names, ApiKey.stored_state, ApiKey.expires_at,
     ApiKey.retires_at,
     Organization.deleted_at.label("org_deleted_at"),
 ).join(Organization, Organization.id == ApiKey.org_id).execution_options(**_EVERYWHERE)  # fmt: skip
 
-_TOKEN_ROW = select(
+_TOKEN: Final = select(
     CliToken.id, CliToken.user_id, CliToken.issued_at, CliToken.expires_at, CliToken.revoked_at,
     User.disabled_at, User.tokens_valid_from,
 ).join(User, User.id == CliToken.user_id).execution_options(**_EVERYWHERE)  # fmt: skip
 
+_KEY_BY_DIGEST: Final = prepare(_KEY.where(ApiKey.digest == bindparam("digest")))
+_KEY_BY_ID: Final = prepare(_KEY.where(ApiKey.id == bindparam("id")))
+_TOKEN_BY_DIGEST: Final = prepare(_TOKEN.where(CliToken.digest == bindparam("digest")))
+
 _UNKNOWN = "This credential is not known here. Check that it belongs to this server."
 
 
-def authenticate(session: AnySession, clock: Clock, credential: Credential) -> Principal:
-    """Return what the credential proves at this moment.
+def authenticate(source: Source, clock: Clock, credential: Credential) -> Principal:
+    """Return what the credential proves at this moment; in a session's transaction, until that ends.
 
     Raises:
         Unauthenticated: one of its kinds, saying what is the matter; only who holds the credential learns it.
     """
+    digest = {"digest": credential.secret.digest()}
     if credential.is_key:
-        return _key(session, clock(), ApiKey.digest == credential.secret.digest())
-    return _token(session, clock(), credential.secret.digest())
+        return _key(_KEY_BY_DIGEST.rows(source, digest), clock())
+    return _token(_TOKEN_BY_DIGEST.rows(source, digest), clock())
 
 
 def principal_of_key(session: AnySession, now: datetime, key_id: str) -> KeyPrincipal:
@@ -62,13 +69,13 @@ def principal_of_key(session: AnySession, now: datetime, key_id: str) -> KeyPrin
     Raises:
         Unauthenticated: one of its kinds.
     """
-    return _key(session, now, ApiKey.id == key_id)
+    return _key(_KEY_BY_ID.rows(session, {"id": key_id}), now)
 
 
-def _key(session: AnySession, now: datetime, which: ColumnElement[bool]) -> KeyPrincipal:
-    row = session.execute(_KEY_ROW.where(which)).one_or_none()
-    if row is None:
+def _key(found: Sequence[Any], now: datetime) -> KeyPrincipal:
+    if not found:
         raise UnknownCredential(_UNKNOWN)
+    (row,) = found
     if row.org_deleted_at is not None:
         raise _why_not(State.REVOKED)
     state = State(row.stored_state)
@@ -90,10 +97,10 @@ def _why_not(state: State) -> Unauthenticated:
     return DeletedCredential("This API key was deleted. Create a new one.")
 
 
-def _token(session: AnySession, now: datetime, digest: str) -> UserPrincipal:
-    row = session.execute(_TOKEN_ROW.where(CliToken.digest == digest)).one_or_none()
-    if row is None:
+def _token(found: Sequence[Any], now: datetime) -> UserPrincipal:
+    if not found:
         raise UnknownCredential(_UNKNOWN)
+    (row,) = found
     if row.disabled_at is not None:
         raise DisabledCredential("This user is disabled. Ask your operator.")
     if row.revoked_at is not None or row.issued_at < row.tokens_valid_from:

@@ -7,18 +7,19 @@ decorator opens nothing.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Final, TypeVar, cast
 
 from flask import Flask, current_app, g, request
 from werkzeug import Response as BaseResponse
 
 from mushu.environment import Environment
-from mushu.server.core import context_for, db, get_core
+from mushu.server.core import context_for, db, get_core, reader_in
 from mushu.server.db import act_for, reading
-from mushu.server.environments import set_environment
+from mushu.server.environments import Reader, set_environment
 from mushu.server.errors import Forbidden
 from mushu.server.gate import Principal, UserPrincipal
-from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
+from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit, is_decided_alone
 from mushu.server.gate.credential import Credential, is_foreign, read_headers, read_token
 from mushu.server.gate.principal import authenticate
 from mushu.server.gate.proof import RequestProof
@@ -108,6 +109,11 @@ def current_environment() -> Environment:
     return Environment.TEST if rule.startswith(f"{SANDBOX}/") else Environment.LIVE
 
 
+def current_reader() -> Reader:
+    """Return what reads for this request where nothing is to be changed."""
+    return reader_in(current_environment())
+
+
 def current_context() -> Context:
     """Return what a verb needs to act for who makes this request, on keys of its organization and environment."""
     return context_for(current_principal().actor, current_org(), current_environment())
@@ -154,9 +160,9 @@ def _credential(view: Callable[..., Any]) -> Credential:
 
 def _admit(requirement: Requirement, credential: Credential) -> None:
     clock, environment, named = get_core().clock, current_environment(), _named(requirement.org_from)
-    with reading(db.session):
-        g.principal = authenticate(db.session, clock, credential)
-        count(g.principal)  # before anything is refused: a key that may not do this is in use all the same
+    g.principal = authenticate(current_reader(), clock, credential)
+    count(g.principal)  # before anything is refused: a key that may not do this is in use all the same
+    with nullcontext() if is_decided_alone(g.principal, requirement) else reading(db.session):
         g.org_id = admit(db.session, g.principal, requirement, environment, named)
     proof = RequestProof(
         clock=clock,

@@ -146,13 +146,13 @@ class TestConnections:
 @pytest.mark.postgresql
 class TestConnectionsToTheDatabase:
     def test_those_of_the_workers_are_told(self, run: Run) -> None:
-        assert "may open 39 (39 each)" in told(run)["database connections"]
+        assert "may open 44 (44 each)" in told(run)["database connections"]
 
     @pytest.mark.fault
     def test_more_workers_than_the_server_takes(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MUSHU_WORKERS", "30")
         found = bad(run)["database connections"]
-        assert "MUSHU_WORKERS=30 may open 1170 (39 each)" in found
+        assert "MUSHU_WORKERS=30 may open 1320 (44 each)" in found
         assert "Raise its max_connections, or lower MUSHU_WORKERS, MUSHU_BODIES or MUSHU_TRANSFERS" in found
 
     @pytest.mark.fault
@@ -162,9 +162,9 @@ class TestConnectionsToTheDatabase:
     ) -> None:
         with db.engine.connect() as connection:
             name = connection.scalar(text("SELECT current_database()"))
-        _limit(name, 39)
+        _limit(name, 44)
         try:
-            assert "the database has 39" in bad(run)["database connections"]
+            assert "the database has 44" in bad(run)["database connections"]
             monkeypatch.setenv("MUSHU_BODIES", "15")
             assert bad(run) == {}
         finally:
