@@ -15,25 +15,28 @@ T = TypeVar("T", bound="Media")
 
 @_attrs_define
 class Media:
-    """One file; `app_id` is its tenant. `url` is a signed address for an hour, null as long as it is not ready.
+    """One file. `app_id` is `tenant_id` as the published SDK calls it. `url` is a signed address for an hour, null as long
+    as it is not ready.
 
-    Attributes:
-        media_id (str):
-        org_id (str):
-        app_id (None | str):
-        filename (str):
-        content_type (str):
-        size_bytes (int):
-        media_type (MediaMediaType):
-        status (MediaStatus):
-        key (str):
-        created_at (str):
-        updated_at (str):
-        url (None | str):
+        Attributes:
+            media_id (str):
+            org_id (str):
+            tenant_id (None | str):
+            app_id (None | str):
+            filename (str):
+            content_type (str):
+            size_bytes (int):
+            media_type (MediaMediaType):
+            status (MediaStatus):
+            key (str):
+            created_at (str):
+            updated_at (str):
+            url (None | str):
     """
 
     media_id: str
     org_id: str
+    tenant_id: None | str
     app_id: None | str
     filename: str
     content_type: str
@@ -50,6 +53,9 @@ class Media:
         media_id = self.media_id
 
         org_id = self.org_id
+
+        tenant_id: None | str
+        tenant_id = self.tenant_id
 
         app_id: None | str
         app_id = self.app_id
@@ -79,6 +85,7 @@ class Media:
             {
                 "media_id": media_id,
                 "org_id": org_id,
+                "tenant_id": tenant_id,
                 "app_id": app_id,
                 "filename": filename,
                 "content_type": content_type,
@@ -100,6 +107,13 @@ class Media:
         media_id = d.pop("media_id")
 
         org_id = d.pop("org_id")
+
+        def _parse_tenant_id(data: object) -> None | str:
+            if data is None:
+                return data
+            return cast(None | str, data)
+
+        tenant_id = _parse_tenant_id(d.pop("tenant_id"))
 
         def _parse_app_id(data: object) -> None | str:
             if data is None:
@@ -134,6 +148,7 @@ class Media:
         media = cls(
             media_id=media_id,
             org_id=org_id,
+            tenant_id=tenant_id,
             app_id=app_id,
             filename=filename,
             content_type=content_type,

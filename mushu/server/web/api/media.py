@@ -84,10 +84,11 @@ class ConfirmedMedia(BaseModel):
 
 
 class Media(BaseModel):
-    """One file; `app_id` is its tenant. `url` is a signed address for an hour, null as long as it is not ready."""
+    """One file. `app_id` is `tenant_id` as the published SDK calls it. `url` is a signed address for an hour, null as long as it is not ready."""
 
     media_id: str
     org_id: str
+    tenant_id: str | None
     app_id: str | None
     filename: str
     content_type: str
@@ -223,6 +224,7 @@ def _answer(item: MediaItem) -> Media:
         {
             "media_id": item.id,
             "org_id": item.org_id,
+            "tenant_id": item.tenant_id,
             "app_id": item.tenant_id,
             "filename": item.filename,
             "content_type": item.content_type,

@@ -21,7 +21,7 @@ from tests.server.web.asking import answer, refusal
 pytestmark = pytest.mark.unmeasured
 
 FIELDS = [
-    "media_id", "org_id", "app_id", "filename", "content_type", "size_bytes", "media_type", "status", "key",
+    "media_id", "org_id", "tenant_id", "app_id", "filename", "content_type", "size_bytes", "media_type", "status", "key",
     "created_at", "updated_at", "url",
 ]  # fmt: skip
 
@@ -178,7 +178,8 @@ class TestAnnouncing:
         mine, theirs = tenant(studio, studio.org), tenant(studio, other.id)
         tested = tenant(studio, studio.org, Environment.TEST)
         item = studio.announce(tenant_id=mine)
-        assert answer(studio.get(f"/media/{item['media_id']}"))["app_id"] == mine
+        shown = answer(studio.get(f"/media/{item['media_id']}"))
+        assert shown["app_id"] == shown["tenant_id"] == mine
         for wrong in (theirs, tested, "tenant_aaaaaaaaaaaa"):
             refusal(studio.try_to_announce(tenant_id=wrong), 404, "tenant_not_found")
 
