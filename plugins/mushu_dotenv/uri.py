@@ -64,7 +64,7 @@ def holds_credential(uri: str) -> bool:
 def credential_refusal() -> DestinationError:
     """Return the error for a URI that holds a credential."""
     return _refusal(
-        "There is something in it that looks like a key. If it is one, it has been shown: revoke it. "
+        "There is something in it that looks like a key. If it is one, it has been shown: delete that key. "
         "A destination names only the file and the variable"
     )
 

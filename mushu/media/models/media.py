@@ -15,23 +15,22 @@ T = TypeVar("T", bound="Media")
 
 @_attrs_define
 class Media:
-    """One file. `app_id` is `tenant_id` as the published SDK calls it. `url` is a signed address for an hour, null as long
-    as it is not ready.
+    """One file. `app_id` is `tenant_id` for older clients. `url` is signed, for an hour, and null until it is ready.
 
-        Attributes:
-            media_id (str):
-            org_id (str):
-            tenant_id (None | str):
-            app_id (None | str):
-            filename (str):
-            content_type (str):
-            size_bytes (int):
-            media_type (MediaMediaType):
-            status (MediaStatus):
-            key (str):
-            created_at (str):
-            updated_at (str):
-            url (None | str):
+    Attributes:
+        media_id (str):
+        org_id (str):
+        tenant_id (None | str):
+        app_id (None | str):
+        filename (str):
+        content_type (str):
+        size_bytes (int):
+        media_type (MediaMediaType):
+        status (MediaStatus):
+        key (str):
+        created_at (str):
+        updated_at (str):
+        url (None | str):
     """
 
     media_id: str

@@ -84,7 +84,7 @@ class ConfirmedMedia(BaseModel):
 
 
 class Media(BaseModel):
-    """One file. `app_id` is `tenant_id` as the published SDK calls it. `url` is a signed address for an hour, null as long as it is not ready."""
+    """One file. `app_id` is `tenant_id` for older clients. `url` is signed, for an hour, and null until it is ready."""
 
     media_id: str
     org_id: str

@@ -21,8 +21,8 @@ from tests.server.web.asking import answer, refusal
 pytestmark = pytest.mark.unmeasured
 
 FIELDS = [
-    "media_id", "org_id", "tenant_id", "app_id", "filename", "content_type", "size_bytes", "media_type", "status", "key",
-    "created_at", "updated_at", "url",
+    "media_id", "org_id", "tenant_id", "app_id", "filename", "content_type", "size_bytes", "media_type", "status",
+    "key", "created_at", "updated_at", "url",
 ]  # fmt: skip
 
 
