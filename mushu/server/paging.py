@@ -83,6 +83,22 @@ def ordered_page(session: AnySession, query: Select[Any], order: Order, window: 
     return Page(rows[: window.limit], _cursor(rows[window.limit - 1], order))
 
 
+def merged_page(session: AnySession, queries: Sequence[Select[Any]], order: Order, window: Window) -> Page[Any]:
+    """Return one page of what the queries find together, each row once, in this order.
+
+    Several queries, each in the order of an index, cost a page each; one with OR or IN sorts all that it finds.
+
+    Raises:
+        Invalid: the cursor is not one of ours.
+    """
+    pages = [ordered_page(session, query, order, window) for query in queries]
+    found = dict.fromkeys(row for one in pages for row in one.rows)
+    rows = sorted(found, key=lambda row: _values(row, order), reverse=order.descending)
+    if len(rows) <= window.limit and not any(one.next_cursor for one in pages):
+        return Page(rows, None)
+    return Page(rows[: window.limit], _cursor(rows[window.limit - 1], order))
+
+
 def iterate(fetch: Callable[[Window], Page[Row]]) -> Iterator[Row]:
     """Yield the rows of all pages, a page in memory at a time, within the caller's transaction."""
     window = Window(MOST)
@@ -105,9 +121,12 @@ def in_pages(session: AnySession, fetch: Callable[[Window], Page[Row]]) -> Itera
 
 
 def _cursor(row: object, order: Order) -> str:
-    values = (getattr(row, column.key) for column in order.columns)
-    text = " ".join(value.isoformat() if isinstance(value, datetime) else str(value) for value in values)
+    text = " ".join(value.isoformat() if isinstance(value, datetime) else str(value) for value in _values(row, order))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _values(row: object, order: Order) -> list[Any]:
+    return [getattr(row, column.key) for column in order.columns]
 
 
 def _place(cursor: str, order: Order) -> list[datetime | int | str]:

@@ -7,6 +7,7 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.environments import within
 from mushu.server.errors import Invalid
+from mushu.server.keys.service import Selection, list_keys
 from mushu.server.paging import Window
 from mushu.server.resources.devices import DeviceRow, Registration, list_devices, register_device
 from tests.server.conftest import World
@@ -53,6 +54,20 @@ def test_a_cursor_stays_good_when_its_row_is_gone(tenant: str) -> None:
         for device in db.session.query(DeviceRow).filter(DeviceRow.token.in_(first)):
             db.session.delete(device)
     assert len(_page(tenant, Window(10, cursor))[0]) == 4
+
+
+def test_what_several_queries_find_is_one_list(world: World) -> None:
+    org = world.org()
+    pages: list[list[str]] = []
+    made = [world.key(org, environment=Environment(name))[0].id for name in ("live", "test", "test", "live", "live")]
+    window = Window(2)
+    while window.cursor or not pages:
+        with reading(db.session):
+            found = list_keys(db.session, org.id, Selection(), window)
+        pages.append([key.id for key in found.rows])
+        window = Window(2, found.next_cursor)
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert sorted(key_id for page in pages for key_id in page) == sorted(made)
 
 
 @pytest.mark.parametrize("cursor", ["!", "a", "aGVsbG8", "\ud800", "MDAwMS0wMS0wMVQwMDowMDowMCswMDowMCAA"])

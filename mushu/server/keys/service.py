@@ -17,7 +17,7 @@ from mushu.server.keys import Scope, revocation_journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
-from mushu.server.paging import Page, Window, iterate, page
+from mushu.server.paging import Order, Page, Window, iterate, merged_page
 
 _MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
 
@@ -103,7 +103,7 @@ def list_keys(session: AnySession, org_id: str, selection: Selection, window: Wi
     Raises:
         Invalid: the cursor is not one of ours.
     """
-    query = select(ApiKey).where(ApiKey.org_id == org_id, ApiKey.environment.in_(selection.environments))
+    query = select(ApiKey).where(ApiKey.org_id == org_id)
     if selection.state is not None:
         query = query.where(selection.state.condition)
     elif not selection.with_deleted:
@@ -112,7 +112,9 @@ def list_keys(session: AnySession, org_id: str, selection: Selection, window: Wi
         query = query.where(func.replace(ApiKey.name, selection.name, "") != ApiKey.name)
     if selection.scope is not None:
         query = query.where(ApiKey.scope_names.contains(selection.scope.value))  # no scope's name is part of another's
-    return page(session, query, ApiKey.created_at, ApiKey.id, window)
+    order = Order((ApiKey.created_at, ApiKey.id), descending=True)
+    queries = [query.where(ApiKey.environment == environment) for environment in selection.environments]
+    return merged_page(session, queries, order, window)
 
 
 def iterate_keys(session: AnySession, org_id: str, selection: Selection) -> Iterator[ApiKey]:

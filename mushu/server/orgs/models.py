@@ -2,12 +2,15 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import Base, UTCDateTime
 from mushu.server.errors import Invalid
+
+IS_OWNER: Final = text("role = 'owner'")
 
 
 class Role(StrEnum):
@@ -33,6 +36,7 @@ class Organization(Base):
     """Owns keys. A deleted one stays as a row for the audit trail and is found by nobody."""
 
     __tablename__ = "organizations"
+    __table_args__ = (Index("ix_organizations_created_at_id", "created_at", "id"),)
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
     name: Mapped[str] = mapped_column(String(200), index=True)
@@ -45,9 +49,13 @@ class OrgInvitation(Base):
     """An invitation into an organization, by e-mail or by link; its token is kept as a digest."""
 
     __tablename__ = "invitations"
+    __table_args__ = (
+        Index("ix_invitations_org_id_created_at_id", "org_id", "created_at", "id"),
+        Index("ix_invitations_org_id_status_created_at_id", "org_id", "status", "created_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
-    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"), index=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"))
     #: `email`: for that address only; `link`: for whoever holds it, once.
     invite_type: Mapped[str] = mapped_column(String(8))
     role: Mapped[str] = mapped_column(String(16))
@@ -69,17 +77,13 @@ class Membership(Base):
     __tablename__ = "memberships"
     __table_args__ = (
         # One owner per organization, whatever two requests do at once.
-        Index(
-            "uq_memberships_owner",
-            "org_id",
-            unique=True,
-            sqlite_where=text("role = 'owner'"),
-            postgresql_where=text("role = 'owner'"),
-        ),
+        Index("uq_memberships_owner", "org_id", unique=True, sqlite_where=IS_OWNER, postgresql_where=IS_OWNER),
+        Index("ix_memberships_org_id_joined_at_user_id", "org_id", "joined_at", "user_id"),
+        Index("ix_memberships_user_id_joined_at_org_id", "user_id", "joined_at", "org_id"),
     )
 
     org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"), primary_key=True)
-    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True, index=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True)
     role: Mapped[str] = mapped_column(String(16))
     joined_at: Mapped[datetime] = mapped_column(UTCDateTime)
 

@@ -20,7 +20,6 @@ from mushu.terminal import is_readable
 OrgDeletion: TypeAlias = Callable[[AnySession, Clock, Actor, str], None]
 
 NAME_LENGTH = 200
-_OLDEST_FIRST: Final = Order((Organization.created_at, Organization.id))
 _DAY: Final = timedelta(days=1)
 
 
@@ -112,13 +111,18 @@ def resolve_org(session: AnySession, id_or_name: str | None) -> Organization:
 
 def list_orgs(session: AnySession, window: Window) -> Page[Organization]:
     """Return a page of all organizations, oldest first: for operators."""
-    return ordered_page(session, _living(), _OLDEST_FIRST, window)
+    return ordered_page(session, _living(), Order((Organization.created_at, Organization.id)), window)
 
 
 def list_orgs_of_user(session: AnySession, user_id: str, window: Window) -> Page[Organization]:
-    """Return a page of the organizations that the user belongs to, oldest first."""
-    belonging = _living().join(Membership, Membership.org_id == Organization.id).where(Membership.user_id == user_id)
-    return ordered_page(session, belonging, _OLDEST_FIRST, window)
+    """Return a page of the organizations that the user belongs to, in the order in which the user became a member."""
+    living = Organization.deleted_at.is_(None)
+    mine = select(Membership).join(Organization, Membership.org_id == Organization.id).where(living)
+    order = Order((Membership.joined_at, Membership.org_id))
+    found = ordered_page(session, mine.where(Membership.user_id == user_id), order, window)
+    orgs = select(Organization).where(Organization.id.in_([one.org_id for one in found.rows]))
+    by_id = {org.id: org for org in session.scalars(orgs)}
+    return found.shown(lambda one: by_id[one.org_id])
 
 
 def rename_org(session: AnySession, clock: Clock, actor: Actor, org: Organization, name: str) -> Organization:

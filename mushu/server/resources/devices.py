@@ -32,6 +32,7 @@ class DeviceRow(Environmental, Base):
     __tablename__ = "devices"
     __table_args__ = (
         Index("uq_devices_tenant_id_token", "tenant_id", "token", unique=True),
+        Index("ix_devices_tenant_id_created_at_id", "tenant_id", "created_at", "id"),
         Index("ix_devices_tenant_id_user_id_created_at_id", "tenant_id", "user_id", "created_at", "id"),
         CheckConstraint("environment IN ('live', 'test')", name="environment"),
     )

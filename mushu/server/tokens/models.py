@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, ForeignKey, Select, String, select, update
+from sqlalchemy import ColumnElement, ForeignKey, Index, Select, String, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import AnySession, Base, UTCDateTime
@@ -17,7 +17,7 @@ class SignInMixin:
     """What a sign-in of a user leaves, in a terminal and in a browser alike."""
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
-    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime, index=True)
 
@@ -26,6 +26,7 @@ class CliToken(SignInMixin, Base):
     """One login of one user at a terminal."""
 
     __tablename__ = "cli_tokens"
+    __table_args__ = (Index("ix_cli_tokens_user_id_issued_at_id", "user_id", "issued_at", "id"),)
 
     issued_at: Mapped[datetime] = mapped_column(UTCDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
@@ -37,6 +38,7 @@ class BrowserSession(SignInMixin, Base):
     """One sign-in of one user in one browser; the digest is that of what its cookie holds."""
 
     __tablename__ = "browser_sessions"
+    __table_args__ = (Index("ix_browser_sessions_user_id", "user_id"),)
 
     issued_at: Mapped[datetime] = mapped_column("started_at", UTCDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column("ended_at", UTCDateTime)

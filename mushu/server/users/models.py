@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, ForeignKey, String, and_
+from sqlalchemy import ColumnElement, ForeignKey, Index, String, and_
 from sqlalchemy.orm import Mapped, QueryableAttribute, mapped_column
 
 from mushu.server.db import Base, UTCDateTime
@@ -12,6 +12,7 @@ class User(Base):
     """A person. The e-mail address is kept in lower case, so that one address is one user."""
 
     __tablename__ = "users"
+    __table_args__ = (Index("ix_users_created_at_id", "created_at", "id"),)
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)

@@ -66,7 +66,7 @@ def sync_detailed(
     limit: int | Unset = 100,
     cursor: None | str | Unset = UNSET,
 ) -> Response[OrgList | Problem]:
-    """List the organizations that the credential can see, oldest first."""
+    """List the organizations that the credential can see, the one first that the user joined first."""
 
     kwargs = _get_kwargs(
         limit=limit,
@@ -97,7 +97,7 @@ async def asyncio_detailed(
     limit: int | Unset = 100,
     cursor: None | str | Unset = UNSET,
 ) -> Response[OrgList | Problem]:
-    """List the organizations that the credential can see, oldest first."""
+    """List the organizations that the credential can see, the one first that the user joined first."""
 
     kwargs = _get_kwargs(
         limit=limit,

@@ -82,7 +82,7 @@ def create_organization(body: OrgName) -> Org:
 
 @requires(Scope.READ)
 def list_organizations(query: ListWindow) -> OrgList:
-    """List the organizations that the credential can see, oldest first."""
+    """List the organizations that the credential can see, the one first that the user joined first."""
     principal = current_principal()
     with reading(db.session):
         if isinstance(principal, UserPrincipal):

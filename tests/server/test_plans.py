@@ -1,0 +1,95 @@
+"""No page of a list sorts, or reads a table from its start: SQLite has an index in the order of each."""
+
+import ast
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from mushu.environment import Environment
+from mushu.server import audit, destinations
+from mushu.server.audit import EventFilter
+from mushu.server.core import db
+from mushu.server.db import reading
+from mushu.server.environments import within
+from mushu.server.keys import service as keys
+from mushu.server.keys.service import Selection, StateAt
+from mushu.server.keys.states import State
+from mushu.server.orgs import invitations, members
+from mushu.server.orgs import service as orgs
+from mushu.server.orgs.invitations import InvitationStatus
+from mushu.server.paging import Window
+from mushu.server.resources import devices, tenants
+from mushu.server.resources.media import service as media
+from mushu.server.resources.notifications import service as notifications
+from mushu.server.tokens import service as tokens
+from mushu.server.users import service as users
+from tests.server.statements import statements
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+S = db.session
+LISTS: dict[str, list[Callable[[Window], object]]] = {
+    "list_orgs": [partial(orgs.list_orgs, S)],
+    "list_orgs_of_user": [partial(orgs.list_orgs_of_user, S, "usr")],
+    "list_users": [partial(users.list_users, S)],
+    "list_members": [partial(members.list_members, S, "org")],
+    "list_invitations": [
+        partial(invitations.list_invitations, S, lambda: NOW, "org", status) for status in (None, *InvitationStatus)
+    ],
+    "list_tokens": [partial(tokens.list_tokens, S, lambda: NOW, "usr")],
+    "list_keys": [partial(keys.list_keys, S, "org", Selection(state=StateAt(state, NOW))) for state in State],
+    "list_destinations": [partial(destinations.list_destinations, S, "org")],
+    "list_events": [
+        partial(audit.list_events, S, wanted)
+        for wanted in (EventFilter(), EventFilter(org_id="org"), EventFilter(org_id="org", about="key"))
+    ],
+    "list_devices": [partial(devices.list_devices, S, "tenant", user) for user in (None, "user")],
+    "list_tenants": [partial(tenants.list_tenants, S, "org")],
+    "list_notifications": [partial(notifications.list_notifications, S, "tenant", outbox) for outbox in (None, True)],
+    "_listed": [partial(media.list_media_of_org, S, "org"), partial(media.list_media_of_tenant, S, "tenant")],
+}
+
+pytestmark = [pytest.mark.sqlite, pytest.mark.fault]
+
+
+def test_every_list_is_here() -> None:
+    paged = {"page", "ordered_page", "merged_page"}
+    found = {
+        function.name
+        for path in Path(keys.__file__).parents[1].rglob("*.py")
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in paged
+    }
+    assert found - paged == set(LISTS)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_page_is_read_in_the_order_of_an_index(context: None, name: str) -> None:
+    for fetch in LISTS[name]:
+        with within(S, Environment.LIVE), reading(S), statements(db.engine) as asked:
+            fetch(Window())
+        pages = [statement for statement in asked if " LIMIT " in statement]
+        assert pages
+        for statement in pages:
+            with db.engine.connect() as connection:
+                values = (None,) * statement.count("?")
+                plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+            assert not [line for line in plan if "TEMP B-TREE" in line or is_scan(line)], (statement, plan)
+
+
+def is_scan(line: str) -> bool:
+    """Tell whether rows are read one after the other in an order that is not the list's own."""
+    return line.startswith("SCAN ") and " USING INDEX " not in line and line != "SCAN audit_events"
+
+
+def test_the_trail_of_one_key_is_not_looked_for_in_that_of_its_organization(context: None) -> None:
+    with reading(S), statements(db.engine) as asked:
+        audit.list_events(S, EventFilter(org_id="org", about="key"), Window())
+    with db.engine.connect() as connection:
+        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {one}", (None,) * one.count("?")) for one in asked]
+        found = " ".join(str(row[3]) for plan in plans for row in plan)
+    assert ("(target_id=?)" in found, "(actor_id=?)" in found, "(org_id=?)" in found) == (True, True, False)
