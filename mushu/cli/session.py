@@ -119,16 +119,18 @@ class Session:
         return chosen.value
 
     def required_org(self, option: str | None) -> str:
-        """Return the id of the organization that is meant; a name is looked up.
+        """Return the id of the organization that is meant, or the only one; a name is looked up.
 
         Raises:
-            UsageError: nothing names one.
+            UsageError: nothing names one, and the user has none, or several.
             Failure: there is none of that name, or more than one.
         """
-        from mushu.cli.client.environments import org_id_of
+        from mushu.cli.client.environments import only_org_id, org_id_of
 
         chosen = self.org(option)
         if chosen is None:
+            if (only := only_org_id(self.api())) is not None:
+                return only
             raise click.UsageError(
                 "Which organization? Add --org ORG, or choose one for every command: mushu org use ORG. "
                 "`mushu org list` shows yours."

@@ -108,14 +108,20 @@ class Environments:
         api = self.all[0]
         if named is not None:
             return org_id_of(api, named)
-        rows = list(islice(_orgs(api), 2))
-        if len(rows) != 1:
+        only = only_org_id(api)
+        if only is None:
             raise misunderstood("an API key belongs to one organization")
-        return id_of(rows[0], "org_id")
+        return only
 
 
 def _orgs(api: "Api | EnvironmentApi") -> Iterator[Answer]:
     return api.rows("orgs", field="orgs") if isinstance(api, EnvironmentApi) else api.rows(("orgs",), "orgs", {})
+
+
+def only_org_id(api: "Api | EnvironmentApi") -> str | None:
+    """Return the id of the organization of who asks; None where there is not exactly one."""
+    rows = list(islice(_orgs(api), 2))
+    return id_of(rows[0], "org_id") if len(rows) == 1 else None
 
 
 def org_id_of(api: "Api | EnvironmentApi", id_or_name: str) -> str:

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from mushu.cli import config
 from tests.cli.conftest import ORG, Mushu, Served
 from tests.cli.stub import Stub
@@ -52,7 +54,8 @@ def test_the_organization_is_looked_for_in_the_option_the_environment_the_projec
     }
     for org_id in ids.values():
         asking.tell("GET", f"/orgs/{org_id}", {"org_id": org_id, "name": org_id})
-    assert mushu("org", "show").code == 2
+    asking.tell("GET", "/orgs", {"orgs": [{"org_id": ids["option"]}], "next_cursor": None})
+    assert mushu("org", "show").json["org_id"] == ids["option"], "the only one"
     with config.changing(config.CONFIG) as kept:
         kept["orgs"] = {asking.url: ids["config"]}
     assert mushu("org", "show").json["org_id"] == ids["config"]
@@ -73,9 +76,13 @@ def test_the_organization_is_looked_for_in_the_option_the_environment_the_projec
         del os.environ["MUSHU_ORG_ID"]
 
 
-def test_no_organization_at_all_is_a_usage_error_that_says_how_to_choose_one(mushu: Mushu, asking: Stub) -> None:
+@pytest.mark.parametrize("orgs", [[], [{"org_id": "org_1"}, {"org_id": "org_2"}]])
+def test_no_organization_at_all_is_a_usage_error_that_says_how_to_choose_one(
+    mushu: Mushu, asking: Stub, orgs: list[dict[str, str]]
+) -> None:
+    asking.tell("GET", "/orgs", {"orgs": orgs, "next_cursor": None})
     mushu("api-key", "list").fails("Add --org ORG, or choose one for every command: mushu org use ORG.", code=2)
-    assert asking.asked == []
+    assert len(asking.asked) == 1
 
 
 def test_an_organization_that_one_may_not_see_is_refused_in_the_server_s_words(mushu: Mushu, ada: str) -> None:
