@@ -94,8 +94,6 @@ def _indented(value: object, indent: str) -> str:
         return "{\n" + ",\n".join(fields) + f"\n{indent}}}"
     if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
         return "[\n" + ",\n".join(f"{inner}{_indented(item, inner)}" for item in value) + f"\n{indent}]"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_scalar, value)) + "]"
     return _scalar(value)
 
 

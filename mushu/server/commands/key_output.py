@@ -99,8 +99,7 @@ def _of_places_of_others(session: AnySession, key: ApiKey, uris: Sequence[str]) 
     """Return a sentence for each of the places of a new key that is a named destination of another organization.
 
     Not an error: nothing was lost, and an operator may mean it. But it is done with that organization's credentials,
-    and it can neither use nor give up its destination as long as the key lives; nobody there can find out why. Owns its
-    transaction.
+    and it can neither use nor give up its destination as long as the key lives. Owns its transaction.
     """
     with reading(session):
         named = named_by_others(session, uris, key.org_id)

@@ -67,9 +67,8 @@ class Delivery(Base):
     id: Mapped[str] = mapped_column(String(24), primary_key=True)
     key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"))
     uri: Mapped[str] = mapped_column(Text)
-    #: Where the URI led to when the key was last seen (`Location.identity`), and how to get there. Empty where a plugin
-    #: does not tell, and for deliveries from before this was noted, until the key is seen. Not NULL: two of these are
-    #: equal, which a unique index must know.
+    #: Where the URI led to when the key was last seen (`Location.identity`), and how to get there. Empty where that is
+    #: not known, and not NULL: two that are empty are equal, which a unique index must know.
     location: Mapped[str] = mapped_column(Text, default="", server_default="")
     directions: Mapped[str] = mapped_column(Text, default="", server_default="")
     state: Mapped[str] = mapped_column(String(16))

@@ -52,14 +52,13 @@ def pack(installed: Distribution, setup: Path) -> ClientWheel | None:
     try:
         code = dict(_files_of_checkout(setup) if setup.is_file() else _files_of_installation(installed))
     except FileNotFoundError:  # half an installation
-        return None
+        code = {}
     if f"{PROJECT}/__init__.py" not in code:
         return None
     stem = f"{PROJECT}-{installed.version}"
     folder = f"{stem}.dist-info"
-    described = installed.read_text("METADATA") or installed.read_text("PKG-INFO") or ""
     entries = {
-        f"{folder}/METADATA": described.encode(),
+        f"{folder}/METADATA": (installed.read_text("METADATA") or installed.read_text("PKG-INFO") or "").encode(),
         f"{folder}/WHEEL": _WHEEL,
         f"{folder}/entry_points.txt": (installed.read_text("entry_points.txt") or "").encode(),
         f"{folder}/licenses/LICENSE": code.pop("LICENSE", b""),
@@ -67,9 +66,8 @@ def pack(installed: Distribution, setup: Path) -> ClientWheel | None:
     files = {**dict(sorted(code.items())), **entries}
     record = "".join(f"{name},sha256={_hash(content)},{len(content)}\n" for name, content in files.items())
     files[f"{folder}/RECORD"] = f"{record}{folder}/RECORD,,\n".encode()
-    content = _zipped(files)
-    sha256 = hashlib.sha256(content).hexdigest()
-    return ClientWheel(f"{stem}-py3-none-any.whl", content, sha256, installed.metadata["Requires-Python"] or "")
+    name, content, needed = f"{stem}-py3-none-any.whl", _zipped(files), installed.metadata["Requires-Python"] or ""
+    return ClientWheel(name, content, hashlib.sha256(content).hexdigest(), needed)
 
 
 def _files_of_installation(installed: Distribution) -> Iterator[tuple[str, bytes]]:

@@ -1,7 +1,6 @@
 """A process beside the workers that does what time and crashes leave to do, as long as the server runs.
 
 It deletes what has expired: tokens, sessions, links, codes, invitations and counters of failed logins.
-
 Keys that are to retire open nothing from their moment on, whether this runs or not; here it is written down, and their
 values are taken away. `flask keys reconcile` and `flask keys rotate --due` do the same for who serves in another way.
 """
@@ -12,7 +11,7 @@ import signal
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from select import select as wait_for
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import InstrumentedAttribute
@@ -22,7 +21,7 @@ from mushu.server.audit import SYSTEM
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context, db
-from mushu.server.db import AnySession, reading, writing
+from mushu.server.db import AnySession, delete_in_rounds
 from mushu.server.lifecycle.maintain import keep_house_by_key
 from mushu.server.orgs.models import OrgInvitation
 from mushu.server.tokens.models import BrowserSession, CliToken, DeviceAuthorization
@@ -71,8 +70,7 @@ def tick(settings: Settings) -> None:
                 told = {"key_id": found.key_id, "result": str(found.verdict), "detail": found.detail}
                 _LOG.info("housekeeping", extra=told)
             tell_failures(db.session, core.clock)
-            ended = delete_expired(db.session, core.clock)
-            if ended:
+            if ended := delete_expired(db.session, core.clock):
                 _LOG.info("tokens, sessions, links and invitations deleted", extra={"deleted": ended})
             for duty in core.resources.housekeeping:
                 duty(db.session, core.clock, settings)
@@ -82,23 +80,18 @@ def tick(settings: Settings) -> None:
 
 #: How long they are kept after their time was over.
 KEPT: Final = timedelta(days=30)
-_AT_ONCE: Final = 500
-#: Transactions of one round for one table.
-_ROUND: Final = 20
-
-_Key: TypeAlias = InstrumentedAttribute[Any]
 
 
 def delete_expired(session: AnySession, clock: Clock) -> int:
     """Delete the rows of what was over 30 days ago, and return how many; owns its transactions.
 
     Nothing depends on it: each of them is refused from the moment on at which it ends. The audit trail keeps what was
-    done with them. A few hundred rows go with each transaction, because SQLite has one writer at a time.
+    done with them.
     """
     return sum(_clean(session, key, over) for key, over in _what_is_over(clock() - KEPT))
 
 
-def _what_is_over(last: datetime) -> Sequence[tuple[_Key, ColumnElement[bool]]]:
+def _what_is_over(last: datetime) -> Sequence[tuple[InstrumentedAttribute[Any], ColumnElement[bool]]]:
     return (
         (CliToken.id, CliToken.expires_at <= last),
         (BrowserSession.id, BrowserSession.expires_at <= last),
@@ -109,14 +102,9 @@ def _what_is_over(last: datetime) -> Sequence[tuple[_Key, ColumnElement[bool]]]:
     )
 
 
-def _clean(session: AnySession, key: _Key, over: ColumnElement[bool]) -> int:
-    deleted = 0
-    for _ in range(_ROUND):
-        with reading(session):  # without the lock of a writer, where there is nothing to do
-            due = session.scalars(select(key).where(over).limit(_AT_ONCE)).all()
-        if not due:
-            break
-        with writing(session):
-            session.execute(delete(key.class_).where(key.in_(due), over).execution_options(synchronize_session=False))
-        deleted += len(due)
-    return deleted
+def _clean(session: AnySession, key: InstrumentedAttribute[Any], over: ColumnElement[bool]) -> int:
+    def delete_(due: Sequence[Any]) -> int:
+        session.execute(delete(key.class_).where(key.in_(due), over).execution_options(synchronize_session=False))
+        return len(due)
+
+    return delete_in_rounds(session, lambda most: session.scalars(select(key).where(over).limit(most)).all(), delete_)

@@ -8,7 +8,6 @@ from sqlalchemy import func, select
 from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import db
 from mushu.server.db import Base, reading, writing
-from mushu.server.operation import housekeeping
 from mushu.server.operation.housekeeping import KEPT, delete_expired, tick
 from mushu.server.orgs.invitations import InvitationTerms, invite_by_link
 from mushu.server.orgs.models import OrgInvitation
@@ -63,8 +62,8 @@ def test_what_is_good_or_was_over_lately_stays(world: World, clock: TurnableCloc
 
 
 def test_a_few_go_with_each_transaction(world: World, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "_AT_ONCE", 2)
-    monkeypatch.setattr(housekeeping, "_ROUND", 3)
+    monkeypatch.setattr("mushu.server.db.DELETED_AT_ONCE", 2)
+    monkeypatch.setattr("mushu.server.db.DELETIONS_OF_A_ROUND", 3)
     user = world.user()
     for _ in range(8):
         world.token(user)

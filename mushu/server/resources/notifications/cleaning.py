@@ -13,19 +13,16 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 
 from mushu.environment import Environment
+from mushu.server import db
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
-from mushu.server.db import AnySession, reading, writing
+from mushu.server.db import AnySession, delete_in_rounds
 from mushu.server.environments import within
 from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.outcomes import GIVEN_UP_AFTER
 from mushu.server.resources.tenants import TenantRow
 
 _LOG: Final = logging.getLogger(__name__)
-#: Outcomes that one transaction deletes, and as many notifications at most.
-_AT_ONCE: Final = 500
-#: Transactions of one round in one environment: even a writer that waits for all of them does not wait long.
-_ROUND: Final = 20
 
 
 def clean_notifications(session: AnySession, clock: Clock, settings: Settings) -> None:
@@ -51,31 +48,22 @@ def delete_older(session: AnySession, clock: Clock, keep: timedelta) -> int:
 
 def _clean(session: AnySession, last: datetime, given_up: datetime) -> int:
     """Do a round for what was asked for at `last` or before, and has settled or was given up before `given_up`."""
-    deleted = 0
-    for _ in range(_ROUND):
-        with reading(session):
-            due = _due(session, last, given_up)
-            outcomes = _outcomes_of(session, due) if due else []
-        if not due:
-            break
-        with writing(session):
-            deleted += _delete(session, due, outcomes)
-    return deleted
+    return delete_in_rounds(
+        session, lambda most: _due(session, last, given_up, most), lambda due: _delete(session, due)
+    )
 
 
-def _due(session: AnySession, last: datetime, given_up: datetime) -> Sequence[str]:
+def _due(session: AnySession, last: datetime, given_up: datetime, most: int) -> Sequence[str]:
     """Return the ids of some that are to go, tenant by tenant, for that is how the index leads to the oldest."""
     oldest = (
         select(func.min(NotificationRow.created_at)).where(NotificationRow.tenant_id == TenantRow.id).scalar_subquery()
     )
-    tenants = session.scalars(select(TenantRow.id).where(oldest <= last).limit(_AT_ONCE)).all()
+    tenants = session.scalars(select(TenantRow.id).where(oldest <= last).limit(most)).all()
     found: list[str] = []
     for tenant_id in tenants:
         mine = select(NotificationRow.id).where(NotificationRow.tenant_id == tenant_id, _may_go(last, given_up))
-        found += session.scalars(
-            mine.order_by(NotificationRow.created_at, NotificationRow.id).limit(_AT_ONCE - len(found))
-        )
-        if len(found) == _AT_ONCE:
+        found += session.scalars(mine.order_by(NotificationRow.created_at, NotificationRow.id).limit(most - len(found)))
+        if len(found) == most:
             break
     return found
 
@@ -85,15 +73,14 @@ def _may_go(last: datetime, given_up: datetime) -> ColumnElement[bool]:
     return and_(NotificationRow.created_at <= last, settled)
 
 
-def _outcomes_of(session: AnySession, notification_ids: Sequence[str]) -> Sequence[int]:
-    """Return the ids of some of their outcomes, one notification after the other: one at most loses a part of its."""
-    query = select(SendingRow.id).where(SendingRow.notification_id.in_(notification_ids))
-    return session.scalars(query.order_by(SendingRow.notification_id, SendingRow.id).limit(_AT_ONCE)).all()
+def _delete(session: AnySession, notification_ids: Sequence[str]) -> int:
+    """Delete some outcomes of these notifications, and those that have none left; return how many those were.
 
-
-def _delete(session: AnySession, notification_ids: Sequence[str], outcome_ids: Sequence[int]) -> int:
-    """Delete these outcomes, and those of the notifications that have none left; return how many those were."""
-    outcomes = delete(SendingRow).where(SendingRow.id.in_(outcome_ids))
+    The outcomes go one notification after the other: one at most loses a part of its.
+    """
+    theirs = select(SendingRow.id).where(SendingRow.notification_id.in_(notification_ids))
+    some = session.scalars(theirs.order_by(SendingRow.notification_id, SendingRow.id).limit(db.DELETED_AT_ONCE)).all()
+    outcomes = delete(SendingRow).where(SendingRow.id.in_(some))
     session.execute(outcomes.execution_options(synchronize_session=False))
     left = exists().where(SendingRow.notification_id == NotificationRow.id)
     bare = delete(NotificationRow).where(NotificationRow.id.in_(notification_ids), ~left)

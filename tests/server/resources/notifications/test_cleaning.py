@@ -14,7 +14,6 @@ from mushu.server.db import own_session, reading, writing
 from mushu.server.environments import within
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.resources import RESOURCES
-from mushu.server.resources.notifications import cleaning
 from mushu.server.resources.notifications.cleaning import clean_notifications, delete_older
 from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.service import record_notification
@@ -124,7 +123,7 @@ def test_what_was_sent_goes_as_what_lies_in_the_outbox_does(live: Post, apple: S
 
 
 def test_of_many_outcomes_only_some_go_with_each_transaction(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleaning, "_AT_ONCE", 10)
+    monkeypatch.setattr("mushu.server.db.DELETED_AT_ONCE", 10)
     tenant = post.tenant(None)
     for size in (25, 1, 1):
         post.send(tenant, [f"user {number}" for number in range(size)])
@@ -148,8 +147,8 @@ def test_of_many_outcomes_only_some_go_with_each_transaction(post: Post, monkeyp
 
 
 def test_a_round_ends_and_the_next_one_goes_on(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleaning, "_AT_ONCE", 2)
-    monkeypatch.setattr(cleaning, "_ROUND", 3)
+    monkeypatch.setattr("mushu.server.db.DELETED_AT_ONCE", 2)
+    monkeypatch.setattr("mushu.server.db.DELETIONS_OF_A_ROUND", 3)
     tenant = post.tenant(None)
     for _ in range(4):
         post.send(tenant, ["ada", "grace"])
@@ -161,7 +160,7 @@ def test_a_round_ends_and_the_next_one_goes_on(post: Post, monkeypatch: pytest.M
 
 
 def test_a_round_reaches_every_tenant(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleaning, "_ROUND", 1)
+    monkeypatch.setattr("mushu.server.db.DELETIONS_OF_A_ROUND", 1)
     for _ in range(5):
         post.send(post.tenant(None))
     post.clock.turn(days=90)
