@@ -7,10 +7,9 @@ from typing import Final
 
 from mushu.destination import Denied, DestinationError, Secret
 from mushu_vault.connection import VaultConnection, VaultReply, VaultRequest
-from mushu_vault.errors import unexpected
+from mushu_vault.errors import Unanswered, unexpected
 from mushu_vault.login import GivenToken, VaultLogin
 from mushu_vault.token import SHARED, Identity, TokenLease
-from mushu_vault.unanswered import Unanswered
 
 #: Enough for whatever may be at a path, in either version of the engine; and for a look at it.
 EVERYTHING: Final = frozenset({"create", "read", "update"})

@@ -23,10 +23,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from mushu.destination import DestinationError, Secret
+from mushu_vault.errors import Unanswered, causes_of, silent, untrusted
 from mushu_vault.json_object import JsonObject
 from mushu_vault.settings import VaultServer
 from mushu_vault.tls import context_for
-from mushu_vault.unanswered import Unanswered, causes_of, silent, untrusted
 from mushu_vault.uri import encoded_path
 
 

@@ -19,10 +19,9 @@ from mushu_vault import policy
 from mushu_vault.client import VaultClient
 from mushu_vault.connection import VaultReply
 from mushu_vault.engine import Engine, Moved, Outcome, Presence, StoredSecret, Unclear, Written
-from mushu_vault.errors import unexpected
+from mushu_vault.errors import Unanswered, not_understood, unexpected
 from mushu_vault.json_object import ABSENT, FieldValue, JsonObject
 from mushu_vault.mount import Mount
-from mushu_vault.unanswered import Unanswered, not_understood
 from mushu_vault.uri import encoded_path
 
 # A version is stored, and a foreign value may be guessed, so its version is a digest that nobody else can compute. Only

@@ -12,9 +12,8 @@ from mushu.destination import Denied, DestinationError, Location
 from mushu_vault import policy
 from mushu_vault.client import VaultClient, asked
 from mushu_vault.connection import VaultConnection
-from mushu_vault.errors import unexpected
+from mushu_vault.errors import not_understood, unexpected
 from mushu_vault.settings import VaultServer
-from mushu_vault.unanswered import not_understood
 from mushu_vault.uri import VaultAddress, encoded_path
 
 _ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")

@@ -6,9 +6,8 @@ from typing import Final
 from mushu.destination import Denied, DestinationError
 from mushu_vault.client import A_LOOK, VaultClient
 from mushu_vault.engine import Engine, Presence
-from mushu_vault.errors import unexpected
+from mushu_vault.errors import not_understood, unexpected
 from mushu_vault.settings import VaultServer
-from mushu_vault.unanswered import not_understood
 
 # In the order in which people write them.
 _ORDER: Final = ("create", "read", "update", "patch", "delete", "list", "sudo")
