@@ -7,7 +7,7 @@ import pytest
 
 import mushu
 from mushu.address import host_of, is_loopback, is_plain, leaves_in_the_clear, normalized
-from mushu.cli.client.connection import refuse_plain_http
+from mushu.cli.client.api import refuse_plain_http
 from mushu.cli.errors import Failure
 from mushu.destination import DestinationError, Surroundings, is_loopback_host
 from mushu.keyformat import Prefix, generate

@@ -223,7 +223,8 @@ class Session:
             self._open.pop().close()
 
     def _server(self) -> "ServerAddress":
-        from mushu.cli.client.connection import ServerAddress, refuse_plain_http
+        from mushu.cli.client.api import refuse_plain_http
+        from mushu.cli.client.connection import ServerAddress
 
         url = self.url().value
         refuse_plain_http(url, insecure=self.insecure)

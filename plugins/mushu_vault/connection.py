@@ -25,8 +25,7 @@ from urllib3.exceptions import HTTPError
 from mushu.destination import DestinationError, Secret
 from mushu_vault.errors import Unanswered, causes_of, silent, untrusted
 from mushu_vault.json_object import JsonObject
-from mushu_vault.settings import VaultServer
-from mushu_vault.tls import context_for
+from mushu_vault.settings import VaultServer, context_for
 from mushu_vault.uri import encoded_path
 
 
@@ -259,7 +258,7 @@ class _EncryptedPool(HTTPSConnectionPool):
 
 
 class ServerAdapter(HTTPAdapter):
-    """Connections to one server, never tried twice, trusting what `tls.py` says and nothing else."""
+    """Connections to one server, never tried twice, trusting what the settings name and nothing else."""
 
     def __init__(self, server: VaultServer) -> None:
         self._server = server

@@ -1,15 +1,18 @@
-"""Where settings come from, and which server they name.
+"""Where settings come from, which server they name, and what proves that it is that one.
 
 The destination's own settings come first, then Vault's variables, then OpenBao's names for them.
 """
 
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
+
+import certifi
 
 from mushu.destination import DestinationError, Secret, is_loopback_host
 
@@ -220,3 +223,57 @@ def _is_host(host: str) -> bool:
         return "%" not in host and bool(ip_address(host))
     except ValueError:
         return _NAME.fullmatch(host) is not None
+
+
+def context_for(server: VaultServer) -> ssl.SSLContext:
+    """Return a context that verifies `server`.
+
+    A context of our own ignores SSLKEYLOGFILE: the helpers of `ssl` and urllib3 would have it write the keys of
+    the connection, and with them the key that is delivered, to a file.
+
+    Raises:
+        DestinationError: a certificate or its key cannot be used; permanent.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    problem = _load_authorities(context, server) or _load_own_certificate(context, server)
+    if problem:
+        raise DestinationError(problem, permanent=True)
+    return context
+
+
+def _load_authorities(context: ssl.SSLContext, server: VaultServer) -> str:
+    """Trust the authorities that are named, or else those of this machine; return what is wrong."""
+    try:
+        if server.cacert or server.capath:
+            context.load_verify_locations(server.cacert or None, server.capath or None)
+        elif _machine_has_authorities():
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(certifi.where())
+    except OSError:
+        return (
+            "VAULT_CACERT (or VAULT_CAPATH) cannot be read as certificates. Set it to a file in PEM format that this "
+            "process may read."
+        )
+    return ""
+
+
+def _load_own_certificate(context: ssl.SSLContext, server: VaultServer) -> str:
+    if not server.client_cert:
+        return ""
+    try:
+        # An empty password instead of none: or OpenSSL asks for one at the terminal.
+        context.load_cert_chain(server.client_cert, server.client_key, password="")
+    except (OSError, ValueError):
+        return (
+            "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY cannot be used. They must be files in PEM format that this process "
+            "may read, belong to each other, and the key must have no password."
+        )
+    return ""
+
+
+def _machine_has_authorities() -> bool:
+    """Tell whether OpenSSL finds any: where Python brought its own, it may look in folders that do not exist."""
+    found = ssl.get_default_verify_paths()
+    return bool(found.cafile or found.capath)

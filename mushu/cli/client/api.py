@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from mushu.address import is_loopback
+from mushu.address import is_loopback, is_plain
 from mushu.cli.answers import IDENTIFIER, Answer, parsed, rows_of
 from mushu.cli.client.connection import ServerAddress, tls_context, unreachable
 from mushu.cli.errors import IN_PROGRESS, Failure, Refused, Unreachable, misunderstood, strange_answer
@@ -52,6 +52,19 @@ class HttpReply:
     document: Answer | None
     media_type: str
     retry_after: str
+
+
+def refuse_plain_http(url: str, *, insecure: bool, what: str = "your token and your keys") -> None:
+    """Refuse an address where anybody on the way could read what is sent there.
+
+    Raises:
+        Failure: it is such an address, and the user did not insist.
+    """
+    if is_plain(url) and not is_loopback(url) and not insecure:
+        raise Failure(
+            f"{url} is plain http: everybody on the way could read {what}. Use https://, or add "
+            "--insecure if you trust the whole way."
+        )
 
 
 class Api:

@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 
-from mushu.address import host_of, is_loopback, is_plain
+from mushu.address import host_of, is_plain
 from mushu.cli.errors import Failure, Unreachable
 
 
@@ -21,19 +21,6 @@ class ServerAddress:
     ca: str | None
     #: The command line that logs in to it.
     login_command: str
-
-
-def refuse_plain_http(url: str, *, insecure: bool, what: str = "your token and your keys") -> None:
-    """Refuse an address where anybody on the way could read what is sent there.
-
-    Raises:
-        Failure: it is such an address, and the user did not insist.
-    """
-    if is_plain(url) and not is_loopback(url) and not insecure:
-        raise Failure(
-            f"{url} is plain http: everybody on the way could read {what}. Use https://, or add "
-            "--insecure if you trust the whole way."
-        )
 
 
 def tls_context(url: str, ca: str | None) -> ssl.SSLContext:

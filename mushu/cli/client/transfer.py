@@ -18,7 +18,8 @@ import httpx
 
 from mushu.address import is_loopback, normalized
 from mushu.cli.answers import Answer, id_of, parsed, text_of
-from mushu.cli.client.connection import ServerAddress, refuse_plain_http, tls_context, unreachable
+from mushu.cli.client.api import refuse_plain_http
+from mushu.cli.client.connection import ServerAddress, tls_context, unreachable
 from mushu.cli.client.environments import EnvironmentApi
 from mushu.cli.errors import Failure, Refused, Unreachable, misunderstood
 from mushu.cli.output import progress
