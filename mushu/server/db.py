@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
@@ -54,12 +54,6 @@ IN_ALL_ENVIRONMENTS: Final = "mushu_in_all_environments"
 SESSION_OPTIONS: Final[dict[str, Any]] = {"autobegin": False, "expire_on_commit": False}
 
 AnySession: TypeAlias = Session | scoped_session[Any]
-
-#: Rows that one transaction of `delete_in_rounds` deletes: SQLite has one writer at a time.
-DELETED_AT_ONCE: Final = 500
-#: Transactions of one round: even a writer that waits for all of them does not wait long.
-DELETIONS_OF_A_ROUND: Final = 20
-_Id = TypeVar("_Id")
 
 #: Raises an error of the tree where the one for whom a session acts may not do so, or no longer. It holds what it
 #: looked at (`holds_rows`) until the transaction ends.
@@ -199,26 +193,6 @@ class ReadConnections:
     def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
-
-
-def delete_in_rounds(
-    session: AnySession, find: Callable[[int], Sequence[_Id]], delete: Callable[[Sequence[_Id]], int]
-) -> int:
-    """Delete a few rows with each transaction, until none is found or the round is over; return how many those were.
-
-    Args:
-        find: returns the ids of at most so many rows. It is asked without the lock of a writer.
-        delete: deletes them, and returns how many that were.
-    """
-    deleted = 0
-    for _ in range(DELETIONS_OF_A_ROUND):
-        with reading(session):
-            due = find(DELETED_AT_ONCE)
-        if not due:
-            break
-        with writing(session):
-            deleted += delete(due)
-    return deleted
 
 
 def holds_rows(session: AnySession) -> bool:

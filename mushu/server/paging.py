@@ -1,4 +1,4 @@
-"""Pages of a list, with a cursor that stays good when rows come and go between two pages.
+"""Pages of a list, with a cursor that stays good when rows come and go between two pages; and deletions, a few at once.
 
 No statement and no answer is about more rows than one page has, however many there are. What needs every row goes
 through the pages: `iterate` within the caller's transaction, `in_pages` with one for each page.
@@ -14,14 +14,19 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import Integer, Select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from mushu.server.db import AnySession, UTCDateTime, reading
+from mushu.server.db import AnySession, UTCDateTime, reading, writing
 from mushu.server.errors import Invalid
 
 MOST: Final = 500
 CURSOR_LENGTH: Final = 200
 _LARGEST_ID: Final = 2**63 - 1
+#: Rows that one transaction of `delete_in_rounds` deletes: SQLite has one writer at a time.
+DELETED_AT_ONCE: Final = 500
+#: Transactions of one round: even a writer that waits for all of them does not wait long.
+DELETIONS_OF_A_ROUND: Final = 20
 
 Row = TypeVar("Row")
+RowId = TypeVar("RowId")
 Shown = TypeVar("Shown")
 
 
@@ -149,3 +154,23 @@ def _value(text: str, column: InstrumentedAttribute[Any]) -> datetime | int | st
     if not text or not text.isprintable():
         raise ValueError(text)
     return text
+
+
+def delete_in_rounds(
+    session: AnySession, find: Callable[[int], Sequence[RowId]], delete: Callable[[Sequence[RowId]], int]
+) -> int:
+    """Delete a few rows with each transaction, until none is found or the round is over; return how many those were.
+
+    Args:
+        find: returns the ids of at most so many rows. It is asked without the lock of a writer.
+        delete: deletes them, and returns how many that were.
+    """
+    deleted = 0
+    for _ in range(DELETIONS_OF_A_ROUND):
+        with reading(session):
+            due = find(DELETED_AT_ONCE)
+        if not due:
+            break
+        with writing(session):
+            deleted += delete(due)
+    return deleted

@@ -6,6 +6,7 @@ from mushu.server.delivery import models as delivery
 from mushu.server.keys import models as keys
 from mushu.server.keys import revocation_journal
 from mushu.server.orgs import models as orgs
+from mushu.server.orgs import settings as org_settings
 from mushu.server.resources import devices, tenants
 from mushu.server.resources.media import models as media
 from mushu.server.resources.notifications import models as notifications
@@ -21,6 +22,7 @@ __all__ = [
     "media",
     "metadata",
     "notifications",
+    "org_settings",
     "orgs",
     "revocation_journal",
     "tenants",

@@ -21,9 +21,10 @@ from mushu.server.audit import SYSTEM
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context, db
-from mushu.server.db import AnySession, delete_in_rounds
+from mushu.server.db import AnySession
 from mushu.server.lifecycle.maintain import keep_house_by_key
 from mushu.server.orgs.models import OrgInvitation
+from mushu.server.paging import delete_in_rounds
 from mushu.server.tokens.models import BrowserSession, CliToken, DeviceAuthorization
 from mushu.server.users.models import LoginFailures, PasswordLink
 from mushu.server.users.throttle import tell_failures

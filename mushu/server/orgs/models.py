@@ -1,10 +1,10 @@
-"""Rows of organizations, of who belongs to them or is invited, and of what they settle for their keys; roles."""
+"""Rows of organizations, and of who belongs to them or is invited; roles."""
 
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ForeignKey, Index, Integer, String, Text, text
+from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import Base, UTCDateTime
@@ -90,22 +90,3 @@ class Membership(Base):
     @property
     def is_owner(self) -> bool:
         return self.role == Role.OWNER
-
-
-class OrgSettingsRow(Base):
-    """What an organization has settled for itself; where there is no row, and where a column is None, nothing."""
-
-    __tablename__ = "org_settings"
-
-    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"), primary_key=True)
-    #: Scopes of a new key that names none, comma-separated.
-    default_scopes: Mapped[str | None] = mapped_column(String(32))
-    #: Seconds that a new key lives that says nothing else.
-    default_lifetime: Mapped[int | None] = mapped_column(Integer)
-    #: Seconds after which a new key that says nothing else is due to be rotated.
-    default_rotate_every: Mapped[int | None] = mapped_column(Integer)
-    #: Seconds that a new key may live at the most.
-    max_key_age: Mapped[int | None] = mapped_column(Integer)
-    #: Domains that members' addresses may be of, comma-separated.
-    email_domains: Mapped[str | None] = mapped_column(Text)
-    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)

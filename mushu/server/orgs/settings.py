@@ -3,20 +3,42 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
+
+from sqlalchemy import ForeignKey, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.duration import written_duration
 from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession
+from mushu.server.db import AnySession, Base, UTCDateTime
 from mushu.server.errors import Invalid
-from mushu.server.orgs.models import Organization, OrgSettingsRow
+from mushu.server.orgs.models import Organization
 
 #: Below that, a key would be over before it has reached its place.
 SHORTEST_LIFE: Final = timedelta(hours=1)
 MOST_DOMAINS: Final = 50
 _DOMAIN: Final = re.compile(r"(?=.{1,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class OrgSettingsRow(Base):
+    """What an organization has settled for itself; where there is no row, and where a column is None, nothing."""
+
+    __tablename__ = "org_settings"
+
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"), primary_key=True)
+    #: Scopes of a new key that names none, comma-separated.
+    default_scopes: Mapped[str | None] = mapped_column(String(32))
+    #: Seconds that a new key lives that says nothing else.
+    default_lifetime: Mapped[int | None] = mapped_column(Integer)
+    #: Seconds after which a new key that says nothing else is due to be rotated.
+    default_rotate_every: Mapped[int | None] = mapped_column(Integer)
+    #: Seconds that a new key may live at the most.
+    max_key_age: Mapped[int | None] = mapped_column(Integer)
+    #: Domains that members' addresses may be of, comma-separated.
+    email_domains: Mapped[str | None] = mapped_column(Text)
+    updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,8 +62,8 @@ def test_what_is_good_or_was_over_lately_stays(world: World, clock: TurnableCloc
 
 
 def test_a_few_go_with_each_transaction(world: World, clock: TurnableClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mushu.server.db.DELETED_AT_ONCE", 2)
-    monkeypatch.setattr("mushu.server.db.DELETIONS_OF_A_ROUND", 3)
+    monkeypatch.setattr("mushu.server.paging.DELETED_AT_ONCE", 2)
+    monkeypatch.setattr("mushu.server.paging.DELETIONS_OF_A_ROUND", 3)
     user = world.user()
     for _ in range(8):
         world.token(user)

@@ -13,11 +13,12 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 
 from mushu.environment import Environment
-from mushu.server import db
+from mushu.server import paging
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
-from mushu.server.db import AnySession, delete_in_rounds
+from mushu.server.db import AnySession
 from mushu.server.environments import within
+from mushu.server.paging import delete_in_rounds
 from mushu.server.resources.notifications.models import NotificationRow, SendingRow
 from mushu.server.resources.notifications.outcomes import GIVEN_UP_AFTER
 from mushu.server.resources.tenants import TenantRow
@@ -79,7 +80,9 @@ def _delete(session: AnySession, notification_ids: Sequence[str]) -> int:
     The outcomes go one notification after the other: one at most loses a part of its.
     """
     theirs = select(SendingRow.id).where(SendingRow.notification_id.in_(notification_ids))
-    some = session.scalars(theirs.order_by(SendingRow.notification_id, SendingRow.id).limit(db.DELETED_AT_ONCE)).all()
+    some = session.scalars(
+        theirs.order_by(SendingRow.notification_id, SendingRow.id).limit(paging.DELETED_AT_ONCE)
+    ).all()
     outcomes = delete(SendingRow).where(SendingRow.id.in_(some))
     session.execute(outcomes.execution_options(synchronize_session=False))
     left = exists().where(SendingRow.notification_id == NotificationRow.id)

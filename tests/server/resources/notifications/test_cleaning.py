@@ -123,7 +123,7 @@ def test_what_was_sent_goes_as_what_lies_in_the_outbox_does(live: Post, apple: S
 
 
 def test_of_many_outcomes_only_some_go_with_each_transaction(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mushu.server.db.DELETED_AT_ONCE", 10)
+    monkeypatch.setattr("mushu.server.paging.DELETED_AT_ONCE", 10)
     tenant = post.tenant(None)
     for size in (25, 1, 1):
         post.send(tenant, [f"user {number}" for number in range(size)])
@@ -147,8 +147,8 @@ def test_of_many_outcomes_only_some_go_with_each_transaction(post: Post, monkeyp
 
 
 def test_a_round_ends_and_the_next_one_goes_on(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mushu.server.db.DELETED_AT_ONCE", 2)
-    monkeypatch.setattr("mushu.server.db.DELETIONS_OF_A_ROUND", 3)
+    monkeypatch.setattr("mushu.server.paging.DELETED_AT_ONCE", 2)
+    monkeypatch.setattr("mushu.server.paging.DELETIONS_OF_A_ROUND", 3)
     tenant = post.tenant(None)
     for _ in range(4):
         post.send(tenant, ["ada", "grace"])
@@ -160,7 +160,7 @@ def test_a_round_ends_and_the_next_one_goes_on(post: Post, monkeypatch: pytest.M
 
 
 def test_a_round_reaches_every_tenant(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mushu.server.db.DELETIONS_OF_A_ROUND", 1)
+    monkeypatch.setattr("mushu.server.paging.DELETIONS_OF_A_ROUND", 1)
     for _ in range(5):
         post.send(post.tenant(None))
     post.clock.turn(days=90)
