@@ -82,9 +82,10 @@ def create_app(core: Core | None = None) -> Flask:
     sessions.install(app, core.settings)
     extensions.install_recorder(app, core.settings.usage_seconds)
     extensions.install_sender(app, core.clock)
+    response_headers.install(app)
     proxy_headers.install(app, core.settings)
-    for install in (guard.install, problems.install, response_headers.install):
-        install(app)
+    guard.install(app)
+    problems.install(app)
     for resource in SINGLE:
         app.register_api(blueprint(resource, ""))
     for resource in ENVIRONMENTAL:

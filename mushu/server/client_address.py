@@ -7,6 +7,7 @@ that sets the first lets a client forge it with the second. None stands for an a
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final, TypeAlias
 
@@ -38,6 +39,7 @@ def client_address(environ: Mapping[str, Any], header: str) -> Address | None:
     return read_address(environ.get(f"HTTP_{header.upper()}" if header else "REMOTE_ADDR"))
 
 
+@lru_cache(4_096)
 def read_address(text: str | None) -> Address | None:
     """Return the address, if the text is exactly one: no port, no list, no zone, no blanks.
 

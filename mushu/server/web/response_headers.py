@@ -11,15 +11,19 @@ credentials: for `*`, a browser refuses to read an answer to a request with cook
 either, because the preflight allows `Content-Type` only.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flask import Flask, Response, current_app, request
 
 from mushu.server.web.guard import PUBLIC, requirement_of
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 View = TypeVar("View", bound=Callable[..., Any])
 
+#: Where an answer has none of its own.
 _EVERYWHERE: Final = {
     # Answers hold keys, tokens and other data that only their reader may have.
     "Cache-Control": "no-store",
@@ -29,17 +33,29 @@ _EVERYWHERE: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
+    # A page looks for a session, and all answers look alike.
+    "Vary": "Cookie",
 }
+_LOWER: Final = tuple((name.lower(), (name, value)) for name, value in _EVERYWHERE.items())
 _MARK: Final = "mushu_cors"
 _ORIGIN: Final = ("Access-Control-Allow-Origin", "*")
 #: The answer to the preflight (OPTIONS) that a browser sends before a PUT. GET and HEAD need none.
 _PREFLIGHT: Final = (("Access-Control-Allow-Methods", "PUT"), ("Access-Control-Allow-Headers", "Content-Type"))
 
 
-def add_headers(response: Response) -> Response:
-    for name, value in _EVERYWHERE.items():
-        response.headers.setdefault(name, value)
-    return response
+class FixedHeaders:
+    """WSGI middleware that adds the headers of every answer, all at once."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            present = {name.lower() for name, _ in headers}
+            missing = [header for lower, header in _LOWER if lower not in present]
+            return start_response(status, [*headers, *missing], *exc_info)
+
+        return self._app(environ, start)
 
 
 def allow_all_origins(view: View) -> View:
@@ -62,5 +78,6 @@ def add_cors_headers(response: Response) -> Response:
 
 
 def install(app: Flask) -> None:
-    app.after_request(add_headers)
+    """Must be called after the middleware whose answers are to have the headers, too."""
+    app.wsgi_app = FixedHeaders(app.wsgi_app)  # type: ignore[method-assign]
     app.after_request(add_cors_headers)

@@ -11,9 +11,9 @@ that no stranger can use up. It is random, kept as a digest, and good for the on
 from http import HTTPStatus
 from typing import Final, cast
 
-from flask import Flask, after_this_request, redirect, request, session, url_for
+from flask import Flask, Request, Response, after_this_request, redirect, request, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
-from flask_wtf.csrf import CSRFProtect
 from werkzeug import Response as BaseResponse
 
 from mushu.secret import Secret
@@ -32,6 +32,17 @@ from mushu.server.web.proxy_headers import current_address
 
 #: What `remember_browser` gives has 43 letters.
 _LONGEST: Final = 64
+
+
+class CookieSessions(SecureCookieSessionInterface):
+    """Flask's sessions; what comes without a cookie, as programs do, gets an empty one and costs nothing."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        return super().open_session(app, request) if "HTTP_COOKIE" in request.environ else self.session_class()
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        if session or session.modified:
+            super().save_session(app, session, response)
 
 
 class SessionUser(UserMixin):  # type: ignore[misc]
@@ -151,16 +162,15 @@ def install(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
         PERMANENT_SESSION_LIFETIME=LIFETIME,
-        # Forms check their token themselves; the API has no cookie to be abused.
-        WTF_CSRF_CHECK_DEFAULT=False,
         WTF_CSRF_TIME_LIMIT=None,
-        WTF_CSRF_SSL_STRICT=encrypted,
     )
-    manager = LoginManager(app)
+    app.session_interface = CookieSessions()
+    # Neither Flask-Login nor Flask-WTF is given the app, or their hooks would run for each request of the API: nobody
+    # is remembered without a session, and forms check their token themselves.
+    manager = app.login_manager = LoginManager()  # type: ignore[attr-defined]
     manager.session_protection = None  # it would end sessions when a laptop changes networks
     manager.user_loader(_load)
     app.register_error_handler(SessionEnded, lambda _: ask_to_sign_in())
-    CSRFProtect(app)
 
 
 def _load(text: str) -> SessionUser | None:

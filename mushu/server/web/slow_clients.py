@@ -26,7 +26,6 @@ from mushu.server.core import get_core
 from mushu.server.errors import Busy
 from mushu.server.web.body_timeouts import Pace, PacedBody, Readers
 from mushu.server.web.problems import as_problem
-from mushu.server.web.response_headers import add_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -248,8 +247,6 @@ def _length(environ: "WSGIEnvironment") -> int:
 
 def _written(response: Response) -> tuple[str, list[tuple[str, str]], list[bytes]]:
     """Return status, headers and body of an answer."""
-    add_headers(response)
-    response.vary.add("Cookie")  # as the application does, which looks for a session
     return response.status, response.headers.to_wsgi_list(), [response.get_data()]
 
 
