@@ -3,23 +3,31 @@
 `docs/decisions/0003-openapi-layer.md` says why this library, and what is worked around.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from flask import Response, request
+from flask import Response, abort, request
 from flask.json.provider import DefaultJSONProvider
-from flask_openapi import utils
+from flask_openapi import endpoint, utils
+from flask_openapi import request as library
 from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from mushu.server.gate.access import Requirement
-from mushu.server.web.bodies import BodyRequest
+from mushu.server.web.bodies import BodyRequest, json_object
 from mushu.server.web.guard import public, requirement_of
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+#: Answers with one of these have no body; nor have those of 1xx, which no view sends.
+_BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 DOCUMENT_PATH: Final = "/openapi.json"
 _SCHEMES: Final[dict[str, Any]] = {
     "apiKey": {
@@ -43,18 +51,69 @@ _PROBLEM: Final = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/sch
 utils.get_model_schema = cache(utils.get_model_schema)
 
 
+def _arguments(
+    header: type[BaseModel] | None,
+    cookie: type[BaseModel] | None,
+    path: type[BaseModel] | None,
+    query: type[BaseModel] | None,
+    form: type[BaseModel] | None,
+    body: type[BaseModel] | None,
+    path_kwargs: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Return what a view takes, as flask-openapi does, which would write the schema of a model for each request.
+
+    The guard and the route have refused a body that is no object, and a query parameter that is unknown or repeated.
+    """
+    if cookie is not None:
+        raise TypeError("a view of the API takes no cookie")
+    found: dict[str, BaseModel] = {}
+    try:
+        if header is not None:
+            names = [field.alias or name for name, field in header.model_fields.items()]
+            sent = {name: value for name in names if (value := request.headers.get(name)) is not None}
+            found["header"] = header.model_validate(sent)
+        if path is not None:
+            found["path"] = path.model_validate(path_kwargs)
+        if query is not None:
+            found["query"] = query.model_validate(request.args.to_dict())
+        if body is not None:
+            found["body"] = body.model_validate(json_object())
+        if form is not None:
+            library._validate_form(form, found)  # noqa: SLF001
+    except ValidationError as error:
+        abort(on_invalid_body(error))
+    return found
+
+
+endpoint._validate_request = _arguments  # type: ignore[attr-defined, assignment]  # noqa: SLF001 - it has no public name
+
+
 class _OrderedJson(DefaultJSONProvider):
     sort_keys = False
 
 
+class ListedResponse(Response):
+    """An answer whose body is a list where it is whole: a server sends that at once, and an iterator piece by piece."""
+
+    def get_app_iter(self, environ: "WSGIEnvironment") -> Iterable[bytes]:
+        whole = isinstance(self.response, list) and not self._on_close
+        if whole and environ["REQUEST_METHOD"] != "HEAD" and self.status_code not in _BODILESS:
+            return list(self.iter_encoded())
+        return super().get_app_iter(environ)
+
+
 class ApiApp(OpenAPI):
-    """A Flask app whose views may return a Pydantic model, and whose requests are read in one place."""
+    """A Flask app whose views may return a document, and whose requests are read in one place.
+
+    A document is a Pydantic model, or a dictionary of what JSON has.
+    """
 
     request_class = BodyRequest
+    response_class = ListedResponse
 
     def make_response(self, rv: Any) -> Response:
-        if isinstance(rv, BaseModel):
-            rv = Response(rv.model_dump_json() + "\n", mimetype="application/json")
+        if isinstance(rv, BaseModel | dict):
+            rv = self.response_class(to_json(rv) + b"\n", mimetype="application/json")
         response: Response = super().make_response(rv)
         return response
 
