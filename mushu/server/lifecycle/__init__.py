@@ -2,8 +2,7 @@
 
     issue.py      a new key: shown once, delivered by this server, or handed to a client to deliver
     rotate.py     a successor takes a key's place
-    delete.py     a key, or an organization with its keys, ends
-    revocation.py phase 1: what an older database forgot of this ends again
+    delete.py     a key, or an organization with its keys, ends; phase 1: what an older database forgot of it ends again
 
 A verb is one function. Its phases are numbered, and the same numbers mean the same in every verb:
 

@@ -5,7 +5,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state, rename_key
 from mushu.server.keys.states import DISABLE, ENABLE, Transition
 from mushu.server.lifecycle.context import Context
-from mushu.server.lifecycle.revocation import follow_journal
+from mushu.server.lifecycle.delete import follow_journal
 
 
 def disable(context: Context, key_id: str) -> ApiKey:

@@ -22,7 +22,7 @@ from mushu.server.errors import Invalid, WrongState
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.context import Context
-from mushu.server.lifecycle.revocation import follow_journal
+from mushu.server.lifecycle.delete import follow_journal
 
 #: Long enough for a person who has to unlock something, short enough to be forgotten soon.
 CONFIRM_WITHIN: Final = timedelta(minutes=10)

@@ -10,8 +10,8 @@ from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.lifecycle.confirm import CONFIRM_WITHIN
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
+from mushu.server.lifecycle.delete import follow_journal
 from mushu.server.lifecycle.repeated_request import RACED, find_earlier, find_faster
-from mushu.server.lifecycle.revocation import follow_journal
 from mushu.server.orgs.service import get_org
 
 

@@ -37,7 +37,7 @@ from mushu.server.keys.rotation import RotationRequest, Terms, list_stalled
 from mushu.server.keys.service import change_state, find_key_by_digest, get_key
 from mushu.server.keys.states import DEAD, END_RETIREMENT, State
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
-from mushu.server.lifecycle.revocation import follow_journal
+from mushu.server.lifecycle.delete import follow_journal
 from mushu.server.lifecycle.rotate import rotate
 from mushu.server.usage import KeyUse, uses_of
 

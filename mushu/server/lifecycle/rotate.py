@@ -17,9 +17,9 @@ from mushu.server.errors import Invalid
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import RotationRequest, ancestors, begin, get_key_to_rotate
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
+from mushu.server.lifecycle.delete import follow_journal
 from mushu.server.lifecycle.issue import start
 from mushu.server.lifecycle.repeated_request import RACED, find_earlier, find_faster
-from mushu.server.lifecycle.revocation import follow_journal
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,7 @@ def start(settings: Settings) -> int | None:
     # Nothing is ever written to it: that its other end is closed is the news, and no death can withhold that.
     ended, ours = os.pipe()
     os.set_inheritable(ours, False)
-    child = os.fork()
-    if child:
+    if child := os.fork():
         os.close(ended)
         return child
     os.close(ours)

@@ -17,7 +17,7 @@ from mushu.environment import Environment
 from mushu.server.core import context_for, db, get_core, reader_in
 from mushu.server.db import act_for, reading
 from mushu.server.environments import Reader, set_environment
-from mushu.server.errors import Forbidden
+from mushu.server.errors import Forbidden, Invalid
 from mushu.server.gate import Principal, UserPrincipal
 from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit, is_decided_alone
 from mushu.server.gate.credential import Credential, is_foreign, read_headers, read_token
@@ -27,6 +27,7 @@ from mushu.server.keys import Scope
 from mushu.server.lifecycle.context import Context
 from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.extensions import count
+from mushu.server.web.problems import PLAIN_NAME
 from mushu.server.web.sessions import ask_to_sign_in, session_proof, signed_in_user
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -195,3 +196,25 @@ def _mark(view: View, requirement: Requirement | str) -> View:
         raise TypeError(f"{view.__name__} says twice who may use it")
     setattr(view, _MARK, requirement)
     return view
+
+
+def refuse_unknown_parameters() -> None:
+    """Refuse a query parameter that the endpoint does not take, or takes once: a filter with a typo would match all.
+
+    Runs after the guard. The name is repeated where it is a plain one; else it may be a credential in the wrong place.
+
+    Raises:
+        Invalid: there is one; the sentence says what the endpoint takes.
+    """
+    if not request.args:  # as most requests have it
+        return
+    view = current_app.view_functions[request.endpoint or ""]
+    query = view.__annotations__.get("query")
+    taken = [] if query is None else list(query.model_fields)
+    for name, values in request.args.lists():
+        if name in taken and len(values) == 1:
+            continue
+        shown = name if PLAIN_NAME.fullmatch(name) else "a parameter"
+        wrong = "is given twice" if name in taken else "is not a query parameter of this endpoint"
+        allowed = f"It takes {', '.join(taken)}" if taken else "It takes none"
+        raise Invalid(f"{shown} {wrong}. {allowed}.", field=shown)

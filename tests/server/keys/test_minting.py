@@ -18,7 +18,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms, begin
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DISABLE, FAIL
-from mushu.server.lifecycle.revocation import revoke_key
+from mushu.server.lifecycle.delete import revoke_key
 from tests.server.conftest import World
 from tests.server.orgs.racing import open_session
 from tests.server.verbs import issue_key

@@ -23,7 +23,7 @@ from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import get_key
 from mushu.server.lifecycle.context import Context
-from mushu.server.lifecycle.revocation import follow_journal, revoke_key
+from mushu.server.lifecycle.delete import follow_journal, revoke_key
 from mushu.server.orgs.service import create_org
 from mushu.server.users.service import create_user
 from tests.conftest import TurnableClock

@@ -17,8 +17,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.revocation_journal import JournalPosition
 from mushu.server.keys.service import get_key
 from mushu.server.keys.states import State
-from mushu.server.lifecycle.delete import delete
-from mushu.server.lifecycle.revocation import follow_journal, revoke_key
+from mushu.server.lifecycle.delete import delete, follow_journal, revoke_key
 from tests.server.conftest import World
 from tests.server.delivery.conftest import LONG_AFTER, Post
 from tests.server.delivery.shelf import Crash, Shelf, answer_no, before, crash, crash_after, fail, refuse
