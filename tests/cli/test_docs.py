@@ -1,4 +1,4 @@
-"""docs/cli.md shows what runs: every command line on it, in its order, against a real server."""
+"""docs/cli.md has every command, and its lines run in this process, too (tests/e2e/test_walk.py types them)."""
 
 import base64
 import re
@@ -15,8 +15,8 @@ SHOWN = [line.strip() for line in re.findall(r"^    (mushu .*)$", PAGE.read_text
 PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGM4IWcDRAwQCgAh9gSJHoU67gAAAABJRU5ErkJggg=="
 )
-#: Needs a browser, and is run in client/test_device_flow.py.
-ELSEWHERE = ("mushu auth login",)
+#: Needs a browser, and is run in tests/e2e/test_walk.py.
+ELSEWHERE = ("mushu auth login --url https://keys.example.com",)
 
 
 def test_every_command_is_on_the_page() -> None:

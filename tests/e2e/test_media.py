@@ -1,12 +1,10 @@
-"""Media through the real server: large files in little memory, broken uploads, and the example in JavaScript."""
+"""Media through the real server: large files in little memory, and broken uploads."""
 
 import hashlib
-import json
 import os
 import re
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -16,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.conftest import ROOT, Server, Start, leave_out
+from tests.e2e.conftest import Server, Start
 from tests.long import times
 
 #: Far more than a worker may grow by.
@@ -220,45 +218,6 @@ class TestBrokenUploads:
         assert status_of(connection) == 422
         connection.close()
         assert files(server) == []
-
-
-def test_the_example_of_the_documentation_runs_as_it_stands(server: Server, tmp_path: Path) -> None:
-    (example,) = re.findall(r"^```js\n(.*?)^```", (ROOT / "docs" / "media.md").read_text(), re.DOTALL | re.MULTILINE)
-    url = f"http://127.0.0.1:{server.port}"
-    done = node(tmp_path, example, str(picture(tmp_path)), MUSHU_API_KEY=server.key, MUSHU_URL=url)
-    assert done["status"] == "ready"
-    connection = server.connect()
-    connection.request("GET", target(done["url"]))
-    assert connection.getresponse().read() == picture(tmp_path).read_bytes()
-    connection.close()
-
-
-def picture(folder: Path) -> Path:
-    """Return a small picture."""
-    from PIL import Image
-
-    path = folder / "a.png"
-    if not path.exists():
-        Image.new("RGB", (200, 100), "red").save(path)
-    return path
-
-
-def node(folder: Path, script: str, *arguments: str, **environ: str) -> dict[str, Any]:
-    """Run a script under Node.js and return what it prints, as JSON."""
-    program = shutil.which("node")
-    if program is None:
-        leave_out("Node.js is not installed")
-    (folder / "example.cjs").write_text(script)
-    done = subprocess.run(
-        [program, "--no-warnings", str(folder / "example.cjs"), *arguments],
-        env=environ | {"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
 
 
 def begun_upload(
