@@ -60,7 +60,7 @@ class Check:
 def examine() -> list[Check]:
     """Look at everything; what depends on something that is broken is not looked at."""
     try:
-        settings = Settings.load()
+        settings = Settings.as_served()
     except ConfigurationError as error:
         return [Check("settings", False, error.detail)]
     checks = [Check("settings", True, f"read; the instance folder is {settings.instance_path}")]

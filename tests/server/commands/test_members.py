@@ -116,6 +116,7 @@ def test_links_name_the_address_that_the_running_server_listens_on(
     invite = ("members", "invite", acme, "--link", "--role", "member")
     with listening(settings.instance_path, "127.0.0.1", 8510), listening(settings.instance_path, "127.0.0.1", 9999):
         assert run(*invite).json["url"].startswith("http://127.0.0.1:8510/invites/"), "the first of two tells"
+        assert "address: http://127.0.0.1:8510" in run("doctor").stdout
         assert "http://127.0.0.1:8510" in run("users", "reset", "ada@example.com").json["link"]
         monkeypatch.setenv("MUSHU_PUBLIC_URL", "https://keys.example.com")
         assert run(*invite).json["url"].startswith("https://keys.example.com/invites/")
