@@ -152,7 +152,10 @@ def change_state(session: AnySession, clock: Clock, actor: Actor, key_id: str, c
     )
     key = get_key(session, key_id)
     if changed.rowcount == 0:  # type: ignore[attr-defined]
-        raise WrongState(f"{key_id} is {key.state(now)}, and a key in that state cannot become {change.to}.")
+        state = key.state(now)
+        if state is change.to:
+            raise WrongState(f"{key_id} is {state} already.")
+        raise WrongState(f"{key_id} is {state}, and a key in that state cannot become {change.to}.")
     if change.to is State.REVOKED:
         revocation_journal.note(session, key.digest)
     record(session, now, actor, change.action, key.id, org_id=key.org_id)
