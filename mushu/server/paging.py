@@ -6,15 +6,16 @@ through the pages: `iterate` within the caller's transaction, `in_pages` with on
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Integer, Select, tuple_
+from sqlalchemy import Integer, Select, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from mushu.server.db import AnySession, UTCDateTime, reading, writing
+from mushu.server.environments import Source, prepare
 from mushu.server.errors import Invalid
 
 MOST: Final = 500
@@ -79,13 +80,35 @@ def ordered_page(session: AnySession, query: Select[Any], order: Order, window: 
         Invalid: the cursor is not one of ours.
     """
     if window.cursor:
-        columns, place = tuple_(*order.columns), tuple_(*_place(window.cursor, order))
-        query = query.where(columns < place if order.descending else columns > place)
-    ordered = [column.desc() if order.descending else column.asc() for column in order.columns]
-    rows = session.scalars(query.order_by(*ordered).limit(window.limit + 1)).all()
-    if len(rows) <= window.limit:
-        return Page(rows, None)
-    return Page(rows[: window.limit], _cursor(rows[window.limit - 1], order))
+        query = _after(query, order, _place(window.cursor, order))
+    return _cut(session.scalars(_in_order(query, order).limit(window.limit + 1)).all(), order, window)
+
+
+class PreparedPages:
+    """The pages of a list, as those of `ordered_page`, by statements that are compiled once.
+
+    Args:
+        query: selects columns, those of the order among them; its parameters have names.
+    """
+
+    def __init__(self, query: Select[*tuple[Any, ...]], order: Order) -> None:
+        self._order = order
+        ordered = _in_order(query, order).limit(bindparam("limit", type_=Integer))
+        self._places = [f"place_{column.key}" for column in order.columns]
+        place = [bindparam(name, type_=column.type) for name, column in zip(self._places, order.columns, strict=True)]
+        self._first, self._next = prepare(ordered), prepare(_after(ordered, order, place))
+
+    def page(self, source: Source, values: Mapping[str, Any], window: Window) -> Page[Any]:
+        """Return one page of what is found with these values.
+
+        Raises:
+            Invalid: the cursor is not one of ours.
+        """
+        given = {**values, "limit": window.limit + 1}
+        if not window.cursor:
+            return _cut(self._first.rows(source, given), self._order, window)
+        place = zip(self._places, _place(window.cursor, self._order), strict=True)
+        return _cut(self._next.rows(source, given | dict(place)), self._order, window)
 
 
 def merged_page(session: AnySession, queries: Sequence[Select[Any]], order: Order, window: Window) -> Page[Any]:
@@ -123,6 +146,21 @@ def in_pages(session: AnySession, fetch: Callable[[Window], Page[Row]]) -> Itera
             return fetch(window)
 
     return iterate(fetch_alone)
+
+
+def _in_order(query: Select[*tuple[Any, ...]], order: Order) -> Select[*tuple[Any, ...]]:
+    return query.order_by(*(column.desc() if order.descending else column.asc() for column in order.columns))
+
+
+def _after(query: Select[*tuple[Any, ...]], order: Order, place: Sequence[Any]) -> Select[*tuple[Any, ...]]:
+    columns, values = tuple_(*order.columns), tuple_(*place)
+    return query.where(columns < values if order.descending else columns > values)
+
+
+def _cut(rows: Sequence[Any], order: Order, window: Window) -> Page[Any]:
+    if len(rows) <= window.limit:
+        return Page(rows, None)
+    return Page(rows[: window.limit], _cursor(rows[window.limit - 1], order))
 
 
 def _cursor(row: object, order: Order) -> str:

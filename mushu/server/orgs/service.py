@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, bindparam, func, or_, select
 
 from mushu.keyformat import public_id
 from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
+from mushu.server.environments import Source, prepare
 from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound, TooManyOrgs
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.models import Membership, Organization, OrgInvitation, Role
@@ -20,6 +21,11 @@ from mushu.terminal import is_readable
 OrgDeletion: TypeAlias = Callable[[AnySession, Clock, Actor, str], None]
 
 NAME_LENGTH = 200
+_SHOWN: Final = prepare(
+    select(Organization.id, Organization.name, Organization.created_at, Organization.created_by).where(
+        Organization.id == bindparam("id"), Organization.deleted_at.is_(None)
+    )
+)
 _DAY: Final = timedelta(days=1)
 
 
@@ -61,6 +67,18 @@ def find_org(session: AnySession, org_id: str) -> Organization | None:
     return session.scalars(
         _living().where(Organization.id == org_id).execution_options(populate_existing=True)
     ).one_or_none()
+
+
+def read_org(source: Source, org_id: str) -> Any:
+    """Return what is shown of the organization.
+
+    Raises:
+        OrgNotFound: there is none, or it was deleted.
+    """
+    found = _SHOWN.rows(source, {"id": org_id})
+    if not found:
+        raise OrgNotFound(f"There is no organization {org_id!r}, or this credential may not see it.")
+    return found[0]
 
 
 def get_org(session: AnySession, org_id: str) -> Organization:

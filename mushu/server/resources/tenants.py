@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Select, String, Text, select
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Select, String, Text, bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.environment import Environment
@@ -17,11 +17,11 @@ from mushu.secret import Secret
 from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, Base, UTCDateTime
-from mushu.server.environments import Environmental, environment_of, within
+from mushu.server.environments import Environmental, Source, environment_of, within
 from mushu.server.errors import TenantNotFound
 from mushu.server.gate.access import OwnerLookup
 from mushu.server.idempotency import IdempotencyMark, Idempotent, find_made
-from mushu.server.paging import Page, Window, page
+from mushu.server.paging import Order, Page, PreparedPages, Window
 from mushu.server.resources.apple_credentials import ApnsCredentials, checked_bundle_id
 from mushu.server.sealing import SEALED, context_of, ring_to_seal
 from mushu.server.sealing.ring import SealingKeys
@@ -129,9 +129,9 @@ def hold_tenant(session: AnySession, tenant_id: str) -> TenantRow:
     return get_tenant(session, tenant_id)
 
 
-def list_tenants(session: AnySession, org_id: str, window: Window) -> Page[TenantRow]:
-    """Return a page of the organization's tenants, newest first."""
-    return page(session, _living().where(TenantRow.org_id == org_id), TenantRow.created_at, TenantRow.id, window)
+def list_tenants(source: Source, org_id: str, window: Window) -> Page[Any]:
+    """Return a page of the organization's tenants, newest first: what may be shown of them."""
+    return _LIST.page(source, {"org_id": org_id}, window)
 
 
 def change_credentials(
@@ -202,6 +202,14 @@ def _find_org(session: AnySession, tenant_id: str) -> str | None:
     tenant = find_tenant(session, tenant_id)
     return tenant.org_id if tenant is not None else None
 
+
+_LIST: Final = PreparedPages(
+    select(
+        TenantRow.id, TenantRow.org_id, TenantRow.bundle_id, TenantRow.team_id, TenantRow.apns_key_id,
+        TenantRow.use_sandbox, TenantRow.environment, TenantRow.created_at,
+    ).where(TenantRow.org_id == bindparam("org_id"), TenantRow.deleted_at.is_(None)),
+    Order((TenantRow.created_at, TenantRow.id), descending=True),
+)  # fmt: skip
 
 #: For requests that name a tenant in their path.
 TENANT: Final = OwnerLookup("tenant", _find_org, TenantNotFound)

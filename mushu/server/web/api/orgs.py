@@ -21,12 +21,12 @@ from mushu.server.orgs.members import (
     transfer_ownership,
 )
 from mushu.server.orgs.models import Membership, parse_assignable
-from mushu.server.orgs.service import create_org, get_org, list_orgs_of_user, refuse_too_many, rename_org
+from mushu.server.orgs.service import create_org, get_org, list_orgs_of_user, read_org, refuse_too_many, rename_org
 from mushu.server.orgs.settings import MOST_DOMAINS, Rules, change_rules, refuse_foreign, rules_of, written
 from mushu.server.paging import Page
 from mushu.server.users.service import emails_of, get_user, lock_user
 from mushu.server.web.api.models import Body, Deleted, ListWindow, Member, OrgPath, Text
-from mushu.server.web.guard import current_context, current_principal, current_user, requires, signed_in
+from mushu.server.web.guard import current_context, current_principal, current_reader, current_user, requires, signed_in
 from mushu.server.web.routes import Resource, Route
 
 _Duration = Annotated[str | None, Field(max_length=16)]
@@ -84,20 +84,18 @@ def create_organization(body: OrgName) -> Org:
 def list_organizations(query: ListWindow) -> OrgList:
     """List the organizations that the credential can see, the one first that the user joined first."""
     principal = current_principal()
-    with reading(db.session):
-        if isinstance(principal, UserPrincipal):
+    if isinstance(principal, UserPrincipal):
+        with reading(db.session):
             found = list_orgs_of_user(db.session, principal.user_id, query.window)
-        else:
-            found = Page([get_org(db.session, principal.org_id)], None)
+    else:
+        found = Page([read_org(current_reader(), principal.org_id)], None)
     return OrgList(orgs=[Org(**answers.org(org)) for org in found.rows], next_cursor=found.next_cursor)
 
 
 @requires(Scope.READ)
-def show_organization(path: OrgPath) -> Org:
+def show_organization(path: OrgPath) -> answers.Answer:
     """Show an organization."""
-    with reading(db.session):
-        org = get_org(db.session, path.org_id)
-    return Org(**answers.org(org))
+    return answers.org(read_org(current_reader(), path.org_id))
 
 
 @requires(Scope.ADMIN, changes_shared=True)

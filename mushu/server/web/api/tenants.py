@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from mushu.secret import Secret
+from mushu.server.answers import Answer
 from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
@@ -14,7 +15,7 @@ from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.issue import issue
-from mushu.server.paging import Page, Window
+from mushu.server.paging import Window
 from mushu.server.resources import tenants
 from mushu.server.resources.apple_credentials import ApnsCredentials, checked_credentials
 from mushu.server.resources.tenants import TENANT
@@ -29,7 +30,14 @@ from mushu.server.web.api.models import (
     Text,
     idempotency_of,
 )
-from mushu.server.web.guard import current_context, current_environment, current_org, current_principal, requires
+from mushu.server.web.guard import (
+    current_context,
+    current_environment,
+    current_org,
+    current_principal,
+    current_reader,
+    requires,
+)
 from mushu.server.web.routes import Resource, Route
 
 _Short = Annotated[str | None, Field(max_length=64)]
@@ -89,7 +97,7 @@ class TenantList(BaseModel):
 
 
 @requires(Scope.ADMIN, org_from=OrgFrom.FIELD)
-def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
+def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Answer:
     """Create a tenant: an app that notifications are sent to."""
     core = get_core()
     request = tenants.TenantRequest(
@@ -105,26 +113,26 @@ def create_tenant(header: IdempotencyHeader, body: NewTenant) -> Tenant:
 
 
 @requires(Scope.READ, org_from=OrgFrom.FIELD)
-def list_tenants(query: TenantsOf) -> TenantList:
+def list_tenants(query: TenantsOf) -> Answer:
     """List the tenants of an organization, newest first."""
     return _listed(current_org(), query.window)
 
 
 @requires(Scope.READ)
-def list_tenants_of_organization(path: OrgPath, query: ListWindow) -> TenantList:
+def list_tenants_of_organization(path: OrgPath, query: ListWindow) -> Answer:
     """List the tenants of an organization, newest first."""
     return _listed(path.org_id, query.window)
 
 
 @requires(Scope.READ, org_from=TENANT)
-def show_tenant(path: TenantPath) -> Tenant:
+def show_tenant(path: TenantPath) -> Answer:
     """Show a tenant: all but its private key."""
     with reading(db.session):
         return _answer(tenants.get_tenant(db.session, path.tenant_id))
 
 
 @requires(Scope.ADMIN, org_from=TENANT)
-def change_tenant(path: TenantPath, body: TenantChange) -> Tenant:
+def change_tenant(path: TenantPath, body: TenantChange) -> Answer:
     """Give a tenant other credentials, or take them away; or send it to Apple's sandbox, or back."""
     core, given = get_core(), body.model_fields_set
     with writing(db.session):
@@ -157,23 +165,22 @@ def create_tenant_api_key(header: IdempotencyHeader, path: TenantPath, body: Ten
     return minted_answer(issue(current_context(), request, DeliveryChoice(mode=DeliveryMode.RESPONSE)))
 
 
-def _listed(org_id: str, window: Window) -> TenantList:
-    with reading(db.session):
-        found: Page[tenants.TenantRow] = tenants.list_tenants(db.session, org_id, window)
-    return TenantList(tenants=[_answer(tenant) for tenant in found.rows], next_cursor=found.next_cursor)
+def _listed(org_id: str, window: Window) -> Answer:
+    found = tenants.list_tenants(current_reader(), org_id, window)
+    return {"tenants": [_answer(tenant) for tenant in found.rows], "next_cursor": found.next_cursor}
 
 
-def _answer(tenant: tenants.TenantRow) -> Tenant:
-    return Tenant(
-        tenant_id=tenant.id,
-        org_id=tenant.org_id,
-        bundle_id=tenant.bundle_id,
-        team_id=tenant.team_id,
-        key_id=tenant.apns_key_id,
-        use_sandbox=tenant.use_sandbox,
-        environment=tenant.environment,
-        created_at=rfc3339(tenant.created_at),
-    )
+def _answer(tenant: tenants.TenantRow) -> Answer:
+    return {
+        "tenant_id": tenant.id,
+        "org_id": tenant.org_id,
+        "bundle_id": tenant.bundle_id,
+        "team_id": tenant.team_id,
+        "key_id": tenant.apns_key_id,
+        "use_sandbox": tenant.use_sandbox,
+        "environment": tenant.environment,
+        "created_at": rfc3339(tenant.created_at),
+    }
 
 
 _ONE = "/tenants/<tenant_id>"
