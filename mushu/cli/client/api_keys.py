@@ -36,6 +36,10 @@ class ApiKeys:
         """The address of the server."""
         return self._api.url
 
+    def environment(self, named: Environment | None) -> Environment:
+        """Return the environment of a new key: the one that is named, else that of the key that asks, or live."""
+        return named or self.environments[0]
+
     def create(self, environment: Environment, request: dict[str, Any]) -> Answer:
         return self._api.post_idempotent(*self._path(environment), body=request)
 

@@ -25,6 +25,7 @@ from mushu.cli.options import (
     pass_session,
     yes,
 )
+from mushu.cli.options import env as of_environment
 from mushu.cli.output import Column, note, print_done, print_json, print_new_key, print_rows
 from mushu.cli.session import Session
 from mushu.duration import written_duration
@@ -56,7 +57,7 @@ def api_key() -> None:
 @click.option("--name", required=True, help="What the key is for.")
 @org
 @click.option("--scopes", metavar="SCOPES", help="Of read, write, admin; read,write if left out.")
-@click.option("--env", type=EnvironmentType(), default="live", show_default=True)
+@of_environment
 @click.option("--expires", type=DurationType(), help="How long it lives, such as 90d; without end if left out.")
 @click.option("--rotate-every", type=DurationType(), help="After how long it is due to be rotated, such as 90d.")
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Put it there unseen, as in env:.env; repeatable.")
@@ -71,7 +72,7 @@ def create(
     name: str,
     org: str | None,
     scopes: str | None,
-    env: Environment,
+    env: Environment | None,
     expires: timedelta | None,
     rotate_every: timedelta | None,
     uris: tuple[str, ...],
@@ -93,15 +94,15 @@ def create(
         from mushu.cli.delivery import OverwriteRule, deliver, open_targets, put_url
 
         targets, keys = open_targets(uris), session.api_keys(org)
-        mint = partial(PendingKey.create, keys, env, request)
+        mint = partial(PendingKey.create, keys, keys.environment(env), request)
         print_done(deliver(mint, targets, OverwriteRule(keys, force=force)))
         if with_url:
             put_url(keys.server, targets)
     else:
         named = {"deliver_to": list(names)} if names else {}
         keys = session.api_keys(org)
-        create = partial(keys.create, env, request | named)
-        print_new_key(ask_for_key(create, _UNHEARD, _LOST), partial(delete_unused, keys, env))
+        create = partial(keys.create, keys.environment(env), request | named)
+        print_new_key(ask_for_key(create, _UNHEARD, _LOST), partial(delete_unused, keys, keys.environment(env)))
 
 
 def _request(

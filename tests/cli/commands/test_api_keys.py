@@ -181,10 +181,10 @@ def test_who_is_not_logged_in_asks_with_the_admin_key_of_the_environment(
     org = served.world.org()
     _, key = served.world.key(org, Scope.READ, Scope.ADMIN, environment=Environment.TEST)
     monkeypatch.setenv("MUSHU_API_KEY", key)
-    made = mushu("api-key", "create", "--name", "made", "--env", "test").ok().json
+    made = mushu("api-key", "create", "--name", "made").ok().json
     assert made["key"].startswith("msk_test_")
     listed = mushu("api-key", "list", "--json").ok().json
     assert made["key_id"] in [row["key_id"] for row in listed]
     assert {row["environment"] for row in listed} == {"test"}
     mushu("api-key", "delete", made["key_id"], "--yes").ok()
-    mushu("api-key", "create", "--name", "live").fails("This is a test key")
+    mushu("api-key", "create", "--name", "live", "--env", "live").fails("This is a test key")
