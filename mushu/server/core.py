@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from flask import Flask, current_app
+from flask import Flask, current_app, g
 from flask_sqlalchemy import SQLAlchemy
+from flask_sqlalchemy.session import Session
 
 from mushu.destination.registry import OpenDestination, opener
 from mushu.environment import Environment
@@ -20,9 +21,18 @@ from mushu.server import schema
 from mushu.server.audit import Actor
 from mushu.server.clock import Clock, utc_now
 from mushu.server.config import Settings
-from mushu.server.db import SESSION_OPTIONS, ReadConnections, engine_options, own_session, prepare_engine
+from mushu.server.db import (
+    SESSION_OPTIONS,
+    AnySession,
+    Proof,
+    ReadConnections,
+    act_for,
+    engine_options,
+    own_session,
+    prepare_engine,
+)
 from mushu.server.delivery import named_destinations
-from mushu.server.environments import Reader
+from mushu.server.environments import Reader, set_environment
 from mushu.server.instance import JOURNAL_FILE, ROOT, prepare_instance, secret_key
 from mushu.server.lifecycle.context import Context
 from mushu.server.resources import RESOURCES, Resources
@@ -38,7 +48,16 @@ _PACKAGED: Final = Path(__file__).with_name("migrations")
 #: A checkout has them beside the package, a wheel brings them inside it.
 MIGRATIONS: Final = _PACKAGED if _PACKAGED.is_dir() else ROOT / "migrations"
 
-db: Final = SQLAlchemy(metadata=schema.metadata, session_options=SESSION_OPTIONS)
+
+class RequestSession(Session):
+    """A session that is made where it is first used, and then knows what `tell_session` told."""
+
+    def __init__(self, db: SQLAlchemy, **options: Any) -> None:
+        super().__init__(db, **options)
+        _tell(self)
+
+
+db: Final = SQLAlchemy(metadata=schema.metadata, session_options=SESSION_OPTIONS | {"class_": RequestSession})
 
 
 @dataclass(frozen=True)
@@ -107,6 +126,31 @@ def install(app: Flask, core: Core) -> None:
 def get_core() -> Core:
     """Return the core of the current app."""
     return cast(Core, current_app.extensions["mushu"])
+
+
+def tell_session(environment: Environment, proof: Proof | None) -> None:
+    """Have the session of the current request work in this environment, and ask for this proof before it writes.
+
+    Most requests that only read never use it, and making one takes longer than asking for a row.
+    """
+    g.mushu_session = (environment, proof)
+    if db.session.registry.has():
+        _tell(db.session())
+
+
+def forget_proof() -> None:
+    """Have the session act for nobody: the request is over, and what called it may go on."""
+    g.pop("mushu_session", None)
+    if db.session.registry.has():
+        act_for(db.session, None)
+
+
+def _tell(session: AnySession) -> None:
+    told = g.get("mushu_session")
+    if told is not None:
+        environment, proof = told
+        set_environment(session, environment)
+        act_for(session, proof)
 
 
 def reader_in(environment: Environment) -> Reader:

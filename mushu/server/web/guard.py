@@ -14,9 +14,9 @@ from flask import Flask, current_app, g, request
 from werkzeug import Response as BaseResponse
 
 from mushu.environment import Environment
-from mushu.server.core import context_for, db, get_core, reader_in
-from mushu.server.db import act_for, reading
-from mushu.server.environments import Reader, set_environment
+from mushu.server.core import context_for, db, forget_proof, get_core, reader_in, tell_session
+from mushu.server.db import reading
+from mushu.server.environments import Reader
 from mushu.server.errors import Forbidden, Invalid
 from mushu.server.gate import Principal, UserPrincipal
 from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit, is_decided_alone
@@ -124,8 +124,7 @@ def guard() -> BaseResponse | None:
     """Decide about the request: let it pass, raise an error of the tree, or redirect to the sign-in page."""
     if request.routing_exception is not None or request.endpoint is None or request.method == "OPTIONS":
         return None
-    set_environment(db.session, current_environment())
-    act_for(db.session, None)
+    tell_session(current_environment(), None)
     view = current_app.view_functions[request.endpoint]
     requirement = requirement_of(view)
     if isinstance(requirement, Requirement):
@@ -133,7 +132,7 @@ def guard() -> BaseResponse | None:
     elif requirement == BROWSER:
         if signed_in_user() is None:
             return ask_to_sign_in()
-        act_for(db.session, session_proof())
+        tell_session(current_environment(), session_proof())
     elif requirement != PUBLIC:
         raise Forbidden(
             "This endpoint says nothing about who may use it, so nobody may. This is a fault of the server."
@@ -145,7 +144,7 @@ def guard() -> BaseResponse | None:
 
 def install(app: Flask) -> None:
     app.before_request(guard)
-    app.teardown_request(lambda _: act_for(db.session, None))
+    app.teardown_request(lambda _: forget_proof())
 
 
 def _credential(view: Callable[..., Any]) -> Credential:
@@ -174,7 +173,7 @@ def _admit(requirement: Requirement, credential: Credential) -> None:
         principal=g.principal,
         org_id=g.org_id,
     )
-    act_for(db.session, proof)
+    tell_session(environment, proof)
 
 
 def _named(org_from: OrgFrom | OwnerLookup) -> str | None:

@@ -284,3 +284,16 @@ def test_the_principal_of_one_request_is_not_that_of_the_next(house: House, stag
     for user in (stage.owner, other, stage.owner):
         assert answer(house.client.get("/users/me", headers=bearer(house.world.token(user))))["user_id"] == user.id
     refusal(house.client.get("/users/me"), 401, "missing_credential")
+
+
+def test_what_only_reads_with_a_key_makes_no_session(
+    house: House, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr("mushu.server.core._tell", made.append)
+    _, key = house.world.key(stage.organization)
+    org = f"/orgs/{stage.org}"
+    for path in ("/health", org, f"{org}/tenants", "/orgs", f"{org}/members"):
+        assert not made, "members are still read with one"
+        assert house.client.get(path, headers=api_key(key)).status_code == 200
+    assert made
