@@ -23,7 +23,6 @@ REASONS: Final = {
     "builds a package, with setuptools from pypi.org": "pip install .*mushu-folder",
     "needs all of this set up elsewhere, too": "namespace=|addr=",
     "needs an issuer of tokens": "auth/(kubernetes|jwt)",
-    "needs a store of its own": "https://minio.example.com",
     "printed by another version": "key_…|before-0007",
     "runs in a browser": "fetch",
     "serves until it is stopped": "script/up",
