@@ -25,7 +25,7 @@ from mushu.server.keys import revocation_journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.maintain import stalled_rotations
-from mushu.server.operation.stalled_downloads import SUPPORTED as STALLED_CONNECTIONS_SEEN
+from mushu.server.operation.serving import SUPPORTED as STALLED_CONNECTIONS_SEEN
 from mushu.server.operation.upgrading.copies import list_copies
 from mushu.server.operation.upgrading.migrations import pending_migrations
 from mushu.server.sealing import faults, sealed_values

@@ -13,7 +13,7 @@ _LOADING = """
 import signal, time
 from multiprocessing import Pipe
 from mushu.server.operation.serving import load_in_worker
-from mushu.server.operation.stalled_downloads import StalledConnections
+from mushu.server.operation.serving import StalledConnections
 signal.signal(signal.SIGTERM, lambda *_: None)  # as a forked worker has it from Granian's main process
 ended, alive = Pipe(duplex=False)
 load_in_worker(ended, alive, StalledConnections(1, 60, 1), lambda: time.sleep(600))

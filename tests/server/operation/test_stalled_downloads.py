@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from mushu.server.operation import stalled_downloads
-from mushu.server.operation.stalled_downloads import StalledConnections
+from mushu.server.operation import serving
+from mushu.server.operation.serving import StalledConnections
 
-pytestmark = pytest.mark.skipif(not stalled_downloads.SUPPORTED, reason="only Linux tells how far a connection is")
+pytestmark = pytest.mark.skipif(not serving.SUPPORTED, reason="only Linux tells how far a connection is")
 
 
 @dataclass
@@ -88,7 +88,7 @@ def test_a_connection_of_another_port_is_left_alone(pair: Pair) -> None:
 
 def test_looking_closes_nothing_and_opens_nothing(pair: Pair) -> None:
     pair.answer()
-    before = sorted(stalled_downloads._sockets())
+    before = sorted(serving._sockets())
     for now in range(20):
         pair.watch.look(float(now))
-    assert sorted(stalled_downloads._sockets()) == before
+    assert sorted(serving._sockets()) == before

@@ -2,7 +2,7 @@
 
 Each of these may hold a thread for as long as its client takes, so each takes one of the places that are for that. A
 client that is too slow is ended by who reads for it (`web/body_timeouts.py`), or by who looks at its connection
-(`server/operation/stalled_downloads.py`).
+(`server/operation/serving.py`).
 """
 
 import sys
