@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +61,9 @@ def do_nothing() -> Nothing:
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     with tempfile.TemporaryDirectory() as folder:
-        url = sys.argv[2] if len(sys.argv) > 2 else None
-        core = Core(Settings(instance_path=Path(folder) / "instance", database_url=url or ""))
+        url = sys.argv[2] if len(sys.argv) > 2 else ""
+        log = str(Path(folder) / "access.log")
+        core = Core(Settings(instance_path=Path(folder) / "instance", access_log_file=log, database_url=url))
         with core_context(lambda: core.settings):
             migrate()
         requests = {BARE: asking(bare(), "/")} | of_mushu(core)
@@ -93,8 +95,11 @@ def bare() -> Flask:
 
 def of_mushu(core: Core) -> dict[str, Ask]:
     """Return the requests to measure, of an application with two organizations: one tenant, and twenty."""
-    app = create_app(core)
-    app.register_api(blueprint(Resource("bench", [Route("GET", "/bench", do_nothing, Nothing)]), ""))  # type: ignore[attr-defined]
+    app, unlogged = (
+        create_app(replace(core, settings=replace(core.settings, access_log=log))) for log in ("all", "off")
+    )
+    for one in (app, unlogged):
+        one.register_api(blueprint(Resource("bench", [Route("GET", "/bench", do_nothing, Nothing)]), ""))  # type: ignore[attr-defined]
     with app.app_context():
         one, key = organization(core, 1)
         twenty, other = organization(core, 20)
@@ -104,6 +109,7 @@ def of_mushu(core: Core) -> dict[str, Ask]:
         "/health": asking(app, "/health"),
         "POST /api-keys/validate": asking(app, "/api-keys/validate", body=body),
         "guarded, does nothing": asking(app, "/bench", key),
+        "the same, not logged": asking(unlogged, "/bench", key),
         "/orgs/{org_id}": asking(app, f"/orgs/{one}", key),
         "/orgs/{org_id}/tenants, 1": asking(app, f"/orgs/{one}/tenants", key),
         "/orgs/{org_id}/tenants, 20": asking(app, f"/orgs/{twenty}/tenants", other),

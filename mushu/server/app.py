@@ -19,6 +19,7 @@ from mushu.server.core import MIGRATIONS, Core, db
 from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
 from mushu.server.web import extensions, guard, problems, proxy_headers, response_headers, sessions, slow_clients
+from mushu.server.web.access_log import install as install_access_log
 from mushu.server.web.api import (
     audit,
     auth,
@@ -83,6 +84,7 @@ def create_app(core: Core | None = None) -> Flask:
     extensions.install_recorder(app, core.settings.usage_seconds)
     extensions.install_sender(app, core.clock)
     response_headers.install(app)
+    install_access_log(app, core.settings)
     proxy_headers.install(app, core.settings)
     guard.install(app)
     problems.install(app)

@@ -80,6 +80,10 @@ class Settings:
     #: The first user, made by the first start.
     owner_email: str = _checked("owner@localhost", checks.mail_address)
     log_level: str = _checked("INFO", checks.log_level)
+    #: Which requests are logged: none, or those of the API and the pages, or also those that only ask about keys.
+    access_log: str = _checked("api", checks.one_of("off", "api", "all"))
+    #: Where to; empty: standard error.
+    access_log_file: str = _checked("", checks.absolute_path)
     #: How long one attempt to deliver a key may take before others may judge it dead.
     delivery_lease_seconds: int = _checked(60, between(1, 86_400))
     #: How often each worker writes down which keys were used; 0: never, and no rotation sees its new key in use.
@@ -106,7 +110,7 @@ class Settings:
     media_s3_endpoint: str = _checked("", checks.web_address)
     media_s3_region: str = ""
     media_s3_prefix: str = "mushu/"
-    media_s3_addressing: str = _checked("auto", checks.s3_addressing)
+    media_s3_addressing: str = _checked("auto", checks.one_of("auto", "path", "virtual"))
     #: Largest file; 5 GiB is also what one upload to S3 can hold.
     media_max_bytes: int = _checked(5_368_709_120, between(1, 5_368_709_120))
     #: Largest picture: the memory that decoding one takes follows from it.

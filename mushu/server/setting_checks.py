@@ -20,7 +20,6 @@ SettingCheck: TypeAlias = Callable[[Any], str | None]
 
 APNS_PRODUCTION: Final = "https://api.push.apple.com"
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
-_ADDRESSING: Final = ("auto", "path", "virtual")
 _SQLITE_URL: Final = re.compile(r"[^?%]*(?:%[0-9A-Fa-f]{2}[^?%]*)*(?:\?[a-z_]+=[^&=]*(?:&[a-z_]+=[^&=]*)*)?")
 _DATABASES: Final = ("sqlite", "postgresql")
 
@@ -38,8 +37,13 @@ def log_level(text: str) -> str | None:
     return None if text.upper() in LOG_LEVELS else f"must be one of {', '.join(LOG_LEVELS)}, not {text!r}"
 
 
-def s3_addressing(text: str) -> str | None:
-    return None if text in _ADDRESSING else f"is auto, path or virtual, not {text!r}"
+def one_of(*words: str) -> SettingCheck:
+    """Return the check that a text is one of these words."""
+
+    def check(text: str) -> str | None:
+        return None if text in words else f"is {', '.join(words[:-1])} or {words[-1]}, not {text!r}"
+
+    return check
 
 
 def mail_address(text: str) -> str | None:

@@ -46,8 +46,8 @@ POSTGRESQL = os.environ.get("MUSHU_TEST_POSTGRESQL_URL", "") if os.environ.get("
 
 #: Argon2id at its weakest: the tests are about what is done with it.
 CHEAP_ARGON2: dict[str, Any] = {"argon2_time_cost": 1, "argon2_memory_kib": 8}
-#: Uses are written down when a test says so.
-_QUIET: dict[str, Any] = {"usage_seconds": 0, **CHEAP_ARGON2}
+#: Uses are written down, and requests logged, when a test says so.
+_QUIET: dict[str, Any] = {"usage_seconds": 0, "access_log": "off", **CHEAP_ARGON2}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ The recorder counts the requests of each API key; the sender keeps connections t
 """
 
 import atexit
+from collections.abc import Callable
 from multiprocessing import util
 from typing import Final, cast
 
@@ -32,8 +33,13 @@ def install_recorder(app: Flask, interval: float) -> None:
     recorder = Recorder(lambda: own_session(engine), interval)
     app.extensions[_RECORDER] = recorder
     if interval > 0:
-        atexit.register(recorder.close)
-        util.Finalize(None, recorder.close, exitpriority=0)  # workers are children, and some skip `atexit`
+        at_end(recorder.close)
+
+
+def at_end(close: Callable[[], None]) -> None:
+    """Have a worker call this as its last act."""
+    atexit.register(close)
+    util.Finalize(None, close, exitpriority=0)  # workers are children, and some skip `atexit`
 
 
 def install_sender(app: Flask, clock: Clock, timing: Timing | None = None) -> None:

@@ -25,6 +25,7 @@ from mushu.server.gate.principal import authenticate
 from mushu.server.gate.proof import RequestProof
 from mushu.server.keys import Scope
 from mushu.server.lifecycle.context import Context
+from mushu.server.web.access_log import PRINCIPAL
 from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.extensions import count
 from mushu.server.web.problems import PLAIN_NAME
@@ -120,6 +121,11 @@ def current_context() -> Context:
     return context_for(current_principal().actor, current_org(), current_environment())
 
 
+def name_in_access_log(principal: Principal) -> None:
+    """Have the access log name who makes this request, or the key that it asks about."""
+    request.environ[PRINCIPAL] = principal.actor.id
+
+
 def guard() -> BaseResponse | None:
     """Decide about the request: let it pass, raise an error of the tree, or redirect to the sign-in page."""
     if request.routing_exception is not None or request.endpoint is None or request.method == "OPTIONS":
@@ -130,8 +136,10 @@ def guard() -> BaseResponse | None:
     if isinstance(requirement, Requirement):
         _admit(requirement, _credential(view))
     elif requirement == BROWSER:
-        if signed_in_user() is None:
+        user = signed_in_user()
+        if user is None:
             return ask_to_sign_in()
+        request.environ[PRINCIPAL] = user.id
         tell_session(current_environment(), session_proof())
     elif requirement != PUBLIC:
         raise Forbidden(
@@ -161,6 +169,7 @@ def _credential(view: Callable[..., Any]) -> Credential:
 def _admit(requirement: Requirement, credential: Credential) -> None:
     clock, environment, named = get_core().clock, current_environment(), _named(requirement.org_from)
     g.principal = authenticate(current_reader(), clock, credential)
+    name_in_access_log(g.principal)
     count(g.principal)  # before anything is refused: a key that may not do this is in use all the same
     with nullcontext() if is_decided_alone(g.principal, requirement) else reading(db.session):
         g.org_id = admit(db.session, g.principal, requirement, environment, named)

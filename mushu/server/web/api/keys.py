@@ -44,7 +44,14 @@ from mushu.server.web.api.key_models import (
     minted_answer,
 )
 from mushu.server.web.api.models import Body, Deleted, IdempotencyHeader, OrgPath, Text, idempotency_of
-from mushu.server.web.guard import current_context, current_environment, current_reader, public, requires
+from mushu.server.web.guard import (
+    current_context,
+    current_environment,
+    current_reader,
+    name_in_access_log,
+    public,
+    requires,
+)
 from mushu.server.web.routes import Resource, Route
 
 _ANY: Final = Requirement(scope=None)
@@ -161,6 +168,7 @@ def validate_api_key(body: KeyToValidate) -> KeyValidation:
     """Tell whether an API key is good, as a request with it would; it does not count as one."""
     try:
         key = authenticate(current_reader(), get_core().clock, read_headers(None, body.key))
+        name_in_access_log(key)
         require_environment(key, _ANY, current_environment())
     except (Unauthenticated, WrongEnvironment) as refusal:
         return KeyValidation(valid=False, error=refusal.detail)

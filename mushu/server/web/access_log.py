@@ -1,0 +1,273 @@
+"""The access log: a line of JSON for each request, and one write a second, by a thread that no request waits for.
+
+A line names the route, never the path or the query; and the id of a key or user, never a credential. All that a client
+chooses in it is the id of the request, which is checked (`web/proxy_headers.py`). A file is opened for each write, so
+that it may be moved at any time. Several workers append whole lines to the same file.
+"""
+
+import json
+import logging
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from flask import Flask, request
+
+from mushu.server.client_address import read_address, shown
+from mushu.server.config import Settings
+from mushu.server.errors import ConfigurationError
+from mushu.server.logs import LogFile, Sink, StandardError, current_request_id
+from mushu.server.web.extensions import at_end
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+#: Where the application leaves, in the environment of the request, its rule, and the id of the key or user who asks.
+RULE: Final = "mushu.rule"
+PRINCIPAL: Final = "mushu.principal"
+#: Requests that are remembered at most until they are written; further ones are counted.
+MOST: Final = 10_000
+_ACCESS_LOG: Final = "mushu_access_log"
+_ACCESS_LOG_SECONDS: Final = 1
+#: Asked so often that they are in the access log only where all requests are: the gate, and signs of life.
+_FREQUENT: Final = frozenset(
+    (
+        "api-key validation.validate_api_key",
+        "sandbox_api-key validation.validate_api_key",
+        "health.health",
+        "health.ready",
+    )
+)
+_LOG: Final = logging.getLogger(__name__)
+#: Others are not repeated: a client may write anything there.
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_PARAMETER: Final = re.compile(r"<(?:[^<>:]*:)?([^<>:]*)>")
+#: Of an address that is read, and a letter more: a longer one is none.
+_ADDRESS: Final = 46
+
+
+class Access(NamedTuple):
+    """One request and its answer."""
+
+    at: float
+    request_id: str | None
+    method: str
+    #: As Flask writes it; None where the request was refused before, or nothing is there.
+    rule: str | None
+    status: str
+    seconds: float
+    #: Of the body that the answer announces.
+    length: str | None
+    principal: str | None
+    address: str
+
+
+class AccessLog:
+    """Remembers requests, and writes them.
+
+    Args:
+        sink: where to.
+        interval: seconds between two writes by a thread of its own, which begins with the first request; 0: no thread.
+    """
+
+    def __init__(self, sink: Sink, interval: float) -> None:
+        self._sink = sink
+        self._interval = interval
+        self._accesses: deque[Access] = deque()
+        self._missing = 0
+        self._unwritten: deque[bytes] = deque()
+        self._torn = False
+        self._failing = False
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+
+    def add(self, access: Access) -> None:
+        """Remember a request; never fails, and waits for nothing."""
+        if len(self._accesses) < MOST:
+            self._accesses.append(access)
+        else:
+            with self._lock:
+                self._missing += 1
+        if self._thread is None and self._interval > 0:  # here, because a fork takes no thread along
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
+                    self._thread.start()
+        if self._ended.is_set():
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is remembered; what cannot be written is kept for the next time."""
+        with self._writing:
+            try:
+                self._write(self._unwritten)
+                self._unwritten.extend(_joined(self._lines(), self._sink.most))
+                self._write(self._unwritten)
+            except OSError as error:
+                if not self._failing:
+                    _LOG.warning("the access log cannot be written", extra={"cause": error.strerror or str(error)})
+                self._failing = True
+            else:
+                self._failing = False
+
+    def close(self) -> None:
+        """Write the rest, and end the thread."""
+        self._ended.set()
+        self.flush()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._interval):
+            self.flush()
+
+    def _write(self, unwritten: deque[bytes]) -> None:
+        """Write as many of the texts as can be; a line that a full disk tears apart is written again as a whole."""
+        while unwritten:
+            text = b"\n" + unwritten[0] if self._torn else unwritten[0]
+            written = self._sink.write(text)
+            whole = text.rfind(b"\n", 0, written) + 1
+            self._torn = written > whole
+            if rest := text[whole:]:
+                unwritten[0] = rest
+            else:
+                unwritten.popleft()
+
+    def _lines(self) -> Iterator[str]:
+        for _ in range(len(self._accesses)):
+            yield _line(self._accesses.popleft())
+        with self._lock:
+            missing, self._missing = self._missing, 0
+        if missing:
+            yield _json(time.time(), "WARNING", message="requests are missing here", missing=missing)
+
+
+def access_log_of(app: Flask) -> AccessLog:
+    return cast(AccessLog, app.extensions[_ACCESS_LOG])
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Wrap the application, unless the log is off; must be called before `proxy_headers.install`, which gives the ids.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
+    if settings.access_log == "off":
+        return
+    log = AccessLog(_sink(settings.access_log_file), _ACCESS_LOG_SECONDS)
+    app.extensions[_ACCESS_LOG] = log
+    at_end(log.close)
+    app.url_value_preprocessor(_note_rule)
+    left_out = _FREQUENT if settings.access_log == "api" else frozenset[str]()
+    app.wsgi_app = AccessLogged(app.wsgi_app, log, settings.client_address_header, left_out)  # type: ignore[method-assign]
+
+
+def _note_rule(*_: object) -> None:
+    request.environ[RULE] = request.url_rule
+
+
+def _sink(path: str) -> Sink:
+    if not path:
+        return StandardError()
+    file = Path(path)
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise ConfigurationError(
+            f"The access log {path} cannot be written. Make its folder for the account of the server, or set "
+            "MUSHU_ACCESS_LOG_FILE to another path."
+        )
+    return LogFile(file)
+
+
+class AccessLogged:
+    """WSGI middleware that remembers each request as its answer begins.
+
+    Args:
+        address_header: as `client_address.py` takes it.
+        left_out: Flask endpoints whose requests are not remembered.
+    """
+
+    def __init__(self, app: "WSGIApplication", log: AccessLog, address_header: str, left_out: frozenset[str]) -> None:
+        self._app = app
+        self._log = log
+        self._address = f"HTTP_{address_header.upper()}" if address_header else "REMOTE_ADDR"
+        self._left_out = left_out
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        began = time.perf_counter()
+        status, headers = "500", list[tuple[str, str]]()  # what the server answers if the application fails
+
+        def start(told: str, told_headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            nonlocal status, headers
+            status, headers = told, told_headers
+            return start_response(told, told_headers, *exc_info)
+
+        try:
+            return self._app(environ, start)
+        finally:
+            rule = environ.get(RULE)
+            if rule is None or rule.endpoint not in self._left_out:
+                self._log.add(
+                    Access(
+                        time.time(),
+                        current_request_id.get(),
+                        environ["REQUEST_METHOD"],
+                        rule.rule if rule is not None else None,
+                        status,
+                        time.perf_counter() - began,
+                        next((value for name, value in headers if name == "Content-Length"), None),
+                        environ.get(PRINCIPAL),
+                        environ.get(self._address, "")[:_ADDRESS],
+                    )
+                )
+
+
+def _line(access: Access) -> str:
+    length = "0" if access.method == "HEAD" else access.length
+    return _json(
+        access.at,
+        "INFO",
+        request_id=access.request_id,
+        method=access.method if access.method in _METHODS else "other",
+        route=_documented(access.rule) if access.rule is not None else None,
+        status=int(access.status[:3]),
+        milliseconds=round(access.seconds * 1000, 1),
+        bytes=int(length) if length is not None else None,
+        principal=access.principal,
+        address=_address(access.address),
+    )
+
+
+def _json(at: float, level: str, **fields: object) -> str:
+    """Return a line whose first fields are those of all logs (`logs.py`)."""
+    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"at": moment, "level": level, "logger": "access", **fields}) + "\n"
+
+
+def _joined(lines: Iterable[str], most: int) -> Iterator[bytes]:
+    """Yield texts of whole lines, none longer than `most` bytes unless a line is."""
+    text = ""
+    for line in lines:
+        if text and len(text) + len(line) > most:
+            yield text.encode()
+            text = ""
+        text += line
+    if text:
+        yield text.encode()
+
+
+@lru_cache
+def _documented(rule: str) -> str:
+    """Return a rule of Flask as the reference writes it: `/orgs/{org_id}`."""
+    return _PARAMETER.sub(r"{\1}", rule)
+
+
+@lru_cache
+def _address(text: str) -> str:
+    return shown(read_address(text))
