@@ -289,9 +289,9 @@ def test_the_principal_of_one_request_is_not_that_of_the_next(house: House, stag
 def test_what_only_reads_with_a_key_makes_no_session(
     house: House, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _, key = house.world.key(stage.organization)
     made: list[object] = []
     monkeypatch.setattr("mushu.server.core._tell", made.append)
-    _, key = house.world.key(stage.organization)
     org = f"/orgs/{stage.org}"
     for path in ("/health", org, f"{org}/tenants", "/orgs", f"{org}/members"):
         assert not made, "members are still read with one"
