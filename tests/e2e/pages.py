@@ -21,7 +21,6 @@ REASONS: Final = {
     "belongs to a class": r"^def \w+\(self",
     "configures a proxy, and runs in its tests": "[Mm]ushu|entryPoints",
     "builds a package, with setuptools from pypi.org": "pip install .*mushu-folder",
-    "needs all of this set up elsewhere, too": "namespace=|addr=",
     "needs an issuer of tokens": "auth/(kubernetes|jwt)",
     "printed by another version": "key_…|before-0007",
     "runs in a browser": "fetch",

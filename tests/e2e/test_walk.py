@@ -178,7 +178,7 @@ def walk(machine: Machine, page: str, request: pytest.FixtureRequest) -> Iterato
     }
     if page == "docs/vault.md":
         vault = request.getfixturevalue("empty_vault")
-        here["https://vault.example:8200"] = vault.url
+        here |= dict.fromkeys(("https://vault.example:8200", "https://vault.eu.example:8200"), vault.url)
         variables["ROOT_TOKEN"] = vault.root_token
     with Walk(place, clean_environment(home) | variables, here, {**machine.learned}) as shell:
         yield shell

@@ -127,9 +127,8 @@ def test_the_policy_that_is_printed_is_enough_for_all_that_is_done(vault: RealVa
 
 @pytest.mark.fault
 def test_every_way_in_that_is_set_up_is_taken_by_the_server(vault: RealVault) -> None:
-    lines = re.findall(
-        r"^    vault write (auth/\w+/(?:role|config)\S*) (.+)$", _GUIDE.replace("\\\n", ""), re.MULTILINE
-    )
+    pattern = r"^    vault write (auth/\w+/(?:role|config)\S*) (.+)$"
+    lines = dict.fromkeys(re.findall(pattern, _GUIDE.replace("\\\n", ""), re.MULTILINE))
     assert len(lines) == 6
     for path, words in lines:
         wanted = dict(word.split("=", 1) for word in words.split())
