@@ -17,15 +17,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, event, make_url
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.types import TypeDecorator
 
 from mushu.address import is_loopback_host
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 #: Milliseconds that SQLite waits for another writer, and PostgreSQL for a lock, before it gives up.
 BUSY_TIMEOUT: Final = 15_000
@@ -61,7 +63,10 @@ Proof: TypeAlias = Callable[[AnySession], None]
 
 
 class Base(DeclarativeBase):
-    """What every table derives from. Constraints have names, so that migrations can speak of them on any database."""
+    """What every table derives from. Constraints have names, so that migrations can speak of them on any database.
+
+    A partial index is declared with `sqlite_where`, and `prepare_engine` has it so on PostgreSQL, too.
+    """
 
     metadata = MetaData(
         naming_convention={
@@ -200,10 +205,15 @@ def holds_rows(session: AnySession) -> bool:
     return session.get_bind().dialect.name != "sqlite"
 
 
-def insert_into(session: AnySession, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
+def insert_into(session: AnySession, table: type[Base]) -> "postgresql.Insert | sqlite.Insert":
     """Return an INSERT that can say what is to happen where the row is there already."""
+    # Loaded where it is used: that of PostgreSQL takes a tenth of what a command on SQLite takes to start.
     if session.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
         return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
     return sqlite.insert(table)
 
 
@@ -257,6 +267,9 @@ def prepare_engine(engine: Engine, journal: Path | None = None) -> None:
     """
     engine.update_execution_options(**{_JOURNAL: journal})
     if engine.dialect.name != "sqlite":
+        for index in (index for table in Base.metadata.tables.values() for index in table.indexes):
+            # Not where the index is declared: to name PostgreSQL there loads all of its dialect, on SQLite, too.
+            index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
 
         @event.listens_for(engine, "connect")
         def bound_waits(connection: Any, _record: object) -> None:

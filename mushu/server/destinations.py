@@ -55,10 +55,9 @@ class DestinationRow(Environmental, Base):
             "name",
             unique=True,
             sqlite_where=IS_NAMED,
-            postgresql_where=IS_NAMED,
         ),
         # One place, one organization, one environment, one set of settings: whoever opens it finds them by its URI.
-        Index("uq_destinations_uri", "uri", unique=True, sqlite_where=IS_NAMED, postgresql_where=IS_NAMED),
+        Index("uq_destinations_uri", "uri", unique=True, sqlite_where=IS_NAMED),
         CheckConstraint("environment IN ('live', 'test')", name="environment"),
     )
 

@@ -58,10 +58,9 @@ class Delivery(Base):
             *("uri", "location"),
             unique=True,
             sqlite_where=IS_UNDER_WAY,
-            postgresql_where=IS_UNDER_WAY,
         ),
         Index("ix_deliveries_uri", "uri"),
-        Index("ix_deliveries_cleanup_due", "uri", sqlite_where=IS_CLEANUP_DUE, postgresql_where=IS_CLEANUP_DUE),
+        Index("ix_deliveries_cleanup_due", "uri", sqlite_where=IS_CLEANUP_DUE),
     )
 
     id: Mapped[str] = mapped_column(String(24), primary_key=True)

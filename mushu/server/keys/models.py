@@ -25,9 +25,9 @@ class ApiKey(Idempotent, Base):
     __tablename__ = "api_keys"
     __table_args__ = (
         Index("ix_api_keys_org_id_environment_created_at_id", "org_id", "environment", "created_at", "id"),
-        Index("ix_api_keys_pending", "created_at", "id", sqlite_where=IS_PENDING, postgresql_where=IS_PENDING),
-        Index("ix_api_keys_rotate_at", "rotate_at", sqlite_where=IS_TO_ROTATE, postgresql_where=IS_TO_ROTATE),
-        Index("ix_api_keys_retires_at", "retires_at", sqlite_where=IS_TO_RETIRE, postgresql_where=IS_TO_RETIRE),
+        Index("ix_api_keys_pending", "created_at", "id", sqlite_where=IS_PENDING),
+        Index("ix_api_keys_rotate_at", "rotate_at", sqlite_where=IS_TO_ROTATE),
+        Index("ix_api_keys_retires_at", "retires_at", sqlite_where=IS_TO_RETIRE),
         Index("uq_api_keys_request_key", "request_key", unique=True),
         CheckConstraint("environment IN ('live', 'test')", name="environment"),
     )
@@ -81,7 +81,7 @@ class Rotation(Base):
 
     __tablename__ = "rotations"
     __table_args__ = (
-        Index("ix_rotations_open", "predecessor_id", sqlite_where=IS_OPEN, postgresql_where=IS_OPEN),
+        Index("ix_rotations_open", "predecessor_id", sqlite_where=IS_OPEN),
         Index("ix_rotations_predecessor_id", "predecessor_id"),
         CheckConstraint("at_deadline IN ('keep', 'revoke')", name="at_deadline"),
     )

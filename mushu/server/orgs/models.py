@@ -77,7 +77,7 @@ class Membership(Base):
     __tablename__ = "memberships"
     __table_args__ = (
         # One owner per organization, whatever two requests do at once.
-        Index("uq_memberships_owner", "org_id", unique=True, sqlite_where=IS_OWNER, postgresql_where=IS_OWNER),
+        Index("uq_memberships_owner", "org_id", unique=True, sqlite_where=IS_OWNER),
         Index("ix_memberships_org_id_joined_at_user_id", "org_id", "joined_at", "user_id"),
         Index("ix_memberships_user_id_joined_at_org_id", "user_id", "joined_at", "org_id"),
     )

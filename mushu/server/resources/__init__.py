@@ -18,8 +18,6 @@ from mushu.server.db import AnySession
 from mushu.server.orgs.service import OrgDeletion
 from mushu.server.resources.devices import delete_devices_of_org, delete_devices_of_tenant
 from mushu.server.resources.media.service import delete_media_of_org, delete_media_of_tenant
-from mushu.server.resources.media.uploading import clean_media
-from mushu.server.resources.notifications.cleaning import clean_notifications
 from mushu.server.resources.tenants import TenantDeletion, delete_tenants_of_org
 
 #: Removes what time has made superfluous; owns its transactions, and logs what it removed.
@@ -57,18 +55,30 @@ class Resources:
         return [found.housekeeping for found in self.types if found.housekeeping is not None]
 
 
+def _clean_notifications(session: AnySession, clock: Clock, settings: Settings) -> None:
+    from mushu.server.resources.notifications.cleaning import clean_notifications  # only housekeeping needs it
+
+    clean_notifications(session, clock, settings)
+
+
+def _clean_media(session: AnySession, clock: Clock, settings: Settings) -> None:
+    from mushu.server.resources.media.uploading import clean_media  # only housekeeping needs it, and it loads storages
+
+    clean_media(session, clock, settings)
+
+
 RESOURCES: Final = Resources(
     (
         # First: it locks the tenants, so that nobody adds a device to one meanwhile.
         ResourceType(name="tenants", on_org_deleted=delete_tenants_of_org),
         ResourceType(name="devices", on_org_deleted=delete_devices_of_org, on_tenant_deleted=delete_devices_of_tenant),
         # What was sent stays for the time that the operator has set, also after its tenant is deleted.
-        ResourceType(name="notifications", housekeeping=clean_notifications),
+        ResourceType(name="notifications", housekeeping=_clean_notifications),
         ResourceType(
             name="media",
             on_org_deleted=delete_media_of_org,
             on_tenant_deleted=delete_media_of_tenant,
-            housekeeping=clean_media,
+            housekeeping=_clean_media,
         ),
     )
 )

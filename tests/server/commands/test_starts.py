@@ -10,10 +10,12 @@ import pytest
 from tests.server.commands.conftest import Run
 
 ROOT = Path(__file__).parents[3]
-#: What only the web, a delivery, a password or a migration needs, by the name of the module.
+#: What only the web, a delivery, a password, housekeeping, another database or a migration needs, by module.
 HEAVY = (
     "pydantic", "flask_openapi", "flask_login", "flask_wtf", "argon2", "granian", "cryptography", "hvac", "httpx",
     "mushu_dotenv", "mushu.server.web", "mushu.server.app", "mushu.server.operation", "alembic", "flask_migrate",
+    "sqlalchemy.dialects.postgresql", "mushu.server.resources.media.uploading",
+    "mushu.server.resources.notifications.outcomes",
 )  # fmt: skip
 #: What any command needs that does something.
 OF_ANY = ("sqlalchemy", "flask_sqlalchemy", "mushu.server.core", "mushu.server.commands")
