@@ -51,7 +51,7 @@ def cli() -> None:
 
     \b
     mushu auth login
-    mushu api-key create --name backend-server --org ORG --to env:.env
+    mushu api-key create --name backend-server --to env:.env
     """
 
 

@@ -132,5 +132,6 @@ class ApiKeys:
                 if refusal.code != _NOT_FOUND:
                     raise
         raise Failure(
-            f"There is no API key {key_id} in {self._org_id}. `mushu api-key list --org {self._org_id}` shows them all."
+            f"There is no API key {key_id} in {self._org_id}. `mushu api-key list --all --org {self._org_id}` shows "
+            "them, deleted ones, too."
         )

@@ -37,7 +37,7 @@ def test_a_key_is_made_in_its_environment_and_found_there_by_every_command(mushu
     assert len(mushu("api-key", "list", "--org", acme).rows) == 1
     assert mushu("api-key", "list", "--org", acme, "--json").json == []
     mushu("api-key", "show", key_id, "--org", acme).fails(
-        f"There is no API key {key_id} in {acme}. `mushu api-key list --org {acme}`"
+        f"There is no API key {key_id} in {acme}. `mushu api-key list --all --org {acme}`"
     )
 
 
