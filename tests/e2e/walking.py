@@ -24,6 +24,9 @@ LEARNED: Final = {
 TYPED: Final = {"flask keys delete": "y", "flask destinations remove": "y", "vault login": "$ROOT_TOKEN"}
 #: What has the same effect as a block that is not run.
 INSTEAD: Final = {"builds a package, with setuptools from pypi.org": "pip-by-hand mushu-folder"}
+#: A command that may print a key: one that is told to, or to make one without a place for it.
+PRINTS: Final = re.compile(r"--show|api-key create (?!.*--to )")
+_KEY: Final = re.compile(r"m[a-z]{2}_(?:live_|test_)?\w{24}")
 #: A command that makes something which has one of those words.
 MAKES: Final = re.compile(r"\b(create|rotate|upload|send|notify|role-id)\b")
 
@@ -97,6 +100,7 @@ class Walk:
             self.last += line
         told = re.search(r"# exits with (\d)", command)
         assert line == f"=== {told[1] if told else 0}\n", f"{command}{line}{self.last}"
+        assert PRINTS.search(command) or not _KEY.search(self.last), f"{command}prints a key"
         if MAKES.search(command):
             found = {word: re.findall(pattern, self.last) for word, pattern in LEARNED.items()}
             self.learned |= {word: answers[-1] for word, answers in found.items() if answers}
