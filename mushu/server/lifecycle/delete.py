@@ -25,9 +25,7 @@ from mushu.server.orgs.models import OrgInvitation
 
 
 def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, keep_value: bool = False) -> ApiKey:
-    """Revoke the key in the caller's transaction, and mark its value for removal wherever it was brought.
-
-    What it offered ends with it: its invitations that nobody answered.
+    """Revoke the key and its invitations in the caller's transaction, and mark its value for removal everywhere.
 
     Args:
         keep_value: leave the value, which opens nothing any more, where it was proven to be, and only there.
@@ -48,12 +46,11 @@ def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, 
 def follow_journal(context: Context) -> list[Finding]:
     """Phase 1 of every verb: revoke again what was deleted before and is alive here, as after a backup was restored.
 
-    Nobody's permission is asked, for this was decided before; the audit trail names the system. Whether the journal has
-    anything to say is looked up without the lock of a writer.
+    Nobody's permission is asked, for this was decided before; the audit trail names the system.
     """
     session = context.session
     with reading(session):
-        if not revocation_journal.is_behind(session):
+        if not revocation_journal.is_behind(session):  # the rule; it costs no lock of a writer
             return []
     with finishing(session):
         revocation_journal.hold(session)
@@ -67,13 +64,12 @@ def follow_journal(context: Context) -> list[Finding]:
 
 
 def delete(context: Context, key_id: str, *, keep_value: bool = False) -> tuple[ApiKey, list[Finding]]:
-    """Revoke the key, commit, and remove its value from its destinations; owns its transactions.
+    """Revoke the key, commit, remove its value from its destinations, and return it with what was done at each.
+
+    Owns its transactions. A destination that cannot be reached stays due; `reconcile` tries again.
 
     Args:
         keep_value: leave the value where it is; of a key that is dead already, too, which ends the search for it.
-
-    Returns:
-        The key, and what was done at each destination. One that cannot be reached stays due; `reconcile` tries again.
 
     Raises:
         KeyNotFound, WrongState: there is no such key, or it is deleted already.
@@ -93,10 +89,8 @@ def delete(context: Context, key_id: str, *, keep_value: bool = False) -> tuple[
 def delete_org(context: Context, org_id: str, others: Sequence[orgs.OrgDeletion]) -> list[Finding]:
     """Delete the organization and every key it has, commit, and remove their values; owns its transactions.
 
-    Its destinations are free for others from then on; what cleaning up there needs is kept as long.
-
-    Args:
-        others: what each of the resources does in the same transaction.
+    Its destinations are free for others from then on; what cleaning up there needs is kept as long. `others` are what
+    each of the resources does in the same transaction.
 
     Raises:
         OrgNotFound: there is no such organization.
