@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mushu.destination import Secret
 from tests.plugins.mushu_dotenv.places import KEY, VARIABLE, deliver, private
 from tests.plugins.mushu_dotenv.readings import READERS, lacking
 
@@ -35,3 +36,11 @@ def test_the_key_is_read_by_each(tmp_path: Path, content: str, readers: tuple[st
     read = {name: READERS[name]([file])[0].values.get(VARIABLE) for name in readers}
     assert read == dict.fromkeys(readers, KEY.reveal())
     assert (b"export MUSHU" in file.read_bytes()) == content.startswith("export")
+
+
+def test_the_address_beside_a_key_is_read_by_all(tmp_path: Path) -> None:
+    file, url = private(tmp_path / ".env", b"A=1\n"), "https://keys.example.com:8443/team~a/b"
+    deliver(file)
+    deliver(file, Secret(url), "MUSHU_URL")
+    read = {name: READERS[name]([file])[0].values for name in _ALL}
+    assert {values.get("MUSHU_URL") for values in read.values()} == {url}, read
