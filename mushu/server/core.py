@@ -33,6 +33,7 @@ from mushu.server.db import (
 )
 from mushu.server.delivery import named_destinations
 from mushu.server.environments import Reader, set_environment
+from mushu.server.gate.cache import StampedReads
 from mushu.server.instance import JOURNAL_FILE, ROOT, prepare_instance, secret_key
 from mushu.server.lifecycle.context import Context
 from mushu.server.resources import RESOURCES, Resources
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from mushu.server.users.passwords import Passwords
 
 _READS: Final = "mushu_reads"
+_GATE: Final = "mushu_gate"
 _PACKAGED: Final = Path(__file__).with_name("migrations")
 #: A checkout has them beside the package, a wheel brings them inside it.
 MIGRATIONS: Final = _PACKAGED if _PACKAGED.is_dir() else ROOT / "migrations"
@@ -120,7 +122,8 @@ def install(app: Flask, core: Core) -> None:
     db.init_app(app)
     with app.app_context():
         prepare_engine(db.engine, settings.instance_path / JOURNAL_FILE)
-        app.extensions[_READS] = ReadConnections(db.engine)
+        app.extensions[_READS] = reads = ReadConnections(db.engine)
+        app.extensions[_GATE] = StampedReads(db.engine) if db.engine.dialect.name == "sqlite" else reads
 
 
 def get_core() -> Core:
@@ -151,6 +154,11 @@ def _tell(session: AnySession) -> None:
         environment, proof = told
         set_environment(session, environment)
         act_for(session, proof)
+
+
+def gate_reader_in(environment: Environment) -> Reader:
+    """Return what the gate looks credentials up with, within the current app."""
+    return Reader(current_app.extensions[_GATE], environment)
 
 
 def reader_in(environment: Environment) -> Reader:

@@ -189,7 +189,10 @@ class ReadConnections:
         try:
             return self._idle.pop()
         except IndexError:
-            opened = self._engine.raw_connection()
+            return self._open()
+
+    def _open(self) -> Any:
+        opened = self._engine.raw_connection()
         connection: Any = opened.driver_connection
         opened.detach()
         self.dialect.set_isolation_level(connection, "AUTOCOMMIT")

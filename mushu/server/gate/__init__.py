@@ -2,10 +2,11 @@
 
     headers ─ credential.py ─→ credential ─ principal.py ─→ principal ─ access.py ─→ the organization, or an error
 
+    cache.py          what the read of principal.py found, for as long as nothing is committed
     proof.py          the same decision again, inside the transaction that uses it
     invitations.py    the same question about who invited
 
-Every request passes here, and every answer is as fresh as the database: nothing is remembered between two requests.
+Every request passes here, and every answer is as fresh as the database: what is remembered ends with the next commit.
 `web/guard.py` calls it. May not import Flask, Click or a resource.
 """
 

@@ -1,6 +1,6 @@
 """From a credential to the principal that it proves: one prepared read for each request, of this moment.
 
-It holds all that is asked: no entity is built, and nothing is remembered between two requests.
+It holds all that is asked, and no entity is built. What it says of expiry is decided for each request.
 """
 
 from collections.abc import Sequence

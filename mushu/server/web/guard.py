@@ -14,7 +14,7 @@ from flask import Flask, current_app, g, request
 from werkzeug import Response as BaseResponse
 
 from mushu.environment import Environment
-from mushu.server.core import context_for, db, forget_proof, get_core, reader_in, tell_session
+from mushu.server.core import context_for, db, forget_proof, gate_reader_in, get_core, reader_in, tell_session
 from mushu.server.db import reading
 from mushu.server.environments import Reader
 from mushu.server.errors import Forbidden, Invalid
@@ -168,7 +168,7 @@ def _credential(view: Callable[..., Any]) -> Credential:
 
 def _admit(requirement: Requirement, credential: Credential) -> None:
     clock, environment, named = get_core().clock, current_environment(), _named(requirement.org_from)
-    g.principal = authenticate(current_reader(), clock, credential)
+    g.principal = authenticate(gate_reader_in(environment), clock, credential)
     name_in_access_log(g.principal)
     count(g.principal)  # before anything is refused: a key that may not do this is in use all the same
     with nullcontext() if is_decided_alone(g.principal, requirement) else reading(db.session):

@@ -5,8 +5,8 @@ this module replaces or removes them before Flask sees them: no link, redirect o
 address comes from the connection, or from the one header that the operator named.
 """
 
+import random
 import re
-import uuid
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -87,7 +87,9 @@ class RequestIds:
 
 def chosen(sent: str) -> str:
     """Return the id that was sent, or a new one where it is not well formed, or has a credential in it."""
-    return sent if _WELL_FORMED.fullmatch(sent) and mask(sent) == sent else uuid.uuid4().hex
+    if _WELL_FORMED.fullmatch(sent) and mask(sent) == sent:
+        return sent
+    return f"{random.getrandbits(128):032x}"  # no secret, so the system is not asked for randomness
 
 
 def install(app: Flask, settings: Settings) -> None:

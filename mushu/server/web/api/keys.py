@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import BaseModel
 
 from mushu.server import answers
-from mushu.server.core import db, get_core
+from mushu.server.core import db, gate_reader_in, get_core
 from mushu.server.db import reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.named_destinations import names_of
@@ -47,7 +47,6 @@ from mushu.server.web.api.models import Body, Deleted, IdempotencyHeader, OrgPat
 from mushu.server.web.guard import (
     current_context,
     current_environment,
-    current_reader,
     name_in_access_log,
     public,
     requires,
@@ -167,7 +166,7 @@ _ONE = f"{_MANY}/<key_id>"
 def validate_api_key(body: KeyToValidate) -> KeyValidation:
     """Tell whether an API key is good, as a request with it would; it does not count as one."""
     try:
-        key = authenticate(current_reader(), get_core().clock, read_headers(None, body.key))
+        key = authenticate(gate_reader_in(current_environment()), get_core().clock, read_headers(None, body.key))
         name_in_access_log(key)
         require_environment(key, _ANY, current_environment())
     except (Unauthenticated, WrongEnvironment) as refusal:

@@ -1,0 +1,144 @@
+"""What the gate's read found, remembered for as long as SQLite's own wal-index says that nothing was committed.
+
+SQLite changes the header of the wal-index at each commit of each writer, the sqlite3 shell included, before the commit
+returns: the first 96 bytes of the `-shm` file, two copies of 48 (https://www.sqlite.org/walformat.html, section 2). So
+a row is good while the header is what it was before the row was read and after. Where there is no such header, as on
+PostgreSQL, or an unexpected one, each request reads (`docs/decisions/0006-the-gate-reads-on-every-request.md`).
+"""
+
+import mmap
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from sqlalchemy import Engine
+
+from mushu.server.db import ReadConnections
+
+_COPY: Final = 48
+_ASKED: Final = ("journal_mode", "database_list")
+#: The first field of a copy, and the byte that says that it was set up.
+_VERSION: Final = (3_007_000).to_bytes(4, sys.byteorder)
+_IS_SET_UP: Final = 12
+#: Where a process sees the writes of others in the order in which they were made.
+_MACHINES: Final = ("x86_64", "AMD64")
+#: Rows remembered at most.
+_MOST: Final = 10_000
+#: Seconds between two looks whether the file is still the one that SQLite uses.
+_LOOK: Final = 1.0
+
+
+class WalStamp:
+    """The header of the wal-index of the database that a connection is open to.
+
+    The connection is held: without one, SQLite would delete the file. To close a descriptor of the file drops SQLite's
+    locks in this process (POSIX), so that is left for when the connections are closed as well.
+
+    Raises:
+        OSError: the database has no wal-index that can be read here.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        if sys.platform == "win32" or platform.machine() not in _MACHINES:
+            raise OSError("the order of writes is not known for this machine")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchall()  # so that there is a wal-index
+        mode, (_, _, path, *_) = (connection.execute(f"PRAGMA {name}").fetchall()[0] for name in _ASKED)
+        if mode != ("wal",):
+            raise OSError("the database has no wal-index")
+        self._connection = connection
+        self._path = Path(f"{path}-shm")
+        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        self._map = mmap.mmap(self._descriptor, 2 * _COPY, prot=mmap.PROT_READ)
+        self._look_at = time.monotonic() + _LOOK
+
+    def read(self) -> bytes | None:
+        """Return the header; None where the file is not SQLite's any more."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK
+            if not self._is_there():
+                return None
+        return self._map[:]
+
+    def close(self) -> None:
+        self._connection.close()
+        self._map.close()
+        os.close(self._descriptor)
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+
+def is_whole(stamp: bytes) -> bool:
+    """Tell whether the header was not being written when it was read, and is of the known form."""
+    return stamp[:_COPY] == stamp[_COPY:] and stamp.startswith(_VERSION) and stamp[_IS_SET_UP] == 1
+
+
+class StampedReads(ReadConnections):
+    """Reads that remember what they found, as long as it is true. Keyed by digest: no plaintext stays."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._remembered: tuple[bytes, dict[tuple[Any, ...], Sequence[Sequence[Any]]]] = (b"", {})
+        self._stamp: WalStamp | None = None
+        self._opening = Lock()
+        self._open_at = 0.0
+
+    def fetch(self, statement: str, values: Any) -> Sequence[Sequence[Any]]:
+        """Return what `ReadConnections.fetch` would return at this moment."""
+        before = self._read_stamp()
+        if before is None:
+            return super().fetch(statement, values)
+        key = (statement, *values)
+        stamp, found = self._remembered
+        if stamp == before and key in found:
+            return found[key]
+        rows = super().fetch(statement, values)
+        if rows and is_whole(before) and before == self._read_stamp():
+            stamp, found = self._remembered
+            if stamp != before or len(found) >= _MOST:
+                found = {}
+                self._remembered = (before, found)
+            found[key] = rows
+        return rows
+
+    def _read_stamp(self) -> bytes | None:
+        stamp = self._stamp or self._opened()
+        try:
+            read = stamp.read() if stamp is not None else None
+        except ValueError:  # another thread closed it
+            return None
+        if read is None and stamp is not None:
+            # Others use another file, and what this process wrote or read would be another database.
+            self._engine.dispose()
+        return read
+
+    def _opened(self) -> WalStamp | None:
+        if time.monotonic() < self._open_at or not self._opening.acquire(blocking=False):
+            return None
+        connection = None
+        try:
+            self._open_at = time.monotonic() + _LOOK
+            if self._stamp is None:
+                connection = self._open()
+                self._stamp = WalStamp(connection)
+        except (OSError, self.dialect.loaded_dbapi.Error):  # such as a database that is away: asked again in a second
+            if connection is not None:
+                connection.close()
+        finally:
+            self._opening.release()
+        return self._stamp
+
+    def _close_idle(self) -> None:
+        stamp, self._stamp = self._stamp, None
+        if stamp is not None:
+            stamp.close()
+        super()._close_idle()

@@ -1,0 +1,150 @@
+"""What the gate remembers is never late: whoever ends a key, every process refuses it on the next request."""
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+import pytest
+from flask.testing import FlaskClient
+
+from mushu.environment import Environment
+from mushu.secret import Secret
+from mushu.server.clock import utc_now
+from mushu.server.config import Settings
+from mushu.server.core import core_context, db, gate_reader_in
+from mushu.server.errors import Unauthenticated
+from mushu.server.gate.cache import StampedReads, is_whole
+from mushu.server.gate.credential import Credential
+from mushu.server.gate.principal import authenticate
+from mushu.testing.processes import fork, wait_for
+from tests.long import SEED, times
+from tests.server.commands.conftest import Run, run
+from tests.server.conftest import World, bearer
+
+__all__ = ["run"]
+pytestmark = pytest.mark.sqlite
+
+#: Asks all processes whether a key is good.
+Ask = Callable[[str], list[bool]]
+
+
+def is_good(plaintext: str) -> bool:
+    try:
+        authenticate(gate_reader_in(Environment.LIVE), utc_now, Credential(Secret(plaintext), is_key=True))
+    except Unauthenticated:
+        return False
+    return True
+
+
+def answer_all(settings: Settings, questions: Connection) -> int:
+    with core_context(lambda: settings):
+        while plaintext := questions.recv():
+            questions.send(is_good(plaintext))
+    return 0
+
+
+@pytest.fixture
+def ask(settings: Settings) -> Iterator[Ask]:
+    """Three processes beside this one, which were made before it opened the database."""
+    pipes = [Pipe() for _ in range(3)]
+    workers = [fork(lambda theirs=theirs: answer_all(settings, theirs)) for _, theirs in pipes]  # type: ignore[misc]
+
+    def ask(plaintext: str) -> list[bool]:
+        for ours, _ in pipes:
+            ours.send(plaintext)
+        return [*(ours.recv() for ours, _ in pipes), is_good(plaintext)]
+
+    yield ask
+    for ours, _ in pipes:
+        ours.send("")
+    assert [wait_for(worker) for worker in workers] == [0, 0, 0]
+
+
+def test_a_key_that_was_ended_in_any_way_is_refused_by_four_processes(
+    ask: Ask, settings: Settings, client: FlaskClient, world: World, run: Run
+) -> None:
+    org = world.org()
+    headers = bearer(world.token(world.owner_of(org)))
+    late = 0
+    with closing(sqlite3.connect(settings.instance_path / "mushu.sqlite3", isolation_level=None)) as shell:
+        for number in range(times(300, 10_000)):
+            key, plaintext = world.key(org)
+            key_id = key.id
+            assert all(ask(plaintext) + ask(plaintext))
+            if number % 50 == 0:
+                assert run("keys", "delete", key_id, "--yes").code == 0
+            elif number % 2:
+                assert client.delete(f"/orgs/{org.id}/api-keys/{key_id}", headers=headers).status_code == 200
+            else:
+                shell.execute("UPDATE api_keys SET state = 'revoked' WHERE id = ?", [key_id])
+            late += sum(ask(plaintext))
+    assert late == 0
+
+
+def test_what_is_remembered_is_what_is_stored_after_a_writer_was_killed(
+    ask: Ask, settings: Settings, world: World
+) -> None:
+    org, path = world.org(), settings.instance_path / "mushu.sqlite3"
+    keys = {key.id: plaintext for key, plaintext in (world.key(org) for _ in range(4))}
+    chance = random.Random(SEED)
+
+    def write() -> int:
+        with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+            while True:
+                for state in ("disabled", "active"):
+                    writer.execute("UPDATE api_keys SET state = ? WHERE id = ?", [state, chance.choice([*keys])])
+
+    for _ in range(times(15, 300)):
+        writer = fork(write)
+        until = time.monotonic() + chance.uniform(0, 0.03)
+        while time.monotonic() < until:
+            ask(chance.choice([*keys.values()]))
+        os.kill(writer, signal.SIGKILL)
+        assert wait_for(writer) == -signal.SIGKILL
+        with closing(sqlite3.connect(path)) as shell:
+            states = dict(shell.execute("SELECT id, state FROM api_keys"))
+        for key_id, plaintext in keys.items():
+            assert ask(plaintext) == [states[key_id] == "active"] * 4
+
+
+def test_it_remembers_until_the_next_commit_and_no_miss(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def fetch(_: object, text: str, __: object) -> list[tuple[int]]:
+        asked.append(text)
+        if text == "abc":
+            world.user()
+        return [(1,)] * len(text)
+
+    monkeypatch.setattr("mushu.server.db.ReadConnections.fetch", fetch)
+    found = StampedReads(db.engine)
+    for text in ("ab", "ab", "", ""):
+        assert len(found.fetch(text, [])) == len(text)
+    assert asked == ["ab", "", ""]
+    world.user()
+    found.fetch("ab", [])
+    assert asked == ["ab", "", "", "ab"]
+    found.fetch("abc", [])
+    assert ("abc",) not in found._remembered[1], "something was committed while it was read"
+    db.engine.dispose()
+
+
+def test_where_the_header_is_not_what_it_should_be_each_request_reads(world: World, settings: Settings) -> None:
+    found = StampedReads(db.engine)
+    whole = found._read_stamp()
+    assert whole is not None
+    assert is_whole(whole)
+    assert not is_whole(whole[:95] + bytes([whole[95] ^ 1])), "it is being written"
+    assert not is_whole(b"\0" * 96), "it is not set up"
+    (settings.instance_path / "mushu.sqlite3-shm").unlink()
+    assert found._stamp is not None
+    found._stamp._look_at = 0
+    assert found._read_stamp() is None
+    assert found._stamp is None, "what was open to it is closed"
+    db.engine.dispose()
