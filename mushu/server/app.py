@@ -95,7 +95,7 @@ def create_app(core: Core | None = None) -> Flask:
         app.register_api(blueprint(resource, guard.SANDBOX))
     for pages in PAGES:
         app.register_blueprint(pages.PAGES)
-    serve_document(app)
+    serve_document(app, core.settings.base_url)
     add_aliases(app)
     return app
 

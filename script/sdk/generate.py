@@ -40,7 +40,7 @@ def server_document() -> Document:
     from mushu.server.core import Core
 
     with tempfile.TemporaryDirectory() as folder:
-        app = create_app(Core(Settings(instance_path=Path(folder) / "instance")))
+        app = create_app(Core(Settings(instance_path=Path(folder) / "instance", access_log="off")))
         document: Document = app.test_client().get("/openapi.json").get_json()
     return document
 

@@ -3,10 +3,12 @@
 `docs/decisions/0003-openapi-layer.md` says why this library, and what is worked around.
 """
 
+import tomllib
 from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import Response, abort, request
@@ -20,7 +22,7 @@ from pydantic_core import to_json
 
 from mushu.server.gate.access import Requirement
 from mushu.server.web.bodies import BodyRequest, json_object
-from mushu.server.web.guard import public, requirement_of
+from mushu.server.web.guard import SANDBOX, public, requirement_of
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
 
 if TYPE_CHECKING:
@@ -156,9 +158,10 @@ def make_app(version: str) -> ApiApp:
     return app
 
 
-def serve_document(app: ApiApp) -> None:
+def serve_document(app: ApiApp, base_url: str) -> None:
     """Build the document once, in one thread, after the last endpoint was mounted, and serve it."""
-    document = CachedResponse(app.json.dumps(_document(app)).encode() + b"\n", "application/json")
+    spec = _document(app) | {"servers": [{"url": base_url, "description": "This server"}]}
+    document = CachedResponse(app.json.dumps(spec).encode() + b"\n", "application/json")
 
     @public
     def openapi_document() -> Response:
@@ -178,7 +181,52 @@ def _document(app: ApiApp) -> dict[str, Any]:
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
             _describe(operation, requirements[path, method], has_path_parameters="{" in path)
+            for parameter in operation.get("parameters", []):
+                heading = operation["tags"][0].removesuffix(f" ({SANDBOX.strip('/')})")
+                said, *examples = _words(parameter["name"], f"Parameters of {heading}", "Parameters")
+                parameter |= {"description": said} | ({"example": examples[0]} if examples else {})
+    schemas = spec["components"]["schemas"]
+    for model, schema in schemas.items():
+        for name, described in schema.get("properties", {}).items():
+            described["description"] = _words(name, model)[0]
+        schema["examples"] = [_example(schemas, model)]
     return spec
+
+
+@cache
+def _vocabulary() -> dict[str, dict[str, list[Any]]]:
+    return tomllib.loads(Path(__file__).with_name("vocabulary.toml").read_text(encoding="utf-8"))
+
+
+def _words(name: str, *tables: str) -> list[Any]:
+    """Return what a property or parameter means, and an example where there is one; by the first table that has it."""
+    vocabulary = _vocabulary()
+    found = (vocabulary[table][name] for table in (*tables, "words") if name in vocabulary.get(table, ()))
+    return next(found, [""])
+
+
+def _example(schemas: dict[str, Any], model: str) -> Any:
+    """Return an example of a model: of its properties, those that have one, and those that must be there."""
+    schema = schemas[model]
+    if "enum" in schema:
+        return schema["enum"][0]
+    made = {}
+    for name, described in schema.get("properties", {}).items():
+        _, *examples = _words(name, model)
+        value = examples[0] if examples else _referred(schemas, described)
+        if value is not None or name in schema.get("required", []):
+            made[name] = value
+    return made
+
+
+def _referred(schemas: dict[str, Any], described: dict[str, Any]) -> Any:
+    """Return an example of the model that a property holds, or holds a list of; None where it holds none."""
+    for option in (described, *described.get("anyOf", [])):
+        if "$ref" in option:
+            return _example(schemas, option["$ref"].rpartition("/")[2])
+        if "$ref" in option.get("items", {}):
+            return [_referred(schemas, option["items"])]
+    return None
 
 
 def _describe(operation: dict[str, Any], requirement: Requirement | str | None, *, has_path_parameters: bool) -> None:

@@ -1,12 +1,15 @@
 """The document says what the server does: its references hold, and real answers look as they are described."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 
 from mushu.server.core import db
+from mushu.server.web.openapi import _vocabulary
 from tests.server.web.asking import answer
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import MOUNTED, PUBLIC_ANSWERS, Mounted
@@ -97,6 +100,35 @@ class TestTheDocument:
             assert documented(spec, mounted)
         for method, rule in PUBLIC_ANSWERS:
             assert method.lower() in spec["paths"][rule]
+
+    def test_every_property_and_parameter_is_explained_and_every_body_has_an_example(self, spec: Schema) -> None:
+        (server,) = spec["servers"]
+        assert server["url"] == "http://127.0.0.1:8000"
+        schemas = spec["components"]["schemas"]
+        used = defaultdict[str, set[str]](set)
+        for model, schema in schemas.items():
+            for name, described in schema.get("properties", {}).items():
+                assert described["description"].endswith("."), (model, name)
+                used[model if name in _vocabulary().get(model, {}) else "words"].add(name)
+            (example,) = schema["examples"]
+            whole = {"$ref": f"#/components/schemas/{model}", "components": spec["components"]}
+            errors = [error.message for error in Draft202012Validator(whole).iter_errors(example)]
+            assert not errors, (model, example, errors)
+        for _, path, operation in operations(spec):
+            if path.startswith("/sandbox"):
+                assert all(one["description"] for one in operation.get("parameters", []))
+                continue
+            for parameter in operation.get("parameters", []):
+                name = parameter["name"]
+                assert parameter["description"].endswith("."), (path, name)
+                assert "example" in parameter, (path, name)
+                tables = f"Parameters of {operation['tags'][0]}", "Parameters", "words"
+                used[next(table for table in tables if name in _vocabulary().get(table, ()))].add(name)
+            for told in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for content in told.get("content", {}).values():
+                    assert content["schema"].keys() <= {"$ref"} or content["schema"]["format"] == "binary", path
+        unused = {(table, name) for table, words in _vocabulary().items() for name in words if name not in used[table]}
+        assert not unused
 
 
 class TestWhoMay:
