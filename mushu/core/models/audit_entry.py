@@ -19,14 +19,14 @@ class AuditEntry:
     """One change. `actor_id` is null for an operator of the server, whose account is no business of members.
 
     Attributes:
-        event_id (int):
-        at (str):
-        action (str):
-        actor_kind (str):
-        actor_id (None | str):
-        target_id (str):
-        org_id (str):
-        details (AuditEntryDetails):
+        event_id (int): The number of the event; a later one is higher.
+        at (str): When it was done.
+        action (str): What was done, such as `api_key.create`.
+        actor_kind (str): What the actor is: `user`, `api_key`, `operator` or `system`.
+        actor_id (None | str): The user or API key that did it.
+        target_id (str): What it was done to.
+        org_id (str): The id of the organization.
+        details (AuditEntryDetails): What else the event says; its fields depend on the action.
     """
 
     event_id: int

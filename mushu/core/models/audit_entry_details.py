@@ -12,6 +12,8 @@ T = TypeVar("T", bound="AuditEntryDetails")
 
 @_attrs_define
 class AuditEntryDetails:
+    """What else the event says; its fields depend on the action."""
+
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,8 +18,8 @@ T = TypeVar("T", bound="AuditTrail")
 class AuditTrail:
     """
     Attributes:
-        events (list[AuditEntry]):
-        next_cursor (None | str):
+        events (list[AuditEntry]): The events of this page, the newest first.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     events: list[AuditEntry]

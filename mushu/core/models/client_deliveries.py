@@ -17,7 +17,7 @@ T = TypeVar("T", bound="ClientDeliveries")
 class ClientDeliveries:
     """
     Attributes:
-        deliveries (list[ClientDelivery]):
+        deliveries (list[ClientDelivery]): Where the key is, or was.
     """
 
     deliveries: list[ClientDelivery]

@@ -15,9 +15,9 @@ T = TypeVar("T", bound="ClientDelivery")
 class ClientDelivery:
     """
     Attributes:
-        place (str):
-        digest (str):
-        location (None | str | Unset):
+        place (str): The URI of the destination, as the client names it.
+        digest (str): SHA-256 of the whole key, in hexadecimal.
+        location (None | str | Unset): Where the URI leads to: a server, a namespace or a machine.
     """
 
     place: str

@@ -17,18 +17,18 @@ class CreatedKey:
     """A new key; `key` is in this answer only, and never again. One that was delivered is in no answer.
 
     Attributes:
-        key_id (str):
-        name (str):
-        scopes (list[str]):
-        created_at (str):
-        environment (str):
-        key (None | str | Unset):
-        expires_at (None | str | Unset):
-        confirm_by (None | str | Unset):
-        rotate_every (None | str | Unset):
-        rotate_at (None | str | Unset):
-        replaces (None | str | Unset):
-        delivered_to (list[str] | None | Unset):
+        key_id (str): The id of the API key.
+        name (str): The name of the key, for people.
+        scopes (list[str]): What the key permits: `read`, `write`, `admin`.
+        created_at (str): When it was created.
+        environment (str): `live` or `test`.
+        key (None | str | Unset): The API key. Only this answer shows it.
+        expires_at (None | str | Unset): When it ends.
+        confirm_by (None | str | Unset): When the key ends unless its delivery is proven before.
+        rotate_every (None | str | Unset): How often the key is rotated, such as `90d`.
+        rotate_at (None | str | Unset): When the key is next due for a rotation.
+        replaces (None | str | Unset): The key whose place this one takes.
+        delivered_to (list[str] | None | Unset): URIs of the destinations that hold the key; `key` is left out then.
     """
 
     key_id: str

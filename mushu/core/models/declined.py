@@ -16,7 +16,7 @@ T = TypeVar("T", bound="Declined")
 class Declined:
     """
     Attributes:
-        declined (bool | Unset):  Default: True.
+        declined (bool | Unset): Always true. Default: True.
     """
 
     declined: bool | Unset = True

@@ -18,8 +18,8 @@ T = TypeVar("T", bound="DestinationList")
 class DestinationList:
     """
     Attributes:
-        destinations (list[NamedDestination]):
-        next_cursor (None | str):
+        destinations (list[NamedDestination]): The destinations of this page.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     destinations: list[NamedDestination]

@@ -16,7 +16,7 @@ T = TypeVar("T", bound="Health")
 class Health:
     """
     Attributes:
-        status (Literal['ok'] | Unset):  Default: 'ok'.
+        status (Literal['ok'] | Unset): Always `ok`. Default: 'ok'.
     """
 
     status: Literal["ok"] | Unset = "ok"

@@ -15,17 +15,17 @@ class Invitation:
     """An invitation; `invite_token` is in the answer to its creation only, and null later.
 
     Attributes:
-        invite_id (str):
-        org_id (str):
-        invite_type (str):
-        role (str):
-        invite_token (None | str):
-        status (str):
-        invited_by (str):
-        created_at (str):
-        org_name (str):
-        email (None | str):
-        expires_at (str):
+        invite_id (str): The id of the invitation.
+        org_id (str): The id of the organization.
+        invite_type (str): `email` for one address, or `link` for whoever has the link.
+        role (str): The role in the organization: `owner`, `admin` or `member`.
+        invite_token (None | str): What the link of the invitation holds; null after its creation.
+        status (str): `pending`, `accepted`, `declined`, `cancelled` or `expired`.
+        invited_by (str): The user who invited.
+        created_at (str): When it was created.
+        org_name (str): The name of the organization.
+        email (None | str): The e-mail address of the user.
+        expires_at (str): When it ends.
     """
 
     invite_id: str

@@ -18,8 +18,8 @@ T = TypeVar("T", bound="InvitationList")
 class InvitationList:
     """
     Attributes:
-        invites (list[Invitation]):
-        next_cursor (None | str):
+        invites (list[Invitation]): The invitations of this page.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     invites: list[Invitation]

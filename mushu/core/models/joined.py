@@ -14,12 +14,12 @@ T = TypeVar("T", bound="Joined")
 class Joined:
     """
     Attributes:
-        user_id (str):
-        org_id (str):
-        role (str):
-        joined_at (str):
-        email (str):
-        org_name (str):
+        user_id (str): The id of the user.
+        org_id (str): The id of the organization.
+        role (str): The role in the organization: `owner`, `admin` or `member`.
+        joined_at (str): When the user became a member.
+        email (str): The e-mail address of the user.
+        org_name (str): The name of the organization.
     """
 
     user_id: str

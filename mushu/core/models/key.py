@@ -16,24 +16,24 @@ T = TypeVar("T", bound="Key")
 class Key:
     """
     Attributes:
-        key_id (str):
-        name (str):
-        scopes (list[str]):
-        created_at (str):
-        environment (str):
-        state (str):
-        hint (str):
-        expires_at (None | str | Unset):
-        confirm_by (None | str | Unset):
-        rotate_every (None | str | Unset):
-        rotate_at (None | str | Unset):
-        replaces (None | str | Unset):
-        replaced_by (None | str | Unset):
-        retires_at (None | str | Unset):
-        delivered_to (list[str] | None | Unset):
-        first_used_at (None | str | Unset):
-        last_used_at (None | str | Unset):
-        last_used_from (None | str | Unset):
+        key_id (str): The id of the API key.
+        name (str): The name of the key, for people.
+        scopes (list[str]): What the key permits: `read`, `write`, `admin`.
+        created_at (str): When it was created.
+        environment (str): `live` or `test`.
+        state (str): Which state the key is in.
+        hint (str): The prefix and the last four characters of the key.
+        expires_at (None | str | Unset): When it ends.
+        confirm_by (None | str | Unset): When the key ends unless its delivery is proven before.
+        rotate_every (None | str | Unset): How often the key is rotated, such as `90d`.
+        rotate_at (None | str | Unset): When the key is next due for a rotation.
+        replaces (None | str | Unset): The key whose place this one takes.
+        replaced_by (None | str | Unset): The key that takes the place of this one.
+        retires_at (None | str | Unset): When a key that was rotated ends.
+        delivered_to (list[str] | None | Unset): URIs of the destinations that hold the key.
+        first_used_at (None | str | Unset): When the key was first used.
+        last_used_at (None | str | Unset): When the key was last used.
+        last_used_from (None | str | Unset): The address that the last request came from.
     """
 
     key_id: str

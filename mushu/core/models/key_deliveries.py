@@ -18,7 +18,7 @@ T = TypeVar("T", bound="KeyDeliveries")
 class KeyDeliveries:
     """
     Attributes:
-        deliveries (list[KeyDelivery]):
+        deliveries (list[KeyDelivery]): Where the key is, or was.
     """
 
     deliveries: list[KeyDelivery]

@@ -17,20 +17,20 @@ class KeyDelivery:
     """One line of the ledger.
 
     Attributes:
-        uri (str):
-        state (str):
-        by (str):
-        delivered_by (str):
-        started_at (str):
-        location (None | str | Unset):
-        destination (None | str | Unset):
-        version (None | str | Unset):
-        delivered_at (None | str | Unset):
-        verified_at (None | str | Unset):
-        checked_at (None | str | Unset):
-        condition (None | str | Unset):
-        removed_at (None | str | Unset):
-        error (None | str | Unset):
+        uri (str): The URI of the destination.
+        state (str): Which state the delivery is in.
+        by (str): Who writes the key to the destination: `server` or `client`.
+        delivered_by (str): Who asked for the delivery.
+        started_at (str): When the delivery began.
+        location (None | str | Unset): Where the URI leads to: a server, a namespace or a machine.
+        destination (None | str | Unset): The name that an operator gave the destination.
+        version (None | str | Unset): The version of the value at the destination.
+        delivered_at (None | str | Unset): When the destination took the value.
+        verified_at (None | str | Unset): When the value was read back and proven.
+        checked_at (None | str | Unset): When the destination was last looked at.
+        condition (None | str | Unset): What the last look at the destination found.
+        removed_at (None | str | Unset): When the value was taken away.
+        error (None | str | Unset): What went wrong, as a sentence.
     """
 
     uri: str

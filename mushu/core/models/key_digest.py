@@ -13,7 +13,7 @@ T = TypeVar("T", bound="KeyDigest")
 class KeyDigest:
     """
     Attributes:
-        digest (str):
+        digest (str): SHA-256 of the whole key, in hexadecimal.
     """
 
     digest: str

@@ -18,8 +18,8 @@ T = TypeVar("T", bound="KeyList")
 class KeyList:
     """
     Attributes:
-        api_keys (list[Key]):
-        next_cursor (None | str):
+        api_keys (list[Key]): The keys of this page, the newest first.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     api_keys: list[Key]

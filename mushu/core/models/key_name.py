@@ -13,7 +13,7 @@ T = TypeVar("T", bound="KeyName")
 class KeyName:
     """
     Attributes:
-        name (str):
+        name (str): The name of the key, for people.
     """
 
     name: str

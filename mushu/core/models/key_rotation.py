@@ -21,12 +21,15 @@ class KeyRotation:
     caller to put it somewhere and prove it; `delivery: response` answers the key itself.
 
         Attributes:
-            settle (str | Unset):  Default: '1h'.
-            deadline (str | Unset):  Default: '7d'.
-            at_deadline (KeyRotationAtDeadline | Unset):  Default: 'keep'.
-            now (bool | Unset):  Default: False.
-            delivery (KeyRotationDeliveryType0 | None | Unset):
-            deliver_to (list[str] | None | Unset):
+            settle (str | Unset): How long the old key works after the first use of the new one, such as `1h`. Default:
+                '1h'.
+            deadline (str | Unset): How long the first use of the new key is waited for, such as `7d`. Default: '7d'.
+            at_deadline (KeyRotationAtDeadline | Unset): What happens if the new key is not used until the deadline: the old
+                key is kept, or revoked. Default: 'keep'.
+            now (bool | Unset): Whether the old key ends at once, without a wait. Default: False.
+            delivery (KeyRotationDeliveryType0 | None | Unset): `client`: the caller puts the key somewhere and proves it.
+                `response`: the answer shows the key.
+            deliver_to (list[str] | None | Unset): Names of destinations to which the server delivers the key.
     """
 
     settle: str | Unset = "1h"

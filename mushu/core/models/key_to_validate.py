@@ -14,7 +14,7 @@ T = TypeVar("T", bound="KeyToValidate")
 class KeyToValidate:
     """
     Attributes:
-        key (str):
+        key (str): The API key to look at.
     """
 
     key: str = _attrs_field(repr=False)

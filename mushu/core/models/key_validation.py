@@ -19,13 +19,14 @@ class KeyValidation:
     `scope` is for clients that know scopes as steps of a ladder: the highest one that the key has with all below it.
 
         Attributes:
-            valid (bool):
-            key_id (None | str | Unset):
-            org_id (None | str | Unset):
-            environment (None | str | Unset):
-            scope (None | str | Unset):
-            scopes (list[str] | None | Unset):
-            error (None | str | Unset):
+            valid (bool): Whether it is good.
+            key_id (None | str | Unset): The id of the API key.
+            org_id (None | str | Unset): The id of the organization.
+            environment (None | str | Unset): `live` or `test`.
+            scope (None | str | Unset): The highest scope that is reached without a gap, for clients that know scopes as
+                steps.
+            scopes (list[str] | None | Unset): What the key permits: `read`, `write`, `admin`.
+            error (None | str | Unset): What went wrong, as a sentence.
     """
 
     valid: bool

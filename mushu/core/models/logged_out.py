@@ -16,7 +16,7 @@ T = TypeVar("T", bound="LoggedOut")
 class LoggedOut:
     """
     Attributes:
-        logged_out (bool | Unset):  Default: True.
+        logged_out (bool | Unset): Always true. Default: True.
     """
 
     logged_out: bool | Unset = True

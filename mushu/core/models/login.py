@@ -14,8 +14,8 @@ T = TypeVar("T", bound="Login")
 class Login:
     """
     Attributes:
-        email (str):
-        password (str):
+        email (str): The e-mail address of the user.
+        password (str): The password of the user.
     """
 
     email: str

@@ -20,11 +20,11 @@ T = TypeVar("T", bound="LoginAnswer")
 class LoginAnswer:
     """
     Attributes:
-        access_token (str):
-        expires_in (int):
-        expires_at (str):
+        access_token (str): The CLI token. Only this answer shows it.
+        expires_in (int): Seconds until it ends.
+        expires_at (str): When it ends.
         user (LoginUser):
-        token_type (Literal['Bearer'] | Unset):  Default: 'Bearer'.
+        token_type (Literal['Bearer'] | Unset): How the token is sent. Default: 'Bearer'.
     """
 
     access_token: str = _attrs_field(repr=False)

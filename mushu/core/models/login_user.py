@@ -14,8 +14,8 @@ T = TypeVar("T", bound="LoginUser")
 class LoginUser:
     """
     Attributes:
-        user_id (str):
-        email (str):
+        user_id (str): The id of the user.
+        email (str): The e-mail address of the user.
     """
 
     user_id: str

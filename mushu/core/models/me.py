@@ -14,12 +14,12 @@ T = TypeVar("T", bound="Me")
 class Me:
     """
     Attributes:
-        user_id (str):
-        user_type (str):
-        email (str):
-        email_verified (bool):
-        name (None | str):
-        created_at (str):
+        user_id (str): The id of the user.
+        user_type (str): Always `user`.
+        email (str): The e-mail address of the user.
+        email_verified (bool): Whether the user has shown that the address is theirs.
+        name (None | str): The name of the user; null where none is known.
+        created_at (str): When it was created.
     """
 
     user_id: str

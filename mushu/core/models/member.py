@@ -14,11 +14,11 @@ T = TypeVar("T", bound="Member")
 class Member:
     """
     Attributes:
-        user_id (str):
-        org_id (str):
-        role (str):
-        joined_at (str):
-        email (str):
+        user_id (str): The id of the user.
+        org_id (str): The id of the organization.
+        role (str): The role in the organization: `owner`, `admin` or `member`.
+        joined_at (str): When the user became a member.
+        email (str): The e-mail address of the user.
     """
 
     user_id: str

@@ -18,8 +18,8 @@ T = TypeVar("T", bound="MemberList")
 class MemberList:
     """
     Attributes:
-        members (list[Member]):
-        next_cursor (None | str):
+        members (list[Member]): The members of this page.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     members: list[Member]

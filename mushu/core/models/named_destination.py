@@ -15,9 +15,9 @@ class NamedDestination:
     """A destination with a name, to which keys may be delivered; its credentials are never answered.
 
     Attributes:
-        name (str):
-        uri (str):
-        created_at (str):
+        name (str): The name that keys are delivered to.
+        uri (str): The URI of the destination.
+        created_at (str): When it was created.
     """
 
     name: str

@@ -15,9 +15,9 @@ T = TypeVar("T", bound="NewEmailInvitation")
 class NewEmailInvitation:
     """
     Attributes:
-        email (str):
-        role (str | Unset):  Default: 'member'.
-        expires_in_days (int | None | Unset):  Default: 7.
+        email (str): The e-mail address of the user.
+        role (str | Unset): The role in the organization: `owner`, `admin` or `member`. Default: 'member'.
+        expires_in_days (int | None | Unset): Days until the invitation ends, 1 to 90. Default: 7.
     """
 
     email: str

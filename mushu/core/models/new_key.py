@@ -19,12 +19,13 @@ class NewKey:
     `deliver_to` names destinations that an operator has set up; then the answer holds no key.
 
         Attributes:
-            name (str):
-            scopes (list[str] | None | Unset):
-            delivery (Literal['client'] | None | Unset):
-            deliver_to (list[str] | None | Unset):
-            rotate_every (None | str | Unset):
-            expires_at (datetime.datetime | None | Unset):
+            name (str): The name of the key, for people.
+            scopes (list[str] | None | Unset): What the key permits: `read`, `write`, `admin`.
+            delivery (Literal['client'] | None | Unset): `client`: the key is pending until the caller has put it somewhere
+                and proven it.
+            deliver_to (list[str] | None | Unset): Names of destinations to which the server delivers the key.
+            rotate_every (None | str | Unset): How often the key is rotated, such as `90d`.
+            expires_at (datetime.datetime | None | Unset): When it ends.
     """
 
     name: str

@@ -16,8 +16,8 @@ class NewLinkInvitation:
     """`expires_in_days` is 1 to 90; null is 90.
 
     Attributes:
-        role (str | Unset):  Default: 'member'.
-        expires_in_days (int | None | Unset):  Default: 7.
+        role (str | Unset): The role in the organization: `owner`, `admin` or `member`. Default: 'member'.
+        expires_in_days (int | None | Unset): Days until the invitation ends, 1 to 90. Default: 7.
     """
 
     role: str | Unset = "member"

@@ -15,8 +15,8 @@ T = TypeVar("T", bound="NewMember")
 class NewMember:
     """
     Attributes:
-        user_id (str):
-        role (str | Unset):  Default: 'member'.
+        user_id (str): The id of the user.
+        role (str | Unset): The role in the organization: `owner`, `admin` or `member`. Default: 'member'.
     """
 
     user_id: str

@@ -13,7 +13,7 @@ T = TypeVar("T", bound="NewOwner")
 class NewOwner:
     """
     Attributes:
-        user_id (str):
+        user_id (str): The id of the user.
     """
 
     user_id: str

@@ -13,7 +13,7 @@ T = TypeVar("T", bound="NewRole")
 class NewRole:
     """
     Attributes:
-        role (str):
+        role (str): The role in the organization: `owner`, `admin` or `member`.
     """
 
     role: str

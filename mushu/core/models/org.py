@@ -14,10 +14,10 @@ T = TypeVar("T", bound="Org")
 class Org:
     """
     Attributes:
-        org_id (str):
-        name (str):
-        created_at (str):
-        created_by (str):
+        org_id (str): The id of the organization.
+        name (str): The name of the organization.
+        created_at (str): When it was created.
+        created_by (str): Who created it.
     """
 
     org_id: str

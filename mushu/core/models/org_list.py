@@ -18,8 +18,8 @@ T = TypeVar("T", bound="OrgList")
 class OrgList:
     """
     Attributes:
-        orgs (list[Org]):
-        next_cursor (None | str):
+        orgs (list[Org]): The organizations of this page.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     orgs: list[Org]

@@ -13,7 +13,7 @@ T = TypeVar("T", bound="OrgName")
 class OrgName:
     """
     Attributes:
-        name (str):
+        name (str): The name of the organization.
     """
 
     name: str

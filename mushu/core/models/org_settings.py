@@ -15,11 +15,11 @@ class OrgSettings:
     """The settings of an organization; null where nothing is set.
 
     Attributes:
-        default_scopes (list[str] | None):
-        default_lifetime (None | str):
-        default_rotate_every (None | str):
-        max_key_age (None | str):
-        email_domains (list[str] | None):
+        default_scopes (list[str] | None): The scopes of a new key that names none.
+        default_lifetime (None | str): How long a new key lives that names no end.
+        default_rotate_every (None | str): How often a new key is rotated that does not say it.
+        max_key_age (None | str): The longest time that a key of the organization may live.
+        email_domains (list[str] | None): Domains of the addresses that may be invited.
     """
 
     default_scopes: list[str] | None

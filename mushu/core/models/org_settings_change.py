@@ -16,11 +16,11 @@ class OrgSettingsChange:
     """What is to change; null takes a setting back. Durations are written as `90d`.
 
     Attributes:
-        default_scopes (list[str] | None | Unset):
-        default_lifetime (None | str | Unset):
-        default_rotate_every (None | str | Unset):
-        max_key_age (None | str | Unset):
-        email_domains (list[str] | None | Unset):
+        default_scopes (list[str] | None | Unset): The scopes of a new key that names none.
+        default_lifetime (None | str | Unset): How long a new key lives that names no end.
+        default_rotate_every (None | str | Unset): How often a new key is rotated that does not say it.
+        max_key_age (None | str | Unset): The longest time that a key of the organization may live.
+        email_domains (list[str] | None | Unset): Domains of the addresses that may be invited.
     """
 
     default_scopes: list[str] | None | Unset = UNSET

@@ -16,7 +16,7 @@ T = TypeVar("T", bound="Readiness")
 class Readiness:
     """
     Attributes:
-        status (Literal['ready'] | Unset):  Default: 'ready'.
+        status (Literal['ready'] | Unset): Always `ready`. Default: 'ready'.
     """
 
     status: Literal["ready"] | Unset = "ready"

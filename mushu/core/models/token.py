@@ -14,11 +14,11 @@ T = TypeVar("T", bound="Token")
 class Token:
     """
     Attributes:
-        token_id (str):
-        client_name (None | str):
-        issued_at (str):
-        expires_at (str):
-        current (bool):
+        token_id (str): The id of the CLI token.
+        client_name (None | str): The name of the client, as its user sees it.
+        issued_at (str): When it was issued.
+        expires_at (str): When it ends.
+        current (bool): Whether this is the token of the request.
     """
 
     token_id: str

@@ -18,8 +18,8 @@ T = TypeVar("T", bound="TokenList")
 class TokenList:
     """
     Attributes:
-        tokens (list[Token]):
-        next_cursor (None | str):
+        tokens (list[Token]): The tokens.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     tokens: list[Token]

@@ -14,8 +14,8 @@ T = TypeVar("T", bound="TokenPair")
 class TokenPair:
     """
     Attributes:
-        access_token (str):
-        refresh_token (str):
+        access_token (str): The CLI token. Only this answer shows it.
+        refresh_token (str): The same CLI token, under the name that the published client reads.
     """
 
     access_token: str = _attrs_field(repr=False)

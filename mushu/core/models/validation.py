@@ -16,10 +16,10 @@ T = TypeVar("T", bound="Validation")
 class Validation:
     """
     Attributes:
-        valid (bool):
-        user_id (str):
-        email (str):
-        user_type (Literal['user'] | Unset):  Default: 'user'.
+        valid (bool): Whether it is good.
+        user_id (str): The id of the user.
+        email (str): The e-mail address of the user.
+        user_type (Literal['user'] | Unset): Always `user`. Default: 'user'.
     """
 
     valid: bool

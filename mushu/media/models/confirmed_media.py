@@ -14,9 +14,9 @@ T = TypeVar("T", bound="ConfirmedMedia")
 class ConfirmedMedia:
     """
     Attributes:
-        media_id (str):
-        status (Literal['ready']):
-        url (str):
+        media_id (str): The id of the file.
+        status (Literal['ready']): Always `ready`.
+        url (str): The signed address to download the file from.
     """
 
     media_id: str

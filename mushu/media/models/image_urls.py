@@ -15,12 +15,12 @@ class ImageUrls:
     """Addresses of a picture, which need no credential: whoever knows one sees the picture.
 
     Attributes:
-        media_id (str):
-        original (str):
-        thumbnail (str):
-        small (str):
-        medium (str):
-        large (str):
+        media_id (str): The id of the file.
+        original (str): The address of the picture as it was uploaded.
+        thumbnail (str): The address of the picture, as a thumbnail.
+        small (str): The address of the picture, small.
+        medium (str): The address of the picture, of medium size.
+        large (str): The address of the picture, large.
     """
 
     media_id: str

@@ -18,19 +18,19 @@ class Media:
     """One file. `app_id` is `tenant_id` for older clients. `url` is signed, for an hour, and null until it is ready.
 
     Attributes:
-        media_id (str):
-        org_id (str):
-        tenant_id (None | str):
-        app_id (None | str):
-        filename (str):
-        content_type (str):
-        size_bytes (int):
-        media_type (MediaMediaType):
-        status (MediaStatus):
-        key (str):
-        created_at (str):
-        updated_at (str):
-        url (None | str):
+        media_id (str): The id of the file.
+        org_id (str): The id of the organization.
+        tenant_id (None | str): The id of the app.
+        app_id (None | str): The same as `tenant_id`, for older clients.
+        filename (str): The name of the file.
+        content_type (str): The media type of the file.
+        size_bytes (int): The size of the file in bytes.
+        media_type (MediaMediaType): What kind of file it is.
+        status (MediaStatus): `pending`, `uploaded`, `ready` or `failed`.
+        key (str): The name of the stored object.
+        created_at (str): When it was created.
+        updated_at (str): When it was last changed.
+        url (None | str): The signed address to download the file from.
     """
 
     media_id: str

@@ -18,8 +18,8 @@ T = TypeVar("T", bound="MediaList")
 class MediaList:
     """
     Attributes:
-        items (list[Media]):
-        next_cursor (None | str):
+        items (list[Media]): The files of this page, the newest first.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     items: list[Media]

@@ -14,9 +14,9 @@ T = TypeVar("T", bound="MediaUrl")
 class MediaUrl:
     """
     Attributes:
-        media_id (str):
-        url (str):
-        expires_in (int):
+        media_id (str): The id of the file.
+        url (str): The signed address to download the file from.
+        expires_in (int): Seconds until it ends.
     """
 
     media_id: str

@@ -16,11 +16,11 @@ class NewUpload:
     """A file that is to come.
 
     Attributes:
-        filename (str):
-        content_type (str):
-        size_bytes (int):
-        org_id (None | str | Unset):
-        tenant_id (None | str | Unset):
+        filename (str): The name of the file.
+        content_type (str): The media type of the file.
+        size_bytes (int): The size of the file in bytes.
+        org_id (None | str | Unset): The id of the organization.
+        tenant_id (None | str | Unset): The id of the app.
     """
 
     filename: str

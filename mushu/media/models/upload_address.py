@@ -15,10 +15,10 @@ class UploadAddress:
     """Where to PUT the bytes, and for how many seconds.
 
     Attributes:
-        media_id (str):
-        upload_url (str):
-        key (str):
-        expires_in (int):
+        media_id (str): The id of the file.
+        upload_url (str): The address to PUT the bytes to.
+        key (str): The name of the stored object.
+        expires_in (int): Seconds until it ends.
     """
 
     media_id: str

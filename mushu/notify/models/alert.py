@@ -16,9 +16,9 @@ class Alert:
     """What is shown: at least a title, a subtitle or a body.
 
     Attributes:
-        title (None | str | Unset):
-        subtitle (None | str | Unset):
-        body (None | str | Unset):
+        title (None | str | Unset): The title.
+        subtitle (None | str | Unset): The line below the title.
+        body (None | str | Unset): The text below the title.
     """
 
     title: None | str | Unset = UNSET

@@ -17,7 +17,7 @@ class Deleted:
     """What was asked to be deleted is deleted.
 
     Attributes:
-        deleted (bool | Unset):  Default: True.
+        deleted (bool | Unset): Always true. Default: True.
     """
 
     deleted: bool | Unset = True

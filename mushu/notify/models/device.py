@@ -14,14 +14,14 @@ T = TypeVar("T", bound="Device")
 class Device:
     """
     Attributes:
-        tenant_id (str):
-        user_id (str):
-        token (str):
-        platform (str):
-        app_version (None | str):
-        environment (str):
-        created_at (str):
-        updated_at (str):
+        tenant_id (str): The id of the app.
+        user_id (str): The user of the app, as the app names them.
+        token (str): The device token that Apple gave the app, in hexadecimal.
+        platform (str): The platform of the device.
+        app_version (None | str): The version of the app on the device.
+        environment (str): `live` or `test`.
+        created_at (str): When it was created.
+        updated_at (str): When it was last changed.
     """
 
     tenant_id: str

@@ -18,8 +18,8 @@ T = TypeVar("T", bound="DeviceList")
 class DeviceList:
     """
     Attributes:
-        devices (list[Device]):
-        next_cursor (None | str):
+        devices (list[Device]): The devices of this page.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     devices: list[Device]

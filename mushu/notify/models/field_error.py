@@ -15,8 +15,8 @@ class FieldError:
     """What is wrong with one field of the request.
 
     Attributes:
-        field (str):
-        message (str):
+        field (str): The name of the field.
+        message (str): What is wrong with the field.
     """
 
     field: str

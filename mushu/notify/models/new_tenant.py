@@ -17,12 +17,12 @@ class NewTenant:
     """An app. Without Apple's credentials its notifications go to the outbox.
 
     Attributes:
-        bundle_id (str):
-        team_id (None | str | Unset):
-        key_id (None | str | Unset):
-        private_key (None | str | Unset):
-        org_id (None | str | Unset):
-        use_sandbox (bool | Unset):  Default: False.
+        bundle_id (str): The bundle id of the app at Apple.
+        team_id (None | str | Unset): The id of the developer team at Apple.
+        key_id (None | str | Unset): The id of Apple's signing key.
+        private_key (None | str | Unset): Apple's signing key, as the `.p8` file has it. No answer shows it.
+        org_id (None | str | Unset): The id of the organization.
+        use_sandbox (bool | Unset): Whether notifications go to Apple's sandbox. Default: False.
     """
 
     bundle_id: str

@@ -18,14 +18,14 @@ T = TypeVar("T", bound="Notification")
 class Notification:
     """
     Attributes:
-        message_id (str):
-        tenant_id (str):
-        environment (str):
-        outbox (bool):
-        payload (NotificationPayload):
-        created_at (str):
-        created_by (str):
-        completed_at (None | str):
+        message_id (str): The id of the notification.
+        tenant_id (str): The id of the app.
+        environment (str): `live` or `test`.
+        outbox (bool): Whether the notification stayed here, because the app has no credentials of Apple.
+        payload (NotificationPayload): What is sent to Apple.
+        created_at (str): When it was created.
+        created_by (str): The API key or user that sent it.
+        completed_at (None | str): When the last device had its outcome; null until then.
     """
 
     message_id: str

@@ -20,17 +20,17 @@ T = TypeVar("T", bound="NotificationDetail")
 class NotificationDetail:
     """
     Attributes:
-        message_id (str):
-        tenant_id (str):
-        environment (str):
-        outbox (bool):
-        payload (NotificationDetailPayload):
-        created_at (str):
-        created_by (str):
-        completed_at (None | str):
+        message_id (str): The id of the notification.
+        tenant_id (str): The id of the app.
+        environment (str): `live` or `test`.
+        outbox (bool): Whether the notification stayed here, because the app has no credentials of Apple.
+        payload (NotificationDetailPayload): What is sent to Apple.
+        created_at (str): When it was created.
+        created_by (str): The API key or user that sent it.
+        completed_at (None | str): When the last device had its outcome; null until then.
         outcomes (Outcomes): How many devices, or users without one, have each outcome.
-        sendings (list[Sending]):
-        next_cursor (None | str):
+        sendings (list[Sending]): The outcome at each device, of this page.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     message_id: str

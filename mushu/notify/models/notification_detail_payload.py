@@ -12,6 +12,8 @@ T = TypeVar("T", bound="NotificationDetailPayload")
 
 @_attrs_define
 class NotificationDetailPayload:
+    """What is sent to Apple."""
+
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,8 +18,8 @@ T = TypeVar("T", bound="NotificationList")
 class NotificationList:
     """
     Attributes:
-        notifications (list[Notification]):
-        next_cursor (None | str):
+        notifications (list[Notification]): The notifications of this page, the newest first.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     notifications: list[Notification]

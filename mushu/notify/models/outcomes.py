@@ -15,12 +15,12 @@ class Outcomes:
     """How many devices, or users without one, have each outcome.
 
     Attributes:
-        pending (int):
-        sent (int):
-        recorded (int):
-        failed (int):
-        no_device (int):
-        unknown (int):
+        pending (int): Not sent yet.
+        sent (int): Apple has it.
+        recorded (int): Kept in the outbox.
+        failed (int): How many failed.
+        no_device (int): Users who have no device.
+        unknown (int): Sent, and Apple's answer was lost.
     """
 
     pending: int

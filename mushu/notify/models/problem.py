@@ -21,13 +21,13 @@ class Problem:
     """An error as a problem document (RFC 9457); `code` is stable and listed in the documentation.
 
     Attributes:
-        type_ (str):
-        title (str):
-        status (int):
-        detail (str):
-        code (str):
-        key_id (None | str | Unset):
-        errors (list[FieldError] | None | Unset):
+        type_ (str): A name for the kind of error.
+        title (str): What kind of error it is.
+        status (int): The status of the answer.
+        detail (str): A sentence that says what happened, and what to do.
+        code (str): A stable word for the error.
+        key_id (None | str | Unset): The API key that the error is about.
+        errors (list[FieldError] | None | Unset): The fields that are wrong.
     """
 
     type_: str

@@ -17,10 +17,10 @@ class RegisterDeviceRequest:
     """A device and the user of the app that it belongs to; again is an update.
 
     Attributes:
-        user_id (str):
-        token (str):
-        platform (str | Unset):  Default: 'ios'.
-        app_version (None | str | Unset):
+        user_id (str): The user of the app, as the app names them.
+        token (str): The device token that Apple gave the app, in hexadecimal.
+        platform (str | Unset): The platform of the device. Default: 'ios'.
+        app_version (None | str | Unset): The version of the app on the device.
     """
 
     user_id: str

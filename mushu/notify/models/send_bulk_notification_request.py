@@ -21,12 +21,12 @@ class SendBulkNotificationRequest:
     """A notification to all devices of many users; one who is named twice gets it once, and counts once.
 
     Attributes:
-        user_ids (list[str]):
-        alert (Alert | None | Unset):
-        badge (int | None | Unset):
-        sound (None | str | Unset):
-        data (None | SendBulkNotificationRequestDataType0 | Unset):
-        content_available (bool | None | Unset):
+        user_ids (list[str]): The users to send to.
+        alert (Alert | None | Unset): The text that is shown.
+        badge (int | None | Unset): The number on the icon of the app; 0 takes it away.
+        sound (None | str | Unset): The sound that is played.
+        data (None | SendBulkNotificationRequestDataType0 | Unset): Fields of your own, beside `aps`.
+        content_available (bool | None | Unset): Whether the app is woken in the background.
     """
 
     user_ids: list[str]

@@ -21,12 +21,12 @@ class SendNotificationRequest:
     """A notification to all devices of one user of the app.
 
     Attributes:
-        user_id (str):
-        alert (Alert | None | Unset):
-        badge (int | None | Unset):
-        sound (None | str | Unset):
-        data (None | SendNotificationRequestDataType0 | Unset):
-        content_available (bool | None | Unset):
+        user_id (str): The user of the app to send to.
+        alert (Alert | None | Unset): The text that is shown.
+        badge (int | None | Unset): The number on the icon of the app; 0 takes it away.
+        sound (None | str | Unset): The sound that is played.
+        data (None | SendNotificationRequestDataType0 | Unset): Fields of your own, beside `aps`.
+        content_available (bool | None | Unset): Whether the app is woken in the background.
     """
 
     user_id: str

@@ -15,15 +15,15 @@ class Sending:
     """What became of it at one device; `token` is cut short, and null where the user has no device.
 
     Attributes:
-        user_id (str):
-        token (None | str):
-        outcome (str):
-        status (int | None):
-        reason (None | str):
-        error (None | str):
-        attempts (int):
-        apns_id (None | str):
-        ended_at (None | str):
+        user_id (str): The user of the app.
+        token (None | str): The beginning of the device token; null where the user has no device.
+        outcome (str): `pending`, `sent`, `recorded`, `failed`, `no_device` or `unknown`.
+        status (int | None): The status of Apple's answer.
+        reason (None | str): Apple's word for a refusal.
+        error (None | str): What went wrong, as a sentence.
+        attempts (int): How often it was sent.
+        apns_id (None | str): Apple's id of the notification.
+        ended_at (None | str): When this outcome was known; null until then.
     """
 
     user_id: str

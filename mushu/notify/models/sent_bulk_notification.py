@@ -21,11 +21,11 @@ class SentBulkNotification:
     `results` says it for each user, in the order of `user_ids`.
 
         Attributes:
-            total (int):
-            success (int):
-            failed (int):
-            message_id (str):
-            results (list[SentNotification]):
+            total (int): How many users were named.
+            success (int): How many users have a device for which Apple has it.
+            failed (int): How many failed.
+            message_id (str): The id of the notification.
+            results (list[SentNotification]): The result for each user, in the order of `user_ids`.
     """
 
     total: int

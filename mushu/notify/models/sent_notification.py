@@ -15,9 +15,9 @@ class SentNotification:
     """`success`: Apple has it for at least one device, or it is in the outbox; `error` says why not.
 
     Attributes:
-        success (bool):
-        message_id (str):
-        error (None | str):
+        success (bool): Whether Apple has it for at least one device.
+        message_id (str): The id of the notification.
+        error (None | str): What went wrong, as a sentence.
     """
 
     success: bool

@@ -15,14 +15,14 @@ class Tenant:
     """An app; its private key is in no answer.
 
     Attributes:
-        tenant_id (str):
-        org_id (str):
-        bundle_id (str):
-        team_id (None | str):
-        key_id (None | str):
-        use_sandbox (bool):
-        environment (str):
-        created_at (str):
+        tenant_id (str): The id of the app.
+        org_id (str): The id of the organization.
+        bundle_id (str): The bundle id of the app at Apple.
+        team_id (None | str): The id of the developer team at Apple.
+        key_id (None | str): The id of Apple's signing key.
+        use_sandbox (bool): Whether notifications go to Apple's sandbox.
+        environment (str): `live` or `test`.
+        created_at (str): When it was created.
     """
 
     tenant_id: str

@@ -17,10 +17,10 @@ class TenantChange:
     """What is to change; `team_id`, `key_id` and `private_key` only together, and null takes them away.
 
     Attributes:
-        team_id (None | str | Unset):
-        key_id (None | str | Unset):
-        private_key (None | str | Unset):
-        use_sandbox (bool | None | Unset):
+        team_id (None | str | Unset): The id of the developer team at Apple.
+        key_id (None | str | Unset): The id of Apple's signing key.
+        private_key (None | str | Unset): Apple's signing key, as the `.p8` file has it. No answer shows it.
+        use_sandbox (bool | None | Unset): Whether notifications go to Apple's sandbox.
     """
 
     team_id: None | str | Unset = UNSET

@@ -18,8 +18,8 @@ T = TypeVar("T", bound="TenantList")
 class TenantList:
     """
     Attributes:
-        tenants (list[Tenant]):
-        next_cursor (None | str):
+        tenants (list[Tenant]): The apps of this page.
+        next_cursor (None | str): The `cursor` of the next page; null on the last.
     """
 
     tenants: list[Tenant]
