@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-#: Decisions show no commands to follow. What commands.md shows is compared with each command's help in test_docs.py.
+#: README is first: there is one organization then, which need not be named. Decisions show no commands to
+#: follow. What commands.md shows is compared with each command's help in test_docs.py.
 PAGES: Final = sorted(
     str(page.relative_to(ROOT))
     for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
