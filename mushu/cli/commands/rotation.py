@@ -46,6 +46,7 @@ _LOST: Final = "Rotate it in turn: `mushu api-key rotate {key_id} --show`."
 @org
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Put the new key there from here; repeatable.")
 @deliver_to
+@click.option("--with-url", is_flag=True, help="With --to: put MUSHU_URL beside the key, too, where there is none.")
 @click.option("--show", is_flag=True, help="Print the new key, this one time, instead of putting it somewhere.")
 @click.option("--force", is_flag=True, help="Overwrite a value there that is neither the old key nor a dead one.")
 @click.option(
@@ -67,6 +68,7 @@ def rotate(
     org: str | None,
     uris: tuple[str, ...],
     names: tuple[str, ...],
+    with_url: bool,
     show: bool,
     force: bool,
     settle: timedelta | None,
@@ -80,11 +82,11 @@ def rotate(
     """
     if sum(map(bool, (uris, names, show))) > 1:
         raise click.UsageError("The new key goes somewhere with --to, --deliver-to or --show. One of the three.")
-    if force and not uris:
-        raise click.UsageError("--force is about what a destination holds: it needs --to.")
+    if (force or with_url) and not uris:
+        raise click.UsageError("--force and --with-url are about what a destination holds. They need --to.")
     terms = _terms(settle, deadline, at_deadline, now=now)
     if uris:
-        _rotate_from_here(session, org, key_id, terms, uris, force=force)
+        _rotate_from_here(session, org, key_id, terms, uris, force=force, with_url=with_url)
         return
     from mushu.cli.client.new_key import ask_for_key, delete_unused
 
@@ -125,14 +127,16 @@ def _terms(settle: timedelta | None, deadline: timedelta | None, at_deadline: st
 
 
 def _rotate_from_here(
-    session: Session, org: str | None, key_id: str, terms: Answer, uris: Sequence[str], *, force: bool
+    session: Session, org: str | None, key_id: str, terms: Answer, uris: Sequence[str], *, force: bool, with_url: bool
 ) -> None:
     from mushu.cli.client.new_key import PendingKey
-    from mushu.cli.delivery import OverwriteRule, deliver, open_targets
+    from mushu.cli.delivery import OverwriteRule, deliver, open_targets, put_url
 
     targets, keys = open_targets(uris), session.api_keys(org)
     mint = partial(PendingKey.succeed, keys, keys.environment_of(key_id), key_id, terms)
     print_done(deliver(mint, targets, OverwriteRule(keys, force=force, replacing=key_id)))
+    if with_url:
+        put_url(keys.server, targets)
 
 
 def _rotate_on_server(keys: ApiKeys, key_id: str, request: Answer) -> Answer:

@@ -4,7 +4,7 @@ import click
 
 from mushu.server.clock import parse_duration
 from mushu.server.commands.common import operator_context
-from mushu.server.commands.key_output import of_due, print_minted
+from mushu.server.commands.key_output import of_due, print_minted, put_url
 from mushu.server.commands.printing import as_json, print_rows
 from mushu.server.core import db
 from mushu.server.db import reading
@@ -39,6 +39,7 @@ _ATTENTION = 3
 )
 @click.option("--now", "at_once", is_flag=True, help="End the old key at once, without waiting for anything.")
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Deliver it there instead; may be repeated.")
+@click.option("--with-url", is_flag=True, help="With --to: put MUSHU_URL beside the key, too, where there is none.")
 @click.option("--show-once", is_flag=True, help="Print the new key, this one time, instead of delivering it.")
 @click.option("--force", is_flag=True, help="Overwrite a value there that is not Mushu's.")
 @as_json
@@ -51,6 +52,7 @@ def rotate_key(
     at_deadline: str,
     at_once: bool,
     uris: tuple[str, ...],
+    with_url: bool,
     show_once: bool,
     force: bool,
     as_json: bool,
@@ -60,6 +62,8 @@ def rotate_key(
         raise click.UsageError("Name one key, or say --due (with --org, if you like) to rotate all that are due.")
     if show_once and uris:
         raise click.UsageError("Deliver the new key (--to), or print it (--show-once). One of the two.")
+    if with_url and not uris:
+        raise click.UsageError("--with-url is about where the key is delivered. It needs --to.")
     terms = Terms(
         settle=parse_duration(settle),
         deadline=parse_duration(deadline),
@@ -71,7 +75,10 @@ def rotate_key(
         return
     mode = DeliveryMode.RESPONSE if show_once else DeliveryMode.SERVER
     choice = DeliveryChoice(mode=mode, uris=uris, force=force)
-    print_minted(rotate(operator_context(), RotationRequest(key_id=str(key_id), terms=terms), choice))
+    minted = rotate(operator_context(), RotationRequest(key_id=str(key_id), terms=terms), choice)
+    print_minted(minted)
+    if with_url:
+        put_url(minted)
 
 
 def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
@@ -82,10 +89,7 @@ def _rotate_due(org: str | None, terms: Terms, *, as_json: bool) -> None:
     rows = [_row(found.key_id, None, str(found.verdict), found.detail) for found in report.findings]
     rows += [_row_of_rotation(rotation) for rotation in report.rotations]
     rows += [_row(found.key_id, found.key_name, "stalled", found.detail) for found in report.stalled]
-    if rows or as_json:
-        print_rows(rows, _RESULTS, json_wanted=as_json)
-    else:
-        click.echo("No key is due.")
+    print_rows(rows, _RESULTS, json_wanted=as_json, nothing="No key is due.")
     if any_unreachable(report.findings) or any(done.successor is None for done in report.rotations):
         raise click.exceptions.Exit(1)
     if report.stalled or any(found.verdict is Verdict.DRIFTED for found in report.findings):

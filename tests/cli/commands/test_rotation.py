@@ -47,10 +47,11 @@ def test_the_new_key_is_put_over_the_old_one_and_not_printed(desk: RotatingDesk)
     path = Path(".env")
     path.write_text(f"# mine\nMUSHU_API_KEY={desk.authority.old.reveal()}\nA=1\n")
     path.chmod(0o600)
-    ran = desk.rotate(to="env:.env").ok()
+    ran = desk.rotate("--with-url", to="env:.env").ok()
     place = f"env:{Path.cwd()}/.env#MUSHU_API_KEY"
     assert ran.json == ANSWER | {"scopes": ["read", "write"], "delivered_to": [place]}
-    assert path.read_text() == f"# mine\nMUSHU_API_KEY={desk.authority.secret.reveal()}\nA=1\n"
+    key, url = desk.authority.secret.reveal(), desk.authority.stub.url
+    assert path.read_text() == f"# mine\nMUSHU_API_KEY={key}\nA=1\nMUSHU_URL={url}\n"
     assert desk.authority.secret.reveal() not in ran.stdout + ran.stderr
     (report,) = desk.authority.reports
     assert report.json == {"deliveries": [proof(place, desk.authority.secret)]}

@@ -109,11 +109,13 @@ class TestOne:
     def test_another_place_takes_the_new_key_and_the_old_one_stays_where_it_is(self, run: Run, tmp_path: Path) -> None:
         old_id = created(run)
         old = value(tmp_path / ".env")
-        ran = run("keys", "rotate", old_id, "--to", "env:a.env", "--to", "env:b.env")
+        ran = run("keys", "rotate", old_id, "--to", "env:a.env", "--to", "env:b.env", "--with-url")
         assert ran.json["delivered_to"] == [f"env:{tmp_path}/{name}.env#MUSHU_API_KEY" for name in "ab"]
         assert shows_no_key(ran)
         assert value(tmp_path / "a.env") == value(tmp_path / "b.env") != old
         assert value(tmp_path / ".env") == old
+        assert all("MUSHU_URL=http" in (tmp_path / f"{name}.env").read_text() for name in "ab")
+        assert run("keys", "rotate", old_id, "--with-url").code == 2
 
     def test_show_once_prints_the_new_key_and_touches_no_file(self, run: Run, tmp_path: Path) -> None:
         old_id = created(run)
