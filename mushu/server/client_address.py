@@ -61,6 +61,7 @@ def network_of(address: Address | None) -> str:
     return shown(address)
 
 
+@lru_cache(4_096)
 def shown(address: Address | None) -> str:
     return UNKNOWN if address is None else str(address)
 

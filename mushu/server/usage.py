@@ -110,7 +110,7 @@ class Recorder:
         with self._lock:
             known = self._uses.get(key_id)
             if known is not None:
-                self._uses[key_id] = replace(known, last=now, address=address, requests=known.requests + 1)
+                self._uses[key_id] = Uses(known.first, now, address, known.requests + 1)
             elif len(self._uses) < _MOST_KEYS:
                 self._uses[key_id] = Uses(now, now, address)
             if self._thread is None and self._interval > 0:  # here, because a fork takes no thread along

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Final, TypeVar, cast
 
-from flask import Flask, current_app, g, request
+from flask import Flask, Request, current_app, g, request
 from werkzeug import Response as BaseResponse
 
 from mushu.environment import Environment
@@ -38,6 +38,7 @@ BROWSER: Final = "browser"
 _MARK: Final = "mushu_requirement"
 _IN_BODY: Final = "mushu_token_in_body"
 SANDBOX: Final = "/sandbox"
+_UNDER_SANDBOX: Final = f"{SANDBOX}/"
 
 
 def public(view: View) -> View:
@@ -107,8 +108,9 @@ def current_org() -> str:
 
 def current_environment() -> Environment:
     """Return the environment that the path stands for: the one place where it is decided."""
-    rule = request.url_rule.rule if request.url_rule is not None else ""
-    return Environment.TEST if rule.startswith(f"{SANDBOX}/") else Environment.LIVE
+    rule = request.url_rule
+    is_test = rule is not None and rule.rule.startswith(_UNDER_SANDBOX)
+    return Environment.TEST if is_test else Environment.LIVE
 
 
 def current_reader() -> Reader:
@@ -128,19 +130,21 @@ def name_in_access_log(principal: Principal) -> None:
 
 def guard() -> BaseResponse | None:
     """Decide about the request: let it pass, raise an error of the tree, or redirect to the sign-in page."""
-    if request.routing_exception is not None or request.endpoint is None or request.method == "OPTIONS":
+    asked: Request = cast(Any, request)._get_current_object()  # noqa: SLF001 - each look through the proxy costs
+    if asked.routing_exception is not None or asked.endpoint is None or asked.method == "OPTIONS":
         return None
-    tell_session(current_environment(), None)
-    view = current_app.view_functions[request.endpoint]
+    environment = current_environment()
+    tell_session(environment, None)
+    view = current_app.view_functions[asked.endpoint]
     requirement = requirement_of(view)
     if isinstance(requirement, Requirement):
-        _admit(requirement, _credential(view))
+        _admit(asked, requirement, environment, _credential(asked, view))
     elif requirement == BROWSER:
         user = signed_in_user()
         if user is None:
             return ask_to_sign_in()
-        request.environ[PRINCIPAL] = user.id
-        tell_session(current_environment(), session_proof())
+        asked.environ[PRINCIPAL] = user.id
+        tell_session(environment, session_proof())
     elif requirement != PUBLIC:
         raise Forbidden(
             "This endpoint says nothing about who may use it, so nobody may. This is a fault of the server."
@@ -155,8 +159,8 @@ def install(app: Flask) -> None:
     app.teardown_request(lambda _: forget_proof())
 
 
-def _credential(view: Callable[..., Any]) -> Credential:
-    authorization, x_api_key = request.headers.get("Authorization"), request.headers.get("X-API-Key")
+def _credential(asked: Request, view: Callable[..., Any]) -> Credential:
+    authorization, x_api_key = asked.environ.get("HTTP_AUTHORIZATION"), asked.environ.get("HTTP_X_API_KEY")
     of_ours = x_api_key is not None or (authorization is not None and not is_foreign(authorization))
     if not of_ours and hasattr(view, _IN_BODY):
         body = find_json_object() or {}
@@ -166,36 +170,36 @@ def _credential(view: Callable[..., Any]) -> Credential:
     return read_headers(authorization, x_api_key)
 
 
-def _admit(requirement: Requirement, credential: Credential) -> None:
-    clock, environment, named = get_core().clock, current_environment(), _named(requirement.org_from)
-    g.principal = authenticate(gate_reader_in(environment), clock, credential)
-    name_in_access_log(g.principal)
-    count(g.principal)  # before anything is refused: a key that may not do this is in use all the same
-    with nullcontext() if is_decided_alone(g.principal, requirement) else reading(db.session):
-        g.org_id = admit(db.session, g.principal, requirement, environment, named)
+def _admit(asked: Request, requirement: Requirement, environment: Environment, credential: Credential) -> None:
+    clock, named = get_core().clock, _named(asked, requirement.org_from)
+    g.principal = principal = authenticate(gate_reader_in(environment), clock, credential)
+    name_in_access_log(principal)
+    count(principal)  # before anything is refused: a key that may not do this is in use all the same
+    with nullcontext() if is_decided_alone(principal, requirement) else reading(db.session):
+        g.org_id = org_id = admit(db.session, principal, requirement, environment, named)
     proof = RequestProof(
         clock=clock,
         credential=credential,
         requirement=requirement,
         environment=environment,
         named=named,
-        principal=g.principal,
-        org_id=g.org_id,
+        principal=principal,
+        org_id=org_id,
     )
     tell_session(environment, proof)
 
 
-def _named(org_from: OrgFrom | OwnerLookup) -> str | None:
+def _named(asked: Request, org_from: OrgFrom | OwnerLookup) -> str | None:
     """Return the organization or resource that the request names; what is not text is refused later, as any field."""
     match org_from:
         case OrgFrom.PATH:
-            named = (request.view_args or {}).get("org_id")
-        case OrgFrom.FIELD if request.method == "GET":
-            named = request.args.get("org_id")
+            named = (asked.view_args or {}).get("org_id")
+        case OrgFrom.FIELD if asked.method == "GET":
+            named = asked.args.get("org_id")
         case OrgFrom.FIELD:
             named = (find_json_object() or {}).get("org_id")
         case OwnerLookup(resource):
-            named = (request.view_args or {}).get(f"{resource}_id")
+            named = (asked.view_args or {}).get(f"{resource}_id")
     return named if isinstance(named, str) else None
 
 
@@ -214,7 +218,7 @@ def refuse_unknown_parameters() -> None:
     Raises:
         Invalid: there is one; the sentence says what the endpoint takes.
     """
-    if not request.args:  # as most requests have it
+    if not request.query_string:  # as most requests have it
         return
     view = current_app.view_functions[request.endpoint or ""]
     query = view.__annotations__.get("query")

@@ -77,7 +77,7 @@ def _arguments(
         if path is not None:
             found["path"] = path.model_validate(path_kwargs)
         if query is not None:
-            found["query"] = query.model_validate(request.args.to_dict())
+            found["query"] = query.model_validate(request.args.to_dict() if request.query_string else {})
         if body is not None:
             found["body"] = body.model_validate(json_object())
         if form is not None:
