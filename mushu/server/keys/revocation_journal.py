@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy import BigInteger, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mushu.batching import batches
+from mushu.batching import BATCH, batches
 from mushu.server.db import AnySession, Base, before_commit, insert_into, journal_path
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
@@ -96,27 +96,32 @@ def hold(session: AnySession) -> None:
         session.get(JournalPosition, name, with_for_update=True, populate_existing=True)
 
 
-def to_follow(session: AnySession) -> list[str]:
-    """Return the ids of keys that the journal calls revoked, and this database does not: it is older than the file."""
+def to_follow(session: AnySession) -> tuple[list[str], int]:
+    """Return the ids of keys that the journal calls revoked, and this database does not: it is older than the file.
+
+    They are some hundred at most; the number says up to where the journal was read for them.
+    """
     path = journal_path(session)
     if path is None or not path.exists():
-        return []
+        return [], 0
     position = _position(session, path)
     with path.open("rb") as file:
         file.seek(max(0, position - 65))  # a position within a line is none of ours; begin with a whole one
-        digests = (line.strip().decode() for line in file if _LINE.fullmatch(line.strip()))
         found: dict[str, None] = {}
-        for some in batches(digests):
-            alive = select(ApiKey.id).where(ApiKey.digest.in_(some), ApiKey.stored_state != State.REVOKED)
+        for lines in batches(file):
+            digests = [line.strip().decode() for line in lines if _LINE.fullmatch(line.strip())]
+            alive = select(ApiKey.id).where(ApiKey.digest.in_(digests), ApiKey.stored_state != State.REVOKED)
             found |= dict.fromkeys(session.scalars(alive))
-    return list(found)
+            if len(found) >= BATCH:
+                break
+        return list(found), file.tell()
 
 
-def followed(session: AnySession) -> None:
-    """Note that everything that the journal holds now has been followed."""
+def followed(session: AnySession, position: int) -> None:
+    """Note that what the journal holds up to there has been followed."""
     path = journal_path(session)
     if path is not None and path.exists():
-        _remember(session, path, path.stat().st_size)
+        _remember(session, path, position)
 
 
 def _name(path: Path) -> str:

@@ -46,21 +46,22 @@ def revoke_key(session: AnySession, clock: Clock, actor: Actor, key_id: str, *, 
 def follow_journal(context: Context) -> list[Finding]:
     """Phase 1 of every verb: revoke again what was deleted before and is alive here, as after a backup was restored.
 
-    Nobody's permission is asked, for this was decided before; the audit trail names the system.
+    The audit trail names the system. Some hundred keys share a transaction: one for all would keep writers out.
     """
-    session = context.session
-    with reading(session):
-        if not revocation_journal.is_behind(session):  # the rule; it costs no lock of a writer
-            return []
-    with finishing(session):
-        revocation_journal.hold(session)
-        key_ids = revocation_journal.to_follow(session)
-        for key_id in key_ids:
-            with suppress(WrongState):  # on PostgreSQL, somebody deletes it at this moment
-                revoke_key(session, context.clock, SYSTEM, key_id)
-        revocation_journal.followed(session)
+    session, found = context.session, list[Finding]()
     detail = "It had been deleted, and an older database knew nothing of it; it is deleted again."
-    return [Finding(key_id, Verdict.REVOKED, detail) for key_id in key_ids]
+    while True:
+        with reading(session):
+            if not revocation_journal.is_behind(session):  # the rule; it costs no lock of a writer
+                return found
+        with finishing(session):
+            revocation_journal.hold(session)
+            key_ids, position = revocation_journal.to_follow(session)
+            for key_id in key_ids:
+                with suppress(WrongState):  # on PostgreSQL, somebody deletes it at this moment
+                    revoke_key(session, context.clock, SYSTEM, key_id)
+            revocation_journal.followed(session, position)
+        found += [Finding(key_id, Verdict.REVOKED, detail) for key_id in key_ids]
 
 
 def delete(context: Context, key_id: str, *, keep_value: bool = False) -> tuple[ApiKey, list[Finding]]:
@@ -89,8 +90,7 @@ def delete(context: Context, key_id: str, *, keep_value: bool = False) -> tuple[
 def delete_org(context: Context, org_id: str, others: Sequence[orgs.OrgDeletion]) -> list[Finding]:
     """Delete the organization and every key it has, commit, and remove their values; owns its transactions.
 
-    Its destinations are free for others from then on; what cleaning up there needs is kept as long. `others` are what
-    each of the resources does in the same transaction.
+    Its destinations are free for others then; what cleaning up there needs is kept. `others` join the transaction.
 
     Raises:
         OrgNotFound: there is no such organization.

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
+from mushu import batching
 from mushu.destination import Destination
 from mushu.server.audit import SYSTEM
 from mushu.server.config import Settings
@@ -22,6 +23,7 @@ from mushu.server.keys import revocation_journal
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import get_key
+from mushu.server.lifecycle import delete as verb
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.delete import follow_journal, revoke_key
 from mushu.server.orgs.service import create_org
@@ -229,6 +231,25 @@ def test_a_thousand_lines_and_keys_it_never_knew(house: House, tmp_path: Path) -
         file.writelines(os.urandom(32).hex().encode() + b"\n" for _ in range(1_200))
     house.restore(tmp_path / "backup")
     assert [found.key_id for found in house.follow()] == [key.id]
+    assert house.follow() == []
+
+
+@pytest.mark.fault
+def test_very_many_are_revoked_some_at_a_time(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "BATCH", 2)
+    monkeypatch.setattr(revocation_journal, "BATCH", 2)
+    keys = [house.key().id for _ in range(5)]
+    house.back_up(tmp_path / "backup")
+    for key_id in keys:
+        house.delete(key_id)
+    house.restore(tmp_path / "backup")
+    left = iter([1, 1, 1, 0])  # killed at the fourth
+    with monkeypatch.context() as killed, pytest.raises(ZeroDivisionError):
+        killed.setattr(verb, "revoke_key", lambda *given: 1 // next(left) and revoke_key(*given))
+        house.follow()
+    assert [house.state(key_id) for key_id in keys] == ["revoked"] * 3 + ["active"] * 2
+    assert house.state(house.key().id) == "active", "nobody holds the lock of a writer"
+    assert {found.key_id for found in house.follow()} == {*keys[3:]}
     assert house.follow() == []
 
 
