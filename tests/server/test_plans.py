@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from mushu.destination import Surroundings, open_destination
 from mushu.environment import Environment
 from mushu.server import audit, destinations
 from mushu.server.audit import EventFilter
 from mushu.server.core import db
 from mushu.server.db import reading
+from mushu.server.delivery.drift import DriftChecker, KeyFilter
 from mushu.server.environments import within
 from mushu.server.keys import service as keys
 from mushu.server.keys.service import Selection, StateAt
@@ -70,26 +72,39 @@ def test_every_list_is_here() -> None:
 @pytest.mark.parametrize("name", LISTS)
 def test_a_page_is_read_in_the_order_of_an_index(context: None, name: str) -> None:
     for fetch in LISTS[name]:
-        with within(S, Environment.LIVE), reading(S), statements(db.engine) as asked:
-            fetch(Window())
-        pages = [statement for statement in asked if " LIMIT " in statement]
-        assert pages
-        for statement in pages:
+        with within(S, Environment.LIVE), reading(S):
+            plan = plan_of(partial(fetch, Window()))
+        assert plan
+        assert not [line for line in plan if "TEMP B-TREE" in line or is_scan(line)], plan
+
+
+def test_a_page_of_the_ledger_of_an_organization_is_read_in_its_order(context: None) -> None:
+    checker = DriftChecker(S, lambda: NOW, partial(open_destination, surroundings=Surroundings(Path())))
+    plan = plan_of(lambda: [*checker.check(KeyFilter(org_id="org"))])
+    assert [line for line in plan if "deliveries" in line]
+    assert not [line for line in plan if "TEMP B-TREE" in line or is_scan(line)], plan
+
+
+def test_the_trail_of_one_key_is_not_looked_for_in_that_of_its_organization(context: None) -> None:
+    with reading(S):
+        plan = " ".join(plan_of(lambda: audit.list_events(S, EventFilter(org_id="org", about="key"), Window())))
+    assert ("(target_id=?)" in plan, "(actor_id=?)" in plan, "(org_id=?)" in plan) == (True, True, False)
+
+
+def plan_of(act: Callable[[], object]) -> list[str]:
+    """Return what SQLite says of how it finds each page that is asked for."""
+    with statements(db.engine) as asked:
+        act()
+    found: list[str] = []
+    for statement in asked:
+        if " LIMIT " in statement:
             with db.engine.connect() as connection:
                 values = (None,) * statement.count("?")
-                plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
-            assert not [line for line in plan if "TEMP B-TREE" in line or is_scan(line)], (statement, plan)
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+                found += [row[3] for row in plan]
+    return found
 
 
 def is_scan(line: str) -> bool:
     """Tell whether rows are read one after the other in an order that is not the list's own."""
     return line.startswith("SCAN ") and " USING INDEX " not in line and line != "SCAN audit_events"
-
-
-def test_the_trail_of_one_key_is_not_looked_for_in_that_of_its_organization(context: None) -> None:
-    with reading(S), statements(db.engine) as asked:
-        audit.list_events(S, EventFilter(org_id="org", about="key"), Window())
-    with db.engine.connect() as connection:
-        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {one}", (None,) * one.count("?")) for one in asked]
-        found = " ".join(str(row[3]) for plan in plans for row in plan)
-    assert ("(target_id=?)" in found, "(actor_id=?)" in found, "(org_id=?)" in found) == (True, True, False)
