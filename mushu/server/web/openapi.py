@@ -4,7 +4,7 @@
 """
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from hashlib import sha256
 from http import HTTPStatus
@@ -112,6 +112,10 @@ class ApiApp(OpenAPI):
 
     request_class = BodyRequest
     response_class = ListedResponse
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function as it is: none is a coroutine, and Flask would look at each in each request."""
+        return func
 
     def make_response(self, rv: Any) -> Response:
         if isinstance(rv, BaseModel | dict):
