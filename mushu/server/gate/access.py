@@ -8,6 +8,7 @@ from typing import Final
 
 from mushu.environment import Environment
 from mushu.server.db import AnySession
+from mushu.server.environments import Source
 from mushu.server.errors import (
     Forbidden,
     Invalid,
@@ -22,7 +23,7 @@ from mushu.server.errors import (
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.principal import principal_of_key
 from mushu.server.keys import Scope
-from mushu.server.orgs.members import find_member
+from mushu.server.orgs.members import find_role
 from mushu.server.orgs.models import Role
 from mushu.server.users.service import find_user
 
@@ -49,7 +50,7 @@ class OwnerLookup:
     #: The word for the resource, as `tenant`; the path holds its id as `<tenant_id>`.
     resource: str
     #: Returns the id of the organization that owns the resource, or None where there is no such resource.
-    find_org: Callable[[AnySession, str], str | None]
+    find_org: Callable[[Source, str], str | None]
     not_found: type[NotFound]
 
 
@@ -70,13 +71,8 @@ class Requirement:
     org_from: OrgFrom | OwnerLookup = OrgFrom.PATH
 
 
-def is_decided_alone(principal: Principal, requirement: Requirement) -> bool:
-    """Tell whether `admit` asks the database nothing: the key says all, and the request names no resource."""
-    return isinstance(principal, KeyPrincipal) and not isinstance(requirement.org_from, OwnerLookup)
-
-
 def admit(
-    session: AnySession, principal: Principal, requirement: Requirement, environment: Environment, named: str | None
+    source: Source, principal: Principal, requirement: Requirement, environment: Environment, named: str | None
 ) -> str | None:
     """Let the principal pass, and return the organization that the request is about, or None if it is about none.
 
@@ -91,16 +87,16 @@ def admit(
     org_from = requirement.org_from
     if isinstance(org_from, OwnerLookup):
         require_environment(principal, requirement, environment)  # depends on the credential alone, so it is first
-        return _admit_to_resource(session, principal, requirement, environment, org_from, named or "")
+        return _admit_to_resource(source, principal, requirement, environment, org_from, named or "")
     if org_from is OrgFrom.FIELD and named is None:
         require_environment(principal, requirement, environment)
         named = _only_org(principal)
-    authorize(session, principal, requirement, environment, named)
+    authorize(source, principal, requirement, environment, named)
     return named
 
 
 def authorize(
-    session: AnySession, principal: Principal, requirement: Requirement, environment: Environment, org_id: str | None
+    source: Source, principal: Principal, requirement: Requirement, environment: Environment, org_id: str | None
 ) -> None:
     """Let the principal pass, or raise; what it may not see is refused first, so that nothing is given away.
 
@@ -113,7 +109,7 @@ def authorize(
         WrongEnvironment: an API key of the other environment.
         UserRequired, MissingScope, OwnerRequired: not enough.
     """
-    scopes = scopes_in(session, principal, org_id)
+    scopes = scopes_in(source, principal, org_id)
     require_environment(principal, requirement, environment)
     if requirement.user_only and not isinstance(principal, UserPrincipal):
         raise UserRequired("An API key cannot do this; sign in and use a CLI token.")
@@ -121,10 +117,10 @@ def authorize(
         held = ", ".join(scope for scope in Scope if scope in scopes)
         raise MissingScope(f"This needs the scope {requirement.scope}; the credential carries: {held}.")
     if requirement.owner_only and org_id is not None:
-        _require_owner(session, principal, org_id)
+        _require_owner(source, principal, org_id)
 
 
-def scopes_in(session: AnySession, principal: Principal, org_id: str | None) -> frozenset[Scope]:
+def scopes_in(source: Source, principal: Principal, org_id: str | None) -> frozenset[Scope]:
     """Return the scopes of the principal in the organization, or at most anywhere if `org_id` is None.
 
     Raises:
@@ -136,9 +132,9 @@ def scopes_in(session: AnySession, principal: Principal, org_id: str | None) -> 
     elif org_id is None:
         return frozenset(Scope)
     else:
-        member = find_member(session, org_id, principal.user_id)
-        if member is not None:
-            return ROLE_SCOPES[Role(member.role)]
+        role = find_role(source, org_id, principal.user_id)
+        if role is not None:
+            return ROLE_SCOPES[role]
     raise OrgNotFound(f"There is no organization {org_id!r}, or this credential may not see it.")
 
 
@@ -176,24 +172,24 @@ def still_may(
     return True
 
 
-def _require_owner(session: AnySession, principal: Principal, org_id: str) -> None:
-    member = find_member(session, org_id, principal.user_id) if isinstance(principal, UserPrincipal) else None
-    if member is None or not member.is_owner:
+def _require_owner(source: Source, principal: Principal, org_id: str) -> None:
+    role = find_role(source, org_id, principal.user_id) if isinstance(principal, UserPrincipal) else None
+    if role is not Role.OWNER:
         raise OwnerRequired("Only the owner of the organization can do this.")
 
 
 def _admit_to_resource(
-    session: AnySession,
+    source: Source,
     principal: Principal,
     requirement: Requirement,
     environment: Environment,
     lookup: OwnerLookup,
     resource_id: str,
 ) -> str:
-    org_id = lookup.find_org(session, resource_id)
+    org_id = lookup.find_org(source, resource_id)
     if org_id is not None:
         try:
-            authorize(session, principal, requirement, environment, org_id)
+            authorize(source, principal, requirement, environment, org_id)
         except OrgNotFound:
             org_id = None
     if org_id is None:

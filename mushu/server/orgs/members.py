@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, bindparam, select
 
 from mushu.secret import Secret
 from mushu.server.audit import Actor, ActorKind, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
+from mushu.server.environments import Source, prepare
 from mushu.server.errors import (
     AlreadyMember,
     Invalid,
@@ -23,6 +24,13 @@ from mushu.server.orgs.service import get_org
 from mushu.server.orgs.settings import refuse_foreign
 from mushu.server.paging import Order, Page, Window, ordered_page
 
+_ROLE: Final = prepare(
+    select(Membership.role)
+    .join(Organization, Organization.id == Membership.org_id)
+    .where(Membership.org_id == bindparam("org_id"), Membership.user_id == bindparam("user_id"))
+    .where(Organization.deleted_at.is_(None))
+)
+
 
 def find_member(session: AnySession, org_id: str, user_id: str) -> Membership | None:
     """Return the membership, or None when the user does not belong to the organization or it was deleted."""
@@ -32,6 +40,12 @@ def find_member(session: AnySession, org_id: str, user_id: str) -> Membership | 
         .where(Membership.org_id == org_id, Membership.user_id == user_id, Organization.deleted_at.is_(None))
         .execution_options(populate_existing=True)  # an earlier transaction may have seen another role
     ).one_or_none()
+
+
+def find_role(source: Source, org_id: str, user_id: str) -> Role | None:
+    """Return the role of the member, or None when the user does not belong to the organization or it was deleted."""
+    found = _ROLE.rows(source, {"org_id": org_id, "user_id": user_id})
+    return Role(found[0].role) if found else None
 
 
 def get_member(session: AnySession, org_id: str, user_id: str) -> Membership:

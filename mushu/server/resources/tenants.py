@@ -17,7 +17,7 @@ from mushu.secret import Secret
 from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, Base, UTCDateTime
-from mushu.server.environments import Environmental, Source, environment_of, within
+from mushu.server.environments import Environmental, Source, environment_of, prepare, within
 from mushu.server.errors import TenantNotFound
 from mushu.server.gate.access import OwnerLookup
 from mushu.server.idempotency import IdempotencyMark, Idempotent, find_made
@@ -198,9 +198,12 @@ def credentials_of(tenant: TenantRow, keys: SealingKeys) -> ApnsCredentials | No
     return ApnsCredentials(tenant.team_id, tenant.apns_key_id, Secret(plain))
 
 
-def _find_org(session: AnySession, tenant_id: str) -> str | None:
-    tenant = find_tenant(session, tenant_id)
-    return tenant.org_id if tenant is not None else None
+_ORG: Final = prepare(select(TenantRow.org_id).where(TenantRow.id == bindparam("id"), TenantRow.deleted_at.is_(None)))
+
+
+def _find_org(source: Source, tenant_id: str) -> str | None:
+    found = _ORG.rows(source, {"id": tenant_id})
+    return found[0].org_id if found else None
 
 
 _LIST: Final = PreparedPages(

@@ -7,19 +7,17 @@ decorator opens nothing.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, Final, TypeVar, cast
 
 from flask import Flask, Request, current_app, g, request
 from werkzeug import Response as BaseResponse
 
 from mushu.environment import Environment
-from mushu.server.core import context_for, db, forget_proof, gate_reader_in, get_core, reader_in, tell_session
-from mushu.server.db import reading
+from mushu.server.core import context_for, forget_proof, gate_reader_in, get_core, reader_in, tell_session
 from mushu.server.environments import Reader
 from mushu.server.errors import Forbidden, Invalid
 from mushu.server.gate import Principal, UserPrincipal
-from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit, is_decided_alone
+from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
 from mushu.server.gate.credential import Credential, is_foreign, read_headers, read_token
 from mushu.server.gate.principal import authenticate
 from mushu.server.gate.proof import RequestProof
@@ -175,8 +173,7 @@ def _admit(asked: Request, requirement: Requirement, environment: Environment, c
     g.principal = principal = authenticate(gate_reader_in(environment), clock, credential)
     name_in_access_log(principal)
     count(principal)  # before anything is refused: a key that may not do this is in use all the same
-    with nullcontext() if is_decided_alone(principal, requirement) else reading(db.session):
-        g.org_id = org_id = admit(db.session, principal, requirement, environment, named)
+    g.org_id = org_id = admit(reader_in(environment), principal, requirement, environment, named)
     proof = RequestProof(
         clock=clock,
         credential=credential,

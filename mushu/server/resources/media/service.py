@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Select, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, Select, bindparam, func, select, update
 
 from mushu.environment import Environment
 from mushu.keyformat import public_id
 from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
-from mushu.server.environments import environment_of, within
+from mushu.server.environments import Source, environment_of, prepare, within
 from mushu.server.errors import Invalid, MediaNotFound, TenantNotFound, TooManyUploads
 from mushu.server.gate.access import OwnerLookup
 from mushu.server.idempotency import IdempotencyMark, find_made
@@ -151,9 +151,12 @@ def delete_media_of_org(session: AnySession, clock: Clock, _actor: Actor, org_id
             _mark_deleted(session, clock, MediaItem.org_id == org_id)
 
 
-def _find_org(session: AnySession, media_id: str) -> str | None:
-    item = find_media(session, media_id)
-    return item.org_id if item is not None else None
+_ORG: Final = prepare(select(MediaItem.org_id).where(MediaItem.id == bindparam("id"), MediaItem.deleted_at.is_(None)))
+
+
+def _find_org(source: Source, media_id: str) -> str | None:
+    found = _ORG.rows(source, {"id": media_id})
+    return found[0].org_id if found else None
 
 
 #: For requests that name media in their path.
