@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, delete, func, select
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, bindparam, delete, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.environment import Environment
@@ -19,9 +19,9 @@ from mushu.keyformat import public_id
 from mushu.server.audit import Actor
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, Base, UTCDateTime
-from mushu.server.environments import Environmental, within
+from mushu.server.environments import Environmental, Source, within
 from mushu.server.errors import DeviceNotFound, Invalid
-from mushu.server.paging import Page, Window, page
+from mushu.server.paging import Order, Page, PreparedPages, Window
 from mushu.server.resources.tenants import TenantRow, hold_tenant
 from mushu.terminal import is_readable
 
@@ -116,12 +116,20 @@ def find_device(session: AnySession, tenant_id: str, token: str) -> DeviceRow | 
     return session.scalars(query).one_or_none()
 
 
-def list_devices(session: AnySession, tenant_id: str, user_id: str | None, window: Window) -> Page[DeviceRow]:
-    """Return a page of the tenant's devices, or of one user's, newest first."""
-    query = select(DeviceRow).where(DeviceRow.tenant_id == tenant_id)
-    if user_id is not None:
-        query = query.where(DeviceRow.user_id == user_id)
-    return page(session, query, DeviceRow.created_at, DeviceRow.id, window)
+_OF_TENANT: Final = select(
+    DeviceRow.id, DeviceRow.tenant_id, DeviceRow.user_id, DeviceRow.token, DeviceRow.platform, DeviceRow.app_version,
+    DeviceRow.environment, DeviceRow.created_at, DeviceRow.registered_at,
+).where(DeviceRow.tenant_id == bindparam("tenant_id"))  # fmt: skip
+_NEWEST_FIRST: Final = Order((DeviceRow.created_at, DeviceRow.id), descending=True)
+_ALL: Final = PreparedPages(_OF_TENANT, _NEWEST_FIRST)
+_OF_USER: Final = PreparedPages(_OF_TENANT.where(DeviceRow.user_id == bindparam("user_id")), _NEWEST_FIRST)
+
+
+def list_devices(source: Source, tenant_id: str, user_id: str | None, window: Window) -> Page[Any]:
+    """Return a page of the tenant's devices, or of one user's, newest first: what may be shown of them."""
+    if user_id is None:
+        return _ALL.page(source, {"tenant_id": tenant_id}, window)
+    return _OF_USER.page(source, {"tenant_id": tenant_id, "user_id": user_id}, window)
 
 
 def devices_of(session: AnySession, tenant_id: str, user_ids: Sequence[str]) -> dict[str, list[DeviceRow]]:

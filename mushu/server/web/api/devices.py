@@ -4,14 +4,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from mushu.server.answers import Answer
 from mushu.server.clock import rfc3339
 from mushu.server.core import db, get_core
-from mushu.server.db import reading, writing
+from mushu.server.db import writing
 from mushu.server.keys import Scope
 from mushu.server.resources import devices
 from mushu.server.resources.tenants import TENANT
 from mushu.server.web.api.models import Body, Deleted, ListWindow, TenantPath
-from mushu.server.web.guard import requires
+from mushu.server.web.guard import current_reader, requires
 from mushu.server.web.routes import Resource, Route
 
 
@@ -55,7 +56,7 @@ class DeviceList(BaseModel):
 
 
 @requires(Scope.WRITE, org_from=TENANT)
-def register_device(path: TenantPath, body: RegisterDeviceRequest) -> Device:
+def register_device(path: TenantPath, body: RegisterDeviceRequest) -> Answer:
     """Register a device of a user, or tell what is new about one."""
     registration = devices.Registration(tenant_id=path.tenant_id, **body.model_dump())
     with writing(db.session):
@@ -63,11 +64,10 @@ def register_device(path: TenantPath, body: RegisterDeviceRequest) -> Device:
 
 
 @requires(Scope.READ, org_from=TENANT)
-def list_devices(path: TenantPath, query: DevicesOf) -> DeviceList:
+def list_devices(path: TenantPath, query: DevicesOf) -> Answer:
     """List the devices of a tenant, or of one of its users, newest first."""
-    with reading(db.session):
-        found = devices.list_devices(db.session, path.tenant_id, query.user_id, query.window)
-    return DeviceList(devices=[_answer(device) for device in found.rows], next_cursor=found.next_cursor)
+    found = devices.list_devices(current_reader(), path.tenant_id, query.user_id, query.window)
+    return {"devices": [_answer(device) for device in found.rows], "next_cursor": found.next_cursor}
 
 
 @requires(Scope.WRITE, org_from=TENANT)
@@ -78,17 +78,17 @@ def unregister_device(path: DevicePath, query: DeviceUser) -> Deleted:
     return Deleted()
 
 
-def _answer(device: devices.DeviceRow) -> Device:
-    return Device(
-        tenant_id=device.tenant_id,
-        user_id=device.user_id,
-        token=device.token,
-        platform=device.platform,
-        app_version=device.app_version,
-        environment=device.environment,
-        created_at=rfc3339(device.created_at),
-        updated_at=rfc3339(device.registered_at),
-    )
+def _answer(device: devices.DeviceRow) -> Answer:
+    return {
+        "tenant_id": device.tenant_id,
+        "user_id": device.user_id,
+        "token": device.token,
+        "platform": device.platform,
+        "app_version": device.app_version,
+        "environment": device.environment,
+        "created_at": rfc3339(device.created_at),
+        "updated_at": rfc3339(device.registered_at),
+    }
 
 
 _MANY = "/tenants/<tenant_id>/devices"
