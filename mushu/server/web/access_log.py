@@ -5,7 +5,6 @@ chooses in it is the id of the request, which is checked (`web/proxy_headers.py`
 that it may be moved at any time. Several workers append whole lines to the same file.
 """
 
-import json
 import logging
 import os
 import re
@@ -146,7 +145,10 @@ class AccessLog:
         with self._lock:
             missing, self._missing = self._missing, 0
         if missing:
-            yield _json(time.time(), "WARNING", message="requests are missing here", missing=missing)
+            yield (
+                f'{{"at": "{_moment(time.time())}", "level": "WARNING", "logger": "access", '
+                f'"message": "requests are missing here", "missing": {missing}}}\n'
+            )
 
 
 def access_log_of(app: Flask) -> AccessLog:
@@ -170,7 +172,8 @@ def install(app: Flask, settings: Settings) -> None:
 
 
 def _note_rule(*_: object) -> None:
-    request.environ[RULE] = request.url_rule
+    asked = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask documents it
+    asked.environ[RULE] = asked.url_rule
 
 
 def _sink(path: str) -> Sink:
@@ -201,7 +204,8 @@ class AccessLogged:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         began = time.perf_counter()
-        status, headers = "500", list[tuple[str, str]]()  # what the server answers if the application fails
+        status = "500"  # what the server answers if the application fails
+        headers: list[tuple[str, str]] = []
 
         def start(told: str, told_headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             nonlocal status, headers
@@ -221,7 +225,7 @@ class AccessLogged:
                         rule.rule if rule is not None else None,
                         status,
                         time.perf_counter() - began,
-                        next((value for name, value in headers if name == "Content-Length"), None),
+                        dict(headers).get("Content-Length"),
                         environ.get(PRINCIPAL),
                         environ.get(self._address, "")[:_ADDRESS],
                     )
@@ -229,25 +233,31 @@ class AccessLogged:
 
 
 def _line(access: Access) -> str:
-    length = "0" if access.method == "HEAD" else access.length
-    return _json(
-        access.at,
-        "INFO",
-        request_id=access.request_id,
-        method=access.method if access.method in _METHODS else "other",
-        route=_documented(access.rule) if access.rule is not None else None,
-        status=int(access.status[:3]),
-        milliseconds=round(access.seconds * 1000, 1),
-        bytes=int(length) if length is not None else None,
-        principal=access.principal,
-        address=_address(access.address),
+    """Return a line of JSON, put together by hand: nothing in it has to be escaped, and `json` takes far longer."""
+    method = access.method if access.method in _METHODS else "other"
+    length = "0" if access.method == "HEAD" else access.length or "null"
+    request_id, principal = _quoted(access.request_id), _quoted(access.principal)
+    return (
+        f'{{"at": "{_moment(access.at)}", "level": "INFO", "logger": "access", "request_id": {request_id}, '
+        f'"method": "{method}", "route": {_quoted(_documented(access.rule))}, "status": {access.status[:3]}, '
+        f'"milliseconds": {access.seconds * 1000:.1f}, "bytes": {length}, "principal": {principal}, '
+        f'"address": "{_address(access.address)}"}}\n'
     )
 
 
-def _json(at: float, level: str, **fields: object) -> str:
-    """Return a line whose first fields are those of all logs (`logs.py`)."""
-    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return json.dumps({"at": moment, "level": level, "logger": "access", **fields}) + "\n"
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else f'"{text}"'
+
+
+def _moment(at: float) -> str:
+    """Return a moment in UTC to the millisecond."""
+    seconds, thousandths = divmod(int(at * 1000), 1000)
+    return f"{_second(seconds)}.{thousandths:03}+00:00"
+
+
+@lru_cache
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _joined(lines: Iterable[str], most: int) -> Iterator[bytes]:
@@ -263,9 +273,9 @@ def _joined(lines: Iterable[str], most: int) -> Iterator[bytes]:
 
 
 @lru_cache
-def _documented(rule: str) -> str:
+def _documented(rule: str | None) -> str | None:
     """Return a rule of Flask as the reference writes it: `/orgs/{org_id}`."""
-    return _PARAMETER.sub(r"{\1}", rule)
+    return _PARAMETER.sub(r"{\1}", rule) if rule is not None else None
 
 
 @lru_cache

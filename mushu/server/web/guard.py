@@ -16,7 +16,7 @@ from mushu.environment import Environment
 from mushu.server.core import context_for, forget_proof, gate_reader_in, get_core, reader_in, tell_session
 from mushu.server.environments import Reader
 from mushu.server.errors import Forbidden, Invalid
-from mushu.server.gate import Principal, UserPrincipal
+from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
 from mushu.server.gate.credential import Credential, is_foreign, read_headers, read_token
 from mushu.server.gate.principal import authenticate
@@ -123,7 +123,7 @@ def current_context() -> Context:
 
 def name_in_access_log(principal: Principal) -> None:
     """Have the access log name who makes this request, or the key that it asks about."""
-    request.environ[PRINCIPAL] = principal.actor.id
+    request.environ[PRINCIPAL] = principal.key_id if isinstance(principal, KeyPrincipal) else principal.user_id
 
 
 def guard() -> BaseResponse | None:
