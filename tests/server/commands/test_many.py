@@ -31,7 +31,7 @@ MANY = times(2_000, 300_000)
 #: A page of 500, twice, and what else a statement takes.
 MOST_PARAMETERS = 1_100
 
-pytestmark = [pytest.mark.fault, pytest.mark.unmeasured]
+pytestmark = [pytest.mark.fault, pytest.mark.unmeasured, pytest.mark.timeout(times(300, 3_600))]
 _NUMBERS = count()
 
 
