@@ -2,6 +2,8 @@
 
 The answer to a repeated request is made anew from what was made then, so that nothing of an answer has to be kept: it
 may hold what must not be in a database, such as a signed address.
+
+`web/api/models.py` reads the header, and `lifecycle/repeated_request.py` answers for keys.
 """
 
 import hashlib

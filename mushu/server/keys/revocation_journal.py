@@ -2,8 +2,9 @@
 
 A file beside the database: a line that names it, then one digest a line, only ever added to, and on disk before a
 deletion is committed. The database remembers up to where it has followed. After an old copy was put in its place it
-remembers less than the file holds, and what the rest tells of is revoked again. A digest opens nothing, so the file is
-no secret. A person who can write to it can revoke keys, as one who can write to the database can.
+remembers less than the file holds, and what the rest tells of is revoked again (`follow_journal` in
+`lifecycle/delete.py`). A digest opens nothing, so the file is no secret. A person who can write to it can revoke keys,
+as one who can write to the database can.
 """
 
 import logging
