@@ -24,7 +24,9 @@ destinations = LazyCommand(
 )
 orgs = LazyCommand("orgs", f"{_PLACE}.orgs:orgs", "Organizations. ORG is an id or an exact name.")
 members = LazyCommand(
-    "members", f"{_PLACE}.members:members", "Who belongs to an organization. ORG is an id or an exact name."
+    "members",
+    f"{_PLACE}.members:members",
+    "Who belongs to an organization. ORG is an id or an exact name; if left out, MUSHU_ORG_ID or the only one.",
 )
 users = LazyCommand("users", f"{_PLACE}.users:users", "People who can sign in.")
 tokens = LazyCommand("tokens", f"{_PLACE}.users:tokens", "CLI tokens: who is signed in at a terminal.")

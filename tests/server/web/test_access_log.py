@@ -180,7 +180,7 @@ def test_a_file_that_is_moved_is_made_anew_and_one_of_others_is_not_written(tmp_
 def test_a_reader_that_does_not_read_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_PATIENCE", 0.01)
     reading, writing = os.pipe()
-    with os.fdopen(writing, "w") as stderr, os.fdopen(reading) as reader:
+    with os.fdopen(reading) as reader, os.fdopen(writing, "w") as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
         log = AccessLog(StandardError(), 0)
         for _ in range(2_000):

@@ -36,15 +36,17 @@ from tests.server.web.asking import SeparateClient, answer
 
 BUCKET = "media"
 KINDS = ("folder", "bucket")
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing-secret",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 TEXT = b"Hello, world. This is a text.\n"
 
 
 @cache
 def store() -> str:
     """Return the address of a store that speaks S3, started once and ended with the process."""
-    os.environ.setdefault("AWS_ACCESS_KEY_ID", "testing")
-    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "testing-secret")
-    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -55,6 +57,8 @@ def settings_for(kind: str, settings: Settings, prefix: str) -> Settings:
     """Return settings whose media lie in a folder of their own, or in a bucket, under a prefix of their own."""
     if kind == "folder":
         return settings
+    for name, value in _CREDENTIALS.items():  # each time: what a test sets ends with it
+        os.environ.setdefault(name, value)
     settings = replace(
         settings,
         media_s3_bucket=BUCKET,
