@@ -11,6 +11,12 @@ import httpx
 from mushu.address import host_of, is_plain
 from mushu.cli.errors import Failure, Unreachable
 
+_SELF_SIGNED: Final = frozenset({18, 19, 20, 21})  # X509_V_ERR_…: signed by no authority that this machine trusts
+_EXPIRED: Final = 10
+_OTHER_HOST: Final = frozenset({62, 64})
+#: What an OpenSSL says that is answered in plain text.
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"})
+
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
@@ -44,13 +50,6 @@ def tls_context(url: str, ca: str | None) -> ssl.SSLContext:
     except OSError:  # SSLError is one
         raise Failure(f"{ca} holds no certificate that can be read. --ca takes a file in PEM form.") from None
     return context
-
-
-_SELF_SIGNED: Final = frozenset({18, 19, 20, 21})  # X509_V_ERR_…: signed by no authority that this machine trusts
-_EXPIRED: Final = 10
-_OTHER_HOST: Final = frozenset({62, 64})
-#: What an OpenSSL says that is answered in plain text.
-_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"})
 
 
 def unreachable(error: Exception, url: str) -> Failure:

@@ -30,6 +30,8 @@ from mushu.server.users.models import LoginFailures, PasswordLink
 from mushu.server.users.throttle import tell_failures
 
 _LOG: Final = logging.getLogger(__name__)
+#: How long what has expired is kept after its time was over.
+KEPT: Final = timedelta(days=30)
 
 
 def start(settings: Settings) -> int | None:
@@ -76,10 +78,6 @@ def tick(settings: Settings) -> None:
                 duty(db.session, core.clock, settings)
     except Exception as error:
         _LOG.exception("housekeeping failed", exc_info=error)
-
-
-#: How long they are kept after their time was over.
-KEPT: Final = timedelta(days=30)
 
 
 def delete_expired(session: AnySession, clock: Clock) -> int:
