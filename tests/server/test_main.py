@@ -1,7 +1,11 @@
 """`mushu-server`: the groups of `flask`, and what an installed Mushu needs besides."""
 
+import gc
 import os
+import sys
+from contextlib import nullcontext
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -22,6 +26,18 @@ def test_it_has_what_flask_has_but_for_one_and_one_more() -> None:
 @pytest.mark.parametrize("command", [*COMMANDS, db], ids=[command.name for command in (*COMMANDS, db)])
 def test_a_group_says_of_itself_what_is_said_of_it_before_it_is_loaded(command: LazyCommand) -> None:
     assert (command.name, command.help) == (command.loaded.name, command.loaded.help)
+
+
+@pytest.mark.parametrize("text", ["command = None", "import nothing_of_this_name"])
+def test_the_collector_works_again_once_a_command_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "loaded_late.py").write_text(f"import gc\nassert not gc.isenabled()\n{text}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with nullcontext() if "None" in text else pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
+        assert LazyCommand("late", "loaded_late:command", "").loaded is None
+    assert gc.isenabled()
+    sys.modules.pop("loaded_late", None)
 
 
 def test_up_serves_as_the_script_does(monkeypatch: pytest.MonkeyPatch) -> None:
