@@ -141,7 +141,7 @@ def test_a_tick_that_fails_is_logged_and_the_next_one_runs(
         return keep_house(context)
 
     monkeypatch.setattr(housekeeping, "keep_house_by_key", keep_or_fail)
-    monkeypatch.setattr(select, "select", lambda ended, *_: _select(ended, [], [], 0))
+    monkeypatch.setattr(housekeeping, "wait_for", lambda pipes, *_: select.select(pipes, [], [], 0))
     housekeeping.keep(settings, ended)
     os.close(ended)
     assert len(ticks) == 3
