@@ -14,11 +14,22 @@ import pytest
 
 from tests.canary.watch import KEY, Scene, descendants
 from tests.e2e.conftest import free_port
+from tests.long import LONG
 from tests.vault.bao import Address
+from tests.vault.faults import Kind
 from tests.vault.server import VaultStub
 
 PASSWORD: Final = "correct horse battery staple"
 VAULT: Final = "vault:secret/apps/backend#MUSHU_API_KEY"
+#: What goes wrong on the way to the Vault while a key is brought there.
+FAULTS: Final[dict[Kind, dict[str, Any]]] = {
+    "error-before": {"status": 403, "text": "permission denied"},
+    "lost": {},
+    "cut-after": {},
+    "error-after": {"status": 502},
+    "invalid-json": {},
+    "redirect": {"location": "https://elsewhere.example/"},
+}
 
 
 class Story:
@@ -138,17 +149,13 @@ def _operator(story: Story) -> None:
     story.create("--to", VAULT, code=1)  # it holds a key that works
     replaced = story.create("--to", VAULT, "--force")
     story.flask("keys", "check", code=3)
-    for fault, arguments in (
-        ("error-before", {"status": 403, "text": "permission denied"}),
-        ("lost", {}),
-        ("cut-after", {}),
-        ("error-after", {"status": 502}),
-        ("invalid-json", {}),
-        ("redirect", {"location": "https://elsewhere.example/"}),
-    ):
-        story.vault.fault(fault, "P*", "secret/data/*", times=20, **arguments)  # type: ignore[arg-type]
-        replaced = story.try_("rotate", replaced) or replaced
-        replaced = story.try_("create", "--org", "default", "--name", "k", "--force", *both(story)) or replaced
+    for number, (fault, arguments) in enumerate(FAULTS.items()):
+        story.vault.fault(fault, "P*", "secret/data/*", times=20, **arguments)
+        # Both bring a key in the same steps: in the short form, each meets every other fault.
+        if LONG or number % 2:
+            replaced = story.try_("rotate", replaced) or replaced
+        if LONG or not number % 2:
+            replaced = story.try_("create", "--org", "default", "--name", "k", "--force", *both(story)) or replaced
         story.vault.clear_faults()
     exposed = story.scene.folder / "destination" / "exposed.env"
     exposed.write_text("X=1\n")
@@ -217,7 +224,7 @@ def test_the_key_is_in_its_destination_and_nowhere_else(story: Story) -> None:
     _over_http(story)
     _on_a_client(story)
     _what_is_shown_once(story)
-    assert len(story.scene.plaintexts) > 12
+    assert len(story.scene.plaintexts) > (12 if LONG else 9)
     assert story.scene.leaks() == {}
 
 

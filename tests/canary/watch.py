@@ -29,6 +29,8 @@ class Scene:
     destinations: list[Path] = field(default_factory=list)
     plaintexts: set[str] = field(default_factory=set)
     extra: dict[str, str] = field(default_factory=dict)
+    #: What was noted of processes, so that it is noted once.
+    _seen: set[bytes] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for name in ("notes", "home", "tmp", "destination"):
@@ -83,7 +85,7 @@ class Scene:
         while process.poll() is None:
             for pid in descendants(process.pid):
                 self.look_at(pid)
-            time.sleep(0.002)
+            time.sleep(0.01)
 
     def look_at(self, pid: int) -> None:
         """Note the arguments and the environment of a process, as `ps` and root see them."""
@@ -92,7 +94,9 @@ class Scene:
                 found = Path(f"/proc/{pid}/{name}").read_bytes()
             except OSError:
                 continue
-            self.note("processes", found.replace(b"\0", b"\n").decode(errors="replace"))
+            if found not in self._seen:
+                self._seen.add(found)
+                self.note("processes", found.replace(b"\0", b"\n").decode(errors="replace"))
 
     def leaks(self) -> dict[str, list[str]]:
         """Return, by file, which of the forbidden texts are in it; nothing, if all is well."""

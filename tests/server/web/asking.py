@@ -57,7 +57,7 @@ def all_rows() -> dict[str, list[str]]:
     """Return the whole database, to be compared with a later one."""
     with db.engine.connect() as connection:
         return {
-            table.name: sorted(str(row) for row in connection.execute(table.select()))
+            table.name: sorted(map(repr, map(tuple, connection.execute(table.select()))))
             for table in schema.metadata.sorted_tables
         }
 
