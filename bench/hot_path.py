@@ -1,12 +1,15 @@
 """What a request costs, in CPU microseconds of one process and as a ratio to a bare Flask view in the same run.
 
-    .venv/bin/python bench/hot_path.py [ROUNDS [DATABASE_URL]]
+    .venv/bin/python -m bench.hot_path [--rounds N] [--database URL] [--profile NAME]
 
 The whole application is called as a WSGI server calls it, with usage and log as shipped. Each round asks in a new
 order, so that a slow moment of the machine hits all alike. A ratio is the median of those within a round.
 """
 
+import argparse
+import cProfile
 import io
+import pstats
 import random
 import statistics
 import sys
@@ -17,11 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
-from pydantic import BaseModel
-
+from bench.bare import bare, mushu
 from mushu.environment import Environment
-from mushu.server.app import create_app
 from mushu.server.audit import SYSTEM
 from mushu.server.clock import utc_now
 from mushu.server.config import Settings
@@ -29,14 +29,11 @@ from mushu.server.core import Core, core_context, db
 from mushu.server.db import writing
 from mushu.server.delivery.activation import activate
 from mushu.server.environments import set_environment
-from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.service import create_org
 from mushu.server.resources.tenants import TenantRequest, create_tenant
 from mushu.server.users.service import create_user
-from mushu.server.web.guard import requires
-from mushu.server.web.routes import Resource, Route, blueprint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -48,35 +45,40 @@ BATCH = 200
 Ask = Callable[[], None]
 
 
-class Nothing(BaseModel):
-    status: str = "ok"
-
-
-@requires(Scope.READ)
-def do_nothing() -> Nothing:
-    """Do nothing."""
-    return Nothing()
-
-
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15, help="times that each request is measured (15)")
+    parser.add_argument(
+        "--database", default="", help="an empty PostgreSQL database, as in MUSHU_DATABASE_URL (SQLite)"
+    )
+    parser.add_argument("--profile", metavar="NAME", help="say where the time of one of the requests goes, instead")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        url = sys.argv[2] if len(sys.argv) > 2 else ""
         log = str(Path(folder) / "access.log")
-        core = Core(Settings(instance_path=Path(folder) / "instance", access_log_file=log, database_url=url))
+        core = Core(Settings(instance_path=Path(folder) / "instance", access_log_file=log, database_url=given.database))
         with core_context(lambda: core.settings):
             migrate()
         requests = {BARE: asking(bare(), "/")} | of_mushu(core)
-        costs: dict[str, list[float]] = {name: [] for name in requests}
         for ask in requests.values():
             cost(ask)
-        for _ in range(rounds):
+        if given.profile:
+            profile(requests[given.profile])
+            return
+        costs: dict[str, list[float]] = {name: [] for name in requests}
+        for _ in range(given.rounds):
             for name in random.sample(list(requests), len(requests)):
                 costs[name].append(cost(requests[name]))
-    print(f"{f'median of {rounds} rounds':28} {'CPU us':>8} {'x bare':>8} {'speed':>8}")
+    print(f"{f'median of {given.rounds} rounds':28} {'CPU us':>8} {'x bare':>8} {'speed':>8}")
     for name, taken in costs.items():
         ratio = statistics.median(own / floor for own, floor in zip(taken, costs[BARE], strict=True))
         print(f"{name:28} {statistics.median(taken) * 1e6:8.1f} {ratio:8.2f} {1 / ratio:8.3f}")
+
+
+def profile(ask: Ask) -> None:
+    """Print what takes the most time itself, in this thread; the profiler makes short functions look slower."""
+    profiler = cProfile.Profile()
+    profiler.runcall(lambda: [ask() for _ in range(BATCH * 10)])
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
 
 
 def cost(ask: Ask) -> float:
@@ -87,19 +89,9 @@ def cost(ask: Ask) -> float:
     return (time.process_time() - before) / BATCH
 
 
-def bare() -> Flask:
-    app = Flask("bare")
-    app.add_url_rule("/", view_func=lambda: {"status": "ok"})
-    return app
-
-
 def of_mushu(core: Core) -> dict[str, Ask]:
     """Return the requests to measure, of an application with two organizations: one tenant, and twenty."""
-    app, unlogged = (
-        create_app(replace(core, settings=replace(core.settings, access_log=log))) for log in ("all", "off")
-    )
-    for one in (app, unlogged):
-        one.register_api(blueprint(Resource("bench", [Route("GET", "/bench", do_nothing, Nothing)]), ""))  # type: ignore[attr-defined]
+    app, unlogged = (mushu(replace(core, settings=replace(core.settings, access_log=log))) for log in ("all", "off"))
     with app.app_context():
         one, key = organization(core, 1)
         twenty, other = organization(core, 20)
