@@ -1,14 +1,17 @@
 """Flask extensions of Mushu's own: what each worker process has one of.
 
-The recorder counts the requests of each API key; the sender keeps connections to Apple open for notifications.
+The recorder counts the requests of each API key; the sender keeps connections to Apple open for notifications. The
+rules of the paths that were asked for are known.
 """
 
 import atexit
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from multiprocessing import util
-from typing import Final, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
-from flask import Flask, current_app
+from flask import Flask, Request, current_app
+from werkzeug.routing import MapAdapter, Rule
 
 from mushu.server.client_address import shown
 from mushu.server.clock import Clock
@@ -24,6 +27,13 @@ from mushu.server.web.proxy_headers import current_address
 
 _RECORDER: Final = "mushu_usage"
 _SENDER: Final = "mushu_sender"
+#: Paths of which the rule is remembered, at most.
+_MOST_PATHS: Final = 4_096
+#: What a remembered path may name. Others hold secrets, such as one-time links.
+_NAMED: Final = frozenset({"org_id"})
+
+#: The rules of paths, and what these name; by method and path.
+Rules: TypeAlias = dict[tuple[str, str], tuple[Rule, Mapping[str, Any]]]
 
 
 def install_recorder(app: Flask, interval: float) -> None:
@@ -70,3 +80,31 @@ def dispatcher() -> Dispatcher:
 def hosts_of(settings: Settings) -> Hosts:
     """Return Apple's addresses, for production and for its sandbox."""
     return Hosts(production=settings.apns_url.rstrip("/"), sandbox=settings.apns_sandbox_url.rstrip("/"))
+
+
+class KnownPaths:
+    """Finds the rule of a request as Flask's adapter does, which is made only where the path is not known yet."""
+
+    def __init__(self, known: Rules, asked: Request, make: Callable[[], MapAdapter]) -> None:
+        self._known = known
+        self._asked = asked
+        self._make = make
+
+    def match(self, *, return_rule: Literal[True]) -> tuple[Rule, dict[str, Any]]:
+        """Return the rule, and what the path names. Raises what Werkzeug does."""
+        asked, known = self._asked, self._known
+        found = known.get((asked.method, asked.path))
+        if found is None or "HTTP_UPGRADE" in asked.environ:
+            found = self._adapter.match(return_rule=return_rule)
+            if found[1].keys() <= _NAMED:
+                if len(known) >= _MOST_PATHS:
+                    known.clear()
+                known[asked.method, asked.path] = found
+        return found[0], {**found[1]}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._adapter, name)
+
+    @cached_property
+    def _adapter(self) -> MapAdapter:
+        return self._make()

@@ -1,17 +1,18 @@
 """The OpenAPI layer: flask-openapi, changed so that errors are problem documents and the OpenAPI document says so.
 
+The application is of it, too: what Flask does for each request and nobody needs is left out.
+
 `docs/decisions/0003-openapi-layer.md` says why this library, and what is worked around.
 """
 
 import tomllib
 from collections.abc import Callable, Iterable
 from functools import cache
-from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from flask import Response, abort, request
+from flask import Request, Response, abort, request, signals
 from flask.json.provider import DefaultJSONProvider
 from flask_openapi import endpoint, utils
 from flask_openapi import request as library
@@ -19,15 +20,21 @@ from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
+from werkzeug.datastructures import Headers
+from werkzeug.routing import MapAdapter
 
 from mushu.server.gate.access import Requirement
 from mushu.server.web.bodies import BodyRequest, json_object
+from mushu.server.web.extensions import KnownPaths, Rules
 from mushu.server.web.guard import SANDBOX, public, requirement_of
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
+from mushu.server.web.response_headers import CachedResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+#: The headers of a document, as they are made.
+_OF_DOCUMENT: Final = ["Content-Type", "Content-Length"]
 #: Answers with one of these have no body; nor have those of 1xx, which no view sends.
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 DOCUMENT_PATH: Final = "/openapi.json"
@@ -90,12 +97,21 @@ def _arguments(
 endpoint._validate_request = _arguments  # type: ignore[attr-defined, assignment]  # noqa: SLF001 - it has no public name
 
 
-class _OrderedJson(DefaultJSONProvider):
-    sort_keys = False
-
-
 class ListedResponse(Response):
     """An answer whose body is a list where it is whole: a server sends that at once, and an iterator piece by piece."""
+
+    @classmethod
+    def of_document(cls, document: BaseModel | dict[str, Any]) -> "ListedResponse":
+        content = to_json(document) + b"\n"
+        headers = Headers([("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
+        return cls([content], headers=headers)
+
+    def get_wsgi_response(self, environ: "WSGIEnvironment") -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        headers = self.headers.to_wsgi_list()
+        plain = self.status_code == HTTPStatus.OK and [name for name, _ in headers] == _OF_DOCUMENT
+        if plain and environ["REQUEST_METHOD"] != "HEAD" and isinstance(self.response, list) and not self._on_close:
+            return self.response, self.status, headers
+        return super().get_wsgi_response(environ)
 
     def get_app_iter(self, environ: "WSGIEnvironment") -> Iterable[bytes]:
         whole = isinstance(self.response, list) and not self._on_close
@@ -104,44 +120,62 @@ class ListedResponse(Response):
         return super().get_app_iter(environ)
 
 
+class _OrderedJson(DefaultJSONProvider):
+    sort_keys = False
+
+
 class ApiApp(OpenAPI):
     """A Flask app whose views may return a document, and whose requests are read in one place.
 
-    A document is a Pydantic model, or a dictionary of what JSON has.
+    A document is a Pydantic model, or a dictionary of what JSON has. What Flask does for each request is done here as
+    it does, but for what nothing here needs: no function is a coroutine, and no signal is sent where nobody listens.
     """
 
     request_class = BodyRequest
     response_class = ListedResponse
+    json_provider_class = _OrderedJson
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._known: Rules = {}
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as it is: none is a coroutine, and Flask would look at each in each request."""
         return func
 
+    def create_url_adapter(self, request: Request | None) -> Any:
+        make = super().create_url_adapter
+        return None if request is None else KnownPaths(self._known, request, lambda: cast(MapAdapter, make(request)))
+
+    def full_dispatch_request(self) -> Response:
+        self._got_first_request = True
+        try:
+            if signals.request_started.receivers:
+                signals.request_started.send(self)
+            answer = self.preprocess_request()
+            if answer is None:
+                answer = self.dispatch_request()
+        except Exception as error:
+            answer = self.handle_user_exception(error)
+        return self.finalize_request(answer)
+
+    def preprocess_request(self) -> Any:
+        asked: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        names = (None, *reversed(asked.blueprints))
+        for name in names:
+            for note in self.url_value_preprocessors.get(name, ()):
+                note(asked.endpoint, asked.view_args)
+        for name in names:
+            for before in self.before_request_funcs.get(name, ()):
+                answer = before()
+                if answer is not None:
+                    return answer
+        return None
+
     def make_response(self, rv: Any) -> Response:
         if isinstance(rv, BaseModel | dict):
-            rv = self.response_class(to_json(rv) + b"\n", mimetype="application/json")
+            return self.response_class.of_document(rv)
         response: Response = super().make_response(rv)
-        return response
-
-
-class CachedResponse:
-    """An answer that is the same for everybody until the server restarts: made once, with its entity tag (RFC 9110).
-
-    Args:
-        content: what is answered.
-        content_type: with its parameters, if there are any.
-    """
-
-    def __init__(self, content: bytes, content_type: str) -> None:
-        self._content = content
-        self._content_type = content_type
-        self._tag = sha256(content).hexdigest()[:32]
-
-    def answer(self) -> Response:
-        """Return it, or 304 without a body if the client has it already; within a request."""
-        response = Response(self._content, content_type=self._content_type)
-        response.set_etag(self._tag)
-        response.make_conditional(request)
         return response
 
 
@@ -154,7 +188,6 @@ def make_app(version: str) -> ApiApp:
         validation_error_model=Problem,
         validation_error_callback=on_invalid_body,
     )
-    app.json = _OrderedJson(app)
     app.openapi_version = "3.1.0"
     # One thing has one address. A redirect would repeat the path, and a path can hold a one-time link.
     app.url_map.merge_slashes = False

@@ -1,4 +1,4 @@
-"""Headers of answers: those that every answer carries, and those of CORS.
+"""Headers of answers: those that every answer carries, the entity tag of what never changes, and those of CORS.
 
 Pages of other origins may upload to a signed address, download from one, and nothing else.
 
@@ -12,6 +12,7 @@ either, because the preflight allows `Content-Type` only.
 """
 
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flask import Flask, Response, current_app, request
@@ -56,6 +57,27 @@ class FixedHeaders:
             return start_response(status, [*headers, *missing], *exc_info)
 
         return self._app(environ, start)
+
+
+class CachedResponse:
+    """An answer that is the same for everybody until the server restarts: made once, with its entity tag (RFC 9110).
+
+    Args:
+        content: what is answered.
+        content_type: with its parameters, if there are any.
+    """
+
+    def __init__(self, content: bytes, content_type: str) -> None:
+        self._content = content
+        self._content_type = content_type
+        self._tag = sha256(content).hexdigest()[:32]
+
+    def answer(self) -> Response:
+        """Return it, or 304 without a body if the client has it already; within a request."""
+        response = Response(self._content, content_type=self._content_type)
+        response.set_etag(self._tag)
+        response.make_conditional(request)
+        return response
 
 
 def allow_all_origins(view: View) -> View:

@@ -17,7 +17,7 @@ from mushu.server.core import get_core
 from mushu.server.errors import NotFound
 from mushu.server.operation.client_wheel import PROJECT, ClientWheel, client_wheel
 from mushu.server.web.guard import public
-from mushu.server.web.openapi import CachedResponse
+from mushu.server.web.response_headers import CachedResponse
 
 PAGES = Blueprint("client_wheel", __name__, url_prefix="/client")
 _PUBLIC_INDEX: Final = "https://pypi.org/simple"

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeAlias, cast
 from flask import Blueprint, Response, current_app, render_template, request
 
 from mushu.server.web.guard import SANDBOX, public
-from mushu.server.web.openapi import DOCUMENT_PATH, CachedResponse
+from mushu.server.web.openapi import DOCUMENT_PATH
+from mushu.server.web.response_headers import CachedResponse
 
 PAGES = Blueprint("reference", __name__)
 #: Where an app keeps the page.
