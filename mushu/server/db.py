@@ -157,8 +157,8 @@ class ReadConnections:
         self._idle: deque[Any] = deque()  # its two ends are safe between threads
         event.listen(engine, "engine_disposed", lambda _: self._close_idle())
 
-    def fetch(self, statement: str, values: Any) -> Sequence[Sequence[Any]]:
-        """Return all rows that a statement finds.
+    def fetch(self, statement: str, values: Any, make: Callable[[Any], Sequence[Any]] = list) -> Sequence[Any]:
+        """Return what `make` makes of all rows that a statement finds.
 
         Raises:
             DBAPIError: what the driver raises, as an engine would; one that was closed while idle is replaced.
@@ -169,7 +169,7 @@ class ReadConnections:
             try:
                 idle = len(self._idle) > 0
                 connection = self._take()
-                found: Sequence[Sequence[Any]] = connection.execute(statement, values).fetchall()  # to its end, always
+                found: Sequence[Any] = connection.execute(statement, values).fetchall()  # to its end, always
             except driver.Error as error:
                 gone = connection is not None and self.dialect.is_disconnect(error, connection, None)
                 if connection is not None:
@@ -183,7 +183,7 @@ class ReadConnections:
                     self._idle.append(connection)
                 else:
                     connection.close()
-                return found
+                return make(found)
 
     def _take(self) -> Any:
         try:

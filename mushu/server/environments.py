@@ -221,7 +221,7 @@ class Prepared:
         if compiled is None:
             compiled = self._compiled[dialect.name] = _Compiled(self._filtered, dialect)
         given = compiled.bound({_ENVIRONMENT: source.environment.value, **values})
-        return [compiled.row(row) for row in source.connections.fetch(compiled.statement, given)]
+        return source.connections.fetch(compiled.statement, given, compiled.rows)
 
 
 class _Compiled:
@@ -252,12 +252,15 @@ class _Compiled:
             given[name] = to_driver(given[name])
         return given if self._in_order is None else [given[name] for name in self._in_order]
 
-    def row(self, found: Sequence[Any]) -> Any:
-        """Return a row as a session would."""
-        values = list(found)
-        for place, from_driver in self._from_driver:
-            values[place] = from_driver(values[place])
-        return self._make(values)
+    def rows(self, found: Sequence[Sequence[Any]]) -> Sequence[Any]:
+        """Return rows as a session would."""
+        made = []
+        for row in found:
+            values = list(row)
+            for place, from_driver in self._from_driver:
+                values[place] = from_driver(values[place])
+            made.append(self._make(values))
+        return made
 
 
 def prepare(query: Select[*tuple[Any, ...]]) -> Prepared:

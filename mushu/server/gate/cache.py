@@ -11,7 +11,9 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -28,7 +30,7 @@ _IS_SET_UP: Final = 12
 #: Where a process sees the writes of others in the order in which they were made.
 _MACHINES: Final = ("x86_64", "AMD64")
 #: Rows remembered at most.
-_MOST: Final = 10_000
+MOST: Final = 10_000
 #: Seconds between two looks whether the file is still the one that SQLite uses.
 _LOOK: Final = 1.0
 
@@ -87,27 +89,32 @@ class StampedReads(ReadConnections):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._remembered: tuple[bytes, dict[tuple[Any, ...], Sequence[Sequence[Any]]]] = (b"", {})
+        self._remembered: tuple[bytes, OrderedDict[tuple[Any, ...], Sequence[Any]]] = (b"", OrderedDict())
         self._stamp: WalStamp | None = None
         self._opening = Lock()
         self._open_at = 0.0
 
-    def fetch(self, statement: str, values: Any) -> Sequence[Sequence[Any]]:
-        """Return what `ReadConnections.fetch` would return at this moment."""
+    def fetch(self, statement: str, values: Any, make: Callable[[Any], Sequence[Any]] = list) -> Sequence[Any]:
+        """Return what `ReadConnections.fetch` would return at this moment; a statement has one `make`."""
         before = self._read_stamp()
         if before is None:
-            return super().fetch(statement, values)
+            return super().fetch(statement, values, make)
         key = (statement, *values)
         stamp, found = self._remembered
         if stamp == before and key in found:
-            return found[key]
-        rows = super().fetch(statement, values)
+            with suppress(KeyError):  # another thread left it out in this very moment
+                found.move_to_end(key)
+                return found[key]
+        rows = super().fetch(statement, values, make)
         if rows and is_whole(before) and before == self._read_stamp():
             stamp, found = self._remembered
-            if stamp != before or len(found) >= _MOST:
-                found = {}
+            if stamp != before:
+                found = OrderedDict()
                 self._remembered = (before, found)
             found[key] = rows
+            if len(found) > MOST:
+                with suppress(KeyError):  # other threads did, too
+                    found.popitem(last=False)  # the one that was asked for longest ago
         return rows
 
     def _read_stamp(self) -> bytes | None:

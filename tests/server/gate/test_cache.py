@@ -113,10 +113,12 @@ def test_what_is_remembered_is_what_is_stored_after_a_writer_was_killed(
             assert ask(plaintext) == [states[key_id] == "active"] * 4
 
 
-def test_it_remembers_until_the_next_commit_and_no_miss(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_remembers_until_the_next_commit_no_miss_and_a_few_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
 
-    def fetch(_: object, text: str, __: object) -> list[tuple[int]]:
+    def fetch(_: object, text: str, *__: object) -> list[tuple[int]]:
         asked.append(text)
         if text == "abc":
             world.user()
@@ -132,6 +134,10 @@ def test_it_remembers_until_the_next_commit_and_no_miss(world: World, monkeypatc
     assert asked == ["ab", "", "", "ab"]
     found.fetch("abc", [])
     assert ("abc",) not in found._remembered[1], "something was committed while it was read"
+    monkeypatch.setattr("mushu.server.gate.cache.MOST", 2)
+    for text in ("a", "b", "a", "c", "a", "b"):
+        found.fetch(text, [])
+    assert asked[5:] == ["a", "b", "c", "b"], "what was asked for longest ago makes room"
     db.engine.dispose()
 
 
