@@ -122,8 +122,10 @@ def install(app: Flask, core: Core) -> None:
     db.init_app(app)
     with app.app_context():
         prepare_engine(db.engine, settings.instance_path / JOURNAL_FILE)
-        app.extensions[_READS] = reads = ReadConnections(db.engine)
-        app.extensions[_GATE] = StampedReads(db.engine) if db.engine.dialect.name == "sqlite" else reads
+        reads = ReadConnections(db.engine)
+        gate = StampedReads(db.engine) if db.engine.dialect.name == "sqlite" else reads
+        app.extensions[_READS] = {environment: Reader(reads, environment) for environment in Environment}
+        app.extensions[_GATE] = {environment: Reader(gate, environment) for environment in Environment}
 
 
 def get_core() -> Core:
@@ -158,12 +160,12 @@ def _tell(session: AnySession) -> None:
 
 def gate_reader_in(environment: Environment) -> Reader:
     """Return what the gate looks credentials up with, within the current app."""
-    return Reader(current_app.extensions[_GATE], environment)
+    return cast(Reader, current_app.extensions[_GATE][environment])
 
 
 def reader_in(environment: Environment) -> Reader:
     """Return what reads in this environment, within the current app; a session is for all that is to be changed."""
-    return Reader(current_app.extensions[_READS], environment)
+    return cast(Reader, current_app.extensions[_READS][environment])
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -41,9 +41,9 @@ class KeyUse(Base):
     requests: Mapped[int] = mapped_column(BigInteger)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Uses:
-    """The uses of one key in some span of time."""
+    """The uses of one key in some span of time, as they are counted."""
 
     first: datetime
     last: datetime
@@ -110,7 +110,8 @@ class Recorder:
         with self._lock:
             known = self._uses.get(key_id)
             if known is not None:
-                self._uses[key_id] = Uses(known.first, now, address, known.requests + 1)
+                known.last, known.address = now, address
+                known.requests += 1
             elif len(self._uses) < _MOST_KEYS:
                 self._uses[key_id] = Uses(now, now, address)
             if self._thread is None and self._interval > 0:  # here, because a fork takes no thread along
@@ -150,9 +151,7 @@ class Recorder:
     def _put_back(self, taken: Mapping[str, Uses]) -> None:
         with self._lock:
             for key_id, uses in taken.items():
-                since = self._uses.get(key_id)
-                if since is None:
-                    self._uses[key_id] = uses
-                else:
-                    requests = uses.requests + since.requests
-                    self._uses[key_id] = replace(since, first=uses.first, requests=requests)
+                since = self._uses.setdefault(key_id, uses)
+                if since is not uses:
+                    since.first = uses.first
+                    since.requests += uses.requests
