@@ -59,13 +59,7 @@ def read(data: bytes, limits: Limits, made: Callable[[Pairs], object] = dict) ->
 
 
 def _parsed(data: bytes) -> object:
-    return json.loads(
-        data.decode("utf-8-sig"),
-        object_pairs_hook=_object,
-        parse_int=_integer,
-        parse_float=_float,
-        parse_constant=_constant,
-    )
+    return _DECODER.decode(data.decode("utf-8-sig"))
 
 
 def _object(pairs: Pairs) -> dict[str, Any]:
@@ -89,6 +83,11 @@ def _float(digits: str) -> float:
 
 def _constant(name: str) -> NoReturn:
     raise NotStrictJson(f"{name} is not JSON.")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)
 
 
 def _too_deep(limits: Limits) -> str:
