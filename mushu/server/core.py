@@ -56,6 +56,7 @@ class RequestSession(Session):
 
     def __init__(self, db: SQLAlchemy, **options: Any) -> None:
         super().__init__(db, **options)
+        g.mushu_had_session = True
         _tell(self)
 
 
@@ -128,9 +129,13 @@ def install(app: Flask, core: Core) -> None:
         app.extensions[_GATE] = {environment: Reader(gate, environment) for environment in Environment}
 
 
+def core_of(app: Flask) -> Core:
+    return cast(Core, app.extensions["mushu"])
+
+
 def get_core() -> Core:
     """Return the core of the current app."""
-    return cast(Core, current_app.extensions["mushu"])
+    return core_of(current_app)
 
 
 def tell_session(environment: Environment, proof: Proof | None) -> None:
@@ -138,15 +143,17 @@ def tell_session(environment: Environment, proof: Proof | None) -> None:
 
     Most requests that only read never use it, and making one takes longer than asking for a row.
     """
-    g.mushu_session = (environment, proof)
-    if db.session.registry.has():
+    here = cast(Any, g)._get_current_object()  # noqa: SLF001 - each look through a proxy costs
+    here.mushu_session = (environment, proof)
+    if "mushu_had_session" in here and db.session.registry.has():
         _tell(db.session())
 
 
 def forget_proof() -> None:
     """Have the session act for nobody: the request is over, and what called it may go on."""
-    g.pop("mushu_session", None)
-    if db.session.registry.has():
+    here = cast(Any, g)._get_current_object()  # noqa: SLF001
+    here.pop("mushu_session", None)
+    if "mushu_had_session" in here and db.session.registry.has():
         act_for(db.session, None)
 
 
@@ -158,14 +165,14 @@ def _tell(session: AnySession) -> None:
         act_for(session, proof)
 
 
-def gate_reader_in(environment: Environment) -> Reader:
-    """Return what the gate looks credentials up with, within the current app."""
-    return cast(Reader, current_app.extensions[_GATE][environment])
+def gate_reader_in(environment: Environment, app: Flask = current_app) -> Reader:
+    """Return what the gate looks credentials up with."""
+    return cast(Reader, app.extensions[_GATE][environment])
 
 
-def reader_in(environment: Environment) -> Reader:
-    """Return what reads in this environment, within the current app; a session is for all that is to be changed."""
-    return cast(Reader, current_app.extensions[_READS][environment])
+def reader_in(environment: Environment, app: Flask = current_app) -> Reader:
+    """Return what reads in this environment; a session is for all that is to be changed."""
+    return cast(Reader, app.extensions[_READS][environment])
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Flask extensions of Mushu's own: what each worker process has one of.
 
-The recorder counts the requests of each API key; the sender keeps connections to Apple open for notifications. The
-rules of the paths that were asked for are known.
+The recorder counts the requests of each API key; the sender keeps connections to Apple open; known paths have a rule.
 """
 
 import atexit
@@ -13,17 +12,16 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from flask import Flask, Request, current_app
 from werkzeug.routing import MapAdapter, Rule
 
-from mushu.server.client_address import shown
+from mushu.server.client_address import client_address, shown
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
-from mushu.server.core import db, get_core
+from mushu.server.core import core_of, db, get_core
 from mushu.server.db import own_session
 from mushu.server.gate import KeyPrincipal, Principal
 from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.dispatch import Dispatcher
 from mushu.server.resources.notifications.sender import Sender, Timing
 from mushu.server.usage import Recorder
-from mushu.server.web.proxy_headers import current_address
 
 _RECORDER: Final = "mushu_usage"
 _SENDER: Final = "mushu_sender"
@@ -65,10 +63,12 @@ def sender_of(app: Flask) -> Sender:
     return cast(Sender, app.extensions[_SENDER])
 
 
-def count(principal: Principal) -> None:
-    """Count the current request for the key that it carries."""
+def count(app: Flask, environ: Mapping[str, Any], principal: Principal) -> None:
+    """Count a request for the key that it carries."""
     if isinstance(principal, KeyPrincipal):
-        recorder_of(current_app).saw(principal.key_id, get_core().clock(), shown(current_address()))
+        core = core_of(app)
+        address = client_address(environ, core.settings.client_address_header)
+        recorder_of(app).saw(principal.key_id, core.clock(), shown(address))
 
 
 def dispatcher() -> Dispatcher:

@@ -1,4 +1,4 @@
-"""Runs before every view and asks in this order: who is it, may they do this, and is the body what it claims to be.
+"""Runs before every view and asks in this order: who is it, may they do this, and is what they send what it should be.
 
 Every transaction of the view that writes decides the same again (`gate/proof.py`); no view has to ask.
 
@@ -7,13 +7,17 @@ decorator opens nothing.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from flask import Flask, Request, current_app, g, request
+from flask import Flask, Request, abort, current_app, g, request
+from flask.globals import request_ctx
+from flask_openapi import request as library
+from pydantic import BaseModel, ValidationError
 from werkzeug import Response as BaseResponse
+from werkzeug.routing import Rule
 
 from mushu.environment import Environment
-from mushu.server.core import context_for, forget_proof, gate_reader_in, get_core, reader_in, tell_session
+from mushu.server.core import context_for, core_of, forget_proof, gate_reader_in, reader_in, tell_session
 from mushu.server.environments import Reader
 from mushu.server.errors import Forbidden, Invalid
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
@@ -26,8 +30,11 @@ from mushu.server.lifecycle.context import Context
 from mushu.server.web.access_log import PRINCIPAL
 from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.extensions import count
-from mushu.server.web.problems import PLAIN_NAME
+from mushu.server.web.problems import PLAIN_NAME, on_invalid_body
 from mushu.server.web.sessions import ask_to_sign_in, session_proof, signed_in_user
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -107,8 +114,7 @@ def current_org() -> str:
 def current_environment() -> Environment:
     """Return the environment that the path stands for: the one place where it is decided."""
     rule = request.url_rule
-    is_test = rule is not None and rule.rule.startswith(_UNDER_SANDBOX)
-    return Environment.TEST if is_test else Environment.LIVE
+    return Environment.LIVE if rule is None else _environment_of(rule)
 
 
 def current_reader() -> Reader:
@@ -121,29 +127,32 @@ def current_context() -> Context:
     return context_for(current_principal().actor, current_org(), current_environment())
 
 
-def name_in_access_log(principal: Principal) -> None:
+def name_in_access_log(principal: Principal, environ: "WSGIEnvironment") -> None:
     """Have the access log name who makes this request, or the key that it asks about."""
-    request.environ[PRINCIPAL] = principal.key_id if isinstance(principal, KeyPrincipal) else principal.user_id
+    environ[PRINCIPAL] = principal.key_id if isinstance(principal, KeyPrincipal) else principal.user_id
 
 
 def guard() -> BaseResponse | None:
     """Decide about the request: let it pass, raise an error of the tree, or redirect to the sign-in page."""
-    asked: Request = cast(Any, request)._get_current_object()  # noqa: SLF001 - each look through the proxy costs
-    if asked.routing_exception is not None or asked.endpoint is None or asked.method == "OPTIONS":
+    context = cast(Any, request_ctx)._get_current_object()  # noqa: SLF001 - each look through a proxy costs
+    asked: Request = context.request
+    rule = asked.url_rule
+    if rule is None or asked.method == "OPTIONS":
         return None
-    environment = current_environment()
-    tell_session(environment, None)
-    view = current_app.view_functions[asked.endpoint]
+    environment = _environment_of(rule)
+    view = context.app.view_functions[rule.endpoint]
     requirement = requirement_of(view)
     if isinstance(requirement, Requirement):
-        _admit(asked, requirement, environment, _credential(asked, view))
-    elif requirement == BROWSER:
+        _admit(context.app, asked, requirement, environment, _credential(asked, view))
+    else:
+        tell_session(environment, None)
+    if requirement == BROWSER:
         user = signed_in_user()
         if user is None:
             return ask_to_sign_in()
         asked.environ[PRINCIPAL] = user.id
         tell_session(environment, session_proof())
-    elif requirement != PUBLIC:
+    elif requirement != PUBLIC and not isinstance(requirement, Requirement):
         raise Forbidden(
             "This endpoint says nothing about who may use it, so nobody may. This is a fault of the server."
         )
@@ -157,6 +166,10 @@ def install(app: Flask) -> None:
     app.teardown_request(lambda _: forget_proof())
 
 
+def _environment_of(rule: Rule) -> Environment:
+    return Environment.TEST if rule.rule.startswith(_UNDER_SANDBOX) else Environment.LIVE
+
+
 def _credential(asked: Request, view: Callable[..., Any]) -> Credential:
     authorization, x_api_key = asked.environ.get("HTTP_AUTHORIZATION"), asked.environ.get("HTTP_X_API_KEY")
     of_ours = x_api_key is not None or (authorization is not None and not is_foreign(authorization))
@@ -168,12 +181,15 @@ def _credential(asked: Request, view: Callable[..., Any]) -> Credential:
     return read_headers(authorization, x_api_key)
 
 
-def _admit(asked: Request, requirement: Requirement, environment: Environment, credential: Credential) -> None:
-    clock, named = get_core().clock, _named(asked, requirement.org_from)
-    g.principal = principal = authenticate(gate_reader_in(environment), clock, credential)
-    name_in_access_log(principal)
-    count(principal)  # before anything is refused: a key that may not do this is in use all the same
-    g.org_id = org_id = admit(reader_in(environment), principal, requirement, environment, named)
+def _admit(
+    app: Flask, asked: Request, requirement: Requirement, environment: Environment, credential: Credential
+) -> None:
+    core, named = core_of(app), _named(asked, requirement.org_from)
+    clock, known = core.clock, cast(Any, g)._get_current_object()  # noqa: SLF001
+    known.principal = principal = authenticate(gate_reader_in(environment, app), clock, credential)
+    name_in_access_log(principal, asked.environ)
+    count(app, asked.environ, principal)  # before anything is refused: such a key is in use all the same
+    known.org_id = org_id = admit(reader_in(environment, app), principal, requirement, environment, named)
     proof = RequestProof(
         clock=clock,
         credential=credential,
@@ -227,3 +243,37 @@ def refuse_unknown_parameters() -> None:
         wrong = "is given twice" if name in taken else "is not a query parameter of this endpoint"
         allowed = f"It takes {', '.join(taken)}" if taken else "It takes none"
         raise Invalid(f"{shown} {wrong}. {allowed}.", field=shown)
+
+
+def arguments(
+    header: type[BaseModel] | None,
+    cookie: type[BaseModel] | None,
+    path: type[BaseModel] | None,
+    query: type[BaseModel] | None,
+    form: type[BaseModel] | None,
+    body: type[BaseModel] | None,
+    path_kwargs: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Return what a view takes, as flask-openapi does, which would write the schema of a model for each request.
+
+    The guard and the route have refused a body that is no object, and a query parameter that is unknown or repeated.
+    """
+    if cookie is not None:
+        raise TypeError("a view of the API takes no cookie")
+    found: dict[str, BaseModel] = {}
+    try:
+        if header is not None:
+            names = [field.alias or name for name, field in header.model_fields.items()]
+            sent = {name: value for name in names if (value := request.headers.get(name)) is not None}
+            found["header"] = header.model_validate(sent)
+        if path is not None:
+            found["path"] = path.model_validate(path_kwargs)
+        if query is not None:
+            found["query"] = query.model_validate(request.args.to_dict() if request.query_string else {})
+        if body is not None:
+            found["body"] = body.model_validate(json_object())
+        if form is not None:
+            library._validate_form(form, found)  # noqa: SLF001
+    except ValidationError as error:
+        abort(on_invalid_body(error))
+    return found

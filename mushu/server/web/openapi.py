@@ -12,26 +12,26 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from flask import Request, Response, abort, request, signals
+from flask import Request, Response, request, signals
+from flask.globals import request_ctx
 from flask.json.provider import DefaultJSONProvider
 from flask_openapi import endpoint, utils
-from flask_openapi import request as library
 from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import to_json
-from werkzeug.datastructures import Headers
 from werkzeug.routing import MapAdapter
 
 from mushu.server.gate.access import Requirement
-from mushu.server.web.bodies import BodyRequest, json_object
+from mushu.server.web.bodies import BodyRequest
 from mushu.server.web.extensions import KnownPaths, Rules
-from mushu.server.web.guard import SANDBOX, public, requirement_of
+from mushu.server.web.guard import SANDBOX, arguments, public, requirement_of
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
 from mushu.server.web.response_headers import CachedResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+    from flask.ctx import RequestContext
 
 #: The headers of a document, as they are made.
 _OF_DOCUMENT: Final = ["Content-Type", "Content-Length"]
@@ -60,41 +60,7 @@ _PROBLEM: Final = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/sch
 utils.get_model_schema = cache(utils.get_model_schema)
 
 
-def _arguments(
-    header: type[BaseModel] | None,
-    cookie: type[BaseModel] | None,
-    path: type[BaseModel] | None,
-    query: type[BaseModel] | None,
-    form: type[BaseModel] | None,
-    body: type[BaseModel] | None,
-    path_kwargs: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """Return what a view takes, as flask-openapi does, which would write the schema of a model for each request.
-
-    The guard and the route have refused a body that is no object, and a query parameter that is unknown or repeated.
-    """
-    if cookie is not None:
-        raise TypeError("a view of the API takes no cookie")
-    found: dict[str, BaseModel] = {}
-    try:
-        if header is not None:
-            names = [field.alias or name for name, field in header.model_fields.items()]
-            sent = {name: value for name in names if (value := request.headers.get(name)) is not None}
-            found["header"] = header.model_validate(sent)
-        if path is not None:
-            found["path"] = path.model_validate(path_kwargs)
-        if query is not None:
-            found["query"] = query.model_validate(request.args.to_dict() if request.query_string else {})
-        if body is not None:
-            found["body"] = body.model_validate(json_object())
-        if form is not None:
-            library._validate_form(form, found)  # noqa: SLF001
-    except ValidationError as error:
-        abort(on_invalid_body(error))
-    return found
-
-
-endpoint._validate_request = _arguments  # type: ignore[attr-defined, assignment]  # noqa: SLF001 - it has no public name
+endpoint._validate_request = arguments  # type: ignore[attr-defined, assignment]  # noqa: SLF001 - it has no public name
 
 
 class ListedResponse(Response):
@@ -103,8 +69,9 @@ class ListedResponse(Response):
     @classmethod
     def of_document(cls, document: BaseModel | dict[str, Any]) -> "ListedResponse":
         content = to_json(document) + b"\n"
-        headers = Headers([("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
-        return cls([content], headers=headers)
+        made = cls([content], content_type="application/json")
+        made.headers.add("Content-Length", str(len(content)))
+        return made
 
     def get_wsgi_response(self, environ: "WSGIEnvironment") -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
         headers = self.headers.to_wsgi_list()
@@ -149,11 +116,15 @@ class ApiApp(OpenAPI):
 
     def full_dispatch_request(self) -> Response:
         self._got_first_request = True
+        ctx: RequestContext = request_ctx._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        asked = ctx.request
         try:
             if signals.request_started.receivers:
                 signals.request_started.send(self)
             answer = self.preprocess_request()
-            if answer is None:
+            if answer is None and asked.url_rule is not None and asked.method != "OPTIONS":
+                answer = self.view_functions[asked.url_rule.endpoint](**(asked.view_args or {}))
+            elif answer is None:
                 answer = self.dispatch_request()
         except Exception as error:
             answer = self.handle_user_exception(error)
@@ -171,6 +142,28 @@ class ApiApp(OpenAPI):
                 if answer is not None:
                     return answer
         return None
+
+    def finalize_request(self, rv: Any, from_error_handler: bool = False) -> Response:
+        if from_error_handler or signals.request_finished.receivers:
+            return super().finalize_request(rv, from_error_handler)
+        return self.process_response(self.make_response(rv))
+
+    def process_response(self, response: Response) -> Response:
+        ctx: Any = request_ctx._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        for after in ctx._after_request_functions:  # noqa: SLF001
+            response = after(response)
+        for name in (*ctx.request.blueprints, None):
+            for after in reversed(self.after_request_funcs.get(name, ())):
+                response = after(response)
+        self.session_interface.save_session(self, ctx._session, response)  # noqa: SLF001
+        return response
+
+    def do_teardown_request(self, exc: BaseException | None = None) -> None:
+        for name in (*request.blueprints, None):
+            for teardown in reversed(self.teardown_request_funcs.get(name, ())):
+                teardown(exc)
+        if signals.request_tearing_down.receivers:
+            signals.request_tearing_down.send(self, exc=exc)
 
     def make_response(self, rv: Any) -> Response:
         if isinstance(rv, BaseModel | dict):

@@ -6,6 +6,7 @@ Who has a key validated holds it, and learns what a request with it would tell; 
 from http import HTTPStatus
 from typing import Final
 
+from flask import request
 from pydantic import BaseModel
 
 from mushu.server import answers
@@ -165,10 +166,11 @@ _ONE = f"{_MANY}/<key_id>"
 @public
 def validate_api_key(body: KeyToValidate) -> KeyValidation:
     """Tell whether an API key is good, as a request with it would; it does not count as one."""
+    environment = current_environment()
     try:
-        key = authenticate(gate_reader_in(current_environment()), get_core().clock, read_headers(None, body.key))
-        name_in_access_log(key)
-        require_environment(key, _ANY, current_environment())
+        key = authenticate(gate_reader_in(environment), get_core().clock, read_headers(None, body.key))
+        name_in_access_log(key, request.environ)
+        require_environment(key, _ANY, environment)
     except (Unauthenticated, WrongEnvironment) as refusal:
         return KeyValidation(valid=False, error=refusal.detail)
     return _answer(key)
