@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, false, or_, select, true, union, update
+from sqlalchemy import ColumnElement, and_, bindparam, false, or_, select, true, union, update
 
 from mushu.destination import Holding, Location
 from mushu.destination.safe import remarks
@@ -194,10 +194,20 @@ def note(session: AnySession, delivery: Delivery, error: str) -> None:
     _change(session, delivery, _ANY, {"error": error})
 
 
-def checked(session: AnySession, delivery: Delivery, condition: Condition, error: str | None, now: datetime) -> None:
-    """Note what a look at the destination found, as long as the key is still said to be there."""
-    changes = {"checked_at": now, "condition": condition, "error": error}
-    _change(session, delivery, (DeliveryState.VERIFIED,), changes)
+def checked(session: AnySession, looks: Sequence[tuple[Delivery, Condition, str | None]], now: datetime) -> None:
+    """Note, in one statement, what looks at destinations found, where the key is still said to be there."""
+    here = update(Delivery).where(
+        Delivery.id == bindparam("of"),
+        Delivery.attempt_id == bindparam("attempt"),
+        Delivery.state == DeliveryState.VERIFIED,
+    )
+    values = [
+        {"of": delivery.id, "attempt": delivery.attempt_id, "found": condition, "trouble": error}
+        for delivery, condition, error in looks
+    ]
+    session.connection().execute(
+        here.values(checked_at=now, condition=bindparam("found"), error=bindparam("trouble")), values
+    )
 
 
 def _at(location: Location) -> Mapping[str, object]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_, select, update
 
 from mushu.destination import DestinationError
 from mushu.environment import Environment
@@ -180,18 +180,22 @@ def any_forgettable(session: AnySession, clock: Clock) -> bool:
 
 
 def _settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[str, str]:
-    here = select(DestinationRow).where(DestinationRow.uri == uri)
     with reading(session):
-        destination = (
-            service.find_at(session, uri)
-            or session.scalars(
-                here.where(DestinationRow.sealed_settings.is_not(None), _is_needed())
-                .order_by(DestinationRow.removed_at.desc())
-                .limit(1),
-                execution_options=EVERYWHERE,
-            ).one_or_none()
-        )
+        at = {"uri": uri}
+        destination = session.scalars(_settings_at(), at, execution_options=EVERYWHERE).one_or_none()
         return {} if destination is None else service.settings_of(destination, keys)
+
+
+@cache
+def _settings_at() -> "Select[DestinationRow]":
+    """Return what finds the settings of a place: those of its name, or the last that are needed without one.
+
+    A statement is built once, since who checks a long ledger asks for every line of it.
+    """
+    kept = and_(DestinationRow.sealed_settings.is_not(None), _is_needed())
+    here = select(DestinationRow).where(DestinationRow.uri == bindparam("uri"))
+    named_first = here.order_by(DestinationRow.removed_at.desc().nulls_first())
+    return named_first.where(or_(DestinationRow.removed_at.is_(None), kept)).limit(1)
 
 
 def _is_living() -> ColumnElement[bool]:
