@@ -40,6 +40,12 @@ def host_of(url: str) -> str:
     return found["host"].strip("[]") if found else ""
 
 
+def host_in_url(url: str) -> str:
+    """Return the host of a normalized address as an address has it, with the brackets of IPv6."""
+    host = host_of(url)
+    return f"[{host}]" if ":" in host else host
+
+
 def is_loopback(url: str) -> bool:
     """Tell whether what is sent to a normalized address stays on this machine."""
     return is_loopback_host(host_of(url))

@@ -1,14 +1,9 @@
 """A client for one of the services, made from an API key: what `mushu.client` does.
 
 The key goes to an address that somebody has named and to no other: there is no default, plain http leaves this machine
-never, redirects are not followed, and on the way to loopback no proxy is asked. A test key talks to the sandbox, which
-is the same API under another path. Everything that can be wrong is said before the first request, and no message,
-representation or traceback of ours repeats the key.
-
-    SdkError (a ValueError)
-    ├── UnknownService       there is no package of that name
-    ├── BadCredential        no API key, or a mistyped one
-    └── BadAddress           no server is named, or not one that a key may be sent to
+never, redirects are not followed, and on the way to loopback no proxy is asked. A test key talks to the sandbox, the
+same API under another path. What can be wrong is said before the first request, as an `SdkError`: `UnknownService`,
+`BadCredential` or `BadAddress`. No message, representation or traceback of ours repeats the key.
 
 Standard library and `mushu.keyformat` only, until the package of the service is imported.
 """
@@ -17,7 +12,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from mushu.address import host_of, is_loopback, is_plain, normalized
+from mushu.address import host_in_url, is_loopback, is_plain, normalized
 from mushu.keyformat import Prefix, WrongChecksum, WrongFormat, parse
 
 if TYPE_CHECKING:
@@ -34,15 +29,15 @@ _SCHEMES: Final = {Prefix.LIVE_KEY: "ApiKey", Prefix.TEST_KEY: "ApiKey", Prefix.
 
 
 class SdkError(ValueError):
-    """No client can be made of this; the message says what to change."""
+    """No client can be made of this; the message says what to change, and each of its kinds which argument it is."""
 
 
 class UnknownService(SdkError):
-    """There is no such service."""
+    """There is no package of that name."""
 
 
 class BadCredential(SdkError):
-    """What was given is no API key."""
+    """There is no API key, or a mistyped one."""
 
 
 class BadAddress(SdkError):
@@ -71,7 +66,7 @@ def make_client(
         timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT)),
         headers={"User-Agent": "mushu-python"},
         # A proxy must not see what never leaves the machine.
-        httpx_args={"mounts": {f"all://{_host_in_url(url)}": None}} if is_loopback(url) else {},
+        httpx_args={"mounts": {f"all://{host_in_url(url)}": None}} if is_loopback(url) else {},
     )
     return made
 
@@ -82,10 +77,7 @@ def _prefix_of(api_key: str) -> Prefix:
     try:
         prefix = parse(api_key)
     except WrongFormat:
-        reason = (
-            "api_key is no API key: one is msk_live_ or msk_test_ and 28 letters and digits, with nothing before or "
-            "after it, no line break either."
-        )
+        reason = "api_key is no API key: one is msk_live_ or msk_test_ and 28 letters and digits, no line break either."
     except WrongChecksum:
         reason = "api_key is mistyped, or a part of it is missing: its last six characters do not fit the others."
     else:
@@ -116,8 +108,3 @@ def _safe(source: str, text: str) -> str:
     if is_plain(url) and not is_loopback(url):
         raise BadAddress(f"{source}: {url} is plain http, and everybody on the way could read the key. Use https://.")
     return url
-
-
-def _host_in_url(url: str) -> str:
-    host = host_of(url)
-    return f"[{host}]" if ":" in host else host

@@ -28,6 +28,7 @@ from mushu.server.web.extensions import KnownPaths, Rules
 from mushu.server.web.guard import SANDBOX, arguments, public, requirement_of
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
 from mushu.server.web.response_headers import CachedResponse
+from mushu.server.web.routes import LazyRule
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -101,6 +102,7 @@ class ApiApp(OpenAPI):
     request_class = BodyRequest
     response_class = ListedResponse
     json_provider_class = _OrderedJson
+    url_rule_class = LazyRule
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -1,8 +1,13 @@
 """Route tables: one list of endpoints, mounted wherever it should stand."""
 
-import pytest
-from flask import Flask
+from collections.abc import Callable
 
+import pytest
+from flask import Flask, url_for
+from werkzeug.routing import Rule
+
+from mushu.server.app import create_app
+from mushu.server.core import Core, get_core
 from tests.server.web.asking import SeparateClient, answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import LIVE, SINGLE, TWICE, Mounted, Stage
@@ -26,6 +31,23 @@ def test_what_is_about_the_user_stands_once(app: Flask) -> None:
         method, path = Mounted(endpoint, LIVE).rule
         assert (method, path) in found
         assert (method, f"/sandbox{path}") not in found
+
+
+def test_no_rule_learns_to_build_its_address_before_it_is_asked_for(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[str] = []
+
+    def learn(rule: Rule, *_: bool) -> Callable[..., tuple[str, str]]:
+        learned.append(rule.rule)
+        return lambda *_, **__: ("", "/")
+
+    monkeypatch.setattr(Rule, "_compile_builder", learn)
+    made = create_app(Core(get_core().settings))
+    assert learned == []
+    with made.test_request_context():
+        assert [url_for("openapi_document") for _ in range(2)] == ["/", "/"]
+    assert learned == ["/openapi.json"]
 
 
 def test_both_places_run_the_same_view(app: Flask) -> None:
