@@ -37,7 +37,7 @@ class Watch(threading.Thread):
         self.stopped = threading.Event()
 
     def run(self) -> None:
-        while not self.stopped.wait(0.005):
+        while not self.stopped.wait(0.02):
             for pid in self.server.pids:
                 for name, found in self.seen.items():
                     try:

@@ -28,7 +28,7 @@ from tests.server.commands.conftest import Run, run
 from tests.server.conftest import World, bearer
 
 __all__ = ["run"]
-pytestmark = pytest.mark.sqlite
+pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite]
 
 #: Asks all processes whether a key is good.
 Ask = Callable[[str], list[bool]]

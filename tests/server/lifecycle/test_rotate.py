@@ -24,7 +24,7 @@ from tests.server.delivery.conftest import LEASE, Post
 from tests.server.delivery.shelf import Crash, Fault, after, before, crash, crash_after, fail, lie, lose_answer, refuse
 from tests.server.verbs import issue_key, issue_to, show_successor, succeed
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 A, B = "fake:a", "fake:b"
 HOUR = timedelta(hours=1)

@@ -28,7 +28,7 @@ from mushu.server.users.service import get_user, set_password
 from tests.server.conftest import World, bearer, quiet_app
 from tests.server.web.asking import SeparateClient
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 ROUNDS = 8
 

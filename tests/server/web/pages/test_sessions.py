@@ -17,7 +17,7 @@ from tests.server.conftest import World
 from tests.server.web.asking import all_rows, execute
 from tests.server.web.pages.browser import Browser
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 
 def cookie_of(browser: Browser) -> str:
