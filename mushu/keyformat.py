@@ -20,6 +20,8 @@ RANDOM_LENGTH: Final = 22
 CHECKSUM_LENGTH: Final = 6
 BODY_LENGTH: Final = RANDOM_LENGTH + CHECKSUM_LENGTH
 
+#: Two digits of base62, in their order.
+_PAIRS: Final = tuple(high + low for high in ALPHABET for low in ALPHABET)
 _ID_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648 base32, lower case
 _ID_LENGTH: Final = 12
 
@@ -38,6 +40,8 @@ class Prefix(StrEnum):
 
 #: What an API key of each environment begins with.
 KEY_PREFIXES: Final = {Environment.LIVE: Prefix.LIVE_KEY, Environment.TEST: Prefix.TEST_KEY}
+
+_PREFIXES: Final = {prefix.value: prefix for prefix in Prefix}
 
 #: Finds credentials inside other text, for masking logs and scanning files.
 CREDENTIAL_PATTERN: Final = re.compile(
@@ -71,17 +75,14 @@ def parse(text: str) -> Prefix:
     head, given = text[:-CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
     if checksum(head) != given:
         raise WrongChecksum
-    return Prefix(text[:-BODY_LENGTH])
+    return _PREFIXES[text[:-BODY_LENGTH]]
 
 
 def checksum(head: str) -> str:
     """Return CRC-32 (ISO 3309) of `head` as six base62 digits, most significant first; 62**6 exceeds 2**32."""
-    number = zlib.crc32(head.encode("ascii"))
-    digits = []
-    for _ in range(CHECKSUM_LENGTH):
-        number, remainder = divmod(number, len(ALPHABET))
-        digits.append(ALPHABET[remainder])
-    return "".join(reversed(digits))
+    number, low = divmod(zlib.crc32(head.encode("ascii")), len(_PAIRS))
+    high, middle = divmod(number, len(_PAIRS))
+    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
 
 
 def mask(text: str) -> str:

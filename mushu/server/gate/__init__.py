@@ -11,6 +11,7 @@ Every request passes here, and every answer is as fresh as the database: what is
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mushu.environment import Environment
 from mushu.server.audit import Actor, ActorKind
@@ -29,6 +30,12 @@ class KeyPrincipal:
     @property
     def actor(self) -> Actor:
         return Actor(ActorKind.API_KEY, self.key_id)
+
+
+@lru_cache(10_000)
+def key_principal(key_id: str, org_id: str, environment: str, scopes: str) -> KeyPrincipal:
+    """Return what a row of a key proves; the last two as they are stored."""
+    return KeyPrincipal(key_id, org_id, Environment(environment), tuple(map(Scope, scopes.split(","))))
 
 
 @dataclass(frozen=True, slots=True)

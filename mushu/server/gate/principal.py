@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, select
 
-from mushu.environment import Environment
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
 from mushu.server.environments import Source, prepare
@@ -21,9 +20,8 @@ from mushu.server.errors import (
     Unauthenticated,
     UnknownCredential,
 )
-from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
+from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal, key_principal
 from mushu.server.gate.credential import Credential
-from mushu.server.keys import Scope
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import AUTHENTICATING, State
 from mushu.server.orgs.models import Organization
@@ -78,15 +76,14 @@ def _key(found: Sequence[Any], now: datetime) -> KeyPrincipal:
     (row,) = found
     if row.org_deleted_at is not None:
         raise _why_not(State.REVOKED)
-    state = State(row.stored_state)
-    if row.retires_at is not None and (state is State.REVOKED or row.retires_at <= now):
+    state = row.stored_state
+    if row.retires_at is not None and (state == State.REVOKED or row.retires_at <= now):
         raise DeletedCredential("This API key was rotated, and its time is over. Load the one that took its place.")
     if state not in AUTHENTICATING:
-        raise _why_not(state)
+        raise _why_not(State(state))
     if row.expires_at is not None and row.expires_at <= now:
         raise ExpiredCredential(f"This API key expired at {rfc3339(row.expires_at)}. Create a new one.")
-    scopes = tuple(Scope(name) for name in row.scope_names.split(","))
-    return KeyPrincipal(row.id, row.org_id, Environment(row.environment), scopes)
+    return key_principal(row.id, row.org_id, row.environment, row.scope_names)
 
 
 def _why_not(state: State) -> Unauthenticated:
