@@ -232,11 +232,11 @@ class _Compiled:
         self.statement = str(compiled)
         self._in_order: list[str] | None = getattr(compiled, "positiontup", None)
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        self._to_driver = {
-            bind.key: to_driver
+        self._to_driver = [
+            (bind.key, to_driver)
             for bind in compiled.binds.values()
             if (to_driver := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
-        }
+        ]
         columns = query.column_descriptions
         names = [column["name"] for column in columns]
         self._make: Callable[[list[Any]], Any] = namedtuple("row", names, rename=True)._make  # type: ignore[attr-defined]  # noqa: PYI024
@@ -248,7 +248,7 @@ class _Compiled:
     def bound(self, values: dict[str, Any]) -> Any:
         """Return the values as the driver takes them."""
         given = self._fixed | values
-        for name, to_driver in self._to_driver.items():
+        for name, to_driver in self._to_driver:
             given[name] = to_driver(given[name])
         return given if self._in_order is None else [given[name] for name in self._in_order]
 

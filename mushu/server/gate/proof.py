@@ -31,7 +31,7 @@ from mushu.server.tokens.sessions import find_session
 from mushu.server.users.models import User
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: one is made for each request, and that takes twice as long
 class RequestProof:
     """What a request was admitted with. Called in a transaction, it decides again.
 

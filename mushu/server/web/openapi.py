@@ -27,15 +27,13 @@ from mushu.server.web.bodies import BodyRequest
 from mushu.server.web.extensions import KnownPaths, Rules
 from mushu.server.web.guard import SANDBOX, arguments, public, requirement_of
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
-from mushu.server.web.response_headers import CachedResponse
+from mushu.server.web.response_headers import OF_DOCUMENT, CachedResponse
 from mushu.server.web.routes import LazyRule
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from flask.ctx import RequestContext
 
-#: The headers of a document, as they are made.
-_OF_DOCUMENT: Final = ["Content-Type", "Content-Length"]
 #: Answers with one of these have no body; nor have those of 1xx, which no view sends.
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 DOCUMENT_PATH: Final = "/openapi.json"
@@ -76,7 +74,7 @@ class ListedResponse(Response):
 
     def get_wsgi_response(self, environ: "WSGIEnvironment") -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
         headers = self.headers.to_wsgi_list()
-        plain = self.status_code == HTTPStatus.OK and [name for name, _ in headers] == _OF_DOCUMENT
+        plain = self.status_code == HTTPStatus.OK and [name for name, _ in headers] == OF_DOCUMENT
         if plain and environ["REQUEST_METHOD"] != "HEAD" and isinstance(self.response, list) and not self._on_close:
             return self.response, self.status, headers
         return super().get_wsgi_response(environ)
@@ -166,6 +164,12 @@ class ApiApp(OpenAPI):
                 teardown(exc)
         if signals.request_tearing_down.receivers:
             signals.request_tearing_down.send(self, exc=exc)
+
+    def do_teardown_appcontext(self, exc: BaseException | None = None) -> None:
+        for teardown in reversed(self.teardown_appcontext_funcs):
+            teardown(exc)
+        if signals.appcontext_tearing_down.receivers:
+            signals.appcontext_tearing_down.send(self, exc=exc)
 
     def make_response(self, rv: Any) -> Response:
         if isinstance(rv, BaseModel | dict):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REQUEST_ID: Final = "X-Request-Id"
+_LOWER: Final = REQUEST_ID.lower()
+_LENGTH: Final = len(REQUEST_ID)
 _WELL_FORMED: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+/:@-]{7,127}")
 _PORTS: Final = {"http": 80, "https": 443}
 #: What proxies say of the client's side; frameworks read them where they are told to, and here nothing does.
@@ -75,7 +77,7 @@ class RequestIds:
         request_id = chosen(environ.get("HTTP_X_REQUEST_ID", ""))
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-            others = [header for header in headers if header[0].lower() != REQUEST_ID.lower()]
+            others = [header for header in headers if len(header[0]) != _LENGTH or header[0].lower() != _LOWER]
             return start_response(status, [*others, (REQUEST_ID, request_id)], *exc_info)
 
         before = current_request_id.set(request_id)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Request, Response, request
+from flask.globals import request_ctx
 
 from mushu.server.web.guard import PUBLIC, requirement_of
 
@@ -37,6 +38,9 @@ _EVERYWHERE: Final = {
     # A page looks for a session, and all answers look alike.
     "Vary": "Cookie",
 }
+_ALL: Final = [*_EVERYWHERE.items()]
+#: The headers of a document, as they are made.
+OF_DOCUMENT: Final = ["Content-Type", "Content-Length"]
 _LOWER: Final = tuple((name.lower(), (name, value)) for name, value in _EVERYWHERE.items())
 _MARK: Final = "mushu_cors"
 _ORIGIN: Final = ("Access-Control-Allow-Origin", "*")
@@ -52,6 +56,8 @@ class FixedHeaders:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            if [name for name, _ in headers] == OF_DOCUMENT:  # as most answers
+                return start_response(status, headers + _ALL, *exc_info)
             present = {name.lower() for name, _ in headers}
             missing = [header for lower, header in _LOWER if lower not in present]
             return start_response(status, [*headers, *missing], *exc_info)
@@ -60,12 +66,7 @@ class FixedHeaders:
 
 
 class CachedResponse:
-    """An answer that is the same for everybody until the server restarts: made once, with its entity tag (RFC 9110).
-
-    Args:
-        content: what is answered.
-        content_type: with its parameters, if there are any.
-    """
+    """An answer that is the same for everybody until the server restarts: made once, with its entity tag (RFC 9110)."""
 
     def __init__(self, content: bytes, content_type: str) -> None:
         self._content = content
@@ -94,8 +95,10 @@ def allow_all_origins(view: View) -> View:
 
 def add_cors_headers(response: Response) -> Response:
     """Add the headers of CORS to the answers of marked views; Flask answers OPTIONS before any view runs."""
-    if hasattr(current_app.view_functions.get(request.endpoint or ""), _MARK):
-        response.headers.extend([_ORIGIN, *(_PREFLIGHT if request.method == "OPTIONS" else ())])
+    context = request_ctx._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - each proxy costs
+    asked: Request = context.request
+    if hasattr(context.app.view_functions.get(asked.endpoint), _MARK):
+        response.headers.extend([_ORIGIN, *(_PREFLIGHT if asked.method == "OPTIONS" else ())])
     return response
 
 
