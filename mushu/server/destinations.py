@@ -38,6 +38,7 @@ _VALUE_LENGTH: Final = 65_536
 #: For a statement about places of live and of test alike.
 EVERYWHERE: Final = {IN_ALL_ENVIRONMENTS: True}
 IS_NAMED: Final = text("removed_at IS NULL")
+IS_SEALED: Final = text("sealed_settings IS NOT NULL")
 
 
 class DestinationRow(Environmental, Base):
@@ -58,6 +59,7 @@ class DestinationRow(Environmental, Base):
         ),
         # One place, one organization, one environment, one set of settings: whoever opens it finds them by its URI.
         Index("uq_destinations_uri", "uri", unique=True, sqlite_where=IS_NAMED),
+        Index("ix_destinations_uri_removed_at", "uri", "removed_at", sqlite_where=IS_SEALED),
         CheckConstraint("environment IN ('live', 'test')", name="environment"),
     )
 

@@ -181,21 +181,22 @@ def any_forgettable(session: AnySession, clock: Clock) -> bool:
 
 def _settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[str, str]:
     with reading(session):
-        at = {"uri": uri}
-        destination = session.scalars(_settings_at(), at, execution_options=EVERYWHERE).one_or_none()
-        return {} if destination is None else service.settings_of(destination, keys)
+        for statement in _settings_at():
+            destination = session.scalars(statement, {"uri": uri}, execution_options=EVERYWHERE).one_or_none()
+            if destination is not None:
+                return service.settings_of(destination, keys)
+    return {}
 
 
 @cache
-def _settings_at() -> "Select[DestinationRow]":
+def _settings_at() -> "Sequence[Select[DestinationRow]]":
     """Return what finds the settings of a place: those of its name, or the last that are needed without one.
 
-    A statement is built once, since who checks a long ledger asks for every line of it.
+    Built once: who checks a long ledger asks for every line of it.
     """
-    kept = and_(DestinationRow.sealed_settings.is_not(None), _is_needed())
     here = select(DestinationRow).where(DestinationRow.uri == bindparam("uri"))
-    named_first = here.order_by(DestinationRow.removed_at.desc().nulls_first())
-    return named_first.where(or_(DestinationRow.removed_at.is_(None), kept)).limit(1)
+    kept = here.where(DestinationRow.sealed_settings.is_not(None), _is_needed())
+    return here.where(DestinationRow.removed_at.is_(None)), kept.order_by(DestinationRow.removed_at.desc()).limit(1)
 
 
 def _is_living() -> ColumnElement[bool]:

@@ -273,5 +273,6 @@ def any_ended(session: AnySession) -> bool:
 
 
 def _has_ended() -> ColumnElement[bool]:
-    over = select(ApiKey.id).where(ApiKey.stored_state.in_(list(DEAD)))
-    return and_(Rotation.handed_over_at.is_not(None), Rotation.predecessor_id.in_(over))
+    # Asked for each rotation that is open: what is asked for all keys reads all keys.
+    over = exists().where(ApiKey.id == Rotation.predecessor_id, ApiKey.stored_state.in_(list(DEAD)))
+    return and_(Rotation.handed_over_at.is_not(None), over.correlate(Rotation))
