@@ -1,14 +1,17 @@
 """A credential proves a principal, or says what is the matter with it."""
 
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from flask.testing import FlaskClient
 
 from mushu.environment import Environment
 from mushu.keyformat import Prefix, generate
 from mushu.secret import Secret
 from mushu.server.audit import SYSTEM, Actor, ActorKind
-from mushu.server.core import db
+from mushu.server.core import Core, db
 from mushu.server.db import reading, writing
 from mushu.server.errors import DeletedCredential, ExpiredCredential, MushuError, Unauthenticated, UnknownCredential
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
@@ -19,7 +22,8 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE, DISABLE, ENABLE, END_RETIREMENT, RETIRE, State, Transition
 from tests.conftest import TurnableClock
-from tests.server.conftest import World
+from tests.long import times
+from tests.server.conftest import World, api_key, bearer, quiet_app
 from tests.server.statements import statements
 
 
@@ -161,3 +165,21 @@ def test_a_retiring_key_without_a_moment_works_until_it_expires(world: World, cl
     clock.turn(microseconds=1)
     with pytest.raises(ExpiredCredential):
         look_up(clock, plaintext)
+
+
+@pytest.mark.postgresql
+def test_a_key_that_another_machine_ended_is_refused_on_the_next_request_of_each(
+    client: FlaskClient, core: Core, world: World, tmp_path: Path
+) -> None:
+    elsewhere = quiet_app(replace(core, settings=replace(core.settings, instance_path=tmp_path / "another machine")))
+    machines = client, elsewhere.test_client()
+    org = world.org()
+    owner, path = bearer(world.token(world.owner_of(org))), f"/orgs/{org.id}"
+    for number in range(times(6, 1_000)):
+        key, plaintext = world.key(org)
+        asked = [machine.get(path, headers=api_key(plaintext)).status_code for machine in machines * 2]
+        ended = machines[number % 2].delete(f"{path}/api-keys/{key.id}", headers=owner).status_code
+        late = [machine.get(path, headers=api_key(plaintext)).status_code for machine in machines]
+        assert (asked, ended, late) == ([200] * 4, 200, [401] * 2)
+    with elsewhere.app_context():
+        db.engine.dispose()
