@@ -105,6 +105,7 @@ class ApiApp(OpenAPI):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._known: Rules = {}
+        self._names: dict[str | None, tuple[str | None, ...]] = {}
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as it is: none is a coroutine, and Flask would look at each in each request."""
@@ -132,7 +133,7 @@ class ApiApp(OpenAPI):
 
     def preprocess_request(self) -> Any:
         asked: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-        names = (None, *reversed(asked.blueprints))
+        names = self._hooked(asked)
         for name in names:
             for note in self.url_value_preprocessors.get(name, ()):
                 note(asked.endpoint, asked.view_args)
@@ -143,6 +144,13 @@ class ApiApp(OpenAPI):
                     return answer
         return None
 
+    def _hooked(self, asked: Request) -> tuple[str | None, ...]:
+        """Return whose hooks are called for a request: those of all, and those of its blueprints."""
+        names = self._names.get(asked.endpoint)
+        if names is None:
+            names = self._names[asked.endpoint] = (None, *reversed(asked.blueprints))
+        return names
+
     def finalize_request(self, rv: Any, from_error_handler: bool = False) -> Response:
         if from_error_handler or signals.request_finished.receivers:
             return super().finalize_request(rv, from_error_handler)
@@ -152,14 +160,15 @@ class ApiApp(OpenAPI):
         ctx: Any = request_ctx._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
         for after in ctx._after_request_functions:  # noqa: SLF001
             response = after(response)
-        for name in (*ctx.request.blueprints, None):
+        for name in reversed(self._hooked(ctx.request)):
             for after in reversed(self.after_request_funcs.get(name, ())):
                 response = after(response)
         self.session_interface.save_session(self, ctx._session, response)  # noqa: SLF001
         return response
 
     def do_teardown_request(self, exc: BaseException | None = None) -> None:
-        for name in (*request.blueprints, None):
+        asked: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        for name in reversed(self._hooked(asked)):
             for teardown in reversed(self.teardown_request_funcs.get(name, ())):
                 teardown(exc)
         if signals.request_tearing_down.receivers:
