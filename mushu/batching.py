@@ -10,8 +10,9 @@ BATCH: Final = 500
 Item = TypeVar("Item")
 
 
-def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Yield the items in lists of `BATCH` at most."""
-    rest = iter(items)
-    while batch := list(islice(rest, BATCH)):
+def batches(items: Iterable[Item], first: int | None = None) -> Iterator[list[Item]]:
+    """Yield the items in lists of `BATCH` at most, the first of them of `first`."""
+    rest, most = iter(items), first or BATCH
+    while batch := list(islice(rest, most)):
         yield batch
+        most = BATCH

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from mushu.batching import batches
 from mushu.printing import NotPrinted, emit, emit_list, json_text
 from mushu.terminal import printable, printable_lines
+
+#: Rows that are waited for before the first are printed: each may be a look at a destination.
+_FIRST: Final = 100
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
@@ -53,7 +56,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """
     cells = [list(headings)]
     widths = [0] * len(headings)
-    for batch in batches(rows):
+    for batch in batches(rows, _FIRST):
         cells += [[printable(cell) for cell in row] for row in batch]
         widths = _print_aligned(cells, widths)
         cells = []

@@ -11,6 +11,7 @@ from sqlalchemy import event, insert
 from mushu.destination import Holding
 from mushu.server import answers
 from mushu.server.audit import SYSTEM
+from mushu.server.commands.printing import print_table
 from mushu.server.core import context_for, db
 from mushu.server.db import journal_path, reading, writing
 from mushu.server.delivery.drift import DriftChecker, KeyFilter
@@ -142,3 +143,19 @@ def test_a_table_and_a_list_are_whole(run: Run, acme: str, in_core: None, world:
     assert (len(rows), rows[0].split()) == (1_101, ["KEY_ID", "NAME", "SCOPES", "CREATED"])
     assert len({line.split()[0] for line in rows}) == 1_101
     assert len(run("keys", "list", "--org", "acme", "--json").json) == 1_100
+
+
+def test_the_first_rows_of_a_table_do_not_wait_for_very_many(capsys: pytest.CaptureFixture[str]) -> None:
+    def rows() -> Iterator[list[str]]:
+        for number in range(700):
+            assert number <= 100 or "row 99" in printed(), number
+            yield [f"row {number}"]
+
+    shown: list[str] = []
+
+    def printed() -> str:
+        shown.append(capsys.readouterr().out)
+        return "".join(shown)
+
+    print_table(["NAME"], rows())
+    assert printed().split("\n") == ["NAME", *(f"row {number}" for number in range(700)), ""]
