@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from flask import Flask, request
 
@@ -51,21 +51,11 @@ _PARAMETER: Final = re.compile(r"<(?:[^<>:]*:)?([^<>:]*)>")
 #: Of an address that is read, and a letter more: a longer one is none.
 _ADDRESS: Final = 46
 
-
-class Access(NamedTuple):
-    """One request and its answer."""
-
-    at: float
-    request_id: str | None
-    method: str
-    #: As Flask writes it; None where the request was refused before, or nothing is there.
-    rule: str | None
-    status: str
-    seconds: float
-    #: Of the body that the answer announces.
-    length: str | None
-    principal: str | None
-    address: str
+#: One request and its answer: the moment, the id of the request, its method, its rule as Flask writes it, the status,
+#: its seconds, the length of the body that the answer announces, the key or user, and the client's address. There is
+#: no rule where the request was refused before, or nothing is there. A plain tuple takes a third of the time that one
+#: with names does, and the garbage collector passes it by.
+Access: TypeAlias = tuple[float, str | None, str, str | None, str, float, str | None, str | None, str]
 
 
 class AccessLog:
@@ -218,7 +208,7 @@ class AccessLogged:
             rule = environ.get(RULE)
             if rule is None or rule.endpoint not in self._left_out:
                 self._log.add(
-                    Access(
+                    (
                         time.time(),
                         current_request_id.get(),
                         environ["REQUEST_METHOD"],
@@ -234,14 +224,14 @@ class AccessLogged:
 
 def _line(access: Access) -> str:
     """Return a line of JSON, put together by hand: nothing in it has to be escaped, and `json` takes far longer."""
-    method = access.method if access.method in _METHODS else "other"
-    length = "0" if access.method == "HEAD" else access.length or "null"
-    request_id, principal = _quoted(access.request_id), _quoted(access.principal)
+    at, request_id, method, rule, status, seconds, length, principal, address = access
+    if method == "HEAD":
+        length = "0"
     return (
-        f'{{"at": "{_moment(access.at)}", "level": "INFO", "logger": "access", "request_id": {request_id}, '
-        f'"method": "{method}", "route": {_quoted(_documented(access.rule))}, "status": {access.status[:3]}, '
-        f'"milliseconds": {access.seconds * 1000:.1f}, "bytes": {length}, "principal": {principal}, '
-        f'"address": "{_address(access.address)}"}}\n'
+        f'{{"at": "{_moment(at)}", "level": "INFO", "logger": "access", '
+        f'"request_id": {_quoted(request_id)}, "method": "{method if method in _METHODS else "other"}", '
+        f'"route": {_documented(rule)}, "status": {status[:3]}, "milliseconds": {seconds * 1000:.1f}, '
+        f'"bytes": {length or "null"}, "principal": {_quoted(principal)}, "address": "{_address(address)}"}}\n'
     )
 
 
@@ -273,9 +263,9 @@ def _joined(lines: Iterable[str], most: int) -> Iterator[bytes]:
 
 
 @lru_cache
-def _documented(rule: str | None) -> str | None:
-    """Return a rule of Flask as the reference writes it: `/orgs/{org_id}`."""
-    return _PARAMETER.sub(r"{\1}", rule) if rule is not None else None
+def _documented(rule: str | None) -> str:
+    """Return a rule of Flask as the reference writes it: `"/orgs/{org_id}"`."""
+    return _quoted(_PARAMETER.sub(r"{\1}", rule) if rule is not None else None)
 
 
 @lru_cache

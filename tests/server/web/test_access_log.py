@@ -23,7 +23,12 @@ from tests.conftest import TurnableClock
 from tests.server.conftest import World, bearer, quiet_app
 from tests.server.web.asking import SeparateClient
 
-ONE: Final = Access(1768473000.25, "r" * 32, "GET", "/orgs/<string:org_id>/x", "200 OK", 0.0123, "7", "key_a", "::1")
+
+def access(principal: str) -> Access:
+    return 1768473000.25, "r" * 32, "GET", "/orgs/<string:org_id>/x", "200 OK", 0.0123, "7", principal, "::1"
+
+
+ONE: Final = access("key_a")
 
 
 @pytest.fixture
@@ -135,11 +140,11 @@ def test_a_full_disk_loses_nothing_that_there_is_memory_for(
     sink = Full(most, room)
     log = AccessLog(sink, 0)
     for number in range(4):
-        log.add(ONE._replace(principal=f"key_{number}"))
+        log.add(access(f"key_{number}"))
     for _ in range(3):
         log.flush()
     for number in range(4, 9):
-        log.add(ONE._replace(principal=f"key_{number}"))
+        log.add(access(f"key_{number}"))
     assert len(caplog.records) == 1, "said once, not each second"
     sink.room = 1 << 20
     log.flush()
