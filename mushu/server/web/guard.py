@@ -7,6 +7,7 @@ decorator opens nothing.
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from flask import Flask, Request, abort, current_app, g, request
@@ -245,35 +246,53 @@ def refuse_unknown_parameters() -> None:
         raise Invalid(f"{shown} {wrong}. {allowed}.", field=shown)
 
 
-def arguments(
+def view_with(
+    view: View,
     header: type[BaseModel] | None,
     cookie: type[BaseModel] | None,
     path: type[BaseModel] | None,
     query: type[BaseModel] | None,
     form: type[BaseModel] | None,
     body: type[BaseModel] | None,
-    path_kwargs: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """Return what a view takes, as flask-openapi does, which would write the schema of a model for each request.
-
-    The guard and the route have refused a body that is no object, and a query parameter that is unknown or repeated.
-    """
+    **_: Any,
+) -> Callable[..., Any]:
+    """Return what Flask calls for a view, as flask-openapi does, which would write the schema of a model each time."""
     if cookie is not None:
         raise TypeError("a view of the API takes no cookie")
+    if not any((header, path, query, form, body)):
+        return view
+
+    @wraps(view)
+    def checked(**named: Any) -> Any:
+        try:
+            found = _arguments(header, path, query, form, body, named)
+        except ValidationError as error:
+            abort(on_invalid_body(error))
+        return view(**found)
+
+    return checked
+
+
+def _arguments(
+    header: type[BaseModel] | None,
+    path: type[BaseModel] | None,
+    query: type[BaseModel] | None,
+    form: type[BaseModel] | None,
+    body: type[BaseModel] | None,
+    named: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what a view takes; a body that is no object, and an unknown or repeated parameter were refused before."""
     found: dict[str, BaseModel] = {}
-    try:
-        if header is not None:
-            names = [field.alias or name for name, field in header.model_fields.items()]
-            sent = {name: value for name in names if (value := request.headers.get(name)) is not None}
-            found["header"] = header.model_validate(sent)
-        if path is not None:
-            found["path"] = path.model_validate(path_kwargs)
-        if query is not None:
-            found["query"] = query.model_validate(request.args.to_dict() if request.query_string else {})
-        if body is not None:
-            found["body"] = body.model_validate(json_object())
-        if form is not None:
-            library._validate_form(form, found)  # noqa: SLF001
-    except ValidationError as error:
-        abort(on_invalid_body(error))
+    if header is not None:
+        names = [field.alias or name for name, field in header.model_fields.items()]
+        sent = {name: value for name in names if (value := request.headers.get(name)) is not None}
+        found["header"] = header.model_validate(sent)
+    if path is not None:
+        found["path"] = path.model_validate(named)
+    if query is not None:
+        found["query"] = query.model_validate(request.args.to_dict() if request.query_string else {})
+    if body is not None:
+        found["body"] = body.model_validate(json_object())
+    if form is not None:
+        library._validate_form(form, found)  # noqa: SLF001
     return found

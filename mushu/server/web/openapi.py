@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from flask import Request, Response, request, signals
 from flask.globals import request_ctx
 from flask.json.provider import DefaultJSONProvider
-from flask_openapi import endpoint, utils
+from flask_openapi import blueprint, utils
 from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
 from pydantic import BaseModel
@@ -25,7 +25,7 @@ from werkzeug.routing import MapAdapter
 from mushu.server.gate.access import Requirement
 from mushu.server.web.bodies import BodyRequest
 from mushu.server.web.extensions import KnownPaths, Rules
-from mushu.server.web.guard import SANDBOX, arguments, public, requirement_of
+from mushu.server.web.guard import SANDBOX, public, requirement_of, view_with
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
 from mushu.server.web.response_headers import OF_DOCUMENT, CachedResponse
 from mushu.server.web.routes import LazyRule
@@ -59,7 +59,7 @@ _PROBLEM: Final = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/sch
 utils.get_model_schema = cache(utils.get_model_schema)
 
 
-endpoint._validate_request = arguments  # type: ignore[attr-defined, assignment]  # noqa: SLF001 - it has no public name
+blueprint.create_view_func = view_with  # type: ignore[attr-defined, assignment]
 
 
 class ListedResponse(Response):
