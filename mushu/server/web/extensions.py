@@ -4,6 +4,7 @@ The recorder counts the requests of each API key; the sender keeps connections t
 """
 
 import atexit
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from multiprocessing import util
@@ -25,10 +26,9 @@ from mushu.server.usage import Recorder
 
 _RECORDER: Final = "mushu_usage"
 _SENDER: Final = "mushu_sender"
-#: Paths of which the rule is remembered, at most.
-_MOST_PATHS: Final = 4_096
-#: What a remembered path may name. Others hold secrets, such as one-time links.
-_NAMED: Final = frozenset({"org_id"})
+_MOST_PATHS: Final = 4_096  # of which the rule is remembered
+#: What a remembered path looks like: it names an organization at most. Others hold secrets, such as one-time links.
+_PLAIN: Final = re.compile(r"(?:/(?:[a-z-]{1,20}|org_[a-z2-7]{12})){1,5}")
 
 #: The rules of paths, and what these name; by method and path.
 Rules: TypeAlias = dict[tuple[str, str], tuple[Rule, Mapping[str, Any]]]
@@ -96,7 +96,7 @@ class KnownPaths:
         found = known.get((asked.method, asked.path))
         if found is None or "HTTP_UPGRADE" in asked.environ:
             found = self._adapter.match(return_rule=return_rule)
-            if found[1].keys() <= _NAMED:
+            if found[1].keys() <= {"org_id"} and _PLAIN.fullmatch(asked.path):
                 if len(known) >= _MOST_PATHS:
                     known.clear()
                 known[asked.method, asked.path] = found

@@ -8,6 +8,7 @@ from werkzeug.routing import Rule
 
 from mushu.server.app import create_app
 from mushu.server.core import Core, get_core
+from mushu.server.web.openapi import ApiApp
 from tests.server.web.asking import SeparateClient, answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import LIVE, SINGLE, TWICE, Mounted, Stage
@@ -31,6 +32,15 @@ def test_what_is_about_the_user_stands_once(app: Flask) -> None:
         method, path = Mounted(endpoint, LIVE).rule
         assert (method, path) in found
         assert (method, f"/sandbox{path}") not in found
+
+
+@pytest.mark.fault
+def test_the_rule_of_a_path_that_is_long_or_may_hold_a_secret_is_not_remembered(app: Flask) -> None:
+    client, plain = app.test_client(), ["/health", f"/orgs/org_{'a' * 12}/tenants"]
+    for path in (*plain * 2, f"/orgs/{'a' * 5_000}", "/orgs/msk_live_x", "/media/media_x/content", "/nowhere"):
+        client.get(path)
+    assert isinstance(app, ApiApp)
+    assert [path for _, path in app._known] == plain
 
 
 def test_no_rule_learns_to_build_its_address_before_it_is_asked_for(
