@@ -2,9 +2,10 @@
 
     script/bench [--rounds N] [--keys N] [--database URL]
 
-One worker, served as `script/up` serves it: limits, log and usage as shipped. All servers run at once; a round asks
-each case in a new order, over eight connections that are kept. A ratio is the median of those within a round. The CPU
-is read from the clocks of the processes, so what else the machine does changes it little; requests a second suffer.
+One worker, served as `script/up` serves it: limits, log and usage as shipped. All servers run at once. A round is of
+slices, each of which asks all cases in a new order, over eight connections that are kept. A ratio is the median of
+those within a round. The CPU is read from the clocks of the processes. Much other work on the machine makes all slower,
+and what switches between threads most of all.
 The table is printed, and written into `bench/README.md`.
 """
 
@@ -22,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import islice
@@ -40,8 +41,9 @@ from mushu.server.operation.upgrading.migrations import migrate
 
 BARE = "bare Flask view"
 CONNECTIONS = 8
-#: Requests of one case in one round.
-BATCH = 2_000
+#: Requests of one case in one slice, and slices in one round: whatever else the machine does then meets all cases.
+BATCH = 250
+SLICES = 8
 #: Keys that are used in turn; all others are only there.
 IN_TURN = 1_000
 #: Rows that one statement inserts.
@@ -100,13 +102,17 @@ def request(path: str, key: str = "", body: bytes = b"") -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cost:
-    """Of one request: CPU seconds, seconds from one answer to the next, and the seconds that 99 of 100 took at most."""
+    """Of the requests of one case in one round: CPU seconds, seconds, and how long each took."""
 
-    cpu: float
-    apart: float
-    p99: float
+    cpu: float = 0
+    seconds: float = 0
+    took: list[float] = field(default_factory=list)
+
+    @property
+    def p99(self) -> float:
+        return statistics.quantiles(self.took, n=100)[98]
 
 
 class Server:
@@ -146,9 +152,9 @@ class Server:
         return True
 
 
-def cost(server: Server, requests: Sequence[bytes], count: int = BATCH) -> Cost:
-    """Ask so many times, over connections that are kept; a refusal ends the program."""
-    took: list[float] = []
+def add_cost(cost: Cost, server: Server, requests: Sequence[bytes]) -> None:
+    """Ask as often as in one slice, over connections that are kept; a refusal ends the program."""
+    first, took = len(cost.took), []
     with selectors.DefaultSelector() as selector, ExitStack() as open_connections:
         connections = [
             open_connections.enter_context(socket.create_connection(("127.0.0.1", server.port)))
@@ -160,9 +166,9 @@ def cost(server: Server, requests: Sequence[bytes], count: int = BATCH) -> Cost:
         for number, connection in enumerate(connections):
             selector.register(connection, selectors.EVENT_READ)
             sent[connection] = time.perf_counter()
-            connection.sendall(requests[number % len(requests)])
+            connection.sendall(requests[(first + number) % len(requests)])
         asked = len(connections)
-        while len(took) < count:
+        while len(took) < BATCH:
             for ready, _ in selector.select():
                 connection = ready.fileobj  # type: ignore[assignment]
                 received[connection] += connection.recv(65_536)
@@ -172,15 +178,13 @@ def cost(server: Server, requests: Sequence[bytes], count: int = BATCH) -> Cost:
                     raise SystemExit(received[connection].decode())
                 received[connection], now = b"", time.perf_counter()
                 took.append(now - sent[connection])
-                if asked < count:
+                if asked < BATCH:
                     sent[connection] = now
-                    connection.sendall(requests[asked % len(requests)])
+                    connection.sendall(requests[(first + asked) % len(requests)])
                     asked += 1
-        return Cost(
-            (server.cpu() - before) / count,
-            (time.perf_counter() - began) / count,
-            statistics.quantiles(took, n=100)[98],
-        )
+        cost.cpu += server.cpu() - before
+        cost.seconds += time.perf_counter() - began
+        cost.took += took
 
 
 def is_whole(answer: bytes) -> bool:
@@ -236,11 +240,12 @@ def main() -> None:
         }  # fmt: skip
         costs: dict[str, list[Cost]] = {case.name: [] for case in measured}
         with running(sorted({case.server for case in measured}), environment, folder) as servers:
-            for case in measured:
-                cost(servers[case.server], case.requests)
-            for _ in range(given.rounds):
-                for case in random.sample(measured, len(measured)):
-                    costs[case.name].append(cost(servers[case.server], case.requests))
+            for number in range(given.rounds + 1):
+                for case in measured:
+                    costs[case.name].append(Cost())
+                for _ in range(SLICES if number else 1):  # the first one is for what is made once
+                    for case in random.sample(measured, len(measured)):
+                        add_cost(costs[case.name][-1], servers[case.server], case.requests)
     table = "\n".join(lines(measured, costs))
     print(table)
     _README.write_text(page(table, given.rounds, given.keys, "PostgreSQL" if given.database else "SQLite"))
@@ -250,21 +255,23 @@ def lines(measured: Sequence[Case], costs: dict[str, list[Cost]]) -> Iterator[st
     yield "| request | CPU µs | CPU, speed × bare | target | requests/s × bare | p99 ms | p99 ÷ bare's |"
     yield "|---|--:|--:|--:|--:|--:|--:|"
     for case in measured:
-        pairs = list(zip(costs[case.name], costs[BARE], strict=True))
-        cpu = statistics.median(own.cpu for own, _ in pairs) * 1e6
+        pairs = list(zip(costs[case.name], costs[BARE], strict=True))[1:]
+        cpu = statistics.median(own.cpu for own, _ in pairs) / (BATCH * SLICES) * 1e6
         p99 = statistics.median(own.p99 for own, _ in pairs) * 1e3
         speed, a_second, slowest = (
-            statistics.median(ratio)
-            for ratio in zip(
-                *((bare.cpu / own.cpu, bare.apart / own.apart, own.p99 / bare.p99) for own, bare in pairs), strict=True
-            )
+            statistics.median(ratio) for ratio in zip(*(_ratios(own, bare) for own, bare in pairs), strict=True)
         )
         target = "" if case.target is None else f"{case.target:g}"
         yield f"| {case.name} | {cpu:.0f} | {speed:.2f} | {target} | {a_second:.2f} | {p99:.1f} | {slowest:.2f} |"
 
 
+def _ratios(own: Cost, bare: Cost) -> tuple[float, float, float]:
+    return bare.cpu / own.cpu, bare.seconds / own.seconds, own.p99 / bare.p99
+
+
 def page(table: str, rounds: int, keys: int, database: str) -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in ("granian", "flask", "sqlalchemy"))
+    load = os.getloadavg()[1]
     return f"""# What a request costs
 
 `script/bench` writes this page; it is not written by hand.
@@ -273,7 +280,7 @@ def page(table: str, rounds: int, keys: int, database: str) -> str:
 
 CPU is that of the server's processes, for each request. Medians of {rounds} rounds; ratios are taken within a round.
 {database}, {keys:,} keys, one worker, {CONNECTIONS} connections, limits, log and usage as shipped.
-{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {libraries}, {os.cpu_count()} cores.
+{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {libraries}; {os.cpu_count()} cores, load {load:.1f}.
 
 `python -m bench.hot_path` measures the same without a server, and with `--profile` it says where the time goes.
 """
