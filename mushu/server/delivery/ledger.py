@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import cast
 
-from sqlalchemy import ColumnElement, and_, bindparam, false, or_, select, true, union, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, false, or_, select, true, union, update
 
 from mushu.destination import Holding, Location
 from mushu.destination.safe import remarks
@@ -197,7 +198,7 @@ def note(session: AnySession, delivery: Delivery, error: str) -> None:
 
 def checked(session: AnySession, looks: Sequence[tuple[Delivery, Condition, str | None]], now: datetime) -> None:
     """Note, in one statement, what looks at destinations found, where the key is still said to be there."""
-    here = update(Delivery).where(
+    here = update(cast(Table, Delivery.__table__)).where(
         Delivery.id == bindparam("of"),
         Delivery.attempt_id == bindparam("attempt"),
         Delivery.state == DeliveryState.VERIFIED,
@@ -206,9 +207,7 @@ def checked(session: AnySession, looks: Sequence[tuple[Delivery, Condition, str 
         {"of": delivery.id, "attempt": delivery.attempt_id, "found": condition, "trouble": error}
         for delivery, condition, error in looks
     ]
-    session.connection().execute(
-        here.values(checked_at=now, condition=bindparam("found"), error=bindparam("trouble")), values
-    )
+    session.execute(here.values(checked_at=now, condition=bindparam("found"), error=bindparam("trouble")), values)
 
 
 def _at(location: Location) -> Mapping[str, object]:
