@@ -126,6 +126,15 @@ def pytest_report_header() -> str:
     return f"{'long' if LONG else 'short'} form, MUSHU_TEST_SEED={SEED}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests are dear: at the end, no process is to wait for another's last one."""
+    items.sort(key=lambda item: not _is_dear(item.getparent(pytest.Module)))
+
+
+def _is_dear(module: pytest.Module | None) -> bool:
+    return module is not None and module.get_closest_marker("unmeasured") is not None
+
+
 def pytest_collection_finish() -> None:
     """Leave young what a test makes until the test has ended, so that the look at the end of it is a cheap one."""
     gc.collect()

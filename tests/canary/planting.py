@@ -98,23 +98,24 @@ def _cause(plaintext: str) -> None:
         raise DestinationError("It does not take it.", permanent=True) from error
 
 
+#: The last four leak into a channel of others, and are tried in the long form only.
 LEAKS: Final[dict[str, Callable[[str], None]]] = {
     "standard output": _print,
-    "standard error": _complain,
     "a log at level debug": _log,
     "a log, encoded": _log_encoded,
-    "the extras of a log": _log_beside,
     "a temporary file": _temporary_file,
     "an argument of a child": _argument,
     "the environment of a child": _environment_of_a_child,
     "its own environment": _own_environment,
     "the database": _database,
-    "the audit trail": _audit,
     "a statement that was rolled back": _rolled_back,
     "a copy beside the destination": _backup_beside_the_destination,
     "the message of an error": _message,
-    "a local of a frame": _local,
     "the cause of an error": _cause,
+    "standard error": _complain,
+    "the extras of a log": _log_beside,
+    "the audit trail": _audit,
+    "a local of a frame": _local,
 }
 
 
