@@ -58,7 +58,8 @@ def running(folder: Path) -> Iterator[Address]:
         process = subprocess.Popen(
             [str(binary()), "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={address.root_token}",
              f"-dev-listen-address={address.url.removeprefix('http://')}"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env={"HOME": str(folder)},
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            env={"HOME": str(folder), "GOMAXPROCS": "1"},
         )  # fmt: skip
     try:
         _await(process, address, folder / "bao.log")

@@ -16,6 +16,8 @@ from tests.plugins.mushu_vault.places import KEY, STATES, at, deliver, destinati
 from tests.vault.real import RealVault
 from tests.vault.server import VaultStub
 
+pytestmark = pytest.mark.unmeasured
+
 _PATH = "apps/backend"
 _WORDS = ("create", "read", "update", "patch")
 

@@ -21,6 +21,8 @@ from tests.server.commands.conftest import Run
 from tests.server.commands.test_key_rotation import created, key, rotation_to, shows_no_key, state, value
 from tests.server.verbs import succeed
 
+pytestmark = pytest.mark.unmeasured
+
 _DAY = timedelta(days=1)
 
 

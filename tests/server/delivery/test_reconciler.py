@@ -32,7 +32,7 @@ from tests.server.delivery.shelf import (
     stale,
 )
 
-pytestmark = pytest.mark.database
+pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
 
 CutOff = Callable[..., ApiKey]
 

@@ -10,6 +10,8 @@ from tests.server.web.asking import SeparateClient, all_rows
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import CHANGING, Mounted, Stage
 
+pytestmark = pytest.mark.unmeasured
+
 #: They change nothing, or only what an organization's programs bring in great numbers: devices, notifications.
 TELL_NOTHING = {
     "/orgs/{org}/api-keys/lookup",

@@ -23,7 +23,7 @@ from tests.server.conftest import World
 from tests.server.operation.upgrading.conftest import HEAD, content_now, copy_of, go_back
 from tests.server.operation.upgrading.test_migrations import add_migration
 
-pytestmark = [pytest.mark.sqlite, pytest.mark.usefixtures("context")]
+pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite, pytest.mark.usefixtures("context")]
 
 _COPY_USERS = """\
 with op.batch_alter_table('users', recreate='always') as batch:

@@ -11,6 +11,8 @@ from tests.conftest import TurnableClock
 from tests.server.resources.notifications.conftest import TOKEN, OneDevice, Post, Waiting
 from tests.server.resources.notifications.stand_in import Behaviour, Cut, GoAway, Noise, Reply, Silence, StandIn
 
+pytestmark = pytest.mark.unmeasured
+
 OTHER = "b2" * 32
 
 
