@@ -147,16 +147,16 @@ def guard() -> BaseResponse | None:
         _admit(context.app, asked, requirement, environment, _credential(asked, view))
     else:
         tell_session(environment, None)
-    if requirement == BROWSER:
-        user = signed_in_user()
-        if user is None:
-            return ask_to_sign_in()
-        asked.environ[PRINCIPAL] = user.id
-        tell_session(environment, session_proof())
-    elif requirement != PUBLIC and not isinstance(requirement, Requirement):
-        raise Forbidden(
-            "This endpoint says nothing about who may use it, so nobody may. This is a fault of the server."
-        )
+        if requirement == BROWSER:
+            user = signed_in_user()
+            if user is None:
+                return ask_to_sign_in()
+            asked.environ[PRINCIPAL] = user.id
+            tell_session(environment, session_proof())
+        elif requirement != PUBLIC:
+            raise Forbidden(
+                "This endpoint says nothing about who may use it, so nobody may. This is a fault of the server."
+            )
     if "body" in getattr(view, "__annotations__", {}):
         json_object()  # flask-openapi reads it later, and would take a fault for no body
     return None
