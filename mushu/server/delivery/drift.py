@@ -111,10 +111,10 @@ class DriftChecker:
     def _note(self, page: Sequence[_LedgerRow], results: Sequence[DriftResult]) -> None:
         now = self.clock()
         with writing(self.session):
-            looks = zip(page, results, strict=True)
+            looks = list(zip(page, results, strict=True))
             noted = [(line.delivery, result.condition, result.detail or None) for line, result in looks]
             ledger.checked(self.session, noted, now)
-            for line, result in zip(page, results, strict=True):
+            for line, result in looks:
                 if result.location is not None:
                     ledger.found(self.session, line.delivery, result.location)
         for line in page:  # or a long ledger would gather in the session
