@@ -31,6 +31,7 @@ from mushu.server.web.api import (
     media,
     media_content,
     orgs,
+    policies,
     push,
     tenants,
 )
@@ -40,7 +41,15 @@ from mushu.server.web.pages import invitations as invitation_pages
 from mushu.server.web.routes import add_aliases, blueprint
 
 #: Stand once: they are about the server or the signed-in user.
-SINGLE: Final = (health.RESOURCE, auth.RESOURCE, auth.DEVICE_FLOW, auth.TOKENS, auth.USERS, invitations.INVITEES)
+SINGLE: Final = (
+    health.RESOURCE,
+    auth.RESOURCE,
+    auth.DEVICE_FLOW,
+    auth.TOKENS,
+    auth.USERS,
+    invitations.INVITEES,
+    policies.RESOURCE,
+)
 #: Stand twice: for live, and under /sandbox for test.
 ENVIRONMENTAL: Final = (
     orgs.RESOURCE,

@@ -28,6 +28,9 @@ members = LazyCommand(
     f"{_PLACE}.members:members",
     "Who belongs to an organization. ORG is an id or an exact name; if left out, MUSHU_ORG_ID or the only one.",
 )
+policies = LazyCommand(
+    "policies", f"{_PLACE}.policies:policies", "Policies: what the gate asks on behalf of other services."
+)
 users = LazyCommand("users", f"{_PLACE}.users:users", "People who can sign in.")
 tokens = LazyCommand("tokens", f"{_PLACE}.users:tokens", "CLI tokens: who is signed in at a terminal.")
 audit = LazyCommand("audit", f"{_PLACE}.audit:audit", "The audit trail: who changed what, and when.")
@@ -43,7 +46,7 @@ doctor = LazyCommand("doctor", f"{_PLACE}.operation:doctor", "Say what is wrong 
 db = LazyCommand("db", "flask_migrate.cli:db", "Perform database migrations.")
 
 #: In the order of their chapters in the manual.
-COMMANDS: Final = (keys, destinations, orgs, members, users, tokens, audit, sealing, database, doctor)
+COMMANDS: Final = (keys, destinations, orgs, members, policies, users, tokens, audit, sealing, database, doctor)
 
 
 @click.group(commands=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

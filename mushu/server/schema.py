@@ -3,6 +3,7 @@
 from mushu.server import audit, destinations, usage
 from mushu.server.db import Base
 from mushu.server.delivery import models as delivery
+from mushu.server.gate import policies
 from mushu.server.keys import models as keys
 from mushu.server.keys import revocation_journal
 from mushu.server.orgs import models as orgs
@@ -24,6 +25,7 @@ __all__ = [
     "notifications",
     "org_settings",
     "orgs",
+    "policies",
     "revocation_journal",
     "tenants",
     "tokens",

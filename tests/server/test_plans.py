@@ -16,6 +16,7 @@ from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.delivery.drift import DriftChecker, KeyFilter
 from mushu.server.environments import within
+from mushu.server.gate import policies
 from mushu.server.keys import service as keys
 from mushu.server.keys.service import Selection, StateAt
 from mushu.server.keys.states import State
@@ -43,6 +44,7 @@ LISTS: dict[str, list[Callable[[Window], object]]] = {
     "list_tokens": [partial(tokens.list_tokens, S, lambda: NOW, "usr")],
     "list_keys": [partial(keys.list_keys, S, "org", Selection(state=StateAt(state, NOW))) for state in State],
     "list_destinations": [partial(destinations.list_destinations, S, "org")],
+    "list_policies": [partial(policies.list_policies, S)],
     "list_events": [
         partial(audit.list_events, S, wanted)
         for wanted in (EventFilter(), EventFilter(org_id="org"), EventFilter(org_id="org", about="key"))

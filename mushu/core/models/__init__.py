@@ -42,12 +42,17 @@ from .new_key import NewKey
 from .new_link_invitation import NewLinkInvitation
 from .new_member import NewMember
 from .new_owner import NewOwner
+from .new_policy import NewPolicy
+from .new_policy_environment import NewPolicyEnvironment
+from .new_policy_scope import NewPolicyScope
 from .new_role import NewRole
 from .org import Org
 from .org_list import OrgList
 from .org_name import OrgName
 from .org_settings import OrgSettings
 from .org_settings_change import OrgSettingsChange
+from .policy import Policy
+from .policy_list import PolicyList
 from .problem import Problem
 from .readiness import Readiness
 from .refreshed import Refreshed
@@ -98,12 +103,17 @@ __all__ = (
     "NewLinkInvitation",
     "NewMember",
     "NewOwner",
+    "NewPolicy",
+    "NewPolicyEnvironment",
+    "NewPolicyScope",
     "NewRole",
     "Org",
     "OrgList",
     "OrgName",
     "OrgSettings",
     "OrgSettingsChange",
+    "Policy",
+    "PolicyList",
     "Problem",
     "Readiness",
     "Refreshed",

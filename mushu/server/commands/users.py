@@ -47,7 +47,8 @@ def create(email: str, name: str | None, password_stdin: bool) -> None:
 def list_(as_json: bool) -> None:
     """List all users."""
     rows = in_pages(db.session, lambda window: service.list_users(db.session, window).shown(_answer))
-    columns = {"user_id": "USER_ID", "email": "EMAIL", "name": "NAME", "status": "STATUS", "created_at": "CREATED"}
+    columns = {"user_id": "USER_ID", "email": "EMAIL", "name": "NAME", "status": "STATUS", "operator": "OPERATOR"}
+    columns |= {"created_at": "CREATED"}
     print_rows(rows, columns, json_wanted=as_json)
 
 
@@ -109,6 +110,31 @@ def reset(email: str) -> None:
     _hand_over(user, secret, RESET)
 
 
+@users.group("operator")
+def operators() -> None:
+    """Users who may change over HTTP what belongs to the server, such as policies."""
+
+
+@operators.command("add")
+@click.argument("email")
+def add_operator(email: str) -> None:
+    """Make a user an operator of this server."""
+    with writing(db.session):
+        user = service.get_user_by_email(db.session, email)
+        service.add_operator(db.session, get_core().clock, operator(), user)
+    print_json(_answer(user))
+
+
+@operators.command("remove")
+@click.argument("email")
+def remove_operator(email: str) -> None:
+    """Take that away; the user's next request is refused."""
+    with writing(db.session):
+        user = service.get_user_by_email(db.session, email)
+        service.remove_operator(db.session, get_core().clock, operator(), user)
+    print_json(_answer(user))
+
+
 def _hand_over(user: User, secret: Secret, template: MailTemplate) -> None:
     """Mail the link where there is a mail server, and print it where there is none, or where mailing failed."""
     settings = get_core().settings
@@ -129,7 +155,8 @@ def _answer(user: User) -> answers.Answer:
     else:
         status = "active" if user.password_hash is not None else "no password"
     shown = answers.user(user)
-    return {field: shown[field] for field in ("user_id", "email", "name", "created_at")} | {"status": status}
+    fields = {field: shown[field] for field in ("user_id", "email", "name", "created_at")}
+    return fields | {"status": status, "operator": user.operator_since is not None}
 
 
 def _read_password(*, from_stdin: bool) -> Secret:

@@ -11,17 +11,20 @@
     ├── TooManyAttempts         signing in failed too often; `retry_after` says how long to wait    429
     ├── AmbiguousCredential     two different credentials in one request                            400
     ├── Forbidden               the credential is good, and not enough for this                     403
-    │   └── MissingScope, WrongEnvironment, UserRequired, OwnerRequired, LinkNotValid
+    │   └── MissingScope, WrongEnvironment, UserRequired, OwnerRequired, OperatorRequired, KeyRequired,
+    │                           PolicyRefused, LinkNotValid
     ├── NotFound                it is not there, or the caller may not know that it is              404
     │   └── OrgNotFound, UserNotFound, MemberNotFound, KeyNotFound, LinkNotFound,
     │                           TokenNotFound, UserCodeNotFound, InvitationNotFound, InvitationWithdrawn,
-    │                           DestinationNotFound, TenantNotFound, DeviceNotFound, NotificationNotFound, MediaNotFound
+    │                           DestinationNotFound, PolicyNotFound, TenantNotFound, DeviceNotFound,
+    │                           NotificationNotFound, MediaNotFound
     ├── StateConflict           it contradicts what is there                                        409
     │   └── AmbiguousName, EmailTaken, AlreadyMember, OwnerImmovable, WrongState, DestinationHeld,
     │                           AlreadyCreated, InProgress, NameTaken, MediaWrongState, TooManyUploads, TooManyOrgs
     ├── DeliveryFailed          a key could not be delivered, and is dead                           502
     ├── DeliveryUndecided       a key may have been delivered; `flask keys reconcile` will tell     503
     ├── DatabaseUnavailable     the database does not answer, or is not set up                      503
+    ├── Undecided               the gate cannot tell whether a credential may pass                  503
     ├── StorageUnavailable      the media storage does not answer, or is full                       503
     ├── Busy                    too much is going on at this moment                                 503
     ├── MailFailed              the mail server did not take a mail                                 502
@@ -53,6 +56,7 @@ from mushu.server.errors.client_errors import (
     InvitationNotFound,
     InvitationWithdrawn,
     KeyNotFound,
+    KeyRequired,
     LinkNotFound,
     LinkNotValid,
     LoginRefused,
@@ -68,9 +72,12 @@ from mushu.server.errors.client_errors import (
     NameTaken,
     NotFound,
     NotificationNotFound,
+    OperatorRequired,
     OrgNotFound,
     OwnerImmovable,
     OwnerRequired,
+    PolicyNotFound,
+    PolicyRefused,
     SessionEnded,
     StateConflict,
     TenantNotFound,
@@ -96,6 +103,7 @@ from mushu.server.errors.failures import (
     MushuError,
     SealingFailed,
     StorageUnavailable,
+    Undecided,
     UpgradeFailed,
 )
 
@@ -124,6 +132,7 @@ __all__ = [
     "InvitationNotFound",
     "InvitationWithdrawn",
     "KeyNotFound",
+    "KeyRequired",
     "LinkNotFound",
     "LinkNotValid",
     "LoginRefused",
@@ -141,9 +150,12 @@ __all__ = [
     "NameTaken",
     "NotFound",
     "NotificationNotFound",
+    "OperatorRequired",
     "OrgNotFound",
     "OwnerImmovable",
     "OwnerRequired",
+    "PolicyNotFound",
+    "PolicyRefused",
     "SealingFailed",
     "SessionEnded",
     "StateConflict",
@@ -154,6 +166,7 @@ __all__ = [
     "TooManyOrgs",
     "TooManyUploads",
     "Unauthenticated",
+    "Undecided",
     "UnknownCredential",
     "UpgradeFailed",
     "UserCodeNotFound",

@@ -99,6 +99,21 @@ class OwnerRequired(Forbidden):
     title = "Only the owner can do this"
 
 
+class OperatorRequired(Forbidden):
+    code = "operator_required"
+    title = "Only an operator of the server can do this"
+
+
+class KeyRequired(Forbidden):
+    code = "key_required"
+    title = "Only an API key can ask this"
+
+
+class PolicyRefused(Forbidden):
+    code = "policy_refused"
+    title = "The policy does not let this pass"
+
+
 class LinkNotValid(Forbidden):
     code = "link_not_valid"
     title = "The signed link is not valid"
@@ -249,6 +264,11 @@ class InvitationWithdrawn(InvitationNotFound):
 class DestinationNotFound(NotFound):
     code = "destination_not_found"
     title = "There is no such destination"
+
+
+class PolicyNotFound(NotFound):
+    code = "policy_not_found"
+    title = "There is no such policy"
 
 
 class TenantNotFound(NotFound):

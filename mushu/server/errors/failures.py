@@ -44,6 +44,11 @@ class DatabaseUnavailable(MushuError):
     title = "The database does not answer"
 
 
+class Undecided(MushuError):
+    code = "undecided"
+    title = "It cannot be decided whether this may pass"
+
+
 class StorageUnavailable(MushuError):
     code = "storage_unavailable"
     title = "The media storage does not answer"

@@ -44,6 +44,8 @@ class UserPrincipal:
 
     user_id: str
     token_id: str
+    #: May change what belongs to the server and not to an organization.
+    is_operator: bool = False
 
     @property
     def actor(self) -> Actor:

@@ -14,6 +14,7 @@ from mushu.server.errors import (
     Invalid,
     MissingScope,
     NotFound,
+    OperatorRequired,
     OrgNotFound,
     OwnerRequired,
     Unauthenticated,
@@ -64,6 +65,8 @@ class Requirement:
     user_only: bool = False
     #: Only the owner of the organization can do it.
     owner_only: bool = False
+    #: Only an operator of the server can do it.
+    operator_only: bool = False
     #: It changes what live and test share (an organization, its members), which counts as live.
     changes_shared: bool = False
     #: It tells of live and test alike, which counts as live.
@@ -107,12 +110,16 @@ def authorize(
     Raises:
         OrgNotFound: there is no such organization for this principal.
         WrongEnvironment: an API key of the other environment.
-        UserRequired, MissingScope, OwnerRequired: not enough.
+        UserRequired, OperatorRequired, MissingScope, OwnerRequired: not enough.
     """
     scopes = scopes_in(source, principal, org_id)
     require_environment(principal, requirement, environment)
     if requirement.user_only and not isinstance(principal, UserPrincipal):
         raise UserRequired("An API key cannot do this; sign in and use a CLI token.")
+    if requirement.operator_only and not (isinstance(principal, UserPrincipal) and principal.is_operator):
+        raise OperatorRequired(
+            "Only an operator of this server can do this. Someone with a shell there runs `flask users operator add`."
+        )
     if requirement.scope is not None and requirement.scope not in scopes:
         held = ", ".join(scope for scope in Scope if scope in scopes)
         raise MissingScope(f"This needs the scope {requirement.scope}; the credential carries: {held}.")

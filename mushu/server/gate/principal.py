@@ -39,7 +39,7 @@ _KEY: Final = select(
 
 _TOKEN: Final = select(
     CliToken.id, CliToken.user_id, CliToken.issued_at, CliToken.expires_at, CliToken.revoked_at,
-    User.disabled_at, User.tokens_valid_from,
+    User.disabled_at, User.tokens_valid_from, User.operator_since,
 ).join(User, User.id == CliToken.user_id).execution_options(**_EVERYWHERE)  # fmt: skip
 
 _KEY_BY_DIGEST: Final = prepare(_KEY.where(ApiKey.digest == bindparam("digest")))
@@ -104,4 +104,4 @@ def _token(found: Sequence[Any], now: datetime) -> UserPrincipal:
         raise DeletedCredential("This CLI token was revoked. Sign in again.")
     if row.expires_at <= now:
         raise ExpiredCredential("This CLI token is older than 12 hours. Sign in again.")
-    return UserPrincipal(row.user_id, row.id)
+    return UserPrincipal(row.user_id, row.id, is_operator=row.operator_since is not None)

@@ -29,7 +29,7 @@ from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import create_org
 from mushu.server.users.links import find_open_link, issue_link
 from mushu.server.users.models import User
-from mushu.server.users.service import create_user
+from mushu.server.users.service import add_operator, create_user
 
 ORG_NAME: Final = "default"
 KEY_NAME: Final = "first-key"
@@ -63,6 +63,7 @@ def _found_organization(core: Core) -> str | None:
         if not db.session.scalar(select(exists().select_from(User))):
             user = create_user(db.session, core.clock, SYSTEM, core.settings.owner_email)
             create_org(db.session, core.clock, SYSTEM, ORG_NAME, user.id)
+            add_operator(db.session, core.clock, SYSTEM, user)
         first = select(Organization.id).order_by(Organization.created_at, Organization.id).limit(1)
         return db.session.scalar(first.where(Organization.name == ORG_NAME))
 

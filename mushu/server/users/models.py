@@ -24,6 +24,8 @@ class User(Base):
     #: What was given before this moment is dead (CLI tokens, browser sessions, password links, approvals of the device
     #: flow): set when the password changes or the user is disabled.
     tokens_valid_from: Mapped[datetime] = mapped_column(UTCDateTime)
+    #: Since when the user may change over HTTP what belongs to the server, such as policies; None: they may not.
+    operator_since: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     @classmethod
     def still_counts(cls, given_at: QueryableAttribute[datetime]) -> ColumnElement[bool]:

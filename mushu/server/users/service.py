@@ -136,6 +136,22 @@ def enable_user(session: AnySession, clock: Clock, actor: Actor, user: User) -> 
         record(session, clock(), actor, "user.enabled", user.id)
 
 
+def add_operator(session: AnySession, clock: Clock, actor: Actor, user: User) -> None:
+    """Let the user change over HTTP what belongs to the server and not to an organization."""
+    lock_user(session, user.id)
+    if user.operator_since is None:
+        user.operator_since = clock()
+        record(session, user.operator_since, actor, "user.operator_added", user.id)
+
+
+def remove_operator(session: AnySession, clock: Clock, actor: Actor, user: User) -> None:
+    """Take away what `add_operator` gave."""
+    lock_user(session, user.id)
+    if user.operator_since is not None:
+        user.operator_since = None
+        record(session, clock(), actor, "user.operator_removed", user.id)
+
+
 def check_password(passwords: "Passwords", user: User | None, password: Secret) -> User:
     """Return the user if the password is theirs; called outside of a transaction, because it takes long on purpose.
 

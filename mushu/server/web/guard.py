@@ -62,6 +62,11 @@ def signed_in(view: View) -> View:
     return _mark(view, Requirement(None, user_only=True))
 
 
+def operator_only(view: View) -> View:
+    """Let in users who are operators of this server: for views about what belongs to no organization."""
+    return _mark(view, Requirement(None, user_only=True, operator_only=True))
+
+
 def takes_token_in_body(view: View) -> View:
     """Where there is no header of ours, take the token from `refresh_token` or `access_token` of a JSON body.
 

@@ -40,6 +40,7 @@ STATUSES: Final[dict[type[MushuError], HTTPStatus]] = {
     errors.DeliveryUndecided: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.DatabaseUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.Undecided: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     MushuError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }

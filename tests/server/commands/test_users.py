@@ -6,10 +6,10 @@ from tests.server.commands.conftest import Run
 def test_it_works(run: Run) -> None:
     made = run("users", "create", "--email", "Ada@example.com", "--name", "Ada")
     assert made.code == 0
-    assert list(made.json) == ["user_id", "email", "name", "created_at", "status"]
+    assert list(made.json) == ["user_id", "email", "name", "created_at", "status", "operator"]
     assert (made.json["email"], made.json["status"]) == ("ada@example.com", "no password")
     listed = run("users", "list")
-    assert listed.rows[0] == ["USER_ID", "EMAIL", "NAME", "STATUS", "CREATED"]
+    assert listed.rows[0] == ["USER_ID", "EMAIL", "NAME", "STATUS", "OPERATOR", "CREATED"]
     assert listed.rows[1][:4] == [made.json["user_id"], "ada@example.com", "Ada", "no password"]
     assert run("users", "list", "--json").json == [made.json]
 

@@ -15,6 +15,7 @@ from mushu.server.core import context_for, db
 from mushu.server.db import writing
 from mushu.server.environments import within
 from mushu.server.gate.access import OrgFrom, OwnerLookup
+from mushu.server.gate.policies import PolicyRequest, add_policy
 from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
@@ -30,6 +31,7 @@ from mushu.server.resources.notifications.service import NotificationRequest, re
 from mushu.server.resources.tenants import TENANT, TenantRequest, create_tenant, get_tenant
 from mushu.server.tokens.service import issue_token
 from mushu.server.users.models import User
+from mushu.server.users.service import add_operator, get_user
 from mushu.server.web.api import (
     audit,
     auth,
@@ -41,6 +43,7 @@ from mushu.server.web.api import (
     keys,
     media,
     orgs,
+    policies,
     push,
     tenants,
 )
@@ -66,6 +69,7 @@ PARAMETERS = {
     "tenant": "tenant_id",
     "device": "token",
     "message": "message_id",
+    "policy": "name",
     "picture": "media_id",
     "arrived": "media_id",
 }
@@ -84,7 +88,10 @@ class Stage:
 
     @cached_property
     def organization(self) -> Organization:
-        return self.world.org()
+        """Its owner is an operator of the server, too."""
+        org = self.world.org()
+        make_operator(self.world, self.world.owner_of(org))
+        return org
 
     @cached_property
     def owner(self) -> User:
@@ -164,6 +171,12 @@ class Stage:
             return register_device(db.session, self.world.clock, registration).token
 
     @cached_property
+    def policy(self) -> str:
+        request = PolicyRequest(name=f"p-{secrets.token_hex(4)}", org_id=self.org, scope=READ)
+        with writing(db.session):
+            return add_policy(db.session, self.world.clock, SYSTEM, request).name
+
+    @cached_property
     def message(self) -> str:
         """A notification in the outbox of the tenant."""
         tenant_id, _ = self.tenant, self.device
@@ -202,6 +215,11 @@ class Stage:
         return value
 
 
+def make_operator(world: World, user: User) -> None:
+    with writing(db.session):
+        add_operator(db.session, world.clock, SYSTEM, get_user(db.session, user.id))
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """One row of the table."""
@@ -214,6 +232,8 @@ class Endpoint:
     _: KW_ONLY
     user_only: bool = False
     owner_only: bool = False
+    #: Only an operator of the server may.
+    operator_only: bool = False
     #: It changes what live and test share.
     changes_shared: bool = False
     #: It tells of live and test alike.
@@ -277,6 +297,7 @@ BODIES: dict[str, Callable[[Stage], dict[str, Any]]] = {
     "phone": lambda _: {"user_id": "grace", "token": "5" * 64, "platform": "ios"},
     "file": lambda stage: {"org_id": stage.org, "filename": "a.txt", "content_type": "text/plain", "size_bytes": 5},
     "message": lambda _: {"user_id": "ada", "alert": {"title": "Hello", "body": "The parcel is here."}},
+    "policy": lambda stage: {"name": f"p-{secrets.token_hex(4)}", "org_id": stage.org, "scope": "read"},
     "bulk_message": lambda _: {"user_ids": ["ada", "grace"], "alert": {"body": "The shop is open."}},
 }
 
@@ -291,6 +312,10 @@ SINGLE = (
     Endpoint("GET", "/users/me", None, auth.Me, user_only=True),
     Endpoint("POST", "/invites/{token}/accept", None, invitations.Joined, user_only=True),
     Endpoint("POST", "/invites/{token}/decline", None, invitations.Declined, user_only=True),
+    Endpoint("POST", "/policies", None, policies.Policy, user_only=True, operator_only=True, body=BODIES["policy"]),
+    Endpoint("GET", "/policies", None, policies.PolicyList, user_only=True, operator_only=True),
+    Endpoint("GET", "/policies/{policy}", None, policies.Policy, user_only=True, operator_only=True),
+    Endpoint("DELETE", "/policies/{policy}", None, policies.Policy, user_only=True, operator_only=True),
 )  # fmt: skip
 
 #: They stand for live, and under /sandbox for test.

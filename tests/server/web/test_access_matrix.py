@@ -43,6 +43,7 @@ from tests.server.web.endpoints import (
     Endpoint,
     Mounted,
     Stage,
+    make_operator,
 )
 
 pytestmark = pytest.mark.unmeasured
@@ -85,7 +86,9 @@ def refusal_of_key(endpoint: Endpoint, environment: Environment, scopes: tuple[S
 
 
 def refusal_of_role(endpoint: Endpoint, role: Role) -> str | None:
-    """Return the code with which a CLI token is refused."""
+    """Return the code with which a CLI token is refused; the owner is an operator, too."""
+    if endpoint.operator_only and role is not Role.OWNER:
+        return "operator_required"
     if endpoint.scope is Scope.ADMIN and role is Role.MEMBER:
         return "missing_scope"
     return "owner_required" if endpoint.owner_only and role is not Role.OWNER else None
@@ -229,6 +232,8 @@ class TestWhoMay:
         role = next(role for role in ROLES if refusal_of_role(endpoint, role) is None)
         stage = Stage(house.world, environment)
         stage.caller = stage.owner if role is Role.OWNER else house.world.member(stage.organization, role)
+        if endpoint.operator_only:
+            make_operator(house.world, stage.caller)
         check(mounted, mounted.call(house.client, stage, bearer(house.world.token(stage.caller))))
 
     @pytest.mark.parametrize("mounted", SHAPES, ids=str)
@@ -243,6 +248,8 @@ class TestWhoMay:
             if refusal_of_role(endpoint, role) is None:
                 stage = Stage(house.world, environment)
                 stage.caller = stage.owner if role is Role.OWNER else house.world.member(stage.organization, role)
+                if endpoint.operator_only:
+                    make_operator(house.world, stage.caller)
                 check(mounted, mounted.call(house.client, stage, bearer(house.world.token(stage.caller))))
 
 
@@ -278,6 +285,7 @@ class TestTheTable:
                 row.endpoint.scope,
                 user_only=row.endpoint.user_only,
                 owner_only=row.endpoint.owner_only,
+                operator_only=row.endpoint.operator_only,
                 changes_shared=row.endpoint.changes_shared,
                 tells_of_both=row.endpoint.tells_of_both,
                 org_from=row.endpoint.org_from,
