@@ -2,12 +2,16 @@
 
     headers ─ credential.py ─→ credential ─ principal.py ─→ principal ─ access.py ─→ the organization, or an error
 
+    policies.py       what is asked on behalf of other services
+    identity.py       a principal with what other services are told of it
+    decision.py       may this pass, and what is this key
+    oauth_client.py   the same credential as the secret of an OAuth client
     cache.py          what the read of principal.py found, for as long as nothing is committed
     proof.py          the same decision again, inside the transaction that uses it
     invitations.py    the same question about who invited
 
 Every request passes here, and every answer is as fresh as the database: what is remembered ends with the next commit.
-`web/guard.py` calls it. May not import Flask, Click or a resource.
+`web/guard.py`, `web/forward_auth.py` and `web/fast_path.py` call it. May not import Flask, Click or a resource.
 """
 
 from dataclasses import dataclass

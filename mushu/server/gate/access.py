@@ -12,6 +12,7 @@ from mushu.server.environments import Source
 from mushu.server.errors import (
     Forbidden,
     Invalid,
+    KeyRequired,
     MissingScope,
     NotFound,
     OperatorRequired,
@@ -67,6 +68,8 @@ class Requirement:
     owner_only: bool = False
     #: Only an operator of the server can do it.
     operator_only: bool = False
+    #: Only an API key can ask, and it is about the key's own organization and environment.
+    key_only: bool = False
     #: It changes what live and test share (an organization, its members), which counts as live.
     changes_shared: bool = False
     #: It tells of live and test alike, which counts as live.
@@ -110,12 +113,14 @@ def authorize(
     Raises:
         OrgNotFound: there is no such organization for this principal.
         WrongEnvironment: an API key of the other environment.
-        UserRequired, OperatorRequired, MissingScope, OwnerRequired: not enough.
+        UserRequired, KeyRequired, OperatorRequired, MissingScope, OwnerRequired: not enough.
     """
     scopes = scopes_in(source, principal, org_id)
     require_environment(principal, requirement, environment)
     if requirement.user_only and not isinstance(principal, UserPrincipal):
         raise UserRequired("An API key cannot do this; sign in and use a CLI token.")
+    if requirement.key_only and not isinstance(principal, KeyPrincipal):
+        raise KeyRequired("Ask with an API key: it says which organization and environment are meant.")
     if requirement.operator_only and not (isinstance(principal, UserPrincipal) and principal.is_operator):
         raise OperatorRequired(
             "Only an operator of this server can do this. Someone with a shell there runs `flask users operator add`."
@@ -151,7 +156,7 @@ def require_environment(principal: Principal, requirement: Requirement, environm
     Raises:
         WrongEnvironment: it is one, or a test key would change what live and test share, or read about live.
     """
-    if isinstance(principal, UserPrincipal):
+    if isinstance(principal, UserPrincipal) or requirement.key_only:
         return
     if principal.environment is not environment:
         paths = "paths under /sandbox" if principal.environment is Environment.TEST else "paths without /sandbox"

@@ -12,15 +12,17 @@ import platform
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Engine
 
 from mushu.server.db import ReadConnections
+from mushu.server.environments import Reader
 
 _COPY: Final = 48
 _ASKED: Final = ("journal_mode", "database_list")
@@ -31,6 +33,7 @@ _IS_SET_UP: Final = 12
 _MACHINES: Final = ("x86_64", "AMD64")
 #: Rows remembered at most.
 MOST: Final = 10_000
+Derived = TypeVar("Derived")
 #: Seconds between two looks whether the file is still the one that SQLite uses.
 _LOOK: Final = 1.0
 
@@ -84,38 +87,50 @@ def is_whole(stamp: bytes) -> bool:
     return stamp[:_COPY] == stamp[_COPY:] and stamp.startswith(_VERSION) and stamp[_IS_SET_UP] == 1
 
 
+def derived(source: Reader, key: Hashable, make: Callable[[], Derived]) -> Derived:
+    """Return what `make` makes of what is stored, and remember it where the rows are remembered.
+
+    It must follow from what is stored and from `key` alone: what also depends on the time is for the caller.
+    """
+    reads = source.connections
+    return reads.derive(key, make) if isinstance(reads, StampedReads) else make()
+
+
 class StampedReads(ReadConnections):
     """Reads that remember what they found, as long as it is true. Keyed by digest: no plaintext stays."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._remembered: tuple[bytes, OrderedDict[tuple[Any, ...], Sequence[Any]]] = (b"", OrderedDict())
+        self._remembered: tuple[bytes, OrderedDict[Hashable, Any]] = (b"", OrderedDict())
         self._stamp: WalStamp | None = None
         self._opening = Lock()
         self._open_at = 0.0
 
     def fetch(self, statement: str, values: Any, make: Callable[[Any], Sequence[Any]] = list) -> Sequence[Any]:
         """Return what `ReadConnections.fetch` would return at this moment; a statement has one `make`."""
+        return self.derive((statement, *values), partial(super().fetch, statement, values, make))
+
+    def derive(self, key: Hashable, make: Callable[[], Derived]) -> Derived:
+        """Return what `make` would return at this moment; what is empty or None is not remembered."""
         before = self._read_stamp()
         if before is None:
-            return super().fetch(statement, values, make)
-        key = (statement, *values)
+            return make()
         stamp, found = self._remembered
         if stamp == before and key in found:
             with suppress(KeyError):  # another thread left it out in this very moment
                 found.move_to_end(key)
-                return found[key]
-        rows = super().fetch(statement, values, make)
-        if rows and is_whole(before) and before == self._read_stamp():
+                return cast(Derived, found[key])
+        made = make()
+        if made and is_whole(before) and before == self._read_stamp():
             stamp, found = self._remembered
             if stamp != before:
                 found = OrderedDict()
                 self._remembered = (before, found)
-            found[key] = rows
+            found[key] = made
             if len(found) > MOST:
                 with suppress(KeyError):  # other threads did, too
                     found.popitem(last=False)  # the one that was asked for longest ago
-        return rows
+        return made
 
     def _read_stamp(self) -> bytes | None:
         stamp = self._stamp or self._opened()

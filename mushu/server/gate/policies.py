@@ -103,7 +103,7 @@ def add_policy(session: AnySession, clock: Clock, actor: Actor, wanted: PolicyRe
 
 def find_policy(source: Source, name: str) -> Any | None:
     """Return what the policy of this name asks for; None where there is none, or not any more."""
-    found = _LIVING.rows(source, {"name": name})
+    found = _LIVING.rows(source, {"name": name}) if _NAME.fullmatch(name) else ()
     return found[0] if found else None
 
 

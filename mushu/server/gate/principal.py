@@ -3,7 +3,6 @@
 It holds all that is asked, and no entity is built. What it says of expiry is decided for each request.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -33,7 +32,7 @@ _EVERYWHERE: Final = {IN_ALL_ENVIRONMENTS: True}
 
 _KEY: Final = select(
     ApiKey.id, ApiKey.org_id, ApiKey.environment, ApiKey.scope_names, ApiKey.stored_state, ApiKey.expires_at,
-    ApiKey.retires_at,
+    ApiKey.retires_at, ApiKey.name, ApiKey.created_at,
     Organization.deleted_at.label("org_deleted_at"),
 ).join(Organization, Organization.id == ApiKey.org_id).execution_options(**_EVERYWHERE)  # fmt: skip
 
@@ -46,7 +45,8 @@ _KEY_BY_DIGEST: Final = prepare(_KEY.where(ApiKey.digest == bindparam("digest"))
 _KEY_BY_ID: Final = prepare(_KEY.where(ApiKey.id == bindparam("id")))
 _TOKEN_BY_DIGEST: Final = prepare(_TOKEN.where(CliToken.digest == bindparam("digest")))
 
-_UNKNOWN = "This credential is not known here. Check that it belongs to this server."
+#: The same for a credential that is nobody's, and for one that who asks may not know of.
+UNKNOWN: Final = "This credential is not known here. Check that it belongs to this server."
 
 
 def authenticate(source: Source, clock: Clock, credential: Credential) -> Principal:
@@ -55,10 +55,25 @@ def authenticate(source: Source, clock: Clock, credential: Credential) -> Princi
     Raises:
         Unauthenticated: one of its kinds, saying what is the matter; only who holds the credential learns it.
     """
-    digest = {"digest": credential.secret.digest()}
-    if credential.is_key:
-        return _key(_KEY_BY_DIGEST.rows(source, digest), clock())
-    return _token(_TOKEN_BY_DIGEST.rows(source, digest), clock())
+    return prove(read_row(source, credential), clock(), is_key=credential.is_key)
+
+
+def read_row(source: Source, credential: Credential) -> Any | None:
+    """Return what is stored of the credential, good or not; None where it is not known."""
+    by_digest = _KEY_BY_DIGEST if credential.is_key else _TOKEN_BY_DIGEST
+    found = by_digest.rows(source, {"digest": credential.secret.digest()})
+    return found[0] if found else None
+
+
+def prove(row: Any | None, now: datetime, *, is_key: bool) -> Principal:
+    """Return what a credential proves at this moment, by what `read_row` found.
+
+    Raises:
+        Unauthenticated: one of its kinds.
+    """
+    if row is None:
+        raise UnknownCredential(UNKNOWN)
+    return _key(row, now) if is_key else _token(row, now)
 
 
 def principal_of_key(session: AnySession, now: datetime, key_id: str) -> KeyPrincipal:
@@ -67,13 +82,13 @@ def principal_of_key(session: AnySession, now: datetime, key_id: str) -> KeyPrin
     Raises:
         Unauthenticated: one of its kinds.
     """
-    return _key(_KEY_BY_ID.rows(session, {"id": key_id}), now)
-
-
-def _key(found: Sequence[Any], now: datetime) -> KeyPrincipal:
+    found = _KEY_BY_ID.rows(session, {"id": key_id})
     if not found:
-        raise UnknownCredential(_UNKNOWN)
-    (row,) = found
+        raise UnknownCredential("There is no such API key.")
+    return _key(found[0], now)
+
+
+def _key(row: Any, now: datetime) -> KeyPrincipal:
     if row.org_deleted_at is not None:
         raise _why_not(State.REVOKED)
     state = row.stored_state
@@ -94,10 +109,7 @@ def _why_not(state: State) -> Unauthenticated:
     return DeletedCredential("This API key was deleted. Create a new one.")
 
 
-def _token(found: Sequence[Any], now: datetime) -> UserPrincipal:
-    if not found:
-        raise UnknownCredential(_UNKNOWN)
-    (row,) = found
+def _token(row: Any, now: datetime) -> UserPrincipal:
     if row.disabled_at is not None:
         raise DisabledCredential("This user is disabled. Ask your operator.")
     if row.revoked_at is not None or row.issued_at < row.tokens_valid_from:

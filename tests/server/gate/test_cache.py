@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import chain, product
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
@@ -15,13 +16,19 @@ from flask.testing import FlaskClient
 
 from mushu.environment import Environment
 from mushu.secret import Secret
+from mushu.server.audit import SYSTEM
 from mushu.server.clock import utc_now
 from mushu.server.config import Settings
 from mushu.server.core import core_context, db, gate_reader_in
-from mushu.server.errors import Unauthenticated
+from mushu.server.db import writing
+from mushu.server.errors import Forbidden, Unauthenticated
 from mushu.server.gate.cache import StampedReads, is_whole
-from mushu.server.gate.credential import Credential
+from mushu.server.gate.credential import Credential, read_headers
+from mushu.server.gate.decision import admit_by, get_requirement
+from mushu.server.gate.identity import identify_by
+from mushu.server.gate.policies import PolicyRequest, add_policy
 from mushu.server.gate.principal import authenticate
+from mushu.server.keys import Scope
 from mushu.testing.processes import fork, wait_for
 from tests.long import SEED, times
 from tests.server.commands.conftest import Run, run
@@ -34,9 +41,33 @@ pytestmark = [pytest.mark.unmeasured, pytest.mark.sqlite]
 Ask = Callable[[str], list[bool]]
 
 
-def is_good(plaintext: str) -> bool:
+def are_good(plaintext: str) -> list[bool]:
+    """Ask by the row that is remembered, and by what was made of it."""
+    source = gate_reader_in(Environment.LIVE)
+    return [
+        proves(lambda: authenticate(source, utc_now, Credential(Secret(plaintext), is_key=True))),
+        proves(lambda: identify_by(source, utc_now(), read_headers, None, plaintext)),
+    ]
+
+
+def answer(question: str) -> list[bool]:
+    """Tell whether a key is good, or where the question begins with the name of a policy, whether it passes that."""
+    policy, _, plaintext = question.rpartition(" ")
+    return [passes(policy, plaintext)] if policy else are_good(plaintext)
+
+
+def passes(policy: str, plaintext: str) -> bool:
+    source = gate_reader_in(Environment.LIVE)
     try:
-        authenticate(gate_reader_in(Environment.LIVE), utc_now, Credential(Secret(plaintext), is_key=True))
+        admit_by(source, get_requirement(source, policy), identify_by(source, utc_now(), read_headers, None, plaintext))
+    except Forbidden:
+        return False
+    return True
+
+
+def proves(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
     except Unauthenticated:
         return False
     return True
@@ -45,7 +76,7 @@ def is_good(plaintext: str) -> bool:
 def answer_all(settings: Settings, questions: Connection) -> int:
     with core_context(lambda: settings):
         while plaintext := questions.recv():
-            questions.send(is_good(plaintext))
+            questions.send(answer(plaintext))
     return 0
 
 
@@ -58,7 +89,7 @@ def ask(settings: Settings) -> Iterator[Ask]:
     def ask(plaintext: str) -> list[bool]:
         for ours, _ in pipes:
             ours.send(plaintext)
-        return [*(ours.recv() for ours, _ in pipes), is_good(plaintext)]
+        return [*chain.from_iterable(ours.recv() for ours, _ in pipes), *answer(plaintext)]
 
     yield ask
     for ours, _ in pipes:
@@ -110,7 +141,29 @@ def test_what_is_remembered_is_what_is_stored_after_a_writer_was_killed(
         with closing(sqlite3.connect(path)) as shell:
             states = dict(shell.execute("SELECT id, state FROM api_keys"))
         for key_id, plaintext in keys.items():
-            assert ask(plaintext) == [states[key_id] == "active"] * 4
+            assert ask(plaintext) == [states[key_id] == "active"] * 8
+
+
+def test_policies_that_alternate_on_one_remembered_key_never_mix(ask: Ask, world: World) -> None:
+    org, elsewhere = world.org(), world.org()
+    asked = {
+        "reads": PolicyRequest(name="reads", org_id=org.id, scope=Scope.READ),
+        "admins": PolicyRequest(name="admins", org_id=org.id, scope=Scope.ADMIN),
+        "tests": PolicyRequest(name="tests", org_id=org.id, scope=Scope.READ, environment=Environment.TEST),
+        "others": PolicyRequest(name="others", org_id=elsewhere.id, scope=Scope.READ),
+    }
+    with writing(db.session):
+        for policy in asked.values():
+            add_policy(db.session, world.clock, SYSTEM, policy)
+    passing = {
+        world.key(org)[1]: {"reads"},
+        world.key(org, *Scope)[1]: {"reads", "admins"},
+        world.key(org, environment=Environment.TEST)[1]: {"tests"},
+        world.key(elsewhere)[1]: {"others"},
+    }
+    for _ in range(times(20, 1_000)):
+        for text, name in product(passing, asked):
+            assert ask(f"{name} {text}") == [name in passing[text]] * 4
 
 
 def test_it_remembers_until_the_next_commit_no_miss_and_a_few_only(
