@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.bare import bare, mushu
+from bench.bare import bare, empty, mushu
 from mushu.environment import Environment
 from mushu.server.audit import SYSTEM
 from mushu.server.clock import utc_now
@@ -29,6 +29,8 @@ from mushu.server.core import Core, core_context, db
 from mushu.server.db import writing
 from mushu.server.delivery.activation import activate
 from mushu.server.environments import set_environment
+from mushu.server.gate.policies import PolicyRequest, add_policy
+from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.service import create_org
@@ -97,7 +99,12 @@ def of_mushu(core: Core) -> dict[str, Ask]:
         twenty, other = organization(core, 20)
         db.session.remove()
     body = b'{"key": "%s"}' % key.encode()
+    form = b"token=%s&token_type_hint=access_token" % key.encode()
     return {
+        "empty WSGI application": asking(empty(), "/"),
+        "/forward-auth/{name}": asking(app, "/forward-auth/bench-1", key),
+        "POST /api-keys/verify": asking(app, "/api-keys/verify", key, body),
+        "POST /oauth/introspect": asking(app, "/oauth/introspect", key, form, "application/x-www-form-urlencoded"),
         "/health": asking(app, "/health"),
         "POST /api-keys/validate": asking(app, "/api-keys/validate", body=body),
         "guarded, does nothing": asking(app, "/bench", key),
@@ -109,20 +116,22 @@ def of_mushu(core: Core) -> dict[str, Ask]:
 
 
 def organization(core: Core, tenants: int) -> tuple[str, str]:
-    """Return the id and a key of a new organization with so many tenants."""
+    """Return the id and a key of a new organization with so many tenants, and a policy `bench-` and their number."""
     set_environment(db.session, Environment.LIVE)
     with writing(db.session):
         owner = create_user(db.session, utc_now, SYSTEM, f"ada{tenants}@example.com")
         org_id = create_org(db.session, utc_now, SYSTEM, f"acme {tenants}", owner.id).id
         key, secret = mint_key(db.session, utc_now, SYSTEM, KeyRequest(org_id=org_id, name="k"))
         activate(db.session, utc_now, SYSTEM, key.id)
+        wanted = PolicyRequest(name=f"bench-{tenants}", org_id=org_id, scope=Scope.READ)
+        add_policy(db.session, utc_now, SYSTEM, wanted)
         for number in range(tenants):
             request = TenantRequest(org_id=org_id, bundle_id=f"com.example.n{number}")
             create_tenant(db.session, utc_now, SYSTEM, core.sealing_keys, request)
     return org_id, secret.reveal()
 
 
-def asking(app: "WSGIApplication", path: str, key: str = "", body: bytes = b"") -> Ask:
+def asking(app: "WSGIApplication", path: str, key: str = "", body: bytes = b"", kind: str = "application/json") -> Ask:
     """Return what asks for this once; it fails where the answer is not 200."""
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": "POST" if body else "GET", "PATH_INFO": path, "QUERY_STRING": "", "SCRIPT_NAME": "",
@@ -131,7 +140,7 @@ def asking(app: "WSGIApplication", path: str, key: str = "", body: bytes = b"") 
         "wsgi.version": (1, 0), "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": True,
     }  # fmt: skip
     environ |= {"HTTP_X_API_KEY": key} if key else {}
-    environ |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body))} if body else {}
+    environ |= {"CONTENT_TYPE": kind, "CONTENT_LENGTH": str(len(body))} if body else {}
     statuses: list[str] = []
 
     def start(status: str, _headers: list[tuple[str, str]], *_: Any) -> Any:

@@ -40,6 +40,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.operation.upgrading.migrations import migrate
 
 BARE = "bare Flask view"
+_FORM = "application/x-www-form-urlencoded"
 CONNECTIONS = 8
 #: Requests of one case in one slice, and slices in one round: whatever else the machine does then meets all cases.
 BATCH = 250
@@ -81,10 +82,14 @@ class World:
 def cases(world: World) -> list[Case]:
     """Return what is measured; a new endpoint is a new line here."""
     body = b'{"key": "%s"}' % world.key.encode()
+    form = b"token=%s" % world.key.encode()
     org, twenty = f"/orgs/{world.one}", f"/orgs/{world.twenty}"
     return [
         Case("empty WSGI application", "empty", [request("/")]),
         Case(BARE, "bare", [request("/")]),
+        Case("/forward-auth/{name}", "mushu", [request("/forward-auth/bench-1", world.key)], 3.0),
+        Case("POST /api-keys/verify", "mushu", [request("/api-keys/verify", world.key, body)], 2.3),
+        Case("POST /oauth/introspect", "mushu", [request("/oauth/introspect", world.key, form, _FORM)], 2.3),
         Case("/health", "mushu", [request("/health")], 0.9),
         Case("guarded, does nothing", "mushu", [request("/bench", world.key)], 0.9),
         Case(f"the same, {len(world.keys):,} keys in turn", "mushu", [request("/bench", key) for key in world.keys]),
@@ -95,10 +100,10 @@ def cases(world: World) -> list[Case]:
     ]
 
 
-def request(path: str, key: str = "", body: bytes = b"") -> bytes:
+def request(path: str, key: str = "", body: bytes = b"", kind: str = "application/json") -> bytes:
     lines = [f"{'POST' if body else 'GET'} {path} HTTP/1.1", "Host: localhost", "Accept: */*", "User-Agent: bench"]
     lines += [f"X-API-Key: {key}"] if key else []
-    lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"] if body else []
+    lines += [f"Content-Type: {kind}", f"Content-Length: {len(body)}"] if body else []
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 

@@ -141,7 +141,8 @@ def test_a_view_is_short() -> None:
 def is_view(function: ast.FunctionDef) -> bool:
     marks = (mark.func if isinstance(mark, ast.Call) else mark for mark in function.decorator_list)
     return any(
-        isinstance(mark, ast.Name) and mark.id in ("public", "in_browser", "signed_in", "operator_only", "requires")
+        isinstance(mark, ast.Name)
+        and mark.id in ("public", "in_browser", "signed_in", "operator_only", "about_keys", "requires")
         for mark in marks
     )
 

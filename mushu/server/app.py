@@ -18,7 +18,17 @@ from mushu.server.config import Settings
 from mushu.server.core import MIGRATIONS, Core, db
 from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
-from mushu.server.web import extensions, guard, problems, proxy_headers, response_headers, sessions, slow_clients
+from mushu.server.web import (
+    extensions,
+    fast_path,
+    forward_auth,
+    guard,
+    problems,
+    proxy_headers,
+    response_headers,
+    sessions,
+    slow_clients,
+)
 from mushu.server.web.access_log import install as install_access_log
 from mushu.server.web.api import (
     audit,
@@ -34,6 +44,7 @@ from mushu.server.web.api import (
     policies,
     push,
     tenants,
+    verification,
 )
 from mushu.server.web.openapi import make_app, serve_document
 from mushu.server.web.pages import account, client_wheel, consent, reference, sign_in
@@ -49,6 +60,8 @@ SINGLE: Final = (
     auth.USERS,
     invitations.INVITEES,
     policies.RESOURCE,
+    verification.VERIFICATION,
+    verification.INTROSPECTION,
 )
 #: Stand twice: for live, and under /sandbox for test.
 ENVIRONMENTAL: Final = (
@@ -88,13 +101,15 @@ def create_app(core: Core | None = None) -> Flask:
     install_core(app, core)
     Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True)  # for `flask db`
     _ = core.media  # a storage that cannot be used here is told now, not to the first who uploads
+    extensions.install_recorder(app, core.settings.usage_seconds)
+    fast_path.install(app, core)
     slow_clients.install(app, core.settings)
     sessions.install(app, core.settings)
-    extensions.install_recorder(app, core.settings.usage_seconds)
     extensions.install_sender(app, core.clock)
     response_headers.install(app)
     install_access_log(app, core.settings)
     proxy_headers.install(app, core.settings)
+    forward_auth.install(app, core)
     guard.install(app)
     problems.install(app)
     for resource in SINGLE:

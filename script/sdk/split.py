@@ -16,9 +16,9 @@ HEADINGS: Final[dict[str, frozenset[str]]] = {
     "media": frozenset({"media"}),
 }
 REST: Final = "core"
-#: RFC 8628 wants forms and errors of its own, and libraries for it are many. A signed address is taken
+#: RFC 8628 and RFC 7662 want forms and errors of their own, and libraries for it are many. A signed address is taken
 #: as it is, by whatever client moves files well; a credential has no business there.
-LEFT_OUT: Final = frozenset({"device flow", "media content"})
+LEFT_OUT: Final = frozenset({"device flow", "introspection", "media content"})
 SANDBOX: Final = "/sandbox/"
 _SCHEMAS: Final = "#/components/schemas/"
 _JSON: Final = {"application/json"}

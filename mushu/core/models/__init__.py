@@ -29,6 +29,10 @@ from .key_rotation_at_deadline import KeyRotationAtDeadline
 from .key_rotation_delivery_type_0 import KeyRotationDeliveryType0
 from .key_to_validate import KeyToValidate
 from .key_validation import KeyValidation
+from .key_verification import KeyVerification
+from .key_verifications import KeyVerifications
+from .keys_to_verify import KeysToVerify
+from .keys_to_verify_scope_type_0 import KeysToVerifyScopeType0
 from .logged_out import LoggedOut
 from .login import Login
 from .login_answer import LoginAnswer
@@ -88,8 +92,12 @@ __all__ = (
     "KeyRotation",
     "KeyRotationAtDeadline",
     "KeyRotationDeliveryType0",
+    "KeysToVerify",
+    "KeysToVerifyScopeType0",
     "KeyToValidate",
     "KeyValidation",
+    "KeyVerification",
+    "KeyVerifications",
     "LoggedOut",
     "Login",
     "LoginAnswer",

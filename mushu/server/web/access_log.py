@@ -40,6 +40,8 @@ _FREQUENT: Final = frozenset(
     (
         "api-key validation.validate_api_key",
         "sandbox_api-key validation.validate_api_key",
+        "api-key verification.verify_api_keys",
+        "introspection.introspect_token",
         "health.health",
         "health.ready",
     )
@@ -143,6 +145,11 @@ class AccessLog:
 
 def access_log_of(app: Flask) -> AccessLog:
     return cast(AccessLog, app.extensions[_ACCESS_LOG])
+
+
+def find_access_log(app: Flask) -> AccessLog | None:
+    """Return the log of the application, where it has one."""
+    return app.extensions.get(_ACCESS_LOG)
 
 
 def install(app: Flask, settings: Settings) -> None:

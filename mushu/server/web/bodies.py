@@ -6,7 +6,7 @@ all get what this module reads. JSON is an object as `mushu.strict_json` reads i
 """
 
 from io import BytesIO
-from typing import IO, Any, Final, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl
 
 from flask import Request, request
@@ -18,9 +18,13 @@ from werkzeug.utils import cached_property
 from mushu import strict_json
 from mushu.server.errors import Invalid, MalformedBody
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 #: More than any body of the API has. Each unknown field costs an error in the answer, and a megabyte holds many.
 MOST_FIELDS: Final = 100
 LIMITS: Final = strict_json.Limits()
+_JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
 _MULTIPART: Final = "multipart/form-data"
 
@@ -42,8 +46,7 @@ class StrictFormParser(FormDataParser):
         self.silent, fields, files = False, self.cls(), self.cls()
         try:
             if mimetype == _FORM:
-                text = stream.read().decode()
-                fields = self.cls(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS))
+                fields = self.cls(_fields(stream.read()))
             elif mimetype == _MULTIPART:
                 stream, fields, files = super().parse(stream, mimetype, content_length, options)
             good = len(fields) == sum(1 for _ in fields.items(multi=True))
@@ -108,3 +111,32 @@ def find_json_object() -> dict[str, Any] | None:
         MalformedBody: its Content-Type is JSON, and it cannot be understood.
     """
     return cast(BodyRequest, request).find_json_object()
+
+
+def whole_json(environ: "WSGIEnvironment") -> object:
+    """Return what a JSON body means that is here already; it stays for whoever reads it next.
+
+    Raises:
+        LookupError, ValueError: it is of another type, or not all here, or not understood.
+    """
+    return strict_json.read(_whole(environ, _JSON), LIMITS)
+
+
+def whole_form(environ: "WSGIEnvironment") -> dict[str, str]:
+    """Return the fields of a form that is here already, as `whole_json`."""
+    fields = _fields(_whole(environ, _FORM))
+    found = dict(fields)
+    if len(found) != len(fields):
+        raise ValueError("a field stands twice")
+    return found
+
+
+def _whole(environ: "WSGIEnvironment", media_type: str) -> bytes:
+    stream = environ["wsgi.input"]
+    if environ["CONTENT_TYPE"].partition(";")[0] != media_type or not isinstance(stream, BytesIO):
+        raise ValueError("another body than a plain one")
+    return stream.getvalue()
+
+
+def _fields(data: bytes) -> list[tuple[str, str]]:
+    return parse_qsl(data.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from flask import Flask, Request, abort, current_app, g, request
+from flask import Flask, Request, abort, g, request
 from flask.globals import request_ctx
 from flask_openapi import request as library
 from pydantic import BaseModel, ValidationError
@@ -20,10 +20,11 @@ from werkzeug.routing import Rule
 from mushu.environment import Environment
 from mushu.server.core import context_for, core_of, forget_proof, gate_reader_in, reader_in, tell_session
 from mushu.server.environments import Reader
-from mushu.server.errors import Forbidden, Invalid
+from mushu.server.errors import Forbidden
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
 from mushu.server.gate.credential import Credential, is_foreign, read_headers, read_token
+from mushu.server.gate.oauth_client import read_client
 from mushu.server.gate.principal import authenticate
 from mushu.server.gate.proof import RequestProof
 from mushu.server.keys import Scope
@@ -31,7 +32,7 @@ from mushu.server.lifecycle.context import Context
 from mushu.server.web.access_log import PRINCIPAL
 from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.extensions import count
-from mushu.server.web.problems import PLAIN_NAME, on_invalid_body
+from mushu.server.web.problems import on_invalid_body
 from mushu.server.web.sessions import ask_to_sign_in, session_proof, signed_in_user
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ PUBLIC: Final = "public"
 BROWSER: Final = "browser"
 _MARK: Final = "mushu_requirement"
 _IN_BODY: Final = "mushu_token_in_body"
+_AS_CLIENT: Final = "mushu_client_secret"
 SANDBOX: Final = "/sandbox"
 _UNDER_SANDBOX: Final = f"{SANDBOX}/"
 
@@ -65,6 +67,17 @@ def signed_in(view: View) -> View:
 def operator_only(view: View) -> View:
     """Let in users who are operators of this server: for views about what belongs to no organization."""
     return _mark(view, Requirement(None, user_only=True, operator_only=True))
+
+
+def about_keys(view: View) -> View:
+    """Let in API keys with `read`: for views about keys of the organization and environment of the one that asks."""
+    return _mark(view, Requirement(Scope.READ, key_only=True))
+
+
+def takes_client_secret(view: View) -> View:
+    """Take the API key also as the secret of an OAuth client: by Basic, or from `client_secret` of a form."""
+    setattr(view, _AS_CLIENT, True)
+    return view
 
 
 def takes_token_in_body(view: View) -> View:
@@ -178,6 +191,8 @@ def _environment_of(rule: Rule) -> Environment:
 
 def _credential(asked: Request, view: Callable[..., Any]) -> Credential:
     authorization, x_api_key = asked.environ.get("HTTP_AUTHORIZATION"), asked.environ.get("HTTP_X_API_KEY")
+    if hasattr(view, _AS_CLIENT):
+        return read_client(authorization, x_api_key, asked.form.get("client_secret"))
     of_ours = x_api_key is not None or (authorization is not None and not is_foreign(authorization))
     if not of_ours and hasattr(view, _IN_BODY):
         body = find_json_object() or {}
@@ -227,28 +242,6 @@ def _mark(view: View, requirement: Requirement | str) -> View:
         raise TypeError(f"{view.__name__} says twice who may use it")
     setattr(view, _MARK, requirement)
     return view
-
-
-def refuse_unknown_parameters() -> None:
-    """Refuse a query parameter that the endpoint does not take, or takes once: a filter with a typo would match all.
-
-    Runs after the guard. The name is repeated where it is a plain one; else it may be a credential in the wrong place.
-
-    Raises:
-        Invalid: there is one; the sentence says what the endpoint takes.
-    """
-    if not request.query_string:  # as most requests have it
-        return
-    view = current_app.view_functions[request.endpoint or ""]
-    query = view.__annotations__.get("query")
-    taken = [] if query is None else list(query.model_fields)
-    for name, values in request.args.lists():
-        if name in taken and len(values) == 1:
-            continue
-        shown = name if PLAIN_NAME.fullmatch(name) else "a parameter"
-        wrong = "is given twice" if name in taken else "is not a query parameter of this endpoint"
-        allowed = f"It takes {', '.join(taken)}" if taken else "It takes none"
-        raise Invalid(f"{shown} {wrong}. {allowed}.", field=shown)
 
 
 def view_with(

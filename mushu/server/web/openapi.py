@@ -57,8 +57,6 @@ _PROBLEM: Final = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/sch
 # Each model is in the document for live and for test, and some in every operation. Asking Pydantic once for each halves
 # the time of `create_app`.
 utils.get_model_schema = cache(utils.get_model_schema)
-
-
 blueprint.create_view_func = view_with  # type: ignore[attr-defined, assignment]
 
 
@@ -282,7 +280,8 @@ def _describe(operation: dict[str, Any], requirement: Requirement | str | None, 
             HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         }  # fmt: skip
     if isinstance(requirement, Requirement):
-        operation["security"] = [{"cliToken": []}] if requirement.user_only else [{"apiKey": []}, {"cliToken": []}]
+        left_out = requirement.user_only, requirement.key_only
+        operation["security"] = [{scheme: []} for scheme, out in zip(_SCHEMES, left_out, strict=True) if not out]
         operation["x-mushu-scope"] = requirement.scope
         operation["x-mushu-owner-only"] = requirement.owner_only
         statuses |= {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}

@@ -4,6 +4,7 @@ This is the only module where an error becomes a status. What is wrong with a fi
 Pydantic's may quote the input, which may be secret.
 """
 
+import logging
 import re
 from http import HTTPStatus
 from typing import Final
@@ -18,6 +19,7 @@ from mushu.keyformat import mask
 from mushu.server import errors
 from mushu.server.errors import MushuError
 
+_LOG: Final = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
 _CHALLENGE: Final = 'ApiKey realm="mushu", Bearer realm="mushu"'
 _KEPT_HEADERS: Final = frozenset({"Allow", "Content-Range", "Retry-After"})
@@ -193,6 +195,19 @@ def on_database_error(error: OperationalError) -> Response:
 
 def on_exhausted_pool(_: PoolTimeout) -> Response:
     return on_mushu_error(errors.Busy("All connections to the database are in use. Try again shortly."))
+
+
+def on_undecided(error: Exception) -> Response:
+    """Answer that the gate cannot decide, which lets nobody pass and says of no key that it is bad."""
+    if isinstance(error, PoolTimeout):
+        return as_problem(errors.Busy("All connections to the database are in use. Try again shortly."))
+    if isinstance(error, DBAPIError):
+        _LOG.error("database failed", extra={"cause": str(error.orig)})
+        return as_problem(
+            errors.DatabaseUnavailable("The database does not answer right now. Run `flask doctor` on the server.")
+        )
+    _LOG.error("the gate cannot decide", exc_info=error)
+    return as_problem(errors.Undecided("The gate failed, so nothing passes. The log of the server says why."))
 
 
 def on_crash(error: Exception) -> Response:

@@ -95,7 +95,7 @@ def chosen(sent: str) -> str:
 
 
 def install(app: Flask, settings: Settings) -> None:
-    """Must be the last to wrap the application: what the others answer has an id, too."""
+    """Must wrap what the others answer, so that it has an id, too."""
     app.wsgi_app = RequestIds(PublicAddress(app.wsgi_app, settings.base_url))  # type: ignore[method-assign]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
-from flask import Flask
+from flask import Flask, current_app, request
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.tag import Tag
 from pydantic import BaseModel
@@ -18,7 +18,9 @@ from werkzeug.routing import Rule
 
 from mushu.environment import Environment
 from mushu.server.core import get_core
-from mushu.server.web.guard import SANDBOX, refuse_unknown_parameters
+from mushu.server.errors import Invalid
+from mushu.server.web.guard import SANDBOX
+from mushu.server.web.problems import PLAIN_NAME
 
 #: Method, rule, and the endpoint that answers.
 ALIASES: Final = (
@@ -109,6 +111,28 @@ def blueprint(resource: Resource, prefix: str) -> APIBlueprint:
             },
         )(route.view)
     return api
+
+
+def refuse_unknown_parameters() -> None:
+    """Refuse a query parameter that the endpoint does not take, or takes once: a filter with a typo would match all.
+
+    Runs after the guard. The name is repeated where it is a plain one; else it may be a credential in the wrong place.
+
+    Raises:
+        Invalid: there is one; the sentence says what the endpoint takes.
+    """
+    if not request.query_string:  # as most requests have it
+        return
+    view = current_app.view_functions[request.endpoint or ""]
+    query = view.__annotations__.get("query")
+    taken = [] if query is None else list(query.model_fields)
+    for name, values in request.args.lists():
+        if name in taken and len(values) == 1:
+            continue
+        shown = name if PLAIN_NAME.fullmatch(name) else "a parameter"
+        wrong = "is given twice" if name in taken else "is not a query parameter of this endpoint"
+        allowed = f"It takes {', '.join(taken)}" if taken else "It takes none"
+        raise Invalid(f"{shown} {wrong}. {allowed}.", field=shown)
 
 
 def add_aliases(app: Flask) -> None:

@@ -46,6 +46,7 @@ from mushu.server.web.api import (
     policies,
     push,
     tenants,
+    verification,
 )
 from mushu.server.web.api.models import Deleted, LoginAnswer, Member
 from tests.server.conftest import World, bearer
@@ -234,6 +235,8 @@ class Endpoint:
     owner_only: bool = False
     #: Only an operator of the server may.
     operator_only: bool = False
+    #: Only API keys may, those of test, too; it stands outside of /sandbox.
+    key_only: bool = False
     #: It changes what live and test share.
     changes_shared: bool = False
     #: It tells of live and test alike.
@@ -249,7 +252,7 @@ class Endpoint:
 
     @property
     def changes(self) -> bool:
-        return self.method != "GET"
+        return self.method != "GET" and not self.key_only
 
 
 @dataclass(frozen=True)
@@ -297,6 +300,7 @@ BODIES: dict[str, Callable[[Stage], dict[str, Any]]] = {
     "phone": lambda _: {"user_id": "grace", "token": "5" * 64, "platform": "ios"},
     "file": lambda stage: {"org_id": stage.org, "filename": "a.txt", "content_type": "text/plain", "size_bytes": 5},
     "message": lambda _: {"user_id": "ada", "alert": {"title": "Hello", "body": "The parcel is here."}},
+    "key": lambda _: {"key": "msk_live_1234"},
     "policy": lambda stage: {"name": f"p-{secrets.token_hex(4)}", "org_id": stage.org, "scope": "read"},
     "bulk_message": lambda _: {"user_ids": ["ada", "grace"], "alert": {"body": "The shop is open."}},
 }
@@ -316,6 +320,7 @@ SINGLE = (
     Endpoint("GET", "/policies", None, policies.PolicyList, user_only=True, operator_only=True),
     Endpoint("GET", "/policies/{policy}", None, policies.Policy, user_only=True, operator_only=True),
     Endpoint("DELETE", "/policies/{policy}", None, policies.Policy, user_only=True, operator_only=True),
+    Endpoint("POST", "/api-keys/verify", READ, verification.KeyVerifications, key_only=True, body=BODIES["key"]),
 )  # fmt: skip
 
 #: They stand for live, and under /sandbox for test.
@@ -412,6 +417,9 @@ IN_BROWSER = {
     ("POST", "/activate/decision"), ("GET", "/invites/<token>"), ("POST", "/invites/<token>"),
     ("GET", "/auth/apple/authorize"), ("POST", "/auth/apple/authorize"),
 }  # fmt: skip
+
+#: For programs that prove themselves as OAuth clients do, in a form of its own: method and rule.
+BY_CLIENT_SECRET = {("POST", "/oauth/introspect")}
 
 PUBLIC_ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("GET", "/health"): health.Health,

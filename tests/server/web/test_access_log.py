@@ -12,9 +12,13 @@ import pytest
 from flask import Flask
 
 from mushu.server import logs
+from mushu.server.audit import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import Core, db
+from mushu.server.db import writing
 from mushu.server.errors import ConfigurationError
+from mushu.server.gate.policies import PolicyRequest, add_policy
+from mushu.server.keys import Scope
 from mushu.server.logs import LogFile, StandardError
 from mushu.server.web import access_log
 from mushu.server.web.access_log import Access, AccessLog, access_log_of, install
@@ -199,3 +203,27 @@ def test_a_reader_that_does_not_read_stops_nobody(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "stderr", None)
     log.add(ONE)
     log.flush()
+
+
+def test_what_is_answered_before_flask_is_logged_too(logged: tuple[Flask, World, Path]) -> None:
+    app, world, file = logged
+    client, org = SeparateClient(app), world.org()
+    key, plaintext = world.key(org)
+    with writing(db.session):
+        add_policy(db.session, world.clock, SYSTEM, PolicyRequest(name="reports", org_id=org.id, scope=Scope.READ))
+    good = bearer(plaintext)
+    client.get(f"/forward-auth/reports/{plaintext}?x", headers=good | {"X-Request-Id": "proxy-0001"})
+    client.post("/forward-auth/reports", headers={"X-API-Key": plaintext[:-1]})
+    client.post("/api-keys/verify", json={"key": plaintext}, headers=good)
+    client.post("/oauth/introspect", data={"token": plaintext}, headers=good)
+    rows = lines_of(app, file)
+    assert [(row["method"], row["route"], row["status"], row["principal"]) for row in rows] == [
+        ("GET", "/forward-auth/{name}", 200, key.id),
+        ("POST", "/forward-auth/{name}", 401, None),
+        ("POST", "/api-keys/verify", 200, key.id),
+        ("POST", "/oauth/introspect", 200, key.id),
+    ]
+    assert [row["request_id"] == "proxy-0001" for row in rows] == [True, False, False, False]
+    assert {row["address"] for row in rows} == {"127.0.0.1"}
+    assert rows[0]["bytes"] == 0
+    assert plaintext[9:-1] not in file.read_text()

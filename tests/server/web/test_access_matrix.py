@@ -34,6 +34,7 @@ from tests.server.web.breaker import BROKEN, Breaker
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import (
     ALIASES,
+    BY_CLIENT_SECRET,
     IN_BROWSER,
     LIVE,
     MOUNTED,
@@ -87,6 +88,8 @@ def refusal_of_key(endpoint: Endpoint, environment: Environment, scopes: tuple[S
 
 def refusal_of_role(endpoint: Endpoint, role: Role) -> str | None:
     """Return the code with which a CLI token is refused; the owner is an operator, too."""
+    if endpoint.key_only:
+        return "key_required"
     if endpoint.operator_only and role is not Role.OWNER:
         return "operator_required"
     if endpoint.scope is Scope.ADMIN and role is Role.MEMBER:
@@ -144,6 +147,8 @@ def refused_everywhere(world: World, mounted: Mounted, stage: Stage) -> Iterator
     yield Refused("nobody", {}, 401, "missing_credential")
     yield Refused("a deleted key", api_key(plaintext), 401, "deleted_credential")
     yield Refused("two at once", bearer(token) | {"X-API-Key": plaintext}, 400, "ambiguous_credential")
+    if mounted.endpoint.key_only:
+        return
     _, foreign = world.key(stage.organization, *Scope, environment=OTHER[mounted.environment])
     yield Refused("a key of the other environment", api_key(foreign), 403, "wrong_environment")
 
@@ -229,6 +234,8 @@ class TestWhoMay:
             stage = Stage(house.world, environment)
             _, key = house.world.key(stage.organization, *enough[0], environment=environment)
             check(mounted, mounted.call(house.client, stage, api_key(key)))
+        if endpoint.key_only:
+            return
         role = next(role for role in ROLES if refusal_of_role(endpoint, role) is None)
         stage = Stage(house.world, environment)
         stage.caller = stage.owner if role is Role.OWNER else house.world.member(stage.organization, role)
@@ -276,8 +283,9 @@ class TestTheTable:
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         }
         rows = [row.rule for row in MOUNTED]
-        assert {*rows, *ALIASES} | PUBLIC | IN_BROWSER == mounted
-        assert len(rows) + len(ALIASES) + len(PUBLIC) + len(IN_BROWSER) == len(mounted)
+        others = PUBLIC, IN_BROWSER, BY_CLIENT_SECRET
+        assert {*rows, *ALIASES}.union(*others) == mounted
+        assert len(rows) + len(ALIASES) + sum(len(other) for other in others) == len(mounted)
 
     def test_and_every_view_carries_the_mark_that_its_row_says(self, house: House) -> None:
         expected: dict[tuple[str, str], Requirement | str] = {
@@ -286,6 +294,7 @@ class TestTheTable:
                 user_only=row.endpoint.user_only,
                 owner_only=row.endpoint.owner_only,
                 operator_only=row.endpoint.operator_only,
+                key_only=row.endpoint.key_only,
                 changes_shared=row.endpoint.changes_shared,
                 tells_of_both=row.endpoint.tells_of_both,
                 org_from=row.endpoint.org_from,
@@ -293,6 +302,7 @@ class TestTheTable:
             for row in MOUNTED
         }
         expected |= dict.fromkeys(PUBLIC, "public") | dict.fromkeys(IN_BROWSER, "browser")
+        expected |= dict.fromkeys(BY_CLIENT_SECRET, Requirement(Scope.READ, key_only=True))
         expected |= {alias: expected[rule] for alias, rule in ALIASES.items()}
         for rule in house.app.url_map.iter_rules():
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:

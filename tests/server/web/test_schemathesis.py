@@ -22,7 +22,7 @@ from mushu.server.keys import Scope
 from tests.long import LONG, SEED, times
 from tests.server.conftest import api_key
 from tests.server.web.conftest import House
-from tests.server.web.endpoints import MOUNTED, PARAMETERS, PUBLIC, TEST, Mounted, Stage
+from tests.server.web.endpoints import BY_CLIENT_SECRET, MOUNTED, PARAMETERS, PUBLIC, TEST, Mounted, Stage
 
 #: For each endpoint: allowed requests as the owner or with a key, and as many that break the document.
 EXAMPLES = times(3, 48)
@@ -30,11 +30,12 @@ EXAMPLES = times(3, 48)
 LEFT_OUT: list[Any] = [positive_data_acceptance]
 #: A form without a field is a good one here, and that is what a form of no object looks like on the wire.
 TAKES_AN_EMPTY_FORM = "/auth/device/code"
-#: Open to everybody, and in the document.
+#: Open to everybody, or refused to all who prove nothing; and in the document.
 OPEN = sorted(
     (method, rule)
-    for method, rule in PUBLIC
-    if rule.startswith(("/auth/", "/media/", "/t/", "/sandbox/")) or rule.endswith(("/health", "/ready", "/validate"))
+    for method, rule in PUBLIC | BY_CLIENT_SECRET
+    if rule.startswith(("/auth/", "/media/", "/t/", "/sandbox/", "/oauth/"))
+    or rule.endswith(("/health", "/ready", "/validate"))
 )
 #: In the short form, each endpoint is asked by one of the two in live, and by the other in test.
 ALLOWED = [

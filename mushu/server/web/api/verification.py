@@ -1,0 +1,214 @@
+"""What a service asks about the keys that it was shown: `POST /api-keys/verify`, and introspection (RFC 7662).
+
+Who asks proves itself with an API key with `read`, and learns of keys of that key's organization and environment only.
+All other keys, and CLI tokens, are unknown to it. A key that is verified is in use: it is counted as if it had asked.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Literal, cast
+
+from flask import Response, current_app, jsonify, make_response
+from pydantic import BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
+from sqlalchemy.exc import DBAPIError
+
+from mushu.environment import Environment
+from mushu.server.answers import Answer
+from mushu.server.client_address import read_address, shown
+from mushu.server.clock import rfc3339
+from mushu.server.core import gate_reader_in, get_core
+from mushu.server.environments import Reader
+from mushu.server.errors import AmbiguousCredential, Forbidden, MalformedBody, MushuError, Unauthenticated
+from mushu.server.gate import KeyPrincipal
+from mushu.server.gate.decision import KeyReport, report
+from mushu.server.keys import Scope
+from mushu.server.usage import Recorder
+from mushu.server.web.api.models import Body, Text, optional
+from mushu.server.web.extensions import recorder_of
+from mushu.server.web.guard import about_keys, current_principal, takes_client_secret
+from mushu.server.web.problems import on_undecided
+from mushu.server.web.routes import Resource, Route
+
+_MOST = 100
+_CHALLENGE = 'Basic realm="mushu", Bearer realm="mushu"'
+
+
+class KeysToVerify(Body):
+    """One key, or up to 100; `client_address` is that of the client who sent them."""
+
+    key: Text | None = None
+    keys: list[Text] | None = Field(default=None, min_length=1, max_length=_MOST)
+    scope: Literal["read", "write", "admin"] | None = None
+    client_address: str | None = Field(default=None, max_length=45)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "KeysToVerify":
+        if (self.key is None) == (self.keys is None):
+            raise PydanticCustomError("one_of_two", "either a key or keys")
+        if self.client_address is not None and read_address(self.client_address) is None:
+            raise PydanticCustomError("address", "no address")
+        return self
+
+
+class KeyVerification(BaseModel):
+    """What one key is; where it is not valid, `code` and `detail` say why."""
+
+    valid: bool
+    state: str
+    key_id: str | None = optional()
+    name: str | None = optional()
+    scopes: list[str] | None = optional()
+    environment: str | None = optional()
+    expires_at: str | None = optional()
+    code: str | None = optional()
+    detail: str | None = optional()
+
+
+class KeyVerifications(BaseModel):
+    results: list[KeyVerification]
+
+
+class TokenToIntrospect(BaseModel):
+    token: str = ""
+    token_type_hint: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+
+
+class Introspection(BaseModel):
+    """What RFC 7662 tells of a token; of one that is not good, or not known to who asks, only that it is not active."""
+
+    active: bool
+    scope: str | None = optional()
+    client_id: str | None = optional()
+    sub: str | None = optional()
+    token_type: str | None = optional()
+    iat: int | None = optional()
+    exp: int | None = optional()
+
+
+class IntrospectionError(BaseModel):
+    """An error as in RFC 6749, section 5.2."""
+
+    error: Literal["invalid_client", "invalid_request"]
+    error_description: str
+
+
+def verified(source: Reader, recorder: Recorder, now: datetime, asker: KeyPrincipal, asked: KeysToVerify) -> Answer:
+    """Return the answer to who asks about some keys, and count their use."""
+    keys = [asked.key] if asked.key is not None else asked.keys or []
+    scope = Scope(asked.scope) if asked.scope is not None else None
+    reports = [report(source, now, asker, key, scope) for key in keys]
+    _count(recorder, now, reports, asked.client_address)
+    return {"results": [_verification(found) for found in reports]}
+
+
+def introspected(source: Reader, recorder: Recorder, now: datetime, asker: KeyPrincipal, token: str) -> Answer:
+    """Return the answer to who asks about one token, and count its use."""
+    found = report(source, now, asker, token)
+    _count(recorder, now, [found], None)
+    identity = found.identity
+    if identity is None or not isinstance(identity.principal, KeyPrincipal):
+        return {"active": False}
+    answer: Answer = {
+        "active": True,
+        "scope": " ".join(identity.principal.scopes),
+        "client_id": identity.principal.key_id,
+        "sub": identity.principal.org_id,
+        "token_type": "Bearer",
+        "iat": int(identity.issued_at.timestamp()),
+    }
+    return answer if identity.until is None else answer | {"exp": int(identity.until.timestamp())}
+
+
+@about_keys
+def verify_api_keys(body: KeysToVerify) -> KeyVerifications:
+    """Tell what some API keys are: those of the organization and environment of the key that asks."""
+    source, recorder = gate_reader_in(Environment.LIVE), recorder_of(current_app)
+    return KeyVerifications(**verified(source, recorder, get_core().clock(), _asker(), body))
+
+
+@takes_client_secret
+@about_keys
+def introspect_token(form: TokenToIntrospect) -> Introspection | Response:
+    """Tell whether an API key is active (RFC 7662), to a client whose secret is an API key with `read`."""
+    if not form.token:
+        return _error(HTTPStatus.BAD_REQUEST, "invalid_request", "The token is missing.")
+    source, recorder = gate_reader_in(Environment.LIVE), recorder_of(current_app)
+    return Introspection(**introspected(source, recorder, get_core().clock(), _asker(), form.token))
+
+
+def _asker() -> KeyPrincipal:
+    return cast(KeyPrincipal, current_principal())
+
+
+def _count(recorder: Recorder, now: datetime, reports: Sequence[KeyReport], address: str | None) -> None:
+    for found in reports:
+        if found.identity is not None and found.key_id is not None:
+            recorder.saw(found.key_id, now, shown(read_address(address)))
+
+
+def _verification(found: KeyReport) -> Answer:
+    told: dict[str, Any] = {"valid": found.code is None, "state": found.state, "key_id": found.key_id}
+    if (identity := found.identity) is not None and isinstance(identity.principal, KeyPrincipal):
+        told |= {
+            "name": identity.name,
+            "scopes": identity.principal.scopes,
+            "environment": identity.principal.environment,
+            "expires_at": rfc3339(identity.until) if identity.until is not None else None,
+        }
+    told |= {"code": found.code, "detail": found.detail}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _on_bad_client(error: MushuError) -> Response:
+    """Answer who does not prove themselves, as RFC 6749 and RFC 7662 say; the reason is the sentence."""
+    return _error(HTTPStatus.UNAUTHORIZED, "invalid_client", error.detail)
+
+
+def _on_bad_request(error: MushuError) -> Response:
+    return _error(HTTPStatus.BAD_REQUEST, "invalid_request", error.detail)
+
+
+def _error(status: HTTPStatus, error: str, sentence: str) -> Response:
+    response = make_response(jsonify(error=error, error_description=sentence), status)
+    if status is HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = _CHALLENGE
+    return response
+
+
+VERIFICATION = Resource(
+    "api-key verification",
+    [
+        Route(
+            "POST",
+            "/api-keys/verify",
+            verify_api_keys,
+            KeyVerifications,
+            refusals=(HTTPStatus.SERVICE_UNAVAILABLE,),
+        )
+    ],
+    own_errors={DBAPIError: on_undecided},
+)
+INTROSPECTION = Resource(
+    "introspection",
+    [
+        Route(
+            "POST",
+            "/oauth/introspect",
+            introspect_token,
+            Introspection,
+            refusals=(HTTPStatus.SERVICE_UNAVAILABLE,),
+            answers={HTTPStatus.BAD_REQUEST: IntrospectionError, HTTPStatus.UNAUTHORIZED: IntrospectionError},
+        )
+    ],
+    own_errors={
+        AmbiguousCredential: _on_bad_request,
+        DBAPIError: on_undecided,
+        Forbidden: _on_bad_client,
+        MalformedBody: _on_bad_request,
+        Unauthenticated: _on_bad_client,
+    },
+)

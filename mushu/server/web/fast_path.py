@@ -1,0 +1,108 @@
+"""Answers good questions about keys before Flask's dispatch: it would take most of the time of an answer.
+
+Only a plain question with a plain answer is answered here. For all else the request goes on, untouched, to the view of
+the same address, which says what is wrong; so this module can be taken away without another answer.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from flask import Flask
+from pydantic_core import to_json
+from werkzeug.routing import Rule
+
+from mushu.environment import Environment
+from mushu.server.answers import Answer
+from mushu.server.client_address import client_address, shown
+from mushu.server.core import Core, gate_reader_in
+from mushu.server.errors import Forbidden
+from mushu.server.gate import KeyPrincipal
+from mushu.server.gate.credential import read_headers
+from mushu.server.gate.identity import Identity, identify_by
+from mushu.server.gate.oauth_client import read_client
+from mushu.server.keys import Scope
+from mushu.server.web.access_log import PRINCIPAL, RULE
+from mushu.server.web.api.verification import KeysToVerify, introspected, verified
+from mushu.server.web.bodies import whole_form, whole_json
+from mushu.server.web.extensions import recorder_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+VERIFY: Final = "/api-keys/verify"
+INTROSPECT: Final = "/oauth/introspect"
+
+
+class FastPath:
+    """WSGI middleware between what reads bodies and Flask.
+
+    Args:
+        wrapped: answers everything else.
+    """
+
+    def __init__(self, app: Flask, wrapped: "WSGIApplication", core: Core) -> None:
+        self._app = wrapped
+        self._flask = app
+        self._reader = gate_reader_in(Environment.LIVE, app)
+        self._recorder = recorder_of(app)
+        self._clock = core.clock
+        self._address_header = core.settings.client_address_header
+        self._answers: dict[str, Callable[[WSGIEnvironment], Answer | None]] = {
+            VERIFY: self._verify,
+            INTROSPECT: self._introspect,
+        }
+        #: As Flask knows them, once all are there.
+        self._rules: dict[str, Rule] = {}
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        make = self._answers.get(environ["PATH_INFO"])
+        if make is None or environ["REQUEST_METHOD"] != "POST" or environ.get("QUERY_STRING"):
+            return self._app(environ, start_response)
+        try:
+            answer = make(environ)
+        except Exception:  # the view meets it again, and says what it is
+            answer = None
+        if answer is None:
+            return self._app(environ, start_response)
+        content = to_json(answer) + b"\n"
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
+        return [content]
+
+    def _verify(self, environ: "WSGIEnvironment") -> Answer | None:
+        asked, now = KeysToVerify.model_validate(whole_json(environ)), self._clock()
+        sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
+        asker = _asker(identify_by(self._reader, now, read_headers, *sent))
+        answer = verified(self._reader, self._recorder, now, asker, asked)
+        self._note(environ, asker, now)
+        return answer
+
+    def _introspect(self, environ: "WSGIEnvironment") -> Answer | None:
+        form, now = whole_form(environ), self._clock()
+        sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY"), form.get("client_secret")
+        asker = _asker(identify_by(self._reader, now, read_client, *sent))
+        if not form["token"]:
+            return None
+        answer = introspected(self._reader, self._recorder, now, asker, form["token"])
+        self._note(environ, asker, now)
+        return answer
+
+    def _note(self, environ: "WSGIEnvironment", asker: KeyPrincipal, now: datetime) -> None:
+        """Count the request, and leave what the access log tells of it, as the guard does."""
+        self._recorder.saw(asker.key_id, now, shown(client_address(environ, self._address_header)))
+        environ[PRINCIPAL] = asker.key_id
+        if not self._rules:
+            self._rules = {rule.rule: rule for rule in self._flask.url_map.iter_rules() if rule.rule in self._answers}
+        environ[RULE] = self._rules[environ["PATH_INFO"]]
+
+
+def _asker(identity: Identity) -> KeyPrincipal:
+    principal = identity.principal
+    if not isinstance(principal, KeyPrincipal) or Scope.READ not in principal.scopes:
+        raise Forbidden("This may not ask.")
+    return principal
+
+
+def install(app: Flask, core: Core) -> None:
+    """Must be called before `slow_clients.install`, which reads the bodies."""
+    app.wsgi_app = FastPath(app, app.wsgi_app, core)  # type: ignore[method-assign]
