@@ -1,27 +1,21 @@
 """Behind the proxies of docs/behind-a-proxy.md, nobody can say where they come from, and nothing follows their Host."""
 
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from tests.e2e.conftest import Server, Start, leave_out
-from tests.e2e.proxies import PROGRAMS, running
+from tests.e2e.proxies import MUSHU, PROGRAMS, SOURCE, Headers, Owner, ask, owner_on, running, set_password
 
-#: Where the tests ask from: not the address of the proxy, as the server sees it.
-SOURCE: Final = "127.0.0.2"
 FORGED: Final = "203.0.113.66"
 NAMES: Final = (
     "Mushuclientip", "MUSHUCLIENTIP", "mushuclientip", "mUsHuClIeNtIp", "Mushu-clientip", "Mushu_clientip",
     "Mushu.clientip", "X-Forwarded-For", "X_Forwarded_For", "x_forwarded_for", "X-Forwarded_For", "X.Forwarded.For",
     "X-Real-IP", "X_Real_IP", "Remote-Addr", "Remote_Addr", "Client-IP", "True-Client-IP", "CF-Connecting-IP",
 )  # fmt: skip
-Headers = list[tuple[str, str]]
 ATTACKS: Final[dict[str, Headers]] = {
     **{name: [(name, FORGED)] for name in NAMES},
     "Forwarded": [("Forwarded", f"for={FORGED}")],
@@ -37,60 +31,25 @@ ATTACKS: Final[dict[str, Headers]] = {
 NONE: Final[Headers] = []
 
 
-def ask(port: int, method: str, path: str, headers: Headers, body: object = None) -> tuple[int, dict[str, Any]]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30, source_address=(SOURCE, 0))
-    try:
-        content = b"" if body is None else json.dumps(body).encode()
-        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-        sent = [("Host", "keys.example.com"), *headers]
-        if body is not None:
-            sent += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
-        for name, value in sent:
-            connection.putheader(name, value)
-        connection.endheaders(content)
-        response = connection.getresponse()
-        text = response.read()
-        return response.status, json.loads(text) if "json" in response.headers.get("Content-Type", "") else {}
-    finally:
-        connection.close()
-
-
-@dataclass(frozen=True)
-class Owner:
-    """An organization of its own for each test, and what its owner proves themselves with."""
-
-    server: Server
-    org: str
-    credential: Headers
-
-    def key(self, name: str) -> str:
-        path = f"/orgs/{self.org}/api-keys"
-        key: str = ask(self.server.port, "POST", path, self.credential, {"name": name})[1]["key"]
-        return key
-
-
 @pytest.fixture(scope="module")
 def server(start_once: Start) -> Server:
     names = {"MUSHU_CLIENT_ADDRESS_HEADER": "Mushuclientip", "MUSHU_PUBLIC_URL": "https://keys.example.com"}
     server = start_once(**names).wait_until_up()
-    server.flask("users", "set-password", "owner@localhost", "--password-stdin", stdin="correct horse battery\n")
+    set_password(server)
     return server
 
 
 @pytest.fixture
 def owner(server: Server) -> Owner:
-    login = {"email": "owner@localhost", "password": "correct horse battery"}
-    _, answered = ask(server.port, "POST", "/auth/login", NONE, login)
-    credential = [("Authorization", f"Bearer {answered['access_token']}")]
-    return Owner(server, ask(server.port, "POST", "/orgs", credential, {"name": "acme"})[1]["org_id"], credential)
+    return owner_on(server)
 
 
-@pytest.fixture(params=PROGRAMS)
+@pytest.fixture(params=["nginx", "caddy", "haproxy"])
 def proxied(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Iterator[int]:
     """The port of a proxy in front of the server."""
     if PROGRAMS[request.param] is None:
         leave_out(f"{request.param} is not installed")
-    with running(request.param, tmp_path / request.param, server.port) as port:
+    with running(request.param, tmp_path / request.param, {MUSHU: server.port}) as port:
         yield port
 
 

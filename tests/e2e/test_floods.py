@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import ROOT, Server, Start, leave_out
-from tests.e2e.proxies import PROGRAMS, running
+from tests.e2e.proxies import MUSHU, PROGRAMS, running
 
 PAGE = ROOT / "docs" / "slow-clients.md"
 #: Where the flood comes from, and where somebody else asks from.
@@ -42,7 +42,7 @@ def others_are_answered(port: int) -> None:
 
 
 def test_requests_that_come_again_at_once_are_refused_in_front(server: Server, tmp_path: Path) -> None:
-    with running("nginx", tmp_path / "nginx", server.port, PAGE) as port:
+    with running("nginx", tmp_path / "nginx", {MUSHU: server.port}, PAGE) as port:
         found = [status(port, FLOOD) for _ in range(400)]
         assert set(found) == {200, 429}
         assert found[0] == 200
@@ -50,7 +50,7 @@ def test_requests_that_come_again_at_once_are_refused_in_front(server: Server, t
 
 
 def test_bodies_that_do_not_come_wait_in_front_and_are_bounded(server: Server, tmp_path: Path) -> None:
-    with running("nginx", tmp_path / "nginx", server.port, PAGE) as port, ExitStack() as opened:
+    with running("nginx", tmp_path / "nginx", {MUSHU: server.port}, PAGE) as port, ExitStack() as opened:
         clients = [opened.enter_context(socket.create_connection((FLOOD, port), LONG)) for _ in range(50)]
         for client in clients:
             client.sendall(BEGUN)

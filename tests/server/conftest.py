@@ -6,6 +6,7 @@ set: the same tests run on both.
 
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ def database_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str 
             db.engine.dispose()
         yield instance / "mushu.sqlite3"
         return
-    name = f"mushu_test_{os.getpid()}"
+    name = f"mushu_test_{os.getpid()}_{secrets.token_hex(4)}"  # a module that imports this has one of its own
     admin = create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
