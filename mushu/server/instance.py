@@ -25,6 +25,8 @@ SETTINGS_FILE: Final = "settings.toml"
 JOURNAL_FILE: Final = "revoked-keys"
 SECRET_KEY_FILE: Final = "secret_key"  # noqa: S105 - the name of a file
 SEALING_KEYS_FILE: Final = "sealing_keys"
+#: Holds what each process counts of the uses of keys, until it is added up (`usage/counters.py`).
+USAGE_FOLDER: Final = "usage"
 #: Tells where the server listens, and is locked while it does.
 LISTENING_FILE: Final = "listening.json"
 

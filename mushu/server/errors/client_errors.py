@@ -6,6 +6,8 @@ from mushu.server.errors.failures import MushuError
 class Unauthenticated(MushuError):
     code = "unauthenticated"
     title = "A valid credential is needed"
+    #: The id of the API key that is known, and refused; it counts for the usage of that key, and is not answered.
+    of_key: str | None = None
 
 
 class MissingCredential(Unauthenticated):

@@ -73,7 +73,13 @@ def prove(row: Any | None, now: datetime, *, is_key: bool) -> Principal:
     """
     if row is None:
         raise UnknownCredential(UNKNOWN)
-    return _key(row, now) if is_key else _token(row, now)
+    if not is_key:
+        return _token(row, now)
+    try:
+        return _key(row, now)
+    except Unauthenticated as refusal:
+        refusal.of_key = row.id
+        raise
 
 
 def principal_of_key(session: AnySession, now: datetime, key_id: str) -> KeyPrincipal:

@@ -207,6 +207,12 @@ def note_first_uses(session: AnySession, moments: Mapping[str, datetime]) -> Non
         note_first_uses(session, before)
 
 
+def any_waits_for(session: AnySession, key_ids: Sequence[str]) -> bool:
+    """Tell whether `note_first_uses` would note something of these keys."""
+    waiting = (Rotation.handed_over_at.is_not(None), Rotation.first_used_at.is_(None))
+    return bool(session.scalar(select(exists().where(Rotation.successor_id.in_(key_ids), *waiting))))
+
+
 def keys_to_retire(session: AnySession, now: datetime) -> Sequence[str]:
     """Return the ids of retiring keys whose time is over."""
     return session.scalars(select(ApiKey.id).where(IS_TO_RETIRE, ApiKey.retires_at <= now)).all()

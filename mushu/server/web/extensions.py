@@ -17,8 +17,9 @@ from mushu.server.client_address import client_address, shown
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.core import core_of, db, get_core
-from mushu.server.db import own_session
+from mushu.server.errors import MushuError
 from mushu.server.gate import KeyPrincipal, Principal
+from mushu.server.instance import USAGE_FOLDER
 from mushu.server.resources.notifications.apns import Hosts
 from mushu.server.resources.notifications.dispatch import Dispatcher
 from mushu.server.resources.notifications.sender import Sender, Timing
@@ -37,8 +38,8 @@ Rules: TypeAlias = dict[tuple[str, str], tuple[Rule, Mapping[str, Any]]]
 def install_recorder(app: Flask, interval: float) -> None:
     """Give the app a recorder that writes every `interval` seconds, and when the process ends."""
     with app.app_context():
-        engine = db.engine
-    recorder = Recorder(lambda: own_session(engine), interval)
+        engine, instance = db.engine, get_core().settings.instance_path
+    recorder = Recorder(engine, instance / USAGE_FOLDER if interval > 0 else None, interval)
     app.extensions[_RECORDER] = recorder
     if interval > 0:
         at_end(recorder.close)
@@ -69,6 +70,15 @@ def count(app: Flask, environ: Mapping[str, Any], principal: Principal) -> None:
         core = core_of(app)
         address = client_address(environ, core.settings.client_address_header)
         recorder_of(app).saw(principal.key_id, core.clock(), shown(address))
+
+
+def count_denial(app: Flask, environ: Mapping[str, Any], principal: Principal | None, refusal: MushuError) -> None:
+    """Count that a request was refused to a key: to the principal, or to one that proves nothing and is known."""
+    key_id = principal.key_id if isinstance(principal, KeyPrincipal) else getattr(refusal, "of_key", None)
+    if key_id is not None:
+        core = core_of(app)
+        address = client_address(environ, core.settings.client_address_header)
+        recorder_of(app).denied(key_id, core.clock(), shown(address), refusal.code)
 
 
 def dispatcher() -> Dispatcher:

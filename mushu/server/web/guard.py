@@ -20,7 +20,7 @@ from werkzeug.routing import Rule
 from mushu.environment import Environment
 from mushu.server.core import context_for, core_of, forget_proof, gate_reader_in, reader_in, tell_session
 from mushu.server.environments import Reader
-from mushu.server.errors import Forbidden
+from mushu.server.errors import Forbidden, OrgNotFound, Unauthenticated
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
 from mushu.server.gate.credential import Credential, is_foreign, read_headers, read_token
@@ -31,7 +31,7 @@ from mushu.server.keys import Scope
 from mushu.server.lifecycle.context import Context
 from mushu.server.web.access_log import PRINCIPAL
 from mushu.server.web.bodies import find_json_object, json_object
-from mushu.server.web.extensions import count
+from mushu.server.web.extensions import count, count_denial
 from mushu.server.web.problems import on_invalid_body
 from mushu.server.web.sessions import ask_to_sign_in, session_proof, signed_in_user
 
@@ -162,7 +162,11 @@ def guard() -> BaseResponse | None:
     view = context.app.view_functions[rule.endpoint]
     requirement = requirement_of(view)
     if isinstance(requirement, Requirement):
-        _admit(context.app, asked, requirement, environment, _credential(asked, view))
+        try:
+            _admit(context.app, asked, requirement, environment, _credential(asked, view))
+        except (Forbidden, OrgNotFound, Unauthenticated) as refusal:
+            count_denial(context.app, asked.environ, g.principal if PRINCIPAL in asked.environ else None, refusal)
+            raise
     else:
         tell_session(environment, None)
         if requirement == BROWSER:
@@ -172,9 +176,7 @@ def guard() -> BaseResponse | None:
             asked.environ[PRINCIPAL] = user.id
             tell_session(environment, session_proof())
         elif requirement != PUBLIC:
-            raise Forbidden(
-                "This endpoint says nothing about who may use it, so nobody may. This is a fault of the server."
-            )
+            raise Forbidden("This endpoint says nothing about who may use it, so nobody may: a fault of the server.")
     if "body" in getattr(view, "__annotations__", {}):
         json_object()  # flask-openapi reads it later, and would take a fault for no body
     return None

@@ -2,6 +2,7 @@
 
 import os
 import resource
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.instance import JOURNAL_FILE
 from tests.server.commands.conftest import Run
+from tests.server.verbs import use_key
 
 pytestmark = pytest.mark.database
 
@@ -240,11 +242,7 @@ class TestRotations:
             "rotations": f"{old} (backend): {new} took over 2020-01-15T10:30:00Z and was not used since; it was never "
             f"used. Let its user load the new key, or end the old one with `flask keys delete {old}`."
         }
-        with writing(db.session):
-            db.session.execute(
-                text("INSERT INTO key_uses VALUES (:id, :moment, :moment, '192.0.2.7', 1)"),
-                {"id": old, "moment": "2026-01-15 10:30:00+00:00"},
-            )
+        use_key(old, datetime(2026, 1, 15, 10, 30, tzinfo=UTC))
         assert "it was last used 2026-01-15T10:30:00Z from 192.0.2.7" in bad(run)["rotations"]
         assert run("keys", "delete", old, "--yes").code == 0
         assert bad(run) == {}

@@ -15,11 +15,10 @@ from mushu.server.db import writing
 from mushu.server.delivery.ledger import list_deliveries
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import Terms
-from mushu.server.usage import Uses, add_uses
 from mushu_dotenv import DotenvDestination
 from tests.server.commands.conftest import Run
 from tests.server.commands.test_key_rotation import created, key, rotation_to, shows_no_key, state, value
-from tests.server.verbs import succeed
+from tests.server.verbs import succeed, use_key
 
 pytestmark = pytest.mark.unmeasured
 
@@ -117,8 +116,8 @@ class TestDue:
             found = db.session.get_one(Rotation, new_id)
             assert found.handed_over_at is not None
             found.handed_over_at -= 7 * _DAY
-            if used:
-                add_uses(db.session, {old_id: Uses(seen, seen, "192.0.2.7")})
+        if used:
+            use_key(old_id, seen)
         ran = run("keys", "rotate", "--due", "--json")
         assert ran.code == 3
         (row,) = ran.json
@@ -128,9 +127,7 @@ class TestDue:
         said = f"it was last used {rfc3339(seen)} from 192.0.2.7" if used else "it was never used"
         assert said in row["detail"]
         assert state(old_id) == "retiring"
-        with writing(db.session):
-            add_uses(db.session, {new_id: Uses(seen, seen, "192.0.2.7")})
-            db.session.get_one(Rotation, new_id).first_used_at = seen
+        use_key(new_id, seen)
         assert run("keys", "rotate", "--due").code == 0
 
     def test_one_that_was_cut_off_and_cannot_be_done_again_is_no_success(self, run: Run, tmp_path: Path) -> None:

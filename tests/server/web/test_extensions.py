@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from mushu.destination import Surroundings, open_destination
 from mushu.environment import Environment
@@ -17,6 +18,8 @@ from mushu.server.db import reading
 from mushu.server.keys import Scope
 from mushu.server.keys.states import State
 from mushu.server.usage import KeyUse, uses_of
+from mushu.server.usage.models import UsageDenial
+from mushu.server.usage.store import reading_usage
 from mushu.server.web.extensions import recorder_of
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, quiet_app, settings_on
@@ -38,6 +41,13 @@ def use_of(app: Flask, key_id: str) -> KeyUse | None:
 def requests(app: Flask, key_id: str) -> int:
     use = use_of(app, key_id)
     return use.requests if use is not None else 0
+
+
+def denials(key_id: str) -> dict[str, int]:
+    """Return how often a key was refused, by reason."""
+    with reading(db.session), reading_usage(db.session) as usage:
+        found = usage.scalars(select(UsageDenial).where(UsageDenial.key_id == key_id))
+        return {row.reason: row.denials for row in found}
 
 
 def test_a_request_is_counted_and_shown(house: House, stage: Stage) -> None:
@@ -70,6 +80,10 @@ def test_what_a_key_proves_is_a_use_also_where_it_may_not(house: House, stage: S
     other = Stage(house.world)
     refusal(house.client.get(f"/orgs/{other.org}", headers=api_key(plaintext)), 404, "org_not_found")
     assert requests(house.app, test_key.id) == 2
+    assert (denials(key.id), denials(test_key.id)) == (
+        {"missing_scope": 1},
+        {"wrong_environment": 1, "org_not_found": 1},
+    )
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.DISABLED, State.REVOKED, State.FAILED, State.EXPIRED])
@@ -79,22 +93,25 @@ def test_a_key_that_opens_nothing_is_not_counted(house: House, stage: Stage, sta
         house.clock.turn(seconds=1)
     else:
         put_into(house.world, key.id, state)
-    assert house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)).status_code == 401
+    refused = house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext))
+    assert refused.status_code == 401
+    assert key.id not in refused.text, "only who may see the key is told its id"
     assert requests(house.app, key.id) == 0
+    assert denials(key.id) == {(refused.json or {})["code"]: 1}
 
 
 def test_users_strangers_and_public_pages_are_not_counted(house: House, stage: Stage) -> None:
     recorder_of(house.app).flush()
-    with reading(db.session):
-        before = db.session.query(KeyUse).count()
+    with reading(db.session), reading_usage(db.session) as usage:
+        before = usage.query(KeyUse).count()
     answer(house.client.get(f"/orgs/{stage.org}", headers=stage.headers))
     answer(house.client.get("/health"))
     assert house.client.get("/docs").status_code == 200
     refusal(house.client.get("/users/me"), 401, "missing_credential")
     refusal(house.client.get("/users/me", headers=api_key("msk_live_x")), 401, "malformed_credential")
     recorder_of(house.app).flush()
-    with reading(db.session):
-        assert db.session.query(KeyUse).count() == before
+    with reading(db.session), reading_usage(db.session) as usage:
+        assert usage.query(KeyUse).count() == before
 
 
 @contextmanager

@@ -1,0 +1,295 @@
+"""What was counted, added up: tables in a database of their own beside SQLite's, or in PostgreSQL.
+
+On SQLite a commit to the database of the keys would empty the gate's cache. So the tables stand in a file of their own,
+which begins with the uses that earlier versions wrote beside the keys.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Engine, case, create_engine, delete, event, func, or_, select, update
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from mushu.batching import BATCH, batches
+from mushu.server.db import AnySession, Base, insert_into, own_session, prepare_engine, reading, writing
+from mushu.server.instance import make_private, sqlite_url
+from mushu.server.keys import rotation
+from mushu.server.usage.counters import Count, add_left_files
+from mushu.server.usage.models import (
+    ADDRESSES,
+    HOUR,
+    NETWORKS,
+    NOT_NOTED,
+    TABLES,
+    KeyUse,
+    UsageDenial,
+    UsageFile,
+    UsagePeriod,
+    UsageSource,
+)
+
+_SINCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+#: From when on a moment is none: a power cut may leave any number.
+_LATEST: Final = (datetime(2200, 1, 1, tzinfo=UTC) - _SINCE) // _MICROSECOND
+_HOUR: Final = HOUR * 1_000_000
+_MAKING: Final = threading.Lock()
+_ENGINE: Final = "mushu_usage"
+_VERSION: Final = 1
+
+
+def usage_engine(engine: Engine) -> Engine:
+    """Return the engine of the tables of usage; it belongs to that of the keys, and is disposed of with it."""
+    database = _database(engine)
+    if database is None:
+        return engine
+    with _MAKING:
+        known: Engine | None = engine.get_execution_options().get(_ENGINE)
+        if known is None:
+            file = _usage_file(database)
+            make_private(file, "")
+            known = made = create_engine(sqlite_url(file), hide_parameters=True)
+            prepare_engine(made)
+            event.listen(made, "connect", lambda connection, _: _set_up(connection, made, database))
+            event.listen(engine, "engine_disposed", lambda _: made.dispose())
+            engine.update_execution_options(**{_ENGINE: made})
+        return known
+
+
+@contextmanager
+def reading_usage(session: AnySession) -> Iterator[AnySession]:
+    """Provide a session that reads usage, from within a transaction of a session for the keys."""
+    engine = session.get_bind().engine
+    database = _database(engine)
+    if database is None or not _usage_file(database).exists():  # this version has counted nothing yet
+        yield session
+        return
+    with own_session(usage_engine(engine)) as usage, reading(usage):
+        yield usage
+
+
+def uses_of(session: AnySession, key_ids: Sequence[str]) -> dict[str, KeyUse]:
+    """Return what is known, by key id; a key that was never used is left out."""
+    query = select(KeyUse).where(KeyUse.key_id.in_(key_ids)).execution_options(populate_existing=True)
+    with reading_usage(session) as usage:
+        return {use.key_id: use for use in usage.scalars(query)}
+
+
+class UsageStore:
+    """Adds up what was counted.
+
+    Args:
+        engine: of the database of the keys.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._keys = engine
+        #: Files that are gone: nobody has to know any more that they were added.
+        self._removed: list[str] = []
+
+    def add(self, name: str, counts: Sequence[Count]) -> None:
+        """Add what a file holds, unless that was done; in one transaction.
+
+        Raises:
+            SQLAlchemyError: it may be tried again, and adds nothing twice.
+        """
+        with own_session(usage_engine(self._keys)) as session, writing(session):
+            if self._removed:
+                session.execute(delete(UsageFile).where(UsageFile.name.in_(self._removed)))
+            mark = insert_into(session, UsageFile).values(name=name).on_conflict_do_nothing()
+            if session.execute(mark).rowcount:  # type: ignore[attr-defined]
+                # In one order, or two processes could wait for each other.
+                for some in batches(sorted(filter(_is_sound, counts), key=lambda count: count.key_id)):
+                    _add_counts(session, some)
+        self._removed = []
+
+    def add_left(self, folder: Path) -> None:
+        """Add what processes that have ended left in this folder."""
+        self._removed += add_left_files(folder, self.add)
+
+    def forget(self, name: str) -> None:
+        """Forget, with the next addition, that a file was added: it is gone."""
+        self._removed.append(name)
+
+    def note_first_uses(self) -> None:
+        """Tell the rotations that wait for it which keys were used for the first time."""
+        usage = usage_engine(self._keys)
+        query = select(KeyUse.key_id, KeyUse.first_used_at).where(NOT_NOTED).limit(BATCH)
+        while True:
+            with own_session(usage) as session, reading(session):
+                first = {row.key_id: row.first_used_at for row in session.execute(query)}
+            if not first:
+                return
+            with own_session(self._keys) as session:
+                with reading(session):
+                    waiting = rotation.any_waits_for(session, [*first])
+                if waiting:
+                    with writing(session):
+                        rotation.note_first_uses(session, first)
+            with own_session(usage) as session, writing(session):
+                noted = update(KeyUse).where(KeyUse.key_id.in_(first)).values(noted=True)
+                session.execute(noted.execution_options(synchronize_session=False))
+
+
+def moment(microseconds: int) -> datetime:
+    """Return a moment that was counted in microseconds."""
+    return _SINCE + microseconds * _MICROSECOND
+
+
+def network_of(address: str) -> str | None:
+    """Return the network of an address: the first 24 bits of IPv4, 48 of IPv6; None where it is no address."""
+    try:
+        return str(ip_network(f"{address}/{48 if ':' in address else 24}", strict=False))
+    except ValueError:
+        return None
+
+
+def _add_counts(session: AnySession, counts: Sequence[Count]) -> None:
+    """Add what was counted to what is known, whatever other processes add."""
+    upsert(session, KeyUse, [_use(count) for count in counts if count.requests])
+    upsert(session, UsagePeriod, [_period(count) for count in counts])
+    upsert(session, UsageDenial, [row for count in counts for row in _denials(count)])
+    upsert(session, UsageSource, [row for count in counts for row in _sources(count)])
+    _forget_old_sources(session, [count.key_id for count in counts])
+
+
+def upsert(session: AnySession, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    """Add rows to those with the same key: numbers grow, a first moment is the earlier, a last one the later.
+
+    Where a request came from belongs to the last moment.
+    """
+    if not rows:
+        return
+    statement = insert_into(session, model)
+    new, old = statement.excluded, model.__table__.c
+    values: dict[str, ColumnElement[Any]] = {}
+    for name in rows[0]:
+        if old[name].primary_key or name == "noted":
+            continue
+        if name.startswith("first_"):
+            values[name] = case((new[name] < old[name], new[name]), else_=old[name])
+        elif name.endswith("_from"):
+            moment_of = name.removesuffix("_from") + "_at"
+            values[name] = case((new[moment_of] >= old[moment_of], new[name]), else_=old[name])
+        elif name.startswith("last_"):
+            later = or_(old[name].is_(None), new[name] >= old[name])
+            values[name] = case((later, func.coalesce(new[name], old[name])), else_=old[name])
+        else:
+            values[name] = old[name] + new[name]
+    statement = statement.on_conflict_do_update(index_elements=model.__table__.primary_key, set_=values)
+    session.execute(statement, rows)
+
+
+def _use(count: Count) -> dict[str, Any]:
+    return {
+        "key_id": count.key_id,
+        "first_used_at": moment(count.first),
+        "last_used_at": moment(count.last),
+        "last_used_from": count.address,
+        "requests": count.requests,
+        "noted": False,
+    }
+
+
+def _period(count: Count) -> dict[str, Any]:
+    at = count.first or count.last_denied
+    return {
+        "key_id": count.key_id,
+        "seconds": HOUR,
+        "start": moment(at - at % _HOUR),
+        "requests": count.requests,
+        "denials": count.denials,
+        "last_used_at": moment(count.last) if count.requests else None,
+        "last_denied_at": moment(count.last_denied) if count.denials else None,
+    }
+
+
+def _denials(count: Count) -> list[dict[str, Any]]:
+    return [
+        {
+            "key_id": count.key_id,
+            "reason": reason,
+            "denials": times,
+            "last_denied_at": moment(count.last_denied),
+            "last_denied_from": count.denied_from,
+        }
+        for reason, times in sorted(count.reasons.items())
+    ]
+
+
+def _sources(count: Count) -> list[dict[str, Any]]:
+    seen = count.addresses or ({count.address: count.last} if count.requests else {})
+    latest: dict[str, int] = {}
+    for address, at in seen.items():
+        for source in (address, network_of(address)):
+            if source:
+                latest[source] = max(at, latest.get(source, 0))
+    return [
+        {"key_id": count.key_id, "source": source, "first_seen_at": moment(at), "last_seen_at": moment(at)}
+        for source, at in sorted(latest.items())
+    ]
+
+
+def _forget_old_sources(session: AnySession, key_ids: Sequence[str]) -> None:
+    """Keep the last few addresses and networks of each key."""
+    is_network = UsageSource.source.contains("/")
+    for kind, most in ((~is_network, ADDRESSES), (is_network, NETWORKS)):
+        of_kind = select(UsageSource.key_id).where(UsageSource.key_id.in_(key_ids), kind)
+        for key_id in session.scalars(of_kind.group_by(UsageSource.key_id).having(func.count() > most)).all():
+            mine = select(UsageSource.source).where(UsageSource.key_id == key_id, kind)
+            old = session.scalars(mine.order_by(UsageSource.last_seen_at.desc(), UsageSource.source).offset(most)).all()
+            session.execute(
+                delete(UsageSource)
+                .where(UsageSource.key_id == key_id, UsageSource.source.in_(old))
+                .execution_options(synchronize_session=False)
+            )
+
+
+def _is_sound(count: Count) -> bool:
+    """Tell whether a count can be one: what a power cut leaves need not be."""
+    moments = (count.first, count.last) if count.requests else (count.last_denied,)
+    return (
+        count.key_id.isprintable()
+        and count.key_id != ""
+        and 0 < count.requests + count.denials < _LATEST
+        and all(0 < at < _LATEST for at in moments)
+        and (count.denials == 0 or 0 < count.last_denied < _LATEST)
+    )
+
+
+def _database(engine: Engine) -> Path | None:
+    """Return the file of the database of the keys; None where the tables of usage are in that database."""
+    file = engine.url.database
+    return Path(file) if engine.dialect.name == "sqlite" and file not in (None, "", ":memory:") else None
+
+
+def _usage_file(database: Path) -> Path:
+    return database.with_name(f"{database.stem}-usage{database.suffix}")
+
+
+def _set_up(connection: Any, engine: Engine, database: Path) -> None:
+    """Make the tables in a new file, with the uses that are written beside the keys."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] >= _VERSION:
+        return
+    connection.execute("ATTACH ? AS keys", (str(database),))
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+            for table in TABLES:
+                connection.execute(str(CreateTable(table).compile(dialect=engine.dialect)))
+                for index in table.indexes:
+                    connection.execute(str(CreateIndex(index).compile(dialect=engine.dialect)))
+            columns = ", ".join(column.name for column in KeyUse.__table__.columns)
+            written_before = f"SELECT {columns} FROM keys.key_uses"  # noqa: S608 - our own names
+            connection.execute(f"INSERT INTO main.key_uses ({columns}) {written_before}")
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.execute("DETACH keys")
