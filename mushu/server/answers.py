@@ -21,6 +21,7 @@ from mushu.server.orgs.models import Membership, Organization, OrgInvitation
 from mushu.server.paging import Page, Window
 from mushu.server.tokens.models import CliToken
 from mushu.server.usage import KeyUse, uses_of
+from mushu.server.usage.report import Bar, usage_of
 from mushu.server.users.models import User
 
 Answer = dict[str, Any]
@@ -188,6 +189,49 @@ def delivery(found: Delivery, name: str | None) -> Answer:
     return answer | {"delivered_by": found.delivered_by or "unknown"}
 
 
+def usage(session: AnySession, now: datetime, key: ApiKey) -> Answer:
+    """Answer what is known of the usage of a key, within the caller's transaction."""
+    found = usage_of(session, now, key)
+    answer: Answer = {"key_id": key.id, "requests": found.use.requests if found.use else 0, "denials": found.denials}
+    last_denied = {} if found.last_denied_at is None else {"last_denied_at": rfc3339(found.last_denied_at)}
+    return (
+        answer
+        | _of_use(found.use)
+        | last_denied
+        | {
+            "unusual": list(found.unusual),
+            "addresses": [
+                {"address": seen.source, "last_used_at": rfc3339(seen.last_seen_at)} for seen in found.addresses
+            ],
+            "reasons": [
+                {
+                    "reason": denied.reason,
+                    "denials": denied.denials,
+                    "last_denied_at": rfc3339(denied.last_denied_at),
+                    "last_denied_from": denied.last_denied_from,
+                }
+                for denied in found.reasons
+            ],
+            "hours": [_bar(bar) for bar in found.hours],
+            "days": [_bar(bar) for bar in found.days],
+        }
+    )
+
+
+def _bar(bar: Bar) -> Answer:
+    return {"start": rfc3339(bar.start), "requests": bar.requests, "denials": bar.denials}
+
+
+def _of_use(use: KeyUse | None) -> Answer:
+    if use is None:
+        return {}
+    return {
+        "first_used_at": rfc3339(use.first_used_at),
+        "last_used_at": rfc3339(use.last_used_at),
+        "last_used_from": use.last_used_from,
+    }
+
+
 def _where_they_apply(key: ApiKey, about: Overview) -> Answer:
     retiring = key.stored_state == State.RETIRING
     pending = key.stored_state == State.PENDING
@@ -201,11 +245,7 @@ def _where_they_apply(key: ApiKey, about: Overview) -> Answer:
         "retires_at": _written(key.retires_at) if retiring else None,
         "delivered_to": list(about.delivered_to) or None,
     }
-    if about.use is not None:
-        found["first_used_at"] = rfc3339(about.use.first_used_at)
-        found["last_used_at"] = rfc3339(about.use.last_used_at)
-        found["last_used_from"] = about.use.last_used_from
-    return {field: value for field, value in found.items() if value is not None}
+    return {field: value for field, value in found.items() if value is not None} | _of_use(about.use)
 
 
 def _written(moment: datetime | None) -> str | None:

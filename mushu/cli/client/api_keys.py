@@ -56,6 +56,10 @@ class ApiKeys:
     def show_in(self, environment: Environment, key_id: str) -> Answer:
         return self._api.get(*self._path(environment), key_id)
 
+    def usage(self, key_id: str) -> Answer:
+        """Return how a key was used; of a deleted key, too."""
+        return self._in_either(key_id, lambda environment: self._api.get(*self._path(environment), key_id, "usage"))
+
     def rename(self, key_id: str, name: str) -> Answer:
         return self._in_either(
             key_id, lambda environment: self._api.patch(*self._path(environment), key_id, body={"name": name})

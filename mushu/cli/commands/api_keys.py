@@ -1,5 +1,6 @@
 """`mushu api-key`: create an API key, list, show, rename, disable, enable and delete keys."""
 
+import sys
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -10,7 +11,7 @@ import click
 from mushu.cli.answers import without_secrets
 from mushu.cli.client.api_keys import ApiKeys
 from mushu.cli.commands.rotation import deliveries, rotate
-from mushu.cli.errors import Failure
+from mushu.cli.errors import Failure, misunderstood
 from mushu.cli.options import (
     DurationType,
     EnvironmentType,
@@ -26,7 +27,7 @@ from mushu.cli.options import (
     yes,
 )
 from mushu.cli.options import env as of_environment
-from mushu.cli.output import Column, note, print_done, print_json, print_new_key, print_rows
+from mushu.cli.output import Column, note, print_done, print_json, print_new_key, print_rows, say
 from mushu.cli.session import Session
 from mushu.duration import written_duration
 from mushu.environment import Environment
@@ -157,6 +158,28 @@ def list_(
 def show(session: Session, key_id: str, org: str | None) -> None:
     """Show all that may be known of a key."""
     print_json(without_secrets(session.api_keys(org).show(key_id)))
+
+
+@api_key.command("usage")
+@key_id
+@org
+@connecting
+@as_json
+@pass_session
+def usage(session: Session, key_id: str, org: str | None, as_json: bool) -> None:
+    """Show how often a key is used, when, from where, and what is refused to it or unusual."""
+    from mushu.usage_chart import usage_lines
+
+    answer = without_secrets(session.api_keys(org).usage(key_id))
+    if as_json:
+        print_json(answer)
+    else:
+        try:
+            lines = [*usage_lines(answer, sys.stdout.encoding)]
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            raise misunderstood("it tells of usage in another way") from None
+        for line in lines:
+            say(line)
 
 
 @api_key.command("rename")

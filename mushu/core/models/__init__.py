@@ -28,6 +28,7 @@ from .key_rotation import KeyRotation
 from .key_rotation_at_deadline import KeyRotationAtDeadline
 from .key_rotation_delivery_type_0 import KeyRotationDeliveryType0
 from .key_to_validate import KeyToValidate
+from .key_usage import KeyUsage
 from .key_validation import KeyValidation
 from .key_verification import KeyVerification
 from .key_verifications import KeyVerifications
@@ -65,6 +66,9 @@ from .state import State
 from .token import Token
 from .token_list import TokenList
 from .token_pair import TokenPair
+from .usage_address import UsageAddress
+from .usage_bar import UsageBar
+from .usage_reason import UsageReason
 from .validation import Validation
 
 __all__ = (
@@ -95,6 +99,7 @@ __all__ = (
     "KeysToVerify",
     "KeysToVerifyScopeType0",
     "KeyToValidate",
+    "KeyUsage",
     "KeyValidation",
     "KeyVerification",
     "KeyVerifications",
@@ -130,5 +135,8 @@ __all__ = (
     "Token",
     "TokenList",
     "TokenPair",
+    "UsageAddress",
+    "UsageBar",
+    "UsageReason",
     "Validation",
 )

@@ -3,8 +3,6 @@
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import click
@@ -14,6 +12,7 @@ from mushu.environment import Environment
 from mushu.server import answers
 from mushu.server.clock import parse_duration
 from mushu.server.commands.common import AdminGroup, ask, of_org, operator_context, yes
+from mushu.server.commands.key_list import list_keys, show_usage
 from mushu.server.commands.key_output import of_drift, print_minted, put_url
 from mushu.server.commands.key_rotation import rotate_key
 from mushu.server.commands.printing import as_json, note, print_done, print_json, print_rows
@@ -25,20 +24,16 @@ from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.delivery.reconciler import Finding, any_unreachable
 from mushu.server.environments import within
-from mushu.server.keys import Scope, parse_scopes, service
+from mushu.server.keys import parse_scopes, service
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import StateAt
-from mushu.server.keys.states import State
 from mushu.server.lifecycle.change import disable, enable
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
 from mushu.server.lifecycle.maintain import keep_house_by_key
 from mushu.server.orgs.service import resolve_org
-from mushu.server.paging import Window, in_pages
 
-_COLUMNS = {"key_id": "KEY_ID", "name": "NAME", "scopes": "SCOPES", "created_at": "CREATED"}
 _DRIFT_COLUMNS = {
     "key_id": "KEY_ID",
     "name": "NAME",
@@ -110,54 +105,6 @@ def create_key(
     print_minted(minted)
     if with_url:
         put_url(minted)
-
-
-@keys.command("list")
-@of_org
-@click.option("--all", "with_deleted", is_flag=True, help="Deleted and failed keys, too, with their states.")
-@click.option("--name", metavar="TEXT", help="Only keys whose name holds this text, in these very letters.")
-@click.option("--state", type=click.Choice([state.value for state in State]), help="Only keys in this state.")
-@click.option("--scope", type=click.Choice([scope.value for scope in Scope]), help="Only keys with this scope.")
-@click.option("--env", type=click.Choice([e.value for e in Environment]), help="Only keys of this environment.")
-@as_json
-def list_keys(
-    org: str | None,
-    with_deleted: bool,
-    name: str | None,
-    state: str | None,
-    scope: str | None,
-    env: str | None,
-    as_json: bool,
-) -> None:
-    """List the keys of an organization, newest first."""
-    now = get_core().clock()
-    selection = service.Selection(
-        tuple(Environment) if env is None else (Environment(env),),
-        with_deleted=with_deleted,
-        name=name,
-        state=StateAt(State(state), now) if state is not None else None,
-        scope=Scope(scope) if scope is not None else None,
-    )
-    with reading(db.session):
-        org_id = resolve_org(db.session, org).id
-    columns = dict(_COLUMNS)
-    if not as_json and _is_mixed(now, org_id, selection):
-        columns["environment"] = "ENV"
-    if with_deleted or state is not None:
-        columns["state"] = "STATE"
-    rows = in_pages(db.session, lambda window: answers.key_page(db.session, now, org_id, selection, window))
-    if not as_json:
-        rows = (row | {"created_at": row["created_at"][:10]} for row in rows)
-    print_rows(rows, columns, json_wanted=as_json)
-
-
-def _is_mixed(now: datetime, org_id: str, selection: service.Selection) -> bool:
-    """Tell whether keys of both environments are selected."""
-    with reading(db.session):
-        return len(selection.environments) > 1 and all(
-            answers.key_page(db.session, now, org_id, replace(selection, environments=(one,)), Window(1)).rows
-            for one in selection.environments
-        )
 
 
 @keys.command("show")
@@ -269,7 +216,8 @@ def _settled(findings: Iterable[Finding], still_open: list[Finding]) -> Iterator
         yield {"key_id": found.key_id, "result": found.verdict.value, "detail": found.detail}
 
 
-keys.add_command(rotate_key)
+for command in (list_keys, rotate_key, show_usage):
+    keys.add_command(command)
 
 
 def _print_key(key: ApiKey) -> None:

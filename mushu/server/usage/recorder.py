@@ -90,7 +90,8 @@ class Recorder:
     def close(self) -> None:
         """Write the rest, and end the thread."""
         self._ended.set()
-        self.flush()
+        if self._file is not None or self._full:
+            self.flush()
 
     def _add_up(self) -> None:
         while self._full:

@@ -188,3 +188,17 @@ def test_who_is_not_logged_in_asks_with_the_admin_key_of_the_environment(
     assert {row["environment"] for row in listed} == {"test"}
     mushu("api-key", "delete", made["key_id"], "--yes").ok()
     mushu("api-key", "create", "--name", "live", "--env", "live").fails("This is a test key")
+
+
+def test_usage_is_shown_as_text_and_a_strange_answer_is_a_sentence(mushu: Mushu, asking: Stub) -> None:
+    told: dict[str, object] = {"requests": 7, "denials": 0, "unusual": ["It was \x1b[31mused."]}
+    asking.tell("GET", f"{KEYS}/key_1/usage", told)
+    usage = ("api-key", "usage", "key_1", "--org", ORG)
+    assert mushu(*usage).ok().stdout.splitlines() == [
+        "Requests        7, and 0 denials",
+        "Unusual         It was \\u001b[31mused.",
+    ]
+    assert mushu(*usage, "--json").json == told
+    for strange in ({"requests": "many"}, {"hours": [{"requests": 1}, 2]}):
+        asking.tell("GET", f"{KEYS}/key_1/usage", strange)
+        mushu(*usage).fails("it tells of usage in another way")

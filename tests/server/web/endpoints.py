@@ -349,6 +349,7 @@ TWICE = (
     Endpoint("GET", "/orgs/{org}/api-keys", ADMIN, key_models.KeyList),
     Endpoint("POST", "/orgs/{org}/api-keys/lookup", ADMIN, key_models.Key, body=BODIES["digest"]),
     Endpoint("GET", "/orgs/{org}/api-keys/{key}", ADMIN, key_models.Key),
+    Endpoint("GET", "/orgs/{org}/api-keys/{key}/usage", ADMIN, key_models.KeyUsage),
     Endpoint("PATCH", "/orgs/{org}/api-keys/{key}", ADMIN, key_models.Key, body=BODIES["name"]),
     Endpoint("POST", "/orgs/{org}/api-keys/{key}/disable", ADMIN, key_models.Key),
     Endpoint("POST", "/orgs/{org}/api-keys/{disabled_key}/enable", ADMIN, key_models.Key),

@@ -134,6 +134,47 @@ class KeyList(BaseModel):
     next_cursor: str | None
 
 
+class UsageBar(BaseModel):
+    """The requests of one hour or one day."""
+
+    start: str
+    requests: int
+    denials: int
+
+
+class UsageAddress(BaseModel):
+    """An address that a key was used from."""
+
+    address: str
+    last_used_at: str
+
+
+class UsageReason(BaseModel):
+    """How often a key was refused for one reason."""
+
+    reason: str
+    denials: int
+    last_denied_at: str
+    last_denied_from: str
+
+
+class KeyUsage(BaseModel):
+    """The usage of a key: in all, by hour and by day, and what is unusual about it."""
+
+    key_id: str
+    requests: int
+    denials: int
+    first_used_at: str | None = optional()
+    last_used_at: str | None = optional()
+    last_used_from: str | None = optional()
+    last_denied_at: str | None = optional()
+    unusual: list[str]
+    addresses: list[UsageAddress]
+    reasons: list[UsageReason]
+    hours: list[UsageBar]
+    days: list[UsageBar]
+
+
 class KeyRotation(Body):
     """The old key works until `settle` after the first use of the new one, which is waited for until `deadline`.
 

@@ -40,6 +40,7 @@ from mushu.server.web.api.key_models import (
     KeyPath,
     KeyRotation,
     KeysOf,
+    KeyUsage,
     NewKey,
     key_answer,
     minted_answer,
@@ -150,6 +151,14 @@ def list_api_key_deliveries(path: KeyPath) -> KeyDeliveries:
 
 
 @requires(Scope.ADMIN)
+def show_api_key_usage(path: KeyPath) -> KeyUsage:
+    """Show how often a key was used, when, from where, and what was refused to it; of a deleted key, too."""
+    with reading(db.session):
+        key = get_key_of(db.session, path.org_id, current_environment(), path.key_id, with_deleted=True)
+        return KeyUsage(**answers.usage(db.session, get_core().clock(), key))
+
+
+@requires(Scope.ADMIN)
 def look_up_api_key(path: OrgPath, body: KeyDigest) -> Key:
     """Show the API key that has this SHA-256, deleted ones included: what may be overwritten is told by its state."""
     with reading(db.session):
@@ -205,6 +214,7 @@ RESOURCE = Resource(
         Route("POST", _MANY, create_api_key, CreatedKey, DELIVERY_REFUSALS),
         Route("GET", _MANY, list_api_keys, KeyList),
         Route("GET", _ONE, show_api_key, Key),
+        Route("GET", f"{_ONE}/usage", show_api_key_usage, KeyUsage),
         Route("PATCH", _ONE, rename_api_key, Key),
         Route("POST", f"{_ONE}/disable", disable_api_key, Key, (HTTPStatus.CONFLICT,)),
         Route("POST", f"{_ONE}/enable", enable_api_key, Key, (HTTPStatus.CONFLICT,)),

@@ -1,0 +1,175 @@
+"""What is told of the usage of one key, and what is unusual about it, in plain words."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Final
+
+from sqlalchemy import select
+
+from mushu.server.clock import rfc3339
+from mushu.server.db import AnySession
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.rotation import find_rotation_of
+from mushu.server.keys.states import State
+from mushu.server.usage.models import KeyUse, UsageDenial, UsagePeriod, UsageSource
+from mushu.server.usage.store import reading_usage
+
+_HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
+_HOURS: Final = 24
+_DAYS: Final = 30
+#: How long something new is told.
+_NEWS: Final = timedelta(days=7)
+#: Of requests or denials in 24 hours, fewer are nothing unusual.
+_MANY: Final = 100
+_TIMES: Final = 10
+#: The days that the usual rate is taken from, and of those the fewest that say one.
+_USUAL: Final = timedelta(days=28)
+_FEWEST: Final = 3
+_QUIET: Final = timedelta(days=90)
+_ENDED: Final = {State.REVOKED: "deleted_credential", State.EXPIRED: "expired_credential"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The requests of one hour or one day."""
+
+    start: datetime
+    requests: int = 0
+    denials: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """What is told of the usage of one key."""
+
+    use: KeyUse | None
+    denials: int
+    last_denied_at: datetime | None
+    #: The last 24 hours and 30 days, oldest first; those without a request, too.
+    hours: Sequence[Bar]
+    days: Sequence[Bar]
+    #: The last five, the latest first.
+    addresses: Sequence[UsageSource]
+    reasons: Sequence[UsageDenial]
+    #: What is unusual, a sentence each.
+    unusual: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All rows of the usage of one key."""
+
+    key: ApiKey
+    handed_over_at: datetime | None
+    use: KeyUse | None
+    #: Oldest first.
+    periods: Sequence[UsagePeriod]
+    #: The latest first.
+    sources: Sequence[UsageSource]
+    reasons: Sequence[UsageDenial]
+
+    def between(self, start: datetime, end: datetime) -> Bar:
+        some = [period for period in self.periods if start <= period.start < end]
+        return Bar(start, sum(period.requests for period in some), sum(period.denials for period in some))
+
+
+def usage_of(session: AnySession, now: datetime, key: ApiKey) -> UsageReport:
+    """Return what is known of the usage of a key, within the caller's transaction."""
+    handed_over = find_rotation_of(session, key.id)
+    periods = select(UsagePeriod).where(UsagePeriod.key_id == key.id).order_by(UsagePeriod.start)
+    sources = select(UsageSource).where(UsageSource.key_id == key.id).order_by(UsageSource.last_seen_at.desc())
+    reasons = select(UsageDenial).where(UsageDenial.key_id == key.id).order_by(UsageDenial.denials.desc())
+    with reading_usage(session) as usage:
+        known = Known(
+            key,
+            handed_over.handed_over_at if handed_over is not None else None,
+            usage.get(KeyUse, key.id, populate_existing=True),
+            usage.scalars(periods).all(),
+            usage.scalars(sources.order_by(UsageSource.source)).all(),
+            usage.scalars(reasons.order_by(UsageDenial.reason)).all(),
+        )
+    return _report(known, now)
+
+
+def unusual(known: Known, now: datetime) -> Iterator[str]:
+    """Yield what is unusual about the usage of a key, a sentence each."""
+    yield from _new_networks(known, now)
+    yield from _rate(known, now)
+    yield from _after_quiet_days(known, now)
+    yield from _after_its_end(known, now)
+    yield from _denials(known, now)
+
+
+def _new_networks(known: Known, now: datetime) -> Iterator[str]:
+    networks = [source for source in known.sources if "/" in source.source]
+    earliest = min((network.first_seen_at for network in networks), default=now)
+    for network in networks:
+        if network.first_seen_at >= max(earliest + _DAY, now - _NEWS):
+            yield f"It was first used from the network {network.source} at {rfc3339(network.first_seen_at)}."
+
+
+def _rate(known: Known, now: datetime) -> Iterator[str]:
+    if known.use is None:
+        return
+    yesterday = now - _DAY
+    start = max(known.use.first_used_at, now - _USUAL)
+    days = (yesterday - start) / _DAY
+    recent, usual = known.between(yesterday, now).requests, known.between(start - _HOUR, yesterday).requests
+    if days >= _FEWEST and usual and recent >= _MANY and recent >= _TIMES * usual / days:
+        yield (
+            f"It made {recent:,} requests in the last 24 hours. Usually it makes {usual / days:,.1f} in a day; this is "
+            f"{_TIMES} times that or more."
+        )
+
+
+def _after_quiet_days(known: Known, now: datetime) -> Iterator[str]:
+    used = [period for period in known.periods if period.last_used_at is not None]
+    for before, after in pairwise(used):
+        quiet = after.start - (before.last_used_at or before.start)
+        if quiet >= _QUIET and after.start >= now - _NEWS:
+            yield f"It was used at {rfc3339(after.start)} after {quiet.days} quiet days."
+
+
+def _after_its_end(known: Known, now: datetime) -> Iterator[str]:
+    state, use = known.key.state(now), known.use
+    news = now - _NEWS
+    since = max(known.handed_over_at or now, news)
+    if state is State.RETIRING and use is not None and use.last_used_at > since:
+        yield (
+            f"It is retiring, and was used at {rfc3339(use.last_used_at)} from {use.last_used_from}. "
+            "Have its user load the key that took its place."
+        )
+    for tried in known.reasons:
+        if tried.reason == _ENDED.get(state) and tried.last_denied_at >= news:
+            yield (
+                f"It is {state}, and is still tried: {tried.denials:,} times, last at {rfc3339(tried.last_denied_at)} "
+                f"from {tried.last_denied_from}. Have its user load another key."
+            )
+
+
+def _denials(known: Known, now: datetime) -> Iterator[str]:
+    recent = known.between(now - _DAY, now)
+    if recent.denials >= _MANY and 2 * recent.denials >= recent.requests and known.key.state(now) not in _ENDED:
+        reasons = ", ".join(reason.reason for reason in known.reasons[:3])
+        yield f"{recent.denials:,} requests were refused to it in the last 24 hours: {reasons or 'reasons unknown'}."
+
+
+def _report(known: Known, now: datetime) -> UsageReport:
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    midnight = hour.replace(hour=0)
+    hours = [hour - _HOUR * number for number in reversed(range(_HOURS))]
+    days = [midnight - _DAY * number for number in reversed(range(_DAYS))]
+    denied = [period.last_denied_at for period in known.periods if period.last_denied_at is not None]
+    return UsageReport(
+        use=known.use,
+        denials=sum(period.denials for period in known.periods),
+        last_denied_at=max(denied, default=None),
+        hours=[known.between(start, start + _HOUR) for start in hours],
+        days=[known.between(start, start + _DAY) for start in days],
+        addresses=[source for source in known.sources if "/" not in source.source],
+        reasons=known.reasons,
+        unusual=[*unusual(known, now)],
+    )

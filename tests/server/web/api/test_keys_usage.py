@@ -1,0 +1,35 @@
+"""The usage of a key over HTTP: what it did, what was refused to it, and what is unusual."""
+
+from mushu.server.keys import Scope
+from mushu.server.web.extensions import recorder_of
+from tests.server.conftest import api_key
+from tests.server.web.api.test_keys import keys_of
+from tests.server.web.asking import answer, refusal
+from tests.server.web.conftest import House
+from tests.server.web.endpoints import Stage
+
+
+def test_requests_denials_and_addresses_of_a_key_are_shown_also_after_its_end(house: House, stage: Stage) -> None:
+    key, plaintext = house.world.key(stage.organization, Scope.READ)
+    one, started = f"{keys_of(stage)}/{key.id}", house.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+    never = answer(house.client.get(f"{one}/usage", headers=stage.headers))
+    assert (never["requests"], never["denials"], never["addresses"], never["unusual"]) == (0, 0, [], [])
+    assert "last_used_at" not in never
+    answer(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)))
+    refusal(house.client.get(keys_of(stage), headers=api_key(plaintext)), 403, "missing_scope")
+    house.clock.turn(hours=2)
+    answer(house.client.delete(one, headers=stage.headers))
+    refusal(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)), 401, "deleted_credential")
+    ended = house.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+    recorder_of(house.app).flush()
+    shown = answer(house.client.get(f"{one}/usage", headers=stage.headers))
+    assert (shown["requests"], shown["denials"]) == (2, 2)
+    assert (shown["last_used_at"], shown["last_denied_at"]) == (started, ended)
+    assert shown["addresses"] == [{"address": "127.0.0.1", "last_used_at": started}]
+    assert [(row["reason"], row["denials"]) for row in shown["reasons"]] == [
+        ("deleted_credential", 1),
+        ("missing_scope", 1),
+    ]
+    assert [(bar["requests"], bar["denials"]) for bar in shown["hours"][-3:]] == [(2, 1), (0, 0), (0, 1)]
+    assert (len(shown["hours"]), len(shown["days"])) == (24, 30)
+    assert "It is revoked, and is still tried: 1 times" in shown["unusual"][0]
