@@ -1,4 +1,4 @@
-"""Usage by hour and day, by address, and by reason of denial; and uses of which a rotation is still to know.
+"""Usage by hour and day, by address, and by reason of denial; first uses that are to be noted; who created a key.
 
 On SQLite these tables stay empty: usage has a database of its own, which begins with the rows of `key_uses`. So that
 one refers to no table of the other any more.
@@ -18,7 +18,17 @@ _FOREIGN_KEY = "fk_key_uses_key_id_api_keys"
 _NOT_NOTED = sa.text("NOT noted")
 
 
+_CREATED_BY = """
+UPDATE api_keys SET created_by = (
+    SELECT actor_id FROM audit_events
+    WHERE target_id = api_keys.id AND action = 'key.created' AND actor_kind = 'user' ORDER BY id LIMIT 1
+)
+"""
+
+
 def upgrade() -> None:
+    op.add_column("api_keys", sa.Column("created_by", sa.String(24)))
+    op.execute(_CREATED_BY)
     with op.batch_alter_table("key_uses") as table:
         table.drop_constraint(_FOREIGN_KEY, type_="foreignkey")
         table.add_column(sa.Column("noted", sa.Boolean(), server_default=sa.true(), nullable=False))
@@ -68,3 +78,4 @@ def downgrade() -> None:
     with op.batch_alter_table("key_uses") as table:
         table.drop_column("noted")
         table.create_foreign_key(_FOREIGN_KEY, "api_keys", ["key_id"], ["id"])
+    op.drop_column("api_keys", "created_by")

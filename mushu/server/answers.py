@@ -12,9 +12,10 @@ from mushu.server.clock import rfc3339
 from mushu.server.db import AnySession
 from mushu.server.delivery.ledger import delivered_to
 from mushu.server.delivery.models import Delivery
+from mushu.server.hygiene import Hygiene, list_keys_to_look_at
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import list_rotations_among
-from mushu.server.keys.service import Selection, list_keys
+from mushu.server.keys.service import Selection
 from mushu.server.keys.states import State
 from mushu.server.orgs.invitations import status_of
 from mushu.server.orgs.models import Membership, Organization, OrgInvitation
@@ -51,13 +52,15 @@ def overviews(session: AnySession, key_ids: Sequence[str]) -> dict[str, Overview
     }
 
 
-def key_page(session: AnySession, now: datetime, org_id: str, selection: Selection, window: Window) -> Page[Answer]:
+def key_page(
+    session: AnySession, now: datetime, org_id: str, selection: Selection, hygiene: Hygiene, window: Window
+) -> Page[Answer]:
     """Return a page of an organization's keys, as they are shown, newest first: over HTTP and by commands.
 
     Raises:
         Invalid: the cursor is not one of ours.
     """
-    found = list_keys(session, org_id, selection, window)
+    found = list_keys_to_look_at(session, now, org_id, selection, hygiene, window)
     about = overviews(session, [key.id for key in found.rows])
     return found.shown(lambda key: shown_key(key, now, about[key.id]))
 

@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mushu.server.db import reading
 from mushu.server.delivery.drift import DriftChecker, KeyFilter
 from mushu.server.environments import within
 from mushu.server.gate import policies
+from mushu.server.hygiene import Hygiene, list_keys_to_look_at
 from mushu.server.keys import service as keys
 from mushu.server.keys.service import Selection, StateAt
 from mushu.server.keys.states import State
@@ -33,6 +34,15 @@ from tests.server.statements import statements
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 S = db.session
+HYGIENE = [
+    Hygiene(unused=True),
+    Hygiene(idle=timedelta(days=90)),
+    Hygiene(expires_within=timedelta(days=30)),
+    Hygiene(no_expiry=True),
+    Hygiene(drifted=True),
+    Hygiene(stalled=True),
+    Hygiene(owner_left=True),
+]
 LISTS: dict[str, list[Callable[[Window], object]]] = {
     "list_orgs": [partial(orgs.list_orgs, S)],
     "list_orgs_of_user": [partial(orgs.list_orgs_of_user, S, "usr")],
@@ -42,7 +52,10 @@ LISTS: dict[str, list[Callable[[Window], object]]] = {
         partial(invitations.list_invitations, S, lambda: NOW, "org", status) for status in (None, *InvitationStatus)
     ],
     "list_tokens": [partial(tokens.list_tokens, S, lambda: NOW, "usr")],
-    "list_keys": [partial(keys.list_keys, S, "org", Selection(state=StateAt(state, NOW))) for state in State],
+    "list_keys": [
+        *(partial(keys.list_keys, S, "org", Selection(state=StateAt(state, NOW))) for state in State),
+        *(partial(list_keys_to_look_at, S, NOW, "org", Selection(), hygiene) for hygiene in HYGIENE),
+    ],
     "list_destinations": [partial(destinations.list_destinations, S, "org")],
     "list_policies": [partial(policies.list_policies, S)],
     "list_events": [

@@ -44,6 +44,7 @@ _COLUMNS = (
 )
 _ENV = Column("environment", "ENV")
 _STATE = Column("state", "STATE")
+_HYGIENE = (Column("expires_at", "EXPIRES", is_day=True), Column("last_used_at", "LAST_USED", is_day=True))
 _STATES: Final = ("pending", "active", "disabled", "retiring", "revoked", "expired", "failed")
 _UNHEARD: Final = "A key may have been created all the same: see `mushu api-key list`."
 _LOST: Final = "Delete it with `mushu api-key delete {key_id}`, and create another."
@@ -127,6 +128,13 @@ def _request(
 @click.option("--state", type=click.Choice(_STATES), help="Only keys in this state.")
 @click.option("--scope", type=click.Choice(["read", "write", "admin"]), help="Only keys with this scope.")
 @click.option("--env", type=EnvironmentType(), help="Only keys of this environment.")
+@click.option("--unused", is_flag=True, help="Only keys that were never used.")
+@click.option("--idle", type=DurationType(), help="Only older keys that were not used for so long, as 90d.")
+@click.option("--expires-within", type=DurationType(), help="Only keys that end within this time from now, as 30d.")
+@click.option("--no-expiry", is_flag=True, help="Only keys without an end.")
+@click.option("--drifted", is_flag=True, help="Only keys of which a destination holds something else, or nothing.")
+@click.option("--stalled", is_flag=True, help="Only keys past the deadline of their rotation.")
+@click.option("--owner-left", is_flag=True, help="Only keys whose owner is disabled or no member any more.")
 @connecting
 @as_json
 @pass_session
@@ -138,14 +146,26 @@ def list_(
     state: str | None,
     scope: str | None,
     env: Environment | None,
+    unused: bool,
+    idle: timedelta | None,
+    expires_within: timedelta | None,
+    no_expiry: bool,
+    drifted: bool,
+    stalled: bool,
+    owner_left: bool,
     as_json: bool,
 ) -> None:
     """List the keys of an organization, newest first, live and test."""
+    lengths = {"idle": idle, "expires_within": expires_within}
+    flags = {"unused": unused, "no_expiry": no_expiry, "drifted": drifted, "stalled": stalled, "owner_left": owner_left}
+    hygiene = {field: written_duration(length) for field, length in lengths.items() if length is not None}
+    hygiene |= {field: "true" for field, flag in flags.items() if flag}
     asked = {"include_deleted": "true" if with_deleted else None, "name": name, "state": state, "scope": scope}
-    query = {field: value for field, value in asked.items() if value is not None}
+    query = {field: value for field, value in asked.items() if value is not None} | hygiene
     keys = session.api_keys(org)
     rows, is_mixed = keys.list_all(keys.environments if env is None else [env], query)
     columns = [*_COLUMNS, *([_ENV] if is_mixed else []), *([_STATE] if with_deleted or state is not None else [])]
+    columns += _HYGIENE if hygiene else ()
     print_rows(columns, map(without_secrets, rows), json_wanted=as_json)
 
 

@@ -1,23 +1,26 @@
 """`flask keys list` and `flask keys usage`: which keys there are, and how they are used."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from typing import Any
 
 import click
 
 from mushu.environment import Environment
 from mushu.printing import emit
 from mushu.server import answers
+from mushu.server.clock import parse_duration
 from mushu.server.commands.common import of_org
 from mushu.server.commands.printing import as_json, print_json, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
+from mushu.server.hygiene import Hygiene
 from mushu.server.keys import Scope, service
 from mushu.server.keys.service import StateAt
 from mushu.server.keys.states import State
 from mushu.server.orgs.service import resolve_org
-from mushu.server.paging import Window, in_pages
+from mushu.server.paging import in_pages
 from mushu.terminal import printable
 from mushu.usage_chart import usage_lines
 
@@ -31,6 +34,13 @@ _COLUMNS = {"key_id": "KEY_ID", "name": "NAME", "scopes": "SCOPES", "created_at"
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only keys in this state.")
 @click.option("--scope", type=click.Choice([scope.value for scope in Scope]), help="Only keys with this scope.")
 @click.option("--env", type=click.Choice([e.value for e in Environment]), help="Only keys of this environment.")
+@click.option("--unused", is_flag=True, help="Only keys that were never used.")
+@click.option("--idle", metavar="DURATION", help="Only older keys that were not used for so long, as 90d.")
+@click.option("--expires-within", metavar="DURATION", help="Only keys that end within this time from now, as 30d.")
+@click.option("--no-expiry", is_flag=True, help="Only keys without an end.")
+@click.option("--drifted", is_flag=True, help="Only keys of which a destination holds something else, or nothing.")
+@click.option("--stalled", is_flag=True, help="Only keys past the deadline of their rotation.")
+@click.option("--owner-left", is_flag=True, help="Only keys whose owner is disabled or no member any more.")
 @as_json
 def list_keys(
     org: str | None,
@@ -39,6 +49,13 @@ def list_keys(
     state: str | None,
     scope: str | None,
     env: str | None,
+    unused: bool,
+    idle: str | None,
+    expires_within: str | None,
+    no_expiry: bool,
+    drifted: bool,
+    stalled: bool,
+    owner_left: bool,
     as_json: bool,
 ) -> None:
     """List the keys of an organization, newest first."""
@@ -50,26 +67,38 @@ def list_keys(
         state=StateAt(State(state), now) if state is not None else None,
         scope=Scope(scope) if scope is not None else None,
     )
+    hygiene = Hygiene(
+        unused=unused,
+        idle=parse_duration(idle) if idle is not None else None,
+        expires_within=parse_duration(expires_within) if expires_within is not None else None,
+        no_expiry=no_expiry,
+        drifted=drifted,
+        stalled=stalled,
+        owner_left=owner_left,
+    )
     with reading(db.session):
         org_id = resolve_org(db.session, org).id
+
+    def found(*environments: Environment) -> Iterator[answers.Answer]:
+        some = replace(selection, environments=environments)
+        return in_pages(db.session, lambda window: answers.key_page(db.session, now, org_id, some, hygiene, window))
+
     columns = dict(_COLUMNS)
-    if not as_json and _is_mixed(now, org_id, selection):
+    if not as_json and env is None and all(any(True for _ in found(one)) for one in Environment):
         columns["environment"] = "ENV"
     if with_deleted or state is not None:
         columns["state"] = "STATE"
-    rows = in_pages(db.session, lambda window: answers.key_page(db.session, now, org_id, selection, window))
+    if hygiene.is_asked:
+        columns |= {"expires_at": "EXPIRES", "last_used_at": "LAST_USED"}
+    rows = found(*selection.environments)
     if not as_json:
-        rows = (row | {"created_at": row["created_at"][:10]} for row in rows)
+        rows = ({field: _shown(field, value) for field, value in row.items()} for row in rows)
     print_rows(rows, columns, json_wanted=as_json)
 
 
-def _is_mixed(now: datetime, org_id: str, selection: service.Selection) -> bool:
-    """Tell whether keys of both environments are selected."""
-    with reading(db.session):
-        return len(selection.environments) > 1 and all(
-            answers.key_page(db.session, now, org_id, replace(selection, environments=(one,)), Window(1)).rows
-            for one in selection.environments
-        )
+def _shown(field: str, value: Any) -> Any:
+    """Return what a table shows: of a moment, the day."""
+    return value[:10] if field in ("created_at", "expires_at", "last_used_at") else value
 
 
 @click.command("usage")

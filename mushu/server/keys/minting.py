@@ -14,7 +14,7 @@ from mushu.duration import written_duration
 from mushu.environment import Environment
 from mushu.keyformat import KEY_PREFIXES, generate, public_id
 from mushu.secret import Secret
-from mushu.server.audit import Actor, Detail, record
+from mushu.server.audit import Actor, ActorKind, Detail, record
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid
@@ -82,6 +82,7 @@ def _mint(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) 
         environment=request.environment,
         stored_state=State.PENDING,
         created_at=now,
+        created_by=actor.id if actor.kind == ActorKind.USER else None,
         expires_at=expires_at,
         rotate_every=_checked_interval(request.rotate_every),
     )

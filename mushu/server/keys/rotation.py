@@ -89,6 +89,7 @@ def begin(
     key = get_key_to_rotate(session, now, key_id)
     get_org(session, key.org_id)
     successor, secret = mint_successor(session, clock, actor, _request_like(key, now, idempotency))
+    successor.created_by = successor.created_by or key.created_by
     session.add(
         Rotation(
             successor_id=successor.id,

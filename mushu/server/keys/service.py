@@ -59,6 +59,8 @@ class Selection:
     state: StateAt | None = None
     #: Only keys with this scope, whatever others they have.
     scope: Scope | None = None
+    #: Only keys that meet all of these.
+    conditions: tuple[ColumnElement[bool], ...] = ()
 
 
 def find_key(session: AnySession, key_id: str) -> ApiKey | None:
@@ -103,7 +105,7 @@ def list_keys(session: AnySession, org_id: str, selection: Selection, window: Wi
     Raises:
         Invalid: the cursor is not one of ours.
     """
-    query = select(ApiKey).where(ApiKey.org_id == org_id)
+    query = select(ApiKey).where(ApiKey.org_id == org_id, *selection.conditions)
     if selection.state is not None:
         query = query.where(selection.state.condition)
     elif not selection.with_deleted:

@@ -202,3 +202,16 @@ def test_usage_is_shown_as_text_and_a_strange_answer_is_a_sentence(mushu: Mushu,
     for strange in ({"requests": "many"}, {"hours": [{"requests": 1}, 2]}):
         asking.tell("GET", f"{KEYS}/key_1/usage", strange)
         mushu(*usage).fails("it tells of usage in another way")
+
+
+def test_the_list_asks_for_what_somebody_should_look_at(mushu: Mushu, asking: Stub) -> None:
+    for path in (KEYS, TEST_KEYS):
+        asking.tell("GET", path, {"api_keys": [], "next_cursor": None})
+    flags = ("--unused", "--no-expiry", "--drifted", "--stalled", "--owner-left")
+    ran = mushu("api-key", "list", "--org", ORG, *flags, "--idle", "90d", "--expires-within", "720h").ok()
+    assert ran.stdout.split()[-2:] == ["EXPIRES", "LAST_USED"]
+    wanted = {flag.strip("-").replace("-", "_"): ["true"] for flag in flags} | {
+        "idle": ["90d"],
+        "expires_within": ["30d"],
+    }
+    assert [wanted.items() <= asked.query.items() for asked in asking.asked] == [True, True]

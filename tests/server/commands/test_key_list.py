@@ -2,6 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from mushu.server.core import db
+from mushu.server.db import writing
+from mushu.server.keys.models import ApiKey
 from tests.server.commands.conftest import Run
 from tests.server.verbs import use_key
 
@@ -23,3 +28,30 @@ def test_usage_is_shown_with_a_chart_and_as_json(run: Run, acme: str, in_core: N
     assert "█" in said
     assert "Address         192.0.2.7, last at" in said
     assert run("keys", "usage", key_id, "--json").json["requests"] == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "names"),
+    [
+        (["--unused"], ["ends", "old"]),
+        (["--idle", "1h"], ["old"]),
+        (["--expires-within", "30d"], ["ends"]),
+        (["--no-expiry"], ["used", "old"]),
+        (["--drifted"], []),
+        (["--stalled"], []),
+        (["--owner-left"], []),
+        (["--unused", "--no-expiry"], ["old"]),
+    ],
+)
+def test_the_list_shows_what_somebody_should_look_at(
+    run: Run, acme: str, in_core: None, option: list[str], names: list[str]
+) -> None:
+    old, used = created(run, "old"), created(run, "used")
+    created(run, "ends", "--expires", "29d")
+    use_key(used, datetime.now(UTC))
+    with writing(db.session):
+        db.session.get_one(ApiKey, old).created_at -= timedelta(hours=2)
+    assert [row["name"] for row in run("keys", "list", *option, "--json").json] == names
+    heading, *_ = run("keys", "list", *option).stdout.splitlines()
+    assert heading.split() == ["KEY_ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "LAST_USED"]
+    assert run("keys", "list", "--idle", "soon").code == 1

@@ -21,6 +21,13 @@ def _get_kwargs(
     name: None | str | Unset = UNSET,
     state: None | State | Unset = UNSET,
     scope: None | Scope | Unset = UNSET,
+    unused: bool | Unset = False,
+    idle: None | str | Unset = UNSET,
+    expires_within: None | str | Unset = UNSET,
+    no_expiry: bool | Unset = False,
+    drifted: bool | Unset = False,
+    stalled: bool | Unset = False,
+    owner_left: bool | Unset = False,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
@@ -60,6 +67,30 @@ def _get_kwargs(
     else:
         json_scope = scope
     params["scope"] = json_scope
+
+    params["unused"] = unused
+
+    json_idle: None | str | Unset
+    if isinstance(idle, Unset):
+        json_idle = UNSET
+    else:
+        json_idle = idle
+    params["idle"] = json_idle
+
+    json_expires_within: None | str | Unset
+    if isinstance(expires_within, Unset):
+        json_expires_within = UNSET
+    else:
+        json_expires_within = expires_within
+    params["expires_within"] = json_expires_within
+
+    params["no_expiry"] = no_expiry
+
+    params["drifted"] = drifted
+
+    params["stalled"] = stalled
+
+    params["owner_left"] = owner_left
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -104,6 +135,13 @@ def sync_detailed(
     name: None | str | Unset = UNSET,
     state: None | State | Unset = UNSET,
     scope: None | Scope | Unset = UNSET,
+    unused: bool | Unset = False,
+    idle: None | str | Unset = UNSET,
+    expires_within: None | str | Unset = UNSET,
+    no_expiry: bool | Unset = False,
+    drifted: bool | Unset = False,
+    stalled: bool | Unset = False,
+    owner_left: bool | Unset = False,
 ) -> Response[KeyList | Problem]:
     """List the API keys of an organization, newest first; go on with `cursor` where `next_cursor` is not null."""
 
@@ -115,6 +153,13 @@ def sync_detailed(
         name=name,
         state=state,
         scope=scope,
+        unused=unused,
+        idle=idle,
+        expires_within=expires_within,
+        no_expiry=no_expiry,
+        drifted=drifted,
+        stalled=stalled,
+        owner_left=owner_left,
     )
     response = client.get_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -130,6 +175,13 @@ def sync(
     name: None | str | Unset = UNSET,
     state: None | State | Unset = UNSET,
     scope: None | Scope | Unset = UNSET,
+    unused: bool | Unset = False,
+    idle: None | str | Unset = UNSET,
+    expires_within: None | str | Unset = UNSET,
+    no_expiry: bool | Unset = False,
+    drifted: bool | Unset = False,
+    stalled: bool | Unset = False,
+    owner_left: bool | Unset = False,
 ) -> KeyList | Problem | None:
     """`sync_detailed(…).parsed`"""
 
@@ -142,6 +194,13 @@ def sync(
         name=name,
         state=state,
         scope=scope,
+        unused=unused,
+        idle=idle,
+        expires_within=expires_within,
+        no_expiry=no_expiry,
+        drifted=drifted,
+        stalled=stalled,
+        owner_left=owner_left,
     ).parsed
 
 
@@ -155,6 +214,13 @@ async def asyncio_detailed(
     name: None | str | Unset = UNSET,
     state: None | State | Unset = UNSET,
     scope: None | Scope | Unset = UNSET,
+    unused: bool | Unset = False,
+    idle: None | str | Unset = UNSET,
+    expires_within: None | str | Unset = UNSET,
+    no_expiry: bool | Unset = False,
+    drifted: bool | Unset = False,
+    stalled: bool | Unset = False,
+    owner_left: bool | Unset = False,
 ) -> Response[KeyList | Problem]:
     """List the API keys of an organization, newest first; go on with `cursor` where `next_cursor` is not null."""
 
@@ -166,6 +232,13 @@ async def asyncio_detailed(
         name=name,
         state=state,
         scope=scope,
+        unused=unused,
+        idle=idle,
+        expires_within=expires_within,
+        no_expiry=no_expiry,
+        drifted=drifted,
+        stalled=stalled,
+        owner_left=owner_left,
     )
     response = await client.get_async_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -181,6 +254,13 @@ async def asyncio(
     name: None | str | Unset = UNSET,
     state: None | State | Unset = UNSET,
     scope: None | Scope | Unset = UNSET,
+    unused: bool | Unset = False,
+    idle: None | str | Unset = UNSET,
+    expires_within: None | str | Unset = UNSET,
+    no_expiry: bool | Unset = False,
+    drifted: bool | Unset = False,
+    stalled: bool | Unset = False,
+    owner_left: bool | Unset = False,
 ) -> KeyList | Problem | None:
     """`(await asyncio_detailed(…)).parsed`"""
 
@@ -194,5 +274,12 @@ async def asyncio(
             name=name,
             state=state,
             scope=scope,
+            unused=unused,
+            idle=idle,
+            expires_within=expires_within,
+            no_expiry=no_expiry,
+            drifted=drifted,
+            stalled=stalled,
+            owner_left=owner_left,
         )
     ).parsed

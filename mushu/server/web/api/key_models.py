@@ -13,6 +13,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.errors import Invalid
+from mushu.server.hygiene import Hygiene
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys import Scope, parse_scopes
 from mushu.server.keys.minting import KeyRequest
@@ -79,6 +80,27 @@ class KeysOf(ListWindow):
     name: str | None = Field(default=None, min_length=1, max_length=NAME_LENGTH)
     state: State | None = None
     scope: Scope | None = None
+    unused: bool = False
+    idle: Text | None = None
+    expires_within: Text | None = None
+    no_expiry: bool = False
+    drifted: bool = False
+    stalled: bool = False
+    owner_left: bool = False
+
+    @property
+    def hygiene(self) -> Hygiene:
+        """Return what is to be looked at in the keys."""
+        within = self.expires_within
+        return Hygiene(
+            unused=self.unused,
+            idle=parse_duration(self.idle, "idle") if self.idle is not None else None,
+            expires_within=parse_duration(within, "expires_within") if within is not None else None,
+            no_expiry=self.no_expiry,
+            drifted=self.drifted,
+            stalled=self.stalled,
+            owner_left=self.owner_left,
+        )
 
     def selection(self, now: datetime) -> Selection:
         """Return which keys are meant, of the environment of the request."""

@@ -102,7 +102,7 @@ def list_api_keys(path: OrgPath, query: KeysOf) -> KeyList:
     """List the API keys of an organization, newest first; go on with `cursor` where `next_cursor` is not null."""
     now = get_core().clock()
     with reading(db.session):
-        found = answers.key_page(db.session, now, path.org_id, query.selection(now), query.window)
+        found = answers.key_page(db.session, now, path.org_id, query.selection(now), query.hygiene, query.window)
     return KeyList(api_keys=[Key(**key) for key in found.rows], next_cursor=found.next_cursor)
 
 

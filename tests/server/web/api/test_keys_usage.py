@@ -33,3 +33,23 @@ def test_requests_denials_and_addresses_of_a_key_are_shown_also_after_its_end(ho
     assert [(bar["requests"], bar["denials"]) for bar in shown["hours"][-3:]] == [(2, 1), (0, 0), (0, 1)]
     assert (len(shown["hours"]), len(shown["days"])) == (24, 30)
     assert "It is revoked, and is still tried: 1 times" in shown["unusual"][0]
+
+
+def test_the_list_tells_which_keys_somebody_should_look_at(house: House, stage: Stage) -> None:
+    key, plaintext = house.world.key(stage.organization, lives_seconds=3_600)
+    answer(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)))
+    recorder_of(house.app).flush()
+
+    def found(query: str) -> bool:
+        keys = answer(house.client.get(f"{keys_of(stage)}?{query}", headers=stage.headers))["api_keys"]
+        return key.id in [row["key_id"] for row in keys]
+
+    shown = {
+        query: found(query)
+        for query in ("unused=true", "unused=false", "no_expiry=true", "expires_within=2h", "expires_within=30m")
+    }
+    assert [query for query, is_found in shown.items() if is_found] == ["unused=false", "expires_within=2h"]
+    house.clock.turn(minutes=50)
+    assert (found("idle=50m"), found("idle=51m")) == (True, False)
+    assert not any(map(found, ("drifted=true", "stalled=true", "owner_left=true")))
+    refusal(house.client.get(f"{keys_of(stage)}?idle=soon", headers=stage.headers), 422, "invalid_input")
