@@ -1,5 +1,6 @@
 """The usage of a key as lines of text, with a small chart: what the commands of the server and of the client show."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -9,12 +10,13 @@ _ASCII: Final = " .:-=+*#@"
 _LABEL: Final = 16
 
 
-def usage_lines(answer: Mapping[str, Any], encoding: str) -> Iterator[str]:
+def usage_lines(answer: Mapping[str, Any], encoding: str | None = None) -> Iterator[str]:
     """Yield what the server answers of the usage of a key, line by line; what it leaves out is left out.
 
     Args:
-        encoding: of what the lines are written to.
+        encoding: of what the lines are written to; else that of standard output.
     """
+    encoding = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
     yield _line("Requests", f"{answer.get('requests', 0):,}, and {answer.get('denials', 0):,} denials")
     if "last_used_at" in answer:
         yield _line("First used", answer["first_used_at"])

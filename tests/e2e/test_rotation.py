@@ -1,6 +1,8 @@
 """Rotation under load, with processes of their own: nobody is refused who loads the new key, or has time left."""
 
+import itertools
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -8,16 +10,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.e2e.conftest import Server, Start
-from tests.long import times
+from tests.e2e.conftest import Server, Start, status
+from tests.long import LONG, times
 
 ROTATIONS: Final = times(15, 50)
 #: How often, and after how many seconds, a client reads the file again: between the write and the activation, some
@@ -174,15 +178,59 @@ def test_a_client_that_keeps_its_key_is_answered_until_it_retires_and_then_told_
     assert asked(server, server.key) == (200, "")
 
 
+def send(server: Server, number: int) -> tuple[int, int]:
+    """Send so many requests, from eight connections at once; return how many were sent, and how many were answered."""
+    sent, answered = itertools.count(), itertools.count()
+
+    def ask(some: int) -> None:
+        with closing(server.connect()) as connection:
+            for _ in range(some):
+                next(sent)
+                try:
+                    if status(connection, "/orgs", {"X-API-Key": key}) == 200:
+                        next(answered)
+                except (OSError, HTTPException):  # its worker was killed
+                    connection.close()
+
+    key = server.key
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, [number // 8 + (place < number % 8) for place in range(8)]))
+    return next(sent), next(answered)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT][: times(1, 2)])
 def test_what_was_counted_is_written_down_when_the_server_is_stopped(start: Start, number: signal.Signals) -> None:
-    server = start(MUSHU_WORKERS="2", MUSHU_USAGE_SECONDS="3600").wait_until_up()
-    assert asked(server, server.key) == (200, "")
-    assert not (server.instance / "mushu-usage.sqlite3").exists()
-    assert server.stop(number) == 0
-    with closing(sqlite3.connect(server.instance / "mushu-usage.sqlite3")) as connection:
-        ((key_id, requests),) = connection.execute("SELECT key_id, requests FROM key_uses").fetchall()
-    assert requests == 1
+    each, total = times(1, 33_334), 0
+    for _ in range(times(1, 3)):
+        server = start(MUSHU_WORKERS="4", MUSHU_USAGE_SECONDS="3600" if each == 1 else "1").wait_until_up()
+        assert send(server, each) == (each, each)
+        total += each
+        assert server.stop(number) == 0
+        key_id, requests = counted(server)
+        assert requests == total
     shown = json.loads(server.flask("keys", "show", key_id).stdout)
     assert shown["last_used_from"] == "127.0.0.1"
-    assert shown["first_used_at"] == shown["last_used_at"]
+    assert shown["first_used_at"] <= shown["last_used_at"]
+    if LONG:
+        _kill_while_they_count(start(MUSHU_WORKERS="4").wait_until_up(), total)
+
+
+def _kill_while_they_count(server: Server, total: int) -> None:
+    """Kill a worker every second: at least what was answered is counted, and at most what was sent."""
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send, server, 20_000)
+        while not sending.done():
+            time.sleep(1)
+            os.kill(server.workers[0], signal.SIGKILL)
+        sent, answered = sending.result()
+    server.wait_until_up()
+    server.stop()
+    assert total + answered <= counted(server)[1] <= total + sent
+    assert answered > 1_000
+
+
+def counted(server: Server) -> tuple[str, int]:
+    """Return the only key that was used, and how often."""
+    with closing(sqlite3.connect(server.instance / "mushu-usage.sqlite3")) as connection:
+        ((key_id, requests),) = connection.execute("SELECT key_id, requests FROM key_uses").fetchall()
+        return key_id, requests

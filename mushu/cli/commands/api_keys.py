@@ -1,6 +1,5 @@
 """`mushu api-key`: create an API key, list, show, rename, disable, enable and delete keys."""
 
-import sys
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -195,7 +194,7 @@ def usage(session: Session, key_id: str, org: str | None, as_json: bool) -> None
         print_json(answer)
     else:
         try:
-            lines = [*usage_lines(answer, sys.stdout.encoding)]
+            lines = [*usage_lines(answer)]
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             raise misunderstood("it tells of usage in another way") from None
         for line in lines:

@@ -1,9 +1,7 @@
 """`flask keys list` and `flask keys usage`: which keys there are, and how they are used."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import click
 
@@ -25,6 +23,8 @@ from mushu.terminal import printable
 from mushu.usage_chart import usage_lines
 
 _COLUMNS = {"key_id": "KEY_ID", "name": "NAME", "scopes": "SCOPES", "created_at": "CREATED"}
+#: Of these, a table shows the day.
+_DAYS = ("created_at", "expires_at", "last_used_at")
 
 
 @click.command("list")
@@ -92,13 +92,8 @@ def list_keys(
         columns |= {"expires_at": "EXPIRES", "last_used_at": "LAST_USED"}
     rows = found(*selection.environments)
     if not as_json:
-        rows = ({field: _shown(field, value) for field, value in row.items()} for row in rows)
+        rows = (row | {field: row[field][:10] for field in _DAYS if field in row} for row in rows)
     print_rows(rows, columns, json_wanted=as_json)
-
-
-def _shown(field: str, value: Any) -> Any:
-    """Return what a table shows: of a moment, the day."""
-    return value[:10] if field in ("created_at", "expires_at", "last_used_at") else value
 
 
 @click.command("usage")
@@ -111,6 +106,5 @@ def show_usage(key_id: str, as_json: bool) -> None:
         answer = answers.usage(db.session, get_core().clock(), key)
     if as_json:
         print_json(answer)
-        return
-    for line in usage_lines(answer, sys.stdout.encoding):
-        emit(printable(line))
+    else:
+        emit("\n".join(map(printable, usage_lines(answer))))

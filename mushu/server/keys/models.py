@@ -44,8 +44,7 @@ class ApiKey(Idempotent, Base):
     environment: Mapped[str] = mapped_column(String(8))
     stored_state: Mapped[str] = mapped_column("state", String(16))
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
-    #: The user who created it, or who rotated the key before it; None for one that no user did.
-    created_by: Mapped[str | None] = mapped_column(String(24))
+    created_by: Mapped[str | None] = mapped_column(String(24))  # the user who did, or who rotated the key before it
     expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: For a key that a client delivers: until when it has to prove that it did.
     confirm_by: Mapped[datetime | None] = mapped_column(UTCDateTime)

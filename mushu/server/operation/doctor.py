@@ -19,7 +19,7 @@ from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, db
 from mushu.server.db import is_unverified, most_connections, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery
-from mushu.server.errors import ConfigurationError, StorageUnavailable
+from mushu.server.errors import ConfigurationError, DatabaseUnavailable, StorageUnavailable
 from mushu.server.instance import JOURNAL_FILE, SECRET_KEY_FILE, instance_path
 from mushu.server.keys import revocation_journal
 from mushu.server.keys.models import ApiKey
@@ -29,6 +29,8 @@ from mushu.server.operation.serving import SUPPORTED as STALLED_CONNECTIONS_SEEN
 from mushu.server.operation.upgrading.copies import list_copies
 from mushu.server.operation.upgrading.migrations import pending_migrations
 from mushu.server.sealing import faults, sealed_values
+from mushu.server.usage import KeyUse
+from mushu.server.usage.engine import reading_usage
 
 _ENOUGH_DISK: Final = 256 * 1024 * 1024
 #: For 1,024 connections in a worker, and what it needs besides.
@@ -222,6 +224,18 @@ def _deliveries(core: Core) -> Iterator[Check]:
     yield Check("deliveries", good, detail)
 
 
+def _usage(_: Core) -> Iterator[Check]:
+    try:
+        with reading(db.session), reading_usage(db.session) as usage:
+            usage.execute(select(KeyUse.key_id).limit(1)).all()
+    except DatabaseUnavailable as error:
+        cause = getattr(error.__cause__, "orig", None) or error
+        advice = "Stop the server, move the file *-usage.sqlite3 away with its -wal and -shm, and start it"
+        yield Check("usage", False, f"it cannot be read ({cause}). {advice}: counting begins anew.")
+    else:
+        yield Check("usage", True, "it can be read")
+
+
 def _journal(core: Core) -> Iterator[Check]:
     path = core.settings.instance_path / JOURNAL_FILE
     fault = _why_not_writable(path)
@@ -265,5 +279,5 @@ def _media(core: Core) -> Iterator[Check]:
 
 LOOKS: Final = (
     _permissions, _disk, _address, _client_address, _connections, _channels, _plugins, _schema, _copies, _integrity,
-    _database_connections,    _sealing, _deliveries, _journal, _rotations, _media,
+    _database_connections,    _sealing, _deliveries, _usage, _journal, _rotations, _media,
 )  # fmt: skip

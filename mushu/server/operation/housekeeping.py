@@ -1,7 +1,6 @@
 """A process beside the workers that does what time and crashes leave to do, as long as the server runs.
 
-It deletes what has expired: tokens, sessions, links, codes, invitations and counters of failed logins. It adds up what
-processes counted that have ended, and makes days of the hours of usage.
+It deletes what has expired: tokens, sessions, links, codes, invitations, counters of failed logins. It sums up usage.
 Keys that are to retire open nothing from their moment on, whether this runs or not; here it is written down, and their
 values are taken away. `flask keys reconcile` and `flask keys rotate --due` do the same for who serves in another way.
 """
@@ -23,12 +22,11 @@ from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context, db
 from mushu.server.db import AnySession
-from mushu.server.instance import USAGE_FOLDER
 from mushu.server.lifecycle.maintain import keep_house_by_key
 from mushu.server.orgs.models import OrgInvitation
 from mushu.server.paging import delete_in_rounds
 from mushu.server.tokens.models import BrowserSession, CliToken, DeviceAuthorization
-from mushu.server.usage.rollup import keep_house_of_usage
+from mushu.server.usage.store import keep_house_of_usage
 from mushu.server.users.models import LoginFailures, PasswordLink
 from mushu.server.users.throttle import tell_failures
 
@@ -79,7 +77,7 @@ def tick(settings: Settings) -> None:
                 _LOG.info("tokens, sessions, links and invitations deleted", extra={"deleted": ended})
             for duty in core.resources.housekeeping:
                 duty(db.session, core.clock, settings)
-            keep_house_of_usage(db.engine, settings.instance_path / USAGE_FOLDER, core.clock())
+            keep_house_of_usage(db.engine, settings.instance_path, core.clock())
     except Exception as error:
         _LOG.exception("housekeeping failed", exc_info=error)
 

@@ -3,8 +3,8 @@
 counters   a file of counters for each process: what was counted outlives it
 recorder   counts a request, and has the files added up once a second
 models     the tables
-store      adds up what was counted, in a database beside SQLite's, or in PostgreSQL
-rollup     makes days of hours, and forgets
+engine     where they are: in a database beside SQLite's, or in PostgreSQL
+store      adds up what was counted, makes days of hours, and forgets
 report     what is told of one key, and what is unusual about it
 
 Counting makes no request wait and commits nothing to the database of the keys. That a key was used at all decides when

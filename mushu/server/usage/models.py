@@ -14,6 +14,8 @@ from mushu.server.db import Base, UTCDateTime
 #: Addresses, and networks, that are remembered of a key.
 ADDRESSES: Final = 5
 NETWORKS: Final = 20
+#: Letters of an address or a reason that are kept.
+LENGTH: Final = 64
 #: Seconds of a period, and how long hours and days are kept.
 HOUR: Final = 3_600
 DAY: Final = 86_400
@@ -33,7 +35,7 @@ class KeyUse(Base):
     first_used_at: Mapped[datetime] = mapped_column(UTCDateTime)
     last_used_at: Mapped[datetime] = mapped_column(UTCDateTime)
     #: The address that the last request came from.
-    last_used_from: Mapped[str] = mapped_column(String(64))
+    last_used_from: Mapped[str] = mapped_column(String(LENGTH))
     requests: Mapped[int] = mapped_column(BigInteger)
     #: The rotation that waited for the first use knows of it.
     noted: Mapped[bool] = mapped_column(server_default=true())
@@ -62,7 +64,7 @@ class UsageSource(Base):
 
     key_id: Mapped[str] = mapped_column(String(24), primary_key=True)
     #: As `192.0.2.7` or `192.0.2.0/24`.
-    source: Mapped[str] = mapped_column(String(64), primary_key=True)
+    source: Mapped[str] = mapped_column(String(LENGTH), primary_key=True)
     first_seen_at: Mapped[datetime] = mapped_column(UTCDateTime)
     last_seen_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
@@ -74,11 +76,11 @@ class UsageDenial(Base):
 
     key_id: Mapped[str] = mapped_column(String(24), primary_key=True)
     #: The code of the error.
-    reason: Mapped[str] = mapped_column(String(64), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(LENGTH), primary_key=True)
     denials: Mapped[int] = mapped_column(BigInteger)
     last_denied_at: Mapped[datetime] = mapped_column(UTCDateTime)
     #: The address that it was refused to last.
-    last_denied_from: Mapped[str] = mapped_column(String(64))
+    last_denied_from: Mapped[str] = mapped_column(String(LENGTH))
 
 
 class UsageFile(Base):
@@ -86,7 +88,7 @@ class UsageFile(Base):
 
     __tablename__ = "usage_files"
 
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(LENGTH), primary_key=True)
 
 
 TABLES: Final[list[Table]] = [

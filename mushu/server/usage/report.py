@@ -13,8 +13,8 @@ from mushu.server.db import AnySession
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import find_rotation_of
 from mushu.server.keys.states import State
+from mushu.server.usage.engine import reading_usage
 from mushu.server.usage.models import KeyUse, UsageDenial, UsagePeriod, UsageSource
-from mushu.server.usage.store import reading_usage
 
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)

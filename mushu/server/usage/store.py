@@ -1,31 +1,28 @@
-"""What was counted, added up: tables in a database of their own beside SQLite's, or in PostgreSQL.
+"""What was counted, added up, and each file of counters once."""
 
-On SQLite a commit to the database of the keys would empty the gate's cache. So the tables stand in a file of their own,
-which begins with the uses that earlier versions wrote beside the keys.
-"""
-
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, case, create_engine, delete, event, func, or_, select, update
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import ColumnElement, Engine, case, delete, func, or_, select, tuple_, update
 
 from mushu.batching import BATCH, batches
-from mushu.server.db import AnySession, Base, insert_into, own_session, prepare_engine, reading, writing
-from mushu.server.instance import make_private, sqlite_url
+from mushu.server.db import AnySession, Base, insert_into, own_session, reading, writing
+from mushu.server.instance import USAGE_FOLDER
 from mushu.server.keys import rotation
 from mushu.server.usage.counters import Count, add_left_files
+from mushu.server.usage.engine import reading_usage, usage_engine
 from mushu.server.usage.models import (
     ADDRESSES,
+    DAY,
+    DAYS_KEPT,
     HOUR,
+    HOURS_KEPT,
+    LENGTH,
     NETWORKS,
     NOT_NOTED,
-    TABLES,
     KeyUse,
     UsageDenial,
     UsageFile,
@@ -38,39 +35,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 #: From when on a moment is none: a power cut may leave any number.
 _LATEST: Final = (datetime(2200, 1, 1, tzinfo=UTC) - _SINCE) // _MICROSECOND
 _HOUR: Final = HOUR * 1_000_000
-_MAKING: Final = threading.Lock()
-_ENGINE: Final = "mushu_usage"
-_VERSION: Final = 1
-
-
-def usage_engine(engine: Engine) -> Engine:
-    """Return the engine of the tables of usage; it belongs to that of the keys, and is disposed of with it."""
-    database = _database(engine)
-    if database is None:
-        return engine
-    with _MAKING:
-        known: Engine | None = engine.get_execution_options().get(_ENGINE)
-        if known is None:
-            file = _usage_file(database)
-            make_private(file, "")
-            known = made = create_engine(sqlite_url(file), hide_parameters=True)
-            prepare_engine(made)
-            event.listen(made, "connect", lambda connection, _: _set_up(connection, made, database))
-            event.listen(engine, "engine_disposed", lambda _: made.dispose())
-            engine.update_execution_options(**{_ENGINE: made})
-        return known
-
-
-@contextmanager
-def reading_usage(session: AnySession) -> Iterator[AnySession]:
-    """Provide a session that reads usage, from within a transaction of a session for the keys."""
-    engine = session.get_bind().engine
-    database = _database(engine)
-    if database is None or not _usage_file(database).exists():  # this version has counted nothing yet
-        yield session
-        return
-    with own_session(usage_engine(engine)) as usage, reading(usage):
-        yield usage
+_ROWS: Final = UsagePeriod.__table__
+_PERIOD: Final = tuple_(UsagePeriod.key_id, UsagePeriod.seconds, UsagePeriod.start)
 
 
 def uses_of(session: AnySession, key_ids: Sequence[str]) -> dict[str, KeyUse]:
@@ -101,8 +67,8 @@ class UsageStore:
         with own_session(usage_engine(self._keys)) as session, writing(session):
             if self._removed:
                 session.execute(delete(UsageFile).where(UsageFile.name.in_(self._removed)))
-            mark = insert_into(session, UsageFile).values(name=name).on_conflict_do_nothing()
-            if session.execute(mark).rowcount:  # type: ignore[attr-defined]
+            if session.get(UsageFile, name) is None:
+                session.add(UsageFile(name=name))  # who adds the same at this moment fails, and finds it the next time
                 # In one order, or two processes could wait for each other.
                 for some in batches(sorted(filter(_is_sound, counts), key=lambda count: count.key_id)):
                     _add_counts(session, some)
@@ -151,14 +117,14 @@ def network_of(address: str) -> str | None:
 
 def _add_counts(session: AnySession, counts: Sequence[Count]) -> None:
     """Add what was counted to what is known, whatever other processes add."""
-    upsert(session, KeyUse, [_use(count) for count in counts if count.requests])
-    upsert(session, UsagePeriod, [_period(count) for count in counts])
-    upsert(session, UsageDenial, [row for count in counts for row in _denials(count)])
-    upsert(session, UsageSource, [row for count in counts for row in _sources(count)])
+    _upsert(session, KeyUse, [_use(count) for count in counts if count.requests])
+    _upsert(session, UsagePeriod, [_period(count) for count in counts])
+    _upsert(session, UsageDenial, [row for count in counts for row in _denials(count)])
+    _upsert(session, UsageSource, [row for count in counts for row in _sources(count)])
     _forget_old_sources(session, [count.key_id for count in counts])
 
 
-def upsert(session: AnySession, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+def _upsert(session: AnySession, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
     """Add rows to those with the same key: numbers grow, a first moment is the earlier, a last one the later.
 
     Where a request came from belongs to the last moment.
@@ -213,10 +179,10 @@ def _denials(count: Count) -> list[dict[str, Any]]:
     return [
         {
             "key_id": count.key_id,
-            "reason": reason,
+            "reason": reason[:LENGTH],
             "denials": times,
             "last_denied_at": moment(count.last_denied),
-            "last_denied_from": count.denied_from,
+            "last_denied_from": count.denied_from[:LENGTH],
         }
         for reason, times in sorted(count.reasons.items())
     ]
@@ -226,7 +192,7 @@ def _sources(count: Count) -> list[dict[str, Any]]:
     seen = count.addresses or ({count.address: count.last} if count.requests else {})
     latest: dict[str, int] = {}
     for address, at in seen.items():
-        for source in (address, network_of(address)):
+        for source in (address[:LENGTH], network_of(address)):
             if source:
                 latest[source] = max(at, latest.get(source, 0))
     return [
@@ -262,34 +228,38 @@ def _is_sound(count: Count) -> bool:
     )
 
 
-def _database(engine: Engine) -> Path | None:
-    """Return the file of the database of the keys; None where the tables of usage are in that database."""
-    file = engine.url.database
-    return Path(file) if engine.dialect.name == "sqlite" and file not in (None, "", ":memory:") else None
+def keep_house_of_usage(engine: Engine, instance: Path, now: datetime) -> None:
+    """Add what processes left in the instance folder, make days of old hours, and forget days older than 400.
+
+    Args:
+        engine: of the database of the keys.
+    """
+    store = UsageStore(engine)
+    store.add_left(instance / USAGE_FOLDER)
+    store.note_first_uses()
+    last_midnight = (now - HOURS_KEPT).replace(hour=0, minute=0, second=0, microsecond=0)
+    with own_session(usage_engine(engine)) as session:
+        while _end_periods(session, (UsagePeriod.seconds == HOUR) & (UsagePeriod.start < last_midnight)):
+            pass
+        while _end_periods(session, (UsagePeriod.seconds == DAY) & (UsagePeriod.start < now - DAYS_KEPT)):
+            pass
 
 
-def _usage_file(database: Path) -> Path:
-    return database.with_name(f"{database.stem}-usage{database.suffix}")
+def _end_periods(session: AnySession, over: ColumnElement[bool]) -> bool:
+    """Take a few periods away, and add those of an hour to their day; tell whether there were any."""
+    with reading(session):  # a writer that finds nothing to do would still have waited
+        if session.execute(select(UsagePeriod.key_id).where(over).limit(1)).first() is None:
+            return False
+    with writing(session):
+        # Rows that another machine has at this moment are its.
+        some = select(_ROWS).where(over).order_by(_ROWS.c.start).limit(BATCH).with_for_update(skip_locked=True)
+        found = session.execute(some).mappings().all()
+        _upsert(session, UsagePeriod, _days(row for row in found if row["seconds"] == HOUR))
+        keys = [(row["key_id"], row["seconds"], row["start"]) for row in found]
+        session.execute(delete(UsagePeriod).where(_PERIOD.in_(keys)).execution_options(synchronize_session=False))
+    return bool(found)
 
 
-def _set_up(connection: Any, engine: Engine, database: Path) -> None:
-    """Make the tables in a new file, with the uses that are written beside the keys."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] >= _VERSION:
-        return
-    connection.execute("ATTACH ? AS keys", (str(database),))
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
-            for table in TABLES:
-                connection.execute(str(CreateTable(table).compile(dialect=engine.dialect)))
-                for index in table.indexes:
-                    connection.execute(str(CreateIndex(index).compile(dialect=engine.dialect)))
-            columns = ", ".join(column.name for column in KeyUse.__table__.columns)
-            written_before = f"SELECT {columns} FROM keys.key_uses"  # noqa: S608 - our own names
-            connection.execute(f"INSERT INTO main.key_uses ({columns}) {written_before}")
-            connection.execute(f"PRAGMA user_version = {_VERSION}")
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        connection.execute("DETACH keys")
+def _days(hours: Iterable[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+    days = [{**hour, "seconds": DAY, "start": hour["start"].replace(hour=0)} for hour in hours]
+    return sorted(days, key=lambda day: (day["key_id"], day["start"]))

@@ -278,3 +278,17 @@ def test_where_the_address_of_clients_comes_from_is_told(run: Run, monkeypatch: 
     assert "only the proxy may reach" in told(run)["client address"]
     monkeypatch.setenv("MUSHU_HOST", "0.0.0.0")
     assert "0.0.0.0" in told(run)["client address"]
+
+
+@pytest.mark.sqlite
+def test_usage_that_cannot_be_read_is_told_and_closes_no_door_of_keys(run: Run, acme: str, settings: Settings) -> None:
+    key_id = run("keys", "create", "--name", "k", "--show-once").json["key_id"]
+    (settings.instance_path / "mushu-usage.sqlite3").write_bytes(b"no database" * 1_000)
+    (settings.instance_path / "mushu-usage.sqlite3").chmod(0o600)
+    assert bad(run) == {
+        "usage": "it cannot be read (file is not a database). Stop the server, move the file *-usage.sqlite3 away with "
+        "its -wal and -shm, and start it: counting begins anew."
+    }
+    ran = run("keys", "list")
+    assert (ran.code, "`flask doctor` says what to do" in ran.stderr) == (1, True)
+    assert run("keys", "rotate", key_id, "--show-once").code == 0

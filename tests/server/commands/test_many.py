@@ -16,6 +16,7 @@ from mushu.server.core import context_for, db
 from mushu.server.db import journal_path, reading, writing
 from mushu.server.delivery.drift import DriftChecker, KeyFilter
 from mushu.server.delivery.models import Delivery, DeliveryState
+from mushu.server.hygiene import Hygiene
 from mushu.server.keys import revocation_journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import Selection, StateAt
@@ -92,7 +93,7 @@ def fill(world: World, org_id: str, many: int, state: State) -> None:
 def listed(world: World, org_id: str) -> Iterable[object]:
     now = world.clock()
     selection = Selection(name="key", state=StateAt(State.ACTIVE, now))
-    return in_pages(db.session, lambda window: answers.key_page(db.session, now, org_id, selection, window))
+    return in_pages(db.session, lambda window: answers.key_page(db.session, now, org_id, selection, Hygiene(), window))
 
 
 def checked(world: World, _: str) -> Iterable[object]:

@@ -28,9 +28,9 @@ from mushu.server.keys.rotation import Terms, begin
 from mushu.server.keys.service import get_key
 from mushu.server.orgs.service import create_org
 from mushu.server.usage import KeyUse, Recorder, uses_of
+from mushu.server.usage.engine import usage_engine
 from mushu.server.usage.models import DAY, HOUR, UsageFile, UsagePeriod, UsageSource
-from mushu.server.usage.rollup import keep_house_of_usage
-from mushu.server.usage.store import UsageStore, usage_engine
+from mushu.server.usage.store import UsageStore, keep_house_of_usage
 from mushu.server.users.service import create_user
 from tests.conftest import TurnableClock
 from tests.long import times
@@ -107,6 +107,7 @@ class Counting:
 def counting(settings: Settings, clock: TurnableClock) -> Iterator[Counting]:
     engine = create_engine(settings.sqlalchemy_url)
     prepare_engine(engine)
+    settings.instance_path.mkdir(exist_ok=True)  # on PostgreSQL, nothing else is in it
     yield Counting(engine, settings.instance_path / USAGE_FOLDER, clock)
     engine.dispose()
 
@@ -423,7 +424,7 @@ def test_hours_become_days_and_days_are_forgotten(counting: Counting) -> None:
         (401, []),
     ):
         for _ in range(2):
-            keep_house_of_usage(counting.engine, counting.folder, start.replace(hour=11) + timedelta(days=days))
+            keep_house_of_usage(counting.engine, counting.folder.parent, start.replace(hour=11) + timedelta(days=days))
         assert sorted(counting.periods(key)) == sorted(left), days
     known = counting.known(key)
     assert known is not None
@@ -444,3 +445,32 @@ def test_the_last_addresses_and_networks_of_a_key_are_known(counting: Counting) 
     assert len(known) - len(addresses) == 20
     assert {"192.0.29.0/24", "2001:db8:1d::/48"} <= set(known)
     assert counting.sources(other) == ["unknown"]
+
+
+@pytest.mark.sqlite
+def test_where_the_sums_were_taken_away_counting_begins_anew_and_where_they_are_spoiled_it_is_told(
+    counting: Counting, caplog: pytest.LogCaptureFixture
+) -> None:
+    key, recorder = counting.key(), counting.recorder()
+    file = counting.folder.parent / "mushu-usage.sqlite3"
+    for _ in range(2):
+        recorder.saw(key.id, counting.clock(), "here")
+        recorder.flush()
+        known = counting.known(key)
+        assert known is not None
+        assert known.requests == 1
+        file.unlink()
+    recorder.saw(key.id, counting.clock(), "here")
+    recorder.flush()
+    for left in file.parent.glob(f"{file.name}*"):
+        left.unlink()
+    file.write_bytes(b"no database" * 1_000)
+    recorder.saw(key.id, counting.clock(), "here")
+    with caplog.at_level(logging.WARNING):
+        recorder.flush()
+    assert "usage could not be written" in caplog.text
+    file.unlink()
+    recorder.flush()
+    known = counting.known(key)
+    assert known is not None
+    assert known.requests == 1

@@ -18,8 +18,8 @@ from mushu.server.db import reading
 from mushu.server.keys import Scope
 from mushu.server.keys.states import State
 from mushu.server.usage import KeyUse, uses_of
+from mushu.server.usage.engine import reading_usage
 from mushu.server.usage.models import UsageDenial
-from mushu.server.usage.store import reading_usage
 from mushu.server.web.extensions import recorder_of
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, quiet_app, settings_on

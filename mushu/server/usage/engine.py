@@ -1,0 +1,108 @@
+"""Where the tables of usage are: in a database of their own beside SQLite's, or in PostgreSQL.
+
+On SQLite a commit to the database of the keys would empty the gate's cache. So the tables stand in a file of their own,
+which begins with the uses that earlier versions wrote beside the keys. Where it is taken away, another begins.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from mushu.server.db import AnySession, own_session, prepare_engine, reading
+from mushu.server.errors import DatabaseUnavailable
+from mushu.server.instance import make_private, sqlite_url
+from mushu.server.usage.models import TABLES, KeyUse
+
+_MAKING: Final = threading.Lock()
+_ENGINE: Final = "mushu_usage"
+_VERSION: Final = 1
+
+
+def usage_engine(engine: Engine) -> Engine:
+    """Return the engine of the tables of usage; it belongs to that of the keys, and is disposed of with it."""
+    database = _database(engine)
+    if database is None:
+        return engine
+    with _MAKING:
+        file, known = _usage_file(database), engine.get_execution_options().get(_ENGINE)
+        if known is not None and known[1] != _identity(file):  # it was taken away, or another was put in its place
+            known[0].dispose()
+            known = None
+        if known is None:
+            if make_private(file, ""):
+                for ending in ("-wal", "-shm"):  # of a file that is gone
+                    Path(f"{file}{ending}").unlink(missing_ok=True)
+            made = create_engine(sqlite_url(file), hide_parameters=True)
+            prepare_engine(made)
+            event.listen(made, "connect", lambda connection, _: _set_up(connection, made, database))
+            event.listen(engine, "engine_disposed", lambda _: made.dispose())
+            known = made, _identity(file)
+            engine.update_execution_options(**{_ENGINE: known})
+        usage: Engine = known[0]
+        return usage
+
+
+@contextmanager
+def reading_usage(session: AnySession) -> Iterator[AnySession]:
+    """Provide a session that reads usage, from within a transaction of a session for the keys.
+
+    Raises:
+        DatabaseUnavailable: the file of usage cannot be read.
+    """
+    engine = session.get_bind().engine
+    database = _database(engine)
+    if database is None or not _usage_file(database).exists():  # this version has counted nothing yet
+        yield session
+        return
+    try:
+        with own_session(usage_engine(engine)) as usage, reading(usage):
+            yield usage
+    except DatabaseError as error:
+        raise DatabaseUnavailable("The usage of keys cannot be read. `flask doctor` says what to do.") from error
+
+
+def _database(engine: Engine) -> Path | None:
+    """Return the file of the database of the keys; None where the tables of usage are in that database."""
+    file = engine.url.database
+    return Path(file) if engine.dialect.name == "sqlite" and file not in (None, "", ":memory:") else None
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _usage_file(database: Path) -> Path:
+    return database.with_name(f"{database.stem}-usage{database.suffix}")
+
+
+def _set_up(connection: Any, engine: Engine, database: Path) -> None:
+    """Make the tables in a new file, with the uses that are written beside the keys."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] >= _VERSION:
+        return
+    connection.execute("ATTACH ? AS keys", (str(database),))
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+            for table in TABLES:
+                connection.execute(str(CreateTable(table).compile(dialect=engine.dialect)))
+                for index in table.indexes:
+                    connection.execute(str(CreateIndex(index).compile(dialect=engine.dialect)))
+            columns = ", ".join(column.name for column in KeyUse.__table__.columns)
+            written_before = f"SELECT {columns} FROM keys.key_uses"  # noqa: S608 - our own names
+            connection.execute(f"INSERT INTO main.key_uses ({columns}) {written_before}")
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.execute("DETACH keys")
