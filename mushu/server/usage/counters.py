@@ -72,6 +72,10 @@ class CounterFile:
         self._map = mmap.mmap(self._file, _SLOT.size * SLOTS)
         self._words = memoryview(self._map).cast("Q")
 
+    @property
+    def is_used(self) -> bool:
+        return bool(self._slots)
+
     def slot(self, key_id: str) -> Slot | None:
         """Return a new slot; None where there is no room."""
         if len(self._slots) == SLOTS:

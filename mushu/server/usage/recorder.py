@@ -90,15 +90,22 @@ class Recorder:
     def close(self) -> None:
         """Write the rest, and end the thread."""
         self._ended.set()
-        if self._file is not None or self._full:
+        if self._full or (self._file is not None and self._file.is_used):
             self.flush()
+        with self._lock, suppress(OSError):
+            if self._file is not None and not self._file.is_used:
+                self._file.remove()
+                self._file = None
 
     def _add_up(self) -> None:
         while self._full:
             self._add_first()
-        with self._lock:
-            if self._file is not None:
+        if self._file is not None and self._file.is_used:
+            # Made here, so that no request waits for the disk.
+            following = CounterFile(self._folder) if self._interval > 0 and not self._ended.is_set() else None
+            with self._lock:
                 self._put_away(self._file)
+                self._file = following
         while self._full:
             self._add_first()
         if self._folder is not None:

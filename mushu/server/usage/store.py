@@ -57,6 +57,8 @@ class UsageStore:
         self._keys = engine
         #: Files that are gone: nobody has to know any more that they were added.
         self._removed: list[str] = []
+        #: Something was added since, or a process ended before it could tell.
+        self._untold = True
 
     def add(self, name: str, counts: Sequence[Count]) -> None:
         """Add what a file holds, unless that was done; in one transaction.
@@ -72,7 +74,7 @@ class UsageStore:
                 # In one order, or two processes could wait for each other.
                 for some in batches(sorted(filter(_is_sound, counts), key=lambda count: count.key_id)):
                     _add_counts(session, some)
-        self._removed = []
+        self._removed, self._untold = [], True
 
     def add_left(self, folder: Path) -> None:
         """Add what processes that have ended left in this folder."""
@@ -86,10 +88,11 @@ class UsageStore:
         """Tell the rotations that wait for it which keys were used for the first time."""
         usage = usage_engine(self._keys)
         query = select(KeyUse.key_id, KeyUse.first_used_at).where(NOT_NOTED).limit(BATCH)
-        while True:
+        while self._untold:
             with own_session(usage) as session, reading(session):
                 first = {row.key_id: row.first_used_at for row in session.execute(query)}
             if not first:
+                self._untold = False
                 return
             with own_session(self._keys) as session:
                 with reading(session):

@@ -199,7 +199,12 @@ def test_a_thread_of_its_own_writes_at_intervals_and_ends_when_it_is_closed(coun
 
     recorder.saw(key.id, counting.clock(), "here")
     assert written.wait(30)
+    recorder.flush()
+    (following,) = counting.folder.iterdir()
+    recorder.saw(key.id, counting.clock(), "here")
+    assert [*counting.folder.iterdir()] == [following], "no request makes a file"
     recorder.close()
+    assert [*counting.folder.iterdir()] == []
     assert counting.known(key) is not None
     for thread in [found for found in threading.enumerate() if found.name == "usage"]:
         thread.join(30)
