@@ -29,7 +29,7 @@ from mushu.server.gate.decision import Admitted, admit_by, get_requirement
 from mushu.server.gate.identity import digest_of_sent, identify
 from mushu.server.logs import current_request_id
 from mushu.server.web.access_log import find_access_log
-from mushu.server.web.extensions import recorder_of
+from mushu.server.web.extensions import count_denial, recorder_of
 from mushu.server.web.problems import as_problem, on_undecided, problem
 from mushu.server.web.proxy_headers import REQUEST_ID, chosen
 
@@ -69,6 +69,7 @@ class ForwardAuth:
 
     def __init__(self, app: Flask, wrapped: "WSGIApplication", core: Core) -> None:
         self._app = wrapped
+        self._flask = app
         self._reader = gate_reader_in(Environment.LIVE, app)
         self._recorder = recorder_of(app)
         self._clock = core.clock
@@ -89,6 +90,8 @@ class ForwardAuth:
             self._count(environ, principal, now)
             status, headers, content = "200 OK", passed.headers, b""
         except Exception as error:
+            if isinstance(error, Unauthenticated):
+                count_denial(self._flask, environ, None, error)
             status, headers, content = _refusal(error, request_id)
         start_response(status, [*headers, (REQUEST_ID, request_id)])
         self._note(environ, request_id, status, began, len(content), principal)
@@ -103,8 +106,9 @@ class ForwardAuth:
             identity = identify(self._reader, now, read_headers(authorization, x_api_key))
             try:
                 admitted = admit_by(self._reader, requirement, identity)
-            except Forbidden:  # it is in use all the same
+            except Forbidden as refusal:  # it is in use all the same
                 self._count(environ, identity.principal, now)
+                count_denial(self._flask, environ, identity.principal, refusal)
                 raise
             return Passed(_told(admitted), identity.principal, identity.until)
 

@@ -22,6 +22,7 @@ from mushu.server.keys.states import DELETE
 from mushu.server.lifecycle.delete import delete_org
 from mushu.server.orgs.models import Organization, Role
 from mushu.server.usage import uses_of
+from mushu.server.usage.report import usage_of
 from mushu.server.web.extensions import recorder_of
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, bearer
@@ -266,10 +267,15 @@ def test_a_use_is_counted_also_where_it_is_refused(
     key, text = world.key(org)
     for name in ("reports", "admins", "reports", "unknown"):
         client.get(f"/forward-auth/{name}", headers=api_key(text))
+    with writing(db.session):
+        change_state(db.session, world.clock, SYSTEM, key.id, DELETE)
+    client.get("/forward-auth/reports", headers=api_key(text))
     recorder_of(app).flush()
     with writing(db.session):
         use = uses_of(db.session, [key.id])[key.id]
+        usage = usage_of(db.session, world.clock(), get_key(db.session, key.id))
     assert (use.requests, use.last_used_from) == (3, "127.0.0.1")
+    assert {row.reason: row.denials for row in usage.reasons} == {"missing_scope": 1, "deleted_credential": 1}
 
 
 @pytest.mark.sqlite

@@ -146,8 +146,12 @@ def _asker() -> KeyPrincipal:
 
 def _count(recorder: Recorder, now: datetime, reports: Sequence[KeyReport], address: str | None) -> None:
     for found in reports:
-        if found.identity is not None and found.key_id is not None:
+        if found.key_id is None:
+            continue
+        if found.identity is not None:
             recorder.saw(found.key_id, now, shown(read_address(address)))
+        if found.code is not None:
+            recorder.denied(found.key_id, now, shown(read_address(address)), found.code)
 
 
 def _verification(found: KeyReport) -> Answer:

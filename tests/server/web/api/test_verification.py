@@ -14,10 +14,11 @@ from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.keys import Scope
-from mushu.server.keys.service import change_state
+from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DELETE, DISABLE
 from mushu.server.orgs.models import Organization
 from mushu.server.usage import uses_of
+from mushu.server.usage.report import usage_of
 from mushu.server.web.extensions import recorder_of
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, bearer
@@ -197,8 +198,14 @@ def test_both_keys_are_counted_once(app: Flask, client: SeparateClient, world: W
     (mine, asker), (key, text) = world.key(org), world.key(org)
     verify(client, asker, keys=[text, "x"], client_address="2001:db8::1")
     introspect(client, basic(asker), token=text)
+    verify(client, asker, keys=[text], scope="admin")
+    verify(client, world.key(world.org())[1], keys=[text])  # a stranger's question is none
+    end(world, key.id, DELETE)
+    verify(client, asker, keys=[text])
     recorder_of(app).flush()
     with writing(db.session):
         uses = uses_of(db.session, [mine.id, key.id])
-    assert (uses[mine.id].requests, uses[mine.id].last_used_from) == (2, "127.0.0.1")
-    assert (uses[key.id].requests, uses[key.id].last_used_from) == (2, "unknown")
+        usage = usage_of(db.session, world.clock(), get_key(db.session, key.id))
+    assert (uses[mine.id].requests, uses[mine.id].last_used_from) == (4, "127.0.0.1")
+    assert (uses[key.id].requests, uses[key.id].last_used_from) == (3, "unknown")
+    assert {row.reason: row.denials for row in usage.reasons} == {"missing_scope": 1, "deleted_credential": 1}
