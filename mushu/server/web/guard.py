@@ -1,4 +1,4 @@
-"""Runs before every view and asks in this order: who is it, may they do this, and is what they send what it should be.
+"""Runs before every view and asks in this order: who is it, and may they do this.
 
 Every transaction of the view that writes decides the same again (`gate/proof.py`); no view has to ask.
 
@@ -7,13 +7,10 @@ decorator opens nothing.
 """
 
 from collections.abc import Callable
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from flask import Flask, Request, abort, g, request
+from flask import Flask, Request, g, request
 from flask.globals import request_ctx
-from flask_openapi import request as library
-from pydantic import BaseModel, ValidationError
 from werkzeug import Response as BaseResponse
 from werkzeug.routing import Rule
 
@@ -32,7 +29,6 @@ from mushu.server.lifecycle.context import Context
 from mushu.server.web.access_log import PRINCIPAL
 from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.extensions import count, count_denial
-from mushu.server.web.problems import on_invalid_body
 from mushu.server.web.sessions import ask_to_sign_in, session_proof, signed_in_user
 
 if TYPE_CHECKING:
@@ -244,55 +240,3 @@ def _mark(view: View, requirement: Requirement | str) -> View:
         raise TypeError(f"{view.__name__} says twice who may use it")
     setattr(view, _MARK, requirement)
     return view
-
-
-def view_with(
-    view: View,
-    header: type[BaseModel] | None,
-    cookie: type[BaseModel] | None,
-    path: type[BaseModel] | None,
-    query: type[BaseModel] | None,
-    form: type[BaseModel] | None,
-    body: type[BaseModel] | None,
-    **_: Any,
-) -> Callable[..., Any]:
-    """Return what Flask calls for a view, as flask-openapi does, which would write the schema of a model each time."""
-    if cookie is not None:
-        raise TypeError("a view of the API takes no cookie")
-    if not any((header, path, query, form, body)):
-        return view
-
-    @wraps(view)
-    def checked(**named: Any) -> Any:
-        try:
-            found = _arguments(header, path, query, form, body, named)
-        except ValidationError as error:
-            abort(on_invalid_body(error))
-        return view(**found)
-
-    return checked
-
-
-def _arguments(
-    header: type[BaseModel] | None,
-    path: type[BaseModel] | None,
-    query: type[BaseModel] | None,
-    form: type[BaseModel] | None,
-    body: type[BaseModel] | None,
-    named: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what a view takes; a body that is no object, and an unknown or repeated parameter were refused before."""
-    found: dict[str, BaseModel] = {}
-    if header is not None:
-        names = [field.alias or name for name, field in header.model_fields.items()]
-        sent = {name: value for name in names if (value := request.headers.get(name)) is not None}
-        found["header"] = header.model_validate(sent)
-    if path is not None:
-        found["path"] = path.model_validate(named)
-    if query is not None:
-        found["query"] = query.model_validate(request.args.to_dict() if request.query_string else {})
-    if body is not None:
-        found["body"] = body.model_validate(json_object())
-    if form is not None:
-        library._validate_form(form, found)  # noqa: SLF001
-    return found

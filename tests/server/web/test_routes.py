@@ -8,7 +8,7 @@ from werkzeug.routing import Rule
 
 from mushu.server.app import create_app
 from mushu.server.core import Core, get_core
-from mushu.server.web.openapi import ApiApp
+from mushu.server.web.application import ApiApp
 from tests.server.web.asking import SeparateClient, answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import LIVE, SINGLE, TWICE, Mounted, Stage
