@@ -10,6 +10,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -112,6 +113,39 @@ def test_bodies_that_do_not_come_stop_nobody_and_are_ended(server: Server, heade
             answer = ended(client).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
             assert answer[9:12] in (b"", b"408", b"503")
     assert logs_in(server)
+
+
+def test_a_small_body_comes_in_pieces_and_the_next_request_with_its_last(server: Server) -> None:
+    body = json.dumps({"key": server.key})
+    asked = BEGUN.format(path="/api-keys/validate", length=len(body))
+    with clients(server, 1, asked) as (client,):
+        for piece in (body[:5], body[5:9], body[9:] + asked + body):
+            time.sleep(0.05)
+            client.sendall(piece.encode())
+        received = b""
+        while received.count(b"HTTP/1.1 200 OK") < 2 or not received.endswith(b"}\n"):
+            received += client.recv(65536)
+        assert received.count(b'"valid":true') == 2
+
+
+def test_clients_that_go_away_within_a_small_body_leave_nothing(server: Server) -> None:
+    """Two hundred more say nothing meanwhile; good requests are answered, and so is each of these, in whole."""
+    begun = BEGUN.format(path="/auth/login", length=1000) + "{"
+    answered(server)
+    before = _descriptors(server)
+    with clients(server, 200, begun) as silent, clients(server, 20, begun) as ending, clients(server, 20, begun) as cut:
+        for client in ending:
+            client.shutdown(socket.SHUT_WR)
+        for client in cut:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        answered(server)
+        until(lambda: logs_in(server))
+        for client in silent:
+            head, _, body = ended(client).partition(b"\r\n\r\n")
+            assert head[9:12] in (b"", b"408", b"503")
+            assert not head or json.loads(body)["status"] == int(head[9:12])
+    until(lambda: _descriptors(server) < before + 20)
 
 
 @pytest.mark.fault
@@ -274,6 +308,10 @@ def test_a_worker_that_was_killed_is_followed_by_one_that_ends_slow_clients_too(
         answered(own)
         for client in slow:
             ended(client)
+
+
+def _descriptors(server: Server) -> int:
+    return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in server.workers)
 
 
 def _is_up(server: Server) -> bool:

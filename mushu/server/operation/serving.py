@@ -116,7 +116,8 @@ def serve(settings: Settings, load: Callable[[], Any]) -> None:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        blocking_threads=settings.worker_threads,
+        # Those beyond are for requests that were given up, until their connections end (web/direct_bodies.py).
+        blocking_threads=settings.worker_threads + settings.bodies,
         # A connection that says nothing has a deadline only where it need not be asked which protocol it speaks.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=settings.idle_seconds * 1_000),

@@ -1,7 +1,8 @@
 """Reads the body of a request with a timeout, which WSGI servers do not have.
 
 A read from the server's stream returns only with bytes, at the end of the body, or when the connection ends. So a
-separate thread reads, and the thread of the request waits for it no longer than a client may take.
+separate thread reads, and the thread of the request waits for it no longer than a client may take. Most small bodies
+do without it (`direct_bodies.py`).
 """
 
 import threading
@@ -15,11 +16,10 @@ from typing import Final, Protocol
 
 from werkzeug.exceptions import RequestTimeout
 
-from mushu.server.errors import Busy
 from mushu.server.resources.media.storage import CHUNK
 
 #: The first piece that is asked for: most bodies of the API are smaller.
-_FIRST_PIECE: Final = 4_096
+FIRST_PIECE: Final = 4_096
 #: Seconds within which a piece must have come for the next one to be larger.
 _PROMPT: Final = 0.05
 #: Seconds for which a thread without work waits for more.
@@ -40,6 +40,10 @@ class Pace:
     patience: float
     #: The least that must come after that, on average.
     bytes_a_second: int
+
+    def allowed(self, size: int) -> float:
+        """Return how many seconds a piece of this size may take."""
+        return self.patience + size / self.bytes_a_second
 
 
 class PendingRead:
@@ -105,7 +109,7 @@ class PacedBody:
         self._source = source
         self._readers = readers
         self._pace = pace
-        self._piece = _FIRST_PIECE
+        self._piece = FIRST_PIECE
         self._began: float | None = None
         self._received = 0
         self._returned = b""
@@ -139,12 +143,16 @@ class PacedBody:
         """Return these bytes again at the next read."""
         self._returned = beginning + self._returned
 
-    def give_way(self, reason: Busy) -> None:
+    def give_way(self, reason: Exception, /) -> None:
         """End the reading from another thread."""
         self.ended_by = reason
         reading = self._reading
         if reading is not None:
             reading.tell(reason)  # where it came in this very moment, the next read ends
+
+    def is_overdue(self, _: float, /) -> bool:
+        """Return False: the thread that waits for it looks at the clock itself."""
+        return False
 
     def close(self) -> None:
         """Drop the stream: the server ends the connection of an unread body once nothing refers to it."""
@@ -157,7 +165,7 @@ class PacedBody:
         if self.ended_by is not None:
             raise self.ended_by
         try:
-            piece = self._reading.result(self._pace.patience + size / self._pace.bytes_a_second)
+            piece = self._reading.result(self._pace.allowed(size))
         except TimeoutError:
             self.ended_by = RequestTimeout()
             raise self.ended_by from None
@@ -172,8 +180,8 @@ class PacedBody:
             self.ended_by = RequestTimeout()
             raise self.ended_by
         # What the slowest client may take one wait for: with a larger piece the timeout would not hold.
-        most = min(CHUNK, max(_FIRST_PIECE, int(self._pace.patience * self._pace.bytes_a_second)))
-        self._piece = min(self._piece * 2, most) if took < _PROMPT else max(self._piece // 2, _FIRST_PIECE // 4)
+        most = min(CHUNK, max(FIRST_PIECE, int(self._pace.patience * self._pace.bytes_a_second)))
+        self._piece = min(self._piece * 2, most) if took < _PROMPT else max(self._piece // 2, FIRST_PIECE // 4)
 
 
 def _do(read: Callable[[], bytes], pending: PendingRead) -> None:

@@ -2,29 +2,32 @@
 
 Requests that only read, and have no body, are always let in: threads are kept for them. All others share `Slots`, each
 from its head to the end of its view. If no slot is free, the body that has been waited for longest gives way to the new
-request, so that a slow client keeps nobody out. A small body is read whole, with a deadline (`body_timeouts.py`),
-before the request is dispatched; then it keeps its slot.
+request, so that a slow client keeps nobody out. A body that is not large is read whole, with a deadline, before the
+request is dispatched; then it keeps its slot. Most are read by the thread of the request (`direct_bodies.py`), the
+others by a thread of their own (`body_timeouts.py`).
 
 `thread_slot` counts the requests that wait for somebody else: for a client's connection, a storage, or Apple. There are
 as many of these slots as the server has threads beyond those of the API, so the API never waits for them.
 """
 
-import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, RequestTimeout
 from werkzeug.wsgi import ClosingIterator
 
-from mushu.server.config import MOST_LEAVING, Settings
+from mushu.server.config import Settings
 from mushu.server.core import get_core
 from mushu.server.errors import Busy
-from mushu.server.web.body_timeouts import Pace, PacedBody, Readers
+from mushu.server.web.body_slots import Slots, busy
+from mushu.server.web.body_timeouts import FIRST_PIECE, Pace, PacedBody, Readers
+from mushu.server.web.direct_bodies import DirectBody, DirectReads, Exchange
 from mushu.server.web.problems import as_problem
 
 if TYPE_CHECKING:
@@ -34,54 +37,12 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSAL: Final = "mushu.refusal"
 #: Seconds that the server has to send an answer before its connection is cut.
 _LINGER: Final = 0.05
-#: A body that has been waited for less long than this, in seconds, does not give way.
-FAIR: Final = 0.25
+#: What is told where a refusal fails.
+_FAILED: Final[tuple[str, list[tuple[str, str]], bytes]] = "500 Internal Server Error", [], b""
+#: A body of an unknown length, and one that the client sends when it is asked to.
+_UNUSUAL: Final = frozenset({"HTTP_TRANSFER_ENCODING", "HTTP_EXPECT"})
 
-
-class Slots:
-    """Those of one process."""
-
-    def __init__(self, count: int) -> None:
-        self._free = count
-        self._leaving = 0
-        self._lock = threading.Lock()
-        #: Bodies that are waited for, and since when; the oldest is the first.
-        self._waiting: dict[PacedBody, float] = {}
-        self._gave_way: set[PacedBody] = set()
-
-    def enter(self, body: PacedBody) -> bool:
-        """Take a slot for a request whose body is waited for; return whether there was one."""
-        now = time.monotonic()
-        with self._lock:
-            if self._free:
-                self._free -= 1
-                oldest = None
-            else:
-                oldest, since = next(iter(self._waiting.items()), (None, now))
-                if oldest is None or now - since < FAIR or self._leaving == MOST_LEAVING:
-                    return False
-                self._leaving += 1
-                del self._waiting[oldest]
-                self._gave_way.add(oldest)
-            self._waiting[body] = now
-        if oldest is not None:
-            oldest.give_way(busy())
-        return True
-
-    def arrived(self, body: PacedBody) -> bool:
-        """Keep the slot until `leave`; return False where it was given to another."""
-        with self._lock:
-            return self._waiting.pop(body, None) is not None
-
-    def leave(self, body: PacedBody) -> None:
-        """Free the slot; must be called once for each body that entered."""
-        with self._lock:
-            self._waiting.pop(body, None)
-            if body in self._gave_way:
-                self._gave_way.remove(body)
-                self._leaving -= 1
-            else:
-                self._free += 1
+Begun: TypeAlias = tuple[str, list[tuple[str, str]], Iterable[bytes]]
 
 
 class UntilWhole:
@@ -108,11 +69,6 @@ class UntilWhole:
         return piece
 
 
-def busy() -> Busy:
-    """Return why a request got no slot, or lost it."""
-    return Busy("Too many requests wait for their bodies or for something else at this moment. Try again shortly.")
-
-
 @contextmanager
 def thread_slot() -> Iterator[None]:
     """Hold one of the slots for requests that wait for somebody else; it may end after the request does.
@@ -136,7 +92,10 @@ class Admission:
         self._app = app
         self._slots = Slots(settings.bodies)
         self._readers = Readers()
+        self._direct = DirectReads(self._slots, self._readers)
         self._most = settings.max_body_bytes
+        #: As much as a thread of its own would read at once, so the deadline is the same.
+        self._most_direct = min(FIRST_PIECE, self._most)
         self._pace = Pace(settings.stall_seconds, settings.slowest_bytes_a_second)
         #: Made once, and sent without the application: a refusal must cost less than a request.
         self._busy = _written(as_problem(busy()))
@@ -144,10 +103,12 @@ class Admission:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in _SAFE and not _has_body(environ):
             return self._app(environ, start_response)
+        length = _length(environ)
+        if 0 < length <= self._most_direct and not _UNUSUAL & environ.keys() and self._direct.are_open():
+            return self._read_directly(environ, start_response, length)
         body = PacedBody(environ["wsgi.input"], self._readers, self._pace)
         if not self._slots.enter(body):
-            start_response(*self._busy[:2])
-            return self._busy[2]
+            return self._refuse_at_once(start_response)
         try:
             status, headers, answer = self._answer(environ, body)
             reason = body.ended_by  # asked once: another thread may set it at any time
@@ -166,14 +127,65 @@ class Admission:
         # Also if the server drops the answer without closing it; the slot would be lost otherwise.
         return ClosingIterator(last, [weakref.finalize(last, self._leave, environ, body)])
 
+    def _refuse_at_once(self, start_response: "StartResponse") -> Iterable[bytes]:
+        status, headers, content = self._busy
+        start_response(status, headers)
+        return content
+
+    def _read_directly(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse", length: int
+    ) -> Iterable[bytes]:
+        """Read a small body in this thread, and answer, unless another thread has to answer first."""
+        answer_instead = partial(self._answer_instead, environ, start_response)
+        body = DirectBody(self._direct, self._pace.allowed(length), answer_instead)
+        if not self._slots.enter(body):
+            return self._refuse_at_once(start_response)
+        self._direct.watch()
+        try:
+            content = environ["wsgi.input"].read(length)
+        except Exception:  # whatever it is, the body is not whole
+            content = b""
+        if not self._slots.arrived(body):
+            body.wait_for_answer()
+            return []
+        try:
+            if len(content) < length:  # for the server, the end of the connection is the end of the body
+                _refuse(environ, BadRequest())
+            else:
+                environ["wsgi.input"] = BytesIO(content)
+            status, headers, answer = self._ask(environ)
+        finally:
+            self._slots.leave(body)
+        start_response(status, headers)
+        return answer
+
+    def _answer_instead(
+        self,
+        environ: "WSGIEnvironment",
+        start_response: "StartResponse",
+        body: DirectBody,
+        exchange: Exchange,
+        reason: Exception,
+    ) -> None:
+        """Refuse a request whose own thread reads, and have the server end its connection."""
+        status, headers, content = _FAILED
+        refused = dict(environ)
+        try:
+            _refuse(refused, reason)
+            status, headers, answer = self._ask(refused)
+            content = b"".join(ClosingIterator(answer))
+        finally:
+            reason.__traceback__ = reason.__context__ = None
+            start_response(status, _promising(len(content) + 1, headers))
+            exchange.send(_cut_off(content))
+            self._slots.leave(body)
+
     def _leave(self, environ: "WSGIEnvironment", body: PacedBody) -> None:
         self._slots.leave(body)
         body.close()
         environ.pop("wsgi.input", None)  # the traceback of a refusal keeps `environ` for a while
 
-    def _answer(
-        self, environ: "WSGIEnvironment", body: PacedBody
-    ) -> tuple[str, list[tuple[str, str]], Iterable[bytes]]:
+    def _answer(self, environ: "WSGIEnvironment", body: PacedBody) -> Begun:
         """Return status, headers and body of the answer; until its head is sent, the reading of a body may end."""
         # 1. Have the body, or begin with it where it is large.
         refusal = self._receive(environ, body)
@@ -183,6 +195,10 @@ class Admission:
         if refusal is not None:
             _refuse(environ, refusal)
         # 2. Answer.
+        return self._ask(environ)
+
+    def _ask(self, environ: "WSGIEnvironment") -> Begun:
+        """Return status, headers and body of the application's answer."""
         begun: list[tuple[str, list[tuple[str, str]]]] = []
 
         def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:  # noqa: ARG001

@@ -22,7 +22,7 @@ from mushu.server.keys import Scope
 from mushu.server.logs import LogFile, StandardError
 from mushu.server.web import access_log
 from mushu.server.web.access_log import Access, AccessLog, access_log_of, install
-from mushu.server.web.slow_clients import Slots
+from mushu.server.web.body_slots import Slots
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, bearer, quiet_app
 from tests.server.web.asking import SeparateClient

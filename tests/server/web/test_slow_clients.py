@@ -12,9 +12,9 @@ from werkzeug.test import EnvironBuilder, TestResponse
 
 from mushu.server.config import MOST_LEAVING, Settings
 from mushu.server.errors import Busy
+from mushu.server.web.body_slots import FAIR, Slots, busy
 from mushu.server.web.body_timeouts import Pace, PacedBody, Readers
 from mushu.server.web.guard import public
-from mushu.server.web.slow_clients import FAIR, Slots, busy
 from tests.server.conftest import World, api_key
 from tests.server.web.asking import SeparateClient, refusal
 from tests.server.web.conftest import House
@@ -239,7 +239,7 @@ class Now:
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> Now:
     found = Now()
-    monkeypatch.setattr("mushu.server.web.slow_clients.time.monotonic", found)
+    monkeypatch.setattr("mushu.server.web.body_slots.time.monotonic", found)
     return found
 
 

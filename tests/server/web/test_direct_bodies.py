@@ -1,0 +1,260 @@
+"""Small bodies under Granian's own wrapper: the thread of the request reads, and another one answers where it must."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask, request
+from granian.wsgi import _callback_wrapper
+from werkzeug.exceptions import RequestTimeout
+from werkzeug.test import EnvironBuilder
+
+from mushu.server.config import Settings
+from mushu.server.web.body_slots import FAIR, Slots
+from mushu.server.web.body_timeouts import FIRST_PIECE, Pace, Readers
+from mushu.server.web.direct_bodies import DirectBody, DirectReads
+from mushu.server.web.guard import public
+from tests.server.web.asking import SeparateClient
+
+LONG = 30
+pytestmark = pytest.mark.database
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return replace(settings, bodies=1)
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have bodies looked at often, and end early."""
+    monkeypatch.setattr("mushu.server.web.direct_bodies.LOOK", 0.01)
+    monkeypatch.setattr(Pace, "allowed", lambda *_: 0.05)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch, soon: None) -> None:
+    monkeypatch.setattr(Pace, "allowed", lambda *_: LONG)
+
+
+class Connection:
+    """One connection with one request: what Granian has of it, and the stream that it gives to the application."""
+
+    def __init__(self, sent: bytes = b"{}", length: int | None = None) -> None:
+        self.sent = sent
+        self.length = len(sent) if length is None else length
+        self.taken = 0
+        self.holds = False
+        self.failed = False
+        self.ended = threading.Event()
+        self.answer: tuple[int, dict[str, str], bytes] | None = None
+        self.readers: list[int] = []
+
+    def read(self, size: int, /) -> bytes:
+        self.readers.append(threading.get_ident())
+        if len(self.sent) < self.length:
+            assert self.ended.wait(LONG)
+        some = self.sent[self.taken : self.taken + size]
+        self.taken += len(some)
+        return some
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.answer = self.answer or (status, dict(headers), body)
+
+    def response_iter(self, status: int, headers: list[tuple[str, str]], body: Any) -> None:
+        pieces = []
+        with suppress(StopIteration):
+            while True:
+                pieces.append(body.__next__())
+        body.close()
+        self.response_bytes(status, headers, b"".join(pieces))
+        if not self.holds:
+            self.ended.set()
+
+
+Ask = Callable[..., threading.Thread]
+
+
+@pytest.fixture
+def ask(app: Flask) -> Iterator[Ask]:
+    """Asks `/view`, which answers with the body, in a thread of its own."""
+    app.add_url_rule("/view", "view", public(lambda: request.get_data()), methods=["POST"])
+    serve = _callback_wrapper(app, {}, None)
+    threads = []
+
+    def begin(connection: Connection, **headers: str) -> threading.Thread:
+        scope = EnvironBuilder("/view", method="POST", headers=list(headers.items())).get_environ()
+        scope |= {"wsgi.input": connection, "CONTENT_LENGTH": str(connection.length)}
+
+        def answer() -> None:
+            try:
+                serve(connection, scope)
+            except SystemExit:
+                connection.failed = True
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        threads.append(thread)
+        return thread
+
+    yield begin
+    for thread in threads:
+        thread.join(LONG)
+        assert not thread.is_alive()
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def read_directly(ask: Ask, connection: Connection, **headers: str) -> bool:
+    """Ask; tell whether the thread of the request itself read the body, which was answered."""
+    thread = ask(connection, **headers)
+    thread.join(LONG)
+    assert connection.answer is not None
+    assert connection.answer[::2] == (200, connection.sent[: connection.length])
+    return {*connection.readers} == {thread.ident}
+
+
+def refused(connection: Connection, status: int, code: str) -> None:
+    """Assert that the connection was ended, with this refusal as all others look, one byte before its end."""
+    until(lambda: connection.answer is not None)
+    assert connection.answer is not None
+    found, headers, body = connection.answer
+    assert (found, headers["Content-Length"], headers["Connection"]) == (status, str(len(body) + 1), "close")
+    assert json.loads(body)["code"] == code
+    assert {"X-Request-Id", "Cache-Control"} <= headers.keys()
+
+
+@pytest.mark.fault
+def test_a_small_body_needs_no_other_thread(ask: Ask) -> None:
+    assert read_directly(ask, Connection(b"x" * FIRST_PIECE))
+    assert not read_directly(ask, Connection(b"x" * (FIRST_PIECE + 1)))
+    assert not read_directly(ask, Connection(), Expect="100-continue")
+
+
+def test_under_another_server_each_body_is_read_by_another_thread(ask: Ask, client: SeparateClient) -> None:
+    assert client.post("/view", data=b"x").data == b"x"
+    assert not read_directly(ask, Connection())
+
+
+def test_one_that_does_not_come_is_answered_by_another_thread(ask: Ask) -> None:
+    connection = Connection(b"{", 100)
+    ask(connection).join(LONG)
+    refused(connection, 408, "request_timeout")
+    assert read_directly(ask, Connection()), "the slot is free again, and the thread"
+
+
+@pytest.mark.usefixtures("patient")
+def test_one_that_is_waited_for_gives_way(ask: Ask) -> None:
+    connection = Connection(b"{", 100)
+    waiting = ask(connection)
+    until(lambda: bool(connection.readers))
+    time.sleep(FAIR)
+    assert read_directly(ask, Connection())
+    waiting.join(LONG)
+    refused(connection, 503, "busy")
+    assert read_directly(ask, Connection())
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_young_one_does_not(ask: Ask) -> None:
+    connection, other = Connection(b"{", 2), Connection()
+    ask(connection)
+    until(lambda: bool(connection.readers))
+    ask(other).join(LONG)
+    assert other.answer is not None
+    assert (other.answer[0], other.readers) == (503, [])
+    connection.sent += b"}"
+    connection.ended.set()
+    until(lambda: connection.answer is not None)
+    assert connection.answer is not None
+    assert connection.answer[0] == 200
+
+
+@pytest.mark.parametrize("error", [None, OSError("connection reset")], ids=["it ends", "an error"])
+def test_a_client_that_goes_away_leaves_nothing(ask: Ask, error: Exception | None) -> None:
+    class Gone(Connection):
+        def read(self, size: int, /) -> bytes:
+            if error is not None:
+                raise error
+            return self.sent[:size]
+
+    connection = Gone(b"{", 100)
+    ask(connection).join(LONG)
+    assert connection.answer is not None
+    assert connection.answer[0] == 400
+    assert read_directly(ask, Connection())
+
+
+def test_until_a_thread_is_back_others_do_not_wait_in_the_same_way(ask: Ask) -> None:
+    """A client may delay the end of its connection; its slot is free, though."""
+    connection = Connection(b"{", 100)
+    connection.holds = True
+    thread = ask(connection)
+    refused(connection, 408, "request_timeout")
+    until(lambda: not read_directly(ask, Connection()))
+    connection.ended.set()
+    thread.join(LONG)
+    assert read_directly(ask, Connection())
+
+
+def test_a_refusal_that_fails_ends_the_connection_too(app: Flask, ask: Ask) -> None:
+    def leave() -> None:
+        raise SystemExit(1)
+
+    assert read_directly(ask, Connection())
+    app.before_request_funcs[None].insert(0, leave)
+    connection = Connection(b"{", 100)
+    ask(connection).join(LONG)
+    assert connection.answer is not None
+    assert (connection.answer[0], connection.answer[2], connection.failed) == (500, b"", True)
+    app.before_request_funcs[None].remove(leave)
+    assert read_directly(ask, Connection()), "the slot is free again"
+
+
+def test_what_looks_at_bodies_rests_and_comes_again(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mushu.server.web.direct_bodies._IDLE", 0.05)
+    for _ in range(2):
+        connection = Connection(b"{", 100)
+        ask(connection).join(LONG)
+        refused(connection, 408, "request_timeout")
+        until(lambda: not any(thread.name == "direct bodies" for thread in threading.enumerate()))
+
+
+class Told(Slots):
+    """Says what it was told to."""
+
+    def __init__(self, *rested: bool) -> None:
+        super().__init__(1)
+        self.rested = list(rested)
+
+    def overdue(self) -> Any:
+        raise RuntimeError("canary")
+
+    def have_rested(self, _: float) -> bool:
+        return self.rested.pop(0)
+
+
+def test_a_fault_in_a_look_ends_no_other_look(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor does a body that comes just as nobody looks any more."""
+    slots = Told(False, True, False, True, True)
+    reads = DirectReads(slots, Readers())
+    reads.watch()
+    until(lambda: not slots.rested)
+    assert caplog.messages[:3] == ["bodies cannot be looked at"] * 3
+
+
+def test_a_body_of_another_server_is_not_ended_in_silence() -> None:
+    body = DirectBody(DirectReads(Slots(1), Readers()), 1, lambda *_: None)
+    body.give_way(RequestTimeout())
+    with pytest.raises(LookupError):
+        body.wait_for_answer()
