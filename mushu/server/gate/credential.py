@@ -1,38 +1,22 @@
-"""From the headers of a request to the one credential that they carry, checked in form only.
+"""The one credential of a request, and its faults as errors of the tree; the rules are in `mushu.credential`."""
 
-`Authorization` may be a proxy's own, such as `Basic …`. Beside a credential of ours, a scheme that is not ours is
-passed over, unless something of ours stands under it: of two credentials of ours, none is chosen.
-"""
-
-import re
-from dataclasses import dataclass
 from typing import Final
 
-from mushu import keyformat
-from mushu.keyformat import CREDENTIAL_PATTERN, KEY_PREFIXES, Prefix
-from mushu.secret import Secret
-from mushu.server.errors import AmbiguousCredential, MalformedCredential, MissingCredential, MistypedCredential
-
-_HOW: Final = (
-    "Send an API key as `Authorization: ApiKey msk_…`, `Authorization: Bearer msk_…` or `X-API-Key: msk_…`, or a CLI "
-    "token as `Authorization: Bearer mct_…`."
+from mushu import credential
+from mushu.credential import Credential, CredentialFault, is_foreign
+from mushu.server.errors import (
+    AmbiguousCredential,
+    MalformedCredential,
+    MissingCredential,
+    MistypedCredential,
+    MushuError,
 )
-_KEYS: Final = frozenset(KEY_PREFIXES.values())
-_TOKENS: Final = frozenset({Prefix.CLI_TOKEN})
-#: What each of our schemes takes. Many clients can send an API key under `Bearer` only.
-_SCHEMES: Final = {"apikey": _KEYS, "bearer": _KEYS | _TOKENS}
-#: A scheme and what follows it (RFC 9110, section 11.4).
-_FOREIGN: Final = re.compile(r"(?P<scheme>[!#$%&'*+.^_`|~0-9A-Za-z-]+)(?: .*)?")
-#: What may stand around a header's value (RFC 9110, section 5.6.3); `str.strip` alone would take more away.
-_SPACE: Final = " \t"
 
+__all__ = ["Credential", "is_foreign", "read_headers", "read_token"]
 
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A credential of the right form, which may be unknown here."""
-
-    secret: Secret
-    is_key: bool
+_ERRORS: Final[dict[str, type[MushuError]]] = {
+    kind.code: kind for kind in (MissingCredential, MalformedCredential, MistypedCredential, AmbiguousCredential)
+}
 
 
 def read_headers(authorization: str | None, x_api_key: str | None) -> Credential:
@@ -43,21 +27,13 @@ def read_headers(authorization: str | None, x_api_key: str | None) -> Credential
         x_api_key: the value of the X-API-Key header, or None.
 
     Raises:
-        MissingCredential: neither header.
-        MalformedCredential: another scheme alone, another form, or a CLI token that is sent as an API key.
-        MistypedCredential: the checksum does not fit.
-        AmbiguousCredential: two different credentials.
+        MissingCredential, MalformedCredential, MistypedCredential, AmbiguousCredential: there is not exactly one.
     """
-    given = []
-    if authorization is not None and not (x_api_key is not None and is_foreign(authorization)):
-        given.append(_from_authorization(authorization))
-    if x_api_key is not None:
-        given.append(_checked(x_api_key.strip(_SPACE), _KEYS))
-    if not given:
-        raise MissingCredential(f"This request carries no credential. {_HOW}")
-    if len(given) == 2 and given[0].secret != given[1].secret:
-        raise AmbiguousCredential("The Authorization and X-API-Key headers carry different credentials. Send one.")
-    return given[0]
+    try:
+        return credential.read_headers(authorization, x_api_key)
+    except CredentialFault as fault:
+        error = _ERRORS[fault.code](str(fault))
+    raise error
 
 
 def read_token(text: str) -> Credential:
@@ -66,34 +42,8 @@ def read_token(text: str) -> Credential:
     Raises:
         MalformedCredential, MistypedCredential: it is not one.
     """
-    return _checked(text, _TOKENS)
-
-
-def is_foreign(authorization: str) -> bool:
-    """Tell whether the header has a scheme that is not ours, and nothing of ours under it."""
-    found = _FOREIGN.fullmatch(authorization.strip(_SPACE))
-    if found is None or found["scheme"].lower() in _SCHEMES:
-        return False
-    return CREDENTIAL_PATTERN.search(authorization) is None
-
-
-def _from_authorization(value: str) -> Credential:
-    scheme, _, text = value.strip(_SPACE).partition(" ")
-    expected = _SCHEMES.get(scheme.lower())
-    if expected is None:
-        raise MalformedCredential(f"The Authorization header uses a scheme that is not known here. {_HOW}")
-    return _checked(text.strip(_SPACE), expected)
-
-
-def _checked(text: str, expected: frozenset[Prefix]) -> Credential:
     try:
-        prefix = keyformat.parse(text)
-    except keyformat.WrongChecksum:
-        raise MistypedCredential(
-            "The checksum of this credential does not fit: it is mistyped, or a part of it is missing. Copy it again."
-        ) from None
-    except keyformat.WrongFormat:
-        raise MalformedCredential(f"This is not a credential of this server. {_HOW}") from None
-    if prefix not in expected:
-        raise MalformedCredential(f"This credential was sent under the wrong scheme. {_HOW}")
-    return Credential(Secret(text), is_key=prefix in _KEYS)
+        return credential.read_token(text)
+    except CredentialFault as fault:
+        error = _ERRORS[fault.code](str(fault))
+    raise error
