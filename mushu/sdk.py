@@ -54,8 +54,8 @@ def make_client(
     """
     if service not in SERVICES:
         raise UnknownService(f"There is no service {service!r}. There are {', '.join(SERVICES)}.")
-    prefix = _prefix_of(api_key)
-    url = _address(service, base_url)
+    prefix = prefix_of(api_key)
+    url = server_address(service, base_url)
     package = import_module(f"mushu.{service}")
     import httpx
 
@@ -71,7 +71,12 @@ def make_client(
     return made
 
 
-def _prefix_of(api_key: str) -> Prefix:
+def prefix_of(api_key: str) -> Prefix:
+    """Return what an API key or CLI token begins with.
+
+    Raises:
+        BadCredential: it is neither.
+    """
     if not api_key:  # None, too: what os.environ.get answers
         raise BadCredential("There is no API key: api_key is empty. Is the variable that it comes from set?")
     try:
@@ -87,8 +92,12 @@ def _prefix_of(api_key: str) -> Prefix:
     raise BadCredential(reason)  # here, where no traceback leads to where the key was looked at
 
 
-def _address(service: str, given: str | None) -> str:
-    """Return the address of the server: the argument, the variable of the service, or the one for all."""
+def server_address(service: str, given: str | None) -> str:
+    """Return the address of the server: the argument, the variable of the service, or the one for all.
+
+    Raises:
+        BadAddress: none is named, or one that a key may not be sent to.
+    """
     named = [("base_url", given or "")]
     named += [(name, os.environ.get(name, "")) for name in (f"MUSHU_{service.upper()}_URL", URL_VARIABLE)]
     for source, text in named:
