@@ -1,4 +1,4 @@
-"""The usage of a key as lines of text, with a small chart: what the commands of the server and of the client show."""
+"""The usage of one key, or of many, as lines of text with a small chart: what the commands show."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +8,15 @@ from typing import Any, Final
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
 _ASCII: Final = " .:-=+*#@"
 _LABEL: Final = 16
+_KINDS: Final = (
+    ("Drifted", "drifted"),
+    ("Stalled", "stalled"),
+    ("End in 30 days", "expiring"),
+    ("Never used", "unused"),
+    ("Idle 90 days", "idle"),
+    ("Owner left", "owner_left"),
+    ("No expiry", "no_expiry"),
+)
 
 
 def usage_lines(answer: Mapping[str, Any], encoding: str | None = None) -> Iterator[str]:
@@ -33,6 +42,20 @@ def usage_lines(answer: Mapping[str, Any], encoding: str | None = None) -> Itera
         yield _line("Denied", f"{denied['denials']:,} times {denied['reason']}, {last}")
     for sentence in answer.get("unusual", ()):
         yield _line("Unusual", sentence)
+
+
+def summary_lines(answer: Mapping[str, Any], encoding: str | None = None) -> Iterator[str]:
+    """Yield what the server answers of the keys of an organization, line by line.
+
+    Args:
+        encoding: of what the lines are written to; else that of standard output.
+    """
+    encoding = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
+    yield _line("Keys", f"{answer['keys']:,}, and {answer['deleted']:,} deleted")
+    for label, field in _KINDS:
+        yield _line(label, f"{answer[field]:,}")
+    yield _line("Requests", f"{answer['requests']:,} in 24 hours, and {answer['denials']:,} denials")
+    yield _line("Last 24 hours", _chart(answer["hours"], encoding))
 
 
 def _chart(bars: Sequence[Mapping[str, Any]], encoding: str) -> str:

@@ -1,7 +1,7 @@
 """What is told of a thing, over HTTP and by the commands alike: the same fields in the same order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,9 @@ from mushu.server.clock import rfc3339
 from mushu.server.db import AnySession
 from mushu.server.delivery.ledger import delivered_to
 from mushu.server.delivery.models import Delivery
-from mushu.server.hygiene import Hygiene, list_keys_to_look_at
+from mushu.server.figures import count_keys, hours_of_keys, total
+from mushu.server.hygiene import Hygiene
+from mushu.server.key_lists import Sort, list_keys_to_look_at
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import list_rotations_among
 from mushu.server.keys.service import Selection
@@ -53,16 +55,34 @@ def overviews(session: AnySession, key_ids: Sequence[str]) -> dict[str, Overview
 
 
 def key_page(
-    session: AnySession, now: datetime, org_id: str, selection: Selection, hygiene: Hygiene, window: Window
+    session: AnySession,
+    now: datetime,
+    org_id: str,
+    selection: Selection,
+    hygiene: Hygiene,
+    window: Window,
+    sort: Sort = Sort.CREATED,
 ) -> Page[Answer]:
-    """Return a page of an organization's keys, as they are shown, newest first: over HTTP and by commands.
+    """Return a page of an organization's keys, as they are shown: over HTTP and by commands.
 
     Raises:
-        Invalid: the cursor is not one of ours.
+        what `list_keys_to_look_at` raises.
     """
-    found = list_keys_to_look_at(session, now, org_id, selection, hygiene, window)
+    found = list_keys_to_look_at(session, now, org_id, selection, hygiene, window, sort)
     about = overviews(session, [key.id for key in found.rows])
     return found.shown(lambda key: shown_key(key, now, about[key.id]))
+
+
+def key_summary(session: AnySession, now: datetime, org_id: str, selection: Selection, hygiene: Hygiene) -> Answer:
+    """Answer the figures of the keys that a list with the same filters shows.
+
+    Raises:
+        what `count_keys` raises.
+    """
+    hours = hours_of_keys(session, now, org_id, selection, hygiene)
+    requests, denials = total(hours)
+    counts = asdict(count_keys(session, now, org_id, selection, hygiene))
+    return counts | {"requests": requests, "denials": denials, "hours": [_bar(bar) for bar in hours]}
 
 
 def created_key(

@@ -1,25 +1,22 @@
-"""Hygiene: the keys that somebody should look at, such as those that nobody uses, or whose owner has left."""
+"""What is known of keys besides their rows: where they are, who made them, how they are used, and what is wrong.
+
+Hygiene is the part of it that somebody should look at: keys that nobody uses, or whose owner has left.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, exists
+from sqlalchemy import ColumnElement, exists, extract, or_, select
 
-from mushu.server.db import AnySession
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
 from mushu.server.keys.models import IS_OPEN, ApiKey, Rotation
-from mushu.server.keys.rotation import list_rotations_among
-from mushu.server.keys.service import Selection, list_keys
 from mushu.server.keys.states import State
 from mushu.server.orgs.models import Membership
-from mushu.server.paging import Page, Window
-from mushu.server.usage import uses_of
+from mushu.server.usage import KeyUse
 from mushu.server.users.models import User
 
-#: Pages of keys that one page is looked for in; one that finds fewer says where to go on.
-_MOST_PAGES: Final = 20
 _WRONG: Final = (Condition.DRIFTED, Condition.MISSING)
 
 
@@ -31,6 +28,8 @@ class Hygiene:
     unused: bool = False
     #: Older than that, and not used for so long.
     idle: timedelta | None = None
+    #: Used within that time until now.
+    used_within: timedelta | None = None
     #: Ends within that time from now.
     expires_within: timedelta | None = None
     #: Has no end.
@@ -41,69 +40,71 @@ class Hygiene:
     stalled: bool = False
     #: The user who created it, or last rotated it, is disabled or no member any more.
     owner_left: bool = False
+    #: The user who created it, or last rotated it, by id or e-mail address.
+    created_by: str | None = None
+    #: The URIs of a destination that holds it.
+    at: Sequence[str] | None = None
 
     @property
     def is_asked(self) -> bool:
         return self != Hygiene()
 
-    def conditions(self, now: datetime) -> tuple[ColumnElement[bool], ...]:
-        """Return what the database of the keys can decide."""
+    @property
+    def is_of_use(self) -> bool:
+        """Whether uses have to be known."""
+        return self.unused or self.idle is not None or self.used_within is not None
+
+    def conditions(self, now: datetime, org_id: str) -> tuple[ColumnElement[bool], ...]:
+        """Return what the keys of an organization are; where it is of their use, for `reading_with_usage`."""
+        return (*self._of_use(now), *self._of_rows(now), *self._of_people(org_id))
+
+    def _of_use(self, now: datetime) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
         if self.unused:
-            found.append(ApiKey.activated_at.is_not(None))
+            found += [ApiKey.activated_at.is_not(None), ~exists().where(KeyUse.key_id == ApiKey.id)]
         if self.idle is not None:
-            found.append(ApiKey.created_at <= now - self.idle)
+            found += [ApiKey.created_at <= now - self.idle, ~_is_used_after(now - self.idle, strictly=True)]
+        if self.used_within is not None:
+            found.append(_is_used_after(now - self.used_within))
+        return found
+
+    def _of_rows(self, now: datetime) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
         if self.expires_within is not None:
             found += [ApiKey.expires_at > now, ApiKey.expires_at <= now + self.expires_within]
         if self.no_expiry:
             found.append(ApiKey.expires_at.is_(None))
         if self.drifted:
-            held = (Delivery.state == DeliveryState.VERIFIED, Delivery.condition.in_(_WRONG))
-            found.append(exists().where(Delivery.key_id == ApiKey.id, *held))
+            found.append(_is_held(Delivery.condition.in_(_WRONG)))
+        if self.at is not None:
+            found.append(_is_held(Delivery.uri.in_(self.at)))
         if self.stalled:
             waiting = (Rotation.handed_over_at.is_not(None), Rotation.first_used_at.is_(None), IS_OPEN)
+            # Whole seconds: what is overdue may be told a second late, never early.
+            deadline = extract("epoch", Rotation.handed_over_at) + Rotation.deadline_seconds
+            overdue = (*waiting, deadline < int(now.timestamp()))
             found += [
                 ApiKey.stored_state == State.RETIRING,
-                exists().where(Rotation.predecessor_id == ApiKey.id, *waiting),
+                exists().where(Rotation.predecessor_id == ApiKey.id, *overdue),
             ]
+        return found
+
+    def _of_people(self, org_id: str) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
         if self.owner_left:
-            mine = (Membership.org_id == ApiKey.org_id, Membership.user_id == ApiKey.created_by)
-            member = exists().where(*mine, User.id == Membership.user_id, User.disabled_at.is_(None))
-            found += [ApiKey.created_by.is_not(None), ~member]
-        return tuple(found)
-
-    def among(self, session: AnySession, now: datetime, keys: Sequence[ApiKey]) -> Sequence[ApiKey]:
-        """Return those of some keys, which meet the conditions, that are asked for."""
-        if self.stalled:
-            overdue = {
-                rotation.predecessor_id
-                for rotation in list_rotations_among(session, [key.id for key in keys])
-                if rotation.first_used_at is None and rotation.deadline_at is not None and rotation.deadline_at <= now
-            }
-            keys = [key for key in keys if key.id in overdue]
-        if self.unused or self.idle is not None:
-            uses = uses_of(session, [key.id for key in keys])
-            if self.unused:
-                keys = [key for key in keys if key.id not in uses]
-            if self.idle is not None:
-                last = now - self.idle
-                keys = [key for key in keys if key.id not in uses or uses[key.id].last_used_at <= last]
-        return keys
+            members = select(Membership.user_id).join(User, User.id == Membership.user_id)
+            members = members.where(Membership.org_id == org_id, User.disabled_at.is_(None))
+            found += [ApiKey.created_by.is_not(None), ApiKey.created_by.not_in(members)]
+        if self.created_by is not None:
+            named = or_(User.id == self.created_by, User.email == self.created_by.strip().lower())
+            found.append(ApiKey.created_by == select(User.id).where(named).limit(1).scalar_subquery())
+        return found
 
 
-def list_keys_to_look_at(
-    session: AnySession, now: datetime, org_id: str, selection: Selection, hygiene: Hygiene, window: Window
-) -> Page[ApiKey]:
-    """Return a page of an organization's keys, newest first; it may be short, or empty, where it is not the last.
+def _is_used_after(moment: datetime, *, strictly: bool = False) -> ColumnElement[bool]:
+    after = KeyUse.last_used_at > moment if strictly else KeyUse.last_used_at >= moment
+    return exists().where(KeyUse.key_id == ApiKey.id, after)
 
-    Raises:
-        Invalid: the cursor is not one of ours.
-    """
-    selection = replace(selection, conditions=hygiene.conditions(now))
-    for _ in range(_MOST_PAGES):
-        page = list_keys(session, org_id, selection, window)
-        rows = hygiene.among(session, now, page.rows)
-        if rows or page.next_cursor is None:
-            break
-        window = replace(window, cursor=page.next_cursor)
-    return Page(rows, page.next_cursor)
+
+def _is_held(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(Delivery.key_id == ApiKey.id, Delivery.state == DeliveryState.VERIFIED, condition)

@@ -6,12 +6,12 @@ through the pages: `iterate` within the caller's transaction, `in_pages` with on
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Integer, Select, bindparam, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from mushu.server.db import AnySession, UTCDateTime, reading, writing
@@ -19,7 +19,8 @@ from mushu.server.environments import Source, prepare
 from mushu.server.errors import Invalid
 
 MOST: Final = 500
-CURSOR_LENGTH: Final = 200
+#: A cursor may hold a name: 200 characters of four bytes, and an id.
+CURSOR_LENGTH: Final = 1_200
 _LARGEST_ID: Final = 2**63 - 1
 #: Rows that one transaction of `delete_in_rounds` deletes: SQLite has one writer at a time.
 DELETED_AT_ONCE: Final = 500
@@ -52,9 +53,17 @@ class Page(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a list is ordered by: columns that together tell each row from all others."""
+    """What a list is ordered by: columns that together tell each row from all others; a text may be the first only."""
 
     columns: tuple[InstrumentedAttribute[Any], ...]
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedOrder:
+    """An order by what is computed of each row: a page costs a look at all rows, and keeps no more than its own."""
+
+    columns: tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...]
     descending: bool = False
 
 
@@ -82,6 +91,19 @@ def ordered_page(session: AnySession, query: Select[Any], order: Order, window: 
     if window.cursor:
         query = _after(query, order, _place(window.cursor, order))
     return _cut(session.scalars(_in_order(query, order).limit(window.limit + 1)).all(), order, window)
+
+
+def computed_page(session: AnySession, query: Select[Any], order: ComputedOrder, window: Window) -> Page[Any]:
+    """Return one page of what `query` finds, in this order.
+
+    Raises:
+        Invalid: the cursor is not one of ours.
+    """
+    if window.cursor:
+        query = _after(query, order, _place(window.cursor, order))
+    rows = session.execute(_in_order(query.add_columns(*order.columns), order).limit(window.limit + 1)).all()
+    found = [row[0] for row in rows[: window.limit]]
+    return Page(found, _written(rows[window.limit - 1][1:]) if len(rows) > window.limit else None)
 
 
 class PreparedPages:
@@ -148,11 +170,13 @@ def in_pages(session: AnySession, fetch: Callable[[Window], Page[Row]]) -> Itera
     return iterate(fetch_alone)
 
 
-def _in_order(query: Select[*tuple[Any, ...]], order: Order) -> Select[*tuple[Any, ...]]:
+def _in_order(query: Select[*tuple[Any, ...]], order: Order | ComputedOrder) -> Select[*tuple[Any, ...]]:
     return query.order_by(*(column.desc() if order.descending else column.asc() for column in order.columns))
 
 
-def _after(query: Select[*tuple[Any, ...]], order: Order, place: Sequence[Any]) -> Select[*tuple[Any, ...]]:
+def _after(
+    query: Select[*tuple[Any, ...]], order: Order | ComputedOrder, place: Sequence[Any]
+) -> Select[*tuple[Any, ...]]:
     columns, values = tuple_(*order.columns), tuple_(*place)
     return query.where(columns < values if order.descending else columns > values)
 
@@ -164,7 +188,11 @@ def _cut(rows: Sequence[Any], order: Order, window: Window) -> Page[Any]:
 
 
 def _cursor(row: object, order: Order) -> str:
-    text = " ".join(value.isoformat() if isinstance(value, datetime) else str(value) for value in _values(row, order))
+    return _written(_values(row, order))
+
+
+def _written(values: Iterable[Any]) -> str:
+    text = " ".join(value.isoformat() if isinstance(value, datetime) else str(value) for value in values)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -172,24 +200,24 @@ def _values(row: object, order: Order) -> list[Any]:
     return [getattr(row, column.key) for column in order.columns]
 
 
-def _place(cursor: str, order: Order) -> list[datetime | int | str]:
+def _place(cursor: str, order: Order | ComputedOrder) -> list[datetime | int | str]:
     try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode("ascii")
-        parts = text.split(" ", len(order.columns) - 1)
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
+        parts = text.rsplit(" ", len(order.columns) - 1)
         return [_value(part, column) for part, column in zip(parts, order.columns, strict=True)]
     except (binascii.Error, ValueError, OverflowError):
         pass
     raise Invalid("Go on with the next_cursor of the page before, unchanged.", field="cursor")
 
 
-def _value(text: str, column: InstrumentedAttribute[Any]) -> datetime | int | str:
+def _value(text: str, column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> datetime | int | str:
     if isinstance(column.type, UTCDateTime):
         return datetime.fromisoformat(text).astimezone(UTC)
     if isinstance(column.type, Integer):
         if not 0 <= int(text) <= _LARGEST_ID:
             raise ValueError(text)
         return int(text)
-    if not text or not text.isprintable():
+    if not text or "\0" in text:  # PostgreSQL takes none
         raise ValueError(text)
     return text
 

@@ -12,7 +12,9 @@ from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.ledger import open_delivery
 from mushu.server.delivery.models import Condition, DeliveryState
-from mushu.server.hygiene import Hygiene, list_keys_to_look_at
+from mushu.server.errors import Invalid
+from mushu.server.hygiene import Hygiene
+from mushu.server.key_lists import Sort, list_keys_to_look_at
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms, begin
@@ -62,13 +64,13 @@ class Keys:
             delivery.state, delivery.condition = state, condition
             db.session.add(delivery)
 
-    def found(self, hygiene: Hygiene, limit: int = 100) -> list[str]:
-        """Return the names of those that are found, newest first, in pages of this size."""
+    def found(self, hygiene: Hygiene, limit: int = 100, sort: Sort = Sort.CREATED) -> list[str]:
+        """Return the names of those that are found, in pages of this size."""
         cursor, names = None, []
         find = partial(list_keys_to_look_at, db.session, self.clock(), self.org.id, Selection(), hygiene)
         while True:
             with reading(db.session):
-                page = find(Window(limit, cursor))
+                page = find(Window(limit, cursor), sort)
             assert len(page.rows) <= limit
             names += [self.names[key.id] for key in page.rows]
             cursor = page.next_cursor
@@ -98,8 +100,7 @@ def test_keys_that_are_unused_or_idle(keys: Keys) -> None:
         assert keys.found(Hygiene(idle=61 * DAYS), limit) == []
 
 
-def test_many_keys_that_are_not_meant_end_no_list(keys: Keys) -> None:
-    """A page is looked for in so many; then it is empty, and says where to go on."""
+def test_a_page_is_full_however_many_keys_are_not_meant(keys: Keys) -> None:
     keys.add("unused")
     for number in range(25):
         keys.clock.turn(seconds=1)
@@ -107,9 +108,61 @@ def test_many_keys_that_are_not_meant_end_no_list(keys: Keys) -> None:
     with reading(db.session):
         find = partial(list_keys_to_look_at, db.session, keys.clock(), keys.org.id, Selection(), Hygiene(unused=True))
         page = find(Window(1))
-    assert page.rows == []
-    assert page.next_cursor is not None
-    assert keys.found(Hygiene(unused=True), 1) == ["unused"]
+    assert ([keys.names[key.id] for key in page.rows], page.next_cursor) == (["unused"], None)
+
+
+def test_keys_that_were_used_of_late_by_their_last_second(keys: Keys) -> None:
+    early, late = keys.add("early"), keys.add("late")
+    keys.add("never")
+    use_key(early.id, keys.clock())
+    keys.clock.turn(hours=1)
+    use_key(late.id, keys.clock())
+    keys.clock.turn(hours=1)
+    assert keys.found(Hygiene(used_within=DAYS / 24)) == ["late"]
+    assert sorted(keys.found(Hygiene(used_within=DAYS / 12), 1)) == ["early", "late"]
+    assert keys.found(Hygiene(used_within=DAYS / 25)) == []
+
+
+def test_keys_at_a_destination_by_its_uri(keys: Keys) -> None:
+    for name, state in (("there", DeliveryState.VERIFIED), ("replaced", DeliveryState.REPLACED)):
+        key = keys.add(name)
+        keys.deliver(key, state, None)
+        assert keys.found(Hygiene(at=[f"env:/{key.id}", "env:/other"])) == (["there"] if name == "there" else [])
+
+
+def test_keys_of_a_creator_by_id_or_address(keys: Keys) -> None:
+    one = keys.world.member(keys.org, Role.ADMIN)
+    keys.add("operator's")
+    keys.add("one's", Actor(ActorKind.USER, one.id))
+    for named in (one.id, one.email, f" {one.email.upper()} "):
+        assert keys.found(Hygiene(created_by=named)) == ["one's"]
+    assert keys.found(Hygiene(created_by="nobody@example.com")) == []
+
+
+@pytest.mark.parametrize("limit", [100, 1, 2])
+def test_keys_in_other_orders_by_pages(keys: Keys, limit: int) -> None:
+    """Names may hold spaces and any letters; what has no place in the order comes last."""
+    names = ["b two words", "A", "á", "a\N{NO-BREAK SPACE}z", "Z" * 200, "日本"]
+    for number, name in enumerate(names):
+        keys.clock.turn(seconds=1)
+        key = keys.add(name, expires_in=(10 - number) * DAYS if number % 2 else None)
+        if number < 4:
+            use_key(key.id, keys.clock() + number % 2 * DAYS)
+    by_name = ["A", "a\N{NO-BREAK SPACE}z", "b two words", "Z" * 200, "á", "日本"]
+    assert keys.found(Hygiene(), limit, Sort.NAME) == by_name
+    assert keys.found(Hygiene(), limit, Sort.CREATED) == names[::-1]
+    used = keys.found(Hygiene(), limit, Sort.LAST_USED)
+    assert (used[:4], {*used[4:]}) == ([names[3], names[1], names[2], names[0]], {*names[4:]})
+    ending = keys.found(Hygiene(), limit, Sort.EXPIRES)
+    assert (ending[:3], {*ending[3:]}) == ([names[5], names[3], names[1]], {*names[::2]})
+    assert keys.found(Hygiene(used_within=2 * DAYS), limit, Sort.NAME) == [*by_name[:3], "á"]
+
+
+@pytest.mark.parametrize("cursor", ["!", "_w", "YQ", "bm8tZGF0ZSBrZXlfMQ", "MjAyNi0wMS0wMSAA"])
+def test_a_cursor_that_is_none_is_refused_in_every_order(keys: Keys, cursor: str) -> None:
+    for sort in (Sort.LAST_USED, Sort.EXPIRES):
+        with pytest.raises(Invalid, match="next_cursor"), reading(db.session):
+            list_keys_to_look_at(db.session, keys.clock(), keys.org.id, Selection(), Hygiene(), Window(1, cursor), sort)
 
 
 def test_keys_that_end_soon_or_never(keys: Keys) -> None:

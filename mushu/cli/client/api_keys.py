@@ -44,11 +44,15 @@ class ApiKeys:
         return self._api.post_idempotent(*self._path(environment), body=request)
 
     def list_all(self, environments: Sequence[Environment], query: Mapping[str, str]) -> tuple[Iterator[Answer], bool]:
-        """Return the keys that `query` asks for, newest first, page by page; and whether both environments have any."""
+        """Return the keys that `query` asks for, page by page; and whether both environments have any.
+
+        They come newest first; where `query` sorts them, live keys come before test keys.
+        """
         lists = [self._api.rows(self._path(environment), "api_keys", query) for environment in environments]
         first = [list(islice(rows, 1)) for rows in lists]
         is_mixed = sum(map(bool, first)) > 1
-        return newest_first(map(chain, first, lists), "key_id"), is_mixed
+        found = [*map(chain, first, lists)]
+        return chain(*found) if "sort" in query else newest_first(found, "key_id"), is_mixed
 
     def show(self, key_id: str) -> Answer:
         return self._in_either(key_id, lambda environment: self.show_in(environment, key_id))

@@ -9,11 +9,11 @@ import click
 
 from mushu.cli.answers import without_secrets
 from mushu.cli.client.api_keys import ApiKeys
+from mushu.cli.commands.key_list import list_keys
 from mushu.cli.commands.rotation import deliveries, rotate
 from mushu.cli.errors import Failure, misunderstood
 from mushu.cli.options import (
     DurationType,
-    EnvironmentType,
     always_json,
     as_json,
     ask,
@@ -26,7 +26,7 @@ from mushu.cli.options import (
     yes,
 )
 from mushu.cli.options import env as of_environment
-from mushu.cli.output import Column, note, print_done, print_json, print_new_key, print_rows, say
+from mushu.cli.output import note, print_done, print_json, print_new_key, say
 from mushu.cli.session import Session
 from mushu.duration import written_duration
 from mushu.environment import Environment
@@ -34,17 +34,6 @@ from mushu.environment import Environment
 if TYPE_CHECKING:
     from mushu.cli.delivery_record import RecordedDelivery
 
-# The least widths are those of the product contract's listing.
-_COLUMNS = (
-    Column("key_id", "KEY_ID", 11),
-    Column("name", "NAME", 16),
-    Column("scopes", "SCOPES", 12),
-    Column("created_at", "CREATED", is_day=True),
-)
-_ENV = Column("environment", "ENV")
-_STATE = Column("state", "STATE")
-_HYGIENE = (Column("expires_at", "EXPIRES", is_day=True), Column("last_used_at", "LAST_USED", is_day=True))
-_STATES: Final = ("pending", "active", "disabled", "retiring", "revoked", "expired", "failed")
 _UNHEARD: Final = "A key may have been created all the same: see `mushu api-key list`."
 _LOST: Final = "Delete it with `mushu api-key delete {key_id}`, and create another."
 
@@ -118,54 +107,6 @@ def _request(
     if rotate_every is not None:
         request["rotate_every"] = written_duration(rotate_every)
     return request
-
-
-@api_key.command("list")
-@org
-@click.option("--all", "with_deleted", is_flag=True, help="Deleted and failed keys, too, with their states.")
-@click.option("--name", metavar="TEXT", help="Only keys whose name holds this text, in these very letters.")
-@click.option("--state", type=click.Choice(_STATES), help="Only keys in this state.")
-@click.option("--scope", type=click.Choice(["read", "write", "admin"]), help="Only keys with this scope.")
-@click.option("--env", type=EnvironmentType(), help="Only keys of this environment.")
-@click.option("--unused", is_flag=True, help="Only keys that were never used.")
-@click.option("--idle", type=DurationType(), help="Only older keys that were not used for so long, as 90d.")
-@click.option("--expires-within", type=DurationType(), help="Only keys that end within this time from now, as 30d.")
-@click.option("--no-expiry", is_flag=True, help="Only keys without an end.")
-@click.option("--drifted", is_flag=True, help="Only keys of which a destination holds something else, or nothing.")
-@click.option("--stalled", is_flag=True, help="Only keys past the deadline of their rotation.")
-@click.option("--owner-left", is_flag=True, help="Only keys whose owner is disabled or no member any more.")
-@connecting
-@as_json
-@pass_session
-def list_(
-    session: Session,
-    org: str | None,
-    with_deleted: bool,
-    name: str | None,
-    state: str | None,
-    scope: str | None,
-    env: Environment | None,
-    unused: bool,
-    idle: timedelta | None,
-    expires_within: timedelta | None,
-    no_expiry: bool,
-    drifted: bool,
-    stalled: bool,
-    owner_left: bool,
-    as_json: bool,
-) -> None:
-    """List the keys of an organization, newest first, live and test."""
-    lengths = {"idle": idle, "expires_within": expires_within}
-    flags = {"unused": unused, "no_expiry": no_expiry, "drifted": drifted, "stalled": stalled, "owner_left": owner_left}
-    hygiene = {field: written_duration(length) for field, length in lengths.items() if length is not None}
-    hygiene |= {field: "true" for field, flag in flags.items() if flag}
-    asked = {"include_deleted": "true" if with_deleted else None, "name": name, "state": state, "scope": scope}
-    query = {field: value for field, value in asked.items() if value is not None} | hygiene
-    keys = session.api_keys(org)
-    rows, is_mixed = keys.list_all(keys.environments if env is None else [env], query)
-    columns = [*_COLUMNS, *([_ENV] if is_mixed else []), *([_STATE] if with_deleted or state is not None else [])]
-    columns += _HYGIENE if hygiene else ()
-    print_rows(columns, map(without_secrets, rows), json_wanted=as_json)
 
 
 @api_key.command("show")
@@ -291,5 +232,5 @@ def _take_away(keys: ApiKeys, key_id: str, recorded: "RecordedDelivery | None") 
         raise click.exceptions.Exit(1)
 
 
-for command in (rotate, deliveries):
+for command in (list_keys, rotate, deliveries):
     api_key.add_command(command)

@@ -27,6 +27,7 @@ from .key_name import KeyName
 from .key_rotation import KeyRotation
 from .key_rotation_at_deadline import KeyRotationAtDeadline
 from .key_rotation_delivery_type_0 import KeyRotationDeliveryType0
+from .key_summary import KeySummary
 from .key_to_validate import KeyToValidate
 from .key_usage import KeyUsage
 from .key_validation import KeyValidation
@@ -62,6 +63,7 @@ from .problem import Problem
 from .readiness import Readiness
 from .refreshed import Refreshed
 from .scope import Scope
+from .sort import Sort
 from .state import State
 from .token import Token
 from .token_list import TokenList
@@ -98,6 +100,7 @@ __all__ = (
     "KeyRotationDeliveryType0",
     "KeysToVerify",
     "KeysToVerifyScopeType0",
+    "KeySummary",
     "KeyToValidate",
     "KeyUsage",
     "KeyValidation",
@@ -131,6 +134,7 @@ __all__ = (
     "Readiness",
     "Refreshed",
     "Scope",
+    "Sort",
     "State",
     "Token",
     "TokenList",

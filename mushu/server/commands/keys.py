@@ -12,7 +12,7 @@ from mushu.environment import Environment
 from mushu.server import answers
 from mushu.server.clock import parse_duration
 from mushu.server.commands.common import AdminGroup, ask, of_org, operator_context, yes
-from mushu.server.commands.key_list import list_keys, show_usage
+from mushu.server.commands.key_list import list_keys, show_usage, summarize_keys
 from mushu.server.commands.key_output import of_drift, print_minted, put_url
 from mushu.server.commands.key_rotation import rotate_key
 from mushu.server.commands.printing import as_json, note, print_done, print_json, print_rows
@@ -216,7 +216,7 @@ def _settled(findings: Iterable[Finding], still_open: list[Finding]) -> Iterator
         yield {"key_id": found.key_id, "result": found.verdict.value, "detail": found.detail}
 
 
-for command in (list_keys, rotate_key, show_usage):
+for command in (list_keys, rotate_key, show_usage, summarize_keys):
     keys.add_command(command)
 
 

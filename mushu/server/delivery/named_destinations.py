@@ -64,6 +64,26 @@ def names_of(session: AnySession, uris: Sequence[str], org_id: str | None = None
     return dict(session.execute(query).all())
 
 
+def uris_at(session: AnySession, org_id: str, environments: Sequence[Environment], place: str) -> list[str]:
+    """Return the URIs that a filter by destination means: those of a name in an organization, or the URI itself.
+
+    Raises:
+        Invalid: it is neither a name there nor a URI.
+    """
+    named = select(DestinationRow.uri).where(
+        DestinationRow.org_id == org_id,
+        DestinationRow.environment.in_(environments),
+        DestinationRow.removed_at.is_(None),
+        DestinationRow.name == place,
+    )
+    uris: list[str] = [*session.scalars(named, execution_options=EVERYWHERE)]
+    if not uris and ":" not in place:
+        raise Invalid(
+            "That is no name of a destination here, and no URI, such as env:/srv/app/.env.", field="destination"
+        )
+    return uris or [place]
+
+
 def named_by_others(session: AnySession, uris: Sequence[str], org_id: str) -> Sequence[DestinationRow]:
     """Return the destinations among these that another organization has named."""
     others = select(DestinationRow).where(

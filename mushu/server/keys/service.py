@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, and_, not_, or_, select, update
 
 from mushu.environment import Environment
 from mushu.server.audit import Actor, record
@@ -15,10 +15,13 @@ from mushu.server.db import AnySession
 from mushu.server.errors import KeyNotFound, WrongState
 from mushu.server.keys import Scope, revocation_journal
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.search import holds, is_searched
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
 from mushu.server.paging import Order, Page, Window, iterate, merged_page
 
+#: The condition that a key is not over for good.
+IS_ALIVE: Final = ApiKey.stored_state.not_in([State.REVOKED, State.FAILED])
 _MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
 
 
@@ -55,12 +58,33 @@ class Selection:
     with_deleted: bool = False
     #: Only keys whose name holds this text, in these very letters.
     name: str | None = None
+    #: Only keys whose name, id or last four characters hold this text; in names, capitals A to Z count as small.
+    search: str | None = None
     #: Only keys in this state; deleted ones are included where they are asked for.
     state: StateAt | None = None
     #: Only keys with this scope, whatever others they have.
     scope: Scope | None = None
     #: Only keys that meet all of these.
     conditions: tuple[ColumnElement[bool], ...] = ()
+
+    def criteria(self, org_id: str) -> list[ColumnElement[bool]]:
+        """Return what these keys of an organization are, but for their environment.
+
+        Raises:
+            Invalid: what is searched is a whole key.
+        """
+        found = [ApiKey.org_id == org_id, *self.conditions]
+        if self.state is not None:
+            found.append(self.state.condition)
+        elif not self.with_deleted:
+            found.append(IS_ALIVE)
+        if self.name:
+            found.append(holds(ApiKey.name, self.name))
+        if self.search:
+            found.append(is_searched(self.search))
+        if self.scope is not None:
+            found.append(ApiKey.scope_names.contains(self.scope.value))  # no scope's name is part of another's
+        return found
 
 
 def find_key(session: AnySession, key_id: str) -> ApiKey | None:
@@ -103,17 +127,9 @@ def list_keys(session: AnySession, org_id: str, selection: Selection, window: Wi
     """Return a page of an organization's keys, newest first.
 
     Raises:
-        Invalid: the cursor is not one of ours.
+        Invalid: the cursor is not one of ours, or what is searched is a whole key.
     """
-    query = select(ApiKey).where(ApiKey.org_id == org_id, *selection.conditions)
-    if selection.state is not None:
-        query = query.where(selection.state.condition)
-    elif not selection.with_deleted:
-        query = query.where(ApiKey.stored_state.not_in([State.REVOKED, State.FAILED]))
-    if selection.name:  # not LIKE, which tells capitals apart on one database and not on the other
-        query = query.where(func.replace(ApiKey.name, selection.name, "") != ApiKey.name)
-    if selection.scope is not None:
-        query = query.where(ApiKey.scope_names.contains(selection.scope.value))  # no scope's name is part of another's
+    query = select(ApiKey).where(*selection.criteria(org_id))
     order = Order((ApiKey.created_at, ApiKey.id), descending=True)
     queries = [query.where(ApiKey.environment == environment) for environment in selection.environments]
     return merged_page(session, queries, order, window)

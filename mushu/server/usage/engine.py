@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -21,6 +21,7 @@ from mushu.server.usage.models import TABLES, KeyUse
 
 _MAKING: Final = threading.Lock()
 _ENGINE: Final = "mushu_usage"
+_BOTH: Final = "mushu_keys_and_usage"
 _VERSION: Final = 1
 
 
@@ -65,6 +66,45 @@ def reading_usage(session: AnySession) -> Iterator[AnySession]:
             yield usage
     except DatabaseError as error:
         raise DatabaseUnavailable("The usage of keys cannot be read. `flask doctor` says what to do.") from error
+
+
+@contextmanager
+def reading_with_usage(session: AnySession) -> Iterator[AnySession]:
+    """Provide a session for statements about keys and usage, from within a transaction of a session for the keys.
+
+    Raises:
+        DatabaseUnavailable: the file of usage cannot be read.
+    """
+    engine = session.get_bind().engine
+    database = _database(engine)
+    if database is None or not _usage_file(database).exists():
+        yield session
+        return
+    try:
+        with own_session(_both_engine(engine, database)) as both, reading(both):
+            yield both
+    except DatabaseError as error:
+        raise DatabaseUnavailable("The usage of keys cannot be read. `flask doctor` says what to do.") from error
+
+
+def _both_engine(engine: Engine, database: Path) -> Engine:
+    """Return the engine whose connections see the tables of usage first, and behind them those of the keys.
+
+    They only read: a writer of one of the two files is kept waiting by nobody. Each is closed after its use.
+    """
+    usage_engine(engine)  # makes the tables
+    both: Engine | None = engine.get_execution_options().get(_BOTH)
+    if both is None:
+        both = create_engine(sqlite_url(_usage_file(database)), hide_parameters=True, poolclass=NullPool)
+        prepare_engine(both)
+        event.listen(both, "connect", lambda connection, _: _attach(connection, database))
+        engine.update_execution_options(**{_BOTH: both})
+    return both
+
+
+def _attach(connection: Any, database: Path) -> None:
+    connection.execute("ATTACH ? AS keys", (str(database),))
+    connection.execute("PRAGMA query_only=ON")
 
 
 def _database(engine: Engine) -> Path | None:

@@ -102,6 +102,17 @@ def test_live_and_test_keys_are_listed_together_newest_first_over_all_pages(mush
     ]
 
 
+def test_what_is_sorted_comes_live_keys_first_and_filters_are_passed_on(mushu: Mushu, asking: Stub) -> None:
+    asking.tell("GET", KEYS, {"api_keys": [_shown("key_1", "2026-01-01T00:00:00Z")], "next_cursor": None})
+    asking.tell("GET", TEST_KEYS, {"api_keys": [_shown("key_2", "2026-01-02T00:00:00Z")], "next_cursor": None})
+    ran = mushu("api-key", "list", "--org", ORG, "--sort", "name", "--search", "k", "--used-within", "1d")
+    assert [row[0] for row in ran.rows] == ["KEY_ID", "key_1", "key_2"]
+    assert ran.rows[0][-2:] == ["EXPIRES", "LAST_USED"]
+    assert {str(sorted(asked.query.items())) for asked in asking.asked if asked.path in (KEYS, TEST_KEYS)} == {
+        "[('limit', ['500']), ('search', ['k']), ('sort', ['name']), ('used_within', ['1d'])]"
+    }
+
+
 def test_all_asks_for_deleted_keys_and_shows_the_states(mushu: Mushu, asking: Stub) -> None:
     page = {"api_keys": [_shown("key_1", "2026-01-01T00:00:00Z", state="revoked")], "next_cursor": None}
     asking.tell("GET", KEYS, page)

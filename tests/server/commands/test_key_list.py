@@ -55,3 +55,23 @@ def test_the_list_shows_what_somebody_should_look_at(
     heading, *_ = run("keys", "list", *option).stdout.splitlines()
     assert heading.split() == ["KEY_ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "LAST_USED"]
     assert run("keys", "list", "--idle", "soon").code == 1
+
+
+def test_keys_are_searched_sorted_and_summed_up(run: Run, acme: str, in_core: None) -> None:
+    first, second = created(run, "Zeta"), created(run, "alpha", "--env", "test")
+    use_key(second, datetime.now(UTC))
+    for option, names in (
+        (("--sort", "name"), ["alpha", "Zeta"]),
+        (("--sort", "last_used"), ["alpha", "Zeta"]),
+        (("--search", "zE"), ["Zeta"]),
+        (("--search", first[-6:]), ["Zeta"]),
+        (("--used-within", "1h"), ["alpha"]),
+        (("--created-by", "nobody"), []),
+        (("--destination", "env:/srv/.env#K"), []),
+    ):
+        assert [row["name"] for row in run("keys", "list", *option, "--json").json] == names, option
+    assert run("keys", "list", "--destination", "nowhere").code == 1
+    said = run("keys", "summary").stdout.splitlines()
+    assert said[0] == "Keys            2, and 0 deleted"
+    assert "Never used      1" in said
+    assert run("keys", "summary", "--env", "test", "--json").json["unused"] == 0

@@ -8,6 +8,7 @@ from ...client import AuthenticatedClient, Client
 from ...models.key_list import KeyList
 from ...models.problem import Problem
 from ...models.scope import Scope
+from ...models.sort import Sort
 from ...models.state import State
 from ...types import UNSET, Response, Unset, problem_in, segment
 
@@ -19,15 +20,20 @@ def _get_kwargs(
     cursor: None | str | Unset = UNSET,
     include_deleted: bool | Unset = False,
     name: None | str | Unset = UNSET,
+    search: None | str | Unset = UNSET,
     state: None | State | Unset = UNSET,
     scope: None | Scope | Unset = UNSET,
+    destination: None | str | Unset = UNSET,
+    created_by: None | str | Unset = UNSET,
     unused: bool | Unset = False,
     idle: None | str | Unset = UNSET,
+    used_within: None | str | Unset = UNSET,
     expires_within: None | str | Unset = UNSET,
     no_expiry: bool | Unset = False,
     drifted: bool | Unset = False,
     stalled: bool | Unset = False,
     owner_left: bool | Unset = False,
+    sort: Sort | Unset = UNSET,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
@@ -50,6 +56,13 @@ def _get_kwargs(
         json_name = name
     params["name"] = json_name
 
+    json_search: None | str | Unset
+    if isinstance(search, Unset):
+        json_search = UNSET
+    else:
+        json_search = search
+    params["search"] = json_search
+
     json_state: None | str | Unset
     if isinstance(state, Unset):
         json_state = UNSET
@@ -68,6 +81,20 @@ def _get_kwargs(
         json_scope = scope
     params["scope"] = json_scope
 
+    json_destination: None | str | Unset
+    if isinstance(destination, Unset):
+        json_destination = UNSET
+    else:
+        json_destination = destination
+    params["destination"] = json_destination
+
+    json_created_by: None | str | Unset
+    if isinstance(created_by, Unset):
+        json_created_by = UNSET
+    else:
+        json_created_by = created_by
+    params["created_by"] = json_created_by
+
     params["unused"] = unused
 
     json_idle: None | str | Unset
@@ -76,6 +103,13 @@ def _get_kwargs(
     else:
         json_idle = idle
     params["idle"] = json_idle
+
+    json_used_within: None | str | Unset
+    if isinstance(used_within, Unset):
+        json_used_within = UNSET
+    else:
+        json_used_within = used_within
+    params["used_within"] = json_used_within
 
     json_expires_within: None | str | Unset
     if isinstance(expires_within, Unset):
@@ -91,6 +125,12 @@ def _get_kwargs(
     params["stalled"] = stalled
 
     params["owner_left"] = owner_left
+
+    json_sort: str | Unset = UNSET
+    if not isinstance(sort, Unset):
+        json_sort = sort
+
+    params["sort"] = json_sort
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -133,17 +173,22 @@ def sync_detailed(
     cursor: None | str | Unset = UNSET,
     include_deleted: bool | Unset = False,
     name: None | str | Unset = UNSET,
+    search: None | str | Unset = UNSET,
     state: None | State | Unset = UNSET,
     scope: None | Scope | Unset = UNSET,
+    destination: None | str | Unset = UNSET,
+    created_by: None | str | Unset = UNSET,
     unused: bool | Unset = False,
     idle: None | str | Unset = UNSET,
+    used_within: None | str | Unset = UNSET,
     expires_within: None | str | Unset = UNSET,
     no_expiry: bool | Unset = False,
     drifted: bool | Unset = False,
     stalled: bool | Unset = False,
     owner_left: bool | Unset = False,
+    sort: Sort | Unset = UNSET,
 ) -> Response[KeyList | Problem]:
-    """List the API keys of an organization, newest first; go on with `cursor` where `next_cursor` is not null."""
+    """List the API keys of an organization, newest first or by `sort`; go on with `cursor`."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
@@ -151,15 +196,20 @@ def sync_detailed(
         cursor=cursor,
         include_deleted=include_deleted,
         name=name,
+        search=search,
         state=state,
         scope=scope,
+        destination=destination,
+        created_by=created_by,
         unused=unused,
         idle=idle,
+        used_within=used_within,
         expires_within=expires_within,
         no_expiry=no_expiry,
         drifted=drifted,
         stalled=stalled,
         owner_left=owner_left,
+        sort=sort,
     )
     response = client.get_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -173,15 +223,20 @@ def sync(
     cursor: None | str | Unset = UNSET,
     include_deleted: bool | Unset = False,
     name: None | str | Unset = UNSET,
+    search: None | str | Unset = UNSET,
     state: None | State | Unset = UNSET,
     scope: None | Scope | Unset = UNSET,
+    destination: None | str | Unset = UNSET,
+    created_by: None | str | Unset = UNSET,
     unused: bool | Unset = False,
     idle: None | str | Unset = UNSET,
+    used_within: None | str | Unset = UNSET,
     expires_within: None | str | Unset = UNSET,
     no_expiry: bool | Unset = False,
     drifted: bool | Unset = False,
     stalled: bool | Unset = False,
     owner_left: bool | Unset = False,
+    sort: Sort | Unset = UNSET,
 ) -> KeyList | Problem | None:
     """`sync_detailed(…).parsed`"""
 
@@ -192,15 +247,20 @@ def sync(
         cursor=cursor,
         include_deleted=include_deleted,
         name=name,
+        search=search,
         state=state,
         scope=scope,
+        destination=destination,
+        created_by=created_by,
         unused=unused,
         idle=idle,
+        used_within=used_within,
         expires_within=expires_within,
         no_expiry=no_expiry,
         drifted=drifted,
         stalled=stalled,
         owner_left=owner_left,
+        sort=sort,
     ).parsed
 
 
@@ -212,17 +272,22 @@ async def asyncio_detailed(
     cursor: None | str | Unset = UNSET,
     include_deleted: bool | Unset = False,
     name: None | str | Unset = UNSET,
+    search: None | str | Unset = UNSET,
     state: None | State | Unset = UNSET,
     scope: None | Scope | Unset = UNSET,
+    destination: None | str | Unset = UNSET,
+    created_by: None | str | Unset = UNSET,
     unused: bool | Unset = False,
     idle: None | str | Unset = UNSET,
+    used_within: None | str | Unset = UNSET,
     expires_within: None | str | Unset = UNSET,
     no_expiry: bool | Unset = False,
     drifted: bool | Unset = False,
     stalled: bool | Unset = False,
     owner_left: bool | Unset = False,
+    sort: Sort | Unset = UNSET,
 ) -> Response[KeyList | Problem]:
-    """List the API keys of an organization, newest first; go on with `cursor` where `next_cursor` is not null."""
+    """List the API keys of an organization, newest first or by `sort`; go on with `cursor`."""
 
     kwargs = _get_kwargs(
         org_id=org_id,
@@ -230,15 +295,20 @@ async def asyncio_detailed(
         cursor=cursor,
         include_deleted=include_deleted,
         name=name,
+        search=search,
         state=state,
         scope=scope,
+        destination=destination,
+        created_by=created_by,
         unused=unused,
         idle=idle,
+        used_within=used_within,
         expires_within=expires_within,
         no_expiry=no_expiry,
         drifted=drifted,
         stalled=stalled,
         owner_left=owner_left,
+        sort=sort,
     )
     response = await client.get_async_httpx_client().request(**kwargs)
     return _build_response(client=client, response=response)
@@ -252,15 +322,20 @@ async def asyncio(
     cursor: None | str | Unset = UNSET,
     include_deleted: bool | Unset = False,
     name: None | str | Unset = UNSET,
+    search: None | str | Unset = UNSET,
     state: None | State | Unset = UNSET,
     scope: None | Scope | Unset = UNSET,
+    destination: None | str | Unset = UNSET,
+    created_by: None | str | Unset = UNSET,
     unused: bool | Unset = False,
     idle: None | str | Unset = UNSET,
+    used_within: None | str | Unset = UNSET,
     expires_within: None | str | Unset = UNSET,
     no_expiry: bool | Unset = False,
     drifted: bool | Unset = False,
     stalled: bool | Unset = False,
     owner_left: bool | Unset = False,
+    sort: Sort | Unset = UNSET,
 ) -> KeyList | Problem | None:
     """`(await asyncio_detailed(…)).parsed`"""
 
@@ -272,14 +347,19 @@ async def asyncio(
             cursor=cursor,
             include_deleted=include_deleted,
             name=name,
+            search=search,
             state=state,
             scope=scope,
+            destination=destination,
+            created_by=created_by,
             unused=unused,
             idle=idle,
+            used_within=used_within,
             expires_within=expires_within,
             no_expiry=no_expiry,
             drifted=drifted,
             stalled=stalled,
             owner_left=owner_left,
+            sort=sort,
         )
     ).parsed

@@ -1,7 +1,6 @@
 """What the endpoints of API keys take and answer."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
@@ -13,18 +12,15 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.errors import Invalid
-from mushu.server.hygiene import Hygiene
 from mushu.server.idempotency import IdempotencyMark
-from mushu.server.keys import Scope, parse_scopes
+from mushu.server.keys import parse_scopes
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.service import Selection, StateAt
-from mushu.server.keys.states import AtDeadline, State
+from mushu.server.keys.states import AtDeadline
 from mushu.server.lifecycle.confirm import Proof
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
-from mushu.server.orgs.service import NAME_LENGTH
-from mushu.server.web.api.models import Body, ListWindow, Moment, OrgPath, Text, optional
+from mushu.server.web.api.models import Body, Moment, OrgPath, Text, optional
 from mushu.server.web.guard import current_environment
 
 _SHA_256: Final = r"^[0-9A-Fa-f]{64}$"
@@ -75,44 +71,6 @@ class KeyName(Body):
     name: Text
 
 
-class KeysOf(ListWindow):
-    include_deleted: bool = False
-    name: str | None = Field(default=None, min_length=1, max_length=NAME_LENGTH)
-    state: State | None = None
-    scope: Scope | None = None
-    unused: bool = False
-    idle: Text | None = None
-    expires_within: Text | None = None
-    no_expiry: bool = False
-    drifted: bool = False
-    stalled: bool = False
-    owner_left: bool = False
-
-    @property
-    def hygiene(self) -> Hygiene:
-        """Return what is to be looked at in the keys."""
-        within = self.expires_within
-        return Hygiene(
-            unused=self.unused,
-            idle=parse_duration(self.idle, "idle") if self.idle is not None else None,
-            expires_within=parse_duration(within, "expires_within") if within is not None else None,
-            no_expiry=self.no_expiry,
-            drifted=self.drifted,
-            stalled=self.stalled,
-            owner_left=self.owner_left,
-        )
-
-    def selection(self, now: datetime) -> Selection:
-        """Return which keys are meant, of the environment of the request."""
-        return Selection(
-            (current_environment(),),
-            with_deleted=self.include_deleted,
-            name=self.name,
-            state=StateAt(self.state, now) if self.state is not None else None,
-            scope=self.scope,
-        )
-
-
 class CreatedKey(BaseModel):
     """A new key; `key` is in this answer only, and never again. One that was delivered is in no answer."""
 
@@ -149,11 +107,6 @@ class Key(BaseModel):
     first_used_at: str | None = optional()
     last_used_at: str | None = optional()
     last_used_from: str | None = optional()
-
-
-class KeyList(BaseModel):
-    api_keys: list[Key]
-    next_cursor: str | None
 
 
 class UsageBar(BaseModel):

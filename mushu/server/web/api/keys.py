@@ -27,6 +27,7 @@ from mushu.server.lifecycle.confirm import confirm
 from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
 from mushu.server.lifecycle.rotate import rotate
+from mushu.server.web.api.key_list_models import KeyFilters, KeyList, KeysOf, KeySummary
 from mushu.server.web.api.key_models import (
     DELIVERY_REFUSALS,
     ClientDeliveries,
@@ -35,11 +36,9 @@ from mushu.server.web.api.key_models import (
     KeyDeliveries,
     KeyDelivery,
     KeyDigest,
-    KeyList,
     KeyName,
     KeyPath,
     KeyRotation,
-    KeysOf,
     KeyUsage,
     NewKey,
     key_answer,
@@ -99,11 +98,21 @@ def confirm_client_delivery(path: KeyPath, body: ClientDeliveries) -> Key:
 
 @requires(Scope.ADMIN)
 def list_api_keys(path: OrgPath, query: KeysOf) -> KeyList:
-    """List the API keys of an organization, newest first; go on with `cursor` where `next_cursor` is not null."""
+    """List the API keys of an organization, newest first or by `sort`; go on with `cursor`."""
     now = get_core().clock()
     with reading(db.session):
-        found = answers.key_page(db.session, now, path.org_id, query.selection(now), query.hygiene, query.window)
+        hygiene = query.hygiene(db.session, path.org_id)
+        found = answers.key_page(db.session, now, path.org_id, query.selection(now), hygiene, query.window, query.sort)
     return KeyList(api_keys=[Key(**key) for key in found.rows], next_cursor=found.next_cursor)
+
+
+@requires(Scope.ADMIN)
+def summarize_api_keys(path: OrgPath, query: KeyFilters) -> KeySummary:
+    """Count the API keys that a list shows, those that somebody should look at, and their requests by hour."""
+    now = get_core().clock()
+    with reading(db.session):
+        hygiene = query.hygiene(db.session, path.org_id)
+        return KeySummary(**answers.key_summary(db.session, now, path.org_id, query.selection(now), hygiene))
 
 
 @requires(Scope.ADMIN)
@@ -213,6 +222,7 @@ RESOURCE = Resource(
     [
         Route("POST", _MANY, create_api_key, CreatedKey, DELIVERY_REFUSALS),
         Route("GET", _MANY, list_api_keys, KeyList),
+        Route("GET", f"{_MANY}/summary", summarize_api_keys, KeySummary),
         Route("GET", _ONE, show_api_key, Key),
         Route("GET", f"{_ONE}/usage", show_api_key_usage, KeyUsage),
         Route("PATCH", _ONE, rename_api_key, Key),

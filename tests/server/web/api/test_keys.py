@@ -268,7 +268,7 @@ class TestList:
             ("limit=" + "9" * 4000, "limit is too large."),
             *((f"limit={value}", "limit must be a whole number.") for value in ("many", "", "1.5", "%D9%A3", "%00")),
             *((f"include_deleted={value}", "include_deleted must be true or false.") for value in ("maybe", "")),
-            ("cursor=" + "x" * 201, "cursor is too long."),
+            ("cursor=" + "x" * 1_201, "cursor is too long."),
         ],
     )
     def test_a_wrong_query_is_refused_with_a_sentence(

@@ -53,3 +53,39 @@ def test_the_list_tells_which_keys_somebody_should_look_at(house: House, stage: 
     assert (found("idle=50m"), found("idle=51m")) == (True, False)
     assert not any(map(found, ("drifted=true", "stalled=true", "owner_left=true")))
     refusal(house.client.get(f"{keys_of(stage)}?idle=soon", headers=stage.headers), 422, "invalid_input")
+
+
+def test_the_summary_counts_what_the_list_with_the_same_filters_shows(house: House, stage: Stage) -> None:
+    key, plaintext = house.world.key(stage.organization)
+    house.world.key(stage.organization, lives_seconds=3_600)
+    answer(house.client.get(f"/orgs/{stage.org}", headers=api_key(plaintext)))
+    refusal(house.client.get(keys_of(stage), headers=api_key(plaintext)), 403, "missing_scope")
+    recorder_of(house.app).flush()
+
+    def summary(query: str = "") -> tuple[int, ...]:
+        told = answer(house.client.get(f"{keys_of(stage)}/summary?{query}", headers=stage.headers))
+        assert sum(bar["requests"] for bar in told["hours"]) == told["requests"]
+        return tuple(told[field] for field in ("keys", "unused", "expiring", "no_expiry", "requests", "denials"))
+
+    def listed(query: str) -> list[str]:
+        rows = answer(house.client.get(f"{keys_of(stage)}?{query}", headers=stage.headers))["api_keys"]
+        return [row["key_id"] for row in rows]
+
+    assert summary() == (2, 1, 1, 1, 2, 1)
+    assert summary("unused=true") == (1, 1, 1, 0, 0, 0)
+    assert listed("sort=last_used")[0] == listed("sort=expires")[1] == key.id
+    for query in (
+        f"search={key.last_four}",
+        f"search=%E2%80%A6{key.last_four}",
+        f"search={key.id[4:]}",
+        "used_within=1h",
+    ):
+        assert listed(query) == [key.id], query
+        assert summary(query)[0] == 1
+    assert listed(f"created_by={stage.owner.email}") == []
+    assert listed("destination=env%3A%2Fsrv%2F.env") == []
+    for query, field in (("destination=nowhere", "destination"), (f"search={plaintext}", "search")):
+        for path in (keys_of(stage), f"{keys_of(stage)}/summary"):
+            told = refusal(house.client.get(f"{path}?{query}", headers=stage.headers), 422, "invalid_input")
+            assert told["errors"][0]["field"] == field
+            assert plaintext not in str(told)

@@ -1,0 +1,124 @@
+"""Figures of many keys: how many somebody should look at, and their requests by hour; each costs one statement."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, exists, func, select
+
+from mushu.server.db import AnySession
+from mushu.server.hygiene import Hygiene
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.service import IS_ALIVE, Selection
+from mushu.server.usage.engine import reading_usage, reading_with_usage
+from mushu.server.usage.models import HOUR, UsagePeriod
+from mushu.server.usage.report import Bar
+
+#: How soon a key ends that is counted as expiring, and how long one was not used that is counted as idle.
+SOON: Final = timedelta(days=30)
+LONG: Final = timedelta(days=90)
+_HOUR: Final = timedelta(seconds=HOUR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyCounts:
+    """How many keys are meant, and of those how many each kind of hygiene finds."""
+
+    keys: int
+    #: Deleted, or never delivered; none of the other numbers counts them where they are not asked for.
+    deleted: int
+    drifted: int
+    stalled: int
+    expiring: int
+    unused: int
+    idle: int
+    owner_left: int
+    no_expiry: int
+
+
+_KINDS: Final[dict[str, Hygiene]] = {
+    "drifted": Hygiene(drifted=True),
+    "stalled": Hygiene(stalled=True),
+    "expiring": Hygiene(expires_within=SOON),
+    "unused": Hygiene(unused=True),
+    "idle": Hygiene(idle=LONG),
+    "owner_left": Hygiene(owner_left=True),
+    "no_expiry": Hygiene(no_expiry=True),
+}
+
+
+def count_keys(
+    session: AnySession, now: datetime, org_id: str, selection: Selection, hygiene: Hygiene | None = None
+) -> KeyCounts:
+    """Count the keys that a list with the same filters would show, by kind; one statement.
+
+    Raises:
+        Invalid: what is searched is a whole key.
+        DatabaseUnavailable: the usage of keys cannot be read.
+    """
+    meant = _criteria(now, org_id, replace(selection, with_deleted=True), hygiene)
+    shown: list[ColumnElement[bool]] = [] if selection.with_deleted or selection.state is not None else [IS_ALIVE]
+    kinds: dict[str, list[ColumnElement[bool]]] = {"keys": shown, "deleted": [~IS_ALIVE]}
+    kinds |= {name: [*shown, *kind.conditions(now, org_id)] for name, kind in _KINDS.items()}
+    counts = [func.count().filter(and_(*conditions)).label(name) for name, conditions in kinds.items() if conditions]
+    query = select(*counts, func.count().label("all_of_them")).select_from(ApiKey).where(*meant)
+    with reading_with_usage(session) as both:
+        row = both.execute(query).one()
+    return KeyCounts(**{field.name: getattr(row, field.name, row.all_of_them) for field in fields(KeyCounts)})
+
+
+def hours_of_keys(
+    session: AnySession, now: datetime, org_id: str, selection: Selection, hygiene: Hygiene | None = None
+) -> Sequence[Bar]:
+    """Return the last 24 hours, oldest first, of the keys that a list would show, added up; one statement.
+
+    Raises:
+        Invalid: what is searched is a whole key.
+        DatabaseUnavailable: the usage of keys cannot be read.
+    """
+    starts = _hours(now, 24)
+    meant = exists().where(ApiKey.id == UsagePeriod.key_id, *_criteria(now, org_id, selection, hygiene))
+    sums = (func.sum(UsagePeriod.requests), func.sum(UsagePeriod.denials))
+    query = select(UsagePeriod.start, *sums).where(*_since(starts[0]), meant).group_by(UsagePeriod.start)
+    with reading_with_usage(session) as both:
+        found = {start: Bar(start, int(requests), int(denials)) for start, requests, denials in both.execute(query)}
+    return [found.get(start, Bar(start)) for start in starts]
+
+
+def hours_by_key(session: AnySession, now: datetime, key_ids: Sequence[str]) -> dict[str, Sequence[Bar]]:
+    """Return the last 36 hours of each of a page of keys, oldest first; one statement.
+
+    Raises:
+        DatabaseUnavailable: the usage of keys cannot be read.
+    """
+    starts = _hours(now, 36)
+    query = select(UsagePeriod).where(UsagePeriod.key_id.in_(key_ids), *_since(starts[0]))
+    with reading_usage(session) as usage:
+        found = {(period.key_id, period.start): period for period in usage.scalars(query)}
+    return {key_id: [_bar(start, found.get((key_id, start))) for start in starts] for key_id in key_ids}
+
+
+def total(bars: Iterable[Bar]) -> tuple[int, int]:
+    """Return the requests and the denials of some hours together."""
+    some = [*bars]
+    return sum(bar.requests for bar in some), sum(bar.denials for bar in some)
+
+
+def _criteria(now: datetime, org_id: str, selection: Selection, hygiene: Hygiene | None) -> list[ColumnElement[bool]]:
+    conditions = hygiene.conditions(now, org_id) if hygiene is not None else ()
+    criteria = replace(selection, conditions=(*selection.conditions, *conditions)).criteria(org_id)
+    return [*criteria, ApiKey.environment.in_(selection.environments)]
+
+
+def _hours(now: datetime, number: int) -> list[datetime]:
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    return [hour - _HOUR * back for back in reversed(range(number))]
+
+
+def _since(start: datetime) -> tuple[ColumnElement[bool], ...]:
+    return UsagePeriod.seconds == HOUR, UsagePeriod.start >= start
+
+
+def _bar(start: datetime, period: UsagePeriod | None) -> Bar:
+    return Bar(start) if period is None else Bar(start, period.requests, period.denials)

@@ -1,0 +1,181 @@
+"""Figures of many keys equal what the lists with the same filters show, and what was counted; each by one statement."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from mushu.environment import Environment
+from mushu.server.audit import SYSTEM
+from mushu.server.core import db
+from mushu.server.db import READ_ONLY, reading, writing
+from mushu.server.figures import LONG, SOON, KeyCounts, count_keys, hours_by_key, hours_of_keys, total
+from mushu.server.hygiene import Hygiene
+from mushu.server.key_lists import list_keys_to_look_at
+from mushu.server.keys.minting import KeyRequest
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.service import Selection, StateAt, change_state
+from mushu.server.keys.states import DELETE, DISABLE, State
+from mushu.server.orgs.models import Organization
+from mushu.server.paging import Window
+from mushu.server.usage import Recorder
+from mushu.server.usage.engine import _both_engine, usage_engine
+from tests.conftest import TurnableClock
+from tests.server.conftest import World
+from tests.server.statements import statements
+from tests.server.verbs import issue_key
+
+pytestmark = pytest.mark.database
+
+KINDS = {
+    "keys": Hygiene(),
+    "drifted": Hygiene(drifted=True),
+    "stalled": Hygiene(stalled=True),
+    "expiring": Hygiene(expires_within=SOON),
+    "unused": Hygiene(unused=True),
+    "idle": Hygiene(idle=LONG),
+    "owner_left": Hygiene(owner_left=True),
+    "no_expiry": Hygiene(no_expiry=True),
+}
+HOUR = timedelta(hours=1)
+
+
+class Used:
+    """Four keys of an organization: two are used, of which one is disabled; one ends soon; one is deleted."""
+
+    def __init__(self, world: World, clock: TurnableClock) -> None:
+        self.clock = clock
+        self.org = world.org()
+        self.other = world.key(world.org())[0]
+        self.busy, self.quiet, self.soon, self.gone = (
+            self.add(name, days) for name, days in (("busy", None), ("quiet", 400), ("soon", 120), ("gone", None))
+        )
+        clock.turn(days=91)
+        self.count((self.busy, 3, 1), (self.quiet, 2, 0), (self.gone, 7, 0), (self.other, 9, 9))
+        clock.turn(hours=30)
+        self.count((self.busy, 5, 0), (self.other, 9, 9))
+        with writing(db.session):
+            change_state(db.session, clock, SYSTEM, self.quiet.id, DISABLE)
+            change_state(db.session, clock, SYSTEM, self.gone.id, DELETE)
+
+    def add(self, name: str, days: float | None) -> ApiKey:
+        expires_at = self.clock() + timedelta(days=days) if days is not None else None
+        with writing(db.session):
+            request = KeyRequest(org_id=self.org.id, name=name, expires_at=expires_at)
+            return issue_key(db.session, self.clock, SYSTEM, request)[0]
+
+    def count(self, *uses: tuple[ApiKey, int, int]) -> None:
+        recorder = Recorder(db.engine, None, 0)
+        for key, requests, denials in uses:
+            for _ in range(requests):
+                recorder.saw(key.id, self.clock(), "192.0.2.7")
+            for _ in range(denials):
+                recorder.denied(key.id, self.clock(), "192.0.2.7", "missing_scope")
+        recorder.flush()
+
+    def read(self, figure: Callable[..., Any], *about: Any) -> Any:
+        with reading(db.session):
+            return figure(db.session, self.clock(), *about)
+
+
+@pytest.fixture
+def used(world: World, clock: TurnableClock) -> Used:
+    return Used(world, clock)
+
+
+@pytest.mark.parametrize("hygiene", [Hygiene(), Hygiene(no_expiry=True), Hygiene(used_within=40 * HOUR)])
+def test_each_count_is_that_of_the_list_with_the_same_filters(used: Used, hygiene: Hygiene) -> None:
+    selections = (Selection(), Selection(search="U"), Selection(with_deleted=True), Selection((Environment.TEST,)))
+    for selection in (*selections, Selection(state=StateAt(State.DISABLED, used.clock()))):
+        counts: KeyCounts = used.read(count_keys, used.org.id, selection, hygiene)
+        for name, kind in KINDS.items():
+            conditions = hygiene.conditions(used.clock(), used.org.id)
+            also = Selection(
+                selection.environments,
+                with_deleted=selection.with_deleted,
+                search=selection.search,
+                state=selection.state,
+            )
+            page = used.read(list_keys_to_look_at, used.org.id, also, kind, Window())
+            ids = {key.id for key in page.rows}
+            if conditions:
+                ids &= {key.id for key in used.read(list_keys_to_look_at, used.org.id, also, hygiene, Window()).rows}
+            assert getattr(counts, name) == len(ids), (name, selection)
+
+
+def test_deleted_keys_are_counted_apart(used: Used) -> None:
+    counts = used.read(count_keys, used.org.id, Selection())
+    assert (counts.keys, counts.deleted, counts.unused, counts.no_expiry, counts.expiring) == (3, 1, 1, 1, 1)
+    assert used.read(count_keys, "org_none", Selection()) == KeyCounts(**dict.fromkeys(["deleted", *KINDS], 0))
+
+
+def test_totals_are_of_the_keys_that_are_meant_and_of_the_last_day(used: Used) -> None:
+    hours = partial(used.read, hours_of_keys, used.org.id)
+    assert len(hours(Selection())) == 24
+    assert total(hours(Selection())) == (5, 0)
+    used.clock.turn(hours=-7)
+    assert total(hours(Selection())) == (5, 1), "of 23 hours before; an hour to come is none of the last ones"
+    assert total(hours(Selection(with_deleted=True))) == (12, 1)
+    assert total(hours(Selection(search="quiet"))) == (2, 0)
+    assert total(hours(Selection(), Hygiene(no_expiry=True))) == (3, 1)
+
+
+def test_the_hours_of_a_page_of_keys_hold_what_each_counted(used: Used) -> None:
+    bars = used.read(hours_by_key, [used.busy.id, used.soon.id])
+    assert [len(some) for some in bars.values()] == [36, 36]
+    assert [
+        (36 - place, bar.requests, bar.denials) for place, bar in enumerate(bars[used.busy.id]) if bar.requests
+    ] == [
+        (31, 3, 1),
+        (1, 5, 0),
+    ]
+    assert total(bars[used.soon.id]) == (0, 0)
+
+
+def test_nothing_was_counted_yet(world: World, clock: TurnableClock) -> None:
+    org: Organization = world.org()
+    key, _ = world.key(org)
+    with reading(db.session):
+        assert count_keys(db.session, clock(), org.id, Selection()).unused == 1
+        assert total(hours_of_keys(db.session, clock(), org.id, Selection())) == (0, 0)
+        assert total(hours_by_key(db.session, clock(), [key.id])[key.id]) == (0, 0)
+
+
+def test_a_figure_costs_one_statement_whatever_is_asked(used: Used) -> None:
+    asked: list[str] = []
+    for engine in {usage_engine(db.engine), db.engine, *_attached()}:
+        event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    for figure, about in (
+        (count_keys, (used.org.id, Selection(search="u"), Hygiene(unused=True))),
+        (hours_of_keys, (used.org.id, Selection(search="u"), Hygiene(unused=True))),
+        (hours_by_key, ([key.id for key in (used.busy, used.soon, used.quiet)],)),
+    ):
+        asked.clear()
+        used.read(figure, *about)
+        assert len([one for one in asked if one.startswith("SELECT")]) == 1, asked
+
+
+@pytest.mark.sqlite
+def test_a_page_by_use_is_read_in_the_order_of_the_index_of_keys(used: Used) -> None:
+    engine = _attached()[0]
+    kinds = [Hygiene(unused=True), Hygiene(idle=LONG), Hygiene(used_within=HOUR)]
+    for kind in kinds:
+        with statements(engine) as asked:
+            used.read(list_keys_to_look_at, used.org.id, Selection((Environment.LIVE,)), kind, Window())
+        (query,) = [one for one in asked if "LIMIT" in one]
+        with engine.connect().execution_options(**{READ_ONLY: True}) as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", (None,) * query.count("?")).all()
+        lines = [row[3] for row in plan]
+        assert not [line for line in lines if line.startswith("SCAN") or "TEMP B-TREE" in line], lines
+
+
+def _attached() -> list[Any]:
+    """Return the engine that reads keys and usage together, where that is one of its own."""
+    database = db.engine.url.database
+    if db.engine.dialect.name != "sqlite" or database is None:
+        return []
+    return [_both_engine(db.engine, Path(database))]
