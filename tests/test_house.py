@@ -142,7 +142,7 @@ def is_view(function: ast.FunctionDef) -> bool:
     marks = (mark.func if isinstance(mark, ast.Call) else mark for mark in function.decorator_list)
     return any(
         isinstance(mark, ast.Name)
-        and mark.id in ("public", "in_browser", "signed_in", "operator_only", "about_keys", "requires")
+        and mark.id in ("public", "in_browser", "signed_in", "operator_only", "about_keys", "requires", "org_page")
         for mark in marks
     )
 

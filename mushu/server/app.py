@@ -28,6 +28,7 @@ from mushu.server.web import (
     response_headers,
     sessions,
     slow_clients,
+    templating,
 )
 from mushu.server.web.access_log import install as install_access_log
 from mushu.server.web.api import (
@@ -46,6 +47,8 @@ from mushu.server.web.api import (
     tenants,
     verification,
 )
+from mushu.server.web.dashboard import start
+from mushu.server.web.dashboard.routes import dashboards
 from mushu.server.web.openapi import make_app, serve_document
 from mushu.server.web.pages import account, client_wheel, consent, reference, sign_in
 from mushu.server.web.pages import invitations as invitation_pages
@@ -82,7 +85,7 @@ ENVIRONMENTAL: Final = (
     media_content.RESOURCE,
     push.RESOURCE,
 )
-PAGES: Final = (sign_in, account, consent, invitation_pages, reference, client_wheel)
+PAGES: Final = (sign_in, account, consent, invitation_pages, reference, client_wheel, start)
 
 
 def create_app(core: Core | None = None) -> Flask:
@@ -112,6 +115,7 @@ def create_app(core: Core | None = None) -> Flask:
     forward_auth.install(app, core)
     guard.install(app)
     problems.install(app)
+    templating.install(app)
     for resource in SINGLE:
         app.register_api(blueprint(resource, ""))
     for resource in ENVIRONMENTAL:
@@ -119,6 +123,8 @@ def create_app(core: Core | None = None) -> Flask:
         app.register_api(blueprint(resource, guard.SANDBOX))
     for pages in PAGES:
         app.register_blueprint(pages.PAGES)
+    for dashboard in dashboards():
+        app.register_blueprint(dashboard)
     serve_document(app, core.settings.base_url)
     add_aliases(app)
     return app

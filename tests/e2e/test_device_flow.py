@@ -94,7 +94,7 @@ def test_approved_the_waiting_command_ends_with_the_token_stored(page: Page, ter
     page.goto(f"/activate?user_code={code}")
     sign_in(page)
     page.get_by_role("button", name="Continue").click()
-    assert page.locator(".code").inner_text() == code
+    assert page.locator(".user-code").inner_text() == code
     assert page.evaluate("document.documentElement.scrollWidth") <= 320, "nothing stands out at 320 pixels"
     page.get_by_role("button", name="Approve").click()
     page.get_by_role("heading", name="Your terminal is signed in").wait_for()
@@ -102,7 +102,7 @@ def test_approved_the_waiting_command_ends_with_the_token_stored(page: Page, ter
     assert "mct_" not in terminal.output.read_text()
     status = terminal.run("auth", "status")
     assert (status.returncode, "owner@localhost" in status.stdout + status.stderr) == (0, True)
-    page.goto("/")
+    page.goto("/account")
     page.get_by_role("button", name="Sign out").first.click()
     page.get_by_text("No terminal is signed in").wait_for()
     assert terminal.run("org", "list").returncode == 1, "signed out on the page is signed out in the terminal"

@@ -20,7 +20,7 @@ from mushu.secret import Secret
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows
 from mushu.server.errors import SessionEnded
-from mushu.server.gate import KeyPrincipal, Principal
+from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.access import Requirement, admit
 from mushu.server.gate.credential import Credential
 from mushu.server.gate.principal import authenticate
@@ -79,6 +79,28 @@ class BrowserProof:
             raise SessionEnded("Your session has ended. Sign in again.")
 
 
+@dataclass(frozen=True, slots=True)
+class PageProof:
+    """That the session of a browser is valid, and its user may still do in an organization what a page is for.
+
+    Raises:
+        SessionEnded: the session has ended in the meantime.
+        what `admit` raises.
+    """
+
+    browser: BrowserProof
+    requirement: Requirement
+    environment: Environment
+    org_id: str
+
+    def __call__(self, session: AnySession) -> None:
+        self.browser(session)
+        if holds_rows(session):
+            for query in (_membership(self.browser.user_id, self.org_id), _living_org(self.org_id)):
+                session.execute(query.execution_options(**{IN_ALL_ENVIRONMENTS: True}))
+        admit(session, UserPrincipal(self.browser.user_id, ""), self.requirement, self.environment, self.org_id)
+
+
 def _rows_of(principal: Principal, org_id: str | None) -> Iterator[Select[Any]]:
     """Return what locks the rows that the principal's permission rests on, always in this order."""
     if isinstance(principal, KeyPrincipal):
@@ -86,7 +108,16 @@ def _rows_of(principal: Principal, org_id: str | None) -> Iterator[Select[Any]]:
     else:
         yield select(CliToken.id).where(CliToken.id == principal.token_id).with_for_update(key_share=True)
         yield select(User.id).where(User.id == principal.user_id).with_for_update(key_share=True)
-        mine = Membership.org_id == org_id, Membership.user_id == principal.user_id
-        yield select(Membership.user_id).where(*mine).with_for_update(key_share=True)
-    if org_id is not None:  # a change of its name may go on meanwhile, its deletion waits
-        yield select(Organization.id).where(Organization.id == org_id).with_for_update(read=True, key_share=True)
+        yield _membership(principal.user_id, org_id)
+    if org_id is not None:
+        yield _living_org(org_id)
+
+
+def _membership(user_id: str, org_id: str | None) -> Select[Any]:
+    mine = Membership.org_id == org_id, Membership.user_id == user_id
+    return select(Membership.user_id).where(*mine).with_for_update(key_share=True)
+
+
+def _living_org(org_id: str) -> Select[Any]:
+    """Return what locks the organization: a change of its name may go on meanwhile, its deletion waits."""
+    return select(Organization.id).where(Organization.id == org_id).with_for_update(read=True, key_share=True)

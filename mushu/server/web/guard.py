@@ -7,6 +7,7 @@ decorator opens nothing.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from flask import Flask, Request, g, request
@@ -17,13 +18,13 @@ from werkzeug.routing import Rule
 from mushu.environment import Environment
 from mushu.server.core import context_for, core_of, forget_proof, gate_reader_in, reader_in, tell_session
 from mushu.server.environments import Reader
-from mushu.server.errors import Forbidden, OrgNotFound, Unauthenticated
+from mushu.server.errors import Forbidden, OrgNotFound, SessionEnded, Unauthenticated
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
 from mushu.server.gate.credential import Credential, is_foreign, read_headers, read_token
 from mushu.server.gate.oauth_client import read_client
 from mushu.server.gate.principal import authenticate
-from mushu.server.gate.proof import RequestProof
+from mushu.server.gate.proof import PageProof, RequestProof
 from mushu.server.keys import Scope
 from mushu.server.lifecycle.context import Context
 from mushu.server.web.access_log import PRINCIPAL
@@ -42,7 +43,16 @@ _MARK: Final = "mushu_requirement"
 _IN_BODY: Final = "mushu_token_in_body"
 _AS_CLIENT: Final = "mushu_client_secret"
 SANDBOX: Final = "/sandbox"
-_UNDER_SANDBOX: Final = f"{SANDBOX}/"
+#: Under which the pages of an organization stand, those for test under `SANDBOX` there.
+DASHBOARD: Final = "/dashboard/<org_id>"
+_UNDER_SANDBOX: Final = (f"{SANDBOX}/", f"{DASHBOARD}{SANDBOX}/")
+
+
+@dataclass(frozen=True, slots=True)
+class OrgPage:
+    """What a page of an organization asks of who is signed in in this browser."""
+
+    requirement: Requirement
 
 
 def public(view: View) -> View:
@@ -53,6 +63,15 @@ def public(view: View) -> View:
 def in_browser(view: View) -> View:
     """Let in users who are signed in in this browser; send others to the sign-in page, and then back."""
     return _mark(view, BROWSER)
+
+
+def org_page(scope: Scope, *, owner_only: bool = False) -> Callable[[View], View]:
+    """Let in who is signed in in this browser and has `scope` in the organization of the path; others as `in_browser`.
+
+    What this permits is proven again by each transaction that writes, as for the API.
+    """
+    asked = OrgPage(Requirement(scope, user_only=True, owner_only=owner_only))
+    return lambda view: _mark(view, asked)
 
 
 def signed_in(view: View) -> View:
@@ -106,9 +125,9 @@ def requires(
     return lambda view: _mark(view, requirement)
 
 
-def requirement_of(view: Callable[..., Any]) -> Requirement | str | None:
+def requirement_of(view: Callable[..., Any]) -> Requirement | OrgPage | str | None:
     """Return the mark of a view: a requirement, `PUBLIC`, `BROWSER`, or None if it was forgotten."""
-    return cast(Requirement | str | None, getattr(view, _MARK, None))
+    return cast(Requirement | OrgPage | str | None, getattr(view, _MARK, None))
 
 
 def current_principal() -> Principal:
@@ -165,12 +184,14 @@ def guard() -> BaseResponse | None:
             raise
     else:
         tell_session(environment, None)
-        if requirement == BROWSER:
+        if requirement == BROWSER or isinstance(requirement, OrgPage):
             user = signed_in_user()
             if user is None:
-                return ask_to_sign_in()
+                return _sign_in_first(asked, requirement)
             asked.environ[PRINCIPAL] = user.id
             tell_session(environment, session_proof())
+            if isinstance(requirement, OrgPage):
+                _admit_to_page(context.app, asked, requirement.requirement, environment)
         elif requirement != PUBLIC:
             raise Forbidden("This endpoint says nothing about who may use it, so nobody may: a fault of the server.")
     if "body" in getattr(view, "__annotations__", {}):
@@ -185,6 +206,22 @@ def install(app: Flask) -> None:
 
 def _environment_of(rule: Rule) -> Environment:
     return Environment.TEST if rule.rule.startswith(_UNDER_SANDBOX) else Environment.LIVE
+
+
+def _sign_in_first(asked: Request, requirement: OrgPage | str) -> BaseResponse:
+    """Send the browser to the sign-in page; a form of an organization is told that it changed nothing."""
+    if isinstance(requirement, OrgPage) and asked.method not in ("GET", "HEAD"):
+        raise SessionEnded("Your session has ended, and this changed nothing. Sign in again.")
+    return ask_to_sign_in()
+
+
+def _admit_to_page(app: Flask, asked: Request, requirement: Requirement, environment: Environment) -> None:
+    proof, known = session_proof(), cast(Any, g)._get_current_object()  # noqa: SLF001
+    known.principal = principal = UserPrincipal(proof.user_id, token_id="")
+    named = _named(asked, requirement.org_from) or ""
+    admit(reader_in(environment, app), principal, requirement, environment, named)
+    known.org_id = named
+    tell_session(environment, PageProof(proof, requirement, environment, named))
 
 
 def _credential(asked: Request, view: Callable[..., Any]) -> Credential:
@@ -235,7 +272,7 @@ def _named(asked: Request, org_from: OrgFrom | OwnerLookup) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def _mark(view: View, requirement: Requirement | str) -> View:
+def _mark(view: View, requirement: Requirement | OrgPage | str) -> View:
     if requirement_of(view) is not None:
         raise TypeError(f"{view.__name__} says twice who may use it")
     setattr(view, _MARK, requirement)

@@ -16,7 +16,7 @@ from flask_openapi.models.info import Info
 from mushu.server.gate.access import Requirement
 from mushu.server.web.application import ApiApp
 from mushu.server.web.arguments import view_with
-from mushu.server.web.guard import SANDBOX, public, requirement_of
+from mushu.server.web.guard import SANDBOX, OrgPage, public, requirement_of
 from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
 from mushu.server.web.response_headers import CachedResponse
 
@@ -131,7 +131,9 @@ def _referred(schemas: dict[str, Any], described: dict[str, Any]) -> Any:
     return None
 
 
-def _describe(operation: dict[str, Any], requirement: Requirement | str | None, *, has_path_parameters: bool) -> None:
+def _describe(
+    operation: dict[str, Any], requirement: Requirement | OrgPage | str | None, *, has_path_parameters: bool
+) -> None:
     """Say who may call the operation and how it refuses."""
     statuses = {HTTPStatus.UNPROCESSABLE_ENTITY}  # each endpoint refuses a query parameter that it does not take
     if "requestBody" in operation:

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: problem documents (RFC 9457) for programs, a page for people.
+"""Errors as HTTP answers: problem documents (RFC 9457); `error_pages.py` makes pages of them for people.
 
 This is the only module where an error becomes a status. What is wrong with a field is said in our own words, because
 Pydantic's may quote the input, which may be secret.
@@ -6,10 +6,11 @@ Pydantic's may quote the input, which may be secret.
 
 import logging
 import re
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
-from flask import Flask, Response, current_app, render_template
+from flask import Flask, Response, current_app
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -160,11 +161,6 @@ def _field_name(location: tuple[int | str, ...]) -> str:
     return name if location and (named or _HEADER_NAME.fullmatch(name)) else _UNNAMED
 
 
-def error_page(error: MushuError, status: HTTPStatus = HTTPStatus.NOT_FOUND) -> tuple[str, int]:
-    """Return a page for people with the error's own words."""
-    return render_template("error.html", title=error.title, detail=error.detail), status
-
-
 def on_http_error(error: HTTPException) -> Response:
     """Answer what Flask and Werkzeug raise: no such path, method not allowed, body too large, not JSON."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -217,14 +213,21 @@ def on_crash(error: Exception) -> Response:
     return problem(status, MushuError.code, MushuError.title, "The server failed. Its log says why.")
 
 
+#: What an error becomes, by its class; the nearest ancestor counts.
+HANDLERS: Final[dict[type[Exception], Callable[[Any], Response]]] = {
+    MushuError: on_mushu_error,
+    HTTPException: on_http_error,
+    IntegrityError: on_clash,
+    DataError: on_unstorable,
+    OperationalError: on_database_error,
+    PoolTimeout: on_exhausted_pool,
+    Exception: on_crash,
+}
+
+
 def install(app: Flask) -> None:
-    app.register_error_handler(MushuError, on_mushu_error)
-    app.register_error_handler(HTTPException, on_http_error)
-    app.register_error_handler(IntegrityError, on_clash)
-    app.register_error_handler(DataError, on_unstorable)
-    app.register_error_handler(OperationalError, on_database_error)
-    app.register_error_handler(PoolTimeout, on_exhausted_pool)
-    app.register_error_handler(Exception, on_crash)
+    for kind, handler in HANDLERS.items():
+        app.register_error_handler(kind, handler)
 
 
 # The codes are written out because the names in HTTPStatus differ from one Python to the next.

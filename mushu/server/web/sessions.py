@@ -118,10 +118,10 @@ def ask_to_sign_in() -> BaseResponse:
 
 
 def local_path(wanted: str | None) -> str:
-    """Return `wanted` if it is a path of this server, or else the account page: no link leads to another site."""
+    """Return `wanted` if it is a path of this server, or else where a browser begins: no link leads to another site."""
     plain = wanted is not None and wanted.startswith("/") and wanted.isprintable()
     if wanted is None or not plain or wanted.startswith("//") or "\\" in wanted:
-        return url_for("account.show_account")
+        return url_for("start.open_home")
     return wanted
 
 

@@ -414,12 +414,20 @@ PUBLIC = {
 
 #: Pages for who is signed in in this browser, which no credential of the API opens: method and rule.
 IN_BROWSER = {
-    ("GET", "/"), ("GET", "/outbox"), ("POST", "/logout"), ("GET", "/account/password"),
-    ("POST", "/account/password"), ("POST", "/account/tokens/<token_id>/revoke"),
-    ("POST", "/account/sessions/<session_id>/end"), ("GET", "/activate"), ("POST", "/activate"),
-    ("POST", "/activate/decision"), ("GET", "/invites/<token>"), ("POST", "/invites/<token>"),
-    ("GET", "/auth/apple/authorize"), ("POST", "/auth/apple/authorize"),
+    ("GET", "/"), ("GET", "/dashboard"), ("GET", "/dashboard/<path:rest>"), ("GET", "/account"), ("GET", "/outbox"),
+    ("POST", "/logout"), ("GET", "/account/password"), ("POST", "/account/password"),
+    ("POST", "/account/tokens/<token_id>/revoke"), ("POST", "/account/sessions/<session_id>/end"),
+    ("GET", "/activate"), ("POST", "/activate"), ("POST", "/activate/decision"), ("GET", "/invites/<token>"),
+    ("POST", "/invites/<token>"), ("GET", "/auth/apple/authorize"), ("POST", "/auth/apple/authorize"),
 }  # fmt: skip
+
+#: Pages of an organization, by method and rule below it, and the scope that they need; for live and for test.
+PAGES_OF_AN_ORG = {("GET", "/"): Scope.READ}
+ORG_PAGES = {
+    (method, f"/dashboard/<org_id>{sandbox}{rule}"): scope
+    for (method, rule), scope in PAGES_OF_AN_ORG.items()
+    for sandbox in ("", "/sandbox")
+}
 
 #: For programs that prove themselves as OAuth clients do, in a form of its own: method and rule.
 BY_CLIENT_SECRET = {("POST", "/oauth/introspect")}

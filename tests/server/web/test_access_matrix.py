@@ -27,7 +27,7 @@ from mushu.server.orgs.members import add_member, remove_member
 from mushu.server.orgs.models import Role
 from mushu.server.resources.media.service import MEDIA
 from mushu.server.resources.tenants import TENANT
-from mushu.server.web.guard import public, requirement_of, requires, signed_in
+from mushu.server.web.guard import OrgPage, public, requirement_of, requires, signed_in
 from tests.server.conftest import World, api_key, bearer
 from tests.server.web.asking import SeparateClient, all_rows, refusal
 from tests.server.web.breaker import BROKEN, Breaker
@@ -39,6 +39,7 @@ from tests.server.web.endpoints import (
     LIVE,
     MOUNTED,
     OF_AN_ORG,
+    ORG_PAGES,
     PUBLIC,
     TEST,
     Endpoint,
@@ -283,12 +284,12 @@ class TestTheTable:
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         }
         rows = [row.rule for row in MOUNTED]
-        others = PUBLIC, IN_BROWSER, BY_CLIENT_SECRET
+        others = PUBLIC, IN_BROWSER, BY_CLIENT_SECRET, ORG_PAGES
         assert {*rows, *ALIASES}.union(*others) == mounted
         assert len(rows) + len(ALIASES) + sum(len(other) for other in others) == len(mounted)
 
     def test_and_every_view_carries_the_mark_that_its_row_says(self, house: House) -> None:
-        expected: dict[tuple[str, str], Requirement | str] = {
+        expected: dict[tuple[str, str], Requirement | OrgPage | str] = {
             row.rule: Requirement(
                 row.endpoint.scope,
                 user_only=row.endpoint.user_only,
@@ -302,6 +303,7 @@ class TestTheTable:
             for row in MOUNTED
         }
         expected |= dict.fromkeys(PUBLIC, "public") | dict.fromkeys(IN_BROWSER, "browser")
+        expected |= {rule: OrgPage(Requirement(scope, user_only=True)) for rule, scope in ORG_PAGES.items()}
         expected |= dict.fromkeys(BY_CLIENT_SECRET, Requirement(Scope.READ, key_only=True))
         expected |= {alias: expected[rule] for alias, rule in ALIASES.items()}
         for rule in house.app.url_map.iter_rules():
@@ -328,7 +330,7 @@ class TestTheTable:
     @pytest.mark.parametrize("rule", sorted(PUBLIC), ids=" ".join)
     def test_what_is_public_asks_for_no_credential(self, house: House, rule: tuple[str, str]) -> None:
         method, path = rule
-        response = house.client.open(path.replace("<link>", "x").replace("<path:filename>", "mushu.css"), method=method)
+        response = house.client.open(path.replace("<link>", "x").replace("<path:filename>", "app.css"), method=method)
         assert response.status_code not in (401, 403)
 
 

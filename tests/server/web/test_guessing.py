@@ -74,7 +74,7 @@ def known_browser(callers: Callers, email: str, address: str = "192.0.2.1") -> B
     """Return a browser in which the user signed in and out, and that has a network of its own since."""
     browser = callers.browser(address)
     assert browser.sign_in(email, callers.world.password).status_code == 303
-    browser.get("/")
+    browser.get("/account")
     assert browser.submit("/logout").status_code == 303
     return browser
 
@@ -189,7 +189,7 @@ class TestAKnownClient:
             for _ in range(TRIES - 1):
                 assert owner.sign_in(user.email, WRONG).status_code == 401
             assert owner.sign_in(user.email, callers.world.password).status_code == 303
-            owner.get("/")
+            owner.get("/account")
             owner.submit("/logout")
 
     def test_is_not_known_for_another_account(self, callers: Callers, user: User, world: World) -> None:
@@ -244,7 +244,7 @@ class TestAKnownClient:
             clock.turn(minutes=1)
             known_browser(callers, user.email, f"192.0.2.{number + 10}")
             first.sign_in(user.email, world.password)
-            first.get("/")
+            first.get("/account")
             first.submit("/logout")
             assert cookie_of(first) == kept, "and that it is used keeps it known"
         assert rows("known_clients") == 20

@@ -43,7 +43,7 @@ def test_a_crash_carries_them_too(client: SeparateClient, monkeypatch: pytest.Mo
 
 
 def test_a_static_file_may_be_kept_but_not_reinterpreted(house: House) -> None:
-    response = house.client.get("/static/mushu.css")
+    response = house.client.get("/static/app.css")
     assert response.headers["Cache-Control"] == "no-cache"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Content-Security-Policy"] == POLICY

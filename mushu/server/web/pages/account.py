@@ -4,7 +4,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final
 
-from flask import Blueprint, abort, redirect, render_template, url_for
+from flask import abort, redirect, render_template, url_for
 from werkzeug import Response as BaseResponse
 
 from mushu.secret import Secret
@@ -20,6 +20,7 @@ from mushu.server.tokens.sessions import end_session, list_sessions
 from mushu.server.users.known_clients import remember_network
 from mushu.server.users.login import change_password
 from mushu.server.users.models import User
+from mushu.server.web.error_pages import pages_for_people
 from mushu.server.web.guard import in_browser
 from mushu.server.web.pages import ChangePasswordForm, EmptyForm
 from mushu.server.web.sessions import (
@@ -30,12 +31,12 @@ from mushu.server.web.sessions import (
     require_session_user,
 )
 
-PAGES = Blueprint("account", __name__)
+PAGES = pages_for_people("account")
 #: How many notifications the outbox shows.
 _NEWEST: Final = 50
 
 
-@PAGES.get("/")
+@PAGES.get("/account")
 @in_browser
 def show_account() -> str:
     """Show who is signed in, and the CLI tokens and browser sessions that are good."""

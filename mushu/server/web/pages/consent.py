@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
-from flask import Blueprint, Response, abort, make_response, redirect, render_template, request
+from flask import Response, abort, make_response, redirect, render_template, request
 from werkzeug import Response as BaseResponse
 
 from mushu.address import is_loopback_host
@@ -24,12 +24,12 @@ from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, UserCodeNotFound
 from mushu.server.tokens.device_flow import decide, get_waiting
 from mushu.server.tokens.service import issue_token
+from mushu.server.web.error_pages import error_page, pages_for_people
 from mushu.server.web.guard import in_browser
 from mushu.server.web.pages import EmptyForm, UserCodeForm
-from mushu.server.web.problems import error_page
 from mushu.server.web.sessions import require_session_user
 
-PAGES = Blueprint("consent", __name__)
+PAGES = pages_for_people("consent")
 
 _CLIENT: Final = "a browser login"
 _ADDRESS: Final = re.compile(

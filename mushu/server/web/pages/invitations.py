@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from flask import Blueprint, abort, render_template, request
+from flask import abort, render_template, request
 
 from mushu.secret import Secret
 from mushu.server.core import db, get_core
@@ -11,12 +11,12 @@ from mushu.server.errors import AlreadyMember, InvitationNotFound
 from mushu.server.gate.invitations import accept, get_answerable
 from mushu.server.orgs.members import Invitee, decline_invitation
 from mushu.server.orgs.service import get_org
+from mushu.server.web.error_pages import error_page, pages_for_people
 from mushu.server.web.guard import in_browser
 from mushu.server.web.pages import EmptyForm
-from mushu.server.web.problems import error_page
 from mushu.server.web.sessions import require_session_user
 
-PAGES = Blueprint("invitation_pages", __name__)
+PAGES = pages_for_people("invitation_pages")
 
 
 @PAGES.get("/invites/<token>")

@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask import Response, make_response, redirect, render_template, request, url_for
 from werkzeug import Response as BaseResponse
 
 from mushu.secret import Secret
@@ -14,9 +14,9 @@ from mushu.server.users.links import get_link_user, redeem_link
 from mushu.server.users.login import LoginAttempt, sign_in
 from mushu.server.users.models import User
 from mushu.server.users.passwords import MIN_LENGTH
+from mushu.server.web.error_pages import error_page, pages_for_people
 from mushu.server.web.guard import in_browser, public
 from mushu.server.web.pages import EmptyForm, ForgottenPasswordForm, SignInForm
-from mushu.server.web.problems import error_page
 from mushu.server.web.sessions import (
     begin_session,
     current_source,
@@ -27,7 +27,7 @@ from mushu.server.web.sessions import (
     signed_in_user,
 )
 
-PAGES = Blueprint("sign_in", __name__)
+PAGES = pages_for_people("sign_in")
 
 
 @PAGES.get("/login")

@@ -18,18 +18,18 @@ NEW = "another good passphrase"
 def test_terminals_are_listed_and_signed_out(browser: Browser, user: User, world: World) -> None:
     with writing(db.session):
         token, secret = issue_token(db.session, world.clock, get_user(db.session, user.id), "ada@<laptop>")
-    page = browser.get("/").get_data(as_text=True)
+    page = browser.get("/account").get_data(as_text=True)
     assert "ada@&lt;laptop&gt;" in page
     assert browser.submit(f"/account/tokens/{token.id}/revoke").status_code == 303
     assert browser.client.get("/users/me", headers=bearer(secret.reveal())).status_code == 401
-    assert "No terminal is signed in" in browser.get("/").get_data(as_text=True)
+    assert "No terminal is signed in" in browser.get("/account").get_data(as_text=True)
 
 
 def test_nobody_signs_out_the_terminal_of_another(browser: Browser, world: World) -> None:
     other = world.user()
     with writing(db.session):
         token, secret = issue_token(db.session, world.clock, other)
-    browser.get("/")
+    browser.get("/account")
     assert browser.submit(f"/account/tokens/{token.id}/revoke").status_code == 404
     assert browser.client.get("/users/me", headers=bearer(secret.reveal())).status_code == 200
 
@@ -43,8 +43,8 @@ def test_a_changed_password_ends_everything_but_this_session(
     browser.get("/account/password")
     changed = browser.submit("/account/password", current=world.password, password=NEW, repeated=NEW)
     assert changed.status_code == 303
-    assert browser.get("/").status_code == 200
-    assert other.get("/").status_code == 303
+    assert browser.get("/account").status_code == 200
+    assert other.get("/account").status_code == 303
     assert browser.client.get("/users/me", headers=bearer(token)).status_code == 401
     assert Browser(app).sign_in(user.email, NEW).status_code == 303
 

@@ -73,7 +73,7 @@ def test_an_answer_that_comes_too_late_is_told_so(browser: Browser, world: World
     path = invite(world, org)
     browser.get(path)
     browser.submit(path, decision="decline")
-    browser.get("/")
+    browser.get("/account")
     assert browser.submit(path, decision="join").status_code == 404
 
 

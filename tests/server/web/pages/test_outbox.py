@@ -49,7 +49,7 @@ def test_what_was_recorded_is_shown_of_live_and_of_test(app: Flask, shop: Shop) 
     for text in ("Parcel", "It is at your door.", "ada", "Only a test.", "grace", "1 device", "com.example.shop"):
         assert text in shown
     assert shown.index("Only a test.") > 0
-    assert '<span class="hint">test</span>' in shown
+    assert '<span class="chip">test</span>' in shown
 
 
 def test_nothing_of_a_notification_becomes_part_of_the_page(app: Flask, shop: Shop) -> None:

@@ -76,7 +76,9 @@ class TestTheForm:
             house.client.get(f"/password/{link}"),
         ):
             page = Page(response.get_data(as_text=True))
-            assert {*page.references} <= {"/static/mushu.css", "/login"}
+            assert {address.split("?")[0] for address in page.references} <= {
+                "#main", "/static/tokens.css", "/static/app.css", "/login", "/dashboard",
+            }  # fmt: skip
             assert not page.tags & {"script", "iframe", "object", "embed", "img", "base", "style"}
             assert not [name for name in page.attributes if name.startswith("on") or name == "style"]
             assert link not in response.get_data(as_text=True) + str(response.headers)

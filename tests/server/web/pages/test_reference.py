@@ -67,7 +67,8 @@ def test_the_server_searches_in_paths_summaries_and_fields(client: SeparateClien
         assert not page.tags & {"script", "style"}
         return [one for one in page.references if one.startswith("/docs#")][len(operations_of_page) :]
 
-    operations_of_page = [one for one in Page(client.get("/docs").get_data(as_text=True)).references if one[0] == "#"]
+    references = Page(client.get("/docs").get_data(as_text=True)).references
+    operations_of_page = [one for one in references if one[0] == "#" and one != "#main"]
     assert found("/rotate POST") == ["/docs#rotate_api_key"]
     assert "/docs#rotate_api_key" in found("Settle")
     assert "/docs#create_upload_url" in found("  MEDIA upload ")

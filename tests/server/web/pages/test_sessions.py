@@ -33,7 +33,7 @@ def with_cookie(app: Flask, value: str) -> Browser:
 
 
 def is_in(browser: Browser) -> bool:
-    return browser.get("/").status_code == 200
+    return browser.get("/account").status_code == 200
 
 
 def actions() -> list[str]:
@@ -46,7 +46,7 @@ def test_a_copied_cookie_ends_with_the_sign_out_and_the_trail_tells_both_ends(ap
     thief = with_cookie(app, cookie_of(browser))
     assert is_in(thief)
     assert actions()[-1] == "session.started"
-    browser.get("/")
+    browser.get("/account")
     assert browser.submit("/logout").status_code == 303
     assert actions()[-1] == "session.ended"
     assert not is_in(thief)
@@ -70,7 +70,7 @@ def test_a_browser_signs_out_another_of_the_same_user(app: Flask, browser: Brows
     other = Browser(app)
     other.client.environ_base["HTTP_USER_AGENT"] = "Firefox <b>"
     other.sign_in(user.email, world.password)
-    page = browser.get("/").get_data(as_text=True)
+    page = browser.get("/account").get_data(as_text=True)
     assert "Firefox &lt;b&gt;" in page
     (path,) = {part.partition('"')[0] for part in page.split('action="') if part.startswith("/account/sessions/")}
     assert browser.submit(path).status_code == 303
@@ -86,7 +86,7 @@ def test_nobody_signs_out_the_browser_of_another(app: Flask, browser: Browser, w
         (session_id,) = connection.exec_driver_sql(
             f"SELECT id FROM browser_sessions WHERE user_id = '{stranger.id}'"
         ).scalars()
-    browser.get("/")
+    browser.get("/account")
     browser.submit(f"/account/sessions/{session_id}/end")
     assert is_in(other)
 
@@ -121,8 +121,10 @@ def test_signing_in_anew_ends_the_session_that_was_there(
 ) -> None:
     before = cookie_of(browser)
     # The form of the signed-out page, sent by who is signed in: as with two windows.
-    token = browser.get("/").get_data(as_text=True).split('name="csrf_token" type="hidden" value="')[1].split('"')[0]
-    sent = {"email": user.email, "password": world.password, "csrf_token": token, "next": "/"}
+    token = (
+        browser.get("/account").get_data(as_text=True).split('name="csrf_token" type="hidden" value="')[1].split('"')[0]
+    )
+    sent = {"email": user.email, "password": world.password, "csrf_token": token, "next": "/account"}
     assert browser.client.post("/login", data=sent).status_code == 303
     assert is_in(browser)
     assert not is_in(with_cookie(app, before))
@@ -136,7 +138,7 @@ def test_a_remember_cookie_signed_with_the_servers_secret_is_nobody(app: Flask, 
 
 
 def test_a_form_of_an_ended_session_changes_nothing(browser: Browser, user: User, world: World) -> None:
-    page = browser.get("/")
+    page = browser.get("/account")
     browser.submit("/logout")
     browser.sign_in(user.email, world.password)
     browser.page = page
@@ -147,14 +149,14 @@ def test_a_form_of_an_ended_session_changes_nothing(browser: Browser, user: User
 @pytest.mark.parametrize(
     ("path", "form", "end"),
     [
-        ("/logout", "/", "signed out"),
-        ("/account/tokens/tok_x/revoke", "/", "disabled"),
-        ("/account/sessions/ses_x/end", "/", "password"),
+        ("/logout", "/account", "signed out"),
+        ("/account/tokens/tok_x/revoke", "/account", "disabled"),
+        ("/account/sessions/ses_x/end", "/account", "password"),
         ("/account/password", "/account/password", "password"),
         ("/activate/decision", "/activate", "disabled"),
-        ("/invites/miv_x", "/", "signed out"),
-        ("/auth/apple/authorize?redirect_uri=http://localhost:1/", "/", "signed out"),
-        ("/auth/apple/authorize?redirect_uri=http://localhost:1/", "/", "password"),
+        ("/invites/miv_x", "/account", "signed out"),
+        ("/auth/apple/authorize?redirect_uri=http://localhost:1/", "/account", "signed out"),
+        ("/auth/apple/authorize?redirect_uri=http://localhost:1/", "/account", "password"),
     ],
 )
 def test_no_page_acts_for_a_session_that_has_just_ended(

@@ -23,17 +23,17 @@ def browser(app: Flask) -> Browser:
 
 
 def is_in(browser: Browser) -> bool:
-    return browser.get("/").status_code == 200
+    return browser.get("/account").status_code == 200
 
 
 def test_it_works(browser: Browser, user: User, world: World) -> None:
-    assert browser.get("/").headers["Location"] == "/login?next=/"
+    assert browser.get("/account").headers["Location"] == "/login?next=/account"
     response = browser.sign_in(user.email, world.password, "/login?next=/activate")
     assert (response.status_code, response.headers["Location"]) == (303, "/activate")
-    page = browser.get("/")
+    page = browser.get("/account")
     assert user.email in page.get_data(as_text=True)
     assert browser.get("/login").status_code == 303, "who is in need not sign in"
-    assert browser.get("/").status_code == 200
+    assert browser.get("/account").status_code == 200
     assert browser.submit("/logout").headers["Location"] == "/login"
     assert not is_in(browser)
 

@@ -1,0 +1,10 @@
+"""The dashboard: the pages of an organization, for who is signed in in a browser.
+
+    shell.py    what surrounds each page: the organization, the menu, the switch to the sandbox
+    start.py    where a browser begins
+    routes.py   the table of pages, each mounted for live and for test
+
+A page is a view like those of `api/`: it parses, calls what HTTP and the commands call, too, and shows the answer.
+It says with `guard.org_page` who may see it. Everything that changes something is a POST, whose token is checked for
+all of them (`routes.py`). A page works without JavaScript; it may load nothing from elsewhere and has no inline script.
+"""

@@ -1,0 +1,87 @@
+"""What surrounds each page of an organization: its name, the menu, the switch to the sandbox, and who is there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from flask import Response, make_response, render_template, url_for
+
+from mushu.environment import Environment
+from mushu.server.core import db
+from mushu.server.db import reading
+from mushu.server.gate.access import ROLE_SCOPES
+from mushu.server.keys import Scope
+from mushu.server.orgs.members import find_role
+from mushu.server.orgs.models import Organization, Role
+from mushu.server.orgs.service import get_org, list_orgs_of_user
+from mushu.server.paging import Window
+from mushu.server.web.guard import current_environment, current_org
+from mushu.server.web.sessions import require_session_user
+
+LIVE: Final = "dashboard"
+SANDBOX: Final = "sandbox_dashboard"
+#: Organizations that the switch offers; the page of all has the others.
+_OFFERED: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class MenuLink:
+    """A line of the menu."""
+
+    name: str
+    icon: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What a page shows beside its own content."""
+
+    org: Organization
+    orgs: Sequence[Organization]
+    role: Role
+    email: str
+    environment: Environment
+
+    @property
+    def is_sandbox(self) -> bool:
+        return self.environment is Environment.TEST
+
+    @property
+    def live_home(self) -> str:
+        return url_for(f"{LIVE}.show_home", org_id=self.org.id)
+
+    @property
+    def sandbox_home(self) -> str:
+        return url_for(f"{SANDBOX}.show_home", org_id=self.org.id)
+
+    @property
+    def is_admin(self) -> bool:
+        """Tell whether who is there may manage keys."""
+        return Scope.ADMIN in ROLE_SCOPES[self.role]
+
+    @property
+    def menu(self) -> list[tuple[str, list[MenuLink]]]:
+        """Return what the menu offers to this role, under its headings: pages that exist."""
+        keys = [MenuLink("Home", "house", to("show_home"))]
+        return [("Keys", keys), ("Development", [MenuLink("Outbox", "bell", url_for("account.show_outbox"))])]
+
+
+def to(view: str, **named: Any) -> str:
+    """Return the address of a page of this organization and environment."""
+    return url_for(f".{view}", **{"org_id": current_org()} | named)
+
+
+def page(template: str, status: HTTPStatus = HTTPStatus.OK, **shown: Any) -> Response:
+    """Return a page of the current organization, of a template of `templates/dashboard`."""
+    return make_response(render_template(f"dashboard/{template}.html", shell=_shell(), to=to, **shown), status)
+
+
+def _shell() -> Shell:
+    user, org_id = require_session_user(), current_org()
+    with reading(db.session):
+        org = get_org(db.session, org_id)
+        role = find_role(db.session, org_id, user.id) or Role.MEMBER
+        orgs = list_orgs_of_user(db.session, user.id, Window(_OFFERED)).rows
+    return Shell(org, orgs, role, user.email, current_environment())
