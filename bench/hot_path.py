@@ -121,7 +121,7 @@ def organization(core: Core, tenants: int) -> tuple[str, str]:
     with writing(db.session):
         owner = create_user(db.session, utc_now, SYSTEM, f"ada{tenants}@example.com")
         org_id = create_org(db.session, utc_now, SYSTEM, f"acme {tenants}", owner.id).id
-        key, secret = mint_key(db.session, utc_now, SYSTEM, KeyRequest(org_id=org_id, name="k"))
+        key, secret = mint_key(db.session, utc_now, SYSTEM, KeyRequest(org_id=org_id, name="k", scopes=tuple(Scope)))
         activate(db.session, utc_now, SYSTEM, key.id)
         wanted = PolicyRequest(name=f"bench-{tenants}", org_id=org_id, scope=Scope.READ)
         add_policy(db.session, utc_now, SYSTEM, wanted)

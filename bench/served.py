@@ -1,11 +1,13 @@
 """What a request costs under Granian, in CPU of the server's processes, beside a bare Flask view in the same run.
 
-    script/bench [--rounds N] [--keys N] [--database URL]
+    script/bench [--rounds N] [--keys N] [--many N] [--database URL]
+    script/bench --peers [--rounds N]
 
 One worker, served as `script/up` serves it: limits, log and usage as shipped. All servers run at once. A round is of
 slices, each of which asks all cases in a new order, over eight connections that are kept. A ratio is the median of
 those within a round. The CPU is read from the clocks of the processes. Much other work on the machine makes all slower,
 and what switches between threads most of all.
+With `--many`, a second Mushu with so many keys is asked, too: what a request costs may not grow with them.
 The table is printed, and written into `bench/README.md`.
 """
 
@@ -21,90 +23,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import insert, select
-
-from bench.hot_path import organization
-from mushu.keyformat import Prefix, generate, public_id
-from mushu.secret import digest_of
+from bench.world import BARE, CREATION, MANY, Case, cases, cases_of_many, make_world
 from mushu.server.config import Settings
-from mushu.server.core import Core, core_context, db
-from mushu.server.keys.models import ApiKey
-from mushu.server.operation.upgrading.migrations import migrate
 
-BARE = "bare Flask view"
-_FORM = "application/x-www-form-urlencoded"
 CONNECTIONS = 8
 #: Requests of one case in one slice, and slices in one round: whatever else the machine does then meets all cases.
 BATCH = 250
 SLICES = 8
-#: Keys that are used in turn; all others are only there.
-IN_TURN = 1_000
-#: Rows that one statement inserts.
-_AT_ONCE = 2_000
 _README = Path(__file__).with_name("README.md")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One kind of request.
-
-    Args:
-        server: of `bare.py`.
-        requests: sent in turn.
-        target: the least speed, as a ratio to the bare view.
-    """
-
-    name: str
-    server: str
-    requests: Sequence[bytes]
-    target: float | None = None
-
-
-@dataclass(frozen=True)
-class World:
-    """What is in the database: an organization with one tenant, one with twenty, and many keys of the first one."""
-
-    one: str
-    key: str
-    twenty: str
-    other_key: str
-    keys: Sequence[str]
-
-
-def cases(world: World) -> list[Case]:
-    """Return what is measured; a new endpoint is a new line here."""
-    body = b'{"key": "%s"}' % world.key.encode()
-    form = b"token=%s" % world.key.encode()
-    org, twenty = f"/orgs/{world.one}", f"/orgs/{world.twenty}"
-    return [
-        Case("empty WSGI application", "empty", [request("/")]),
-        Case(BARE, "bare", [request("/")]),
-        Case("/forward-auth/{name}", "mushu", [request("/forward-auth/bench-1", world.key)], 3.0),
-        Case("POST /api-keys/verify", "mushu", [request("/api-keys/verify", world.key, body)], 2.3),
-        Case("POST /oauth/introspect", "mushu", [request("/oauth/introspect", world.key, form, _FORM)], 2.3),
-        Case("/health", "mushu", [request("/health")], 0.9),
-        Case("guarded, does nothing", "mushu", [request("/bench", world.key)], 0.9),
-        Case(f"the same, {len(world.keys):,} keys in turn", "mushu", [request("/bench", key) for key in world.keys]),
-        Case("POST /api-keys/validate", "mushu", [request("/api-keys/validate", body=body)], 0.6),
-        Case("/orgs/{org_id}", "mushu", [request(org, world.key)], 0.4),
-        Case("/orgs/{org_id}/tenants, 1 row", "mushu", [request(f"{org}/tenants", world.key)], 0.4),
-        Case("/orgs/{org_id}/tenants, 20 rows", "mushu", [request(f"{twenty}/tenants", world.other_key)], 0.25),
-    ]
-
-
-def request(path: str, key: str = "", body: bytes = b"", kind: str = "application/json") -> bytes:
-    lines = [f"{'POST' if body else 'GET'} {path} HTTP/1.1", "Host: localhost", "Accept: */*", "User-Agent: bench"]
-    lines += [f"X-API-Key: {key}"] if key else []
-    lines += [f"Content-Type: {kind}", f"Content-Length: {len(body)}"] if body else []
-    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 @dataclass
@@ -127,27 +60,37 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
+        began = time.monotonic()
         with log.open("w") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.bare", name],
+                [sys.executable, "-m", "bench.bare", name.split()[0]],
                 env=os.environ | environment | {"MUSHU_PORT": str(self.port)}, cwd=_README.parents[1],
                 stdout=output, stderr=output,
             )  # fmt: skip
         while not self._listens():
             if self._process.poll() is not None:
                 raise SystemExit(log.read_text())
-            time.sleep(0.1)
+            time.sleep(0.01)
+        #: Seconds from its start until it takes connections.
+        self.ready = time.monotonic() - began
+
+    def memory(self) -> int:
+        """Return the megabytes of memory that its worker has: those that it shares with the main process, too."""
+        status = Path(f"/proc/{self._workers()[0]}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) // 1_024
 
     def cpu(self) -> float:
         """Return the CPU seconds of the main process and its workers, ended threads included."""
-        main = self._process.pid
-        workers = Path(f"/proc/{main}/task/{main}/children").read_text().split()
         # The clock of another process has a number that the kernel makes of its id (clock_getcpuclockid in libc).
-        return sum(time.clock_gettime((~process << 3) | 2) for process in (main, *map(int, workers)))
+        return sum(time.clock_gettime((~process << 3) | 2) for process in (self._process.pid, *self._workers()))
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait()
+
+    def _workers(self) -> list[int]:
+        main = self._process.pid
+        return [int(worker) for worker in Path(f"/proc/{main}/task/{main}/children").read_text().split()]
 
     def _listens(self) -> bool:
         try:
@@ -179,7 +122,7 @@ def add_cost(cost: Cost, server: Server, requests: Sequence[bytes]) -> None:
                 received[connection] += connection.recv(65_536)
                 if not is_whole(received[connection]):
                     continue
-                if not received[connection].startswith(b"HTTP/1.1 200"):
+                if not received[connection].startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")):
                     raise SystemExit(received[connection].decode())
                 received[connection], now = b"", time.perf_counter()
                 took.append(now - sent[connection])
@@ -199,32 +142,16 @@ def is_whole(answer: bytes) -> bool:
 
 
 @contextmanager
-def running(names: Sequence[str], environment: dict[str, str], folder: Path) -> Iterator[dict[str, Server]]:
+def running(environments: Mapping[str, dict[str, str]], folder: Path) -> Iterator[dict[str, Server]]:
+    """Have servers run; by the name of each, what its environment says besides."""
     servers: dict[str, Server] = {}
     try:
-        for name in names:
+        for name, environment in environments.items():
             servers[name] = Server(name, environment, folder / f"{name}.log")
         yield servers
     finally:
         for server in servers.values():
             server.stop()
-
-
-def make_world(settings: Settings, count: int) -> World:
-    """Fill a new database, with so many keys."""
-    core = Core(settings)
-    with core_context(lambda: core.settings):
-        migrate()
-        one, key = organization(core, 1)
-        twenty, other_key = organization(core, 20)
-        table = ApiKey.__table__
-        secrets = [generate(Prefix.LIVE_KEY).reveal() for _ in range(min(count, IN_TURN))]
-        digests = iter([*map(digest_of, secrets), *(f"{random.getrandbits(256):064x}" for _ in range(count - IN_TURN))])
-        with db.engine.begin() as connection:
-            row = connection.execute(select(table).where(table.c.digest == digest_of(key))).mappings().one()
-            while rows := [{**row, "id": public_id("key"), "digest": digest} for digest in islice(digests, _AT_ONCE)]:
-                connection.execute(insert(table), rows)
-    return World(one, key, twenty, other_key, secrets)
 
 
 def main() -> None:
@@ -234,26 +161,42 @@ def main() -> None:
     parser.add_argument(
         "--database", default="", help="an empty PostgreSQL database, as in MUSHU_DATABASE_URL (SQLite)"
     )
+    parser.add_argument("--many", type=int, default=0, help="keys in a second database, on SQLite (none)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings = Settings(instance_path=folder / "instance", database_url=given.database)
         measured = cases(make_world(settings, given.keys))
-        environment = {
-            "MUSHU_INSTANCE_PATH": str(settings.instance_path), "MUSHU_DATABASE_URL": given.database,
-            "MUSHU_WORKERS": "1",
-        }  # fmt: skip
+        environments = {case.server: environment(settings) for case in measured}
+        if given.many:
+            many = Settings(instance_path=folder / "many")
+            measured += cases_of_many(make_world(many, given.many), given.many)
+            environments[MANY] = environment(many)
         costs: dict[str, list[Cost]] = {case.name: [] for case in measured}
-        with running(sorted({case.server for case in measured}), environment, folder) as servers:
+        with running(environments, folder) as servers:
             for number in range(given.rounds + 1):
                 for case in measured:
                     costs[case.name].append(Cost())
                 for _ in range(SLICES if number else 1):  # the first one is for what is made once
                     for case in random.sample(measured, len(measured)):
                         add_cost(costs[case.name][-1], servers[case.server], case.requests)
+            own, bare = servers["mushu"], servers["bare"]
+            created = statistics.median(BATCH * SLICES / cost.seconds for cost in costs[CREATION][1:])
+            started = (
+                f"Mushu takes connections {own.ready:.2f} s after its start, the bare view {bare.ready:.2f} s. "
+                f"At the end, a worker of Mushu\nhas {own.memory()} MB, one of the bare view {bare.memory()} MB. "
+                f"It creates {created:.0f} keys a second."
+            )
     table = "\n".join(lines(measured, costs))
-    print(table)
-    _README.write_text(page(table, given.rounds, given.keys, "PostgreSQL" if given.database else "SQLite"))
+    print(table, started, sep="\n")
+    _README.write_text(page(table, started, given.rounds, given.keys, "PostgreSQL" if given.database else "SQLite"))
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    return {
+        "MUSHU_INSTANCE_PATH": str(settings.instance_path), "MUSHU_DATABASE_URL": settings.database_url,
+        "MUSHU_WORKERS": "1",
+    }  # fmt: skip
 
 
 def lines(measured: Sequence[Case], costs: dict[str, list[Cost]]) -> Iterator[str]:
@@ -274,7 +217,7 @@ def _ratios(own: Cost, bare: Cost) -> tuple[float, float, float]:
     return bare.cpu / own.cpu, bare.seconds / own.seconds, own.p99 / bare.p99
 
 
-def page(table: str, rounds: int, keys: int, database: str) -> str:
+def page(table: str, started: str, rounds: int, keys: int, database: str) -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in ("granian", "flask", "sqlalchemy"))
     load = os.getloadavg()[1]
     return f"""# What a request costs
@@ -284,10 +227,12 @@ def page(table: str, rounds: int, keys: int, database: str) -> str:
 {table}
 
 CPU is that of the server's processes, for each request. Medians of {rounds} rounds; ratios are taken within a round.
+{started}
 {database}, {keys:,} keys, one worker, {CONNECTIONS} connections, limits, log and usage as shipped.
 {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {libraries}; {os.cpu_count()} cores, load {load:.1f}.
 
 `python -m bench.hot_path` measures the same without a server, and with `--profile` it says where the time goes.
+[peers](peers/README.md): what one verification costs, beside other libraries (`script/bench --peers`).
 """
 
 
