@@ -13,6 +13,7 @@ says what is needed here. Elsewhere nothing is watched, and `flask doctor` tells
 
 import errno
 import fcntl
+import gc
 import logging
 import os
 import resource
@@ -152,7 +153,10 @@ def load_in_worker(ended: Connection, alive: Connection, watch: "StalledConnecti
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(ended,), name="main process", daemon=True).start()
     watch.start()
-    return load()
+    application = load()
+    # What the application is made of is there until the end. A look through all of it would stop the worker for 100 ms.
+    gc.freeze()
+    return application
 
 
 def _end_with(ended: Connection) -> None:
