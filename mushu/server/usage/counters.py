@@ -16,8 +16,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from mushu.batching import unhurried
+
 #: Slots of one file, which takes a megabyte; a process that needs more begins another.
 SLOTS: Final = 8_192
+#: Slots that are looked at without a rest.
+_AT_ONCE: Final = 64
 #: Addresses and reasons of one slot that are remembered until it is added up.
 _MOST: Final = 8
 _SUFFIX: Final = ".counts-1"  # with the version of the layout: files of another are left alone
@@ -114,7 +118,7 @@ class CounterFile:
         written = _counts(self._map[: len(self._slots) * _SLOT.size])
         return [
             replace(count, addresses=slot.addresses, reasons=slot.reasons, denied_from=slot.denied_from)
-            for count, slot in zip(written, self._slots, strict=True)
+            for count, slot in unhurried(zip(written, self._slots, strict=True), _AT_ONCE)
         ]
 
     def close(self) -> None:
@@ -176,7 +180,7 @@ def _remove(path: Path) -> None:
 def _counts(content: bytes) -> list[Count]:
     """Return what slots hold."""
     found = []
-    for key_id, requests, denials, first, last, last_denied, address in _SLOT.iter_unpack(content):
+    for key_id, requests, denials, first, last, last_denied, address in unhurried(_SLOT.iter_unpack(content), _AT_ONCE):
         found.append(Count(_text(key_id), requests, denials, first, last, last_denied, _text(address)))
     return found
 

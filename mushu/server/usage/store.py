@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, Engine, case, delete, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Engine, Executable, case, delete, func, or_, select, tuple_, update
 
-from mushu.batching import BATCH, batches
+from mushu.batching import BATCH, batches, unhurried
 from mushu.server.db import AnySession, Base, insert_into, own_session, reading, writing
 from mushu.server.instance import USAGE_FOLDER
 from mushu.server.keys import rotation
@@ -30,11 +31,18 @@ from mushu.server.usage.models import (
     UsageSource,
 )
 
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
 _SINCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 #: From when on a moment is none: a power cut may leave any number.
 _LATEST: Final = (datetime(2200, 1, 1, tzinfo=UTC) - _SINCE) // _MICROSECOND
 _HOUR: Final = HOUR * 1_000_000
+#: Rows that are added without a rest, in about a millisecond.
+_AT_ONCE: Final = 48
+#: By the kind of database: made once, and used for each few rows.
+_UPSERTS: Final[dict[tuple[str, type[Base]], Executable]] = {}
 _ROWS: Final = UsagePeriod.__table__
 _PERIOD: Final = tuple_(UsagePeriod.key_id, UsagePeriod.seconds, UsagePeriod.start)
 
@@ -120,24 +128,30 @@ def network_of(address: str) -> str | None:
 
 def _add_counts(session: AnySession, counts: Sequence[Count]) -> None:
     """Add what was counted to what is known, whatever other processes add."""
-    _upsert(session, KeyUse, [_use(count) for count in counts if count.requests])
-    _upsert(session, UsagePeriod, [_period(count) for count in counts])
-    _upsert(session, UsageDenial, [row for count in counts for row in _denials(count)])
-    _upsert(session, UsageSource, [row for count in counts for row in _sources(count)])
+    _upsert(session, KeyUse, (_use(count) for count in counts if count.requests))
+    _upsert(session, UsagePeriod, map(_period, counts))
+    _upsert(session, UsageDenial, chain.from_iterable(map(_denials, counts)))
+    _upsert(session, UsageSource, chain.from_iterable(map(_sources, counts)))
     _forget_old_sources(session, [count.key_id for count in counts])
 
 
-def _upsert(session: AnySession, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+def _upsert(session: AnySession, model: type[Base], rows: Iterable[dict[str, Any]]) -> None:
     """Add rows to those with the same key: numbers grow, a first moment is the earlier, a last one the later.
 
     Where a request came from belongs to the last moment.
     """
-    if not rows:
-        return
-    statement = insert_into(session, model)
+    connection = session.connection()  # a session looks at each statement for what belongs to live or test
+    for some in unhurried(batches(rows, size=_AT_ONCE), 1):
+        kind = (connection.dialect.name, model)
+        if kind not in _UPSERTS:
+            _UPSERTS[kind] = _upserting(insert_into(session, model), model, [*some[0]])
+        connection.execute(_UPSERTS[kind], some)
+
+
+def _upserting(statement: "postgresql.Insert | sqlite.Insert", model: type[Base], names: Sequence[str]) -> Executable:
     new, old = statement.excluded, model.__table__.c
     values: dict[str, ColumnElement[Any]] = {}
-    for name in rows[0]:
+    for name in names:
         if old[name].primary_key or name == "noted":
             continue
         if name.startswith("first_"):
@@ -150,8 +164,7 @@ def _upsert(session: AnySession, model: type[Base], rows: Sequence[dict[str, Any
             values[name] = case((later, func.coalesce(new[name], old[name])), else_=old[name])
         else:
             values[name] = old[name] + new[name]
-    statement = statement.on_conflict_do_update(index_elements=model.__table__.primary_key, set_=values)
-    session.execute(statement, rows)
+    return statement.on_conflict_do_update(index_elements=model.__table__.primary_key, set_=values)
 
 
 def _use(count: Count) -> dict[str, Any]:

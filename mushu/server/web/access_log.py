@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from flask import Flask, request
 
+from mushu.batching import unhurried
 from mushu.server.client_address import read_address, shown
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
@@ -33,6 +34,8 @@ RULE: Final = "mushu.rule"
 PRINCIPAL: Final = "mushu.principal"
 #: Requests that are remembered at most until they are written; further ones are counted.
 MOST: Final = 10_000
+#: Lines that are made without a rest: a fifth of a millisecond.
+_AT_ONCE: Final = 100
 _ACCESS_LOG: Final = "mushu_access_log"
 _ACCESS_LOG_SECONDS: Final = 1
 #: Asked so often that they are in the access log only where all requests are: the gate, and signs of life.
@@ -132,7 +135,7 @@ class AccessLog:
                 unwritten.popleft()
 
     def _lines(self) -> Iterator[str]:
-        for _ in range(len(self._accesses)):
+        for _ in unhurried(range(len(self._accesses)), _AT_ONCE):
             yield _line(self._accesses.popleft())
         with self._lock:
             missing, self._missing = self._missing, 0
