@@ -1,6 +1,6 @@
 """API keys as rows: finding them, listing them, renaming them, and their changes of state (`states.py`)."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -121,6 +121,12 @@ def get_key_of(
     if key is None or not mine or (key.stored_state == State.REVOKED and not with_deleted):
         raise KeyNotFound(f"There is no {environment} API key {key_id!r} in {org_id}.")
     return key
+
+
+def names_of_keys(session: AnySession, key_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of these keys by id; unknown ids are left out."""
+    rows = session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_(key_ids)))
+    return dict(rows.all())
 
 
 def list_keys(session: AnySession, org_id: str, selection: Selection, window: Window) -> Page[ApiKey]:

@@ -20,6 +20,7 @@ _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 _HOURS: Final = 24
 _DAYS: Final = 30
+_MONTHS: Final = 12
 #: How long something new is told.
 _NEWS: Final = timedelta(days=7)
 #: Of requests or denials in 24 hours, fewer are nothing unusual.
@@ -51,6 +52,8 @@ class UsageReport:
     #: The last 24 hours and 30 days, oldest first; those without a request, too.
     hours: Sequence[Bar]
     days: Sequence[Bar]
+    #: This month and the 11 before it.
+    months: Sequence[Bar]
     #: The last five, the latest first.
     addresses: Sequence[UsageSource]
     reasons: Sequence[UsageDenial]
@@ -162,6 +165,7 @@ def _report(known: Known, now: datetime) -> UsageReport:
     midnight = hour.replace(hour=0)
     hours = [hour - _HOUR * number for number in reversed(range(_HOURS))]
     days = [midnight - _DAY * number for number in reversed(range(_DAYS))]
+    ends = [_month(midnight, -1), *(_month(midnight, number) for number in range(_MONTHS))]
     denied = [period.last_denied_at for period in known.periods if period.last_denied_at is not None]
     return UsageReport(
         use=known.use,
@@ -169,7 +173,14 @@ def _report(known: Known, now: datetime) -> UsageReport:
         last_denied_at=max(denied, default=None),
         hours=[known.between(start, start + _HOUR) for start in hours],
         days=[known.between(start, start + _DAY) for start in days],
+        months=[known.between(start, end) for end, start in reversed([*pairwise(ends)])],
         addresses=[source for source in known.sources if "/" not in source.source],
         reasons=known.reasons,
         unusual=[*unusual(known, now)],
     )
+
+
+def _month(moment: datetime, back: int) -> datetime:
+    """Return when the month of a moment began, or one so many months before it."""
+    years, month = divmod(moment.year * 12 + moment.month - 1 - back, 12)
+    return moment.replace(year=years, month=month + 1, day=1)

@@ -83,6 +83,11 @@ def number(value: int | None) -> str:
     return "—" if value is None else f"{value:,}"
 
 
+def capitalized(words: Markup) -> Markup:
+    """Return words that begin with a capital, as a line of its own does; the rest of them stays as it is."""
+    return words[:1].upper() + words[1:]
+
+
 def with_code(text: str) -> Markup:
     """Return a sentence in which what stands between backticks is code."""
     parts = enumerate(escape(part) for part in text.split("`"))
@@ -90,6 +95,8 @@ def with_code(text: str) -> Markup:
 
 
 def install(app: Flask) -> None:
-    app.jinja_env.filters.update(visible=visible, exact=exact, day=day, ago=ago, number=number, with_code=with_code)
+    app.jinja_env.filters.update(
+        visible=visible, exact=exact, day=day, ago=ago, number=number, with_code=with_code, capitalized=capitalized
+    )
     app.jinja_env.globals.update(asset=asset, csrf_token=generate_csrf)
     app.get_send_file_max_age = max_age  # type: ignore[method-assign]

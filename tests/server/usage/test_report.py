@@ -8,7 +8,7 @@ import pytest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.usage.models import HOUR, KeyUse, UsageDenial, UsagePeriod, UsageSource
-from mushu.server.usage.report import Known, unusual
+from mushu.server.usage.report import Known, _report, unusual
 
 NOW = datetime(2026, 3, 1, 10, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -96,3 +96,11 @@ def test_many_denials_are_told() -> None:
     assert said == "120 requests were refused to it in the last 24 hours: missing_scope, org_not_found."
     assert told(period(0.5, 99, 99)) == ""
     assert told(period(0.5, 99, 1), period(0.4, 200, 100), first_used=1) == "", "fewer than half"
+
+
+def test_the_last_months_are_this_one_and_the_eleven_before_it() -> None:
+    key = ApiKey(id="k", stored_state=State.ACTIVE)
+    months = _report(Known(key, None, None, [period(0, 3), period(40, 2, 1), period(500, 9)], [], []), NOW).months
+    assert [bar.start.month for bar in months] == [*range(NOW.month + 1, 13), *range(1, NOW.month + 1)]
+    assert [bar.start.day for bar in months] == [1] * 12
+    assert (months[-1].requests, sum(bar.requests for bar in months), sum(bar.denials for bar in months)) == (3, 5, 1)

@@ -422,7 +422,11 @@ IN_BROWSER = {
 }  # fmt: skip
 
 #: Pages of an organization, by method and rule below it, and the scope that they need; for live and for test.
-PAGES_OF_AN_ORG = {("GET", "/"): Scope.READ}
+PAGES_OF_AN_ORG = {
+    ("GET", "/"): Scope.READ,
+    ("GET", "/keys"): Scope.ADMIN,
+    ("GET", "/keys/<key_id>"): Scope.ADMIN,
+}
 ORG_PAGES = {
     (method, f"/dashboard/<org_id>{sandbox}{rule}"): scope
     for (method, rule), scope in PAGES_OF_AN_ORG.items()

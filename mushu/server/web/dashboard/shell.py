@@ -42,6 +42,8 @@ class Shell:
     orgs: Sequence[Organization]
     role: Role
     email: str
+    #: Whether who is there may see what belongs to the server, such as files that destinations name.
+    is_operator: bool
     environment: Environment
 
     @property
@@ -65,6 +67,8 @@ class Shell:
     def menu(self) -> list[tuple[str, list[MenuLink]]]:
         """Return what the menu offers to this role, under its headings: pages that exist."""
         keys = [MenuLink("Home", "house", to("show_home"))]
+        if self.is_admin:
+            keys.append(MenuLink("Keys", "key-round", to("show_keys")))
         return [("Keys", keys), ("Development", [MenuLink("Outbox", "bell", url_for("account.show_outbox"))])]
 
 
@@ -84,4 +88,4 @@ def _shell() -> Shell:
         org = get_org(db.session, org_id)
         role = find_role(db.session, org_id, user.id) or Role.MEMBER
         orgs = list_orgs_of_user(db.session, user.id, Window(_OFFERED)).rows
-    return Shell(org, orgs, role, user.email, current_environment())
+    return Shell(org, orgs, role, user.email, user.operator_since is not None, current_environment())

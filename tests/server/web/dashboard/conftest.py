@@ -1,24 +1,33 @@
 """An organization with an owner, and the browser in which the owner is signed in."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from mushu.destination import Location
+from mushu.environment import Environment
 from mushu.secret import Secret
-from mushu.server.audit import SYSTEM
+from mushu.server.audit import SYSTEM, Actor, ActorKind
 from mushu.server.core import db
 from mushu.server.db import writing
+from mushu.server.delivery.ledger import open_delivery
+from mushu.server.delivery.models import Condition, DeliveryState
+from mushu.server.keys.minting import KeyRequest
+from mushu.server.keys.models import ApiKey
 from mushu.server.orgs.models import Organization, Role
 from mushu.server.users.models import User
 from mushu.server.users.service import get_user, set_password
 from tests.server.conftest import World
+from tests.server.verbs import issue_key
 from tests.server.web.pages.browser import Browser
 
-#: Inside one element only, such as what a `th` holds.
-_VOID = {"meta", "link", "input", "br", "path", "rect", "use", "circle", "img"}
+#: Elements that have no end.
+_VOID = {"meta", "link", "input", "br", "img"}
 
 
 class Shown(HTMLParser):
@@ -87,6 +96,25 @@ class Office:
         stranger = self.world.user()
         self.world.org(stranger, "northwind")
         return self.browser_of(stranger)
+
+    def key(self, name: str, *, lives_days: float | None = None, environment: Environment = Environment.LIVE) -> ApiKey:
+        """Return a new key of the owner."""
+        clock, owner = self.world.clock, Actor(ActorKind.USER, self.owner.id)
+        ends = clock() + timedelta(days=lives_days) if lives_days is not None else None
+        request = KeyRequest(org_id=self.org.id, name=name, expires_at=ends, environment=environment)
+        with writing(db.session):
+            return issue_key(db.session, clock, owner, request)[0]
+
+    def deliver(self, key: ApiKey, condition: Condition | None = None, **changes: Any) -> None:
+        """Write down that a key is at a destination, and what was found there."""
+        now, owner = self.world.clock(), Actor(ActorKind.USER, self.owner.id)
+        with writing(db.session):
+            delivery = open_delivery(key.id, f"env:/srv/{key.id}", Location(""), "", now, now, owner)
+            delivery.state, delivery.version, delivery.verified_at = DeliveryState.VERIFIED, "3", now
+            delivery.condition, delivery.checked_at = condition, now if condition else None
+            for name, value in changes.items():
+                setattr(delivery, name, value)
+            db.session.add(delivery)
 
     def page(self, path: str) -> Shown:
         response = self.browser.get(path)

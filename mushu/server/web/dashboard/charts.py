@@ -1,0 +1,148 @@
+"""Charts as paths of SVG, drawn on the server: no script, any width, and a table behind each.
+
+The requests have a row of bars, and what was refused a row and a scale of its own: beside 2,000, 3 could not be seen.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from mushu.server.usage.report import Bar
+
+#: A bar is 7 wide in a column of 10, and the highest leaves 4 of 100 free.
+_COLUMN: Final = 10
+_HIGHEST: Final = 96
+#: The least of what is not nothing.
+_LEAST: Final = 1.5
+#: Of a small chart: the height, and from one bar to the next.
+_SMALL: Final = 28
+_STEP: Final = 4
+_HOUR: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How the bars of a chart are called: one by one, along the axis, and together."""
+
+    one: Callable[[datetime], str]
+    axis: Callable[[datetime], str]
+    #: As "hour" and "day".
+    unit: str
+    #: As "in the last day".
+    span: str
+    #: How many names stand along the axis, besides "now".
+    marks: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PlotPath:
+    """A line of SVG, and the class that colours it."""
+
+    kind: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One row of bars."""
+
+    total: int
+    label: str
+    peak: str
+    alt: str
+    paths: Sequence[PlotPath]
+    titles: Sequence[str]
+    low: bool = False
+
+    @property
+    def width(self) -> int:
+        return _COLUMN * len(self.titles)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One or two rows of bars over one axis, and the same as a table."""
+
+    panels: Sequence[Panel]
+    marks: Sequence[str]
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[tuple[str, int, int]]
+
+
+def _hour(start: datetime) -> str:
+    return f"{start:%H:%M} to {start + _HOUR:%H:%M}"
+
+
+def _day(start: datetime) -> str:
+    return f"{start.day} {start:%B}"
+
+
+BY_HOUR: Final = Scale(_hour, lambda start: f"{start:%H:%M}", "hour", "in the last day")
+BY_DAY: Final = Scale(_day, _day, "day", "in the last 30 days", marks=3)
+BY_MONTH: Final = Scale(lambda start: f"{start:%B %Y}", lambda start: f"{start:%b %Y}", "month", "in the last year", 2)
+
+
+def chart(bars: Sequence[Bar], scale: Scale, whose: str, *, low: bool = False) -> Chart:
+    """Return the chart of some hours, days or months, oldest first.
+
+    Args:
+        whose: what the requests are of, as "by 41 keys".
+        low: whether the bars are to take little room.
+    """
+    requests, denials = [bar.requests for bar in bars], [bar.denials for bar in bars]
+    names = [scale.one(bar.start) for bar in bars]
+    panels = [_panel(requests, names, scale, f"requests {whose}".strip(), "", low=low)]
+    if any(denials):
+        panels.append(_panel(denials, names, scale, "refused, on a scale of their own", "no", low=True))
+    every = max(1, len(bars) // scale.marks)
+    return Chart(
+        panels=panels,
+        marks=[*(scale.axis(bar.start) for bar in bars[::every]), "now"],
+        caption=f"Requests {scale.span} by {scale.unit}, UTC",
+        heads=[scale.unit.capitalize(), "Requests", "Refused"],
+        rows=[*zip(names, requests, denials, strict=True)],
+    )
+
+
+def _panel(values: Sequence[int], names: Sequence[str], scale: Scale, label: str, kind: str, *, low: bool) -> Panel:
+    total, peak, what = sum(values), max(values, default=0), "refused" if kind else "requests"
+    return Panel(
+        total=total,
+        label=label,
+        peak=f"at most {peak:,} in one {scale.unit}" if total else "",
+        alt=f"{total:,} {what} {scale.span}, at most {peak:,} in one {scale.unit}",
+        paths=[PlotPath(kind, _bars(values, peak))] if total else [],
+        titles=[f"{name}: {value:,} {what}" for name, value in zip(names, values, strict=True)],
+        low=low,
+    )
+
+
+def _bars(values: Sequence[int], peak: int) -> str:
+    heights = (max(_LEAST, value * _HIGHEST / peak) if value else 0 for value in values)
+    return "".join(
+        f"M{place * _COLUMN + 1.5:g} {100 - height:.4g}h7v{height:.4g}h-7z"
+        for place, height in enumerate(heights)
+        if height
+    )
+
+
+def sparkline(bars: Sequence[Bar]) -> list[PlotPath]:
+    """Return the small chart of a key: what was refused stands on what was asked, in another colour."""
+    peak = max((bar.requests + bar.denials for bar in bars), default=0)
+    axis = PlotPath("axis", f"M0 27.5h{_STEP * len(bars)}")
+    if not peak:
+        return [axis]
+    heights = [(_small(bar.requests, peak), _small(bar.denials, peak)) for bar in bars]
+    asked = _strokes((place, _SMALL, height) for place, (height, _) in enumerate(heights) if height)
+    refused = _strokes((place, _SMALL - below, height) for place, (below, height) in enumerate(heights) if height)
+    return [axis, *(path for path in (PlotPath("", asked), PlotPath("no", refused)) if path.line)]
+
+
+def _small(value: int, peak: int) -> int:
+    return max(1, value * (_SMALL - 1) // peak) if value else 0
+
+
+def _strokes(strokes: Iterable[tuple[int, int, int]]) -> str:
+    return "".join(f"M{place * _STEP + 2} {bottom}v-{height}" for place, bottom, height in strokes)

@@ -1,0 +1,134 @@
+"""One key: its facts, where it is, how it is used and from where, what is unusual, and what happened to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from flask import Response, request
+
+from mushu.duration import written_duration
+from mushu.server.audit import EventFilter, list_events
+from mushu.server.core import db, get_core
+from mushu.server.db import AnySession, reading
+from mushu.server.delivery.models import Condition, Delivery, DeliveryState
+from mushu.server.keys import Scope
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.rotation import list_rotations_among
+from mushu.server.keys.service import get_key_of
+from mushu.server.orgs.settings import rules_of
+from mushu.server.paging import Window
+from mushu.server.usage.report import UsageReport, usage_of
+from mushu.server.web.dashboard.charts import BY_DAY, BY_HOUR, BY_MONTH, Chart, chart
+from mushu.server.web.dashboard.key_rows import KeyRow, rows_of
+from mushu.server.web.dashboard.shell import page
+from mushu.server.web.dashboard.trail import TrailLine, trail_of
+from mushu.server.web.guard import current_environment, org_page
+
+#: Events that are shown; the audit trail has the others.
+_NEWEST: Final = 20
+#: What each scope permits, in short.
+PERMITS: Final = {
+    Scope.READ: "read what the organization has",
+    Scope.WRITE: "register devices, upload media, send notifications",
+    Scope.ADMIN: "manage keys, destinations, members, settings",
+}
+#: What was found at a destination: the shape, and words before the moment.
+_FOUND: Final = {
+    Condition.OK: ("ok", "Still there,"),
+    Condition.DRIFTED: ("bad", "Holds something else,"),
+    Condition.MISSING: ("bad", "Not there,"),
+    Condition.UNREACHABLE: ("warn", "Did not answer,"),
+    Condition.DENIED: ("warn", "Does not let Mushu look,"),
+}
+_STATES: Final = {
+    DeliveryState.PENDING: ("wait", "Not proven yet"),
+    DeliveryState.DELIVERED: ("wait", "Written, and not read back yet"),
+    DeliveryState.VERIFIED: ("ok", "Proven"),
+    DeliveryState.FAILED: ("bad", "Failed"),
+    DeliveryState.REPLACED: ("off", "Another key was delivered over it"),
+    DeliveryState.REMOVED: ("off", "Taken away"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceLine:
+    """A destination of the key, and what was last found there."""
+
+    delivery: Delivery
+    name: str
+    tone: str
+    words: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDossier:
+    """All that is shown of one key."""
+
+    row: KeyRow
+    usage: UsageReport
+    #: The keys before and after it, by id.
+    replaces: str | None
+    replaced_by: str | None
+    rotates_every: str | None
+    #: How long the organization lets a new key live.
+    max_age: str | None
+    trail: Sequence[TrailLine]
+    has_more_trail: bool
+
+    @property
+    def places(self) -> list[PlaceLine]:
+        return [_place(delivery, self.row.facts.place(delivery)) for delivery in self.row.facts.deliveries]
+
+    def chart(self, period: str) -> Chart:
+        """Return the requests of a day, a month or a year."""
+        match period:
+            case "month":
+                return chart(self.usage.days, BY_DAY, "")
+            case "year":
+                return chart(self.usage.months, BY_MONTH, "")
+            case _:
+                return chart(self.usage.hours, BY_HOUR, "")
+
+
+@org_page(Scope.ADMIN)
+def show_key(org_id: str, key_id: str) -> Response:
+    """Show one key, deleted ones included."""
+    now = get_core().clock()
+    with reading(db.session):
+        key = get_key_of(db.session, org_id, current_environment(), key_id, with_deleted=True)
+        found = _dossier(db.session, now, key)
+    return page("key", found=found, row=found.row, key=key, period=request.args.get("usage", "day"), permits=PERMITS)
+
+
+def _dossier(session: AnySession, now: datetime, key: ApiKey) -> KeyDossier:
+    rotations = list_rotations_among(session, [key.id])
+    about = EventFilter(org_id=key.org_id, about=key.id, without_accounts=True)
+    events = list_events(session, about, Window(_NEWEST))
+    max_age = rules_of(session, key.org_id).max_key_age
+    return KeyDossier(
+        row=rows_of(session, now, key.org_id, [key])[0],
+        usage=usage_of(session, now, key),
+        replaces=next((one.predecessor_id for one in rotations if one.successor_id == key.id), None),
+        replaced_by=next(
+            (one.successor_id for one in rotations if one.predecessor_id == key.id and one.handed_over_at), None
+        ),
+        rotates_every=written_duration(timedelta(seconds=key.rotate_every)) if key.rotate_every is not None else None,
+        max_age=written_duration(max_age) if max_age is not None else None,
+        trail=trail_of(session, events.rows),
+        has_more_trail=events.next_cursor is not None,
+    )
+
+
+def _place(delivery: Delivery, name: str) -> PlaceLine:
+    if delivery.state == DeliveryState.VERIFIED and delivery.condition and delivery.checked_at:
+        tone, words = _FOUND[Condition(delivery.condition)]
+        return PlaceLine(delivery, name, tone, words, delivery.checked_at)
+    tone, words = _STATES[DeliveryState(delivery.state)]
+    if delivery.error:
+        words = f"{words}: {delivery.error}"
+    return PlaceLine(delivery, name, tone, words, delivery.removed_at)
+
+
+PAGES: Final = (("GET", "/keys/<key_id>", show_key),)
