@@ -33,10 +33,6 @@ def run(connection: Connection) -> None:
 
 
 def migrate(engine: Engine) -> None:
-    given: Connection | None = context.config.attributes.get("connection")
-    if given is not None:
-        run(given)
-        return
     with migration_transaction(engine) as connection:
         if changes_the_schema_by_hand():
             click.echo("\n".join(copy_before(get_core(), connection)))
@@ -50,4 +46,8 @@ def changes_the_schema_by_hand() -> bool:
     return names in (("db", "upgrade"), ("db", "downgrade"))
 
 
-migrate(db.engine)
+given: Connection | None = context.config.attributes.get("connection")
+if given is not None:
+    run(given)
+else:
+    migrate(db.engine)

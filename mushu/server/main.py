@@ -43,7 +43,7 @@ database = LazyCommand("database", f"{_PLACE}.operation:database", "The database
 doctor = LazyCommand("doctor", f"{_PLACE}.operation:doctor", "Say what is wrong with this server, and how to mend it.")
 
 #: For `flask` only. As a command of the app, `flask --help` would have to make the app to find it.
-db = LazyCommand("db", "flask_migrate.cli:db", "Perform database migrations.")
+db = LazyCommand("db", f"{_PLACE}.migrations:db", "Perform database migrations.")
 
 #: In the order of their chapters in the manual.
 COMMANDS: Final = (keys, destinations, orgs, members, policies, users, tokens, audit, sealing, database, doctor)

@@ -22,6 +22,7 @@ REASONS: Final = {
     "belongs to a class": r"^def \w+\(self",
     "configures a proxy, and runs in its tests": "[Mm]ushu|entryPoints",
     "builds a package, with setuptools from pypi.org": "pip install .*mushu-folder",
+    "needs a PostgreSQL server": "postgresql",
     "needs an issuer of tokens": "auth/(kubernetes|jwt)",
     "printed by another version": "key_…|before-0007",
     "runs in a browser": "fetch",

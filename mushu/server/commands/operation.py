@@ -3,10 +3,12 @@
 import click
 
 from mushu.server.commands.common import HELP, AdminGroup, CorelessCommand, ask, operator, yes
-from mushu.server.commands.printing import as_json, print_json
+from mushu.server.commands.printing import as_json, note, print_json, print_table
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.errors import SealingFailed
+from mushu.server.operation.copied_rows import shown
+from mushu.server.operation.database_copy import copy_database
 from mushu.server.operation.doctor import examine
 from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
 from mushu.server.sealing import faults, replace_keys, sealed_values
@@ -24,6 +26,16 @@ def upgrade(no_copy: bool) -> None:
     """Bring the database up to date with this version, after a copy of it was made; script/up does the same."""
     lines = (upgrade_without_copy if no_copy else upgrade_with_copy)(get_core())
     click.echo(printable_lines("\n".join(lines)) or "The database is up to date.")
+
+
+@database.command("copy", cls=CorelessCommand)
+@click.option("--from", "source", required=True, metavar="URL", help="The database to copy; its server is stopped.")
+@click.option("--to", "target", required=True, metavar="URL", help="An empty database, or a copy that was cut off.")
+def copy(source: str, target: str) -> None:
+    """Copy a database to another one, such as SQLite's to PostgreSQL, and compare every row; killed, run it again."""
+    tables = copy_database(source, target, note)
+    print_table(["table", "rows", "sha256"], [[table.name, str(table.rows), table.digest] for table in tables])
+    note(f"All rows are the same. Name the copy in MUSHU_DATABASE_URL, and start no server on {shown(source)} again.")
 
 
 @click.command("doctor", cls=CorelessCommand, context_settings=HELP)

@@ -30,6 +30,7 @@
     ├── MailFailed              the mail server did not take a mail                                 502
     ├── SealingFailed           what is encrypted at rest cannot be opened                          500
     ├── ConfigurationError      the settings are wrong; reported at start, never over HTTP
+    ├── CopyFailed              the database was not copied to another one; never over HTTP         500
     └── UpgradeFailed           the database was not migrated, and is as it was; never over HTTP    500
 
 The statuses are given by `web/problems.py` and stand here for the reader only. A `code` is stable and documented in
@@ -96,6 +97,7 @@ from mushu.server.errors.client_errors import (
 from mushu.server.errors.failures import (
     Busy,
     ConfigurationError,
+    CopyFailed,
     DatabaseUnavailable,
     DeliveryFailed,
     DeliveryUndecided,
@@ -114,6 +116,7 @@ __all__ = [
     "AmbiguousName",
     "Busy",
     "ConfigurationError",
+    "CopyFailed",
     "DatabaseUnavailable",
     "DeletedCredential",
     "DeliveryFailed",

@@ -77,6 +77,11 @@ class ConfigurationError(MushuError):
     title = "The settings are wrong"
 
 
+class CopyFailed(MushuError):
+    code = "copy_failed"
+    title = "The database was not copied"
+
+
 class UpgradeFailed(MushuError):
     code = "upgrade_failed"
     title = "The database could not be brought up to date"

@@ -57,6 +57,20 @@ def test_what_is_missing_is_applied_after_a_copy_or_without(run: Run, settings: 
             assert pending_migrations() == []
 
 
+def test_a_database_is_copied_by_either_name_and_compared(run: Run, settings: Settings, tmp_path: Path) -> None:
+    named = ("copy", "--from", settings.sqlalchemy_url, "--to", f"sqlite:///{tmp_path}/copy.sqlite3")
+    done = run("db", *named)
+    assert "users" in done.stdout
+    assert "All rows are the same. Name the copy in MUSHU_DATABASE_URL" in done.stderr
+    again = run("database", *named)
+    assert (again.code, again.stdout) == (0, done.stdout)
+    assert "whole copy already" in again.stderr
+    run("users", "create", "--email", "bob@example.com")
+    refused = run("db", *named)
+    assert (refused.code, refused.stdout) == (1, "")
+    assert "holds other rows" in refused.stderr
+
+
 def test_a_newer_database_ends_it_with_a_sentence(run: Run, settings: Settings) -> None:
     with core_context(lambda: settings), db.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

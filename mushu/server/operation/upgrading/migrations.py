@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
@@ -17,6 +17,9 @@ from sqlalchemy import Connection, Engine
 from mushu.server.core import MIGRATIONS, db
 from mushu.server.db import READ_ONLY
 from mushu.server.errors import ConfigurationError
+
+#: The revision of a database that is being copied to (`database_copy.py`): no server starts on it.
+UNFINISHED_COPY: Final = "copying"
 
 
 def pending_migrations() -> list[str]:
@@ -32,6 +35,10 @@ def pending_migrations() -> list[str]:
 def missing_in(connection: Connection) -> list[str]:
     """Return what `pending_migrations` does, as seen by the transaction of `connection`."""
     current = revisions_of(connection)
+    if UNFINISHED_COPY in current:
+        raise ConfigurationError(
+            "This database is a copy that is not finished. Run the same `flask db copy` again; it goes on where it was."
+        )
     scripts = ScriptDirectory(str(MIGRATIONS))
     try:
         missing = list(scripts.iterate_revisions("heads", current or "base"))
