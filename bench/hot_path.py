@@ -2,7 +2,7 @@
 
     .venv/bin/python -m bench.hot_path [--rounds N] [--database URL] [--profile NAME]
 
-The whole application is called as a WSGI server calls it, with usage and log as shipped. Each round asks in a new
+The whole application is called as Granian calls it, with usage and log as shipped. Each round asks in a new
 order, so that a slow moment of the machine hits all alike. A ratio is the median of those within a round.
 """
 
@@ -12,13 +12,14 @@ import io
 import pstats
 import random
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from granian.wsgi import _callback_wrapper
 
 from bench.bare import bare, empty, mushu
 from mushu.environment import Environment
@@ -38,7 +39,7 @@ from mushu.server.resources.tenants import TenantRequest, create_tenant
 from mushu.server.users.service import create_user
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication
 
 BARE = "bare Flask view"
 #: Requests of one kind in one round.
@@ -131,28 +132,35 @@ def organization(core: Core, tenants: int) -> tuple[str, str]:
     return org_id, secret.reveal()
 
 
+class Protocol:
+    """What Granian sends answers with; this one keeps the last."""
+
+    status = 0
+    content = b""
+
+    def response_bytes(self, status: int, _: list[tuple[str, str]], content: bytes) -> None:
+        self.status, self.content = status, content
+
+    def response_iter(self, status: int, _: list[tuple[str, str]], content: Any) -> None:
+        self.status, self.content = status, b"".join(iter(content.__next__, None))
+        content.close()
+
+
 def asking(app: "WSGIApplication", path: str, key: str = "", body: bytes = b"", kind: str = "application/json") -> Ask:
     """Return what asks for this once; it fails where the answer is not 200."""
-    environ: WSGIEnvironment = {
+    scope: dict[str, Any] = {
         "REQUEST_METHOD": "POST" if body else "GET", "PATH_INFO": path, "QUERY_STRING": "", "SCRIPT_NAME": "",
         "SERVER_NAME": "localhost", "SERVER_PORT": "8600", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1",
         "HTTP_HOST": "localhost:8600", "HTTP_ACCEPT": "*/*", "HTTP_USER_AGENT": "bench", "wsgi.url_scheme": "http",
-        "wsgi.version": (1, 0), "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": True,
     }  # fmt: skip
-    environ |= {"HTTP_X_API_KEY": key} if key else {}
-    environ |= {"CONTENT_TYPE": kind, "CONTENT_LENGTH": str(len(body))} if body else {}
-    statuses: list[str] = []
-
-    def start(status: str, _headers: list[tuple[str, str]], *_: Any) -> Any:
-        statuses.append(status)
+    scope |= {"HTTP_X_API_KEY": key} if key else {}
+    scope |= {"CONTENT_TYPE": kind, "CONTENT_LENGTH": str(len(body))} if body else {}
+    serve, told = _callback_wrapper(app, {}), Protocol()
 
     def ask() -> None:
-        answer: Iterable[bytes] = app(environ | {"wsgi.input": io.BytesIO(body)}, start)
-        content = b"".join(answer)
-        if not isinstance(answer, list):
-            answer.close()  # type: ignore[attr-defined]
-        if statuses.pop() != "200 OK":
-            raise SystemExit(content.decode())
+        serve(told, scope | {"wsgi.input": io.BytesIO(body)})
+        if told.status != 200:
+            raise SystemExit(told.content.decode())
 
     return ask
 
