@@ -5,6 +5,7 @@ surrogate pair, numbers beyond what a machine holds. So is NaN, which is no JSON
 bounded, so that neither reading nor what is done with the result can be made to take long.
 """
 
+import codecs
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -44,7 +45,8 @@ def read(data: bytes, limits: Limits, made: Callable[[Pairs], object] = dict) ->
     reason = None
     try:
         content = _parsed(data)
-        _examine(content, limits)
+        if not _is_plain(data, limits):
+            _examine(content, limits)
     except NotStrictJson as error:
         reason = str(error)
     except UnicodeDecodeError:
@@ -59,7 +61,15 @@ def read(data: bytes, limits: Limits, made: Callable[[Pairs], object] = dict) ->
 
 
 def _parsed(data: bytes) -> object:
-    return _DECODER.decode(data.decode("utf-8-sig"))
+    return _DECODER.decode(data.removeprefix(codecs.BOM_UTF8).decode())
+
+
+def _is_plain(data: bytes, limits: Limits) -> bool:
+    """Tell whether it cannot hold what `_examine` refuses: it is short, has few brackets, and escapes nothing.
+
+    A value or a name takes a byte at least, and UTF-8 holds no half of a surrogate pair.
+    """
+    return len(data) <= limits.values and b"\\" not in data and data.count(b"{") + data.count(b"[") <= limits.depth
 
 
 def _object(pairs: Pairs) -> dict[str, Any]:
