@@ -36,6 +36,11 @@ def read_headers(authorization: str | None, x_api_key: str | None) -> Credential
     raise error
 
 
+def read_key(sent: str | None) -> Credential:
+    """Return an API key that was sent as such. Raises what `read_headers` does."""
+    return read_headers(None, sent)
+
+
 def read_token(text: str) -> Credential:
     """Return the CLI token that was sent in a body.
 

@@ -6,9 +6,11 @@ the same address, which says what is wrong; so this module can be taken away wit
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from flask import Flask
+from pydantic import BaseModel
 from pydantic_core import to_json
 from werkzeug.routing import Rule
 
@@ -18,20 +20,23 @@ from mushu.server.client_address import client_address, shown
 from mushu.server.core import Core, gate_reader_in
 from mushu.server.errors import Forbidden
 from mushu.server.gate import KeyPrincipal
-from mushu.server.gate.credential import read_headers
+from mushu.server.gate.credential import read_headers, read_key
 from mushu.server.gate.identity import Identity, identify_by
 from mushu.server.gate.oauth_client import read_client
 from mushu.server.keys import Scope
 from mushu.server.web.access_log import PRINCIPAL, RULE
+from mushu.server.web.api.keys import KeyToValidate, KeyValidation, validated
 from mushu.server.web.api.verification import KeysToVerify, introspected, verified
 from mushu.server.web.bodies import whole_form, whole_json
 from mushu.server.web.extensions import recorder_of
+from mushu.server.web.guard import SANDBOX
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 VERIFY: Final = "/api-keys/verify"
 INTROSPECT: Final = "/oauth/introspect"
+VALIDATE: Final = {Environment.LIVE: "/api-keys/validate", Environment.TEST: f"{SANDBOX}/api-keys/validate"}
 
 
 class FastPath:
@@ -44,14 +49,15 @@ class FastPath:
     def __init__(self, app: Flask, wrapped: "WSGIApplication", core: Core) -> None:
         self._app = wrapped
         self._flask = app
-        self._reader = gate_reader_in(Environment.LIVE, app)
+        self._readers = {environment: gate_reader_in(environment, app) for environment in Environment}
+        self._reader = self._readers[Environment.LIVE]
         self._recorder = recorder_of(app)
         self._clock = core.clock
         self._address_header = core.settings.client_address_header
-        self._answers: dict[str, Callable[[WSGIEnvironment], Answer | None]] = {
+        self._answers: dict[str, Callable[[WSGIEnvironment], Answer | BaseModel | None]] = {
             VERIFY: self._verify,
             INTROSPECT: self._introspect,
-        }
+        } | {VALIDATE[environment]: partial(self._validate, environment) for environment in Environment}
         #: As Flask knows them, once all are there.
         self._rules: dict[str, Rule] = {}
 
@@ -74,7 +80,7 @@ class FastPath:
         sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
         asker = _asker(identify_by(self._reader, now, read_headers, *sent))
         answer = verified(self._reader, self._recorder, now, asker, asked)
-        self._note(environ, asker, now)
+        self._count(environ, asker, now)
         return answer
 
     def _introspect(self, environ: "WSGIEnvironment") -> Answer | None:
@@ -84,13 +90,25 @@ class FastPath:
         if not form["token"]:
             return None
         answer = introspected(self._reader, self._recorder, now, asker, form["token"])
-        self._note(environ, asker, now)
+        self._count(environ, asker, now)
         return answer
 
-    def _note(self, environ: "WSGIEnvironment", asker: KeyPrincipal, now: datetime) -> None:
-        """Count the request, and leave what the access log tells of it, as the guard does."""
+    def _validate(self, environment: Environment, environ: "WSGIEnvironment") -> KeyValidation | None:
+        asked = KeyToValidate.model_validate(whole_json(environ))
+        key = identify_by(self._readers[environment], self._clock(), read_key, asked.key).principal
+        if not isinstance(key, KeyPrincipal) or key.environment is not environment:
+            return None
+        self._note(environ, key)
+        return validated(key)
+
+    def _count(self, environ: "WSGIEnvironment", asker: KeyPrincipal, now: datetime) -> None:
+        """Count a request of a key, as the guard does."""
         self._recorder.saw(asker.key_id, now, shown(client_address(environ, self._address_header)))
-        environ[PRINCIPAL] = asker.key_id
+        self._note(environ, asker)
+
+    def _note(self, environ: "WSGIEnvironment", key: KeyPrincipal) -> None:
+        """Leave what the access log tells of the request."""
+        environ[PRINCIPAL] = key.key_id
         if not self._rules:
             self._rules = {rule.rule: rule for rule in self._flask.url_map.iter_rules() if rule.rule in self._answers}
         environ[RULE] = self._rules[environ["PATH_INFO"]]

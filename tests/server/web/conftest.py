@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from flask import Flask
@@ -55,3 +56,11 @@ def hurry() -> None:
     """Spare thousands of small transactions the wait for the disk: nobody cuts the power here."""
     if db.engine.dialect.name == "sqlite":
         event.listen(db.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+
+
+@pytest.fixture(params=["the fast path", "the view"])
+def on_both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fast path can be taken away without another answer."""
+    if request.param == "the view":
+        monkeypatch.setattr("mushu.server.web.fast_path.whole_json", Mock(side_effect=ValueError))
+        monkeypatch.setattr("mushu.server.web.fast_path.whole_form", Mock(side_effect=ValueError))

@@ -17,7 +17,7 @@ from mushu.server.delivery.named_destinations import names_of
 from mushu.server.errors import KeyNotFound, Unauthenticated, WrongEnvironment
 from mushu.server.gate import KeyPrincipal, Principal
 from mushu.server.gate.access import Requirement, require_environment
-from mushu.server.gate.credential import read_headers
+from mushu.server.gate.credential import read_key
 from mushu.server.gate.principal import authenticate
 from mushu.server.keys import Scope
 from mushu.server.keys.rotation import RotationRequest
@@ -186,15 +186,16 @@ def validate_api_key(body: KeyToValidate) -> KeyValidation:
     """Tell whether an API key is good, as a request with it would; it does not count as one."""
     environment = current_environment()
     try:
-        key = authenticate(gate_reader_in(environment), get_core().clock, read_headers(None, body.key))
+        key = authenticate(gate_reader_in(environment), get_core().clock, read_key(body.key))
         name_in_access_log(key, request.environ)
         require_environment(key, _ANY, environment)
     except (Unauthenticated, WrongEnvironment) as refusal:
         return KeyValidation(valid=False, error=refusal.detail)
-    return _answer(key)
+    return validated(key)
 
 
-def _answer(key: Principal) -> KeyValidation:
+def validated(key: Principal) -> KeyValidation:
+    """Return the answer about a key that is good."""
     if not isinstance(key, KeyPrincipal):
         raise TypeError("what is read as an API key proves an API key")
     return KeyValidation(

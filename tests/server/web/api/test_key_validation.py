@@ -22,6 +22,7 @@ def validated(house: House, key: str, environment: Environment = Environment.LIV
     return answer(house.client.post(PATHS[environment], json={"key": key}))
 
 
+@pytest.mark.usefixtures("on_both_ways")
 @pytest.mark.parametrize("environment", Environment)
 def test_it_works(house: House, stage: Stage, environment: Environment) -> None:
     row, key = house.world.key(stage.organization, environment=environment)

@@ -37,14 +37,6 @@ def asker(world: World, org: Organization) -> str:
     return world.key(org, Scope.READ)[1]
 
 
-@pytest.fixture(params=["the fast path", "the view"])
-def on_both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fast path can be taken away without another answer."""
-    if request.param == "the view":
-        monkeypatch.setattr("mushu.server.web.fast_path.whole_json", Mock(side_effect=ValueError))
-        monkeypatch.setattr("mushu.server.web.fast_path.whole_form", Mock(side_effect=ValueError))
-
-
 def basic(secret: str, client_id: str = "orders") -> dict[str, str]:
     return {"Authorization": "Basic " + b64encode(f"{client_id}:{secret}".encode()).decode()}
 
