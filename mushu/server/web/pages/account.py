@@ -107,5 +107,6 @@ def _sign_in_again(user: User) -> None:
 
 
 def _password_page(form: ChangePasswordForm, fault: str | None = None) -> tuple[str, int]:
-    page = render_template("change_password.html", form=form, fault=fault)
+    email = require_session_user().email
+    page = render_template("change_password.html", form=form, fault=fault, email=email)
     return page, HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK
