@@ -5,7 +5,7 @@ recorder   counts a request, and has the files added up once a second
 models     the tables
 engine     where they are: in a database beside SQLite's, or in PostgreSQL
 store      adds up what was counted, makes days of hours, and forgets
-report     what is told of one key, and what is unusual about it
+report     what is told of one key, what is unusual about it, and about which keys of an organization something is
 
 Counting makes no request wait and commits nothing to the database of the keys. That a key was used at all decides when
 the one before it may retire, and is never guessed: what was not written did not happen.

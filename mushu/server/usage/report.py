@@ -1,21 +1,28 @@
-"""What is told of the usage of one key, and what is unusual about it, in plain words."""
+"""What is told of the usage of one key, and what is unusual about it, in plain words.
+
+Of an organization, the keys are told about which something is unusual. The database picks those that may be; only of
+these, and of no more than `MOST`, all usage is read.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 
+from mushu.environment import Environment
 from mushu.server.clock import rfc3339
 from mushu.server.db import AnySession
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.rotation import find_rotation_of
-from mushu.server.keys.states import State
-from mushu.server.usage.engine import reading_usage
-from mushu.server.usage.models import KeyUse, UsageDenial, UsagePeriod, UsageSource
+from mushu.server.keys.rotation import find_rotation_of, list_rotations_among
+from mushu.server.keys.states import DEAD, State
+from mushu.server.usage.engine import reading_usage, reading_with_usage
+from mushu.server.usage.models import HOUR, KeyUse, UsageDenial, UsagePeriod, UsageSource
 
+#: Keys of an organization that are told of, those that were used last first.
+MOST: Final = 10
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 _HOURS: Final = 24
@@ -62,6 +69,14 @@ class UsageReport:
 
 
 @dataclass(frozen=True, slots=True)
+class UnusualKey:
+    """A key, and what is unusual about it, a sentence each."""
+
+    key: ApiKey
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """All rows of the usage of one key."""
 
@@ -95,6 +110,28 @@ def usage_of(session: AnySession, now: datetime, key: ApiKey) -> UsageReport:
             usage.scalars(reasons.order_by(UsageDenial.reason)).all(),
         )
     return _report(known, now)
+
+
+def unusual_keys(session: AnySession, now: datetime, org_id: str, environment: Environment) -> list[UnusualKey]:
+    """Return the keys of which something unusual is to be told, deleted ones included; of `MOST` that may be.
+
+    Raises:
+        DatabaseUnavailable: the usage of keys cannot be read.
+    """
+    mine = (ApiKey.org_id == org_id, ApiKey.environment == environment)
+    maybe = select(ApiKey, KeyUse).outerjoin(KeyUse, KeyUse.key_id == ApiKey.id).where(*mine, _may_be(now))
+    latest_first = (KeyUse.last_used_at.desc().nulls_last(), ApiKey.id)
+    with reading_with_usage(session) as both:
+        found = both.execute(maybe.order_by(*latest_first).limit(MOST)).all()
+        ids = [key.id for key, _ in found]
+        periods, sources, reasons = (_rows(both, table, ids) for table in (UsagePeriod, UsageSource, UsageDenial))
+        handed_over = {one.predecessor_id: one.handed_over_at for one in list_rotations_among(both, ids)}
+        told = []
+        for key, use in found:
+            of_key = [[row for row in rows if row.key_id == key.id] for rows in (periods, sources, reasons)]
+            known = Known(key, handed_over.get(key.id), use, *of_key)
+            told.append(UnusualKey(key, [*unusual(known, now)]))
+    return [one for one in told if one.sentences]
 
 
 def unusual(known: Known, now: datetime) -> Iterator[str]:
@@ -184,3 +221,31 @@ def _month(moment: datetime, back: int) -> datetime:
     """Return when the month of a moment began, or one so many months before it."""
     years, month = divmod(moment.year * 12 + moment.month - 1 - back, 12)
     return moment.replace(year=years, month=month + 1, day=1)
+
+
+def _may_be(now: datetime) -> ColumnElement[bool]:
+    """Return the condition that something may be told; `unusual` then decides."""
+    news, of_key = now - _NEWS, UsagePeriod.key_id == ApiKey.id
+    hours = select(func.sum(UsagePeriod.requests + UsagePeriod.denials)).where(of_key, UsagePeriod.seconds == HOUR)
+    many = hours.where(UsagePeriod.start >= now - _DAY - timedelta(hours=1)).scalar_subquery() >= _MANY
+    network = exists().where(
+        UsageSource.key_id == ApiKey.id, UsageSource.source.contains("/"), UsageSource.first_seen_at >= news
+    )
+    used_before = KeyUse.first_used_at <= news
+    before = exists().where(of_key, UsagePeriod.start >= news - _QUIET, UsagePeriod.start < news)
+    over = or_(ApiKey.stored_state.in_(list(DEAD)), ApiKey.expires_at <= now, ApiKey.retires_at <= now)
+    tried = exists().where(UsageDenial.key_id == ApiKey.id, UsageDenial.last_denied_at >= news)
+    return or_(
+        many,
+        and_(network, KeyUse.first_used_at <= now - _DAY),
+        and_(KeyUse.last_used_at >= news, used_before, ~before),
+        and_(KeyUse.last_used_at >= news, ApiKey.stored_state == State.RETIRING),
+        and_(over, tried),
+    )
+
+
+def _rows(session: AnySession, table: Any, key_ids: Sequence[str]) -> Sequence[Any]:
+    """Return all rows of some keys in the order that `Known` has them, as plain rows: there may be many."""
+    order = {UsagePeriod: UsagePeriod.start, UsageSource: UsageSource.last_seen_at.desc()}
+    query = select(*table.__table__.columns).where(table.key_id.in_(key_ids))
+    return session.execute(query.order_by(order.get(table, UsageDenial.denials.desc()))).all()

@@ -3,8 +3,8 @@
     shell.py    what surrounds each page: the organization, the menu, the switch to the sandbox
     start.py    where a browser begins
     home.py     what an organization's keys need
-    key_list.py, key_filters.py, key_rows.py, key_status.py     the list of keys
-    key_page.py, trail.py                                       one key, and what happened to it
+    key_list.py, key_filters.py, key_rows.py     the list of keys
+    key_page.py, trail.py                        one key, and what happened to it
     charts.py   usage as paths of SVG
     routes.py   the table of pages, each mounted for live and for test
 

@@ -1,18 +1,101 @@
-"""Home: what an organization's keys need, and what happened of late."""
+"""Home: what an organization's keys need, what was asked of late, what is unusual, and what happened."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from flask import Response
+from humanize import apnumber
 
+from mushu.server.audit import EventFilter, list_events
+from mushu.server.core import db, get_core
+from mushu.server.db import AnySession, reading
+from mushu.server.destinations import list_destinations
+from mushu.server.figures import KeyCounts, count_keys, hours_of_keys
 from mushu.server.keys import Scope
-from mushu.server.web.dashboard.shell import page
-from mushu.server.web.guard import org_page
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.service import Selection, list_keys
+from mushu.server.keys.states import State
+from mushu.server.orgs.settings import rules_of
+from mushu.server.paging import Window
+from mushu.server.usage.report import UnusualKey, unusual_keys
+from mushu.server.web.dashboard.charts import BY_HOUR, Chart, chart
+from mushu.server.web.dashboard.key_rows import KeyRow, rows_of
+from mushu.server.web.dashboard.shell import is_admin, page
+from mushu.server.web.dashboard.trail import TrailLine, trail_of
+from mushu.server.web.guard import current_environment, org_page
+
+#: Events, and keys on the move, that are shown.
+_LATEST: Final = 6
+_MOVING: Final = (State.PENDING, State.RETIRING)
+#: The cards: words, which of the counts, the shape where it is not 0, and the parameters of the list that it opens.
+_TILES: Final = (
+    ("Drifted", "drifted", "bad", {"need": "drifted"}),
+    ("Rotation stalled", "stalled", "bad", {"need": "stalled"}),
+    ("Expire in 30 days", "expiring", "warn", {"expiry": "soon"}),
+    ("Never used", "unused", "", {"use": "never"}),
+    ("Idle for 90 days", "idle", "", {"use": "idle"}),
+    ("Owner left", "owner_left", "", {"need": "left"}),
+    ("No expiry", "no_expiry", "", {"expiry": "none"}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HomeFigures:
+    """What Home shows of an organization and environment."""
+
+    counts: KeyCounts
+    chart: Chart
+    unusual: Sequence[UnusualKey]
+    latest: Sequence[TrailLine]
+    #: Keys that wait for a delivery or for a first use.
+    moving: Sequence[KeyRow]
+    #: Whether new keys have to have an end.
+    has_max_age: bool
+    #: The name of a destination, where there is one.
+    destination: str | None
+
+    @property
+    def headline(self) -> str:
+        """Return what needs attention, which is the news."""
+        wrong = self.counts.drifted + self.counts.stalled
+        if not wrong:
+            return "All keys are as they should be"
+        return f"{apnumber(wrong).capitalize()} key{' needs' if wrong == 1 else 's need'} attention"
+
+    @property
+    def is_new(self) -> bool:
+        return not self.counts.keys + self.counts.deleted
 
 
 @org_page(Scope.READ)
-def show_home(org_id: str) -> Response:  # noqa: ARG001 - the guard has read it
-    """Show the organization."""
-    return page("home")
+def show_home(org_id: str) -> Response:
+    """Show what the keys need; to who may not manage keys, what there is for them."""
+    if not is_admin():
+        return page("member_home")
+    now = get_core().clock()
+    with reading(db.session):
+        found = _figures(db.session, now, org_id)
+    return page("first_steps" if found.is_new else "home", found=found, tiles=_TILES)
+
+
+def _figures(session: AnySession, now: datetime, org_id: str) -> HomeFigures:
+    environment = current_environment()
+    mine = Selection((environment,))
+    moving = replace(mine, conditions=(ApiKey.stored_state.in_(_MOVING),))
+    keys = [key for key in list_keys(session, org_id, moving, Window(_LATEST)).rows if key.state(now) in _MOVING]
+    events = list_events(session, EventFilter(org_id=org_id, without_accounts=True), Window(_LATEST))
+    destinations = list_destinations(session, org_id, Window(1)).rows
+    return HomeFigures(
+        counts=count_keys(session, now, org_id, mine),
+        chart=chart(hours_of_keys(session, now, org_id, mine), BY_HOUR, ""),
+        unusual=unusual_keys(session, now, org_id, environment),
+        latest=trail_of(session, events.rows),
+        moving=rows_of(session, now, org_id, keys),
+        has_max_age=rules_of(session, org_id).max_key_age is not None,
+        destination=destinations[0].name if destinations else None,
+    )
 
 
 PAGES: Final = (("GET", "/", show_home),)

@@ -8,15 +8,15 @@ from typing import Any, Final
 from flask import Response, make_response, render_template, url_for
 
 from mushu.environment import Environment
-from mushu.server.core import db
+from mushu.server.core import db, get_core
 from mushu.server.db import reading
-from mushu.server.gate.access import ROLE_SCOPES
+from mushu.server.gate.access import ROLE_SCOPES, scopes_in
 from mushu.server.keys import Scope
 from mushu.server.orgs.members import find_role
 from mushu.server.orgs.models import Organization, Role
 from mushu.server.orgs.service import get_org, list_orgs_of_user
 from mushu.server.paging import Window
-from mushu.server.web.guard import current_environment, current_org
+from mushu.server.web.guard import current_environment, current_org, current_reader, current_user
 from mushu.server.web.sessions import require_session_user
 
 LIVE: Final = "dashboard"
@@ -64,12 +64,22 @@ class Shell:
         return Scope.ADMIN in ROLE_SCOPES[self.role]
 
     @property
+    def base_url(self) -> str:
+        """Return the address of the server, as commands take it."""
+        return get_core().settings.base_url
+
+    @property
     def menu(self) -> list[tuple[str, list[MenuLink]]]:
         """Return what the menu offers to this role, under its headings: pages that exist."""
         keys = [MenuLink("Home", "house", to("show_home"))]
         if self.is_admin:
             keys.append(MenuLink("Keys", "key-round", to("show_keys")))
         return [("Keys", keys), ("Development", [MenuLink("Outbox", "bell", url_for("account.show_outbox"))])]
+
+
+def is_admin() -> bool:
+    """Tell whether who is there may manage the keys of the current organization."""
+    return Scope.ADMIN in scopes_in(current_reader(), current_user(), current_org())
 
 
 def to(view: str, **named: Any) -> str:

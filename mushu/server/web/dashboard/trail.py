@@ -31,6 +31,19 @@ _KEY_EVENTS: Final[dict[str, tuple[str, Callable[[_Details], str]]]] = {
     "key.deleted": ("trash-2", lambda _: "deleted"),
     "key.value_left": ("triangle-alert", lambda _: "over, and its value is still at a destination"),
 }
+#: The same for what is done to something else; the details that are told stand after it.
+_OTHER_EVENTS: Final[dict[str, tuple[str, str]]] = {
+    "org.created": ("created the organization", ""),
+    "org.renamed": ("renamed the organization to", "to"),
+    "org.transferred": ("handed the organization over", ""),
+    "org.settings_changed": ("changed the settings", ""),
+    "member.added": ("let a member in, as", "role"),
+    "member.removed": ("removed a member", ""),
+    "member.role_set": ("gave a member the role", "to"),
+    "invitation.created": ("invited somebody", ""),
+    "destination.added": ("added the destination", "name"),
+    "destination.removed": ("removed the destination", "name"),
+}
 _DONE: Final = ("key.activated", "key.enabled")
 
 
@@ -59,9 +72,14 @@ def trail_of(session: AnySession, events: Sequence[AuditEvent]) -> list[TrailLin
 def _line(event: AuditEvent, emails: Mapping[str, str], names: Mapping[str, str]) -> TrailLine:
     known = _KEY_EVENTS.get(event.action)
     key_id = event.target_id if event.target_id in names else None
-    icon, words = (known[0], known[1](event.details)) if known else ("circle", f"{event.action}: {event.target_id}")
+    icon, words = (known[0], known[1](event.details)) if known else ("circle", _other(event))
     who = _who(event, emails)
     return TrailLine(icon, event.action in _DONE, visible(words), who, event.at, key_id, names.get(key_id or "", ""))
+
+
+def _other(event: AuditEvent) -> str:
+    words, detail = _OTHER_EVENTS.get(event.action, (f"{event.action}: {event.target_id}", ""))
+    return f"{words} {event.details.get(detail, '')}".strip()
 
 
 def _who(event: AuditEvent, emails: Mapping[str, str]) -> str:
