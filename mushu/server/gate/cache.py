@@ -57,12 +57,13 @@ class WalStamp:
             raise OSError("the database has no wal-index")
         self._connection = connection
         self._path = Path(f"{path}-shm")
+        self._database, self._found = Path(path), Path(path).stat()
         self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         self._map = mmap.mmap(self._descriptor, 2 * _COPY, prot=mmap.PROT_READ)
         self._look_at = time.monotonic() + _LOOK
 
     def read(self) -> bytes | None:
-        """Return the header; None where the file is not SQLite's any more."""
+        """Return the header; None where the file is not SQLite's any more, or the database is another one."""
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK
@@ -77,9 +78,18 @@ class WalStamp:
 
     def _is_there(self) -> bool:
         try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+            same = os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
         except OSError:
             return False
+        return same and is_same(self._database, self._found)
+
+
+def is_same(database: Path, opened: os.stat_result) -> bool:
+    """Tell whether the file is the one that was opened: connections go on reading one that was taken away."""
+    try:
+        return os.path.samestat(database.stat(), opened)
+    except OSError:
+        return False
 
 
 def is_whole(stamp: bytes) -> bool:
@@ -103,6 +113,9 @@ class StampedReads(ReadConnections):
         super().__init__(engine)
         self._remembered: tuple[bytes, OrderedDict[Hashable, Any]] = (b"", OrderedDict())
         self._stamp: WalStamp | None = None
+        #: The database as it was last looked at where there is no wal-index.
+        self._database = Path(engine.url.database or "")
+        self._seen: os.stat_result | None = None
         self._opening = Lock()
         self._open_at = 0.0
 
@@ -150,6 +163,7 @@ class StampedReads(ReadConnections):
         try:
             self._open_at = time.monotonic() + _LOOK
             if self._stamp is None:
+                self._look_at_the_database()
                 connection = self._open()
                 self._stamp = WalStamp(connection)
         except (OSError, self.dialect.loaded_dbapi.Error):  # such as a database that is away: asked again in a second
@@ -158,6 +172,11 @@ class StampedReads(ReadConnections):
         finally:
             self._opening.release()
         return self._stamp
+
+    def _look_at_the_database(self) -> None:
+        if self._seen is not None and not is_same(self._database, self._seen):
+            self._engine.dispose()
+        self._seen = self._database.stat() if self._database.is_file() else None
 
     def _close_idle(self) -> None:
         stamp, self._stamp = self._stamp, None

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from flask import Flask, Response, current_app
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
@@ -189,6 +189,14 @@ def on_database_error(error: OperationalError) -> Response:
     return on_mushu_error(errors.DatabaseUnavailable("The database does not answer right now. Try again shortly."))
 
 
+def on_damaged_database(error: DatabaseError) -> Response:
+    """Answer what SQLite says of a file that is damaged, or no database; all other errors have classes of their own."""
+    if type(error) is not DatabaseError:
+        return on_crash(error)
+    current_app.logger.error("database failed", extra={"cause": str(error.orig)})
+    return on_mushu_error(errors.DatabaseUnavailable("The database is damaged. Run `flask doctor` on the server."))
+
+
 def on_exhausted_pool(_: PoolTimeout) -> Response:
     return on_mushu_error(errors.Busy("All connections to the database are in use. Try again shortly."))
 
@@ -220,6 +228,7 @@ HANDLERS: Final[dict[type[Exception], Callable[[Any], Response]]] = {
     IntegrityError: on_clash,
     DataError: on_unstorable,
     OperationalError: on_database_error,
+    DatabaseError: on_damaged_database,
     PoolTimeout: on_exhausted_pool,
     Exception: on_crash,
 }
