@@ -231,6 +231,9 @@ CPU is that of the server's processes, for each request. Medians of {rounds} rou
 {database}, {keys:,} keys, one worker, {CONNECTIONS} connections, limits, log and usage as shipped.
 {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {libraries}; {os.cpu_count()} cores, load {load:.1f}.
 
+All connections ask again as soon as they are answered, so each waits for the answers of the seven others. p99 ÷ bare's
+is therefore about 1 ÷ speed. Where it is much more, a thread keeps Python's lock (`unhurried` in `mushu/batching.py`).
+
 `python -m bench.hot_path` measures the same without a server, and with `--profile` it says where the time goes.
 [peers](peers/README.md): what one verification costs, beside other libraries (`script/bench --peers`).
 """
