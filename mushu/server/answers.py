@@ -13,8 +13,7 @@ from mushu.server.db import AnySession
 from mushu.server.delivery.ledger import delivered_to
 from mushu.server.delivery.models import Delivery
 from mushu.server.figures import count_keys, hours_of_keys, total
-from mushu.server.hygiene import Hygiene
-from mushu.server.key_lists import Sort, list_keys_to_look_at
+from mushu.server.hygiene import Hygiene, Sort, list_keys_to_look_at
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import list_rotations_among
 from mushu.server.keys.service import Selection

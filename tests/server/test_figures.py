@@ -14,8 +14,7 @@ from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import READ_ONLY, reading, writing
 from mushu.server.figures import LONG, SOON, KeyCounts, count_keys, hours_by_key, hours_of_keys, total
-from mushu.server.hygiene import Hygiene
-from mushu.server.key_lists import list_keys_to_look_at
+from mushu.server.hygiene import Hygiene, list_keys_to_look_at
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import Selection, StateAt, change_state

@@ -13,8 +13,7 @@ from mushu.server.delivery.activation import activate
 from mushu.server.delivery.ledger import open_delivery
 from mushu.server.delivery.models import Condition, DeliveryState
 from mushu.server.errors import Invalid
-from mushu.server.hygiene import Hygiene
-from mushu.server.key_lists import Sort, list_keys_to_look_at
+from mushu.server.hygiene import Hygiene, Sort, list_keys_to_look_at
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms, begin

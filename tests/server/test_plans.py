@@ -17,8 +17,7 @@ from mushu.server.db import reading
 from mushu.server.delivery.drift import DriftChecker, KeyFilter
 from mushu.server.environments import within
 from mushu.server.gate import policies
-from mushu.server.hygiene import Hygiene
-from mushu.server.key_lists import list_keys_to_look_at
+from mushu.server.hygiene import Hygiene, list_keys_to_look_at
 from mushu.server.keys import service as keys
 from mushu.server.keys.service import Selection, StateAt
 from mushu.server.keys.states import State

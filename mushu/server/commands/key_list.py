@@ -17,8 +17,7 @@ from mushu.server.commands.printing import as_json, print_json, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.delivery.named_destinations import uris_at
-from mushu.server.hygiene import Hygiene
-from mushu.server.key_lists import Sort
+from mushu.server.hygiene import Hygiene, Sort
 from mushu.server.keys import Scope, service
 from mushu.server.keys.service import StateAt
 from mushu.server.keys.states import State

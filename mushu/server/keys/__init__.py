@@ -2,7 +2,7 @@
 
 Nothing here commits, delivers a key or knows who asks: a key is checked by `gate/`, delivered by `delivery/`, and every
 verb of it is in `lifecycle/`. The scopes, which say what a key permits, are here. Read on in `minting.py`,
-`states.py`, `rotation.py`, `search.py`, `service.py` and `revocation_journal.py`.
+`states.py`, `rotation.py`, `service.py` and `revocation_journal.py`.
 """
 
 from collections.abc import Iterable

@@ -4,18 +4,21 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, not_, or_, select, update
+from sqlalchemy import ColumnElement, String, and_, func, not_, or_, select, update
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.functions import FunctionElement
 
 from mushu.environment import Environment
+from mushu.keyformat import CREDENTIAL_PATTERN
 from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
-from mushu.server.errors import KeyNotFound, WrongState
+from mushu.server.errors import Invalid, KeyNotFound, WrongState
 from mushu.server.keys import Scope, revocation_journal
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.search import holds, is_searched
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
 from mushu.server.paging import Order, Page, Window, iterate, merged_page
@@ -184,3 +187,50 @@ def change_state(session: AnySession, clock: Clock, actor: Actor, key_id: str, c
         revocation_journal.note(session, key.digest)
     record(session, now, actor, change.action, key.id, org_id=key.org_id)
     return key
+
+
+_SMALL: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+#: Stands before the last four characters where a key is shown.
+_LEFT_OUT: Final = "…"
+
+
+class Folded(FunctionElement[str]):
+    """A text with small letters for A to Z, which is ordered by code points on every database."""
+
+    type = String()
+    name = "folded"
+    inherit_cache = True
+
+
+@compiles(Folded)
+def _on_sqlite(element: Folded, compiler: Any, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(Folded, "postgresql")
+def _on_postgresql(element: Folded, compiler: Any, **options: Any) -> str:
+    return f'lower(({compiler.process(element.clauses, **options)}) COLLATE "C")'
+
+
+def holds(text: ColumnElement[str] | InstrumentedAttribute[str], part: str) -> ColumnElement[bool]:
+    """Return the condition that a text holds this part, in these very letters.
+
+    Not LIKE, which tells capitals apart on one database and not on the other.
+    """
+    return func.replace(text, part, "") != text
+
+
+def is_searched(text: str) -> ColumnElement[bool]:
+    """Return the condition that the name, the id or the last four characters of a key hold this text.
+
+    Raises:
+        Invalid: it is a whole key.
+    """
+    if CREDENTIAL_PATTERN.search(text):
+        raise Invalid(
+            "That is a whole key, and an address keeps what is searched. Search its last four characters.",
+            field="search",
+        )
+    part = text.rpartition(_LEFT_OUT)[2] or text
+    small = part.translate(_SMALL)
+    return or_(holds(Folded(ApiKey.name), small), holds(ApiKey.id, small), holds(ApiKey.last_four, part))

@@ -423,10 +423,14 @@ IN_BROWSER = {
 
 #: Pages of an organization, by method and rule below it, and the scope that they need; for live and for test.
 PAGES_OF_AN_ORG = {
-    ("GET", "/"): Scope.READ,
-    ("GET", "/keys"): Scope.ADMIN,
-    ("GET", "/keys/<key_id>"): Scope.ADMIN,
-}
+    ("GET", "/"): READ, ("GET", "/keys"): ADMIN, ("GET", "/keys/<key_id>"): ADMIN,
+    ("GET", "/keys/new"): ADMIN, ("POST", "/keys/new"): ADMIN, ("POST", "/keys/picked"): ADMIN,
+    ("POST", "/keys/picked/change"): ADMIN, ("POST", "/keys/<key_id>/put-away"): ADMIN,
+    ("GET", "/keys/<key_id>/delivered"): ADMIN, ("POST", "/keys/<key_id>/disable"): ADMIN,
+    ("POST", "/keys/<key_id>/enable"): ADMIN, ("GET", "/keys/<key_id>/delete"): ADMIN,
+    ("POST", "/keys/<key_id>/delete"): ADMIN, ("GET", "/keys/<key_id>/rotate"): ADMIN,
+    ("POST", "/keys/<key_id>/rotate"): ADMIN, ("GET", "/keys/<key_id>/rotation"): ADMIN,
+}  # fmt: skip
 ORG_PAGES = {
     (method, f"/dashboard/<org_id>{sandbox}{rule}"): scope
     for (method, rule), scope in PAGES_OF_AN_ORG.items()

@@ -7,8 +7,7 @@ from pydantic import BaseModel, Field
 from mushu.server.clock import parse_duration
 from mushu.server.db import AnySession
 from mushu.server.delivery.named_destinations import uris_at
-from mushu.server.hygiene import Hygiene
-from mushu.server.key_lists import Sort
+from mushu.server.hygiene import Hygiene, Sort
 from mushu.server.keys import Scope
 from mushu.server.keys.service import Selection, StateAt
 from mushu.server.keys.states import State

@@ -5,6 +5,9 @@
     home.py     what an organization's keys need
     key_list.py, key_filters.py, key_rows.py     the list of keys
     key_page.py, trail.py                        one key, and what happened to it
+    create.py                                    a new key: delivered, or shown once
+    change.py                                    disable, enable, delete; and what would break
+    rotate.py                                    a rotation, begun and watched
     charts.py   usage as paths of SVG
     routes.py   the table of pages, each mounted for live and for test
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
 
 from mushu.server.errors import Invalid
-from mushu.server.key_lists import Sort
+from mushu.server.hygiene import Sort
 from mushu.server.keys import Scope
 from mushu.server.web.api.key_list_models import KeyFilters
 from mushu.server.web.problems import field_errors_of

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
 from flask import Response, request
 
@@ -11,9 +12,10 @@ from mushu.server.core import db, get_core
 from mushu.server.db import AnySession, reading
 from mushu.server.destinations import list_destinations
 from mushu.server.figures import KeyCounts, count_keys, hours_of_keys
-from mushu.server.key_lists import list_keys_to_look_at
+from mushu.server.hygiene import list_keys_to_look_at
 from mushu.server.keys import Scope
 from mushu.server.keys.service import Selection
+from mushu.server.keys.states import DEAD
 from mushu.server.orgs.members import list_members
 from mushu.server.paging import Window
 from mushu.server.users.service import emails_of
@@ -60,7 +62,8 @@ def show_keys(org_id: str) -> Response:
     query, now = key_query(request.args), get_core().clock()
     with reading(db.session):
         found = _listing(db.session, now, org_id, query)
-    return page("keys", found=found, query=query, choices=OFFERED, sorts=SORTS, views=_VIEWS)
+    words: dict[str, Any] = {"choices": OFFERED, "sorts": SORTS, "views": _VIEWS}
+    return page("keys", HTTPStatus.OK, found=found, query=query, now=now, dead=DEAD, **words)
 
 
 def _listing(session: AnySession, now: datetime, org_id: str, query: KeyQuery) -> KeyListing:

@@ -99,7 +99,8 @@ def show_key(org_id: str, key_id: str) -> Response:
     with reading(db.session):
         key = get_key_of(db.session, org_id, current_environment(), key_id, with_deleted=True)
         found = _dossier(db.session, now, key)
-    return page("key", found=found, row=found.row, key=key, period=request.args.get("usage", "day"), permits=PERMITS)
+    period, state = request.args.get("usage", "day"), key.state(now)
+    return page("key", found=found, row=found.row, key=key, state=state, period=period, permits=PERMITS)
 
 
 def _dossier(session: AnySession, now: datetime, key: ApiKey) -> KeyDossier:
