@@ -39,8 +39,6 @@ _REFUSAL: Final = "mushu.refusal"
 _LINGER: Final = 0.05
 #: What is told where a refusal fails.
 _FAILED: Final[tuple[str, list[tuple[str, str]], bytes]] = "500 Internal Server Error", [], b""
-#: A body of an unknown length, and one that the client sends when it is asked to.
-_UNUSUAL: Final = frozenset({"HTTP_TRANSFER_ENCODING", "HTTP_EXPECT"})
 
 Begun: TypeAlias = tuple[str, list[tuple[str, str]], Iterable[bytes]]
 
@@ -104,7 +102,7 @@ class Admission:
         if environ["REQUEST_METHOD"] in _SAFE and not _has_body(environ):
             return self._app(environ, start_response)
         length = _length(environ)
-        if 0 < length <= self._most_direct and not _UNUSUAL & environ.keys() and self._direct.are_open():
+        if 0 < length <= self._most_direct and not _is_unusual(environ) and self._direct.are_open():
             return self._read_directly(environ, start_response, length)
         body = PacedBody(environ["wsgi.input"], self._readers, self._pace)
         if not self._slots.enter(body):
@@ -253,6 +251,11 @@ def _refuse(environ: "WSGIEnvironment", refusal: Exception) -> None:
 
 def _has_body(environ: "WSGIEnvironment") -> bool:
     return environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def _is_unusual(environ: "WSGIEnvironment") -> bool:
+    """Tell whether a body is of an unknown length, or sent when it is asked for."""
+    return "HTTP_TRANSFER_ENCODING" in environ or "HTTP_EXPECT" in environ
 
 
 def _length(environ: "WSGIEnvironment") -> int:

