@@ -89,7 +89,7 @@ def _form_page(key_id: str, error: MushuError | None) -> Response:
     with reading(db.session):
         found = keys_in_use(db.session, get_core().clock(), [key_id])[0]
     status = HTTPStatus.OK if error is None else HTTPStatus.UNPROCESSABLE_ENTITY
-    old = request.values.get("old", "after")
+    old = request.args.get("old") or request.form.get("old", "after")
     return page("rotate", status, found=found, error=error, old=old, settles=_SETTLES, form_token=new_token())
 
 
