@@ -103,10 +103,11 @@ def _refusal(result: Mapping[str, Any]) -> RequestDenied:
     code, detail = result.get("code"), result.get("detail")
     if result.get("valid") is not False or not isinstance(code, str) or not _CODE.fullmatch(code):
         raise BadAnswer("the answer neither lets pass nor says why not")
-    may_not = result.get("state") in _GOOD_STATES
-    status = HTTPStatus.FORBIDDEN if may_not else HTTPStatus.UNAUTHORIZED
     told = mask(detail)[:_LONGEST_DETAIL] if isinstance(detail, str) else "This API key does not pass."
-    return RequestDenied(status, code, status.phrase, told)
+    later = result.get("retry_after")
+    otherwise = HTTPStatus.FORBIDDEN if result.get("state") in _GOOD_STATES else HTTPStatus.UNAUTHORIZED
+    status = HTTPStatus.TOO_MANY_REQUESTS if code == "rate_limited" else otherwise
+    return RequestDenied(status, code, status.phrase, told, later if type(later) is int and later > 0 else None)
 
 
 def _key(result: Mapping[str, Any]) -> VerifiedKey:

@@ -8,21 +8,31 @@ import logging
 import os
 import ssl
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
+from urllib.parse import urlsplit
 
-import httpx
-
-from mushu.address import host_in_url, is_loopback, is_plain
+from mushu.address import is_plain
 from mushu.environment import Environment
 from mushu.guard.answer import BadAnswer, VerifiedKey, read_answer, undecided
 from mushu.secret import Secret
 
 _LOG: Final = logging.getLogger("mushu.guard")
 _PATH: Final = "/api-keys/verify"
-#: Bytes of an answer about one key.
+#: Bytes of an answer about one key, and connections that are kept.
 _MOST_BYTES: Final = 65_536
+_MOST_IDLE: Final = 32
+
+
+class _IdleConnections:
+    """Connections of one process that wait for the next question; the ends of a deque are safe between threads."""
+
+    def __init__(self) -> None:
+        self.process_id = os.getpid()
+        self.idle: deque[HTTPConnection] = deque()
 
 
 @dataclass(slots=True)
@@ -34,7 +44,8 @@ class MushuConnection:
     #: That of the key.
     environment: Environment
     timeout: float
-    _client: tuple[int, httpx.Client] | None = None
+    _pool: _IdleConnections = field(default_factory=_IdleConnections)
+    _tls: ssl.SSLContext | None = None
 
     def ask(self, key: Secret, scope: str | None, address: str | None) -> VerifiedKey:
         """Ask about a key.
@@ -52,57 +63,72 @@ class MushuConnection:
             return read_answer(self._answer_to(content), scope, self.environment)
         except BadAnswer as error:
             reason = str(error)
-        except httpx.HTTPError as error:
+        except (OSError, HTTPException) as error:
             reason = type(error).__name__  # its text may hold what a stranger sent
         _LOG.error("Mushu at %s cannot be asked, so nothing passes: %s.", self.url, reason)
         raise undecided()
 
     def close(self) -> None:
         """Close the connections of this process; the next question opens others."""
-        before, self._client = self._client, None
-        if before is not None and before[0] == os.getpid():
-            before[1].close()
+        before, self._pool = self._here(), _IdleConnections()
+        while before.idle:
+            before.idle.pop().close()
 
-    def _here(self) -> httpx.Client:
-        known = self._client
-        if known is None or known[0] != os.getpid():
-            self._client = known = os.getpid(), self._new_client()
-        return known[1]
-
-    def _new_client(self) -> httpx.Client:
-        return httpx.Client(
-            base_url=self.url,
-            headers={
-                "Authorization": f"ApiKey {self.key.reveal()}",  # httpx shows no header of this name
-                "Content-Type": "application/json",
-                "Accept-Encoding": "identity",
-                "User-Agent": "mushu-guard",
-            },
-            # What trusts nobody is enough for plain http, and spares loading the authorities.
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain(self.url) else True,
-            timeout=self.timeout,
-            follow_redirects=False,  # what is sent holds a key
-            # A proxy must not see what never leaves the machine.
-            mounts={f"all://{host_in_url(self.url)}": None} if is_loopback(self.url) else None,
-        )
+    def _here(self) -> _IdleConnections:
+        if self._pool.process_id != os.getpid():
+            self._pool = _IdleConnections()  # what was inherited is the parent's, and stays open for it
+        return self._pool
 
     def _answer_to(self, content: bytes) -> bytes:
-        """Return the answer; a connection that was lost is replaced once."""
+        """Return the answer; a connection that was closed while it waited is replaced."""
+        pool = self._here()
         try:
-            return self._exchange(content)
-        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            return self._exchange(content)
+            waiting = pool.idle.pop()
+        except IndexError:
+            return self._exchange(pool, self._opened(), content)
+        try:
+            return self._exchange(pool, waiting, content)
+        except (ConnectionError, HTTPException):
+            return self._exchange(pool, self._opened(), content)
 
-    def _exchange(self, content: bytes) -> bytes:
-        end, answer = time.monotonic() + self.timeout, b""
-        with self._here().stream("POST", _PATH, content=content) as response:
-            if response.status_code != HTTPStatus.OK:
-                raise BadAnswer(_explained(response.status_code))
-            for part in response.iter_raw():
+    def _exchange(self, pool: _IdleConnections, connection: HTTPConnection, content: bytes) -> bytes:
+        end, is_kept = time.monotonic() + self.timeout, False
+        try:
+            connection.request("POST", f"{urlsplit(self.url).path}{_PATH}", content, self._headers())
+            response = connection.getresponse()
+            if response.status != HTTPStatus.OK:
+                raise BadAnswer(_explained(response.status))
+            answer = b""
+            while part := response.read1(_MOST_BYTES):
                 answer += part
                 if len(answer) > _MOST_BYTES or time.monotonic() > end:
                     raise BadAnswer("the answer is too long, or too slow")
-        return answer
+            is_whole = response.isclosed() or response.length == 0
+            is_kept = is_whole and not response.will_close and len(pool.idle) < _MOST_IDLE
+            response.close()
+            return answer
+        finally:
+            if is_kept and pool is self._pool:
+                pool.idle.append(connection)
+            else:
+                connection.close()
+
+    def _headers(self) -> dict[str, str]:
+        credential = f"ApiKey {self.key.reveal()}"
+        return {"Authorization": credential, "Content-Type": "application/json", "User-Agent": "mushu-guard"}
+
+    def _opened(self) -> HTTPConnection:
+        """Return a new connection, by no proxy and with the certificate verified."""
+        parts = urlsplit(self.url)
+        if is_plain(self.url):
+            return HTTPConnection(parts.hostname or "", parts.port, timeout=self.timeout)
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            if not os.environ.get("SSL_CERT_FILE") and not os.environ.get("SSL_CERT_DIR"):
+                import certifi  # for a Python that was built without the system's certificates
+
+                self._tls.load_verify_locations(certifi.where())
+        return HTTPSConnection(parts.hostname or "", parts.port, timeout=self.timeout, context=self._tls)
 
 
 def _explained(status: int) -> str:

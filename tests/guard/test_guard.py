@@ -1,5 +1,6 @@
 """`mushu.guard` lets good keys pass and nothing else: with the real server, and where that is away or lies."""
 
+import json
 import logging
 import os
 import time
@@ -23,6 +24,8 @@ from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DELETE
 from mushu.server.usage.report import usage_of
 from mushu.server.web.extensions import recorder_of
+from tests.cli.certificates import certificates
+from tests.cli.stub import serving
 from tests.guard.asgi import ask_asgi
 from tests.guard.conftest import ASKER, KEY, Heard, Liar, MakeGuard, Served, answered, ask_wsgi, verified
 
@@ -148,17 +151,17 @@ def test_a_connection_is_used_again_and_replaced_where_it_was_lost_or_after_a_fo
         assert ask_wsgi(guard, {"REMOTE_ADDR": f"192.0.2.{address}"}, x_api_key=generate(Prefix.LIVE_KEY).reveal()).key
     assert liar.connections == 1
     assert ask_wsgi(guard, x_api_key=KEY).key
-    inherited = guard._verifier._connection._client
+    inherited = guard._verifier._connection._pool
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert ask_wsgi(guard, x_api_key=KEY).key, "the child of a fork remembers nothing, and has its own connection"
     assert (liar.connections, len(liar.requests)) == (2, 7)
     guard.close()
     monkeypatch.undo()
-    assert inherited is not None
-    inherited[1].close()
+    inherited.idle.pop().close()
     liar.drops = True
-    for _ in range(2):
-        assert ask_wsgi(guards(liar.url), x_api_key=KEY).key
+    lost = guards(liar.url)
+    for _ in range(3):
+        assert ask_wsgi(lost, x_api_key=KEY).key
 
 
 def test_a_good_answer_is_remembered_as_long_as_the_service_allows_and_the_key_lives(
@@ -204,3 +207,31 @@ def test_a_service_may_not_name_what_cannot_be_used() -> None:
     for wrong in ({"scope": "root"}, {"max_age": -1}, {"timeout": 0}, {"client_address": "X-Forwarded-For"}):
         with pytest.raises(ValueError, match=r"scope|max_age|client_address"):
             Guard("http://127.0.0.1:1", key=ASKER, **wrong)
+
+
+def test_a_key_over_its_limit_hears_when_to_ask_again(liar: Liar, guards: MakeGuard) -> None:
+    for told, later in (("7", "7"), ("null", None), ("-1", None), ('"7"', None)):
+        result = '"valid": false, "state": "active", "code": "rate_limited", "detail": "Wait.", "retry_after": '
+        liar.answer = answered(f'{{"results": [{{{result}{told}}}]}}')
+        heard = ask_wsgi(guards(liar.url), x_api_key=KEY)
+        assert (heard.status, heard.code, heard.headers.get("Retry-After")) == (429, "rate_limited", later)
+
+
+def test_what_comes_in_chunks_is_read_and_the_connection_used_again(liar: Liar, guards: MakeGuard) -> None:
+    content = verified().partition(b"\r\n\r\n")[2]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (content[:50], content[50:]))
+    liar.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    guard = guards(liar.url)
+    assert ask_wsgi(guard, x_api_key=KEY).key
+    assert ask_wsgi(guard, x_api_key=KEY).key
+    assert liar.connections == 1
+
+
+def test_a_server_proves_itself_by_its_certificate(guards: MakeGuard, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving("own") as stub:
+        stub.tell("POST", "/mushu/api-keys/verify", json.loads(verified().partition(b"\r\n\r\n")[2]))
+        assert ask_wsgi(guards(f"{stub.url}/mushu"), x_api_key=KEY).status == 503
+        assert stub.asked == [], "no key was sent"
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates() / "own.pem"))
+        assert ask_wsgi(guards(f"{stub.url}/mushu"), x_api_key=KEY).key
+        assert stub.asked[0].headers["authorization"] == f"ApiKey {ASKER}"

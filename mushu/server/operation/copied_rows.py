@@ -22,6 +22,8 @@ from mushu.server.setting_checks import database_url
 from mushu.server.usage.engine import usage_engine
 from mushu.server.usage.models import TABLES
 
+#: All tables, each behind those that its rows refer to.
+TABLES_IN_ORDER: Final[list[Table]] = schema.metadata.sorted_tables
 #: Rows that are held in memory, and committed, at once.
 BATCH: Final = 1_000
 _PAUSE: Final = 0.2
@@ -32,11 +34,7 @@ ReadFrom: TypeAlias = Callable[[Table | None], Connection]
 
 
 class CopiedDatabase:
-    """A database that is copied from or to.
-
-    Args:
-        option: what named it, for messages.
-    """
+    """A database that is copied from or to, and the option that named it."""
 
     def __init__(self, option: str, url: str, *, is_new: bool) -> None:
         fault = database_url(url) if url else "must name a database"
@@ -56,19 +54,12 @@ class CopiedDatabase:
     def __exit__(self, *_: object) -> None:
         self.engine.dispose()
 
-    def tables(self) -> list[Table]:
-        """Return all tables, each behind those that its rows refer to."""
-        return schema.metadata.sorted_tables
-
     def engine_of(self, table: Table) -> Engine:
         """Return what reads and writes a table."""
         return usage_engine(self.engine) if table in TABLES else self.engine
 
     def refuse_in_use(self) -> None:
-        """Raise `CopyFailed` where somebody else has the database open; a process that ends gets time for that.
-
-        Must be asked first: the answer counts what this process has open, too.
-        """
+        """Raise `CopyFailed` where somebody has the database open; to be asked before this process opens it."""
         if self.file is not None:
             process = process_using(self.file)
             if process is not None:

@@ -19,7 +19,16 @@ from mushu.batching import batches
 from mushu.keyformat import mask
 from mushu.server.db import READ_ONLY
 from mushu.server.errors import CopyFailed
-from mushu.server.operation.copied_rows import BATCH, AnyRow, CopiedDatabase, ReadFrom, digest_of, name_of, rows_of
+from mushu.server.operation.copied_rows import (
+    BATCH,
+    TABLES_IN_ORDER,
+    AnyRow,
+    CopiedDatabase,
+    ReadFrom,
+    digest_of,
+    name_of,
+    rows_of,
+)
 from mushu.server.operation.upgrading.migrations import (
     UNFINISHED_COPY,
     apply_migrations,
@@ -82,7 +91,7 @@ def _copy(read_from: ReadFrom, target: CopiedDatabase, tell: Callable[[str], Non
         _empty(target)
         _continue(read_from, target)
     try:
-        compared = [_compared(read_from(table), target, table) for table in target.tables()]
+        compared = [_compared(read_from(table), target, table) for table in TABLES_IN_ORDER]
     except _RowsDiffer as difference:
         if is_whole:
             raise CopyFailed(
@@ -114,14 +123,14 @@ def _prepare(target: CopiedDatabase, tell: Callable[[str], None]) -> bool:
     """Make the target one that is being copied to; tell whether it holds rows, and no copy was begun there."""
     with target.engine.connect().execution_options(**{READ_ONLY: True}) as connection:
         there = {*inspect(connection).get_table_names()}
-        if strange := there - {_VERSIONS, *(table.name for table in target.tables())}:
+        if strange := there - {_VERSIONS, *(table.name for table in TABLES_IN_ORDER)}:
             raise CopyFailed(f"{target.shown} holds tables of another program: {', '.join(sorted(strange))}.")
         if revisions_of(connection) == (UNFINISHED_COPY,):
             tell("A copy was begun before; it goes on.")
             return False
         if there:
             _revision_of(connection, "--to")
-    if there and any(_holds_rows(target, table) for table in target.tables()):
+    if there and any(_holds_rows(target, table) for table in TABLES_IN_ORDER):
         return True
     with migration_transaction(target.engine) as connection:
         if not there:
@@ -141,7 +150,7 @@ def _continue(read_from: ReadFrom, target: CopiedDatabase) -> None:
     Raises:
         _RowsDiffer: they are not.
     """
-    for table in target.tables():
+    for table in TABLES_IN_ORDER:
         with target.looking(table) as there:
             for batch in batches(_missing(rows_of(read_from(table), table), there, table), BATCH):
                 _add(target, table, batch)
@@ -175,7 +184,7 @@ def _add(target: CopiedDatabase, table: Table, rows: list[AnyRow]) -> None:
 
 
 def _empty(target: CopiedDatabase) -> None:
-    for table in reversed(target.tables()):
+    for table in reversed(TABLES_IN_ORDER):
         with target.engine_of(table).begin() as connection:
             connection.execute(table.delete())
 
@@ -199,7 +208,7 @@ def _compared(reading: Connection, target: CopiedDatabase, table: Table) -> Copi
 def _finish(target: CopiedDatabase, revision: str) -> None:
     """Let numbers that the database gives go on where they were, and servers start."""
     with target.engine.begin() as connection:
-        for table in target.tables():
+        for table in TABLES_IN_ORDER:
             column = table.autoincrement_column
             if column is not None and connection.dialect.name == "postgresql":
                 highest = connection.scalar(select(func.max(column)))

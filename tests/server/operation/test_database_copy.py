@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Table, create_engine, insert, make_url, selec
 from mushu.server.audit import AuditEvent
 from mushu.server.errors import ConfigurationError, CopyFailed
 from mushu.server.operation import copied_rows, database_copy
-from mushu.server.operation.copied_rows import CopiedDatabase
+from mushu.server.operation.copied_rows import TABLES_IN_ORDER, CopiedDatabase
 from mushu.server.operation.database_copy import copy_database
 from mushu.server.operation.upgrading.migrations import (
     UNFINISHED_COPY,
@@ -69,7 +69,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with migration_transaction(database.engine) as connection:
             apply_migrations(connection)
         for usage in (False, True):
-            tables = [table for table in database.tables() if (table in TABLES) == usage]
+            tables = [table for table in TABLES_IN_ORDER if (table in TABLES) == usage]
             with database.engine_of(tables[0]).begin() as connection:
                 fill(connection, tables, ROWS)
     return folder
@@ -108,7 +108,7 @@ def content(url: str) -> dict[str, list[str]]:
     """Return all rows, however they are sorted."""
     with opened(url) as database:
         found = {}
-        for table in database.tables():
+        for table in TABLES_IN_ORDER:
             with database.engine_of(table).connect() as connection:
                 found[table.name] = sorted(repr(tuple(row)) for row in connection.execute(select(table)))
     return found
