@@ -17,6 +17,7 @@ from mushu.server import setting_checks as checks
 from mushu.server.client_address import address_header
 from mushu.server.errors import ConfigurationError
 from mushu.server.instance import (
+    LIMITS_FILE,
     SEALING_KEYS_FILE,
     SETTINGS_FILE,
     faults_elsewhere,
@@ -93,6 +94,8 @@ class Settings:
     #: The file with the keys that encrypt what must be read back; empty: `sealing_keys` in the instance folder. Servers
     #: that share a database share it, too.
     sealing_keys_file: str = _checked("", checks.absolute_path)
+    #: The Redis or Valkey in which several machines count requests of keys with limits; empty: a file of this one.
+    limits_url: str = _checked("", checks.limits_store)
     #: Largest request body the API takes.
     max_body_bytes: int = _checked(1_048_576, between(1_024, 1_073_741_824))
     #: Organizations that one user may own; operators may make more.
@@ -206,6 +209,10 @@ class Settings:
     @property
     def sealing_keys_path(self) -> Path:
         return Path(self.sealing_keys_file) if self.sealing_keys_file else self.instance_path / SEALING_KEYS_FILE
+
+    @property
+    def limits_path(self) -> Path:
+        return self.instance_path / LIMITS_FILE
 
     @property
     def media_path(self) -> Path:

@@ -27,6 +27,8 @@ SECRET_KEY_FILE: Final = "secret_key"  # noqa: S105 - the name of a file
 SEALING_KEYS_FILE: Final = "sealing_keys"
 #: Holds what each process counts of the uses of keys, until it is added up (`usage/counters.py`).
 USAGE_FOLDER: Final = "usage"
+#: Counts requests of keys with limits (`limit_stores.py`).
+LIMITS_FILE: Final = "mushu-limits.sqlite3"
 #: Tells where the server listens, and is locked while it does.
 LISTENING_FILE: Final = "listening.json"
 

@@ -60,6 +60,13 @@ def mail_server(text: str) -> str | None:
     return None if good else "must look like smtp://user:password@mail.example.com:587"
 
 
+def limits_store(text: str) -> str | None:
+    """Check where limits are counted for several machines; there may be a password in it."""
+    scheme, _, path = text.partition("://")
+    good = not text or _parts_of(text, "redis", "rediss") or (scheme == "redis+unix" and path.startswith("/"))
+    return None if good else "must look like redis://:password@redis.example.com:6379/0, rediss://… for TLS"
+
+
 def web_address(text: str) -> str | None:
     """Check an address that others are given: there is no credential, no query and no blank in it."""
     parts = _parts_of(text, "http", "https")

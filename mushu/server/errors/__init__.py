@@ -9,9 +9,10 @@
     │   └── InactiveCredential, ExpiredCredential, DisabledCredential, DeletedCredential, LoginRefused,
     │                           SessionEnded
     ├── TooManyAttempts         signing in failed too often; `retry_after` says how long to wait    429
+    ├── RateLimited             a limit of the API key, its organization or the policy is reached   429
     ├── AmbiguousCredential     two different credentials in one request                            400
     ├── Forbidden               the credential is good, and not enough for this                     403
-    │   └── MissingScope, WrongEnvironment, UserRequired, OwnerRequired, OperatorRequired, KeyRequired,
+    │   └── MissingScope, WrongEnvironment, WrongNetwork, UserRequired, OwnerRequired, OperatorRequired, KeyRequired,
     │                           PolicyRefused, LinkNotValid
     ├── NotFound                it is not there, or the caller may not know that it is              404
     │   └── OrgNotFound, UserNotFound, MemberNotFound, KeyNotFound, LinkNotFound,
@@ -25,6 +26,7 @@
     ├── DeliveryUndecided       a key may have been delivered; `flask keys reconcile` will tell     503
     ├── DatabaseUnavailable     the database does not answer, or is not set up                      503
     ├── Undecided               the gate cannot tell whether a credential may pass                  503
+    │   └── LimiterUnavailable
     ├── StorageUnavailable      the media storage does not answer, or is full                       503
     ├── Busy                    too much is going on at this moment                                 503
     ├── MailFailed              the mail server did not take a mail                                 502
@@ -83,7 +85,6 @@ from mushu.server.errors.client_errors import (
     StateConflict,
     TenantNotFound,
     TokenNotFound,
-    TooManyAttempts,
     TooManyOrgs,
     TooManyUploads,
     Unauthenticated,
@@ -92,6 +93,7 @@ from mushu.server.errors.client_errors import (
     UserNotFound,
     UserRequired,
     WrongEnvironment,
+    WrongNetwork,
     WrongState,
 )
 from mushu.server.errors.failures import (
@@ -101,10 +103,13 @@ from mushu.server.errors.failures import (
     DatabaseUnavailable,
     DeliveryFailed,
     DeliveryUndecided,
+    LimiterUnavailable,
     MailFailed,
     MushuError,
+    RateLimited,
     SealingFailed,
     StorageUnavailable,
+    TooManyAttempts,
     Undecided,
     UpgradeFailed,
 )
@@ -136,6 +141,7 @@ __all__ = [
     "InvitationWithdrawn",
     "KeyNotFound",
     "KeyRequired",
+    "LimiterUnavailable",
     "LinkNotFound",
     "LinkNotValid",
     "LoginRefused",
@@ -159,6 +165,7 @@ __all__ = [
     "OwnerRequired",
     "PolicyNotFound",
     "PolicyRefused",
+    "RateLimited",
     "SealingFailed",
     "SessionEnded",
     "StateConflict",
@@ -176,5 +183,6 @@ __all__ = [
     "UserNotFound",
     "UserRequired",
     "WrongEnvironment",
+    "WrongNetwork",
     "WrongState",
 ]

@@ -62,15 +62,6 @@ class LoginRefused(Unauthenticated):
     title = "The sign-in was refused"
 
 
-class TooManyAttempts(MushuError):
-    code = "too_many_attempts"
-    title = "Signing in failed too often"
-    retry_after: int
-
-    def __init__(self, detail: str, *, retry_after: int) -> None:
-        super().__init__(detail, retry_after=retry_after)
-
-
 class AmbiguousCredential(MushuError):
     code = "ambiguous_credential"
     title = "Two different credentials were sent"
@@ -89,6 +80,11 @@ class MissingScope(Forbidden):
 class WrongEnvironment(Forbidden):
     code = "wrong_environment"
     title = "The API key belongs to the other environment"
+
+
+class WrongNetwork(Forbidden):
+    code = "wrong_network"
+    title = "The API key is not for this network"
 
 
 class UserRequired(Forbidden):

@@ -1,4 +1,4 @@
-"""What every error has, and the errors of the server itself: it, or something that it needs, cannot do it."""
+"""What every error has, and the errors of the server itself: it cannot do it, not now, or not so often."""
 
 from typing import ClassVar
 
@@ -49,6 +49,11 @@ class Undecided(MushuError):
     title = "It cannot be decided whether this may pass"
 
 
+class LimiterUnavailable(Undecided):
+    code = "limiter_unavailable"
+    title = "Requests cannot be counted"
+
+
 class StorageUnavailable(MushuError):
     code = "storage_unavailable"
     title = "The media storage does not answer"
@@ -60,6 +65,32 @@ class Busy(MushuError):
 
     def __init__(self, detail: str, *, retry_after: int = 1) -> None:
         super().__init__(detail, retry_after=retry_after)
+
+
+class TooManyAttempts(MushuError):
+    code = "too_many_attempts"
+    title = "Signing in failed too often"
+    retry_after: int
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
+
+class RateLimited(MushuError):
+    """A limit of the credential or of the policy is reached.
+
+    Args:
+        fields: names and values of the HTTP fields that tell of the limits.
+    """
+
+    code = "rate_limited"
+    title = "A limit is reached"
+
+    def __init__(
+        self, detail: str, *, retry_after: int | None = None, fields: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.fields = fields
 
 
 class MailFailed(MushuError):
