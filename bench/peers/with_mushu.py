@@ -17,7 +17,7 @@ from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, gate_reader_in
 from mushu.server.gate.credential import read_headers
 from mushu.server.gate.decision import report
-from mushu.server.gate.identity import identify_by
+from mushu.server.gate.principal import identify_by
 from mushu.server.keys import Scope
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.web.extensions import recorder_of

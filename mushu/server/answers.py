@@ -7,6 +7,7 @@ from typing import Any
 
 from mushu.duration import written_duration
 from mushu.secret import Secret
+from mushu.server import rate_limits
 from mushu.server.audit import AuditEvent
 from mushu.server.clock import rfc3339
 from mushu.server.db import AnySession
@@ -14,6 +15,7 @@ from mushu.server.delivery.ledger import delivered_to
 from mushu.server.delivery.models import Delivery
 from mushu.server.figures import count_keys, hours_of_keys, total
 from mushu.server.hygiene import Hygiene, Sort, list_keys_to_look_at
+from mushu.server.keys import written_networks
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import list_rotations_among
 from mushu.server.keys.service import Selection
@@ -121,7 +123,7 @@ def org(organization: Organization) -> Answer:
         "name": organization.name,
         "created_at": rfc3339(organization.created_at),
         "created_by": organization.created_by,
-    }
+    } | ({} if organization.limits is None else {"limits": rate_limits.written(organization.limits)})
 
 
 def member(membership: Membership, email: str) -> Answer:
@@ -266,6 +268,8 @@ def _where_they_apply(key: ApiKey, about: Overview) -> Answer:
         "replaced_by": about.replaced_by,
         "retires_at": _written(key.retires_at) if retiring else None,
         "delivered_to": list(about.delivered_to) or None,
+        "limits": rate_limits.written(key.limits),
+        "networks": written_networks(key.networks),
     }
     return {field: value for field, value in found.items() if value is not None} | _of_use(about.use)
 

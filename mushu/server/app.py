@@ -105,6 +105,7 @@ def create_app(core: Core | None = None) -> Flask:
     Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True)  # for `flask db`
     _ = core.media  # a storage that cannot be used here is told now, not to the first who uploads
     extensions.install_recorder(app, core.settings.usage_seconds)
+    core.limiter.prepare()
     fast_path.install(app, core)
     slow_clients.install(app, core.settings)
     sessions.install(app, core.settings)

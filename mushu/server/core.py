@@ -36,6 +36,8 @@ from mushu.server.environments import Reader, set_environment
 from mushu.server.gate.cache import StampedReads
 from mushu.server.instance import JOURNAL_FILE, ROOT, prepare_instance, secret_key
 from mushu.server.lifecycle.context import Context
+from mushu.server.limit_stores import open_store
+from mushu.server.limiter import Limiter
 from mushu.server.resources import RESOURCES, Resources
 from mushu.server.sealing.ring import SealingKeys
 
@@ -84,6 +86,11 @@ class Core:
     def places(self) -> BoundedSemaphore:
         """Those in this process for requests that wait for somebody else (`web/slow_clients.py`)."""
         return BoundedSemaphore(self.settings.transfers)
+
+    @cached_property
+    def limiter(self) -> Limiter:
+        """Raises ConfigurationError where the store that is set cannot be used here."""
+        return Limiter(open_store(self.settings))
 
     @cached_property
     def media(self) -> "MediaBackend":

@@ -19,9 +19,10 @@ from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.errors import AmbiguousCredential, MalformedCredential, MissingCredential, MistypedCredential
-from mushu.server.keys import Scope
-from mushu.server.keys.service import change_state, get_key
+from mushu.server.keys import Scope, parse_networks
+from mushu.server.keys.service import change_state, get_key, restrict_key
 from mushu.server.keys.states import DELETE
+from mushu.server.rate_limits import parse_limits
 from mushu.server.usage.report import usage_of
 from mushu.server.web.extensions import recorder_of
 from tests.cli.certificates import certificates
@@ -64,6 +65,24 @@ def test_a_key_passes_until_it_is_deleted_and_only_with_its_scope_organization_a
     assert [address.source for address in usage.addresses] == ["198.51.100.7"]
     for secret in (key, reader, test, foreign, token):
         assert secret not in caplog.text
+
+
+def test_a_key_beyond_its_limit_is_told_when_to_come_again_and_one_from_elsewhere_is_refused(
+    served: Served, guards: MakeGuard
+) -> None:
+    world, org = served.world, served.world.org()
+    guard = guards(served.url, key=world.key(org, Scope.READ)[1], client_address=PEER)
+    (limited, text), (bound, other) = world.key(org), world.key(org)
+    with writing(db.session):
+        for key_id, restrictions in (
+            (limited.id, {"limits": parse_limits(["1/hour"])}),
+            (bound.id, {"networks": parse_networks(["192.0.2.0/24"])}),
+        ):
+            restrict_key(db.session, world.clock, SYSTEM, get_key(db.session, key_id), **restrictions)
+    assert ask_wsgi(guard, x_api_key=text).status == 200
+    over = ask_asgi(guard, x_api_key=text)
+    assert (over.status, over.code, over.headers["Retry-After"]) == (429, "rate_limited", "3600")
+    assert refusal(ask_wsgi(guard, x_api_key=other), 403) == "wrong_network"
 
 
 def refusal(heard: Heard, status: int) -> str:

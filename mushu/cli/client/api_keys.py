@@ -69,6 +69,13 @@ class ApiKeys:
             key_id, lambda environment: self._api.patch(*self._path(environment), key_id, body={"name": name})
         )
 
+    def restrict(self, key_id: str, changes: dict[str, Any]) -> Answer:
+        """Change how often and from where a key may be used."""
+        return self._in_either(
+            key_id,
+            lambda environment: self._api.patch(*self._path(environment), key_id, "restrictions", body=changes),
+        )
+
     def change(self, key_id: str, change: Literal["enable", "disable"]) -> Answer:
         return self._in_either(key_id, lambda environment: self._api.post(*self._path(environment), key_id, change))
 

@@ -1,4 +1,4 @@
-"""`mushu api-key`: create an API key, list, show, rename, disable, enable and delete keys."""
+"""`mushu api-key`: create an API key, list, show, rename, update, disable, enable and delete keys."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -9,7 +9,7 @@ import click
 
 from mushu.cli.answers import without_secrets
 from mushu.cli.client.api_keys import ApiKeys
-from mushu.cli.commands.rotation import deliveries, rotate
+from mushu.cli.commands.rotation import deliveries, limits, networks, restrictions, rotate, update
 from mushu.cli.errors import Failure, misunderstood
 from mushu.cli.options import (
     DurationType,
@@ -64,6 +64,8 @@ def api_key() -> None:
 @of_environment
 @click.option("--expires", type=DurationType(), help="How long it lives, such as 90d; without end if left out.")
 @click.option("--rotate-every", type=DurationType(), help="After how long it is due to be rotated, such as 90d.")
+@limits
+@networks
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Put it there unseen, as in env:.env; repeatable.")
 @deliver_to
 @click.option("--with-url", is_flag=True, help="With --to: put MUSHU_URL beside the key, too, where there is none.")
@@ -79,6 +81,8 @@ def create(
     env: Environment | None,
     expires: timedelta | None,
     rotate_every: timedelta | None,
+    limits: tuple[str, ...],
+    networks: tuple[str, ...],
     uris: tuple[str, ...],
     names: tuple[str, ...],
     with_url: bool,
@@ -93,7 +97,7 @@ def create(
         raise click.UsageError("--force and --with-url are about what a destination holds. They need --to.")
     from mushu.cli.client.new_key import PendingKey, ask_for_key, delete_unused
 
-    request = _request(name, scopes, expires, rotate_every)
+    request = new_key(name, scopes, expires, rotate_every) | restrictions(limits, networks)
     if uris:
         from mushu.cli.delivery import OverwriteRule, deliver, open_targets, put_url
 
@@ -109,9 +113,7 @@ def create(
         print_new_key(ask_for_key(create, _UNHEARD, _LOST), partial(delete_unused, keys, keys.environment(env)))
 
 
-def _request(
-    name: str, scopes: str | None, expires: timedelta | None, rotate_every: timedelta | None
-) -> dict[str, Any]:
+def new_key(name: str, scopes: str | None, expires: timedelta | None, rotate_every: timedelta | None) -> dict[str, Any]:
     """Return what is asked for; what was left out is left to the server."""
     request: dict[str, Any] = {"name": name}
     if scopes is not None:
@@ -283,5 +285,5 @@ def _take_away(keys: ApiKeys, key_id: str, recorded: "RecordedDelivery | None") 
         raise click.exceptions.Exit(1)
 
 
-for command in (rotate, deliveries):
+for command in (rotate, deliveries, update):
     api_key.add_command(command)

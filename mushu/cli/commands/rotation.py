@@ -1,4 +1,4 @@
-"""`mushu api-key rotate` and `mushu api-key deliveries`: a new key in the place of one, and where a key was put."""
+"""`mushu api-key rotate`, `update` and `deliveries`: a new key in place of one, its bounds, and where it was put."""
 
 import shlex
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from mushu.cli.options import (
     org,
     pass_session,
 )
-from mushu.cli.output import Column, print_done, print_new_key, print_rows
+from mushu.cli.output import Column, print_done, print_json, print_new_key, print_rows
 from mushu.cli.session import Session
 from mushu.duration import written_duration
 
@@ -37,6 +37,16 @@ _LEDGER: Final = (
     Column("error", "ERROR"),
 )
 _INVALID: Final = "invalid_input"
+limits = click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="LIMIT",
+    help="How often it may be used, as 10/second, 100/minute, 5000/day or 50000/total; repeatable.",
+)
+networks = click.option(
+    "--network", "networks", multiple=True, metavar="CIDR", help="A network that it may be used from; repeatable."
+)
 #: Not deleted: the old key would make way for nothing.
 _LOST: Final = "Rotate it in turn: `mushu api-key rotate {key_id} --show`."
 
@@ -160,3 +170,38 @@ def _places_of_clients(keys: ApiKeys, key_id: str) -> list[str]:
     """Return where clients put the key, if the server put it nowhere."""
     there = [line for line in keys.deliveries(key_id) if line.get("state") == "verified"]
     return [str(line.get("uri")) for line in there] if all(line.get("by") == "client" for line in there) else []
+
+
+@click.command("update")
+@key_id
+@limits
+@click.option("--no-limits", is_flag=True, help="Let it be used as often as anybody likes.")
+@networks
+@click.option("--no-networks", is_flag=True, help="Let it be used from everywhere.")
+@org
+@connecting
+@always_json
+@pass_session
+def update(
+    session: Session,
+    key_id: str,
+    limits: tuple[str, ...],
+    no_limits: bool,
+    networks: tuple[str, ...],
+    no_networks: bool,
+    org: str | None,
+) -> None:
+    """Change how often a key may be used, and from which networks; what is not named stays."""
+    if (limits and no_limits) or (networks and no_networks):
+        raise click.UsageError("Give --limit or --no-limits, and --network or --no-networks; not both.")
+    taken_back: dict[str, Any] = ({"limits": []} if no_limits else {}) | ({"networks": []} if no_networks else {})
+    changes = restrictions(limits, networks) | taken_back
+    if not changes:
+        raise click.UsageError("Say what is to change: --limit, --no-limits, --network or --no-networks.")
+    print_json(without_secrets(session.api_keys(org).restrict(key_id, changes)))
+
+
+def restrictions(limits: Sequence[str], networks: Sequence[str]) -> dict[str, Any]:
+    """Return how often and from where a key may be used; what was left out is not in it."""
+    given = {"limits": list(limits), "networks": list(networks)}
+    return {name: texts for name, texts in given.items() if texts}

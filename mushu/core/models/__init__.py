@@ -24,6 +24,7 @@ from .key_delivery import KeyDelivery
 from .key_digest import KeyDigest
 from .key_list import KeyList
 from .key_name import KeyName
+from .key_restrictions import KeyRestrictions
 from .key_rotation import KeyRotation
 from .key_rotation_at_deadline import KeyRotationAtDeadline
 from .key_rotation_delivery_type_0 import KeyRotationDeliveryType0
@@ -50,6 +51,7 @@ from .new_member import NewMember
 from .new_owner import NewOwner
 from .new_policy import NewPolicy
 from .new_policy_environment import NewPolicyEnvironment
+from .new_policy_over_limit import NewPolicyOverLimit
 from .new_policy_scope import NewPolicyScope
 from .new_role import NewRole
 from .org import Org
@@ -58,6 +60,8 @@ from .org_name import OrgName
 from .org_settings import OrgSettings
 from .org_settings_change import OrgSettingsChange
 from .policy import Policy
+from .policy_limits import PolicyLimits
+from .policy_limits_over_limit_type_0 import PolicyLimitsOverLimitType0
 from .policy_list import PolicyList
 from .problem import Problem
 from .readiness import Readiness
@@ -95,6 +99,7 @@ __all__ = (
     "KeyDigest",
     "KeyList",
     "KeyName",
+    "KeyRestrictions",
     "KeyRotation",
     "KeyRotationAtDeadline",
     "KeyRotationDeliveryType0",
@@ -121,6 +126,7 @@ __all__ = (
     "NewOwner",
     "NewPolicy",
     "NewPolicyEnvironment",
+    "NewPolicyOverLimit",
     "NewPolicyScope",
     "NewRole",
     "Org",
@@ -129,6 +135,8 @@ __all__ = (
     "OrgSettings",
     "OrgSettingsChange",
     "Policy",
+    "PolicyLimits",
+    "PolicyLimitsOverLimitType0",
     "PolicyList",
     "Problem",
     "Readiness",

@@ -29,6 +29,9 @@ class CreatedKey:
         rotate_at (None | str | Unset): When the key is next due for a rotation.
         replaces (None | str | Unset): The key whose place this one takes.
         delivered_to (list[str] | None | Unset): URIs of the destinations that hold the key; `key` is left out then.
+        limits (list[str] | None | Unset): How often it may be used: a number, and `second`, `minute`, `hour`, `day` or
+            `total`.
+        networks (list[str] | None | Unset): The networks that the key may be used from.
     """
 
     key_id: str
@@ -43,6 +46,8 @@ class CreatedKey:
     rotate_at: None | str | Unset = UNSET
     replaces: None | str | Unset = UNSET
     delivered_to: list[str] | None | Unset = UNSET
+    limits: list[str] | None | Unset = UNSET
+    networks: list[str] | None | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,6 +106,24 @@ class CreatedKey:
         else:
             delivered_to = self.delivered_to
 
+        limits: list[str] | None | Unset
+        if isinstance(self.limits, Unset):
+            limits = UNSET
+        elif isinstance(self.limits, list):
+            limits = self.limits
+
+        else:
+            limits = self.limits
+
+        networks: list[str] | None | Unset
+        if isinstance(self.networks, Unset):
+            networks = UNSET
+        elif isinstance(self.networks, list):
+            networks = self.networks
+
+        else:
+            networks = self.networks
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -126,6 +149,10 @@ class CreatedKey:
             field_dict["replaces"] = replaces
         if delivered_to is not UNSET:
             field_dict["delivered_to"] = delivered_to
+        if limits is not UNSET:
+            field_dict["limits"] = limits
+        if networks is not UNSET:
+            field_dict["networks"] = networks
 
         return field_dict
 
@@ -213,6 +240,40 @@ class CreatedKey:
 
         delivered_to = _parse_delivered_to(d.pop("delivered_to", UNSET))
 
+        def _parse_limits(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                limits_type_0 = cast(list[str], data)
+
+                return limits_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        limits = _parse_limits(d.pop("limits", UNSET))
+
+        def _parse_networks(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                networks_type_0 = cast(list[str], data)
+
+                return networks_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        networks = _parse_networks(d.pop("networks", UNSET))
+
         created_key = cls(
             key_id=key_id,
             name=name,
@@ -226,6 +287,8 @@ class CreatedKey:
             rotate_at=rotate_at,
             replaces=replaces,
             delivered_to=delivered_to,
+            limits=limits,
+            networks=networks,
         )
 
         created_key.additional_properties = d

@@ -31,6 +31,9 @@ class Key:
         replaced_by (None | str | Unset): The key that takes the place of this one.
         retires_at (None | str | Unset): When a key that was rotated ends.
         delivered_to (list[str] | None | Unset): URIs of the destinations that hold the key.
+        limits (list[str] | None | Unset): How often it may be used: a number, and `second`, `minute`, `hour`, `day` or
+            `total`.
+        networks (list[str] | None | Unset): The networks that the key may be used from.
         first_used_at (None | str | Unset): When the key was first used.
         last_used_at (None | str | Unset): When the key was last used.
         last_used_from (None | str | Unset): The address that the last request came from.
@@ -51,6 +54,8 @@ class Key:
     replaced_by: None | str | Unset = UNSET
     retires_at: None | str | Unset = UNSET
     delivered_to: list[str] | None | Unset = UNSET
+    limits: list[str] | None | Unset = UNSET
+    networks: list[str] | None | Unset = UNSET
     first_used_at: None | str | Unset = UNSET
     last_used_at: None | str | Unset = UNSET
     last_used_from: None | str | Unset = UNSET
@@ -122,6 +127,24 @@ class Key:
         else:
             delivered_to = self.delivered_to
 
+        limits: list[str] | None | Unset
+        if isinstance(self.limits, Unset):
+            limits = UNSET
+        elif isinstance(self.limits, list):
+            limits = self.limits
+
+        else:
+            limits = self.limits
+
+        networks: list[str] | None | Unset
+        if isinstance(self.networks, Unset):
+            networks = UNSET
+        elif isinstance(self.networks, list):
+            networks = self.networks
+
+        else:
+            networks = self.networks
+
         first_used_at: None | str | Unset
         if isinstance(self.first_used_at, Unset):
             first_used_at = UNSET
@@ -169,6 +192,10 @@ class Key:
             field_dict["retires_at"] = retires_at
         if delivered_to is not UNSET:
             field_dict["delivered_to"] = delivered_to
+        if limits is not UNSET:
+            field_dict["limits"] = limits
+        if networks is not UNSET:
+            field_dict["networks"] = networks
         if first_used_at is not UNSET:
             field_dict["first_used_at"] = first_used_at
         if last_used_at is not UNSET:
@@ -275,6 +302,40 @@ class Key:
 
         delivered_to = _parse_delivered_to(d.pop("delivered_to", UNSET))
 
+        def _parse_limits(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                limits_type_0 = cast(list[str], data)
+
+                return limits_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        limits = _parse_limits(d.pop("limits", UNSET))
+
+        def _parse_networks(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                networks_type_0 = cast(list[str], data)
+
+                return networks_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        networks = _parse_networks(d.pop("networks", UNSET))
+
         def _parse_first_used_at(data: object) -> None | str | Unset:
             if data is None:
                 return data
@@ -318,6 +379,8 @@ class Key:
             replaced_by=replaced_by,
             retires_at=retires_at,
             delivered_to=delivered_to,
+            limits=limits,
+            networks=networks,
             first_used_at=first_used_at,
             last_used_at=last_used_at,
             last_used_from=last_used_from,

@@ -27,6 +27,8 @@ class KeyVerification:
         expires_at (None | str | Unset): When the key ends; left out where it has no end.
         code (None | str | Unset): Why the key is not valid, as a stable word.
         detail (None | str | Unset): Why the key is not valid, as a sentence.
+        retry_after (int | None | Unset): Seconds after which a limit that is reached lets the key pass again; none for
+            a budget.
     """
 
     valid: bool
@@ -38,6 +40,7 @@ class KeyVerification:
     expires_at: None | str | Unset = UNSET
     code: None | str | Unset = UNSET
     detail: None | str | Unset = UNSET
+    retry_after: int | None | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,6 +93,12 @@ class KeyVerification:
         else:
             detail = self.detail
 
+        retry_after: int | None | Unset
+        if isinstance(self.retry_after, Unset):
+            retry_after = UNSET
+        else:
+            retry_after = self.retry_after
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -112,6 +121,8 @@ class KeyVerification:
             field_dict["code"] = code
         if detail is not UNSET:
             field_dict["detail"] = detail
+        if retry_after is not UNSET:
+            field_dict["retry_after"] = retry_after
 
         return field_dict
 
@@ -193,6 +204,15 @@ class KeyVerification:
 
         detail = _parse_detail(d.pop("detail", UNSET))
 
+        def _parse_retry_after(data: object) -> int | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(int | None | Unset, data)
+
+        retry_after = _parse_retry_after(d.pop("retry_after", UNSET))
+
         key_verification = cls(
             valid=valid,
             state=state,
@@ -203,6 +223,7 @@ class KeyVerification:
             expires_at=expires_at,
             code=code,
             detail=detail,
+            retry_after=retry_after,
         )
 
         key_verification.additional_properties = d

@@ -26,6 +26,9 @@ class NewKey:
             deliver_to (list[str] | None | Unset): Names of destinations to which the server delivers the key.
             rotate_every (None | str | Unset): How often the key is rotated, such as `90d`.
             expires_at (datetime.datetime | None | Unset): When it ends.
+            limits (list[str] | None | Unset): How often it may be used: a number, and `second`, `minute`, `hour`, `day` or
+                `total`.
+            networks (list[str] | None | Unset): The networks that the key may be used from.
     """
 
     name: str
@@ -34,6 +37,8 @@ class NewKey:
     deliver_to: list[str] | None | Unset = UNSET
     rotate_every: None | str | Unset = UNSET
     expires_at: datetime.datetime | None | Unset = UNSET
+    limits: list[str] | None | Unset = UNSET
+    networks: list[str] | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         name = self.name
@@ -76,6 +81,24 @@ class NewKey:
         else:
             expires_at = self.expires_at
 
+        limits: list[str] | None | Unset
+        if isinstance(self.limits, Unset):
+            limits = UNSET
+        elif isinstance(self.limits, list):
+            limits = self.limits
+
+        else:
+            limits = self.limits
+
+        networks: list[str] | None | Unset
+        if isinstance(self.networks, Unset):
+            networks = UNSET
+        elif isinstance(self.networks, list):
+            networks = self.networks
+
+        else:
+            networks = self.networks
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -93,6 +116,10 @@ class NewKey:
             field_dict["rotate_every"] = rotate_every
         if expires_at is not UNSET:
             field_dict["expires_at"] = expires_at
+        if limits is not UNSET:
+            field_dict["limits"] = limits
+        if networks is not UNSET:
+            field_dict["networks"] = networks
 
         return field_dict
 
@@ -174,6 +201,40 @@ class NewKey:
 
         expires_at = _parse_expires_at(d.pop("expires_at", UNSET))
 
+        def _parse_limits(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                limits_type_0 = cast(list[str], data)
+
+                return limits_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        limits = _parse_limits(d.pop("limits", UNSET))
+
+        def _parse_networks(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                networks_type_0 = cast(list[str], data)
+
+                return networks_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        networks = _parse_networks(d.pop("networks", UNSET))
+
         new_key = cls(
             name=name,
             scopes=scopes,
@@ -181,6 +242,8 @@ class NewKey:
             deliver_to=deliver_to,
             rotate_every=rotate_every,
             expires_at=expires_at,
+            limits=limits,
+            networks=networks,
         )
 
         return new_key

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 from attrs import define as _attrs_define
 
 from ..models.new_policy_environment import NewPolicyEnvironment, check_new_policy_environment
+from ..models.new_policy_over_limit import NewPolicyOverLimit, check_new_policy_over_limit
 from ..models.new_policy_scope import NewPolicyScope, check_new_policy_scope
 from ..types import UNSET, Unset
 
@@ -25,6 +26,10 @@ class NewPolicy:
             named. Default: False.
         environment (NewPolicyEnvironment | Unset): `live` or `test`. Default: 'live'.
         cli_tokens (bool | Unset): Whether CLI tokens of members pass, too. Default: False.
+        limits (list[str] | None | Unset): How often it may be used: a number, and `second`, `minute`, `hour`, `day` or
+            `total`.
+        over_limit (NewPolicyOverLimit | Unset): The status of the answer of `/forward-auth` where a limit of the policy
+            is reached. Default: 403.
     """
 
     name: str
@@ -33,6 +38,8 @@ class NewPolicy:
     any_org: bool | Unset = False
     environment: NewPolicyEnvironment | Unset = "live"
     cli_tokens: bool | Unset = False
+    limits: list[str] | None | Unset = UNSET
+    over_limit: NewPolicyOverLimit | Unset = 403
 
     def to_dict(self) -> dict[str, Any]:
         name = self.name
@@ -53,6 +60,19 @@ class NewPolicy:
 
         cli_tokens = self.cli_tokens
 
+        limits: list[str] | None | Unset
+        if isinstance(self.limits, Unset):
+            limits = UNSET
+        elif isinstance(self.limits, list):
+            limits = self.limits
+
+        else:
+            limits = self.limits
+
+        over_limit: int | Unset = UNSET
+        if not isinstance(self.over_limit, Unset):
+            over_limit = self.over_limit
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -69,6 +89,10 @@ class NewPolicy:
             field_dict["environment"] = environment
         if cli_tokens is not UNSET:
             field_dict["cli_tokens"] = cli_tokens
+        if limits is not UNSET:
+            field_dict["limits"] = limits
+        if over_limit is not UNSET:
+            field_dict["over_limit"] = over_limit
 
         return field_dict
 
@@ -99,6 +123,30 @@ class NewPolicy:
 
         cli_tokens = d.pop("cli_tokens", UNSET)
 
+        def _parse_limits(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                limits_type_0 = cast(list[str], data)
+
+                return limits_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        limits = _parse_limits(d.pop("limits", UNSET))
+
+        _over_limit = d.pop("over_limit", UNSET)
+        over_limit: NewPolicyOverLimit | Unset
+        if isinstance(_over_limit, Unset):
+            over_limit = UNSET
+        else:
+            over_limit = check_new_policy_over_limit(_over_limit)
+
         new_policy = cls(
             name=name,
             scope=scope,
@@ -106,6 +154,8 @@ class NewPolicy:
             any_org=any_org,
             environment=environment,
             cli_tokens=cli_tokens,
+            limits=limits,
+            over_limit=over_limit,
         )
 
         return new_policy

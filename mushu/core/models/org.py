@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
+
+from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="Org")
 
@@ -18,12 +20,15 @@ class Org:
         name (str): The name of the organization.
         created_at (str): When it was created.
         created_by (str): Who created it.
+        limits (list[str] | None | Unset): How often it may be used: a number, and `second`, `minute`, `hour`, `day` or
+            `total`.
     """
 
     org_id: str
     name: str
     created_at: str
     created_by: str
+    limits: list[str] | None | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -35,6 +40,15 @@ class Org:
 
         created_by = self.created_by
 
+        limits: list[str] | None | Unset
+        if isinstance(self.limits, Unset):
+            limits = UNSET
+        elif isinstance(self.limits, list):
+            limits = self.limits
+
+        else:
+            limits = self.limits
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -45,6 +59,8 @@ class Org:
                 "created_by": created_by,
             }
         )
+        if limits is not UNSET:
+            field_dict["limits"] = limits
 
         return field_dict
 
@@ -59,11 +75,29 @@ class Org:
 
         created_by = d.pop("created_by")
 
+        def _parse_limits(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                limits_type_0 = cast(list[str], data)
+
+                return limits_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        limits = _parse_limits(d.pop("limits", UNSET))
+
         org = cls(
             org_id=org_id,
             name=name,
             created_at=created_at,
             created_by=created_by,
+            limits=limits,
         )
 
         org.additional_properties = d

@@ -23,6 +23,10 @@ class Policy:
         scope (str): The scope that a credential must have.
         cli_tokens (bool): Whether CLI tokens of members pass, too.
         created_at (str): When it was created.
+        limits (list[str] | None | Unset): How often it may be used: a number, and `second`, `minute`, `hour`, `day` or
+            `total`.
+        over_limit (int | None | Unset): The status of the answer of `/forward-auth` where a limit of the policy is
+            reached.
         removed_at (None | str | Unset): When the policy was removed; it denies everybody since then.
     """
 
@@ -32,6 +36,8 @@ class Policy:
     scope: str
     cli_tokens: bool
     created_at: str
+    limits: list[str] | None | Unset = UNSET
+    over_limit: int | None | Unset = UNSET
     removed_at: None | str | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -48,6 +54,21 @@ class Policy:
         cli_tokens = self.cli_tokens
 
         created_at = self.created_at
+
+        limits: list[str] | None | Unset
+        if isinstance(self.limits, Unset):
+            limits = UNSET
+        elif isinstance(self.limits, list):
+            limits = self.limits
+
+        else:
+            limits = self.limits
+
+        over_limit: int | None | Unset
+        if isinstance(self.over_limit, Unset):
+            over_limit = UNSET
+        else:
+            over_limit = self.over_limit
 
         removed_at: None | str | Unset
         if isinstance(self.removed_at, Unset):
@@ -67,6 +88,10 @@ class Policy:
                 "created_at": created_at,
             }
         )
+        if limits is not UNSET:
+            field_dict["limits"] = limits
+        if over_limit is not UNSET:
+            field_dict["over_limit"] = over_limit
         if removed_at is not UNSET:
             field_dict["removed_at"] = removed_at
 
@@ -92,6 +117,32 @@ class Policy:
 
         created_at = d.pop("created_at")
 
+        def _parse_limits(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                limits_type_0 = cast(list[str], data)
+
+                return limits_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        limits = _parse_limits(d.pop("limits", UNSET))
+
+        def _parse_over_limit(data: object) -> int | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(int | None | Unset, data)
+
+        over_limit = _parse_over_limit(d.pop("over_limit", UNSET))
+
         def _parse_removed_at(data: object) -> None | str | Unset:
             if data is None:
                 return data
@@ -108,6 +159,8 @@ class Policy:
             scope=scope,
             cli_tokens=cli_tokens,
             created_at=created_at,
+            limits=limits,
+            over_limit=over_limit,
             removed_at=removed_at,
         )
 

@@ -2,7 +2,7 @@
 
 import getpass
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -28,6 +28,17 @@ of_org = click.option(
     help="Id or exact name of the organization; if left out, MUSHU_ORG_ID or the only one.",
 )
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
+limits = click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="LIMIT",
+    help="How often it may be used, as 100/minute; repeatable.",
+)
+no_limits = click.option("--no-limits", is_flag=True, help="Let it be used as often as anybody likes.")
+networks = click.option(
+    "--network", "networks", multiple=True, metavar="CIDR", help="A network that it may be used from; repeatable."
+)
 
 
 class AdminGroup(click.Group):
@@ -105,3 +116,10 @@ def ask(question: str, *, agreed: bool) -> None:
         raise click.UsageError("There is no terminal to ask on. Add --yes.")
     if not agreed:
         click.confirm(printable(question), abort=True)
+
+
+def given(option: str, texts: Sequence[str], *, none: bool) -> Sequence[str] | None:
+    """Return what is to change: the texts that are given, none at all, or None where nothing is said."""
+    if texts and none:
+        raise click.UsageError(f"Give --{option}, or --no-{option}s; not both.")
+    return texts if texts or none else None

@@ -11,7 +11,17 @@ from mushu.batching import BATCH
 from mushu.environment import Environment
 from mushu.server import answers
 from mushu.server.clock import parse_duration
-from mushu.server.commands.common import AdminGroup, ask, of_org, operator_context, yes
+from mushu.server.commands.common import (
+    AdminGroup,
+    ask,
+    given,
+    limits,
+    networks,
+    no_limits,
+    of_org,
+    operator_context,
+    yes,
+)
 from mushu.server.commands.key_list import list_keys, show_usage, summarize_keys
 from mushu.server.commands.key_output import of_drift, print_minted, put_url
 from mushu.server.commands.key_rotation import rotate_key
@@ -24,15 +34,16 @@ from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.delivery.reconciler import Finding, any_unreachable
 from mushu.server.environments import within
-from mushu.server.keys import parse_scopes, service
+from mushu.server.keys import parse_networks, parse_scopes, service
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.lifecycle.change import disable, enable
+from mushu.server.lifecycle.change import disable, enable, restrict
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
 from mushu.server.lifecycle.maintain import keep_house_by_key
 from mushu.server.orgs.service import resolve_org
+from mushu.server.rate_limits import parse_limits
 
 _DRIFT_COLUMNS = {
     "key_id": "KEY_ID",
@@ -64,6 +75,8 @@ def keys() -> None:
 @click.option("--env", type=click.Choice([e.value for e in Environment]), default="live", show_default=True)
 @click.option("--expires", metavar="DURATION", help="How long it lives, such as 90d; without an end if left out.")
 @click.option("--rotate-every", metavar="DURATION", help="How often `flask keys rotate --due` replaces it, as 90d.")
+@limits
+@networks
 @click.option("--to", "uris", multiple=True, metavar="URI", help="Deliver it there, unseen; may be repeated.")
 @click.option("--with-url", is_flag=True, help="With --to: put MUSHU_URL beside the key, too, where there is none.")
 @click.option("--show-once", is_flag=True, help="Print the key, this one time, instead of delivering it.")
@@ -75,6 +88,8 @@ def create_key(
     env: str,
     expires: str | None,
     rotate_every: str | None,
+    limits: tuple[str, ...],
+    networks: tuple[str, ...],
     uris: tuple[str, ...],
     with_url: bool,
     show_once: bool,
@@ -99,6 +114,8 @@ def create_key(
         environment=Environment(env),
         expires_at=get_core().clock() + parse_duration(expires) if expires is not None else None,
         rotate_every=parse_duration(rotate_every) if rotate_every is not None else None,
+        limits=parse_limits(limits),
+        networks=parse_networks(networks),
     )
     mode = DeliveryMode.RESPONSE if show_once else DeliveryMode.SERVER
     minted = issue(operator_context(), request, DeliveryChoice(mode=mode, uris=uris, force=force))
@@ -114,6 +131,22 @@ def show_key(key_id: str) -> None:
     with reading(db.session):
         key = service.get_key(db.session, key_id)
     _print_key(key)
+
+
+@keys.command("update")
+@click.argument("key_id")
+@limits
+@no_limits
+@networks
+@click.option("--no-networks", is_flag=True, help="Let it be used from everywhere.")
+def update_key(
+    key_id: str, limits: tuple[str, ...], no_limits: bool, networks: tuple[str, ...], no_networks: bool
+) -> None:
+    """Change how often a key may be used, and from which networks; what is not named stays."""
+    wanted = given("limit", limits, none=no_limits), given("network", networks, none=no_networks)
+    parsed_limits = parse_limits(wanted[0]) if wanted[0] is not None else None
+    parsed_networks = parse_networks(wanted[1]) if wanted[1] is not None else None
+    _print_key(restrict(operator_context(), key_id, limits=parsed_limits, networks=parsed_networks))
 
 
 @keys.command("disable")

@@ -5,7 +5,7 @@ import os
 import click
 
 from mushu.server import answers
-from mushu.server.commands.common import AdminGroup, ask, operator, operator_context, yes
+from mushu.server.commands.common import AdminGroup, ask, given, limits, no_limits, operator, operator_context, yes
 from mushu.server.commands.printing import as_json, note, print_json, print_rows
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
@@ -13,6 +13,7 @@ from mushu.server.lifecycle.delete import delete_org
 from mushu.server.orgs import service
 from mushu.server.orgs.members import get_member, transfer_ownership
 from mushu.server.paging import in_pages
+from mushu.server.rate_limits import parse_limits
 from mushu.server.users.service import get_user_by_email
 
 
@@ -66,6 +67,21 @@ def rename(org: str, name: str) -> None:
     with writing(db.session):
         found = service.resolve_org(db.session, org)
         service.rename_org(db.session, get_core().clock, operator(), found, name)
+    print_json(answers.org(found))
+
+
+@orgs.command("update")
+@click.argument("org")
+@limits
+@no_limits
+def update(org: str, limits: tuple[str, ...], no_limits: bool) -> None:
+    """Change how often all keys of an organization together may be used."""
+    wanted = given("limit", limits, none=no_limits)
+    if wanted is None:
+        raise click.UsageError("Say what is to change: --limit, or --no-limits.")
+    with writing(db.session):
+        found = service.resolve_org(db.session, org)
+        service.limit_org(db.session, get_core().clock, operator(), found, parse_limits(wanted))
     print_json(answers.org(found))
 
 

@@ -1,6 +1,12 @@
-"""The one credential of a request, and its faults as errors of the tree; the rules are in `mushu.credential`."""
+"""The one credential of a request, and its faults as errors of the tree; the rules are in `mushu.credential`.
 
+A client of OAuth sends an API key as its secret (RFC 6749, section 2.3.1), under any id.
+"""
+
+import re
+from base64 import b64decode
 from typing import Final
+from urllib.parse import unquote_plus
 
 from mushu import credential
 from mushu.credential import Credential, CredentialFault, is_foreign
@@ -12,7 +18,7 @@ from mushu.server.errors import (
     MushuError,
 )
 
-__all__ = ["Credential", "is_foreign", "read_headers", "read_token"]
+__all__ = ["Credential", "is_foreign", "read_client", "read_headers", "read_key", "read_token"]
 
 _ERRORS: Final[dict[str, type[MushuError]]] = {
     kind.code: kind for kind in (MissingCredential, MalformedCredential, MistypedCredential, AmbiguousCredential)
@@ -52,3 +58,35 @@ def read_token(text: str) -> Credential:
     except CredentialFault as fault:
         error = _ERRORS[fault.code](str(fault))
     raise error
+
+
+_BASIC: Final = re.compile(r"basic +([!-~]*)", re.IGNORECASE)
+
+
+def read_client(authorization: str | None, x_api_key: str | None, client_secret: str | None) -> Credential:
+    """Return the one credential that a client sends: as its secret, by Basic or in the form, or as others do.
+
+    Args:
+        client_secret: that of the form, or None.
+
+    Raises:
+        what `read_headers` raises.
+    """
+    basic = _BASIC.fullmatch((authorization or "").strip(" \t"))
+    secrets = [_password(basic[1])] if basic is not None else []
+    if client_secret is not None:
+        secrets.append(client_secret)
+    given = [read_headers(f"Bearer {secret}", None) for secret in secrets]
+    if x_api_key is not None or (authorization is not None and basic is None) or not given:
+        given.append(read_headers(None if basic is not None else authorization, x_api_key))
+    if any(one.secret != given[0].secret for one in given[1:]):
+        raise AmbiguousCredential("This request carries different credentials in two places. Send one.")
+    return given[0]
+
+
+def _password(encoded: str) -> str:
+    """Return the password of Basic (RFC 7617), which OAuth clients encode as in a form; empty where there is none."""
+    try:
+        return unquote_plus(b64decode(encoded, validate=True).decode().partition(":")[2])
+    except ValueError:
+        return ""

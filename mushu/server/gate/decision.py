@@ -1,10 +1,11 @@
 """Decisions for other services: may a credential pass a policy, and what is an API key that was shown to somebody."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from mushu.environment import Environment
+from mushu.server.client_address import Address
 from mushu.server.environments import Reader
 from mushu.server.errors import (
     DeletedCredential,
@@ -15,18 +16,20 @@ from mushu.server.errors import (
     MushuError,
     OrgNotFound,
     PolicyRefused,
+    RateLimited,
     Unauthenticated,
     UnknownCredential,
     WrongEnvironment,
+    WrongNetwork,
 )
 from mushu.server.gate import KeyPrincipal
 from mushu.server.gate.access import scopes_in
 from mushu.server.gate.credential import read_headers
-from mushu.server.gate.identity import Identity, identify_by
 from mushu.server.gate.policies import find_policy
-from mushu.server.gate.principal import UNKNOWN, read_row
+from mushu.server.gate.principal import UNKNOWN, Identity, identify_by, read_row
 from mushu.server.keys import Scope
 from mushu.server.keys.states import State
+from mushu.server.limiter import Limiter
 
 #: The state of a key that proves nothing, by the reason.
 _STATES: Final[dict[type[MushuError], State]] = {
@@ -62,6 +65,8 @@ class KeyReport:
     #: Why the key does not do, as a word and a sentence; None where it does.
     code: str | None = None
     detail: str | None = None
+    #: Seconds after which a limit lets it pass again, where one is reached, and that is known.
+    retry_after: int | None = None
 
 
 def get_requirement(source: Reader, policy_name: str) -> Any:
@@ -128,6 +133,32 @@ def report(source: Reader, now: datetime, asker: KeyPrincipal, key: str, scope: 
     except MissingScope as error:
         return KeyReport(identity.state, principal.key_id, identity, error.code, error.detail)
     return KeyReport(identity.state, principal.key_id, identity)
+
+
+def within_bounds(
+    found: KeyReport, limiter: Limiter, now: datetime, address: Address | None
+) -> tuple[KeyReport, RateLimited | None]:
+    """Count one use of a key that would pass, and return what is told of it then, and the limit that it has reached.
+
+    Args:
+        address: where the key is used from; None: not known.
+
+    Raises:
+        LimiterUnavailable: it cannot be counted.
+    """
+    bounds = found.identity.principal.bounds if found.identity is not None and found.code is None else None
+    if bounds is None:
+        return found, None
+    try:
+        bounds.require_network(address)
+        if bounds.windows:
+            limiter.take(bounds.windows, now.timestamp())
+    except WrongNetwork as refusal:
+        return replace(found, code=refusal.code, detail=refusal.detail), None
+    except RateLimited as refusal:
+        told = replace(found, code=refusal.code, detail=refusal.detail, retry_after=refusal.retry_after)
+        return told, refusal
+    return found, None
 
 
 def _require(scope: Scope, held: tuple[Scope, ...]) -> None:

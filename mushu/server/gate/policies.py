@@ -5,15 +5,18 @@ Operators add and remove them; `gate/decision.py` asks.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum
 from typing import Any, Final
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, bindparam, select
+from sqlalchemy import CheckConstraint, ForeignKey, Integer, String, bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.environment import Environment
+from mushu.server import rate_limits
 from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession, Base, UTCDateTime
@@ -22,8 +25,16 @@ from mushu.server.errors import Invalid, NameTaken, PolicyNotFound
 from mushu.server.keys import Scope
 from mushu.server.orgs.service import get_org
 from mushu.server.paging import Order, Page, Window, ordered_page
+from mushu.server.rate_limits import Limit
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+class OverLimit(IntEnum):
+    """The status of an answer where a limit of a policy is reached; nginx makes 500 of any but 401 and 403."""
+
+    FORBIDDEN = 403
+    TOO_MANY_REQUESTS = 429
 
 
 class PolicyRow(Base):
@@ -46,13 +57,18 @@ class PolicyRow(Base):
     #: Who added it, as `operator root`.
     created_by: Mapped[str] = mapped_column(String(160))
     removed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: How often all that pass may pass together, as `10/second;1000/day` (`rate_limits`).
+    limits: Mapped[str | None] = mapped_column(String(120))
+    #: The status of the answer where a limit is reached: 403, or 429.
+    over_limit: Mapped[int] = mapped_column(Integer, server_default="403")
 
 
 _LIVING: Final = prepare(
-    select(PolicyRow.org_id, PolicyRow.environment, PolicyRow.scope, PolicyRow.cli_tokens).where(
-        PolicyRow.name == bindparam("name"), PolicyRow.removed_at.is_(None)
-    )
-)
+    select(
+        PolicyRow.name, PolicyRow.org_id, PolicyRow.environment, PolicyRow.scope, PolicyRow.cli_tokens,
+        PolicyRow.limits, PolicyRow.over_limit,
+    ).where(PolicyRow.name == bindparam("name"), PolicyRow.removed_at.is_(None))
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +83,8 @@ class PolicyRequest:
     environment: Environment = Environment.LIVE
     #: Whether CLI tokens pass, with the scopes that their user has in the organization.
     cli_tokens: bool = False
+    limits: tuple[Limit, ...] = ()
+    over_limit: OverLimit = OverLimit.FORBIDDEN
 
 
 def add_policy(session: AnySession, clock: Clock, actor: Actor, wanted: PolicyRequest) -> PolicyRow:
@@ -91,6 +109,8 @@ def add_policy(session: AnySession, clock: Clock, actor: Actor, wanted: PolicyRe
         created_at=clock(),
         created_by=str(actor),
         removed_at=None,
+        limits=rate_limits.stored(wanted.limits),
+        over_limit=wanted.over_limit,
     )
     session.add(policy)
     try:
@@ -126,15 +146,37 @@ def list_policies(session: AnySession, window: Window) -> Page[PolicyRow]:
     )
 
 
+def limit_policy(
+    session: AnySession,
+    clock: Clock,
+    actor: Actor,
+    name: str,
+    limits: Sequence[Limit] | None = None,
+    over_limit: int | None = None,
+) -> PolicyRow:
+    """Change how often a policy lets pass, and what it answers beyond that; None leaves it as it is.
+
+    Raises:
+        PolicyNotFound: there is none of this name, or not any more.
+        Invalid: nothing is to change.
+    """
+    if limits is None and over_limit is None:
+        raise Invalid("Say what is to change: limits, over_limit, or both.", field="limits")
+    policy = _living(session, name)
+    policy.limits = policy.limits if limits is None else rate_limits.stored(limits)
+    policy.over_limit = policy.over_limit if over_limit is None else over_limit
+    details: dict[str, Detail] = {"limits": rate_limits.written(policy.limits) or [], "over_limit": policy.over_limit}
+    record(session, clock(), actor, "policy.limited", policy.name, org_id=policy.org_id, details=details)
+    return policy
+
+
 def remove_policy(session: AnySession, clock: Clock, actor: Actor, name: str) -> PolicyRow:
     """Have the policy deny everybody from now on, for good.
 
     Raises:
         PolicyNotFound: there is none of this name, or not any more.
     """
-    policy = get_policy(session, name)
-    if policy.removed_at is not None:
-        raise PolicyNotFound(f"The policy {name!r} was removed already.", field="name")
+    policy = _living(session, name)
     policy.removed_at = clock()
     _record(session, clock, actor, "policy.removed", policy)
     return policy
@@ -142,15 +184,28 @@ def remove_policy(session: AnySession, clock: Clock, actor: Actor, name: str) ->
 
 def shown(policy: PolicyRow) -> dict[str, Any]:
     """Return what is told of a policy, over HTTP and by commands."""
+    limits = rate_limits.written(policy.limits)
     removed = {"removed_at": rfc3339(policy.removed_at)} if policy.removed_at is not None else {}
-    return {
-        "name": policy.name,
-        "org_id": policy.org_id,
-        "environment": policy.environment,
-        "scope": policy.scope,
-        "cli_tokens": policy.cli_tokens,
-        "created_at": rfc3339(policy.created_at),
-    } | removed
+    limited = {"limits": limits, "over_limit": policy.over_limit} if limits is not None else {}
+    return (
+        {
+            "name": policy.name,
+            "org_id": policy.org_id,
+            "environment": policy.environment,
+            "scope": policy.scope,
+            "cli_tokens": policy.cli_tokens,
+            "created_at": rfc3339(policy.created_at),
+        }
+        | limited
+        | removed
+    )
+
+
+def _living(session: AnySession, name: str) -> PolicyRow:
+    policy = get_policy(session, name)
+    if policy.removed_at is not None:
+        raise PolicyNotFound(f"The policy {name!r} was removed already.", field="name")
+    return policy
 
 
 def _check(wanted: PolicyRequest) -> None:
@@ -179,4 +234,6 @@ def _record(session: AnySession, clock: Clock, actor: Actor, action: str, policy
         "scope": policy.scope,
         "cli_tokens": policy.cli_tokens,
     }
+    if policy.limits is not None:
+        asked |= {"limits": rate_limits.written(policy.limits), "over_limit": policy.over_limit}
     record(session, clock(), actor, action, policy.name, org_id=policy.org_id, details=asked)

@@ -3,14 +3,17 @@
 It holds all that is asked, and no entity is built. What it says of expiry is decided for each request.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import bindparam, select
 
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession
-from mushu.server.environments import Source, prepare
+from mushu.server.environments import Reader, Source, prepare
 from mushu.server.errors import (
     DeletedCredential,
     DisabledCredential,
@@ -20,6 +23,7 @@ from mushu.server.errors import (
     UnknownCredential,
 )
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal, key_principal
+from mushu.server.gate.cache import derived
 from mushu.server.gate.credential import Credential
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import AUTHENTICATING, State
@@ -32,8 +36,8 @@ _EVERYWHERE: Final = {IN_ALL_ENVIRONMENTS: True}
 
 _KEY: Final = select(
     ApiKey.id, ApiKey.org_id, ApiKey.environment, ApiKey.scope_names, ApiKey.stored_state, ApiKey.expires_at,
-    ApiKey.retires_at, ApiKey.name, ApiKey.created_at,
-    Organization.deleted_at.label("org_deleted_at"),
+    ApiKey.retires_at, ApiKey.name, ApiKey.created_at, ApiKey.limits, ApiKey.networks,
+    Organization.deleted_at.label("org_deleted_at"), Organization.limits.label("org_limits"),
 ).join(Organization, Organization.id == ApiKey.org_id).execution_options(**_EVERYWHERE)  # fmt: skip
 
 _TOKEN: Final = select(
@@ -104,7 +108,7 @@ def _key(row: Any, now: datetime) -> KeyPrincipal:
         raise _why_not(State(state))
     if row.expires_at is not None and row.expires_at <= now:
         raise ExpiredCredential(f"This API key expired at {rfc3339(row.expires_at)}. Create a new one.")
-    return key_principal(row.id, row.org_id, row.environment, row.scope_names)
+    return key_principal(row.id, row.org_id, row.environment, row.scope_names, row.limits, row.org_limits, row.networks)
 
 
 def _why_not(state: State) -> Unauthenticated:
@@ -123,3 +127,55 @@ def _token(row: Any, now: datetime) -> UserPrincipal:
     if row.expires_at <= now:
         raise ExpiredCredential("This CLI token is older than 12 hours. Sign in again.")
     return UserPrincipal(row.user_id, row.id, is_operator=row.operator_since is not None)
+
+
+#: Stands for what was not sent; no header holds it.
+_NOT_SENT: Final = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A principal, with what other services are told of it."""
+
+    principal: Principal
+    #: The name of the API key; None for a CLI token.
+    name: str | None
+    state: str
+    issued_at: datetime
+    #: The moment from which on it proves nothing; None: it has no end.
+    until: datetime | None
+
+
+def identify(source: Reader, now: datetime, credential: Credential) -> Identity:
+    """Return whose credential this is.
+
+    Raises:
+        Unauthenticated: one of its kinds.
+    """
+    row = read_row(source, credential)
+    principal = prove(row, now, is_key=credential.is_key)
+    stored: Any = row
+    if isinstance(principal, UserPrincipal):
+        return Identity(principal, None, State.ACTIVE, stored.issued_at, stored.expires_at)
+    ends = [moment for moment in (stored.expires_at, stored.retires_at) if moment is not None]
+    return Identity(principal, stored.name, stored.stored_state, stored.created_at, min(ends, default=None))
+
+
+def identify_by(source: Reader, now: datetime, read: Callable[..., Credential], *sent: str | None) -> Identity:
+    """Return whose credential `read` finds in what was sent; neither is looked into where the answer is known.
+
+    Raises:
+        Unauthenticated, AmbiguousCredential: what `read` and `identify` raise.
+    """
+
+    def make() -> Identity:
+        return identify(source, now, read(*sent))
+
+    found = derived(source, (read, digest_of_sent(*sent)), make)
+    return found if found.until is None or found.until > now else make()
+
+
+def digest_of_sent(*sent: str | None) -> bytes:
+    """Return a digest of texts as they were sent, to remember by it what they prove; it holds no credential."""
+    texts = "\n".join([_NOT_SENT if text is None else text for text in sent])
+    return sha256(texts.encode("utf-8", "surrogatepass")).digest()

@@ -9,7 +9,7 @@ everybody, because the same request may change them (a token that revokes itself
 machines use one key at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import Select, select
 
 from mushu.environment import Environment
 from mushu.secret import Secret
+from mushu.server.client_address import Address
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, holds_rows
 from mushu.server.errors import SessionEnded
@@ -33,11 +34,7 @@ from mushu.server.users.models import User
 
 @dataclass(slots=True, kw_only=True)  # not frozen: one is made for each request, and that takes twice as long
 class RequestProof:
-    """What a request was admitted with. Called in a transaction, it decides again.
-
-    Raises:
-        what `authenticate` and `admit` raise.
-    """
+    """What a request was admitted with. Called in a transaction, it decides again, and raises what `admit` does."""
 
     clock: Clock
     credential: Credential
@@ -48,12 +45,16 @@ class RequestProof:
     #: What the credential proved, and the organization that the request is about.
     principal: Principal
     org_id: str | None
+    #: Returns where the request comes from.
+    address: Callable[[], Address | None]
 
     def __call__(self, session: AnySession) -> None:
         if holds_rows(session):
             for query in _rows_of(self.principal, self.org_id):
                 session.execute(query.execution_options(**{IN_ALL_ENVIRONMENTS: True}))
         principal = authenticate(session, self.clock, self.credential)
+        if principal.bounds is not None:
+            principal.bounds.require_network(self.address())
         admit(session, principal, self.requirement, self.environment, self.named)
 
 

@@ -14,16 +14,18 @@ from mushu.duration import written_duration
 from mushu.environment import Environment
 from mushu.keyformat import KEY_PREFIXES, generate, public_id
 from mushu.secret import Secret
+from mushu.server import rate_limits
 from mushu.server.audit import Actor, ActorKind, Detail, record
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid
 from mushu.server.idempotency import IdempotencyMark, find_made
-from mushu.server.keys import DEFAULT_SCOPES, Scope, parse_scopes
+from mushu.server.keys import DEFAULT_SCOPES, Network, Scope, parse_scopes, stored_networks, written_networks
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import DEAD, State
 from mushu.server.orgs.service import checked_name
 from mushu.server.orgs.settings import Rules, rules_of
+from mushu.server.rate_limits import Limit
 
 #: A year that calendars and databases agree upon; beyond it, leave the expiry out.
 _LONGEST_LIFE: Final = timedelta(days=36_525)
@@ -44,6 +46,10 @@ class KeyRequest:
     expires_at: datetime | None = None
     #: After how long it is due to be rotated; None: as the organization has settled, or else never.
     rotate_every: timedelta | None = None
+    #: How often it may be used; empty: as often as it likes.
+    limits: tuple[Limit, ...] = ()
+    #: From where it may be used; empty: from everywhere.
+    networks: tuple[Network, ...] = ()
     #: The mark of the request, where it carries an Idempotency-Key.
     idempotency: IdempotencyMark | None = None
 
@@ -85,6 +91,8 @@ def _mint(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) 
         created_by=actor.id if actor.kind == ActorKind.USER else None,
         expires_at=expires_at,
         rotate_every=_checked_interval(request.rotate_every),
+        limits=rate_limits.stored(request.limits),
+        networks=stored_networks(request.networks),
     )
     _mark_minted(session, key, request.idempotency)
     session.add(key)
@@ -97,8 +105,15 @@ def _mint(session: AnySession, clock: Clock, actor: Actor, request: KeyRequest) 
     }
     if request.rotate_every is not None:
         details["rotate_every"] = written_duration(request.rotate_every)
+    details |= bounds_of_record(key)
     record(session, now, actor, "key.created", key.id, org_id=key.org_id, details=details)
     return key, secret
+
+
+def bounds_of_record(key: ApiKey) -> dict[str, Detail]:
+    """Return limits and networks of a key as its audit events tell them; nothing where it has none."""
+    found = {"limits": rate_limits.written(key.limits), "networks": written_networks(key.networks)}
+    return {name: list(texts) for name, texts in found.items() if texts is not None}
 
 
 def find_minted(session: AnySession, idempotency: IdempotencyMark | None) -> ApiKey | None:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, String, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.environment import Environment
@@ -56,6 +56,10 @@ class ApiKey(Idempotent, Base):
     rotate_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     #: From when on a retiring key opens nothing; None until its successor was seen in use.
     retires_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: How often it may be used, as `10/second;1000/day` (`rate_limits`); None: as often as it likes.
+    limits: Mapped[str | None] = mapped_column(String(120))
+    #: From where it may be used, as networks that are separated by commas; None: from everywhere.
+    networks: Mapped[str | None] = mapped_column(Text)
     #: As in `Idempotent`, with an index in place of the constraint (`minting.py` says when it does not count any more).
     request_key: Mapped[str | None] = mapped_column(String(64))
 

@@ -20,11 +20,13 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.idempotency import IdempotencyMark
+from mushu.server.keys import networks_of
 from mushu.server.keys.minting import KeyRequest, mint_successor
 from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, IS_TO_ROTATE, ApiKey, Rotation
 from mushu.server.keys.service import StateAt, get_key
 from mushu.server.keys.states import DEAD, AtDeadline, State
 from mushu.server.orgs.service import get_org
+from mushu.server.rate_limits import limits_of
 
 _LONGEST_WAIT: Final = timedelta(days=366)
 #: Between two attempts to do a rotation again that was cut off: doubled with each that fails.
@@ -126,6 +128,8 @@ def _request_like(key: ApiKey, now: datetime, idempotency: IdempotencyMark | Non
         environment=Environment(key.environment),
         expires_at=now + (key.expires_at - key.created_at) if key.expires_at is not None else None,
         rotate_every=timedelta(seconds=key.rotate_every) if key.rotate_every is not None else None,
+        limits=limits_of(key.limits),
+        networks=networks_of(key.networks),
         idempotency=idempotency,
     )
 

@@ -1,6 +1,6 @@
 """API keys as rows: finding them, listing them, renaming them, and their changes of state (`states.py`)."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,15 +13,17 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from mushu.environment import Environment
 from mushu.keyformat import CREDENTIAL_PATTERN
-from mushu.server.audit import Actor, record
+from mushu.server import rate_limits
+from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, KeyNotFound, WrongState
-from mushu.server.keys import Scope, revocation_journal
+from mushu.server.keys import Network, Scope, revocation_journal, stored_networks
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
 from mushu.server.paging import Order, Page, Window, iterate, merged_page
+from mushu.server.rate_limits import Limit
 
 #: The condition that a key is not over for good.
 IS_ALIVE: Final = ApiKey.stored_state.not_in([State.REVOKED, State.FAILED])
@@ -157,6 +159,27 @@ def rename_key(session: AnySession, clock: Clock, actor: Actor, key: ApiKey, nam
     """
     former, key.name = key.name, checked_name(name)
     record(session, clock(), actor, "key.renamed", key.id, org_id=key.org_id, details={"from": former, "to": key.name})
+    return key
+
+
+def restrict_key(
+    session: AnySession,
+    clock: Clock,
+    actor: Actor,
+    key: ApiKey,
+    *,
+    limits: Sequence[Limit] | None = None,
+    networks: Sequence[Network] | None = None,
+) -> ApiKey:
+    """Change how often and from where the key may be used; None leaves it as it is, and empty takes it back."""
+    details: dict[str, Detail] = {}
+    if limits is not None:
+        key.limits = rate_limits.stored(limits)
+        details["limits"] = [*map(str, limits)]
+    if networks is not None:
+        key.networks = stored_networks(networks)
+        details["networks"] = [*map(str, networks)]
+    record(session, clock(), actor, "key.restricted", key.id, org_id=key.org_id, details=details)
     return key
 
 

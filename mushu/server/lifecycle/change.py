@@ -1,11 +1,16 @@
-"""Change a key that stays what it is: disable it, enable it again, rename it."""
+"""Change a key that stays what it is: disable it, enable it again, rename it, restrict its use."""
+
+from collections.abc import Sequence
 
 from mushu.server.db import writing
+from mushu.server.errors import Invalid
+from mushu.server.keys import Network
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import change_state, rename_key
+from mushu.server.keys.service import change_state, rename_key, restrict_key
 from mushu.server.keys.states import DISABLE, ENABLE, Transition
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.delete import follow_journal
+from mushu.server.rate_limits import Limit
 
 
 def disable(context: Context, key_id: str) -> ApiKey:
@@ -37,6 +42,26 @@ def rename(context: Context, key_id: str, name: str) -> ApiKey:
     with writing(context.session):  # 5
         key = context.get_key(key_id)  # 3
         return rename_key(context.session, context.clock, context.actor, key, name)  # 7
+
+
+def restrict(
+    context: Context, key_id: str, *, limits: Sequence[Limit] | None, networks: Sequence[Network] | None
+) -> ApiKey:
+    """Change how often and from where the key may be used; owns its transaction.
+
+    Args:
+        limits: None leaves them as they are, and none in it takes them back; so do `networks`.
+
+    Raises:
+        KeyNotFound: there is no such key.
+        Invalid: nothing is to change.
+    """
+    if limits is None and networks is None:
+        raise Invalid("Say what is to change: limits, networks, or both.", field="limits")
+    follow_journal(context)  # 1
+    with writing(context.session):  # 5
+        key = context.get_key(key_id)  # 3
+        return restrict_key(context.session, context.clock, context.actor, key, limits=limits, networks=networks)  # 7
 
 
 def _change_state(context: Context, key_id: str, change: Transition) -> ApiKey:

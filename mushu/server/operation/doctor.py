@@ -20,14 +20,17 @@ from mushu.server.core import Core, core_context, db
 from mushu.server.db import is_unverified, most_connections, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery
 from mushu.server.errors import ConfigurationError, DatabaseUnavailable, StorageUnavailable
+from mushu.server.gate.policies import PolicyRow
 from mushu.server.instance import JOURNAL_FILE, SECRET_KEY_FILE, instance_path
 from mushu.server.keys import revocation_journal
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.maintain import stalled_rotations
+from mushu.server.limit_stores import look_at_store
 from mushu.server.operation.serving import SUPPORTED as STALLED_CONNECTIONS_SEEN
 from mushu.server.operation.upgrading.copies import list_copies
 from mushu.server.operation.upgrading.migrations import pending_migrations
+from mushu.server.orgs.models import Organization
 from mushu.server.sealing import faults, sealed_values
 from mushu.server.usage import KeyUse
 from mushu.server.usage.engine import reading_usage
@@ -236,6 +239,13 @@ def _usage(_: Core) -> Iterator[Check]:
         yield Check("usage", True, "it can be read")
 
 
+def _limits(core: Core) -> Iterator[Check]:
+    limited = [column.is_not(None) for column in (ApiKey.limits, Organization.limits, PolicyRow.limits)]
+    with reading(db.session):
+        some = any(db.session.execute(select(where.left).where(where).limit(1)).all() for where in limited)
+    yield Check("limits", *look_at_store(core.settings, in_use=some))
+
+
 def _journal(core: Core) -> Iterator[Check]:
     path = core.settings.instance_path / JOURNAL_FILE
     fault = _why_not_writable(path)
@@ -279,5 +289,5 @@ def _media(core: Core) -> Iterator[Check]:
 
 LOOKS: Final = (
     _permissions, _disk, _address, _client_address, _connections, _channels, _plugins, _schema, _copies, _integrity,
-    _database_connections,    _sealing, _deliveries, _usage, _journal, _rotations, _media,
+    _database_connections,    _sealing, _deliveries, _usage, _limits, _journal, _rotations, _media,
 )  # fmt: skip

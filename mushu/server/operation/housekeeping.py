@@ -1,8 +1,9 @@
 """A process beside the workers that does what time and crashes leave to do, as long as the server runs.
 
-It deletes what has expired: tokens, sessions, links, codes, invitations, counters of failed logins. It sums up usage.
-Keys that are to retire open nothing from their moment on, whether this runs or not; here it is written down, and their
-values are taken away. `flask keys reconcile` and `flask keys rotate --due` do the same for who serves in another way.
+It deletes what has expired: tokens, sessions, links, codes, invitations, counters of failed logins and of limits. It
+sums up usage. Keys that are to retire open nothing from their moment on, whether this runs or not; here it is written
+down, and their values are taken away. `flask keys reconcile` and `flask keys rotate --due` do the same for who serves
+in another way.
 """
 
 import logging
@@ -23,6 +24,7 @@ from mushu.server.config import Settings
 from mushu.server.core import context_for, core_context, db
 from mushu.server.db import AnySession
 from mushu.server.lifecycle.maintain import keep_house_by_key
+from mushu.server.limit_stores import open_store
 from mushu.server.orgs.models import OrgInvitation
 from mushu.server.paging import delete_in_rounds
 from mushu.server.tokens.models import BrowserSession, CliToken, DeviceAuthorization
@@ -78,6 +80,8 @@ def tick(settings: Settings) -> None:
             for duty in core.resources.housekeeping:
                 duty(db.session, core.clock, settings)
             keep_house_of_usage(db.engine, settings.instance_path, core.clock())
+            if not settings.limits_url and settings.limits_path.exists():
+                open_store(settings).sweep(core.clock().timestamp())
     except Exception as error:
         _LOG.exception("housekeeping failed", exc_info=error)
 

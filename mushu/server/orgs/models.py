@@ -43,6 +43,8 @@ class Organization(Base):
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
     created_by: Mapped[str] = mapped_column(ForeignKey("users.id"))
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    #: How often all its keys together may be used, as `10/second;1000/day` (`rate_limits`); operators set it.
+    limits: Mapped[str | None] = mapped_column(String(120))
 
 
 class OrgInvitation(Base):

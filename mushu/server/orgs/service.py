@@ -1,13 +1,14 @@
 """Organizations: created, looked up, renamed, deleted. Never commits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Select, bindparam, func, or_, select
 
 from mushu.keyformat import public_id
-from mushu.server.audit import Actor, record
+from mushu.server import rate_limits
+from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.environments import Source, prepare
@@ -15,6 +16,7 @@ from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound, TooManyOrgs
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.models import Membership, Organization, OrgInvitation, Role
 from mushu.server.paging import Order, Page, Window, ordered_page
+from mushu.server.rate_limits import Limit
 from mushu.terminal import is_readable
 
 #: Deletes what a resource holds of the organization of this id, in the transaction in which that is deleted.
@@ -22,9 +24,9 @@ OrgDeletion: TypeAlias = Callable[[AnySession, Clock, Actor, str], None]
 
 NAME_LENGTH = 200
 _SHOWN: Final = prepare(
-    select(Organization.id, Organization.name, Organization.created_at, Organization.created_by).where(
-        Organization.id == bindparam("id"), Organization.deleted_at.is_(None)
-    )
+    select(
+        Organization.id, Organization.name, Organization.created_at, Organization.created_by, Organization.limits
+    ).where(Organization.id == bindparam("id"), Organization.deleted_at.is_(None))
 )
 _DAY: Final = timedelta(days=1)
 
@@ -151,6 +153,16 @@ def rename_org(session: AnySession, clock: Clock, actor: Actor, org: Organizatio
     """
     former, org.name = org.name, checked_name(name)
     record(session, clock(), actor, "org.renamed", org.id, org_id=org.id, details={"from": former, "to": org.name})
+    return org
+
+
+def limit_org(
+    session: AnySession, clock: Clock, actor: Actor, org: Organization, limits: Sequence[Limit]
+) -> Organization:
+    """Change how often all keys of the organization together may be used; for operators, who serve it."""
+    org.limits = rate_limits.stored(limits)
+    details: dict[str, Detail] = {"limits": [*map(str, limits)]}
+    record(session, clock(), actor, "org.limited", org.id, org_id=org.id, details=details)
     return org
 
 

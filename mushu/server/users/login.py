@@ -29,11 +29,7 @@ class LoginAttempt:
 
 
 def sign_in(
-    session: AnySession,
-    clock: Clock,
-    passwords: Passwords,
-    attempt: LoginAttempt,
-    then: Callable[[User], Result],
+    session: AnySession, clock: Clock, passwords: Passwords, attempt: LoginAttempt, then: Callable[[User], Result]
 ) -> Result:
     """Return what `then` makes of the user whose e-mail and password these are; owns its transactions.
 

@@ -18,18 +18,17 @@ from mushu.environment import Environment
 from mushu.server.answers import Answer
 from mushu.server.client_address import client_address, shown
 from mushu.server.core import Core, gate_reader_in
-from mushu.server.errors import Forbidden
+from mushu.server.errors import Forbidden, RateLimited
 from mushu.server.gate import KeyPrincipal
-from mushu.server.gate.credential import read_headers, read_key
-from mushu.server.gate.identity import Identity, identify_by
-from mushu.server.gate.oauth_client import read_client
+from mushu.server.gate.credential import read_client, read_headers, read_key
+from mushu.server.gate.principal import Identity, identify_by
 from mushu.server.keys import Scope
 from mushu.server.web.access_log import PRINCIPAL, RULE
 from mushu.server.web.api.keys import KeyToValidate, KeyValidation, validated
-from mushu.server.web.api.verification import KeysToVerify, introspected, verified
+from mushu.server.web.api.verification import Counting, KeysToVerify, introspected, verified
 from mushu.server.web.bodies import whole_form, whole_json
-from mushu.server.web.extensions import recorder_of
 from mushu.server.web.guard import SANDBOX
+from mushu.server.web.problems import as_problem
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -40,21 +39,17 @@ VALIDATE: Final = {Environment.LIVE: "/api-keys/validate", Environment.TEST: f"{
 
 
 class FastPath:
-    """WSGI middleware between what reads bodies and Flask.
-
-    Args:
-        wrapped: answers everything else.
-    """
+    """WSGI middleware between what reads bodies and Flask; `wrapped` answers everything else."""
 
     def __init__(self, app: Flask, wrapped: "WSGIApplication", core: Core) -> None:
         self._app = wrapped
         self._flask = app
         self._readers = {environment: gate_reader_in(environment, app) for environment in Environment}
         self._reader = self._readers[Environment.LIVE]
-        self._recorder = recorder_of(app)
+        self._counting = Counting.of(app)
         self._clock = core.clock
         self._address_header = core.settings.client_address_header
-        self._answers: dict[str, Callable[[WSGIEnvironment], Answer | BaseModel | None]] = {
+        self._answers: dict[str, Callable[[WSGIEnvironment], Answer | BaseModel | RateLimited | None]] = {
             VERIFY: self._verify,
             INTROSPECT: self._introspect,
         } | {VALIDATE[environment]: partial(self._validate, environment) for environment in Environment}
@@ -71,6 +66,8 @@ class FastPath:
             answer = None
         if answer is None:
             return self._app(environ, start_response)
+        if isinstance(answer, RateLimited):
+            return as_problem(answer)(environ, start_response)
         content = to_json(answer) + b"\n"
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
         return [content]
@@ -79,31 +76,31 @@ class FastPath:
         asked, now = KeysToVerify.model_validate(whole_json(environ)), self._clock()
         sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
         asker = _asker(identify_by(self._reader, now, read_headers, *sent))
-        answer = verified(self._reader, self._recorder, now, asker, asked)
+        answer = verified(self._reader, self._counting, now, asker, asked)
         self._count(environ, asker, now)
         return answer
 
-    def _introspect(self, environ: "WSGIEnvironment") -> Answer | None:
+    def _introspect(self, environ: "WSGIEnvironment") -> Answer | RateLimited | None:
         form, now = whole_form(environ), self._clock()
         sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY"), form.get("client_secret")
         asker = _asker(identify_by(self._reader, now, read_client, *sent))
         if not form["token"]:
             return None
-        answer = introspected(self._reader, self._recorder, now, asker, form["token"])
+        answer = introspected(self._reader, self._counting, now, asker, form["token"])
         self._count(environ, asker, now)
         return answer
 
     def _validate(self, environment: Environment, environ: "WSGIEnvironment") -> KeyValidation | None:
         asked = KeyToValidate.model_validate(whole_json(environ))
         key = identify_by(self._readers[environment], self._clock(), read_key, asked.key).principal
-        if not isinstance(key, KeyPrincipal) or key.environment is not environment:
+        if not isinstance(key, KeyPrincipal) or key.environment is not environment or key.bounds is not None:
             return None
         self._note(environ, key)
         return validated(key)
 
     def _count(self, environ: "WSGIEnvironment", asker: KeyPrincipal, now: datetime) -> None:
         """Count a request of a key, as the guard does."""
-        self._recorder.saw(asker.key_id, now, shown(client_address(environ, self._address_header)))
+        self._counting.recorder.saw(asker.key_id, now, shown(client_address(environ, self._address_header)))
         self._note(environ, asker)
 
     def _note(self, environ: "WSGIEnvironment", key: KeyPrincipal) -> None:
@@ -116,8 +113,8 @@ class FastPath:
 
 def _asker(identity: Identity) -> KeyPrincipal:
     principal = identity.principal
-    if not isinstance(principal, KeyPrincipal) or Scope.READ not in principal.scopes:
-        raise Forbidden("This may not ask.")
+    if not isinstance(principal, KeyPrincipal) or Scope.READ not in principal.scopes or principal.bounds is not None:
+        raise Forbidden("The guard decides about this.")
     return principal
 
 

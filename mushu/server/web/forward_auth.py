@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from flask import Flask
@@ -21,13 +21,15 @@ from flask import Flask
 from mushu.environment import Environment
 from mushu.server.client_address import client_address, shown
 from mushu.server.core import Core, gate_reader_in
-from mushu.server.errors import AmbiguousCredential, Forbidden, Unauthenticated
+from mushu.server.errors import AmbiguousCredential, Forbidden, RateLimited, Unauthenticated, WrongNetwork
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.cache import derived
 from mushu.server.gate.credential import read_headers
 from mushu.server.gate.decision import Admitted, admit_by, get_requirement
-from mushu.server.gate.identity import digest_of_sent, identify
+from mushu.server.gate.principal import digest_of_sent, identify
+from mushu.server.limiter import Fields
 from mushu.server.logs import current_request_id
+from mushu.server.rate_limits import LimitWindow, windows_of
 from mushu.server.web.access_log import find_access_log
 from mushu.server.web.extensions import count_denial, recorder_of
 from mushu.server.web.problems import as_problem, on_undecided, problem
@@ -57,6 +59,10 @@ class Passed:
     headers: tuple[tuple[str, str], ...]
     principal: Principal
     until: datetime | None
+    #: Of the key, of its organization and of the policy.
+    windows: tuple[LimitWindow, ...]
+    #: The status of the answer where one of them is full.
+    over_limit: HTTPStatus
 
 
 class ForwardAuth:
@@ -72,6 +78,7 @@ class ForwardAuth:
         self._flask = app
         self._reader = gate_reader_in(Environment.LIVE, app)
         self._recorder = recorder_of(app)
+        self._limiter = core.limiter
         self._clock = core.clock
         self._address_header = core.settings.client_address_header
         # As for other frequent requests: in the log only where all are.
@@ -81,18 +88,20 @@ class ForwardAuth:
         path = environ.get("PATH_INFO", "")
         if not path.startswith(_PATH) or path[len(_PATH) : len(_PATH) + 1] not in ("", "/"):
             return self._app(environ, start_response)
-        began, principal = time.perf_counter(), None
+        began, principal, over_limit = time.perf_counter(), None, HTTPStatus.FORBIDDEN
         request_id = chosen(environ.get("HTTP_X_REQUEST_ID", ""))
         try:
             now = self._clock()
             passed = self._decide(environ, policy_name(path), now)
-            principal = passed.principal
+            principal, over_limit = passed.principal, passed.over_limit
             self._count(environ, principal, now)
             status, headers, content = "200 OK", passed.headers, b""
+            if passed.windows or principal.bounds is not None:
+                headers += self._within_bounds(environ, passed, now)
         except Exception as error:
-            if isinstance(error, Unauthenticated):
-                count_denial(self._flask, environ, None, error)
-            status, headers, content = _refusal(error, request_id)
+            if isinstance(error, Unauthenticated | RateLimited | WrongNetwork):
+                count_denial(self._flask, environ, principal, error)
+            status, headers, content = _refusal(error, request_id, over_limit)
         start_response(status, [*headers, (REQUEST_ID, request_id)])
         self._note(environ, request_id, status, began, len(content), principal)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]
@@ -110,11 +119,22 @@ class ForwardAuth:
                 self._count(environ, identity.principal, now)
                 count_denial(self._flask, environ, identity.principal, refusal)
                 raise
-            return Passed(_told(admitted), identity.principal, identity.until)
+            return _passed(admitted, requirement)
 
         key = (_RULE, name, digest_of_sent(authorization, x_api_key))
         found = derived(self._reader, key, make)
         return found if found.until is None or found.until > now else make()
+
+    def _within_bounds(self, environ: "WSGIEnvironment", passed: Passed, now: datetime) -> Fields:
+        """Count a request that its policy lets pass, and return what to tell of its limits.
+
+        Raises:
+            WrongNetwork, RateLimited, LimiterUnavailable: it does not pass.
+        """
+        bounds = passed.principal.bounds
+        if bounds is not None:
+            bounds.require_network(client_address(environ, self._address_header))
+        return self._limiter.take(passed.windows, now.timestamp()) if passed.windows else ()
 
     def _count(self, environ: "WSGIEnvironment", principal: Principal, now: datetime) -> None:
         if isinstance(principal, KeyPrincipal):
@@ -157,6 +177,15 @@ def policy_name(path: str) -> str:
     return name
 
 
+def _passed(admitted: Admitted, policy: Any) -> Passed:
+    identity = admitted.identity
+    bounds = identity.principal.bounds
+    windows = windows_of(f"policy:{policy.name}", policy.limits, "policy-")
+    if bounds is not None:
+        windows = bounds.windows + windows
+    return Passed(_told(admitted), identity.principal, identity.until, windows, HTTPStatus(policy.over_limit))
+
+
 def _told(admitted: Admitted) -> tuple[tuple[str, str], ...]:
     """Return the headers of an answer that lets pass: all of them, in ASCII, of 1 KB at most."""
     identity, principal = admitted.identity, admitted.identity.principal
@@ -187,10 +216,12 @@ def _id_of(principal: Principal) -> str:
     return principal.user_id if isinstance(principal, UserPrincipal) else principal.key_id
 
 
-def _refusal(error: Exception, request_id: str) -> tuple[str, tuple[tuple[str, str], ...], bytes]:
+def _refusal(error: Exception, request_id: str, over_limit: HTTPStatus) -> tuple[str, Fields, bytes]:
     """Return status, headers and body of an answer that lets nobody pass."""
     if isinstance(error, AmbiguousCredential):
         response = problem(HTTPStatus.UNAUTHORIZED, error.code, error.title, error.detail)
+    elif isinstance(error, RateLimited):
+        response = as_problem(error, over_limit)
     elif isinstance(error, Unauthenticated | Forbidden):
         response = as_problem(error)
     else:

@@ -8,25 +8,27 @@ decorator opens nothing.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from flask import Flask, Request, g, request
+from flask import Flask, Request, Response, after_this_request, g, request
 from flask.globals import request_ctx
 from werkzeug import Response as BaseResponse
 from werkzeug.routing import Rule
 
 from mushu.environment import Environment
+from mushu.server.client_address import client_address
 from mushu.server.core import context_for, core_of, forget_proof, gate_reader_in, reader_in, tell_session
 from mushu.server.environments import Reader
-from mushu.server.errors import Forbidden, OrgNotFound, SessionEnded, Unauthenticated
+from mushu.server.errors import Forbidden, OrgNotFound, RateLimited, SessionEnded, Unauthenticated
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
-from mushu.server.gate.credential import Credential, is_foreign, read_headers, read_token
-from mushu.server.gate.oauth_client import read_client
+from mushu.server.gate.credential import Credential, is_foreign, read_client, read_headers, read_token
 from mushu.server.gate.principal import authenticate
 from mushu.server.gate.proof import PageProof, RequestProof
 from mushu.server.keys import Scope
 from mushu.server.lifecycle.context import Context
+from mushu.server.limiter import Fields
 from mushu.server.web.access_log import PRINCIPAL
 from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.extensions import count, count_denial
@@ -179,7 +181,7 @@ def guard() -> BaseResponse | None:
     if isinstance(requirement, Requirement):
         try:
             _admit(context.app, asked, requirement, environment, _credential(asked, view))
-        except (Forbidden, OrgNotFound, Unauthenticated) as refusal:
+        except (Forbidden, OrgNotFound, RateLimited, Unauthenticated) as refusal:
             count_denial(context.app, asked.environ, g.principal if PRINCIPAL in asked.environ else None, refusal)
             raise
     else:
@@ -245,6 +247,10 @@ def _admit(
     known.principal = principal = authenticate(gate_reader_in(environment, app), clock, credential)
     name_in_access_log(principal, asked.environ)
     count(app, asked.environ, principal)  # before anything is refused: such a key is in use all the same
+    address = partial(client_address, asked.environ, core.settings.client_address_header)
+    bounds = principal.bounds
+    if bounds is not None:
+        bounds.require_network(address())
     known.org_id = org_id = admit(reader_in(environment, app), principal, requirement, environment, named)
     proof = RequestProof(
         clock=clock,
@@ -254,8 +260,17 @@ def _admit(
         named=named,
         principal=principal,
         org_id=org_id,
+        address=address,
     )
+    if bounds is not None and bounds.windows:  # what is refused for other reasons is not counted
+        fields = core.limiter.take(bounds.windows, clock().timestamp())
+        after_this_request(partial(_tell, fields))
     tell_session(environment, proof)
+
+
+def _tell(fields: Fields, response: Response) -> Response:
+    response.headers.extend(fields)
+    return response
 
 
 def _named(asked: Request, org_from: OrgFrom | OwnerLookup) -> str | None:

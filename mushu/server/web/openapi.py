@@ -146,6 +146,8 @@ def _describe(
         operation["x-mushu-scope"] = requirement.scope
         operation["x-mushu-owner-only"] = requirement.owner_only
         statuses |= {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+        if not requirement.user_only:  # an API key may have limits
+            statuses.add(HTTPStatus.TOO_MANY_REQUESTS)
     else:
         operation["security"] = []
     if operation.pop("x-mushu-takes-bytes", False):

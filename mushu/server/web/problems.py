@@ -33,6 +33,7 @@ STATUSES: Final[dict[type[MushuError], HTTPStatus]] = {
     errors.Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
     errors.TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     errors.AmbiguousCredential: HTTPStatus.BAD_REQUEST,
     errors.MalformedBody: HTTPStatus.BAD_REQUEST,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
@@ -126,16 +127,18 @@ def on_mushu_error(error: MushuError) -> Response:
     return as_problem(error)
 
 
-def as_problem(error: MushuError) -> Response:
-    """Return the answer that an error becomes."""
+def as_problem(error: MushuError, status: HTTPStatus | None = None) -> Response:
+    """Return the answer that an error becomes, with this status instead of its own where one is given."""
     field_errors = [FieldError(field=error.field, message=error.detail)] if error.field else None
-    status = status_of(error)
+    status = status or status_of(error)
     detail = error.detail
     if error.overwritable:  # a command says otherwise: `commands/common.py`
         detail = f"{detail} No request overwrites it; the operator of this server can."
     response = problem(status, error.code, error.title, detail, key_id=error.key_id, field_errors=field_errors)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.RateLimited):
+        response.headers.extend(error.fields)
     return response
 
 
@@ -205,6 +208,8 @@ def on_undecided(error: Exception) -> Response:
     """Answer that the gate cannot decide, which lets nobody pass and says of no key that it is bad."""
     if isinstance(error, PoolTimeout):
         return as_problem(errors.Busy("All connections to the database are in use. Try again shortly."))
+    if isinstance(error, errors.LimiterUnavailable):
+        return as_problem(error)
     if isinstance(error, DBAPIError):
         _LOG.error("database failed", extra={"cause": str(error.orig)})
         return as_problem(

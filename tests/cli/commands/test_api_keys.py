@@ -54,6 +54,20 @@ def test_a_key_that_expires_ends_that_long_from_now_and_what_is_left_out_is_left
     assert asking.asked[-1].json == {"name": "n"}
 
 
+def test_a_key_has_limits_and_networks_which_are_changed_and_taken_back(mushu: Mushu, acme: str) -> None:
+    made = mushu(
+        "api-key", "create", "--name", "n", "--org", acme, "--limit", "9/total", "--network", "10.0.0.0/8"
+    ).json
+    assert (made["limits"], made["networks"]) == (["9/total"], ["10.0.0.0/8"])
+    update = ("api-key", "update", made["key_id"], "--org", acme)
+    changed = mushu(*update, "--limit", "1/second", "--limit", "5/day").json
+    assert (changed["limits"], changed["networks"]) == (["1/second", "5/day"], ["10.0.0.0/8"])
+    assert mushu(*update, "--no-networks", "--no-limits").json.keys().isdisjoint({"limits", "networks"})
+    assert mushu(*update).code == 2
+    assert mushu(*update, "--limit", "1/day", "--no-limits").code == 2
+    mushu(*update, "--limit", "0/day").fails("A limit is written as 100/minute")
+
+
 def test_a_key_can_be_due_to_be_rotated_from_time_to_time(mushu: Mushu, acme: str) -> None:
     created = mushu("api-key", "create", "--name", "n", "--org", acme, "--rotate-every", "90d").json
     assert (created["rotate_every"], created["rotate_at"]) == ("90d", "2026-04-15T10:30:00Z")

@@ -25,9 +25,8 @@ from mushu.server.errors import Forbidden, Unauthenticated
 from mushu.server.gate.cache import StampedReads, is_whole
 from mushu.server.gate.credential import Credential, read_headers
 from mushu.server.gate.decision import admit_by, get_requirement
-from mushu.server.gate.identity import identify_by
 from mushu.server.gate.policies import PolicyRequest, add_policy
-from mushu.server.gate.principal import authenticate
+from mushu.server.gate.principal import authenticate, identify_by
 from mushu.server.keys import Scope
 from mushu.testing.processes import fork, wait_for
 from tests.long import SEED, times

@@ -49,6 +49,7 @@ def proof_of(world: World, clock: TurnableClock, credential: Credential, org_id:
         named=org_id,
         principal=principal,
         org_id=org_id,
+        address=lambda: None,
     )
 
 

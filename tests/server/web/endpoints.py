@@ -302,6 +302,7 @@ BODIES: dict[str, Callable[[Stage], dict[str, Any]]] = {
     "file": lambda stage: {"org_id": stage.org, "filename": "a.txt", "content_type": "text/plain", "size_bytes": 5},
     "message": lambda _: {"user_id": "ada", "alert": {"title": "Hello", "body": "The parcel is here."}},
     "key": lambda _: {"key": "msk_live_1234"},
+    "limits": lambda _: {"limits": ["1000/second"]},
     "policy": lambda stage: {"name": f"p-{secrets.token_hex(4)}", "org_id": stage.org, "scope": "read"},
     "bulk_message": lambda _: {"user_ids": ["ada", "grace"], "alert": {"body": "The shop is open."}},
 }
@@ -320,6 +321,8 @@ SINGLE = (
     Endpoint("POST", "/policies", None, policies.Policy, user_only=True, operator_only=True, body=BODIES["policy"]),
     Endpoint("GET", "/policies", None, policies.PolicyList, user_only=True, operator_only=True),
     Endpoint("GET", "/policies/{policy}", None, policies.Policy, user_only=True, operator_only=True),
+    Endpoint("PATCH", "/policies/{policy}", None, policies.Policy, user_only=True, operator_only=True,
+             body=BODIES["limits"]),
     Endpoint("DELETE", "/policies/{policy}", None, policies.Policy, user_only=True, operator_only=True),
     Endpoint("POST", "/api-keys/verify", READ, verification.KeyVerifications, key_only=True, body=BODIES["key"]),
 )  # fmt: skip
@@ -353,6 +356,7 @@ TWICE = (
     Endpoint("GET", "/orgs/{org}/api-keys/{key}", ADMIN, key_models.Key),
     Endpoint("GET", "/orgs/{org}/api-keys/{key}/usage", ADMIN, key_models.KeyUsage),
     Endpoint("PATCH", "/orgs/{org}/api-keys/{key}", ADMIN, key_models.Key, body=BODIES["name"]),
+    Endpoint("PATCH", "/orgs/{org}/api-keys/{key}/restrictions", ADMIN, key_models.Key, body=BODIES["limits"]),
     Endpoint("POST", "/orgs/{org}/api-keys/{key}/disable", ADMIN, key_models.Key),
     Endpoint("POST", "/orgs/{org}/api-keys/{disabled_key}/enable", ADMIN, key_models.Key),
     Endpoint("DELETE", "/orgs/{org}/api-keys/{key}", ADMIN, Deleted),

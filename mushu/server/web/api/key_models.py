@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
@@ -13,14 +13,15 @@ from mushu.server.db import reading
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.errors import Invalid
 from mushu.server.idempotency import IdempotencyMark
-from mushu.server.keys import parse_scopes
+from mushu.server.keys import parse_networks, parse_scopes
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms
 from mushu.server.keys.states import AtDeadline
 from mushu.server.lifecycle.confirm import Proof
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
-from mushu.server.web.api.models import Body, Moment, OrgPath, Text, optional
+from mushu.server.rate_limits import parse_limits
+from mushu.server.web.api.models import Body, LimitsChange, LimitTexts, Moment, NetworkTexts, OrgPath, Text, optional
 from mushu.server.web.guard import current_environment
 
 _SHA_256: Final = r"^[0-9A-Fa-f]{64}$"
@@ -49,6 +50,8 @@ class NewKey(Body):
     deliver_to: list[Text] | None = Field(default=None, max_length=MOST_DESTINATIONS)
     rotate_every: Text | None = None
     expires_at: Moment | None = None
+    limits: LimitTexts | None = None
+    networks: NetworkTexts | None = None
 
     @property
     def choice(self) -> DeliveryChoice:
@@ -63,12 +66,26 @@ class NewKey(Body):
             environment=current_environment(),
             expires_at=self.expires_at,
             rotate_every=parse_duration(self.rotate_every, "rotate_every") if self.rotate_every is not None else None,
+            limits=parse_limits(self.limits or ()),
+            networks=parse_networks(self.networks or ()),
             idempotency=mark,
         )
 
 
 class KeyName(Body):
     name: Text
+
+
+class KeyRestrictions(LimitsChange):
+    """How often and from where a key may be used; what is left out stays, and null or an empty list takes it back."""
+
+    networks: NetworkTexts | None = None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Return what is to change, as `lifecycle.change.restrict` takes it."""
+        networks = parse_networks(self.networks or ()) if "networks" in self.model_fields_set else None
+        return {"limits": self.new_limits, "networks": networks}
 
 
 class CreatedKey(BaseModel):
@@ -86,6 +103,8 @@ class CreatedKey(BaseModel):
     rotate_at: str | None = optional()
     replaces: str | None = optional()
     delivered_to: list[str] | None = optional()
+    limits: list[str] | None = optional()
+    networks: list[str] | None = optional()
 
 
 class Key(BaseModel):
@@ -104,6 +123,8 @@ class Key(BaseModel):
     replaced_by: str | None = optional()
     retires_at: str | None = optional()
     delivered_to: list[str] | None = optional()
+    limits: list[str] | None = optional()
+    networks: list[str] | None = optional()
     first_used_at: str | None = optional()
     last_used_at: str | None = optional()
     last_used_from: str | None = optional()

@@ -10,11 +10,12 @@ from flask import request
 from pydantic import BaseModel
 
 from mushu.server import answers
+from mushu.server.client_address import client_address
 from mushu.server.core import db, gate_reader_in, get_core
 from mushu.server.db import reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.named_destinations import names_of
-from mushu.server.errors import KeyNotFound, Unauthenticated, WrongEnvironment
+from mushu.server.errors import KeyNotFound, Unauthenticated, WrongEnvironment, WrongNetwork
 from mushu.server.gate import KeyPrincipal, Principal
 from mushu.server.gate.access import Requirement, require_environment
 from mushu.server.gate.credential import read_key
@@ -22,7 +23,7 @@ from mushu.server.gate.principal import authenticate
 from mushu.server.keys import Scope
 from mushu.server.keys.rotation import RotationRequest
 from mushu.server.keys.service import find_key_by_digest, get_key_of
-from mushu.server.lifecycle.change import disable, enable, rename
+from mushu.server.lifecycle.change import disable, enable, rename, restrict
 from mushu.server.lifecycle.confirm import confirm
 from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
@@ -38,6 +39,7 @@ from mushu.server.web.api.key_models import (
     KeyDigest,
     KeyName,
     KeyPath,
+    KeyRestrictions,
     KeyRotation,
     KeyUsage,
     NewKey,
@@ -130,6 +132,12 @@ def rename_api_key(path: KeyPath, body: KeyName) -> Key:
 
 
 @requires(Scope.ADMIN)
+def restrict_api_key(path: KeyPath, body: KeyRestrictions) -> Key:
+    """Change how often an API key may be used, and from which networks."""
+    return key_answer(restrict(current_context(), path.key_id, **body.changes))
+
+
+@requires(Scope.ADMIN)
 def disable_api_key(path: KeyPath) -> Key:
     """Refuse an API key from now on, until it is enabled again."""
     return key_answer(disable(current_context(), path.key_id))
@@ -184,12 +192,14 @@ _ONE = f"{_MANY}/<key_id>"
 @public
 def validate_api_key(body: KeyToValidate) -> KeyValidation:
     """Tell whether an API key is good, as a request with it would; it does not count as one."""
-    environment = current_environment()
+    environment, core = current_environment(), get_core()
     try:
-        key = authenticate(gate_reader_in(environment), get_core().clock, read_key(body.key))
+        key = authenticate(gate_reader_in(environment), core.clock, read_key(body.key))
         name_in_access_log(key, request.environ)
         require_environment(key, _ANY, environment)
-    except (Unauthenticated, WrongEnvironment) as refusal:
+        if key.bounds is not None:
+            key.bounds.require_network(client_address(request.environ, core.settings.client_address_header))
+    except (Unauthenticated, WrongEnvironment, WrongNetwork) as refusal:
         return KeyValidation(valid=False, error=refusal.detail)
     return validated(key)
 
@@ -227,6 +237,7 @@ RESOURCE = Resource(
         Route("GET", _ONE, show_api_key, Key),
         Route("GET", f"{_ONE}/usage", show_api_key_usage, KeyUsage),
         Route("PATCH", _ONE, rename_api_key, Key),
+        Route("PATCH", f"{_ONE}/restrictions", restrict_api_key, Key),
         Route("POST", f"{_ONE}/disable", disable_api_key, Key, (HTTPStatus.CONFLICT,)),
         Route("POST", f"{_ONE}/enable", enable_api_key, Key, (HTTPStatus.CONFLICT,)),
         Route("DELETE", _ONE, delete_api_key, Deleted, (HTTPStatus.CONFLICT,)),

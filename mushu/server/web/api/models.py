@@ -17,12 +17,16 @@ from pydantic_core import PydanticCustomError
 from mushu.secret import Secret
 from mushu.server.clock import rfc3339
 from mushu.server.idempotency import IdempotencyMark
+from mushu.server.keys import MOST_NETWORKS
 from mushu.server.paging import CURSOR_LENGTH, MOST, Window
+from mushu.server.rate_limits import Limit, parse_limits
 from mushu.server.tokens.models import LIFETIME, CliToken
 from mushu.server.users.models import User
 from mushu.server.web.guard import current_environment, current_org
 
 Text = Annotated[str, Field(max_length=1_000)]
+LimitTexts = Annotated[list[Annotated[str, Field(max_length=32)]], Field(max_length=10)]
+NetworkTexts = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MOST_NETWORKS)]
 
 
 def _written_out(moment: object) -> object:
@@ -51,6 +55,17 @@ class Body(BaseModel):
     """A request body: what it does not know, it refuses, so that a typo is not taken for consent."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class LimitsChange(Body):
+    """A change of limits; what is left out stays, and null or an empty list takes it back."""
+
+    limits: LimitTexts | None = None
+
+    @property
+    def new_limits(self) -> tuple[Limit, ...] | None:
+        """None where they stay as they are."""
+        return parse_limits(self.limits or ()) if "limits" in self.model_fields_set else None
 
 
 class ListWindow(BaseModel):

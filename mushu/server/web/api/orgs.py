@@ -25,7 +25,7 @@ from mushu.server.orgs.service import create_org, get_org, list_orgs_of_user, re
 from mushu.server.orgs.settings import MOST_DOMAINS, Rules, change_rules, refuse_foreign, rules_of, written
 from mushu.server.paging import Page
 from mushu.server.users.service import emails_of, get_user, lock_user
-from mushu.server.web.api.models import Body, Deleted, ListWindow, Member, OrgPath, Text
+from mushu.server.web.api.models import Body, Deleted, ListWindow, Member, OrgPath, Text, optional
 from mushu.server.web.guard import current_context, current_principal, current_reader, current_user, requires, signed_in
 from mushu.server.web.routes import Resource, Route
 
@@ -43,6 +43,7 @@ class Org(BaseModel):
     name: str
     created_at: str
     created_by: str
+    limits: list[str] | None = optional()
 
 
 class OrgList(BaseModel):

@@ -7,9 +7,11 @@ from pydantic import BaseModel
 from mushu.environment import Environment
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.gate.policies import PolicyRequest, add_policy, get_policy, list_policies, remove_policy, shown
+from mushu.server.gate import policies as service
+from mushu.server.gate.policies import PolicyRequest, shown
 from mushu.server.keys import Scope
-from mushu.server.web.api.models import Body, ListWindow, Text, optional
+from mushu.server.rate_limits import parse_limits
+from mushu.server.web.api.models import Body, LimitsChange, LimitTexts, ListWindow, Text, optional
 from mushu.server.web.guard import current_user, operator_only
 from mushu.server.web.routes import Resource, Route
 
@@ -27,6 +29,8 @@ class NewPolicy(Body):
     any_org: bool = False
     environment: Literal["live", "test"] = "live"
     cli_tokens: bool = False
+    limits: LimitTexts | None = None
+    over_limit: Literal[403, 429] = 403
 
     @property
     def request(self) -> PolicyRequest:
@@ -37,7 +41,15 @@ class NewPolicy(Body):
             any_org=self.any_org,
             environment=Environment(self.environment),
             cli_tokens=self.cli_tokens,
+            limits=parse_limits(self.limits or ()),
+            over_limit=service.OverLimit(self.over_limit),
         )
+
+
+class PolicyLimits(LimitsChange):
+    """How often a policy lets pass, and what it answers beyond that."""
+
+    over_limit: Literal[403, 429] | None = None
 
 
 class Policy(BaseModel):
@@ -49,6 +61,8 @@ class Policy(BaseModel):
     scope: str
     cli_tokens: bool
     created_at: str
+    limits: list[str] | None = optional()
+    over_limit: int | None = optional()
     removed_at: str | None = optional()
 
 
@@ -61,7 +75,7 @@ class PolicyList(BaseModel):
 def create_policy(body: NewPolicy) -> Policy:
     """Add a policy, whose name a proxy then sends to `/forward-auth/{name}`."""
     with writing(db.session):
-        policy = add_policy(db.session, get_core().clock, current_user().actor, body.request)
+        policy = service.add_policy(db.session, get_core().clock, current_user().actor, body.request)
     return Policy(**shown(policy))
 
 
@@ -69,7 +83,7 @@ def create_policy(body: NewPolicy) -> Policy:
 def list_all_policies(query: ListWindow) -> PolicyList:
     """List the policies that were not removed, by name."""
     with reading(db.session):
-        found = list_policies(db.session, query.window).shown(shown)
+        found = service.list_policies(db.session, query.window).shown(shown)
     return PolicyList(policies=[Policy(**policy) for policy in found.rows], next_cursor=found.next_cursor)
 
 
@@ -77,14 +91,24 @@ def list_all_policies(query: ListWindow) -> PolicyList:
 def show_policy(path: PolicyPath) -> Policy:
     """Show a policy, also a removed one."""
     with reading(db.session):
-        return Policy(**shown(get_policy(db.session, path.name)))
+        return Policy(**shown(service.get_policy(db.session, path.name)))
+
+
+@operator_only
+def change_policy(path: PolicyPath, body: PolicyLimits) -> Policy:
+    """Change how often a policy lets pass, and what it answers beyond that."""
+    with writing(db.session):
+        policy = service.limit_policy(
+            db.session, get_core().clock, current_user().actor, path.name, body.new_limits, body.over_limit
+        )
+    return Policy(**shown(policy))
 
 
 @operator_only
 def delete_policy(path: PolicyPath) -> Policy:
     """Have a policy deny everybody from now on; its name is never given again."""
     with writing(db.session):
-        policy = remove_policy(db.session, get_core().clock, current_user().actor, path.name)
+        policy = service.remove_policy(db.session, get_core().clock, current_user().actor, path.name)
     return Policy(**shown(policy))
 
 
@@ -94,6 +118,7 @@ RESOURCE = Resource(
         Route("POST", "/policies", create_policy, Policy),
         Route("GET", "/policies", list_all_policies, PolicyList),
         Route("GET", "/policies/<name>", show_policy, Policy),
+        Route("PATCH", "/policies/<name>", change_policy, Policy),
         Route("DELETE", "/policies/<name>", delete_policy, Policy),
     ],
 )

@@ -5,26 +5,28 @@ All other keys, and CLI tokens, are unknown to it. A key that is verified is in 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Literal, cast
 
-from flask import Response, current_app, jsonify, make_response
+from flask import Flask, Response, current_app, jsonify, make_response
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy.exc import DBAPIError
 
 from mushu.environment import Environment
 from mushu.server.answers import Answer
-from mushu.server.client_address import read_address, shown
+from mushu.server.client_address import Address, read_address, shown
 from mushu.server.clock import rfc3339
-from mushu.server.core import gate_reader_in, get_core
+from mushu.server.core import core_of, gate_reader_in, get_core
 from mushu.server.environments import Reader
-from mushu.server.errors import AmbiguousCredential, Forbidden, MalformedBody, MushuError, Unauthenticated
+from mushu.server.errors import AmbiguousCredential, Forbidden, MalformedBody, MushuError, RateLimited, Unauthenticated
 from mushu.server.gate import KeyPrincipal
-from mushu.server.gate.decision import KeyReport, report
+from mushu.server.gate.decision import KeyReport, report, within_bounds
 from mushu.server.keys import Scope
+from mushu.server.limiter import Limiter
 from mushu.server.usage import Recorder
 from mushu.server.web.api.models import Body, Text, optional
 from mushu.server.web.extensions import recorder_of
@@ -65,6 +67,7 @@ class KeyVerification(BaseModel):
     expires_at: str | None = optional()
     code: str | None = optional()
     detail: str | None = optional()
+    retry_after: int | None = optional()
 
 
 class KeyVerifications(BaseModel):
@@ -97,21 +100,48 @@ class IntrospectionError(BaseModel):
     error_description: str
 
 
-def verified(source: Reader, recorder: Recorder, now: datetime, asker: KeyPrincipal, asked: KeysToVerify) -> Answer:
-    """Return the answer to who asks about some keys, and count their use."""
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """What counts the use of keys that are asked about."""
+
+    recorder: Recorder
+    limiter: Limiter
+
+    @classmethod
+    def of(cls, app: Flask) -> "Counting":
+        return cls(recorder_of(app), core_of(app).limiter)
+
+
+def verified(source: Reader, counting: Counting, now: datetime, asker: KeyPrincipal, asked: KeysToVerify) -> Answer:
+    """Return the answer to who asks about some keys, and count their use.
+
+    Raises:
+        LimiterUnavailable: the use of one of them cannot be counted.
+    """
     keys = [asked.key] if asked.key is not None else asked.keys or []
     scope = Scope(asked.scope) if asked.scope is not None else None
-    reports = [report(source, now, asker, key, scope) for key in keys]
-    _count(recorder, now, reports, asked.client_address)
+    address = read_address(asked.client_address)
+    reports = [within_bounds(report(source, now, asker, key, scope), counting.limiter, now, address)[0] for key in keys]
+    _count(counting.recorder, now, reports, address)
     return {"results": [_verification(found) for found in reports]}
 
 
-def introspected(source: Reader, recorder: Recorder, now: datetime, asker: KeyPrincipal, token: str) -> Answer:
-    """Return the answer to who asks about one token, and count its use."""
-    found = report(source, now, asker, token)
-    _count(recorder, now, [found], None)
+def introspected(
+    source: Reader, counting: Counting, now: datetime, asker: KeyPrincipal, token: str
+) -> Answer | RateLimited:
+    """Return the answer to who asks about one token, and count its use; one for certain networks is not active.
+
+    A limit of the token that is reached does not make it inactive, so that is returned as such.
+
+    Raises:
+        LimiterUnavailable: its use cannot be counted.
+    """
+    found, limited = within_bounds(report(source, now, asker, token), counting.limiter, now, None)
+    _count(counting.recorder, now, [found], None)
+    if limited is not None:
+        return limited
     identity = found.identity
-    if identity is None or not isinstance(identity.principal, KeyPrincipal):
+    if identity is None or found.code is not None or not isinstance(identity.principal, KeyPrincipal):
         return {"active": False}
     answer: Answer = {
         "active": True,
@@ -127,8 +157,8 @@ def introspected(source: Reader, recorder: Recorder, now: datetime, asker: KeyPr
 @about_keys
 def verify_api_keys(body: KeysToVerify) -> KeyVerifications:
     """Tell what some API keys are: those of the organization and environment of the key that asks."""
-    source, recorder = gate_reader_in(Environment.LIVE), recorder_of(current_app)
-    return KeyVerifications(**verified(source, recorder, get_core().clock(), _asker(), body))
+    source, counting = gate_reader_in(Environment.LIVE), Counting.of(current_app)
+    return KeyVerifications(**verified(source, counting, get_core().clock(), _asker(), body))
 
 
 @takes_client_secret
@@ -137,22 +167,25 @@ def introspect_token(form: TokenToIntrospect) -> Introspection | Response:
     """Tell whether an API key is active (RFC 7662), to a client whose secret is an API key with `read`."""
     if not form.token:
         return _error(HTTPStatus.BAD_REQUEST, "invalid_request", "The token is missing.")
-    source, recorder = gate_reader_in(Environment.LIVE), recorder_of(current_app)
-    return Introspection(**introspected(source, recorder, get_core().clock(), _asker(), form.token))
+    source, counting = gate_reader_in(Environment.LIVE), Counting.of(current_app)
+    answer = introspected(source, counting, get_core().clock(), _asker(), form.token)
+    if isinstance(answer, RateLimited):
+        raise answer
+    return Introspection(**answer)
 
 
 def _asker() -> KeyPrincipal:
     return cast(KeyPrincipal, current_principal())
 
 
-def _count(recorder: Recorder, now: datetime, reports: Sequence[KeyReport], address: str | None) -> None:
+def _count(recorder: Recorder, now: datetime, reports: Sequence[KeyReport], address: Address | None) -> None:
     for found in reports:
         if found.key_id is None:
             continue
         if found.identity is not None:
-            recorder.saw(found.key_id, now, shown(read_address(address)))
+            recorder.saw(found.key_id, now, shown(address))
         if found.code is not None:
-            recorder.denied(found.key_id, now, shown(read_address(address)), found.code)
+            recorder.denied(found.key_id, now, shown(address), found.code)
 
 
 def _verification(found: KeyReport) -> Answer:
@@ -164,7 +197,7 @@ def _verification(found: KeyReport) -> Answer:
             "environment": identity.principal.environment.value,
             "expires_at": rfc3339(identity.until) if identity.until is not None else None,
         }
-    told |= {"code": found.code, "detail": found.detail}
+    told |= {"code": found.code, "detail": found.detail, "retry_after": found.retry_after}
     return {name: value for name, value in told.items() if value is not None}
 
 
