@@ -32,9 +32,9 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have bodies looked at often, and end early."""
+    """Have bodies looked at often, and those of a hundred bytes end early."""
     monkeypatch.setattr("mushu.server.web.direct_bodies.LOOK", 0.01)
-    monkeypatch.setattr(Pace, "allowed", lambda *_: 0.05)
+    monkeypatch.setattr(Pace, "allowed", lambda _, size: 0.05 if size == 100 else LONG)
 
 
 @pytest.fixture
@@ -166,7 +166,8 @@ def test_one_that_is_waited_for_gives_way(ask: Ask) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_young_one_does_not(ask: Ask) -> None:
+def test_a_young_one_does_not(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mushu.server.web.body_slots.FAIR", LONG)
     connection, other = Connection(b"{", 2), Connection()
     ask(connection)
     until(lambda: bool(connection.readers))
