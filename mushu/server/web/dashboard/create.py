@@ -31,6 +31,7 @@ from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys import DEFAULT_SCOPES, Scope, parse_scopes
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.rotation import find_rotation_to
 from mushu.server.keys.service import get_key_of
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.delete import delete
@@ -239,11 +240,16 @@ def create_key(org_id: str) -> BaseResponse:
 
 @org_page(Scope.ADMIN)
 def put_away(org_id: str, key_id: str) -> BaseResponse:  # noqa: ARG001 - the context has it
-    """Lead on from a key that was shown once; one that was lost is deleted."""
+    """Lead on from a key that was shown once; one that was lost is deleted, or rotated where it took a place."""
     if "lost" not in request.form:
         return redirect(to("show_key", key_id=key_id), HTTPStatus.SEE_OTHER)
+    with reading(db.session):
+        took_a_place = find_rotation_to(db.session, key_id) is not None
+    if took_a_place:  # without it, the key before it would make way for nothing
+        flash("Rotate this key in turn: the next one takes its place, and that of the old one.")
+        return redirect(to("ask_to_rotate", key_id=key_id), HTTPStatus.SEE_OTHER)
     key, _ = delete(current_context(), key_id)
-    flash(f"{key.name} is deleted. It opened nothing that you would have to mend: create another.")
+    flash(f"{key.name} is deleted. Nobody can use it; create another.")
     return redirect(to("show_keys"), HTTPStatus.SEE_OTHER)
 
 

@@ -129,7 +129,10 @@ class Handover:
     places: Sequence[tuple[str, Delivery]]
     is_over: bool
     is_stalled: bool
+    #: The new key could not be delivered, and the old one is as it was.
     is_broken: bool
+    #: The new key was deleted before it was used: the old one makes way for nothing.
+    is_abandoned: bool
 
     @property
     def waiting(self) -> list[str]:
@@ -178,4 +181,5 @@ def handover_of(session: AnySession, now: datetime, org_id: str, key_id: str) ->
         is_over=is_over,
         is_stalled=is_waiting and not is_over,
         is_broken=new.stored_state in DEAD and rotation.handed_over_at is None,
+        is_abandoned=new.stored_state in DEAD and rotation.handed_over_at is not None and not is_over,
     )

@@ -60,7 +60,7 @@ def test_a_key_that_is_in_use_is_deleted_where_its_name_or_id_is_typed(
     office.browser = office.browser_of(office.owner)
     page = office.browser.get(path)
     assert "It is in use:" in Shown(page).text
-    assert "from 192.0.2.9, 1 requests in the last day" in Shown(page).text
+    assert "from 192.0.2.9, 1 request in the last day" in Shown(page).text
     for wrong in ("", "billing", "BILLING WORKER", "key_x"):
         refused = send(office.browser, page, path, confirm=wrong)
         assert refused.status_code == 422

@@ -70,6 +70,33 @@ def test_a_key_that_was_shown_is_rotated_by_showing_another_once(office: Office,
     assert {one.id == key.id: one.stored_state for one in all_keys()} == {True: State.RETIRING, False: State.ACTIVE}
 
 
+def test_a_successor_that_was_lost_is_rotated_in_turn_for_the_old_key_must_not_make_way_for_nothing(
+    office: Office, world: World
+) -> None:
+    key, _ = world.key(office.org)
+    path = f"{office.home}keys/{key.id}/rotate"
+    answer = send(office.browser, office.browser.get(path), path, way="show", old="after")
+    new = next(one.id for one in all_keys() if one.id != key.id)
+    lost = send(office.browser, answer, f"{office.home}keys/{new}/put-away", lost="yes")
+    there = lost.headers["Location"]
+    assert there == f"{office.home}keys/{new}/rotate"
+    form = office.browser.get(there)
+    assert "Rotate this key in turn" in Shown(form).text
+    assert len(CREDENTIAL_PATTERN.findall(send(office.browser, form, there, way="show").get_data(as_text=True))) == 1
+    assert [one.stored_state for one in all_keys()].count(State.ACTIVE) == 1
+
+
+def test_a_successor_that_is_deleted_leaves_a_rotation_that_says_so(office: Office, world: World) -> None:
+    key, _ = world.key(office.org)
+    path = f"{office.home}keys/{key.id}/rotate"
+    send(office.browser, office.browser.get(path), path, way="show", old="after")
+    new = next(one.id for one in all_keys() if one.id != key.id)
+    path = f"{office.home}keys/{new}/delete"
+    send(office.browser, office.browser.get(path), path)
+    page = office.page(f"{office.home}keys/{key.id}/rotation")
+    assert "The new key is over. Create a new key, and delete the old one once that is in use." in page.text
+
+
 def test_a_key_that_leaked_ends_at_once(office: Office, world: World) -> None:
     key, _ = world.key(office.org)
     path = f"{office.home}keys/{key.id}/rotate"
