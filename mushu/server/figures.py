@@ -93,10 +93,14 @@ def hours_by_key(session: AnySession, now: datetime, key_ids: Sequence[str]) -> 
         DatabaseUnavailable: the usage of keys cannot be read.
     """
     starts = _hours(now, 36)
-    query = select(UsagePeriod).where(UsagePeriod.key_id.in_(key_ids), *_since(starts[0]))
+    found = {key_id: {start: Bar(start) for start in starts} for key_id in key_ids}
+    # Columns, not rows: of fifty keys there are 1,800, and making an object of each takes longer than all else.
+    columns = (UsagePeriod.key_id, UsagePeriod.start, UsagePeriod.requests, UsagePeriod.denials)
+    query = select(*columns).where(UsagePeriod.key_id.in_(key_ids), *_since(starts[0]))
     with reading_usage(session) as usage:
-        found = {(period.key_id, period.start): period for period in usage.scalars(query)}
-    return {key_id: [_bar(start, found.get((key_id, start))) for start in starts] for key_id in key_ids}
+        for key_id, start, requests, denials in usage.execute(query):
+            found[key_id][start] = Bar(start, requests, denials)
+    return {key_id: [bars[start] for start in starts] for key_id, bars in found.items()}
 
 
 def total(bars: Iterable[Bar]) -> tuple[int, int]:
@@ -118,7 +122,3 @@ def _hours(now: datetime, number: int) -> list[datetime]:
 
 def _since(start: datetime) -> tuple[ColumnElement[bool], ...]:
     return UsagePeriod.seconds == HOUR, UsagePeriod.start >= start
-
-
-def _bar(start: datetime, period: UsagePeriod | None) -> Bar:
-    return Bar(start) if period is None else Bar(start, period.requests, period.denials)

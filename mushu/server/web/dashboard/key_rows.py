@@ -71,20 +71,14 @@ class KeyRow:
     status: KeyStatus
     #: The last 36 hours.
     hours: Sequence[Bar]
+    requests: int
+    denials: int
     #: Who created it, by address; None for who is no user any more, or never was.
     creator: str | None
 
     @property
     def key(self) -> ApiKey:
         return self.facts.key
-
-    @property
-    def requests(self) -> int:
-        return total(self.hours)[0]
-
-    @property
-    def denials(self) -> int:
-        return total(self.hours)[1]
 
     @property
     def spark(self) -> list[PlotPath]:
@@ -117,7 +111,8 @@ def rows_of(session: AnySession, now: datetime, org_id: str, keys: Sequence[ApiK
     rows = []
     for key in keys:
         facts = KeyFacts(key, deliveries.get(key.id, ()), names, uses.get(key.id), rotations.get(key.id))
-        rows.append(KeyRow(facts, status_of(facts, now), hours[key.id], emails.get(key.created_by or "")))
+        creator = emails.get(key.created_by or "")
+        rows.append(KeyRow(facts, status_of(facts, now), hours[key.id], *total(hours[key.id]), creator))
     return rows
 
 

@@ -91,7 +91,10 @@ def test_a_page_is_for_one_environment_and_leads_to_the_other(office: Office) ->
 
 
 def test_each_page_has_one_heading_its_landmarks_and_a_way_past_the_menu(office: Office) -> None:
-    for path in ("/dashboard", "/account", "/outbox", "/account/password", "/activate", office.home, office.sandbox):
+    keys = [f"{office.home}keys{below}" for below in ("", f"/{office.key('k').id}", "?search=nothing", "?need=left")]
+    for path in (
+        "/dashboard", "/account", "/outbox", "/account/password", "/activate", office.home, office.sandbox, *keys,
+    ):  # fmt: skip
         page = office.page(path)
         assert len(page.all("h1")) == 1, path
         assert len(page.all("main")) == 1
