@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Chromium finds it on this machine; a page of it is of no secure context, as of any host without TLS.
+NAMED_HOST = "mushu.example"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -204,6 +206,7 @@ def chromium() -> "Iterator[Browser]":
     from playwright.sync_api import sync_playwright
 
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    quiet += [f"--host-resolver-rules=MAP {NAMED_HOST} 127.0.0.1"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
         yield browser

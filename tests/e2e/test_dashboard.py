@@ -54,9 +54,11 @@ def server(start_once: Start) -> Server:
 
 
 @contextmanager
-def signed_in(chromium: "Browser", server: Server, width: int, scheme: "Scheme", script: bool) -> Iterator["Page"]:
+def signed_in(
+    chromium: "Browser", server: Server, width: int, scheme: "Scheme", script: bool, host: str = "127.0.0.1"
+) -> Iterator["Page"]:
     context = chromium.new_context(
-        base_url=f"http://127.0.0.1:{server.port}", viewport={"width": width, "height": 800},
+        base_url=f"http://{host}:{server.port}", viewport={"width": width, "height": 800},
         color_scheme=scheme, java_script_enabled=script, reduced_motion="reduce",
     )  # fmt: skip
     page = context.new_page()
