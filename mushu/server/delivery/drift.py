@@ -35,10 +35,11 @@ _PAGE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class KeyFilter:
-    """Which keys are looked for: all, those of one organization, or one."""
+    """Which keys are looked for, and where: all, those of one organization, or one; anywhere, or at one URI."""
 
     org_id: str | None = None
     key_id: str | None = None
+    uri: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ def _lines(wanted: KeyFilter) -> Select[Delivery, str, str, str]:
         query = query.where(ApiKey.org_id.concat("") == wanted.org_id)
     if wanted.key_id is not None:
         query = query.where(ApiKey.id == wanted.key_id)
+    if wanted.uri is not None:
+        query = query.where(Delivery.uri == wanted.uri)
     return query
 
 

@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from mushu.destination import DestinationError, Location, refuse_unknown_settings
 from mushu.destination.registry import OpenDestination, opener
-from mushu.destination.safe import guarded, remarks
+from mushu.destination.safe import SafeDestination, guarded, remarks
 from mushu.destination.target import Target, elsewhere, open_safely
 from mushu.secret import Secret
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery import ledger
+from mushu.server.delivery.drift import call_in_parallel
 from mushu.server.delivery.named_destinations import deliveries_of_living
 from mushu.server.errors import Invalid
 from mushu.server.keys.models import ApiKey
@@ -105,3 +107,22 @@ def inspect(session: AnySession, open_destination: OpenDestination, uri: str) ->
             gone = f"By the ledger {lost.id} ({lost.name}) is there, and it is not."
             faults.append(str(elsewhere(lost.id, delivery.where, location) or gone))
     return Inspection(holds, key, faults, remarks(holding, key.id) if key is not None else "")
+
+
+def refusal_of(open_destination: OpenDestination, uri: str, patience: float) -> str | None:
+    """Return why a destination would not take a new key within so many seconds; None where it would."""
+    try:
+        destination = open_safely(open_destination, uri)
+    except DestinationError as error:
+        return str(error)
+    (answer,) = call_in_parallel([partial(_tried, destination)], 1, patience)
+    return "It does not answer." if answer is None else answer or None
+
+
+def _tried(destination: SafeDestination) -> str:
+    """Return why it would not, or nothing; on a thread of its own, so it touches no session."""
+    try:
+        destination.preflight()
+        return "It holds a value that is not of a living key." if destination.read().digest is not None else ""
+    except DestinationError as error:
+        return str(error)

@@ -72,12 +72,18 @@ class BrowserProof:
     user_id: str
 
     def __call__(self, session: AnySession) -> None:
+        self.user(session)
+
+    def user(self, session: AnySession) -> User:
+        """Return whose session it is, as they are now."""
         if holds_rows(session):
             mine = BrowserSession.id == self.session_id
             session.execute(select(BrowserSession.id).where(mine).with_for_update(key_share=True))
             session.execute(select(User.id).where(User.id == self.user_id).with_for_update(key_share=True))
-        if find_session(session, self.clock, self.secret) is None:
+        found = find_session(session, self.clock, self.secret)
+        if found is None:
             raise SessionEnded("Your session has ended. Sign in again.")
+        return found[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +101,16 @@ class PageProof:
     org_id: str
 
     def __call__(self, session: AnySession) -> None:
-        self.browser(session)
+        user = self.browser.user(session)
         if holds_rows(session):
             for query in (_membership(self.browser.user_id, self.org_id), _living_org(self.org_id)):
                 session.execute(query.execution_options(**{IN_ALL_ENVIRONMENTS: True}))
-        admit(session, UserPrincipal(self.browser.user_id, ""), self.requirement, self.environment, self.org_id)
+        admit(session, page_principal(user), self.requirement, self.environment, self.org_id)
+
+
+def page_principal(user: User) -> UserPrincipal:
+    """Return what a session of this user proves."""
+    return UserPrincipal(user.id, token_id="", is_operator=user.operator_since is not None)
 
 
 def _rows_of(principal: Principal, org_id: str | None) -> Iterator[Select[Any]]:

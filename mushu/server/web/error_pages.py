@@ -9,7 +9,7 @@ from flask import Blueprint, Response, current_app, make_response, render_templa
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
-from mushu.server.errors import MissingScope, MushuError, OwnerRequired, SessionEnded
+from mushu.server.errors import MissingScope, MushuError, OperatorRequired, OwnerRequired, SessionEnded
 from mushu.server.web.problems import HANDLERS, Problem
 from mushu.server.web.sessions import ask_to_sign_in, signed_in_user
 
@@ -17,6 +17,12 @@ _KEPT: Final = ("Allow", "Retry-After")
 _OPEN_TOO_LONG: Final = (
     "This page was open for too long, or cookies are switched off. Open it again, and try once more."
 )
+#: What it takes instead, by what is refused.
+_NEEDED: Final = {
+    MissingScope: "the role admin or owner",
+    OwnerRequired: "the role owner",
+    OperatorRequired: "an operator of the server",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,11 @@ def _as_page(handler: Callable[[Any], Response]) -> Callable[[Any], Response]:
 
 def _words(error: Exception, found: Problem) -> tuple[str, str]:
     """Return the title and a sentence for people, who do not know of credentials and scopes."""
-    if isinstance(error, MissingScope | OwnerRequired):
-        user, role = signed_in_user(), "owner" if isinstance(error, OwnerRequired) else "admin or owner"
-        who = f"You are signed in as {user.email}. " if user is not None else ""
-        return "Your role does not permit this", f"{who}This takes the role {role}. Nothing was changed."
+    for kind, needed in _NEEDED.items():
+        if isinstance(error, kind):
+            user = signed_in_user()
+            who = f"You are signed in as {user.email}. " if user is not None else ""
+            return "Your role does not permit this", f"{who}This takes {needed}. Nothing was changed."
     if found.status == HTTPStatus.NOT_FOUND:
         return "Nothing here that you may see", (
             "Either there is no such page, or it belongs to an organization that you are not a member of. Mushu does "

@@ -25,14 +25,14 @@ from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
 from mushu.server.gate.credential import Credential, is_foreign, read_client, read_headers, read_token
 from mushu.server.gate.principal import authenticate
-from mushu.server.gate.proof import PageProof, RequestProof
+from mushu.server.gate.proof import PageProof, RequestProof, page_principal
 from mushu.server.keys import Scope
 from mushu.server.lifecycle.context import Context
 from mushu.server.limiter import Fields
 from mushu.server.web.access_log import PRINCIPAL
 from mushu.server.web.bodies import find_json_object, json_object
 from mushu.server.web.extensions import count, count_denial
-from mushu.server.web.sessions import ask_to_sign_in, session_proof, signed_in_user
+from mushu.server.web.sessions import ask_to_sign_in, require_session_user, session_proof, signed_in_user
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -67,12 +67,12 @@ def in_browser(view: View) -> View:
     return _mark(view, BROWSER)
 
 
-def org_page(scope: Scope, *, owner_only: bool = False) -> Callable[[View], View]:
+def org_page(scope: Scope, *, owner_only: bool = False, operator_only: bool = False) -> Callable[[View], View]:
     """Let in who is signed in in this browser and has `scope` in the organization of the path; others as `in_browser`.
 
     What this permits is proven again by each transaction that writes, as for the API.
     """
-    asked = OrgPage(Requirement(scope, user_only=True, owner_only=owner_only))
+    asked = OrgPage(Requirement(scope, user_only=True, owner_only=owner_only, operator_only=operator_only))
     return lambda view: _mark(view, asked)
 
 
@@ -219,7 +219,7 @@ def _sign_in_first(asked: Request, requirement: OrgPage | str) -> BaseResponse:
 
 def _admit_to_page(app: Flask, asked: Request, requirement: Requirement, environment: Environment) -> None:
     proof, known = session_proof(), cast(Any, g)._get_current_object()  # noqa: SLF001
-    known.principal = principal = UserPrincipal(proof.user_id, token_id="")
+    known.principal = principal = page_principal(require_session_user())
     named = _named(asked, requirement.org_from) or ""
     admit(reader_in(environment, app), principal, requirement, environment, named)
     known.org_id = named

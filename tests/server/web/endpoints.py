@@ -14,7 +14,7 @@ from mushu.server.audit import SYSTEM
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
 from mushu.server.environments import within
-from mushu.server.gate.access import OrgFrom, OwnerLookup
+from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement
 from mushu.server.gate.policies import PolicyRequest, add_policy
 from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest
@@ -434,9 +434,17 @@ PAGES_OF_AN_ORG = {
     ("POST", "/keys/<key_id>/enable"): ADMIN, ("GET", "/keys/<key_id>/delete"): ADMIN,
     ("POST", "/keys/<key_id>/delete"): ADMIN, ("GET", "/keys/<key_id>/rotate"): ADMIN,
     ("POST", "/keys/<key_id>/rotate"): ADMIN, ("GET", "/keys/<key_id>/rotation"): ADMIN,
+    ("GET", "/destinations"): ADMIN, ("POST", "/destinations"): ADMIN, ("POST", "/destinations/<name>/check"): ADMIN,
+    ("GET", "/destinations/<name>/remove"): ADMIN, ("POST", "/destinations/<name>/remove"): ADMIN,
+}  # fmt: skip
+#: Those of them that only an operator of the server may use.
+PAGES_OF_OPERATORS = {
+    ("POST", "/destinations"), ("GET", "/destinations/<name>/remove"), ("POST", "/destinations/<name>/remove"),
 }  # fmt: skip
 ORG_PAGES = {
-    (method, f"/dashboard/<org_id>{sandbox}{rule}"): scope
+    (method, f"/dashboard/<org_id>{sandbox}{rule}"): Requirement(
+        scope, user_only=True, operator_only=(method, rule) in PAGES_OF_OPERATORS
+    )
     for (method, rule), scope in PAGES_OF_AN_ORG.items()
     for sandbox in ("", "/sandbox")
 }

@@ -303,7 +303,7 @@ class TestTheTable:
             for row in MOUNTED
         }
         expected |= dict.fromkeys(PUBLIC, "public") | dict.fromkeys(IN_BROWSER, "browser")
-        expected |= {rule: OrgPage(Requirement(scope, user_only=True)) for rule, scope in ORG_PAGES.items()}
+        expected |= {rule: OrgPage(requirement) for rule, requirement in ORG_PAGES.items()}
         expected |= dict.fromkeys(BY_CLIENT_SECRET, Requirement(Scope.READ, key_only=True))
         expected |= {alias: expected[rule] for alias, rule in ALIASES.items()}
         for rule in house.app.url_map.iter_rules():

@@ -8,6 +8,7 @@
     create.py                                    a new key: delivered, or shown once
     change.py                                    disable, enable, delete; and what would break
     rotate.py                                    a rotation, begun and watched
+    destinations.py, destination_rows.py, destination_changes.py      where keys are delivered to
     charts.py   usage as paths of SVG
     routes.py   the table of pages, each mounted for live and for test
 

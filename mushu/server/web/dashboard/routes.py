@@ -6,7 +6,16 @@ from typing import Final
 from flask import Blueprint, Response, abort, request
 
 from mushu.server.errors import SessionEnded
-from mushu.server.web.dashboard import change, create, home, key_list, key_page, rotate
+from mushu.server.web.dashboard import (
+    change,
+    create,
+    destination_changes,
+    destinations,
+    home,
+    key_list,
+    key_page,
+    rotate,
+)
 from mushu.server.web.dashboard.shell import LIVE, SANDBOX
 from mushu.server.web.error_pages import pages_for_people, session_over
 from mushu.server.web.guard import DASHBOARD
@@ -14,7 +23,10 @@ from mushu.server.web.guard import SANDBOX as UNDER_SANDBOX
 from mushu.server.web.pages import EmptyForm
 
 #: Method, rule below the organization, and the view.
-PAGES: Final = (*home.PAGES, *key_list.PAGES, *key_page.PAGES, *create.PAGES, *change.PAGES, *rotate.PAGES)
+PAGES: Final = (
+    *home.PAGES, *key_list.PAGES, *key_page.PAGES, *create.PAGES, *change.PAGES, *rotate.PAGES, *destinations.PAGES,
+    *destination_changes.PAGES,
+)  # fmt: skip
 #: A page loads its own script, and htmx with it; nothing from elsewhere, and nothing that is written in the page.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "

@@ -74,6 +74,7 @@ class Shell:
         keys = [MenuLink("Home", "house", to("show_home"))]
         if self.is_admin:
             keys.append(MenuLink("Keys", "key-round", to("show_keys")))
+            keys.append(MenuLink("Destinations", "map-pin", to("show_destinations")))
         return [("Keys", keys), ("Development", [MenuLink("Outbox", "bell", url_for("account.show_outbox"))])]
 
 
