@@ -13,8 +13,9 @@ _REST: Final = 0.0002
 Item = TypeVar("Item")
 
 
-def batches(items: Iterable[Item], first: int | None = None, size: int = BATCH) -> Iterator[list[Item]]:
-    """Yield the items in lists of `size` at most, the first of them of `first`."""
+def batches(items: Iterable[Item], first: int | None = None, size: int | None = None) -> Iterator[list[Item]]:
+    """Yield the items in lists of `size` at most, else of `BATCH`; the first of them of `first`."""
+    size = size or BATCH
     rest, most = iter(items), first or size
     while batch := list(islice(rest, most)):
         yield batch
