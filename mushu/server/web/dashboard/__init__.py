@@ -5,7 +5,7 @@
     home.py     what an organization's keys need
     key_list.py, key_filters.py, key_rows.py     the list of keys
     key_page.py, trail.py                        one key, and what happened to it
-    create.py                                    a new key: delivered, or shown once
+    create.py, key_form.py                       a new key: delivered, or shown once
     change.py                                    disable, enable, delete; and what would break
     rotate.py                                    a rotation, begun and watched
     destinations.py, destination_rows.py, destination_changes.py      where keys are delivered to

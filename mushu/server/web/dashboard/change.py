@@ -24,7 +24,8 @@ from mushu.server.lifecycle.change import disable, enable
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.delete import delete
 from mushu.server.usage import KeyUse, uses_of
-from mushu.server.web.dashboard.create import UNNAMED, picked
+from mushu.server.web.dashboard.create import UNNAMED
+from mushu.server.web.dashboard.key_form import picked
 from mushu.server.web.dashboard.shell import page, to
 from mushu.server.web.guard import current_context, current_environment, current_org, org_page
 

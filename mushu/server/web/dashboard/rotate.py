@@ -26,7 +26,8 @@ from mushu.server.lifecycle.rotate import rotate
 from mushu.server.usage import KeyUse
 from mushu.server.usage.report import usage_of
 from mushu.server.web.dashboard.change import keys_in_use
-from mushu.server.web.dashboard.create import REFUSALS, UNNAMED, USED, mark_of_form, new_token, shown_once, used_form
+from mushu.server.web.dashboard.create import REFUSALS, UNNAMED, USED, shown_once, used_form
+from mushu.server.web.dashboard.key_form import mark_of_form, new_token
 from mushu.server.web.dashboard.shell import page, to
 from mushu.server.web.guard import current_context, current_environment, org_page
 

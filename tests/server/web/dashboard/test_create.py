@@ -126,6 +126,8 @@ def test_a_delivered_key_is_in_no_byte_of_the_session(
         ({"way": "deliver"}, "Pick at least one destination"),
         ({"way": "deliver", "to": ["nowhere"]}, "There is no live destination"),
         ({"way": "both"}, "Pick at least one destination"),
+        ({"limits": "600/week"}, "A limit is written as 100/minute"),
+        ({"networks": "10.0.4.1/24"}, "A network is written as 10.0.0.0/8"),
         ({"form_token": ""}, "This form is not whole"),
     ],
     ids=str,
@@ -158,6 +160,14 @@ def test_the_form_says_what_the_organization_allows(office: Office, world: World
     assert [option["value"] for option in options if "selected" in option] == ["60d", "45d"]
     assert "The organization allows 120 days at most." in page.text
     assert create(office, expires="120d", rotate_every="45d").status_code == 200
+
+
+def test_limits_and_networks_are_taken_as_people_list_them(office: Office) -> None:
+    assert create(office, limits="50000/total, 600/minute", networks="10.0.4.0/24 2001:db8::/48").status_code == 200
+    (key,) = all_keys()
+    assert (key.limits, key.networks) == ("600/minute;50000/total", "10.0.4.0/24,2001:db8::/48")
+    form = create(office, name=" ", limits="1/day")
+    assert next(one for one in Shown(form).all("input") if one.get("id") == "limits")["value"] == "1/day"
 
 
 def test_a_name_is_text_wherever_it_is_shown(office: Office, world: World, tmp_path: Path) -> None:
