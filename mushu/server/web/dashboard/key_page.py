@@ -8,11 +8,12 @@ from typing import Final
 from flask import Response, request
 
 from mushu.duration import written_duration
+from mushu.server import rate_limits
 from mushu.server.audit import EventFilter, list_events
 from mushu.server.core import db, get_core
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
-from mushu.server.keys import Scope
+from mushu.server.keys import Scope, written_networks
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import list_rotations_among
 from mushu.server.keys.service import get_key_of
@@ -76,6 +77,16 @@ class KeyDossier:
     max_age: str | None
     trail: Sequence[TrailLine]
     has_more_trail: bool
+
+    @property
+    def limits(self) -> str:
+        """Return how often the key may be used; empty where it may be as often as it likes."""
+        return ", ".join(rate_limits.written(self.row.key.limits) or ())
+
+    @property
+    def networks(self) -> list[str]:
+        """Return from where the key may be used; nothing where it may be from everywhere."""
+        return [*(written_networks(self.row.key.networks) or ())]
 
     @property
     def places(self) -> list[PlaceLine]:

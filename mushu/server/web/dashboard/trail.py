@@ -26,6 +26,7 @@ _KEY_EVENTS: Final[dict[str, tuple[str, Callable[[_Details], str]]]] = {
     "key.retiring": ("clock", lambda _: "replaced: it works until the new key is in use"),
     "key.retired": ("ban", lambda _: "over: the new key is in use"),
     "key.renamed": ("settings", lambda details: f"renamed from {details.get('from', '')} to {details.get('to', '')}"),
+    "key.restricted": ("settings", lambda _: "given other limits or networks"),
     "key.disabled": ("ban", lambda _: "disabled"),
     "key.enabled": ("circle-check", lambda _: "enabled"),
     "key.deleted": ("trash-2", lambda _: "deleted"),

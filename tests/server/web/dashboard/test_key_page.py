@@ -39,7 +39,18 @@ def test_it_tells_the_facts(office: Office) -> None:
         "Active.", "At no destination that Mushu knows.", "Never used.",
     ):  # fmt: skip
         assert fact in text
+    assert "At most" not in text
     assert "Never" in text_of(office, office.key("without end").id)
+
+
+def test_it_tells_how_often_and_from_where_the_key_may_be_used(office: Office) -> None:
+    key = office.key("k")
+    with writing(db.session):
+        row = get_key(db.session, key.id)
+        row.limits, row.networks = "10/second;1000/day", "10.0.4.0/24,192.0.2.7/32"
+    text = text_of(office, key.id)
+    assert "At most10/second, 1000/day" in text.replace("At most ", "At most")
+    assert "10.0.4.0/24, 192.0.2.7/32" in text
 
 
 def test_it_says_where_the_key_is_and_what_was_found_there(office: Office) -> None:
