@@ -32,7 +32,7 @@ from mushu.server.operation.upgrading.migrations import (
 from mushu.server.usage.models import TABLES
 from mushu.server.users.models import User
 from mushu.testing.processes import kill_at, steps_of
-from tests.long import SEED, times
+from tests.long import LONG, SEED, times
 from tests.server.conftest import POSTGRESQL
 from tests.server.operation.filling import fill
 
@@ -155,8 +155,8 @@ def test_killed_at_any_moment_it_goes_on_and_no_server_starts_meanwhile(
     monkeypatch.setattr(database_copy, "BATCH", 5)
     monkeypatch.setattr(copied_rows, "BATCH", 5)
     scratch = Ends(ends.source, f"sqlite:///{ends.folder}/scratch.sqlite3", ends.folder)
-    steps = steps_of(scratch.copy, ("mushu",), each=False)
-    chosen = random.Random(SEED).sample(steps, times(6, len(steps) // 4))
+    steps = steps_of(scratch.copy, ("mushu",), each=LONG)
+    chosen = random.Random(SEED).sample(steps, min(len(steps), times(6, 150)))
     unfinished = 0
     for step in sorted(chosen):
         kill_at(step, ends.copy, ("mushu",))
