@@ -35,6 +35,7 @@ from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.service import create_org
+from mushu.server.rate_limits import parse_limits
 from mushu.server.resources.tenants import TenantRequest, create_tenant
 from mushu.server.users.service import create_user
 
@@ -98,12 +99,14 @@ def of_mushu(core: Core) -> dict[str, Ask]:
     with app.app_context():
         one, key = organization(core, 1)
         twenty, other = organization(core, 20)
+        limited = key_with_limits(one)
         db.session.remove()
     body = b'{"key": "%s"}' % key.encode()
     form = b"token=%s&token_type_hint=access_token" % key.encode()
     return {
         "empty WSGI application": asking(empty(), "/"),
         "/forward-auth/{name}": asking(app, "/forward-auth/bench-1", key),
+        "the same, a key with limits": asking(app, "/forward-auth/bench-1", limited),
         "POST /api-keys/verify": asking(app, "/api-keys/verify", key, body),
         "POST /oauth/introspect": asking(app, "/oauth/introspect", key, form, "application/x-www-form-urlencoded"),
         "/health": asking(app, "/health"),
@@ -144,6 +147,17 @@ class Protocol:
     def response_iter(self, status: int, _: list[tuple[str, str]], content: Any) -> None:
         self.status, self.content = status, b"".join(iter(content.__next__, None))
         content.close()
+
+
+def key_with_limits(org_id: str) -> str:
+    """Return a key whose requests count in two windows, both of which are too large to fill."""
+    set_environment(db.session, Environment.LIVE)
+    limits = parse_limits(["1000000000/minute", "1000000000/total"])
+    with writing(db.session):
+        request = KeyRequest(org_id=org_id, name="limited", limits=limits)
+        key, secret = mint_key(db.session, utc_now, SYSTEM, request)
+        activate(db.session, utc_now, SYSTEM, key.id)
+    return secret.reveal()
 
 
 def asking(app: "WSGIApplication", path: str, key: str = "", body: bytes = b"", kind: str = "application/json") -> Ask:
