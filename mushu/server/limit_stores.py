@@ -13,8 +13,8 @@ in all or in none. It runs by the clock of the store.
 
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -27,7 +27,7 @@ from mushu.server.limiter import Standing, WindowStore
 from mushu.server.rate_limits import LimitWindow
 
 #: Seconds that a request waits for those of other processes.
-_BUSY: Final = 5.0
+_BUSY: Final = 1.0
 #: Windows that are forgotten in one transaction.
 _ROUND: Final = 500
 _SET_UP: Final = (
@@ -40,7 +40,7 @@ _PUT: Final = (
 )
 _PREFIX: Final = "mushu:"
 #: Seconds that a request waits for a connection, and for an answer.
-_WAITS: Final = 2
+_WAITS: Final = 1
 _NEEDS: Final = "MUSHU_LIMITS_URL is set, and the library for it is not installed: pip install 'limits[redis]'."
 _LOOKS: Final = "MUSHU_LIMITS_URL must look like redis://:password@host:6379/0."
 #: Answers whether the request passes, then for each window what is counted, and the milliseconds that are left.
@@ -94,7 +94,7 @@ class SqliteWindows:
             OSError, sqlite3.Error: the file is gone, damaged, or held by somebody.
         """
         names = [window.name for window in windows]
-        with self._lock:
+        with self._alone():
             connection = self._current()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -140,6 +140,16 @@ class SqliteWindows:
                 connection.executemany("DELETE FROM windows WHERE name = ? AND ends <= ?", some)
                 connection.execute("COMMIT")
         return len(ended)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one thread use the connection; one that waits for a held file does not have all others wait in turn."""
+        if not self._lock.acquire(timeout=_BUSY):
+            raise TimeoutError("others wait for the file")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _current(self) -> sqlite3.Connection:
         """Return the connection of this process to the file that is there at this moment."""

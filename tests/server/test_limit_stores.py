@@ -128,6 +128,15 @@ def test_a_file_that_is_damaged_or_held_fails(
             ask()
 
 
+def test_threads_do_not_wait_for_a_held_file_one_after_another(
+    store: SqliteWindows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mushu.server.limit_stores._BUSY", 0.01)
+    with store._lock, pytest.raises(TimeoutError):
+        take(store, "2/total")
+    assert take(store, "2/total") == (True, [1])
+
+
 def test_a_connection_of_a_parent_is_left_to_it(store: SqliteWindows) -> None:
     assert take(store, "3/total") == (True, [2])
     assert wait_for(fork(lambda: int(take(store, "3/total") != (True, [1])))) == 0

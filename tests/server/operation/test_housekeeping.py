@@ -4,9 +4,11 @@ import logging
 import os
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -31,8 +33,10 @@ from mushu.server.keys.rotation import Terms, note_first_uses
 from mushu.server.keys.service import get_key
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.maintain import keep_house
+from mushu.server.limit_stores import open_store
 from mushu.server.operation import housekeeping
 from mushu.server.orgs.service import create_org
+from mushu.server.rate_limits import windows_of
 from mushu.server.resources.media.service import Announcement, announce
 from mushu.server.resources.notifications.models import NotificationRow
 from mushu.server.resources.notifications.service import NotificationRequest, record_notification
@@ -184,6 +188,15 @@ def test_a_tick_deletes_notifications_after_the_days_that_are_set(
         assert db.session.scalar(query(func.count()).select_from(NotificationRow)) == left
     said = [record.__dict__["deleted"] for record in caplog.records if record.message == "notifications deleted"]
     assert said == [1] * (2 - left)
+
+
+def test_a_tick_forgets_what_was_counted_in_windows_that_have_ended(settings: Settings) -> None:
+    store, windows = open_store(settings), windows_of("key_a", "5/minute;5/total")
+    store.make()
+    store.take(windows, utc_now().timestamp() - 61)
+    housekeeping.tick(settings)
+    with closing(sqlite3.connect(settings.limits_path)) as connection:
+        assert connection.execute("SELECT name FROM windows").fetchall() == [("key_a/total",)]
 
 
 def test_a_tick_on_a_database_that_is_not_there_is_logged(
