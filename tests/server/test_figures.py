@@ -13,6 +13,7 @@ from mushu.environment import Environment
 from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import READ_ONLY, reading, writing
+from mushu.server.errors import DatabaseUnavailable
 from mushu.server.figures import LONG, SOON, KeyCounts, count_keys, hours_by_key, hours_of_keys, total
 from mushu.server.hygiene import Hygiene, list_keys_to_look_at
 from mushu.server.keys.minting import KeyRequest
@@ -142,6 +143,20 @@ def test_nothing_was_counted_yet(world: World, clock: TurnableClock) -> None:
         assert count_keys(db.session, clock(), org.id, Selection()).unused == 1
         assert total(hours_of_keys(db.session, clock(), org.id, Selection())) == (0, 0)
         assert total(hours_by_key(db.session, clock(), [key.id])[key.id]) == (0, 0)
+
+
+@pytest.mark.sqlite
+def test_usage_that_cannot_be_read_is_no_zero(used: Used) -> None:
+    file, org_id = usage_engine(db.engine).url.database, used.org.id
+    assert file is not None
+    for ending in ("-wal", "-shm"):
+        Path(f"{file}{ending}").unlink(missing_ok=True)
+    Path(file).write_bytes(b"no database" * 1_000)
+    for figure in (count_keys, hours_of_keys):
+        with pytest.raises(DatabaseUnavailable, match="flask doctor"):
+            used.read(figure, org_id, Selection())
+    with pytest.raises(DatabaseUnavailable, match="flask doctor"):
+        used.read(list_keys_to_look_at, org_id, Selection(), Hygiene(unused=True), Window())
 
 
 def test_a_figure_costs_one_statement_whatever_is_asked(used: Used) -> None:

@@ -76,6 +76,7 @@ def test_every_list_is_here() -> None:
     found = {
         function.name
         for path in Path(keys.__file__).parents[1].rglob("*.py")
+        if path.parent.name != "dashboard"  # a page there is of HTML
         for function in ast.walk(ast.parse(path.read_text()))
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)
