@@ -436,14 +436,23 @@ PAGES_OF_AN_ORG = {
     ("POST", "/keys/<key_id>/rotate"): ADMIN, ("GET", "/keys/<key_id>/rotation"): ADMIN,
     ("GET", "/destinations"): ADMIN, ("POST", "/destinations"): ADMIN, ("POST", "/destinations/<name>/check"): ADMIN,
     ("GET", "/destinations/<name>/remove"): ADMIN, ("POST", "/destinations/<name>/remove"): ADMIN,
+    ("GET", "/members"): READ, ("POST", "/members/<user_id>/role"): ADMIN, ("POST", "/members/invite"): ADMIN,
+    ("GET", "/members/<user_id>/remove"): ADMIN, ("POST", "/members/<user_id>/remove"): ADMIN,
+    ("GET", "/members/<user_id>/hand-over"): ADMIN, ("POST", "/members/<user_id>/hand-over"): ADMIN,
+    ("POST", "/members/invitations/<invite_id>/cancel"): ADMIN,
 }  # fmt: skip
 #: Those of them that only an operator of the server may use.
 PAGES_OF_OPERATORS = {
     ("POST", "/destinations"), ("GET", "/destinations/<name>/remove"), ("POST", "/destinations/<name>/remove"),
 }  # fmt: skip
+#: And those that only the owner may.
+PAGES_OF_OWNERS = {("GET", "/members/<user_id>/hand-over"), ("POST", "/members/<user_id>/hand-over")}
 ORG_PAGES = {
     (method, f"/dashboard/<org_id>{sandbox}{rule}"): Requirement(
-        scope, user_only=True, operator_only=(method, rule) in PAGES_OF_OPERATORS
+        scope,
+        user_only=True,
+        owner_only=(method, rule) in PAGES_OF_OWNERS,
+        operator_only=(method, rule) in PAGES_OF_OPERATORS,
     )
     for (method, rule), scope in PAGES_OF_AN_ORG.items()
     for sandbox in ("", "/sandbox")

@@ -9,6 +9,7 @@
     change.py                                    disable, enable, delete; and what would break
     rotate.py                                    a rotation, begun and watched
     destinations.py, destination_rows.py, destination_changes.py      where keys are delivered to
+    members.py, inviting.py                      who belongs to the organization, and who is invited
     charts.py   usage as paths of SVG
     routes.py   the table of pages, each mounted for live and for test
 

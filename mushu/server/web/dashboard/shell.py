@@ -75,7 +75,11 @@ class Shell:
         if self.is_admin:
             keys.append(MenuLink("Keys", "key-round", to("show_keys")))
             keys.append(MenuLink("Destinations", "map-pin", to("show_destinations")))
-        return [("Keys", keys), ("Development", [MenuLink("Outbox", "bell", url_for("account.show_outbox"))])]
+        return [
+            ("Keys", keys),
+            ("Development", [MenuLink("Outbox", "bell", url_for("account.show_outbox"))]),
+            ("Organization", [MenuLink("Members", "users", to("show_members"))]),
+        ]
 
 
 def is_admin() -> bool:
