@@ -174,7 +174,10 @@ def test_serving_hands_the_settings_to_granian(settings: Settings, monkeypatch: 
     monkeypatch.setattr("granian.Granian", Granian)
     serving.serve(replace(settings, host="localhost", port=18_000, workers=3, threads=4), create_app)
     assert given["target_loader"].args[-1] is create_app  # type: ignore[attr-defined]
-    assert (given["workers"], given["blocking_threads"]) == (3, settings.worker_threads + 4 - settings.threads)
+    assert (given["workers"], given["blocking_threads"]) == (
+        3,
+        settings.worker_threads + 4 - settings.threads + settings.bodies,
+    )
     assert (given["http"], given["backlog"], given["backpressure"]) == ("1", MOST_CONNECTIONS, room_for_connections())
     assert given["http1_settings"].header_read_timeout == settings.idle_seconds * 1_000  # type: ignore[attr-defined]
     assert given["address"] in ("127.0.0.1", "::1")
