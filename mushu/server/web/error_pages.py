@@ -11,7 +11,7 @@ from werkzeug.routing import RequestRedirect
 
 from mushu.server.errors import MissingScope, MushuError, OperatorRequired, OwnerRequired, SessionEnded
 from mushu.server.web.problems import HANDLERS, Problem
-from mushu.server.web.sessions import ask_to_sign_in, signed_in_user
+from mushu.server.web.sessions import ask_to_sign_in, session_email
 
 _KEPT: Final = ("Allow", "Retry-After")
 _OPEN_TOO_LONG: Final = (
@@ -65,9 +65,8 @@ def _words(error: Exception, found: Problem) -> tuple[str, str]:
     """Return the title and a sentence for people, who do not know of credentials and scopes."""
     for kind, needed in _NEEDED.items():
         if isinstance(error, kind):
-            user = signed_in_user()
-            who = f"You are signed in as {user.email}. " if user is not None else ""
-            return "Your role does not permit this", f"{who}This takes {needed}. Nothing was changed."
+            who = f"You are signed in as {session_email()}."
+            return "Your role does not permit this", f"{who} This takes {needed}. Nothing was changed."
     if found.status == HTTPStatus.NOT_FOUND:
         return "Nothing here that you may see", (
             "Either there is no such page, or it belongs to an organization that you are not a member of. Mushu does "

@@ -50,6 +50,7 @@ class SessionUser(UserMixin):  # type: ignore[misc]
 
     def __init__(self, user: User, row: BrowserSession, secret: Secret) -> None:
         self.user = user
+        self.email = user.email  # of the user itself nothing can be read after a transaction that was rolled back
         self.row = row
         self.secret = secret
 
@@ -66,6 +67,11 @@ def signed_in_user() -> User | None:
 def require_session_user() -> User:
     """Return the user who is signed in in this browser; only views that are marked `in_browser` may call this."""
     return cast(SessionUser, current_user).user
+
+
+def session_email() -> str:
+    """Return the address of who is signed in in this browser; only views that are marked `in_browser` may call this."""
+    return cast(SessionUser, current_user).email
 
 
 def current_session_id() -> str:

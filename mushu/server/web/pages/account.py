@@ -29,6 +29,7 @@ from mushu.server.web.sessions import (
     current_source,
     remember_this_browser,
     require_session_user,
+    session_email,
 )
 
 PAGES = pages_for_people("account")
@@ -107,6 +108,6 @@ def _sign_in_again(user: User) -> None:
 
 
 def _password_page(form: ChangePasswordForm, fault: str | None = None) -> tuple[str, int]:
-    email = require_session_user().email
+    email = session_email()
     page = render_template("change_password.html", form=form, fault=fault, email=email)
     return page, HTTPStatus.UNPROCESSABLE_ENTITY if fault else HTTPStatus.OK

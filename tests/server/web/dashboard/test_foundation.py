@@ -10,8 +10,10 @@ from flask import Flask, Response, redirect
 
 from mushu.server.audit import SYSTEM
 from mushu.server.core import db
-from mushu.server.db import writing
+from mushu.server.db import own_session, writing
 from mushu.server.keys import Scope
+from mushu.server.orgs.members import get_member, set_role
+from mushu.server.orgs.models import Role
 from mushu.server.orgs.service import get_org, rename_org
 from mushu.server.web import templating
 from mushu.server.web.dashboard import routes
@@ -214,6 +216,24 @@ class TestForms:
             assert over.status_code == 401
             assert "Your session is over" in Shown(over).text
             assert f"/login?next={back}" in Shown(over).links()
+
+    @pytest.mark.fault
+    def test_a_role_that_was_lost_meanwhile_changes_nothing_and_says_so(
+        self, office: Office, world: World, app: Flask
+    ) -> None:
+        admin = world.member(office.org, Role.ADMIN)
+        browser = office.browser_of(admin)
+        browser.get(office.home)
+
+        def demote() -> None:
+            app.before_request_funcs[None].remove(demote)
+            with own_session(db.engine) as session, writing(session):
+                set_role(session, world.clock, SYSTEM, get_member(session, office.org.id, admin.id), Role.MEMBER)
+
+        app.before_request_funcs.setdefault(None, []).append(demote)
+        refused = browser.submit(f"{office.home}poke")
+        assert refused.status_code == 403
+        assert "This takes the role admin or owner" in refused.get_data(as_text=True)
 
     def test_a_crash_is_told_without_its_cause(self, office: Office) -> None:
         failed = office.browser.get(f"{office.home}poke")
