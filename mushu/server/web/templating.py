@@ -22,6 +22,9 @@ from mushu.terminal import is_readable
 _STATIC: Final = Path(__file__).with_name("static")
 #: Seconds that a browser keeps a file with its digest in its address.
 KEPT: Final = 31_536_000
+#: Letters of a version that are shown of a long one, and from which on it is one.
+_SHORT: Final = 8
+_LONG: Final = 16
 
 
 @cache
@@ -83,6 +86,18 @@ def number(value: int | None) -> str:
     return "—" if value is None else f"{value:,}"
 
 
+def counted(value: int, noun: str) -> str:
+    """Return how many there are, as "1 key" or "2 keys"."""
+    return f"{value:,} {noun}{'' if value == 1 else 's'}"
+
+
+def version(name: str) -> Markup:
+    """Return the version of what a destination holds; of a digest, its first letters, with the whole behind them."""
+    if len(name) <= _LONG:
+        return visible(name)
+    return Markup('<span title="{}">{}…</span>').format(name, visible(name[:_SHORT]))
+
+
 def capitalized(words: Markup) -> Markup:
     """Return words that begin with a capital, as a line of its own does; the rest of them stays as it is."""
     return words[:1].upper() + words[1:]
@@ -96,7 +111,8 @@ def with_code(text: str) -> Markup:
 
 def install(app: Flask) -> None:
     app.jinja_env.filters.update(
-        visible=visible, exact=exact, day=day, ago=ago, number=number, with_code=with_code, capitalized=capitalized
-    )
+        visible=visible, exact=exact, day=day, ago=ago, number=number, counted=counted, version=version,
+        with_code=with_code, capitalized=capitalized,
+    )  # fmt: skip
     app.jinja_env.globals.update(asset=asset, csrf_token=generate_csrf)
     app.get_send_file_max_age = max_age  # type: ignore[method-assign]

@@ -93,7 +93,8 @@ def chart(bars: Sequence[Bar], scale: Scale, whose: str, *, low: bool = False) -
     """
     requests, denials = [bar.requests for bar in bars], [bar.denials for bar in bars]
     names = [scale.one(bar.start) for bar in bars]
-    panels = [_panel(requests, names, scale, f"requests {whose}".strip(), "", low=low)]
+    asked = "request" if sum(requests) == 1 else "requests"
+    panels = [_panel(requests, names, scale, f"{asked} {whose}".strip(), "", low=low)]
     if any(denials):
         panels.append(_panel(denials, names, scale, "refused, on a scale of their own", "no", low=True))
     every = max(1, len(bars) // scale.marks)

@@ -96,7 +96,7 @@ def test_deleted_keys_are_hidden_and_one_click_away(office: Office) -> None:
         change_state(db.session, office.world.clock, SYSTEM, gone.id, DELETE)
     page = office.page(f"{office.home}keys")
     assert names(page) == [kept.id]
-    assert "1 deleted keys are hidden" in page.text
+    assert "1 deleted key is hidden" in page.text
     shown = office.page(f"{office.home}keys?deleted=yes")
     assert {*names(shown)} == {gone.id, kept.id}
     assert "Deleted now" in shown.text
