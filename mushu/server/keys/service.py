@@ -128,10 +128,10 @@ def get_key_of(
     return key
 
 
-def names_of_keys(session: AnySession, key_ids: Collection[str]) -> dict[str, str]:
-    """Return the names of these keys by id; unknown ids are left out."""
-    rows = session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_(key_ids)))
-    return dict(rows.all())
+def names_of_keys(session: AnySession, key_ids: Collection[str]) -> dict[str, tuple[str, Environment]]:
+    """Return the names and environments of these keys by id; unknown ids are left out."""
+    rows = session.execute(select(ApiKey.id, ApiKey.name, ApiKey.environment).where(ApiKey.id.in_(key_ids)))
+    return {key_id: (name, Environment(environment)) for key_id, name, environment in rows}
 
 
 def list_keys(session: AnySession, org_id: str, selection: Selection, window: Window) -> Page[ApiKey]:

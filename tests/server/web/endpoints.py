@@ -439,7 +439,7 @@ PAGES_OF_AN_ORG = {
     ("GET", "/members"): READ, ("POST", "/members/<user_id>/role"): ADMIN, ("POST", "/members/invite"): ADMIN,
     ("GET", "/members/<user_id>/remove"): ADMIN, ("POST", "/members/<user_id>/remove"): ADMIN,
     ("GET", "/members/<user_id>/hand-over"): ADMIN, ("POST", "/members/<user_id>/hand-over"): ADMIN,
-    ("POST", "/members/invitations/<invite_id>/cancel"): ADMIN,
+    ("POST", "/members/invitations/<invite_id>/cancel"): ADMIN, ("GET", "/audit"): ADMIN, ("GET", "/audit.csv"): ADMIN,
 }  # fmt: skip
 #: Those of them that only an operator of the server may use.
 PAGES_OF_OPERATORS = {

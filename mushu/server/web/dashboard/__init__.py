@@ -10,6 +10,7 @@
     rotate.py                                    a rotation, begun and watched
     destinations.py, destination_rows.py, destination_changes.py      where keys are delivered to
     members.py, inviting.py                      who belongs to the organization, and who is invited
+    audit_log.py                                 what was changed, with filters, and as CSV
     charts.py   usage as paths of SVG
     routes.py   the table of pages, each mounted for live and for test
 

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, abort, request
 
 from mushu.server.errors import SessionEnded
 from mushu.server.web.dashboard import (
+    audit_log,
     change,
     create,
     destination_changes,
@@ -27,7 +28,7 @@ from mushu.server.web.pages import EmptyForm
 #: Method, rule below the organization, and the view.
 PAGES: Final = (
     *home.PAGES, *key_list.PAGES, *key_page.PAGES, *create.PAGES, *change.PAGES, *rotate.PAGES, *destinations.PAGES,
-    *destination_changes.PAGES, *members.PAGES, *inviting.PAGES,
+    *destination_changes.PAGES, *members.PAGES, *inviting.PAGES, *audit_log.PAGES,
 )  # fmt: skip
 #: A page loads its own script, and htmx with it; nothing from elsewhere, and nothing that is written in the page.
 _POLICY: Final = (

@@ -75,6 +75,7 @@ class Shell:
         if self.is_admin:
             keys.append(MenuLink("Keys", "key-round", to("show_keys")))
             keys.append(MenuLink("Destinations", "map-pin", to("show_destinations")))
+            keys.append(MenuLink("Audit log", "scroll-text", to("show_audit_log")))
         return [
             ("Keys", keys),
             ("Development", [MenuLink("Outbox", "bell", url_for("account.show_outbox"))]),

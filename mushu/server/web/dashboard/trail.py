@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from flask import url_for
 from markupsafe import Markup
 
+from mushu.environment import Environment
 from mushu.server.audit import ActorKind, AuditEvent
 from mushu.server.db import AnySession
 from mushu.server.keys.service import names_of_keys
 from mushu.server.users.service import emails_of
+from mushu.server.web.dashboard.shell import LIVE, SANDBOX
+from mushu.server.web.guard import current_org
 from mushu.server.web.templating import visible
 
 _Details = Mapping[str, Any]
@@ -60,6 +64,13 @@ class TrailLine:
     #: The key that it was done to, and its name.
     key_id: str | None
     key_name: str
+    environment: Environment
+
+    @property
+    def href(self) -> str:
+        """Return the address of the page of the key, which stands in the key's own environment."""
+        pages = SANDBOX if self.environment is Environment.TEST else LIVE
+        return url_for(f"{pages}.show_key", org_id=current_org(), key_id=self.key_id)
 
 
 def trail_of(session: AnySession, events: Sequence[AuditEvent]) -> list[TrailLine]:
@@ -70,12 +81,13 @@ def trail_of(session: AnySession, events: Sequence[AuditEvent]) -> list[TrailLin
     return [_line(event, emails, names) for event in events]
 
 
-def _line(event: AuditEvent, emails: Mapping[str, str], names: Mapping[str, str]) -> TrailLine:
+def _line(event: AuditEvent, emails: Mapping[str, str], names: Mapping[str, tuple[str, Environment]]) -> TrailLine:
     known = _KEY_EVENTS.get(event.action)
     key_id = event.target_id if event.target_id in names else None
+    name, environment = names.get(event.target_id, ("", Environment.LIVE))
     icon, words = (known[0], known[1](event.details)) if known else ("circle", _other(event))
     who = _who(event, emails)
-    return TrailLine(icon, event.action in _DONE, visible(words), who, event.at, key_id, names.get(key_id or "", ""))
+    return TrailLine(icon, event.action in _DONE, visible(words), who, event.at, key_id, name, environment)
 
 
 def _other(event: AuditEvent) -> str:

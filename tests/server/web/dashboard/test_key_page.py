@@ -119,7 +119,7 @@ def test_it_tells_what_happened_and_by_whom(office: Office, clock: TurnableClock
     with writing(db.session):
         for number in range(20):
             rename_key(db.session, clock, owner, get_key(db.session, successor.id), f"number {number}")
-    assert f"mushu audit list --org {office.org.id} --key {successor.id}" in text_of(office, successor.id)
+    assert f"{office.home}audit?about={successor.id}" in office.page(f"{office.home}keys/{successor.id}").links()
 
 
 def test_a_key_of_another_place_is_not_there(office: Office) -> None:
