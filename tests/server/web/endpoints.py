@@ -440,13 +440,18 @@ PAGES_OF_AN_ORG = {
     ("GET", "/members/<user_id>/remove"): ADMIN, ("POST", "/members/<user_id>/remove"): ADMIN,
     ("GET", "/members/<user_id>/hand-over"): ADMIN, ("POST", "/members/<user_id>/hand-over"): ADMIN,
     ("POST", "/members/invitations/<invite_id>/cancel"): ADMIN, ("GET", "/audit"): ADMIN, ("GET", "/audit.csv"): ADMIN,
+    ("GET", "/settings"): READ, ("POST", "/settings"): ADMIN, ("GET", "/settings/delete"): ADMIN,
+    ("POST", "/settings/delete"): ADMIN,
 }  # fmt: skip
 #: Those of them that only an operator of the server may use.
 PAGES_OF_OPERATORS = {
     ("POST", "/destinations"), ("GET", "/destinations/<name>/remove"), ("POST", "/destinations/<name>/remove"),
 }  # fmt: skip
 #: And those that only the owner may.
-PAGES_OF_OWNERS = {("GET", "/members/<user_id>/hand-over"), ("POST", "/members/<user_id>/hand-over")}
+PAGES_OF_OWNERS = {
+    ("GET", "/members/<user_id>/hand-over"), ("POST", "/members/<user_id>/hand-over"), ("GET", "/settings/delete"),
+    ("POST", "/settings/delete"),
+}  # fmt: skip
 ORG_PAGES = {
     (method, f"/dashboard/<org_id>{sandbox}{rule}"): Requirement(
         scope,

@@ -11,6 +11,7 @@
     destinations.py, destination_rows.py, destination_changes.py      where keys are delivered to
     members.py, inviting.py                      who belongs to the organization, and who is invited
     audit_log.py                                 what was changed, with filters, and as CSV
+    org_settings.py                              what holds for new keys and members
     charts.py   usage as paths of SVG
     routes.py   the table of pages, each mounted for live and for test
 

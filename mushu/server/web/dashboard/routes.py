@@ -17,6 +17,7 @@ from mushu.server.web.dashboard import (
     key_list,
     key_page,
     members,
+    org_settings,
     rotate,
 )
 from mushu.server.web.dashboard.shell import LIVE, SANDBOX
@@ -28,7 +29,7 @@ from mushu.server.web.pages import EmptyForm
 #: Method, rule below the organization, and the view.
 PAGES: Final = (
     *home.PAGES, *key_list.PAGES, *key_page.PAGES, *create.PAGES, *change.PAGES, *rotate.PAGES, *destinations.PAGES,
-    *destination_changes.PAGES, *members.PAGES, *inviting.PAGES, *audit_log.PAGES,
+    *destination_changes.PAGES, *members.PAGES, *inviting.PAGES, *audit_log.PAGES, *org_settings.PAGES,
 )  # fmt: skip
 #: A page loads its own script, and htmx with it; nothing from elsewhere, and nothing that is written in the page.
 _POLICY: Final = (

@@ -79,7 +79,13 @@ class Shell:
         return [
             ("Keys", keys),
             ("Development", [MenuLink("Outbox", "bell", url_for("account.show_outbox"))]),
-            ("Organization", [MenuLink("Members", "users", to("show_members"))]),
+            (
+                "Organization",
+                [
+                    MenuLink("Members", "users", to("show_members")),
+                    MenuLink("Settings", "settings", to("show_settings")),
+                ],
+            ),
         ]
 
 
