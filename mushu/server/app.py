@@ -47,7 +47,7 @@ from mushu.server.web.api import (
     tenants,
     verification,
 )
-from mushu.server.web.dashboard import start
+from mushu.server.web.dashboard import server_pages, start
 from mushu.server.web.dashboard.routes import dashboards
 from mushu.server.web.openapi import make_app, serve_document
 from mushu.server.web.pages import account, client_wheel, consent, reference, sign_in
@@ -85,7 +85,7 @@ ENVIRONMENTAL: Final = (
     media_content.RESOURCE,
     push.RESOURCE,
 )
-PAGES: Final = (sign_in, account, consent, invitation_pages, reference, client_wheel, start)
+PAGES: Final = (sign_in, account, consent, invitation_pages, reference, client_wheel, start, server_pages)
 
 
 def create_app(core: Core | None = None) -> Flask:

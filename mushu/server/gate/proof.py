@@ -98,11 +98,12 @@ class PageProof:
     browser: BrowserProof
     requirement: Requirement
     environment: Environment
-    org_id: str
+    #: None for what belongs to the server.
+    org_id: str | None
 
     def __call__(self, session: AnySession) -> None:
         user = self.browser.user(session)
-        if holds_rows(session):
+        if holds_rows(session) and self.org_id is not None:
             for query in (_membership(self.browser.user_id, self.org_id), _living_org(self.org_id)):
                 session.execute(query.execution_options(**{IN_ALL_ENVIRONMENTS: True}))
         admit(session, page_principal(user), self.requirement, self.environment, self.org_id)

@@ -17,6 +17,10 @@ _KEPT: Final = ("Allow", "Retry-After")
 _OPEN_TOO_LONG: Final = (
     "This page was open for too long, or cookies are switched off. Open it again, and try once more."
 )
+_NOTHING: Final = (
+    "Nothing here that you may see",
+    "Either there is no such page, or it is of an organization that you are no member of. Mushu does not say which.",
+)
 #: What it takes instead, by what is refused.
 _NEEDED: Final = {
     MissingScope: "the role admin or owner",
@@ -68,13 +72,15 @@ def _words(error: Exception, found: Problem) -> tuple[str, str]:
             who = f"You are signed in as {session_email()}."
             return "Your role does not permit this", f"{who} This takes {needed}. Nothing was changed."
     if found.status == HTTPStatus.NOT_FOUND:
-        return "Nothing here that you may see", (
-            "Either there is no such page, or it belongs to an organization that you are not a member of. Mushu does "
-            "not say which."
-        )
+        return _NOTHING
     if found.status == HTTPStatus.BAD_REQUEST and isinstance(error, HTTPException):
         return "Nothing was changed", _OPEN_TOO_LONG
     return found.title, found.detail
+
+
+def nothing_there(_: MushuError) -> tuple[str, int]:
+    """Answer as if there were no such page."""
+    return _page(HTTPStatus.NOT_FOUND, *_NOTHING), HTTPStatus.NOT_FOUND
 
 
 def session_over(_: SessionEnded) -> Any:

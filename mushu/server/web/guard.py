@@ -52,7 +52,7 @@ _UNDER_SANDBOX: Final = (f"{SANDBOX}/", f"{DASHBOARD}{SANDBOX}/")
 
 @dataclass(frozen=True, slots=True)
 class OrgPage:
-    """What a page of an organization asks of who is signed in in this browser."""
+    """What a page of an organization, or of the server, asks of who is signed in in this browser."""
 
     requirement: Requirement
 
@@ -74,6 +74,11 @@ def org_page(scope: Scope, *, owner_only: bool = False, operator_only: bool = Fa
     """
     asked = OrgPage(Requirement(scope, user_only=True, owner_only=owner_only, operator_only=operator_only))
     return lambda view: _mark(view, asked)
+
+
+def server_page(view: View) -> View:
+    """Let in operators who are signed in in this browser: for pages about what belongs to no organization."""
+    return _mark(view, OrgPage(Requirement(None, user_only=True, operator_only=True)))
 
 
 def signed_in(view: View) -> View:
@@ -220,7 +225,7 @@ def _sign_in_first(asked: Request, requirement: OrgPage | str) -> BaseResponse:
 def _admit_to_page(app: Flask, asked: Request, requirement: Requirement, environment: Environment) -> None:
     proof, known = session_proof(), cast(Any, g)._get_current_object()  # noqa: SLF001
     known.principal = principal = page_principal(require_session_user())
-    named = _named(asked, requirement.org_from) or ""
+    named = (_named(asked, requirement.org_from) or "") if requirement.scope is not None else None
     admit(reader_in(environment, app), principal, requirement, environment, named)
     known.org_id = named
     tell_session(environment, PageProof(proof, requirement, environment, named))

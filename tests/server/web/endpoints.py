@@ -463,6 +463,12 @@ ORG_PAGES = {
     for sandbox in ("", "/sandbox")
 }
 
+#: Pages of the server, for operators who are signed in in this browser: method and rule.
+SERVER_PAGES = {
+    ("GET", "/dashboard/server/health"), ("GET", "/dashboard/server/policies"), ("POST", "/dashboard/server/policies"),
+    ("GET", "/dashboard/server/policies/<name>/remove"), ("POST", "/dashboard/server/policies/<name>/remove"),
+}  # fmt: skip
+
 #: For programs that prove themselves as OAuth clients do, in a form of its own: method and rule.
 BY_CLIENT_SECRET = {("POST", "/oauth/introspect")}
 

@@ -41,6 +41,7 @@ from tests.server.web.endpoints import (
     OF_AN_ORG,
     ORG_PAGES,
     PUBLIC,
+    SERVER_PAGES,
     TEST,
     Endpoint,
     Mounted,
@@ -284,7 +285,7 @@ class TestTheTable:
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         }
         rows = [row.rule for row in MOUNTED]
-        others = PUBLIC, IN_BROWSER, BY_CLIENT_SECRET, ORG_PAGES
+        others = PUBLIC, IN_BROWSER, BY_CLIENT_SECRET, ORG_PAGES, SERVER_PAGES
         assert {*rows, *ALIASES}.union(*others) == mounted
         assert len(rows) + len(ALIASES) + sum(len(other) for other in others) == len(mounted)
 
@@ -304,6 +305,7 @@ class TestTheTable:
         }
         expected |= dict.fromkeys(PUBLIC, "public") | dict.fromkeys(IN_BROWSER, "browser")
         expected |= {rule: OrgPage(requirement) for rule, requirement in ORG_PAGES.items()}
+        expected |= dict.fromkeys(SERVER_PAGES, OrgPage(Requirement(None, user_only=True, operator_only=True)))
         expected |= dict.fromkeys(BY_CLIENT_SECRET, Requirement(Scope.READ, key_only=True))
         expected |= {alias: expected[rule] for alias, rule in ALIASES.items()}
         for rule in house.app.url_map.iter_rules():

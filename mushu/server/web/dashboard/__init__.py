@@ -12,6 +12,7 @@
     members.py, inviting.py                      who belongs to the organization, and who is invited
     audit_log.py                                 what was changed, with filters, and as CSV
     org_settings.py                              what holds for new keys and members
+    server_pages.py                              health and policies, for operators
     charts.py   usage as paths of SVG
     routes.py   the table of pages, each mounted for live and for test
 

@@ -34,6 +34,13 @@ class MenuLink:
     href: str
 
 
+def _of_server() -> list[MenuLink]:
+    return [
+        MenuLink("Server health", "heart-pulse", url_for("server_pages.show_health")),
+        MenuLink("Gate policies", "shield-check", url_for("server_pages.show_policies")),
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Shell:
     """What a page shows beside its own content."""
@@ -86,6 +93,7 @@ class Shell:
                     MenuLink("Settings", "settings", to("show_settings")),
                 ],
             ),
+            *([("Server", _of_server())] if self.is_operator else []),
         ]
 
 
