@@ -43,7 +43,7 @@ def test_the_commands_are_these() -> None:
         "org create", "org list", "org members add", "org members list", "org members remove", "org members set-role",
         "org settings", "org show", "org use",
         "api-key create", "api-key delete", "api-key deliveries", "api-key disable", "api-key enable", "api-key list",
-        "api-key rename", "api-key rotate", "api-key show", "api-key usage",
+        "api-key rename", "api-key rotate", "api-key show", "api-key update", "api-key usage",
         "tenant create", "tenant credentials clear", "tenant credentials set", "tenant delete", "tenant list",
         "tenant show", "tenant use",
         "device list", "device register", "device unregister",
