@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "push": "mushu.cli.commands.push:push",
     "media": "mushu.cli.commands.media:media",
     "audit": "mushu.cli.commands.audit:audit",
+    "open": "mushu.cli.commands.pages:open_",
     "config": "mushu.cli.commands.config:config",
     "completion": "mushu.cli.commands.config:completion",
 }

@@ -50,7 +50,7 @@ def test_the_commands_are_these() -> None:
         "push bulk", "push list", "push send", "push show",
         "media confirm", "media delete", "media download", "media images", "media list", "media show", "media upload",
         "media url",
-        "audit list",
+        "audit list", "open",
         "config set", "config show", "completion",
     ]  # fmt: skip
 

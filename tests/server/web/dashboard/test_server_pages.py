@@ -2,9 +2,11 @@
 
 import pytest
 
+from mushu.server.audit import SYSTEM
 from mushu.server.core import db
-from mushu.server.db import reading
-from mushu.server.gate.policies import get_policy
+from mushu.server.db import reading, writing
+from mushu.server.gate.policies import PolicyRequest, add_policy, get_policy
+from mushu.server.keys import Scope
 from mushu.server.operation import doctor
 from tests.server.conftest import World
 from tests.server.statements import statements
@@ -83,8 +85,9 @@ def test_an_operator_adds_a_policy_and_removes_it_for_good(office: Office, world
     assert "The policy shop denies everybody from now on." in office.page(POLICIES).text
     office.browser.get(POLICIES)
     assert office.browser.submit(remove).status_code == 404
-    for number in range(51):
-        more = {"name": f"p{number:02}", "scope": "read", "environment": "live", "any_org": "yes", "org_id": ""}
-        send(office.browser, office.browser.get(POLICIES), POLICIES, **more)
+    with writing(db.session):
+        for number in range(51):
+            more = PolicyRequest(name=f"p{number:02}", scope=Scope.READ, org_id=None, any_org=True)
+            add_policy(db.session, world.clock, SYSTEM, more)
     following = next(link for link in office.page(POLICIES).links() if "cursor=" in link)
     assert "p50" in office.page(following).text
