@@ -27,6 +27,9 @@ MODULES_WITHOUT_DOCSTRING = 0
 SHARED_CLASS_NAMES = 0
 #: Statements of a view, without its docstring: it parses, calls one function of a domain or a verb, and answers.
 LINES_OF_A_VIEW = 15
+VIEW_MARKS = (
+    "public", "in_browser", "signed_in", "operator_only", "about_keys", "requires", "org_page", "server_page",
+)  # fmt: skip
 #: What a test imports that does two things at the same moment, and what it does them with.
 AT_ONCE = ("threading", "concurrent", "multiprocessing", "mushu.testing.processes", "tests.server.orgs.racing")
 DATABASE = ("sqlalchemy", "mushu.server.core", "mushu.server.db")
@@ -140,11 +143,7 @@ def test_a_view_is_short() -> None:
 
 def is_view(function: ast.FunctionDef) -> bool:
     marks = (mark.func if isinstance(mark, ast.Call) else mark for mark in function.decorator_list)
-    return any(
-        isinstance(mark, ast.Name)
-        and mark.id in ("public", "in_browser", "signed_in", "operator_only", "about_keys", "requires", "org_page")
-        for mark in marks
-    )
+    return any(isinstance(mark, ast.Name) and mark.id in VIEW_MARKS for mark in marks)
 
 
 def first_statement(function: ast.FunctionDef) -> ast.stmt:
