@@ -36,18 +36,22 @@ _KEY_EVENTS: Final[dict[str, tuple[str, Callable[[_Details], str]]]] = {
     "key.deleted": ("trash-2", lambda _: "deleted"),
     "key.value_left": ("triangle-alert", lambda _: "over, and its value is still at a destination"),
 }
-#: The same for what is done to something else; the details that are told stand after it.
-_OTHER_EVENTS: Final[dict[str, tuple[str, str]]] = {
-    "org.created": ("created the organization", ""),
-    "org.renamed": ("renamed the organization to", "to"),
-    "org.transferred": ("handed the organization over", ""),
-    "org.settings_changed": ("changed the settings", ""),
-    "member.added": ("let a member in, as", "role"),
-    "member.removed": ("removed a member", ""),
-    "member.role_set": ("gave a member the role", "to"),
-    "invitation.created": ("invited somebody", ""),
-    "destination.added": ("added the destination", "name"),
-    "destination.removed": ("removed the destination", "name"),
+#: The same for what is done to something else: `{target}` is what it was done to, and other names are of its details.
+_OTHER_EVENTS: Final[dict[str, str]] = {
+    "org.created": "created the organization",
+    "org.renamed": "renamed the organization to {to}",
+    "org.transferred": "handed the organization over to {to}",
+    "org.settings_changed": "changed the settings: {details}",
+    "member.added": "let {target} in, as {role}",
+    "member.removed": "removed {target}",
+    "member.role_set": "gave {target} the role {to}",
+    "invitation.created": "invited {email} as {role}",
+    "invitation.accepted": "accepted an invitation",
+    "invitation.declined": "declined an invitation",
+    "invitation.cancelled": "cancelled an invitation",
+    "destination.added": "added the destination {name}",
+    "destination.removed": "removed the destination {name}",
+    "destination.settings_changed": "changed what opens the destination {name}",
 }
 _DONE: Final = ("key.activated", "key.enabled")
 
@@ -75,8 +79,7 @@ class TrailLine:
 
 def trail_of(session: AnySession, events: Sequence[AuditEvent]) -> list[TrailLine]:
     """Return what happened, in the order of the events."""
-    users = [event.actor_id for event in events if event.actor_kind == ActorKind.USER]
-    emails = emails_of(session, users)
+    emails = emails_of(session, {id_ for event in events for id_ in _people_of(event)})
     names = names_of_keys(session, [event.target_id for event in events if event.action.startswith("key.")])
     return [_line(event, emails, names) for event in events]
 
@@ -85,14 +88,38 @@ def _line(event: AuditEvent, emails: Mapping[str, str], names: Mapping[str, tupl
     known = _KEY_EVENTS.get(event.action)
     key_id = event.target_id if event.target_id in names else None
     name, environment = names.get(event.target_id, ("", Environment.LIVE))
-    icon, words = (known[0], known[1](event.details)) if known else ("circle", _other(event))
+    icon, words = (known[0], known[1](event.details)) if known else ("circle", _other(event, emails))
     who = _who(event, emails)
     return TrailLine(icon, event.action in _DONE, visible(words), who, event.at, key_id, name, environment)
 
 
-def _other(event: AuditEvent) -> str:
-    words, detail = _OTHER_EVENTS.get(event.action, (f"{event.action}: {event.target_id}", ""))
-    return f"{words} {event.details.get(detail, '')}".strip()
+class _Named(dict[str, str]):
+    """What an event tells; what it does not tell has no name."""
+
+    def __missing__(self, name: str) -> str:
+        return "somebody"
+
+
+def _other(event: AuditEvent, emails: Mapping[str, str]) -> str:
+    told = {name: emails.get(str(value), _told(value)) for name, value in event.details.items() if value is not None}
+    named = _Named(told, target=emails.get(event.target_id, event.target_id), details=_listed(event.details))
+    return _OTHER_EVENTS.get(event.action, f"{event.action}: {{target}}").format_map(named)
+
+
+def _listed(details: _Details) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_told(value)}" for name, value in details.items())
+
+
+def _told(value: object) -> str:
+    if isinstance(value, list):
+        return " and ".join(map(str, value))
+    return "none" if value is None else str(value)
+
+
+def _people_of(event: AuditEvent) -> list[str]:
+    """Return the ids of users that an event may name; an operator is not named."""
+    of_target = [event.target_id, str(event.details.get("to"))] if not event.action.startswith("key.") else []
+    return [event.actor_id, *of_target] if event.actor_kind == ActorKind.USER else of_target
 
 
 def _who(event: AuditEvent, emails: Mapping[str, str]) -> str:

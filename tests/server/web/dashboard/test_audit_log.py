@@ -27,18 +27,35 @@ def add(office: Office, action: str, target: str, *, actor: Actor | None = None,
 def test_the_log_says_what_was_done_by_whom_and_to_which_key(office: Office, world: World) -> None:
     page = f"{office.home}audit"
     live, test = office.key(HOSTILE), office.key("other", environment=Environment.TEST)
+    assert f"{office.sandbox}keys/{test.id}" in office.page(office.home).links(), "where it can be seen"
     add(office, "destination.added", "dst_x", actor=Actor(ActorKind.OPERATOR, "root"), name="=cmd()")
-    admin = office.browser_of(world.member(office.org, Role.ADMIN))
+    bob = world.member(office.org, Role.ADMIN)
+    admin, settings = office.browser_of(bob), f"{office.home}settings"
+    admin.get(settings)
+    admin.submit(settings, name="acme", max_key_age="90d")
+    add(office, "org.transferred", office.org.id, to=bob.id)
+    add(office, "invitation.created", "inv_x", role="member")
+    add(office, "tenant.created", "ten_{to}")
     assert page in Shown(admin.get(office.home)).links()
     for base in (office.home, office.sandbox):
         shown = Shown(admin.get(f"{base}audit"))
-        for words in ("Created", "created", office.owner.email, "Added the destination =cmd()", "An operator of the"):
+        for words in (
+            "Created",
+            "created",
+            office.owner.email,
+            "Added the destination =cmd()",
+            "An operator of the",
+            f"Let {bob.email} in, as admin",
+            "Changed the settings: max key age 90d",
+            f"Handed the organization over to {bob.email}",
+            "Invited somebody as member",
+            "Tenant.created: ten_{to}",
+        ):
             assert words in shown.text
         assert "root" not in shown.text
         assert HOSTILE in shown.text
         assert "<script>alert" not in shown.html
         assert {f"{office.home}keys/{live.id}", f"{office.sandbox}keys/{test.id}"} <= {*shown.links()}
-    assert f"{office.sandbox}keys/{test.id}" in office.page(office.home).links(), "where it can be seen"
     assert office.member().get(page).status_code == 403
     assert office.outsider().get(f"{page}.csv").status_code == 404
 
