@@ -17,6 +17,7 @@ from mushu.server.gate.policies import PolicyRequest, add_policy, get_policy, li
 from mushu.server.keys import Scope, parse_scopes
 from mushu.server.operation.doctor import examine_running
 from mushu.server.paging import CURSOR_LENGTH, Window
+from mushu.server.rate_limits import parse_limits
 from mushu.server.web.error_pages import nothing_there, pages_for_people, session_over
 from mushu.server.web.guard import current_user, server_page
 from mushu.server.web.pages import EmptyForm
@@ -93,7 +94,7 @@ def _asked(form: Mapping[str, str]) -> PolicyRequest:
     """Return the policy that the form asks for.
 
     Raises:
-        Invalid: the scope or the environment is none.
+        Invalid: the scope, the environment or a limit is none.
     """
     if form.get("environment") not in {*Environment}:
         raise Invalid("The environment is live or test.", field="environment")
@@ -104,6 +105,7 @@ def _asked(form: Mapping[str, str]) -> PolicyRequest:
         any_org="any_org" in form,
         environment=Environment(form["environment"]),
         cli_tokens="cli_tokens" in form,
+        limits=parse_limits(form.get("limits", "").replace(",", " ").split()),
     )
 
 

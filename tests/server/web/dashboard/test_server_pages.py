@@ -57,12 +57,20 @@ def test_health_is_what_the_doctor_finds_without_what_costs_long(
 def test_an_operator_adds_a_policy_and_removes_it_for_good(office: Office, world: World) -> None:
     make_operator(world, office.owner)
     assert "No policy yet" in office.page(POLICIES).text
-    given = {"name": "shop", "scope": "write", "environment": "test", "org_id": office.org.id, "cli_tokens": "yes"}
+    given = {
+        "name": "shop",
+        "scope": "write",
+        "environment": "test",
+        "org_id": office.org.id,
+        "cli_tokens": "yes",
+        "limits": "10/second, 1000/day",
+    }
     added = send(office.browser, office.browser.get(POLICIES), POLICIES, **given)
     assert added.headers["Location"] == POLICIES
     text = office.page(POLICIES).text
     assert "A proxy asks at /forward-auth/shop." in text
     assert f"Test keys of {office.org.id}, and CLI tokens" in text
+    assert "at most 10/second and 1000/day, else 403" in text
     with reading(db.session):
         policy = get_policy(db.session, "shop")
     assert (policy.scope, policy.environment, policy.cli_tokens, policy.created_by) == (
@@ -74,6 +82,7 @@ def test_an_operator_adds_a_policy_and_removes_it_for_good(office: Office, world
         ({"name": "b", "scope": "root"}, "A scope must be one of"),
         ({"name": "b", "environment": "both"}, "The environment is live or test"),
         ({"name": "b", "any_org": "yes"}, "not both"),
+        ({"name": "b", "limits": "10/second 5/second"}, "There are two limits for one second"),
         ({"name": "b", "org_id": "org_nowhere"}, "There is no organization"),
     ):
         refused = send(office.browser, office.browser.get(POLICIES), POLICIES, **(given | wrong))
