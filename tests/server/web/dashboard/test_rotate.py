@@ -35,6 +35,9 @@ def test_a_delivered_key_is_rotated_in_its_place_unseen_and_watched_to_its_end(
     new = all_keys()[1]
     assert new.expires_at == clock() + 30 * DAY, "the same length of life"
     assert (new.name, file.read_text() != before, new.stored_state) == (old.name, True, State.ACTIVE)
+    listed = office.page(f"{office.home}keys").text
+    assert "Nowhere any more" in listed
+    assert "Shown" not in listed, "it was written over, and nobody has seen it"
     page = office.page(watched)
     assert "The new key waits for its first use." in page.text
     assert next(one for one in page.all("div") if one.get("id") == "live")["hx-trigger"] == "every 5s"
