@@ -192,6 +192,7 @@ def test_a_tick_deletes_notifications_after_the_days_that_are_set(
 
 def test_a_tick_forgets_what_was_counted_in_windows_that_have_ended(settings: Settings) -> None:
     store, windows = open_store(settings), windows_of("key_a", "5/minute;5/total")
+    settings.instance_path.mkdir(exist_ok=True)
     store.make()
     store.take(windows, utc_now().timestamp() - 61)
     housekeeping.tick(settings)

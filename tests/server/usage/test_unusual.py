@@ -127,4 +127,4 @@ def test_no_more_are_told_than_somebody_reads_and_each_costs_no_statement(watche
         watched.saw(key, 200)
         watched.saw(key, 3 + number / 100)
     assert len(watched.told()) == MOST
-    assert asked() == few
+    assert asked() <= few
