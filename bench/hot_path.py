@@ -17,8 +17,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from flask import Flask, session
+from flask.sessions import SessionMixin
 from granian.wsgi import _callback_wrapper
 
 from bench.bare import bare, empty, mushu
@@ -34,10 +36,14 @@ from mushu.server.gate.policies import PolicyRequest, add_policy
 from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.operation.upgrading.migrations import migrate
+from mushu.server.orgs.members import list_members
 from mushu.server.orgs.service import create_org
+from mushu.server.paging import Window
 from mushu.server.rate_limits import parse_limits
 from mushu.server.resources.tenants import TenantRequest, create_tenant
-from mushu.server.users.service import create_user
+from mushu.server.users.service import create_user, get_user
+from mushu.server.web.extensions import recorder_of
+from mushu.server.web.sessions import begin_session, look_up_session
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -100,6 +106,7 @@ def of_mushu(core: Core) -> dict[str, Ask]:
         one, key = organization(core, 1)
         twenty, other = organization(core, 20)
         limited = key_with_limits(one)
+        cookie = page_of_keys(app, one)
         db.session.remove()
     body = b'{"key": "%s"}' % key.encode()
     form = b"token=%s&token_type_hint=access_token" % key.encode()
@@ -116,6 +123,7 @@ def of_mushu(core: Core) -> dict[str, Ask]:
         "/orgs/{org_id}": asking(app, f"/orgs/{one}", key),
         "/orgs/{org_id}/tenants, 1": asking(app, f"/orgs/{one}/tenants", key),
         "/orgs/{org_id}/tenants, 20": asking(app, f"/orgs/{twenty}/tenants", other),
+        "a page of 50 keys": asking(app, f"/dashboard/{one}/keys", cookie=cookie),
     }
 
 
@@ -160,7 +168,32 @@ def key_with_limits(org_id: str) -> str:
     return secret.reveal()
 
 
-def asking(app: "WSGIApplication", path: str, key: str = "", body: bytes = b"", kind: str = "application/json") -> Ask:
+def page_of_keys(app: Flask, org_id: str) -> str:
+    """Fill a page of the dashboard with 50 keys, each of them used; return the cookie of the owner of the keys."""
+    with app.test_request_context(headers={"Cookie": "begun=yes"}):
+        set_environment(db.session, Environment.LIVE)
+        look_up_session()
+        with writing(db.session):
+            for number in range(50):
+                key, _ = mint_key(db.session, utc_now, SYSTEM, KeyRequest(org_id=org_id, name=f"backend {number}"))
+                activate(db.session, utc_now, SYSTEM, key.id)
+                recorder_of(app).saw(key.id, utc_now(), "203.0.113.7")
+            owner = list_members(db.session, org_id, Window(1)).rows[0].user_id
+            begin_session(get_user(db.session, owner))
+        recorder_of(app).flush()
+        answer = app.make_response("")
+        app.session_interface.save_session(app, cast(SessionMixin, session), answer)
+    return answer.headers["Set-Cookie"].partition(";")[0]
+
+
+def asking(
+    app: "WSGIApplication",
+    path: str,
+    key: str = "",
+    body: bytes = b"",
+    kind: str = "application/json",
+    cookie: str = "",
+) -> Ask:
     """Return what asks for this once; it fails where the answer is not 200."""
     scope: dict[str, Any] = {
         "REQUEST_METHOD": "POST" if body else "GET", "PATH_INFO": path, "QUERY_STRING": "", "SCRIPT_NAME": "",
@@ -168,6 +201,7 @@ def asking(app: "WSGIApplication", path: str, key: str = "", body: bytes = b"", 
         "HTTP_HOST": "localhost:8600", "HTTP_ACCEPT": "*/*", "HTTP_USER_AGENT": "bench", "wsgi.url_scheme": "http",
     }  # fmt: skip
     scope |= {"HTTP_X_API_KEY": key} if key else {}
+    scope |= {"HTTP_COOKIE": cookie} if cookie else {}
     scope |= {"CONTENT_TYPE": kind, "CONTENT_LENGTH": str(len(body))} if body else {}
     serve, told = _callback_wrapper(app, {}), Protocol()
 

@@ -93,7 +93,8 @@ def hours_by_key(session: AnySession, now: datetime, key_ids: Sequence[str]) -> 
         DatabaseUnavailable: the usage of keys cannot be read.
     """
     starts = _hours(now, 36)
-    found = {key_id: {start: Bar(start) for start in starts} for key_id in key_ids}
+    nothing = {start: Bar(start) for start in starts}
+    found = {key_id: nothing.copy() for key_id in key_ids}
     # Columns, not rows: of fifty keys there are 1,800, and making an object of each takes longer than all else.
     columns = (UsagePeriod.key_id, UsagePeriod.start, UsagePeriod.requests, UsagePeriod.denials)
     query = select(*columns).where(UsagePeriod.key_id.in_(key_ids), *_since(starts[0]))

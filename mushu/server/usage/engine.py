@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -90,16 +90,20 @@ def reading_with_usage(session: AnySession) -> Iterator[AnySession]:
 def _both_engine(engine: Engine, database: Path) -> Engine:
     """Return the engine whose connections see the tables of usage first, and behind them those of the keys.
 
-    They only read: a writer of one of the two files is kept waiting by nobody. Each is closed after its use.
+    They only read: a writer of one of the two files is kept waiting by nobody. They end with the engine of usage, which
+    is another one where its file was taken away.
     """
-    usage_engine(engine)  # makes the tables
-    both: Engine | None = engine.get_execution_options().get(_BOTH)
-    if both is None:
-        both = create_engine(sqlite_url(_usage_file(database)), hide_parameters=True, poolclass=NullPool)
+    usage = usage_engine(engine)  # makes the tables
+    with _MAKING:
+        known: Engine | None = usage.get_execution_options().get(_BOTH)
+        if known is not None:
+            return known
+        both = create_engine(sqlite_url(_usage_file(database)), hide_parameters=True)
         prepare_engine(both)
         event.listen(both, "connect", lambda connection, _: _attach(connection, database))
-        engine.update_execution_options(**{_BOTH: both})
-    return both
+        event.listen(usage, "engine_disposed", lambda _: both.dispose())
+        usage.update_execution_options(**{_BOTH: both})
+        return both
 
 
 def _attach(connection: Any, database: Path) -> None:

@@ -135,9 +135,13 @@ def sparkline(bars: Sequence[Bar]) -> list[PlotPath]:
     axis = PlotPath("axis", f"M0 27.5h{_STEP * len(bars)}")
     if not peak:
         return [axis]
-    heights = [(_small(bar.requests, peak), _small(bar.denials, peak)) for bar in bars]
-    asked = _strokes((place, _SMALL, height) for place, (height, _) in enumerate(heights) if height)
-    refused = _strokes((place, _SMALL - below, height) for place, (below, height) in enumerate(heights) if height)
+    heights = [
+        (place, _small(bar.requests, peak), _small(bar.denials, peak))
+        for place, bar in enumerate(bars)
+        if bar.requests or bar.denials
+    ]
+    asked = _strokes((place, _SMALL, height) for place, height, _ in heights if height)
+    refused = _strokes((place, _SMALL - below, height) for place, below, height in heights if height)
     return [axis, *(path for path in (PlotPath("", asked), PlotPath("no", refused)) if path.line)]
 
 
