@@ -103,7 +103,7 @@ def test_approved_the_waiting_command_ends_with_the_token_stored(page: Page, ter
     status = terminal.run("auth", "status")
     assert (status.returncode, "owner@localhost" in status.stdout + status.stderr) == (0, True)
     page.goto("/account")
-    page.get_by_role("button", name="Sign out").first.click()
+    page.get_by_role("region", name="Your terminals").get_by_role("button", name="Sign out").click()
     page.get_by_text("No terminal is signed in").wait_for()
     assert terminal.run("org", "list").returncode == 1, "signed out on the page is signed out in the terminal"
 
