@@ -5,6 +5,7 @@ A client of OAuth sends an API key as its secret (RFC 6749, section 2.3.1), unde
 
 import re
 from base64 import b64decode
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -35,11 +36,7 @@ def read_headers(authorization: str | None, x_api_key: str | None) -> Credential
     Raises:
         MissingCredential, MalformedCredential, MistypedCredential, AmbiguousCredential: there is not exactly one.
     """
-    try:
-        return credential.read_headers(authorization, x_api_key)
-    except CredentialFault as fault:
-        error = _ERRORS[fault.code](str(fault))
-    raise error
+    return _read(credential.read_headers, authorization, x_api_key)
 
 
 def read_key(sent: str | None) -> Credential:
@@ -53,8 +50,13 @@ def read_token(text: str) -> Credential:
     Raises:
         MalformedCredential, MistypedCredential: it is not one.
     """
+    return _read(credential.read_token, text)
+
+
+def _read(read: Callable[..., Credential], *sent: str | None) -> Credential:
+    """Return what `read` finds, or raise its fault as an error that holds nothing of what was sent."""
     try:
-        return credential.read_token(text)
+        return read(*sent)
     except CredentialFault as fault:
         error = _ERRORS[fault.code](str(fault))
     raise error
