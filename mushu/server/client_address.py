@@ -36,7 +36,11 @@ def client_address(environ: Mapping[str, Any], header: str) -> Address | None:
         environ: of WSGI.
         header: the name of the header that the proxy sets; empty: no proxy, the peer counts.
     """
-    return read_address(environ.get(f"HTTP_{header.upper()}" if header else "REMOTE_ADDR"))
+    return read_address(_sent(environ, header))
+
+
+def _sent(environ: Mapping[str, Any], header: str) -> str | None:
+    return environ.get(f"HTTP_{header.upper()}" if header else "REMOTE_ADDR")
 
 
 @lru_cache(4_096)
@@ -64,6 +68,17 @@ def network_of(address: Address | None) -> str:
 @lru_cache(4_096)
 def shown(address: Address | None) -> str:
     return UNKNOWN if address is None else str(address)
+
+
+def shown_client(environ: Mapping[str, Any], header: str) -> str:
+    """Return where a request comes from as it is counted and logged: `shown` of `client_address`."""
+    return shown_text(_sent(environ, header))
+
+
+@lru_cache(4_096)
+def shown_text(text: str | None) -> str:
+    """Return the address that a text is, as it is shown; by the text, because hashing an address costs more."""
+    return shown(read_address(text))
 
 
 def address_header(name: str) -> str | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from flask import Flask, request
 
 from mushu.batching import unhurried
-from mushu.server.client_address import read_address, shown
+from mushu.server.client_address import shown_text
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
 from mushu.server.logs import LogFile, Sink, StandardError, current_request_id
@@ -241,7 +241,7 @@ def _line(access: Access) -> str:
         f'{{"at": "{_moment(at)}", "level": "INFO", "logger": "access", '
         f'"request_id": {_quoted(request_id)}, "method": "{method if method in _METHODS else "other"}", '
         f'"route": {_documented(rule)}, "status": {status[:3]}, "milliseconds": {seconds * 1000:.1f}, '
-        f'"bytes": {length or "null"}, "principal": {_quoted(principal)}, "address": "{_address(address)}"}}\n'
+        f'"bytes": {length or "null"}, "principal": {_quoted(principal)}, "address": "{shown_text(address)}"}}\n'
     )
 
 
@@ -276,8 +276,3 @@ def _joined(lines: Iterable[str], most: int) -> Iterator[bytes]:
 def _documented(rule: str | None) -> str:
     """Return a rule of Flask as the reference writes it: `"/orgs/{org_id}"`."""
     return _quoted(_PARAMETER.sub(r"{\1}", rule) if rule is not None else None)
-
-
-@lru_cache
-def _address(text: str) -> str:
-    return shown(read_address(text))

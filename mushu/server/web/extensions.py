@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from flask import Flask, Request, current_app
 from werkzeug.routing import MapAdapter, Rule
 
-from mushu.server.client_address import client_address, shown
+from mushu.server.client_address import shown_client
 from mushu.server.clock import Clock
 from mushu.server.config import Settings
 from mushu.server.core import core_of, db, get_core
@@ -68,8 +68,8 @@ def count(app: Flask, environ: Mapping[str, Any], principal: Principal) -> None:
     """Count a request for the key that it carries."""
     if isinstance(principal, KeyPrincipal):
         core = core_of(app)
-        address = client_address(environ, core.settings.client_address_header)
-        recorder_of(app).saw(principal.key_id, core.clock(), shown(address))
+        address = shown_client(environ, core.settings.client_address_header)
+        recorder_of(app).saw(principal.key_id, core.clock(), address)
 
 
 def count_denial(app: Flask, environ: Mapping[str, Any], principal: Principal | None, refusal: MushuError) -> None:
@@ -77,8 +77,8 @@ def count_denial(app: Flask, environ: Mapping[str, Any], principal: Principal | 
     key_id = principal.key_id if isinstance(principal, KeyPrincipal) else getattr(refusal, "of_key", None)
     if key_id is not None:
         core = core_of(app)
-        address = client_address(environ, core.settings.client_address_header)
-        recorder_of(app).denied(key_id, core.clock(), shown(address), refusal.code)
+        address = shown_client(environ, core.settings.client_address_header)
+        recorder_of(app).denied(key_id, core.clock(), address, refusal.code)
 
 
 def dispatcher() -> Dispatcher:

@@ -16,7 +16,7 @@ from werkzeug.routing import Rule
 
 from mushu.environment import Environment
 from mushu.server.answers import Answer
-from mushu.server.client_address import client_address, shown
+from mushu.server.client_address import shown_client
 from mushu.server.core import Core, gate_reader_in
 from mushu.server.errors import Forbidden, RateLimited
 from mushu.server.gate import KeyPrincipal
@@ -100,7 +100,7 @@ class FastPath:
 
     def _count(self, environ: "WSGIEnvironment", asker: KeyPrincipal, now: datetime) -> None:
         """Count a request of a key, as the guard does."""
-        self._counting.recorder.saw(asker.key_id, now, shown(client_address(environ, self._address_header)))
+        self._counting.recorder.saw(asker.key_id, now, shown_client(environ, self._address_header))
         self._note(environ, asker)
 
     def _note(self, environ: "WSGIEnvironment", key: KeyPrincipal) -> None:

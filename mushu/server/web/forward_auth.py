@@ -19,7 +19,7 @@ from urllib.parse import quote
 from flask import Flask
 
 from mushu.environment import Environment
-from mushu.server.client_address import client_address, shown
+from mushu.server.client_address import client_address, shown_client
 from mushu.server.core import Core, gate_reader_in
 from mushu.server.errors import AmbiguousCredential, Forbidden, RateLimited, Unauthenticated, WrongNetwork
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
@@ -138,7 +138,7 @@ class ForwardAuth:
 
     def _count(self, environ: "WSGIEnvironment", principal: Principal, now: datetime) -> None:
         if isinstance(principal, KeyPrincipal):
-            self._recorder.saw(principal.key_id, now, shown(client_address(environ, self._address_header)))
+            self._recorder.saw(principal.key_id, now, shown_client(environ, self._address_header))
 
     def _note(
         self,
@@ -160,7 +160,7 @@ class ForwardAuth:
                     time.perf_counter() - began,
                     str(length),
                     _id_of(principal) if principal is not None else None,
-                    shown(client_address(environ, self._address_header)),
+                    shown_client(environ, self._address_header),
                 )
             )
 
