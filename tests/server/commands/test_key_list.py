@@ -58,13 +58,13 @@ def test_the_list_shows_what_somebody_should_look_at(
 
 
 def test_keys_are_searched_sorted_and_summed_up(run: Run, acme: str, in_core: None) -> None:
-    first, second = created(run, "Zeta"), created(run, "alpha", "--env", "test")
+    first, second = created(run, "Zeta of Acme"), created(run, "alpha", "--env", "test")
     use_key(second, datetime.now(UTC))
     for option, names in (
-        (("--sort", "name"), ["alpha", "Zeta"]),
-        (("--sort", "last_used"), ["alpha", "Zeta"]),
-        (("--search", "zE"), ["Zeta"]),
-        (("--search", first[-6:]), ["Zeta"]),
+        (("--sort", "name"), ["alpha", "Zeta of Acme"]),
+        (("--sort", "last_used"), ["alpha", "Zeta of Acme"]),
+        (("--search", "A oF"), ["Zeta of Acme"]),
+        (("--search", first[-6:]), ["Zeta of Acme"]),
         (("--used-within", "1h"), ["alpha"]),
         (("--created-by", "nobody"), []),
         (("--destination", "env:/srv/.env#K"), []),
