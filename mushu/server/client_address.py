@@ -40,7 +40,12 @@ def client_address(environ: Mapping[str, Any], header: str) -> Address | None:
 
 
 def _sent(environ: Mapping[str, Any], header: str) -> str | None:
-    return environ.get(f"HTTP_{header.upper()}" if header else "REMOTE_ADDR")
+    return environ.get(name_in_environ(header))
+
+
+def name_in_environ(header: str) -> str:
+    """Return under which name WSGI has the address, for what looks it up often."""
+    return f"HTTP_{header.upper()}" if header else "REMOTE_ADDR"
 
 
 @lru_cache(4_096)

@@ -106,6 +106,16 @@ def derived(source: Reader, key: Hashable, make: Callable[[], Derived]) -> Deriv
     return reads.derive(key, make) if isinstance(reads, StampedReads) else make()
 
 
+def recall_from(source: Reader) -> Callable[[Hashable], Any | None]:
+    """Return what recalls what was derived by a key; None for what is to be derived anew."""
+    reads = source.connections
+    return reads.recall if isinstance(reads, StampedReads) else _recall_nothing
+
+
+def _recall_nothing(_: Hashable) -> None:
+    """Where nothing is remembered."""
+
+
 class StampedReads(ReadConnections):
     """Reads that remember what they found, as long as it is true. Keyed by digest: no plaintext stays."""
 
@@ -128,11 +138,9 @@ class StampedReads(ReadConnections):
         before = self._read_stamp()
         if before is None:
             return make()
-        stamp, found = self._remembered
-        if stamp == before and key in found:
-            with suppress(KeyError):  # another thread left it out in this very moment
-                found.move_to_end(key)
-                return cast(Derived, found[key])
+        known = self._known(before, key)
+        if known is not None:
+            return cast(Derived, known)
         made = make()
         if made and is_whole(before) and before == self._read_stamp():
             stamp, found = self._remembered
@@ -144,6 +152,21 @@ class StampedReads(ReadConnections):
                 with suppress(KeyError):  # other threads did, too
                     found.popitem(last=False)  # the one that was asked for longest ago
         return made
+
+    def recall(self, key: Hashable) -> Any | None:
+        """Return what `derive` would return without making it; None where it would make it."""
+        stamp = self._read_stamp()
+        return None if stamp is None else self._known(stamp, key)
+
+    def _known(self, now: bytes, key: Hashable) -> Any | None:
+        stamp, found = self._remembered
+        if stamp != now:
+            return None
+        known = found.get(key)
+        if known is not None and len(found) > MOST // 2:  # in the order of use, once some are to be left out
+            with suppress(KeyError):  # another thread left it out in this very moment
+                found.move_to_end(key)
+        return known
 
     def _read_stamp(self) -> bytes | None:
         stamp = self._stamp or self._opened()

@@ -129,10 +129,6 @@ def _token(row: Any, now: datetime) -> UserPrincipal:
     return UserPrincipal(row.user_id, row.id, is_operator=row.operator_since is not None)
 
 
-#: Stands for what was not sent; no header holds it.
-_NOT_SENT: Final = "\0"
-
-
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A principal, with what other services are told of it."""
@@ -175,7 +171,12 @@ def identify_by(source: Reader, now: datetime, read: Callable[..., Credential], 
     return found if found.until is None or found.until > now else make()
 
 
-def digest_of_sent(*sent: str | None) -> bytes:
+def digest_of_sent(authorization: str | None, x_api_key: str | None = None, secret: str | None = None) -> bytes:
     """Return a digest of texts as they were sent, to remember by it what they prove; it holds no credential."""
-    texts = "\n".join([_NOT_SENT if text is None else text for text in sent])
-    return sha256(texts.encode("utf-8", "surrogatepass")).digest()
+    if x_api_key is secret is None and authorization is not None:
+        text = f"a{authorization}"
+    elif authorization is secret is None and x_api_key is not None:
+        text = f"x{x_api_key}"
+    else:
+        text = repr((authorization, x_api_key, secret))
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -56,10 +56,16 @@ class Slot:
     """Where the counters of one key are, and what is remembered beside them."""
 
     word: int
-    address: str = ""
+    #: Of its last request; None where there was none.
+    address: str | None = None
     addresses: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     denied_from: str = ""
+
+    def note_address(self, moment: int) -> None:
+        """Remember when its address was seen last."""
+        if self.address is not None and (self.address in self.addresses or len(self.addresses) < _MOST):
+            self.addresses[self.address] = moment
 
 
 class CounterFile:
@@ -92,17 +98,19 @@ class CounterFile:
     def saw(self, slot: Slot, moment: int, address: str) -> None:
         """Count a request."""
         words, word = self._words, slot.word
-        words[word + _LAST] = moment
-        if not words[word + _FIRST]:
-            words[word + _FIRST] = moment
         if slot.address != address:
-            slot.address = address
-            start = word * 8
-            written = address.encode("ascii", "replace")[:64].ljust(64, b"\0")
-            self._map[start + _ADDRESS.start : start + _ADDRESS.stop] = written
-        if address in slot.addresses or len(slot.addresses) < _MOST:
-            slot.addresses[address] = moment
+            self._begin_address(slot, moment, address)
+        words[word + _LAST] = moment
         words[word + _REQUESTS] += 1
+
+    def _begin_address(self, slot: Slot, moment: int, address: str) -> None:
+        start = slot.word * 8
+        if slot.address is None:
+            self._words[slot.word + _FIRST] = moment
+        slot.note_address(self._words[slot.word + _LAST])
+        slot.address = address
+        written = address.encode("ascii", "replace")[:64].ljust(64, b"\0")
+        self._map[start + _ADDRESS.start : start + _ADDRESS.stop] = written
 
     def denied(self, slot: Slot, moment: int, address: str, reason: str) -> None:
         """Count a request that was refused."""
@@ -116,10 +124,11 @@ class CounterFile:
     def counts(self) -> list[Count]:
         """Return all that was counted."""
         written = _counts(self._map[: len(self._slots) * _SLOT.size])
-        return [
-            replace(count, addresses=slot.addresses, reasons=slot.reasons, denied_from=slot.denied_from)
-            for count, slot in unhurried(zip(written, self._slots, strict=True), _AT_ONCE)
-        ]
+        found = []
+        for count, slot in unhurried(zip(written, self._slots, strict=True), _AT_ONCE):
+            slot.note_address(count.last)
+            found.append(replace(count, addresses=slot.addresses, reasons=slot.reasons, denied_from=slot.denied_from))
+        return found
 
     def close(self) -> None:
         """Let go of the memory and of the lock; a parent or child that has it, too, keeps it."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -19,18 +20,18 @@ from urllib.parse import quote
 from flask import Flask
 
 from mushu.environment import Environment
-from mushu.server.client_address import client_address, shown_client
+from mushu.server.client_address import client_address, name_in_environ, shown_text
 from mushu.server.core import Core, gate_reader_in
 from mushu.server.errors import AmbiguousCredential, Forbidden, RateLimited, Unauthenticated, WrongNetwork
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
-from mushu.server.gate.cache import derived
+from mushu.server.gate.cache import derived, recall_from
 from mushu.server.gate.credential import read_headers
 from mushu.server.gate.decision import Admitted, admit_by, get_requirement
 from mushu.server.gate.principal import digest_of_sent, identify
 from mushu.server.limiter import Fields
 from mushu.server.logs import current_request_id
 from mushu.server.rate_limits import LimitWindow, windows_of
-from mushu.server.web.access_log import find_access_log
+from mushu.server.web.access_log import AccessLog, find_access_log
 from mushu.server.web.extensions import count_denial, recorder_of
 from mushu.server.web.problems import as_problem, on_undecided, problem
 from mushu.server.web.proxy_headers import REQUEST_ID, chosen
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _PATH: Final = "/forward-auth"
-_RULE: Final = f"{_PATH}/<name>"
+_BELOW: Final = f"{_PATH}/"
+_RULE: Final = f"{_BELOW}<name>"
 #: Stands for a value that there is none of.
 _UNSET: Final = "-"
 #: Letters of the name of a key, percent-encoded; the rest is cut off.
@@ -58,7 +60,11 @@ class Passed:
 
     headers: tuple[tuple[str, str], ...]
     principal: Principal
+    #: Of an API key; of a CLI token no use is counted.
+    key_id: str | None
     until: datetime | None
+    #: Whether it passes depends on more than what is stored.
+    is_bounded: bool
     #: Of the key, of its organization and of the policy.
     windows: tuple[LimitWindow, ...]
     #: The status of the answer where one of them is full.
@@ -77,53 +83,58 @@ class ForwardAuth:
         self._app = wrapped
         self._flask = app
         self._reader = gate_reader_in(Environment.LIVE, app)
+        self._recall = recall_from(self._reader)
         self._recorder = recorder_of(app)
         self._limiter = core.limiter
         self._clock = core.clock
         self._address_header = core.settings.client_address_header
+        self._address = name_in_environ(self._address_header)
         # As for other frequent requests: in the log only where all are.
         self._log = find_access_log(app) if core.settings.access_log == "all" else None
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        if not path.startswith(_PATH) or path[len(_PATH) : len(_PATH) + 1] not in ("", "/"):
+        if not path.startswith(_BELOW) and path != _PATH:
             return self._app(environ, start_response)
-        began, principal, over_limit = time.perf_counter(), None, HTTPStatus.FORBIDDEN
-        request_id = chosen(environ.get("HTTP_X_REQUEST_ID", ""))
+        began = time.perf_counter() if self._log is not None else 0.0
+        passed, request_id = None, chosen(environ.get("HTTP_X_REQUEST_ID", ""))
         try:
             now = self._clock()
             passed = self._decide(environ, policy_name(path), now)
-            principal, over_limit = passed.principal, passed.over_limit
-            self._count(environ, principal, now)
+            if passed.key_id is not None:
+                self._recorder.saw(passed.key_id, now, shown_text(environ.get(self._address)))
             status, headers, content = "200 OK", passed.headers, b""
-            if passed.windows or principal.bounds is not None:
+            if passed.is_bounded:
                 headers += self._within_bounds(environ, passed, now)
         except Exception as error:
-            if isinstance(error, Unauthenticated | RateLimited | WrongNetwork):
-                count_denial(self._flask, environ, principal, error)
-            status, headers, content = _refusal(error, request_id, over_limit)
+            status, headers, content = self._refuse(error, environ, passed, request_id)
         start_response(status, [*headers, (REQUEST_ID, request_id)])
-        self._note(environ, request_id, status, began, len(content), principal)
+        if self._log is not None:
+            self._note(self._log, environ, request_id, status, began, len(content), passed)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]
 
     def _decide(self, environ: "WSGIEnvironment", name: str, now: datetime) -> Passed:
-        authorization = environ.get("HTTP_AUTHORIZATION")
-        x_api_key = environ.get("HTTP_X_API_KEY")
+        sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
+        key = (_RULE, name, digest_of_sent(*sent))
+        known: Passed | None = self._recall(key)
+        if known is None or (known.until is not None and known.until <= now):
+            make = partial(self._look_up, environ, name, now, sent)
+            known = derived(self._reader, key, make)
+            if known.until is not None and known.until <= now:
+                known = make()
+        return known
 
-        def make() -> Passed:
-            requirement = get_requirement(self._reader, name)
-            identity = identify(self._reader, now, read_headers(authorization, x_api_key))
-            try:
-                admitted = admit_by(self._reader, requirement, identity)
-            except Forbidden as refusal:  # it is in use all the same
-                self._count(environ, identity.principal, now)
-                count_denial(self._flask, environ, identity.principal, refusal)
-                raise
-            return _passed(admitted, requirement)
-
-        key = (_RULE, name, digest_of_sent(authorization, x_api_key))
-        found = derived(self._reader, key, make)
-        return found if found.until is None or found.until > now else make()
+    def _look_up(self, environ: "WSGIEnvironment", name: str, now: datetime, sent: tuple[str | None, ...]) -> Passed:
+        requirement = get_requirement(self._reader, name)
+        identity = identify(self._reader, now, read_headers(*sent))
+        try:
+            admitted = admit_by(self._reader, requirement, identity)
+        except Forbidden as refusal:  # it is in use all the same
+            if isinstance(identity.principal, KeyPrincipal):
+                self._recorder.saw(identity.principal.key_id, now, shown_text(environ.get(self._address)))
+            count_denial(self._flask, environ, identity.principal, refusal)
+            raise
+        return _passed(admitted, requirement)
 
     def _within_bounds(self, environ: "WSGIEnvironment", passed: Passed, now: datetime) -> Fields:
         """Count a request that its policy lets pass, and return what to tell of its limits.
@@ -136,33 +147,29 @@ class ForwardAuth:
             bounds.require_network(client_address(environ, self._address_header))
         return self._limiter.take(passed.windows, now.timestamp()) if passed.windows else ()
 
-    def _count(self, environ: "WSGIEnvironment", principal: Principal, now: datetime) -> None:
-        if isinstance(principal, KeyPrincipal):
-            self._recorder.saw(principal.key_id, now, shown_client(environ, self._address_header))
+    def _refuse(
+        self, error: Exception, environ: "WSGIEnvironment", passed: Passed | None, request_id: str
+    ) -> tuple[str, Fields, bytes]:
+        principal, over_limit = (passed.principal, passed.over_limit) if passed else (None, HTTPStatus.FORBIDDEN)
+        if isinstance(error, Unauthenticated | RateLimited | WrongNetwork):
+            count_denial(self._flask, environ, principal, error)
+        return _refusal(error, request_id, over_limit)
 
     def _note(
         self,
+        log: AccessLog,
         environ: "WSGIEnvironment",
         request_id: str,
         status: str,
         began: float,
         length: int,
-        principal: Principal | None,
+        passed: Passed | None,
     ) -> None:
-        if self._log is not None:
-            self._log.add(
-                (
-                    time.time(),
-                    request_id,
-                    environ["REQUEST_METHOD"],
-                    _RULE,
-                    status,
-                    time.perf_counter() - began,
-                    str(length),
-                    _id_of(principal) if principal is not None else None,
-                    shown_client(environ, self._address_header),
-                )
-            )
+        took, address = time.perf_counter() - began, shown_text(environ.get(self._address))
+        asked_by = _id_of(passed.principal) if passed is not None else None
+        log.add(
+            (time.time(), request_id, environ["REQUEST_METHOD"], _RULE, status, took, str(length), asked_by, address)
+        )
 
 
 def policy_name(path: str) -> str:
@@ -171,9 +178,11 @@ def policy_name(path: str) -> str:
     Raises:
         Forbidden: a segment is `..`, so that two programs could read the path in two ways.
     """
-    _, _, name, *rest = f"{path}/".split("/")
-    if ".." in rest or name == "..":
-        raise Forbidden("A path with the segment `..` is not taken here.")
+    name = path[len(_BELOW) :]
+    if "/" in name or name == "..":
+        name, *rest = name.split("/")
+        if ".." in rest or name == "..":
+            raise Forbidden("A path with the segment `..` is not taken here.")
     return name
 
 
@@ -183,7 +192,15 @@ def _passed(admitted: Admitted, policy: Any) -> Passed:
     windows = windows_of(f"policy:{policy.name}", policy.limits, "policy-")
     if bounds is not None:
         windows = bounds.windows + windows
-    return Passed(_told(admitted), identity.principal, identity.until, windows, HTTPStatus(policy.over_limit))
+    return Passed(
+        headers=_told(admitted),
+        principal=identity.principal,
+        key_id=identity.principal.key_id if isinstance(identity.principal, KeyPrincipal) else None,
+        until=identity.until,
+        is_bounded=bounds is not None or bool(windows),
+        windows=windows,
+        over_limit=HTTPStatus(policy.over_limit),
+    )
 
 
 def _told(admitted: Admitted) -> tuple[tuple[str, str], ...]:

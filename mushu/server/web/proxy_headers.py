@@ -91,7 +91,7 @@ def chosen(sent: str) -> str:
     """Return the id that was sent, or a new one where it is not well formed, or has a credential in it."""
     if sent and _WELL_FORMED.fullmatch(sent) and mask(sent) == sent:
         return sent
-    return f"{random.getrandbits(128):032x}"  # no secret, so the system is not asked for randomness
+    return format(random.getrandbits(128), "032x")  # no secret, so the system is not asked for randomness
 
 
 def install(app: Flask, settings: Settings) -> None:
