@@ -6,7 +6,6 @@ from typing import Final
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mushu.environment import Environment
 from mushu.server.db import Base, UTCDateTime
 from mushu.server.idempotency import Idempotent
 from mushu.server.keys import Scope
@@ -70,7 +69,7 @@ class ApiKey(Idempotent, Base):
     @property
     def hint(self) -> str:
         """The key as people see it: prefix and last four characters."""
-        return f"msk_{Environment(self.environment)}_…{self.last_four}"
+        return f"msk_{self.environment}_…{self.last_four}"
 
     def state(self, now: datetime) -> State:
         """Return the state at `now`; `expired` where the time of a living key is over."""

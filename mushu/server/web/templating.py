@@ -3,12 +3,11 @@
 A static file has the digest of its content in its address: a browser keeps it, and an upgrade brings another one.
 """
 
-import unicodedata
-from datetime import datetime
-from functools import cache
+from datetime import datetime, timedelta
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flask import Flask, request, url_for
 from flask_wtf.csrf import generate_csrf
@@ -17,7 +16,7 @@ from markupsafe import Markup, escape
 
 from mushu.server.clock import rfc3339
 from mushu.server.core import get_core
-from mushu.terminal import is_readable
+from mushu.server.web.markup import Html, icon, readable, said
 
 _STATIC: Final = Path(__file__).with_name("static")
 #: Seconds that a browser keeps a file with its digest in its address.
@@ -25,6 +24,19 @@ KEPT: Final = 31_536_000
 #: Letters of a version that are shown of a long one, and from which on it is one.
 _SHORT: Final = 8
 _LONG: Final = 16
+_MINUTE: Final = 60
+_HOUR: Final = 3_600
+_DAY: Final = 86_400
+
+
+def address(endpoint: str, **named: Any) -> str:
+    """Return the address of a page or a file, which is the same in each request with the same prefix."""
+    return _address(request.script_root, endpoint, **named)
+
+
+@lru_cache(maxsize=2_048)
+def _address(_: str, endpoint: str, **named: Any) -> str:
+    return url_for(endpoint, **named)
 
 
 @cache
@@ -35,7 +47,7 @@ def digest_of(name: str) -> str:
 
 def asset(name: str) -> str:
     """Return the address of a static file."""
-    return url_for("static", filename=name, v=digest_of(name))
+    return address("static", filename=name, v=digest_of(name))
 
 
 def max_age(filename: str | None) -> int | None:
@@ -50,21 +62,13 @@ def _static_files() -> frozenset[str | None]:
 
 
 def visible(text: str) -> Markup:
-    """Return the text of others with each character that cannot be seen written as its number.
-
-    A mark that turns the direction of what follows would let one name look like another.
-    """
-    if text.isascii() and text.isprintable():  # as nearly all names are: there is nothing to be made visible
-        return escape(str.__str__(text))
-    return Markup("").join(
-        letter if is_readable(letter) else Markup('<small class="ctl">U+{:04X}</small>').format(ord(letter))
-        for letter in unicodedata.normalize("NFC", text)
-    )
+    """Return the text of others with each character that cannot be seen written as its number."""
+    return Markup(readable(text))  # noqa: S704 - it is escaped
 
 
 def exact(moment: datetime) -> str:
     """Return a moment in full, in UTC."""
-    return f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC"
+    return f"{day(moment)}, {moment:%H:%M:%S} UTC"
 
 
 def day(moment: datetime) -> str:
@@ -74,14 +78,31 @@ def day(moment: datetime) -> str:
 
 def ago(moment: datetime) -> Markup:
     """Return how long ago, or in how long, with the exact moment behind it."""
-    passed = get_core().clock() - moment
-    length = naturaldelta(abs(passed), months=False)
-    if abs(passed).total_seconds() < 1:
-        words = "now"
-    else:
-        words = f"{length} ago" if passed.total_seconds() > 0 else f"in {length}"
-    # None of the three comes from others, and a page says this a hundred times.
-    return Markup(f'<time datetime="{rfc3339(moment)}" title="{exact(moment)}">{words}</time>')  # noqa: S704
+    return Markup(time_from(get_core().clock(), moment))  # noqa: S704 - nothing in it comes from others
+
+
+def time_from(now: datetime, moment: datetime) -> Html:
+    """Return what `ago` does, of a page whose moments are told from one."""
+    passed = (now - moment).total_seconds()
+    length = nearest(abs(passed))
+    words = "now" if abs(passed) < 1 else f"{length} ago" if passed > 0 else f"in {length}"
+    return Html(f"{_opened(moment)}{words}</time>")
+
+
+def nearest(seconds: float) -> str:
+    """Return a length in words, rounded to what they count: of 90 days that began a minute ago, 90 are left."""
+    unit = 1 if seconds < _MINUTE else _MINUTE if seconds < _HOUR else _HOUR if seconds < _DAY else _DAY
+    return _length(round(seconds / unit) * unit)
+
+
+@lru_cache(maxsize=1_024)
+def _length(seconds: int) -> str:
+    return naturaldelta(timedelta(seconds=seconds), months=False)
+
+
+@lru_cache(maxsize=1_024)
+def _opened(moment: datetime) -> str:
+    return f'<time datetime="{rfc3339(moment)}" title="{exact(moment)}">'
 
 
 def number(value: int | None) -> str:
@@ -117,5 +138,8 @@ def install(app: Flask) -> None:
         visible=visible, exact=exact, day=day, ago=ago, number=number, counted=counted, version=version,
         with_code=with_code, capitalized=capitalized,
     )  # fmt: skip
-    app.jinja_env.globals.update(asset=asset, csrf_token=generate_csrf)
+    app.jinja_env.globals.update(
+        address=address, asset=asset, csrf_token=generate_csrf,
+        icon=lambda *given: Markup(icon(*given)), said=lambda *given: Markup(said(*given)),  # noqa: S704 - of `Html`
+    )  # fmt: skip
     app.get_send_file_max_age = max_age  # type: ignore[method-assign]

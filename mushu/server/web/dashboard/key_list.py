@@ -15,14 +15,14 @@ from mushu.server.figures import KeyCounts, count_keys, hours_of_keys
 from mushu.server.hygiene import list_keys_to_look_at
 from mushu.server.keys import Scope
 from mushu.server.keys.service import Selection
-from mushu.server.keys.states import DEAD
 from mushu.server.orgs.members import list_members
 from mushu.server.paging import Window
 from mushu.server.users.service import emails_of
 from mushu.server.web.dashboard.charts import BY_HOUR, Chart, chart
 from mushu.server.web.dashboard.key_filters import OFFERED, PAGE, SORTS, KeyQuery, key_query
 from mushu.server.web.dashboard.key_rows import KeyRow, rows_of
-from mushu.server.web.dashboard.shell import page
+from mushu.server.web.dashboard.key_table import table_rows
+from mushu.server.web.dashboard.shell import page, to
 from mushu.server.web.guard import current_environment, org_page
 
 #: Destinations and members that the filters offer; any other can be written into the address.
@@ -63,7 +63,8 @@ def show_keys(org_id: str) -> Response:
     with reading(db.session):
         found = _listing(db.session, now, org_id, query)
     words: dict[str, Any] = {"choices": OFFERED, "sorts": SORTS, "views": _VIEWS}
-    return page("keys", HTTPStatus.OK, found=found, query=query, now=now, dead=DEAD, **words)
+    table = table_rows(found.rows, now, to("show_keys"))
+    return page("keys", HTTPStatus.OK, found=found, query=query, table=table, **words)
 
 
 def _listing(session: AnySession, now: datetime, org_id: str, query: KeyQuery) -> KeyListing:

@@ -23,7 +23,6 @@ from mushu.server.keys.states import State
 from mushu.server.usage import KeyUse, uses_of
 from mushu.server.usage.report import Bar
 from mushu.server.users.service import emails_of
-from mushu.server.web.dashboard.charts import PlotPath, sparkline
 from mushu.server.web.templating import ago, visible
 
 _SOON: Final = timedelta(days=30)
@@ -42,6 +41,9 @@ class KeyStatus:
 
     tone: str
     words: Markup
+
+
+_QUIET: Final = KeyStatus("ok", Markup("Active"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class KeyRow:
     """One key in a list."""
 
     facts: KeyFacts
+    state: State
     status: KeyStatus
     #: The last 36 hours.
     hours: Sequence[Bar]
@@ -79,10 +82,6 @@ class KeyRow:
     @property
     def key(self) -> ApiKey:
         return self.facts.key
-
-    @property
-    def spark(self) -> list[PlotPath]:
-        return sparkline(self.hours)
 
     @property
     def places(self) -> list[Delivery]:
@@ -112,7 +111,8 @@ def rows_of(session: AnySession, now: datetime, org_id: str, keys: Sequence[ApiK
     for key in keys:
         facts = KeyFacts(key, deliveries.get(key.id, ()), names, uses.get(key.id), rotations.get(key.id))
         creator = emails.get(key.created_by or "")
-        rows.append(KeyRow(facts, status_of(facts, now), hours[key.id], *total(hours[key.id]), creator))
+        state = key.state(now)
+        rows.append(KeyRow(facts, state, status_of(facts, state, now), hours[key.id], *total(hours[key.id]), creator))
     return rows
 
 
@@ -123,9 +123,8 @@ def _by_key(deliveries: Sequence[Delivery]) -> Mapping[str, Sequence[Delivery]]:
     return found
 
 
-def status_of(facts: KeyFacts, now: datetime) -> KeyStatus:
+def status_of(facts: KeyFacts, state: State, now: datetime) -> KeyStatus:
     """Return the most important thing to be said of a key."""
-    state = facts.key.state(now)
     match state:
         case State.ACTIVE:
             return _drift(facts) or _active(facts, now)
@@ -162,7 +161,7 @@ def _active(facts: KeyFacts, now: datetime) -> KeyStatus:
         return KeyStatus("off", _sentence("Never used in {}; delete it if nobody waits for it", length))
     if use is not None and use.last_used_at <= now - _IDLE:
         return KeyStatus("off", _sentence("Idle for {}", naturaldelta(now - use.last_used_at, months=False)))
-    return KeyStatus("ok", Markup("Active"))
+    return _QUIET
 
 
 def _rotating(facts: KeyFacts, now: datetime) -> KeyStatus:

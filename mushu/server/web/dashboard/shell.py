@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-from flask import Response, make_response, render_template, url_for
+from flask import Response, make_response, render_template, request
 
 from mushu.environment import Environment
 from mushu.server.core import db, get_core
@@ -18,6 +18,7 @@ from mushu.server.orgs.service import get_org, list_orgs_of_user
 from mushu.server.paging import Window
 from mushu.server.web.guard import current_environment, current_org, current_reader, current_user
 from mushu.server.web.sessions import require_session_user
+from mushu.server.web.templating import address
 
 LIVE: Final = "dashboard"
 SANDBOX: Final = "sandbox_dashboard"
@@ -36,8 +37,8 @@ class MenuLink:
 
 def _of_server() -> list[MenuLink]:
     return [
-        MenuLink("Server health", "heart-pulse", url_for("server_pages.show_health")),
-        MenuLink("Gate policies", "shield-check", url_for("server_pages.show_policies")),
+        MenuLink("Server health", "heart-pulse", address("server_pages.show_health")),
+        MenuLink("Gate policies", "shield-check", address("server_pages.show_policies")),
     ]
 
 
@@ -59,11 +60,11 @@ class Shell:
 
     @property
     def live_home(self) -> str:
-        return url_for(f"{LIVE}.show_home", org_id=self.org.id)
+        return address(f"{LIVE}.show_home", org_id=self.org.id)
 
     @property
     def sandbox_home(self) -> str:
-        return url_for(f"{SANDBOX}.show_home", org_id=self.org.id)
+        return address(f"{SANDBOX}.show_home", org_id=self.org.id)
 
     @property
     def is_admin(self) -> bool:
@@ -85,7 +86,7 @@ class Shell:
             keys.append(MenuLink("Audit log", "scroll-text", to("show_audit_log")))
         return [
             ("Keys", keys),
-            ("Development", [MenuLink("Outbox", "bell", url_for("account.show_outbox"))]),
+            ("Development", [MenuLink("Outbox", "bell", address("account.show_outbox"))]),
             (
                 "Organization",
                 [
@@ -104,7 +105,7 @@ def is_admin() -> bool:
 
 def to(view: str, **named: Any) -> str:
     """Return the address of a page of this organization and environment."""
-    return url_for(f".{view}", **{"org_id": current_org()} | named)
+    return address(f"{request.blueprint}.{view}", **{"org_id": current_org()} | named)
 
 
 def page(template: str, status: HTTPStatus = HTTPStatus.OK, **shown: Any) -> Response:

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -167,12 +168,30 @@ def test_what_cannot_be_seen_in_a_text_of_others_is_shown_as_its_number() -> Non
 def test_a_moment_is_told_by_its_distance_with_the_exact_one_behind_it(
     app: Flask, world: World, seconds: int, words: str
 ) -> None:
-    from datetime import timedelta
-
     moment = world.clock() + timedelta(seconds=seconds)
     shown = templating.ago(moment)
     assert f">{words}</time>" in shown
     assert f'title="{templating.exact(moment)}"' in shown
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(90 * 86_400 - 60, "in 90 days"), (86_400 - 30, "in a day"), (-3_599.9, "an hour ago"),
+     (30 * 60 - 1, "in 30 minutes"), (89.4 * 86_400, "in 89 days"), (59.2, "in 59 seconds"),
+     (366 * 86_400, "in 1 year, 1 day")],
+)  # fmt: skip
+def test_a_length_that_was_just_chosen_is_not_a_day_less(seconds: float, words: str) -> None:
+    now = datetime(2026, 11, 26, 9, tzinfo=UTC)
+    assert f">{words}</time>" in templating.time_from(now, now + timedelta(seconds=seconds))
+
+
+def test_an_address_has_the_prefix_of_its_own_request(app: Flask, office: Office) -> None:
+    for prefix in ("", "/keys", ""):
+        with app.test_request_context(environ_overrides={"SCRIPT_NAME": prefix}):
+            page = templating.address("dashboard.show_keys", org_id=office.org.id, search="a b/&")
+            assert page == f"{prefix}{office.home}keys?search=a+b/%26"
+            assert templating.asset("app.css").startswith(f"{prefix}/static/app.css?v=")
 
 
 def test_a_page_that_does_not_exist_says_so_to_people(office: Office) -> None:

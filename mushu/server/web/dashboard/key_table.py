@@ -1,0 +1,90 @@
+"""The table of keys as markup: each row is one text, because a page draws fifty of them.
+
+What a row shows is `Html`: mypy takes no text of others for it, which `escaped` and `readable` turn into it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from markupsafe import Markup
+
+from mushu.server.keys.states import DEAD
+from mushu.server.web.dashboard.charts import sparkline
+from mushu.server.web.dashboard.key_rows import KeyRow
+from mushu.server.web.markup import Html, escaped, icon, readable, said
+from mushu.server.web.templating import counted, number, time_from, version
+
+_SEALED: Final = icon("stamp", "Sealed: nobody has seen it")
+_ON_CLIENT: Final = icon("key-round", "On a client’s machine")  # noqa: RUF001 - an apostrophe
+_SHOWN: Final = icon("eye", "Was shown")
+
+
+def table_rows(rows: Sequence[KeyRow], now: datetime, address: str) -> Markup:
+    """Return the rows of the table of keys.
+
+    Args:
+        address: of the list; the page of each key is below it.
+    """
+    return Markup("\n".join(_row_of(row, now, address) for row in rows))  # noqa: S704 - of `Html` only
+
+
+def _row_of(row: KeyRow, now: datetime, address: str) -> Html:
+    key, use = row.key, row.facts.use
+    return _markup(
+        pick=Html("") if row.state in DEAD else _pick(escaped(key.id), escaped(key.name)),
+        href=escaped(f"{address}/{key.id}"),
+        name=readable(key.name),
+        hint=escaped(key.hint),
+        scopes=escaped(key.scope_names.replace(",", ", ")),
+        status=said(row.status.tone, Html(row.status.words), "div"),
+        requests=Html(counted(row.requests, "request")),
+        denials=Html(number(row.denials)),
+        spark=sparkline(row.hours),
+        count=_count(row.requests, row.denials),
+        used=_used(time_from(now, use.last_used_at), escaped(use.last_used_from)) if use else Html("Never used"),
+        places=_places(row),
+        expires=time_from(now, key.expires_at) if key.expires_at else Html("Never"),
+    )
+
+
+def _markup(
+    *, pick: Html, href: Html, name: Html, hint: Html, scopes: Html, status: Html, requests: Html,
+    denials: Html, spark: Html, count: Html, used: Html, places: Html, expires: Html,
+) -> Html:  # fmt: skip
+    return Html(f"""<tr>
+<td class="tick">{pick}</td>
+<th scope="row"><a class="name" href="{href}" dir="auto">{name}</a>\
+<small><span class="id">{hint}</span> · {scopes}</small></th>
+<td class="state" data-l="Status">{status}</td>
+<td class="count" data-l="Last 36 hours"><svg class="spark" viewBox="0 0 144 28" preserveAspectRatio="none" role="img"\
+ aria-label="{requests} in the last 36 hours, {denials} refused">{spark}</svg><small>{count}</small></td>
+<td class="used second" data-l="Last used">{used}</td>
+<td class="at second" data-l="Where it is">{places}</td>
+<td class="second" data-l="Expires">{expires}</td>
+</tr>""")
+
+
+def _pick(key_id: Html, name: Html) -> Html:
+    return Html(f'<input class="box" type="checkbox" name="key.{key_id}" value="yes" aria-label="Pick {name}">')
+
+
+def _count(requests: int, denials: int) -> Html:
+    asked = number(requests) if requests else "no requests"
+    return Html(f"{asked}, {number(denials)} refused" if denials else asked)
+
+
+def _used(moment: Html, source: Html) -> Html:
+    return Html(f'{moment}<small class="id">{source}</small>')
+
+
+def _places(row: KeyRow) -> Html:
+    if not row.facts.deliveries:
+        return Html(f"{_SHOWN} Shown to {escaped(row.creator)}" if row.creator else f"{_SHOWN} Shown")
+    seal, places = _SEALED if row.is_sealed else _ON_CLIENT, row.places
+    if not places:
+        return Html(f"{seal} Nowhere any more")
+    more = f"and {len(places) - 1} more" if len(places) > 1 else ""
+    if not more and places[0].version:
+        more = f"version {version(places[0].version)}"
+    return Html(f'{seal} <span dir="auto">{readable(row.facts.place(places[0]))}</span><small>{more}</small>')

@@ -1,0 +1,65 @@
+"""Pieces of markup as plain text, for what a page has hundreds of: a `Markup` costs more than the text that it marks.
+
+`Html` is the type of markup in which all text of others is escaped. mypy takes no other text in its place.
+"""
+
+import re
+import unicodedata
+from functools import cache, lru_cache
+from typing import Final, NewType
+
+from markupsafe import escape
+
+from mushu.terminal import is_readable
+
+Html = NewType("Html", str)
+
+#: What has a meaning in markup, and all but what is plain: ASCII that is seen as it is, and none of the former.
+_MEANINGFUL: Final = re.compile("[&<>\"']").search
+_NOT_PLAIN: Final = re.compile("[^ !#-%(-;=?-~]").search
+_SHAPES: Final = {
+    "ok": "circle-check",
+    "warn": "triangle-alert",
+    "bad": "circle-x",
+    "off": "circle-dashed",
+    "stop": "ban",
+    "wait": "clock",
+}
+
+
+def escaped(text: str) -> Html:
+    """Return the text of others as markup."""
+    return Html(text) if _MEANINGFUL(text) is None else Html(str(escape(str.__str__(text))))
+
+
+def readable(text: str) -> Html:
+    """Return the text of others with each character that cannot be seen written as its number.
+
+    A mark that turns the direction of what follows would let one name look like another.
+    """
+    if _NOT_PLAIN(text) is None:  # as nearly all names are
+        return Html(text)
+    return Html(
+        "".join(
+            escape(letter) if is_readable(letter) else f'<small class="ctl">U+{ord(letter):04X}</small>'
+            for letter in unicodedata.normalize("NFC", text)
+        )
+    )
+
+
+@lru_cache(maxsize=256)
+def icon(name: str, label: str = "") -> Html:
+    """Return an icon; `icons.html` must stand in its page. One without a label says nothing to a screen reader."""
+    spoken = f'role="img" aria-label="{escaped(label)}"' if label else 'aria-hidden="true"'
+    return Html(f'<svg class="i" {spoken}><use href="#i-{escaped(name)}"/></svg>')
+
+
+def said(tone: str, words: Html, tag: str) -> Html:
+    """Return an element that says how something is, with the shape of that before the words."""
+    return Html(f"{_opened(tone, tag)}<span>{words}</span></{tag}>")
+
+
+@cache
+def _opened(tone: str, tag: str) -> str:
+    kind = "off" if tone in ("stop", "wait") else tone
+    return f'<{tag} class="say {kind}">{icon(_SHAPES[tone])}'
