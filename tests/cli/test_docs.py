@@ -56,7 +56,7 @@ def _made(arguments: list[str], ran: Ran) -> dict[str, str | None]:
     """What later lines may name: the ids that this one answered."""
     match arguments[:2]:
         case ["api-key", "create" | "rotate"]:
-            return {"KEY_ID": ran.json["key_id"]}
+            return {"KEY_ID": ran.json["key_id"], "OLD_ID": ran.json.get("replaces")}
         case ["tenant", "create"]:
             return {"TENANT_ID": ran.json["tenant_id"]}
         case ["push", "send"]:

@@ -15,6 +15,7 @@ from tests.e2e.pages import REASONS, Block
 #: A word that a reader replaces, and where a command that makes such a thing shows what by.
 LEARNED: Final = {
     "KEY_ID": r'"key_id": "(key_\w+)"',
+    "OLD_ID": r'"replaces": "(key_\w+)"',
     "MEDIA_ID": r"\b(media_\w+)",
     "ROLE_ID": r"(?m)^(\w{8}(?:-\w{4}){3}-\w{12})$",
     "MESSAGE_ID": r'"message_id": ?"(msg_\w+)"',

@@ -92,6 +92,13 @@ class ApiKeys:
     def rotate_in(self, environment: Environment, key_id: str, terms: Answer) -> Answer:
         return self._api.post_idempotent(*self._path(environment), key_id, "rotate", body=terms)
 
+    def extend(self, key_id: str, retires_at: str) -> Answer:
+        """Let the old key of a rotation work until that moment."""
+        body = {"retires_at": retires_at}
+        return self._in_either(
+            key_id, lambda environment: self._api.post(*self._path(environment), key_id, "extend", body=body)
+        )
+
     def deliveries(self, key_id: str) -> list[Answer]:
         """Return the ledger of where a key was put, oldest first; of a deleted key, too."""
         answer = self._in_either(

@@ -9,7 +9,7 @@ import click
 
 from mushu.cli.answers import without_secrets
 from mushu.cli.client.api_keys import ApiKeys
-from mushu.cli.commands.rotation import deliveries, limits, networks, restrictions, rotate, update
+from mushu.cli.commands.rotation import deliveries, extend, limits, networks, restrictions, rotate, update
 from mushu.cli.errors import Failure, misunderstood
 from mushu.cli.options import (
     DurationType,
@@ -285,5 +285,5 @@ def _take_away(keys: ApiKeys, key_id: str, recorded: "RecordedDelivery | None") 
         raise click.exceptions.Exit(1)
 
 
-for command in (rotate, deliveries, update):
+for command in (rotate, deliveries, extend, update):
     api_key.add_command(command)

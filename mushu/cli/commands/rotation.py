@@ -1,4 +1,4 @@
-"""`mushu api-key rotate`, `update` and `deliveries`: a new key in place of one, its bounds, and where it was put."""
+"""`mushu api-key rotate`, `extend`, `update`, `deliveries`: a key and its successor, its bounds, where it was put."""
 
 import shlex
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from mushu.cli.options import (
     as_json,
     connecting,
     deliver_to,
+    from_now,
     key_id,
     org,
     pass_session,
@@ -111,6 +112,18 @@ def rotate(
         return f"{ended} `mushu api-key show {key_id}` tells how long the old key works. Create a new key."
 
     print_new_key(answer, end)
+
+
+@click.command("extend")
+@key_id
+@org
+@click.option("--for", "duration", type=DurationType(), required=True, help="How long from now, such as 6h.")
+@connecting
+@always_json
+@pass_session
+def extend(session: Session, key_id: str, org: str | None, duration: timedelta) -> None:
+    """Let the old key of a rotation work longer; it must end later than it would, and before it expires."""
+    print_json(without_secrets(session.api_keys(org).extend(key_id, from_now(duration))))
 
 
 @click.command("deliveries")

@@ -22,6 +22,7 @@ from .key import Key
 from .key_deliveries import KeyDeliveries
 from .key_delivery import KeyDelivery
 from .key_digest import KeyDigest
+from .key_extension import KeyExtension
 from .key_list import KeyList
 from .key_name import KeyName
 from .key_restrictions import KeyRestrictions
@@ -97,6 +98,7 @@ __all__ = (
     "KeyDeliveries",
     "KeyDelivery",
     "KeyDigest",
+    "KeyExtension",
     "KeyList",
     "KeyName",
     "KeyRestrictions",

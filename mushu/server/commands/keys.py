@@ -37,7 +37,7 @@ from mushu.server.environments import within
 from mushu.server.keys import parse_networks, parse_scopes, service
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.lifecycle.change import disable, enable, restrict
+from mushu.server.lifecycle.change import disable, enable, extend, restrict
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
@@ -161,6 +161,14 @@ def disable_key(key_id: str) -> None:
 def enable_key(key_id: str) -> None:
     """Let a disabled key work again."""
     _print_key(enable(operator_context(), key_id))
+
+
+@keys.command("extend")
+@click.argument("key_id")
+@click.option("--for", "duration", required=True, metavar="DURATION", help="How long from now, such as 6h.")
+def extend_key(key_id: str, duration: str) -> None:
+    """Let the old key of a rotation work longer; it must end later than it would, and before it expires."""
+    _print_key(extend(operator_context(), key_id, get_core().clock() + parse_duration(duration)))
 
 
 @keys.command("delete")

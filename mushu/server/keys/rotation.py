@@ -2,16 +2,18 @@
 
 begin           the successor is pending; the key works on as if nothing were
 hand over       the successor is active, the key retiring (`activation.py`); both work
-first use       of the successor: from now on the key has `settle` left
+first use       of the successor: from now on the key has `settle` left (`retirement.py`)
 retirement      the key is over
+
+Here is how a rotation begins, which there are, and which need somebody.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from sqlalchemy import ColumnElement, and_, exists, func, select, update
+from sqlalchemy import func, select, update
 
 from mushu.environment import Environment
 from mushu.secret import Secret
@@ -22,13 +24,14 @@ from mushu.server.errors import Invalid, WrongState
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys import networks_of
 from mushu.server.keys.minting import KeyRequest, mint_successor
-from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, IS_TO_ROTATE, ApiKey, Rotation
+from mushu.server.keys.models import IS_OPEN, IS_TO_ROTATE, ApiKey, Rotation
 from mushu.server.keys.service import StateAt, get_key
 from mushu.server.keys.states import DEAD, AtDeadline, State
 from mushu.server.orgs.service import get_org
 from mushu.server.rate_limits import limits_of
 
-_LONGEST_WAIT: Final = timedelta(days=366)
+#: That a moment of a rotation may be away.
+LONGEST_WAIT: Final = timedelta(days=366)
 #: Between two attempts to do a rotation again that was cut off: doubled with each that fails.
 _FIRST_WAIT: Final = timedelta(minutes=1)
 _LAST_WAIT: Final = timedelta(hours=6)
@@ -85,7 +88,7 @@ def begin(
         Invalid: the terms cannot be kept.
         IntegrityError: another request with the same Idempotency-Key has minted one.
     """
-    if not timedelta(0) <= terms.settle <= _LONGEST_WAIT or not timedelta(0) < terms.deadline <= _LONGEST_WAIT:
+    if not timedelta(0) <= terms.settle <= LONGEST_WAIT or not timedelta(0) < terms.deadline <= LONGEST_WAIT:
         raise Invalid("Settle and deadline are durations such as 1h and 7d, of a year at most.", field="settle")
     now = clock()
     key = get_key_to_rotate(session, now, key_id)
@@ -189,40 +192,6 @@ def ancestors(session: AnySession, key_id: str) -> list[str]:
     return found
 
 
-def note_first_uses(session: AnySession, moments: Mapping[str, datetime]) -> None:
-    """Let the predecessors of keys that were used for the first time retire, `settle` after that use.
-
-    Args:
-        moments: by key id, when it was used; of keys without a predecessor, and of later uses, nothing is made.
-    """
-    query = select(Rotation).where(
-        Rotation.successor_id.in_(list(moments)),
-        Rotation.handed_over_at.is_not(None),
-        Rotation.first_used_at.is_(None),
-    )
-    before: dict[str, datetime] = {}
-    for rotation in session.scalars(query):
-        rotation.first_used_at = moments[rotation.successor_id]
-        before[rotation.predecessor_id] = rotation.first_used_at
-        predecessor = get_key(session, rotation.predecessor_id)
-        over = predecessor.retires_at is not None and predecessor.retires_at <= rotation.first_used_at
-        if predecessor.stored_state == State.RETIRING and not over:
-            predecessor.retires_at = rotation.first_used_at + timedelta(seconds=rotation.settle_seconds)
-    if before:  # a successor that was itself succeeded before anybody used it keeps no one waiting
-        note_first_uses(session, before)
-
-
-def any_waits_for(session: AnySession, key_ids: Sequence[str]) -> bool:
-    """Tell whether `note_first_uses` would note something of these keys."""
-    waiting = (Rotation.handed_over_at.is_not(None), Rotation.first_used_at.is_(None))
-    return bool(session.scalar(select(exists().where(Rotation.successor_id.in_(key_ids), *waiting))))
-
-
-def keys_to_retire(session: AnySession, now: datetime) -> Sequence[str]:
-    """Return the ids of retiring keys whose time is over."""
-    return session.scalars(select(ApiKey.id).where(IS_TO_RETIRE, ApiKey.retires_at <= now)).all()
-
-
 def keys_due(session: AnySession, now: datetime, org_id: str | None = None) -> list[tuple[str, str]]:
     """Return ids and names of the active keys that are due to be rotated, the most overdue first."""
     query = select(ApiKey.id, ApiKey.name).where(IS_TO_ROTATE, ApiKey.rotate_at <= now)
@@ -270,20 +239,3 @@ def again_after(session: AnySession, broken: Rotation) -> datetime:
 def settle(session: AnySession, now: datetime, successor_id: str) -> None:
     """Note that nothing is left to do for a rotation."""
     session.execute(update(Rotation).where(Rotation.successor_id == successor_id, IS_OPEN).values(settled_at=now))
-
-
-def settle_ended(session: AnySession, now: datetime) -> None:
-    """Note it for every rotation that handed over and whose old key is over."""
-    ended = update(Rotation).where(IS_OPEN, _has_ended())
-    session.execute(ended.values(settled_at=now).execution_options(synchronize_session=False))
-
-
-def any_ended(session: AnySession) -> bool:
-    """Tell whether `settle_ended` would note something now."""
-    return bool(session.scalar(select(exists().where(IS_OPEN, _has_ended()))))
-
-
-def _has_ended() -> ColumnElement[bool]:
-    # Asked for each rotation that is open: what is asked for all keys reads all keys.
-    over = exists().where(ApiKey.id == Rotation.predecessor_id, ApiKey.stored_state.in_(list(DEAD)))
-    return and_(Rotation.handed_over_at.is_not(None), over.correlate(Rotation))

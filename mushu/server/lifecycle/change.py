@@ -1,10 +1,11 @@
-"""Change a key that stays what it is: disable it, enable it again, rename it, restrict its use."""
+"""Change a key that stays what it is: disable it, enable it again, rename it, restrict its use, put off its end."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from mushu.server.db import writing
 from mushu.server.errors import Invalid
-from mushu.server.keys import Network
+from mushu.server.keys import Network, retirement
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import change_state, rename_key, restrict_key
 from mushu.server.keys.states import DISABLE, ENABLE, Transition
@@ -62,6 +63,19 @@ def restrict(
     with writing(context.session):  # 5
         key = context.get_key(key_id)  # 3
         return restrict_key(context.session, context.clock, context.actor, key, limits=limits, networks=networks)  # 7
+
+
+def extend(context: Context, key_id: str, until: datetime) -> ApiKey:
+    """Let the old key of a rotation work until a later moment; owns its transaction.
+
+    Raises:
+        KeyNotFound, WrongState: there is no such key, or it has no end that could be put off.
+        Invalid: it works longer already, or may not work so long.
+    """
+    follow_journal(context)  # 1
+    with writing(context.session):  # 5
+        key = context.get_key(key_id)  # 3
+        return retirement.extend(context.session, context.clock, context.actor, key.id, until)  # 7
 
 
 def _change_state(context: Context, key_id: str, change: Transition) -> ApiKey:

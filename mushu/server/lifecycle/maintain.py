@@ -30,11 +30,11 @@ from mushu.server.errors import (
     WrongState,
 )
 from mushu.server.idempotency import IdempotencyMark
-from mushu.server.keys import rotation
+from mushu.server.keys import retirement, rotation
 from mushu.server.keys.minting import mark_of
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import RotationRequest, Terms, list_stalled
-from mushu.server.keys.service import change_state, find_key_by_digest, get_key
+from mushu.server.keys.service import change_state, find_key_by_digest, get_key, lock_key
 from mushu.server.keys.states import DEAD, END_RETIREMENT, State
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.delete import follow_journal
@@ -196,21 +196,21 @@ def _settle(context: Context, successor_id: str) -> None:
 def _retire_all(context: Context) -> Iterator[Finding]:
     """End the keys whose successors were seen in use long enough ago, and take their values away."""
     with reading(context.session):
-        key_ids = rotation.keys_to_retire(context.session, context.clock())
+        key_ids = retirement.keys_to_retire(context.session, context.clock())
     for key_id in key_ids:
         with writing(context.session):
-            key = get_key(context.session, key_id)
-            if key.stored_state != State.RETIRING:  # someone was faster
-                continue
+            key = lock_key(context.session, key_id)
+            if key.stored_state != State.RETIRING or key.state(context.clock()) is not State.REVOKED:
+                continue  # someone was faster, or has given it more time
             change_state(context.session, context.clock, context.actor, key_id, END_RETIREMENT)
             ledger.mark_for_cleanup(context.session, key_id)
         context.reconciler.clean_up(key_id)
         yield Finding(key_id, Verdict.RETIRED, f"{key.name}: its successor is in use; it is over.")
     with reading(context.session):
-        ended = rotation.any_ended(context.session)
+        ended = retirement.any_ended(context.session)
     if ended:
         with writing(context.session):
-            rotation.settle_ended(context.session, context.clock())
+            retirement.settle_ended(context.session, context.clock())
 
 
 def _look(context: Context, delivery: Delivery, digest: str) -> Holding:

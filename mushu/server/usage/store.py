@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Engine, Executable, case, delete, func, or
 from mushu.batching import BATCH, batches, unhurried
 from mushu.server.db import AnySession, Base, insert_into, own_session, reading, writing
 from mushu.server.instance import USAGE_FOLDER
-from mushu.server.keys import rotation
+from mushu.server.keys import retirement
 from mushu.server.usage.counters import Count, add_left_files
 from mushu.server.usage.engine import reading_usage, usage_engine
 from mushu.server.usage.models import (
@@ -104,10 +104,10 @@ class UsageStore:
                 return
             with own_session(self._keys) as session:
                 with reading(session):
-                    waiting = rotation.any_waits_for(session, [*first])
+                    waiting = retirement.any_waits_for(session, [*first])
                 if waiting:
                     with writing(session):
-                        rotation.note_first_uses(session, first)
+                        retirement.note_first_uses(session, first)
             with own_session(usage) as session, writing(session):
                 noted = update(KeyUse).where(KeyUse.key_id.in_(first)).values(noted=True)
                 session.execute(noted.execution_options(synchronize_session=False))

@@ -32,6 +32,7 @@ def test_a_key_is_made_in_its_environment_and_found_there_by_every_command(mushu
     assert mushu("api-key", "rename", key_id, "second", "--org", acme).json["name"] == "second"
     assert mushu("api-key", "disable", key_id, "--org", acme).json["state"] == "disabled"
     assert mushu("api-key", "enable", key_id, "--org", acme).json["state"] == "active"
+    mushu("api-key", "extend", key_id, "--org", acme, "--for", "6h").fails("only the old key of a rotation")
     assert [key["key_id"] for key in mushu("api-key", "list", "--org", "acme", "--json").json] == [key_id]
     assert mushu("api-key", "delete", key_id, "--org", acme, "--yes").json == {"key_id": key_id, "deleted": True}
     assert len(mushu("api-key", "list", "--org", acme).rows) == 1

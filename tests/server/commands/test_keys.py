@@ -132,6 +132,8 @@ def test_options_become_what_they_say_and_states_change(run: Run, acme: str) -> 
     assert run("keys", "disable", made["key_id"]).json["state"] == "disabled"
     assert run("keys", "disable", made["key_id"]).code == 1
     assert run("keys", "enable", made["key_id"]).json["state"] == "active"
+    refused = run("keys", "extend", made["key_id"], "--for", "6h")
+    assert "only the old key of a rotation can be given more time" in refused.stderr
     shown = run("keys", "show", made["key_id"]).json
     assert list(shown) == ["key_id", "name", "scopes", "created_at", "environment", "state", "hint", "expires_at"]
 

@@ -11,7 +11,7 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import activate
 from mushu.server.errors import Invalid, KeyNotFound, OrgNotFound, WrongState
-from mushu.server.keys import Scope, rotation
+from mushu.server.keys import Scope, retirement, rotation
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import Terms
@@ -59,7 +59,7 @@ def change(clock: TurnableClock, key_id: str, transition: object) -> None:
 
 def use(clock: TurnableClock, *key_ids: str) -> None:
     with writing(db.session):
-        rotation.note_first_uses(db.session, dict.fromkeys(key_ids, clock()))
+        retirement.note_first_uses(db.session, dict.fromkeys(key_ids, clock()))
 
 
 def now_of(key_id: str) -> ApiKey:
@@ -215,52 +215,6 @@ class TestWhoIsNotSucceeded:
             begin(clock, "key_nosuch")
 
 
-class TestFirstUses:
-    def test_start_the_clock_of_the_key_before_and_later_ones_do_not_prolong_it(
-        self, clock: TurnableClock, old: ApiKey
-    ) -> None:
-        new = rotate(clock, old.id, Terms(settle=2 * HOUR))
-        clock.turn(days=3)
-        use(clock, new.id, old.id, "key_nosuch")
-        ends = clock() + 2 * HOUR
-        assert now_of(old.id).retires_at == ends
-        assert row(new.id).first_used_at == clock()
-        clock.turn(minutes=59)
-        use(clock, new.id)
-        assert now_of(old.id).retires_at == ends
-
-    def test_of_a_key_that_is_on_its_way_mean_nothing(self, clock: TurnableClock, old: ApiKey) -> None:
-        new = begin(clock, old.id)
-        use(clock, new.id)
-        assert row(new.id).first_used_at is None
-        hand_over(clock, new.id)
-        assert now_of(old.id).retires_at is None
-
-    def test_do_not_revive_what_was_deleted(self, clock: TurnableClock, old: ApiKey) -> None:
-        new = rotate(clock, old.id)
-        change(clock, old.id, DELETE)
-        use(clock, new.id)
-        assert now_of(old.id).state(clock()) == "revoked"
-        assert now_of(old.id).retires_at is None
-
-    def test_reach_back_along_a_chain_of_which_nobody_used_the_middle(self, clock: TurnableClock, old: ApiKey) -> None:
-        middle = rotate(clock, old.id, Terms(settle=HOUR))
-        clock.turn(hours=1)
-        last = rotate(clock, middle.id, Terms(settle=2 * HOUR))
-        use(clock, last.id)
-        assert now_of(middle.id).retires_at == clock() + 2 * HOUR
-        assert now_of(old.id).retires_at == clock() + HOUR
-
-    @pytest.mark.parametrize(("microseconds", "state"), [(-1, "retiring"), (0, "revoked")])
-    def test_the_end_is_the_very_moment(self, clock: TurnableClock, old: ApiKey, microseconds: int, state: str) -> None:
-        new = rotate(clock, old.id, Terms(settle=HOUR))
-        use(clock, new.id)
-        clock.turn(hours=1, microseconds=microseconds)
-        assert now_of(old.id).state(clock()) == state
-        with reading(db.session):
-            assert rotation.keys_to_retire(db.session, clock()) == ([old.id] if state == "revoked" else [])
-
-
 class TestWhatIsLeftToDo:
     def test_a_rotation_whose_new_key_failed_is_broken_off_until_it_is_settled(
         self, clock: TurnableClock, old: ApiKey
@@ -324,4 +278,4 @@ class TestWhatIsLeftToDo:
 
     def settle(self, now: datetime) -> None:
         with writing(db.session):
-            rotation.settle_ended(db.session, now)
+            retirement.settle_ended(db.session, now)

@@ -13,7 +13,7 @@ from mushu.server.errors import (
     Invalid,
     WrongState,
 )
-from mushu.server.keys import rotation
+from mushu.server.keys import retirement, rotation
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import Terms
@@ -40,7 +40,7 @@ def house(post: Post) -> list[tuple[str, str]]:
 
 def use(post: Post, key: ApiKey) -> None:
     with writing(post.session):
-        rotation.note_first_uses(post.session, {key.id: post.clock()})
+        retirement.note_first_uses(post.session, {key.id: post.clock()})
 
 
 def state(post: Post, key: ApiKey) -> str:

@@ -29,7 +29,8 @@ from mushu.server.delivery.reconciler import Finding
 from mushu.server.environments import within
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.rotation import Terms, note_first_uses
+from mushu.server.keys.retirement import note_first_uses
+from mushu.server.keys.rotation import Terms
 from mushu.server.keys.service import get_key
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.maintain import keep_house

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from mushu.environment import Environment
 from mushu.server.audit import SYSTEM
+from mushu.server.clock import rfc3339
 from mushu.server.core import context_for, db
 from mushu.server.db import writing
 from mushu.server.environments import within
@@ -19,8 +21,9 @@ from mushu.server.gate.policies import PolicyRequest, add_policy
 from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.rotation import Terms
 from mushu.server.keys.service import change_state
-from mushu.server.keys.states import DISABLE
+from mushu.server.keys.states import DISABLE, AtDeadline
 from mushu.server.lifecycle.issue import issue
 from mushu.server.orgs.invitations import InvitationTerms, invite_by_link
 from mushu.server.orgs.models import Organization, Role
@@ -51,7 +54,7 @@ from mushu.server.web.api import (
 )
 from mushu.server.web.api.models import Deleted, LoginAnswer, Member
 from tests.server.conftest import World, bearer
-from tests.server.verbs import BY_CLIENT
+from tests.server.verbs import BY_CLIENT, show_successor
 from tests.server.web.asking import SeparateClient
 
 READ, WRITE, ADMIN = Scope.READ, Scope.WRITE, Scope.ADMIN
@@ -68,6 +71,7 @@ PARAMETERS = {
     "key": "key_id",
     "pending_key": "key_id",
     "disabled_key": "key_id",
+    "retiring_key": "key_id",
     "tenant": "tenant_id",
     "device": "token",
     "message": "message_id",
@@ -125,6 +129,14 @@ class Stage:
         key_id = self.key
         with writing(db.session):
             return change_state(db.session, self.world.clock, SYSTEM, key_id, DISABLE).id
+
+    @cached_property
+    def retiring_key(self) -> str:
+        """One that ends in an hour."""
+        key_id = self.world.key(self.organization, environment=self.environment)[0].id
+        terms = Terms(deadline=timedelta(hours=1), at_deadline=AtDeadline.REVOKE)
+        show_successor(context_for(SYSTEM), key_id, terms)
+        return key_id
 
     @cached_property
     def pending_key_row(self) -> ApiKey:
@@ -295,6 +307,7 @@ BODIES: dict[str, Callable[[Stage], dict[str, Any]]] = {
     "proof": lambda stage: {
         "deliveries": [{"place": "env:/home/ada/.env#MUSHU_API_KEY", "digest": stage.pending_key_row.digest}]
     },
+    "end": lambda stage: {"retires_at": rfc3339(stage.world.clock() + timedelta(days=1))},
     "digest": lambda stage: {"digest": stage.pending_key_row.digest},
     "settings": lambda _: {"default_scopes": ["read"], "max_key_age": "90d"},
     "app": lambda stage: {"org_id": stage.org, "bundle_id": "com.example.shop"},
@@ -361,6 +374,7 @@ TWICE = (
     Endpoint("POST", "/orgs/{org}/api-keys/{disabled_key}/enable", ADMIN, key_models.Key),
     Endpoint("DELETE", "/orgs/{org}/api-keys/{key}", ADMIN, Deleted),
     Endpoint("POST", "/orgs/{org}/api-keys/{key}/rotate", ADMIN, key_models.CreatedKey, body=BODIES["nothing"]),
+    Endpoint("POST", "/orgs/{org}/api-keys/{retiring_key}/extend", ADMIN, key_models.Key, body=BODIES["end"]),
     Endpoint("GET", "/orgs/{org}/api-keys/{key}/deliveries", ADMIN, key_models.KeyDeliveries),
     Endpoint("POST", "/orgs/{org}/api-keys/{pending_key}/delivered", ADMIN, key_models.Key, body=BODIES["proof"]),
     Endpoint("GET", "/orgs/{org}/settings", READ, orgs.OrgSettings),
@@ -434,6 +448,7 @@ PAGES_OF_AN_ORG = {
     ("POST", "/keys/<key_id>/enable"): ADMIN, ("GET", "/keys/<key_id>/delete"): ADMIN,
     ("POST", "/keys/<key_id>/delete"): ADMIN, ("GET", "/keys/<key_id>/rotate"): ADMIN,
     ("POST", "/keys/<key_id>/rotate"): ADMIN, ("GET", "/keys/<key_id>/rotation"): ADMIN,
+    ("POST", "/keys/<key_id>/extend"): ADMIN,
     ("GET", "/destinations"): ADMIN, ("POST", "/destinations"): ADMIN, ("POST", "/destinations/<name>/check"): ADMIN,
     ("GET", "/destinations/<name>/remove"): ADMIN, ("POST", "/destinations/<name>/remove"): ADMIN,
     ("GET", "/members"): READ, ("POST", "/members/<user_id>/role"): ADMIN, ("POST", "/members/invite"): ADMIN,

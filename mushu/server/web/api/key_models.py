@@ -199,6 +199,12 @@ class KeyRotation(Body):
         )
 
 
+class KeyExtension(Body):
+    """Until when the old key of a rotation works; a request that is sent again changes nothing more."""
+
+    retires_at: Moment
+
+
 class KeyDelivery(BaseModel):
     """One line of the ledger."""
 

@@ -23,7 +23,7 @@ from mushu.server.gate.principal import authenticate
 from mushu.server.keys import Scope
 from mushu.server.keys.rotation import RotationRequest
 from mushu.server.keys.service import find_key_by_digest, get_key_of
-from mushu.server.lifecycle.change import disable, enable, rename, restrict
+from mushu.server.lifecycle.change import disable, enable, extend, rename, restrict
 from mushu.server.lifecycle.confirm import confirm
 from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
@@ -37,6 +37,7 @@ from mushu.server.web.api.key_models import (
     KeyDeliveries,
     KeyDelivery,
     KeyDigest,
+    KeyExtension,
     KeyName,
     KeyPath,
     KeyRestrictions,
@@ -90,6 +91,12 @@ def rotate_api_key(header: IdempotencyHeader, path: KeyPath, body: KeyRotation) 
     """Put a new key in the place of one, which works on until the new one was seen in use."""
     request = RotationRequest(key_id=path.key_id, terms=body.terms, idempotency=idempotency_of(header, body))
     return minted_answer(rotate(current_context(), request, body.choice), body.deliver_to)
+
+
+@requires(Scope.ADMIN)
+def extend_api_key(path: KeyPath, body: KeyExtension) -> Key:
+    """Let the old key of a rotation work until a later moment."""
+    return key_answer(extend(current_context(), path.key_id, body.retires_at))
 
 
 @requires(Scope.ADMIN)
@@ -248,6 +255,7 @@ ROTATION = Resource(
     "api-key rotation",
     [
         Route("POST", f"{_ONE}/rotate", rotate_api_key, CreatedKey, DELIVERY_REFUSALS),
+        Route("POST", f"{_ONE}/extend", extend_api_key, Key, (HTTPStatus.CONFLICT,)),
         Route("GET", f"{_ONE}/deliveries", list_api_key_deliveries, KeyDeliveries),
     ],
 )

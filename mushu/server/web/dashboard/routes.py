@@ -19,6 +19,7 @@ from mushu.server.web.dashboard import (
     members,
     org_settings,
     rotate,
+    rotation,
 )
 from mushu.server.web.dashboard.shell import LIVE, SANDBOX
 from mushu.server.web.error_pages import pages_for_people, session_over
@@ -28,8 +29,9 @@ from mushu.server.web.pages import EmptyForm
 
 #: Method, rule below the organization, and the view.
 PAGES: Final = (
-    *home.PAGES, *key_list.PAGES, *key_page.PAGES, *create.PAGES, *change.PAGES, *rotate.PAGES, *destinations.PAGES,
-    *destination_changes.PAGES, *members.PAGES, *inviting.PAGES, *audit_log.PAGES, *org_settings.PAGES,
+    *home.PAGES, *key_list.PAGES, *key_page.PAGES, *create.PAGES, *change.PAGES, *rotate.PAGES, *rotation.PAGES,
+    *destinations.PAGES, *destination_changes.PAGES, *members.PAGES, *inviting.PAGES, *audit_log.PAGES,
+    *org_settings.PAGES,
 )  # fmt: skip
 #: A page loads its own script, and htmx with it; nothing from elsewhere, and nothing that is written in the page.
 _POLICY: Final = (

@@ -29,6 +29,7 @@ _KEY_EVENTS: Final[dict[str, tuple[str, Callable[[_Details], str]]]] = {
     ),
     "key.retiring": ("clock", lambda _: "replaced: it works until the new key is in use"),
     "key.retired": ("ban", lambda _: "over: the new key is in use"),
+    "key.extended": ("clock", lambda details: f"given more time, until {details.get('to', 'later')}"),
     "key.renamed": ("settings", lambda details: f"renamed from {details.get('from', '')} to {details.get('to', '')}"),
     "key.restricted": ("settings", lambda _: "given other limits or networks"),
     "key.disabled": ("ban", lambda _: "disabled"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from werkzeug.test import TestResponse
 
 from mushu.destination import digest_of
 from mushu.server.audit import AuditEvent
@@ -41,6 +42,25 @@ def test_it_works_and_both_keys_say_what_became_of_them(house: House, stage: Sta
     assert [event.action for event in events][-2:] == ["key.rotation_begun", "key.retiring"]
     assert events[-2].details == {"successor": new["key_id"]}
     assert {event.actor_id for event in events[-2:]} == {stage.owner.id}
+
+
+def test_the_old_key_is_given_more_time_by_the_moment_in_which_it_ends(house: House, stage: Stage) -> None:
+    old = create(house, stage)
+    answer(rotate(house, stage, old["key_id"], deadline="1h", at_deadline="revoke"))
+    until = rfc3339(house.clock() + DAY)
+
+    def extend(moment: object) -> TestResponse:
+        path = f"{keys_of(stage)}/{old['key_id']}/extend"
+        return house.client.post(path, json={"retires_at": moment}, headers=owner(house, stage))
+
+    assert [answer(extend(until))["retires_at"] for _ in range(2)] == [until, until]
+    house.clock.turn(hours=23)
+    assert ask(house, stage, old["key"]).status_code == 200
+    for wrong in ("tomorrow", rfc3339(house.clock()), rfc3339(house.clock() + 400 * DAY), 7):
+        refusal(extend(wrong), 422, "invalid_input")
+    house.clock.turn(hours=1)
+    refusal(ask(house, stage, old["key"]), 401, "deleted_credential")
+    refusal(extend(rfc3339(house.clock() + DAY)), 409, "wrong_state")
 
 
 def test_the_old_key_ends_when_it_settled_and_says_why(house: House, stage: Stage) -> None:

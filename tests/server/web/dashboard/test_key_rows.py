@@ -14,7 +14,8 @@ from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Condition, DeliveryState
 from mushu.server.environments import within
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.rotation import Terms, begin, note_first_uses
+from mushu.server.keys.retirement import note_first_uses
+from mushu.server.keys.rotation import Terms, begin
 from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import DELETE, DISABLE, State, Transition
 from mushu.server.web.dashboard.key_rows import rows_of

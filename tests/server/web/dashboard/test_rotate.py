@@ -89,17 +89,6 @@ def test_a_successor_that_was_lost_is_rotated_in_turn_for_the_old_key_must_not_m
     assert [one.stored_state for one in all_keys()].count(State.ACTIVE) == 1
 
 
-def test_a_successor_that_is_deleted_leaves_a_rotation_that_says_so(office: Office, world: World) -> None:
-    key, _ = world.key(office.org)
-    path = f"{office.home}keys/{key.id}/rotate"
-    send(office.browser, office.browser.get(path), path, way="show", old="after")
-    new = next(one.id for one in all_keys() if one.id != key.id)
-    path = f"{office.home}keys/{new}/delete"
-    send(office.browser, office.browser.get(path), path)
-    page = office.page(f"{office.home}keys/{key.id}/rotation")
-    assert "The new key is over. Create a new key, and delete the old one once that is in use." in page.text
-
-
 def test_a_key_that_leaked_ends_at_once(office: Office, world: World) -> None:
     key, _ = world.key(office.org)
     path = f"{office.home}keys/{key.id}/rotate"
@@ -109,18 +98,6 @@ def test_a_key_that_leaked_ends_at_once(office: Office, world: World) -> None:
     ]
     send(office.browser, form, path, way="show", old="now")
     assert "The old key is over." in office.page(f"{office.home}keys/{key.id}/rotation").text
-
-
-def test_a_rotation_that_nobody_takes_up_has_stalled(office: Office, world: World, clock: TurnableClock) -> None:
-    key, _ = world.key(office.org)
-    path = f"{office.home}keys/{key.id}/rotate"
-    send(office.browser, office.browser.get(path), path, way="show", old="after")
-    assert "Neither was used yet." in office.page(f"{office.home}keys/{key.id}/rotation").text
-    clock.turn(days=8)
-    browser = office.browser_of(office.owner)
-    page = Shown(browser.get(f"{office.home}keys/{key.id}/rotation"))
-    assert "Rotation stalled: nobody has used the new key" in page.text
-    assert f"{office.home}keys/{key.id}/delete" in page.links()
 
 
 @pytest.mark.parametrize(
