@@ -5,6 +5,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Final, NewType
 
@@ -45,6 +46,22 @@ def readable(text: str) -> Html:
             for letter in unicodedata.normalize("NFC", text)
         )
     )
+
+
+def select(name: str, label: str, options: Iterable[tuple[str, str]], chosen: str) -> Html:
+    """Return a field that offers some values in words, and a label that a screen reader reads.
+
+    Args:
+        chosen: the value that is chosen now; where it is none of them, a browser takes the first.
+    """
+    offered = "".join(
+        [
+            f'<option value="{escaped(value)}"{" selected" if value == chosen else ""}>{escaped(words)}</option>'
+            for value, words in options
+        ]
+    )
+    named = f'<label class="unseen" for="{name}">{escaped(label)}</label>'
+    return Html(f'<div>{named}<select id="{name}" name="{name}">{offered}</select></div>')
 
 
 @lru_cache(maxsize=256)

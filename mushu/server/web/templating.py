@@ -3,6 +3,7 @@
 A static file has the digest of its content in its address: a browser keeps it, and an upgrade brings another one.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -16,7 +17,7 @@ from markupsafe import Markup, escape
 
 from mushu.server.clock import rfc3339
 from mushu.server.core import get_core
-from mushu.server.web.markup import Html, icon, readable, said
+from mushu.server.web.markup import Html, icon, readable, said, select
 
 _STATIC: Final = Path(__file__).with_name("static")
 #: Seconds that a browser keeps a file with its digest in its address.
@@ -31,11 +32,12 @@ _DAY: Final = 86_400
 
 def address(endpoint: str, **named: Any) -> str:
     """Return the address of a page or a file, which is the same in each request with the same prefix."""
-    return _address(request.script_root, endpoint, **named)
+    return address_under(request.script_root, endpoint, **named)
 
 
 @lru_cache(maxsize=2_048)
-def _address(_: str, endpoint: str, **named: Any) -> str:
+def address_under(prefix: str, endpoint: str, **named: Any) -> str:  # noqa: ARG001 - what is cached depends on it
+    """Return the same, for who knows the prefix of the request already."""
     return url_for(endpoint, **named)
 
 
@@ -133,6 +135,10 @@ def with_code(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in parts)
 
 
+def _for_templates(piece: Callable[..., Html]) -> Callable[..., Markup]:
+    return lambda *given: Markup(piece(*given))  # noqa: S704 - what others wrote is escaped in it
+
+
 def install(app: Flask) -> None:
     app.jinja_env.filters.update(
         visible=visible, exact=exact, day=day, ago=ago, number=number, counted=counted, version=version,
@@ -140,6 +146,6 @@ def install(app: Flask) -> None:
     )  # fmt: skip
     app.jinja_env.globals.update(
         address=address, asset=asset, csrf_token=generate_csrf,
-        icon=lambda *given: Markup(icon(*given)), said=lambda *given: Markup(said(*given)),  # noqa: S704 - of `Html`
+        icon=_for_templates(icon), said=_for_templates(said), select=_for_templates(select),
     )  # fmt: skip
     app.get_send_file_max_age = max_age  # type: ignore[method-assign]

@@ -5,12 +5,13 @@ The requests have a row of bars, and what was refused a row and a scale of its o
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
+from itertools import count
 from typing import Final
 
 from mushu.server.usage.report import Bar
-from mushu.server.web.markup import Html
+from mushu.server.web.markup import Html, escaped
 
 #: A bar is 7 wide in a column of 10, and the highest leaves 4 of 100 free.
 _COLUMN: Final = 10
@@ -20,7 +21,6 @@ _LEAST: Final = 1.5
 #: Of a small chart: the height, and from one bar to the next.
 _SMALL: Final = 28
 _STEP: Final = 4
-_HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,12 @@ class Panel:
     def width(self) -> int:
         return _COLUMN * len(self.titles)
 
+    def __html__(self) -> str:
+        low = " low" if self.low else ""
+        return f"""<p><span><b>{self.total:,}</b> {escaped(self.label)}</span><small>{self.peak}</small></p>
+<svg class="plot{low}" viewBox="0 0 {self.width} 100" preserveAspectRatio="none" role="img" aria-label="{self.alt}">\
+{"".join([_path(path) for path in self.paths])}{"".join(map(_column, count(0, _COLUMN), self.titles))}</svg>"""
+
 
 @dataclass(frozen=True, slots=True)
 class Chart:
@@ -72,16 +78,42 @@ class Chart:
     heads: Sequence[str]
     rows: Sequence[tuple[str, int, int]]
 
+    def __html__(self) -> str:
+        """Return the chart as markup; nothing in it comes from others."""
+        first, *others = self.heads
+        heads = "".join([f'<th scope="col" class="num">{head}</th>' for head in others])
+        return f"""<figure class="chart">
+{"".join([panel.__html__() for panel in self.panels])}
+<div class="hours" aria-hidden="true">{"".join([f"<span>{mark}</span>" for mark in self.marks])}</div>
+<details><summary>The same as a table</summary>
+<table><caption>{self.caption}</caption>
+<thead><tr><th scope="col">{first}</th>{heads}</tr></thead>
+<tbody>{"".join([_table_row(*row) for row in self.rows])}</tbody></table></details>
+</figure>"""
+
+
+def _path(path: PlotPath) -> str:
+    kind = f' class="{path.kind}"' if path.kind else ""
+    return f'<path{kind} d="{path.line}"/>'
+
+
+def _column(left: int, title: str) -> str:
+    return f'<rect x="{left}" width="10" height="100"><title>{title}</title></rect>'
+
+
+def _table_row(name: str, requests: int, denials: int) -> str:
+    return f'<tr><th scope="row">{name}</th><td class="num">{requests:,}</td><td class="num">{denials:,}</td></tr>'
+
 
 def _hour(start: datetime) -> str:
-    return f"{start:%H:%M} to {start + _HOUR:%H:%M}"
+    return f"{start.hour:02}:00 to {(start.hour + 1) % 24:02}:00"
 
 
 def _day(start: datetime) -> str:
     return f"{start.day} {start:%B}"
 
 
-BY_HOUR: Final = Scale(_hour, lambda start: f"{start:%H:%M}", "hour", "in the last day")
+BY_HOUR: Final = Scale(_hour, lambda start: f"{start.hour:02}:00", "hour", "in the last day")
 BY_DAY: Final = Scale(_day, _day, "day", "in the last 30 days", marks=3)
 BY_MONTH: Final = Scale(lambda start: f"{start:%B %Y}", lambda start: f"{start:%b %Y}", "month", "in the last year", 2)
 

@@ -1,6 +1,6 @@
 """What surrounds each page of an organization: its name, the menu, the switch to the sandbox, and who is there."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,7 +18,7 @@ from mushu.server.orgs.service import get_org, list_orgs_of_user
 from mushu.server.paging import Window
 from mushu.server.web.guard import current_environment, current_org, current_reader, current_user
 from mushu.server.web.sessions import require_session_user
-from mushu.server.web.templating import address
+from mushu.server.web.templating import address, address_under
 
 LIVE: Final = "dashboard"
 SANDBOX: Final = "sandbox_dashboard"
@@ -79,6 +79,7 @@ class Shell:
     @property
     def menu(self) -> list[tuple[str, list[MenuLink]]]:
         """Return what the menu offers to this role, under its headings: pages that exist."""
+        to = pages_here()
         keys = [MenuLink("Home", "house", to("show_home"))]
         if self.is_admin:
             keys.append(MenuLink("Keys", "key-round", to("show_keys")))
@@ -105,12 +106,20 @@ def is_admin() -> bool:
 
 def to(view: str, **named: Any) -> str:
     """Return the address of a page of this organization and environment."""
-    return address(f"{request.blueprint}.{view}", **{"org_id": current_org()} | named)
+    return pages_here()(view, **named)
+
+
+def pages_here() -> Callable[..., str]:
+    """Return `to`, for who asks many times: where the request is is looked up once."""
+    prefix, pages, org_id = request.script_root, request.blueprint, current_org()
+    return lambda view, **named: address_under(prefix, f"{pages}.{view}", **{"org_id": org_id} | named)
 
 
 def page(template: str, status: HTTPStatus = HTTPStatus.OK, **shown: Any) -> Response:
     """Return a page of the current organization, of a template of `templates/dashboard`."""
-    return make_response(render_template(f"dashboard/{template}.html", shell=_shell(), to=to, **shown), status)
+    return make_response(
+        render_template(f"dashboard/{template}.html", shell=_shell(), to=pages_here(), **shown), status
+    )
 
 
 def _shell() -> Shell:
