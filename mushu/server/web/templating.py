@@ -3,6 +3,7 @@
 A static file has the digest of its content in its address: a browser keeps it, and an upgrade brings another one.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
@@ -25,6 +26,8 @@ KEPT: Final = 31_536_000
 #: Letters of a version that are shown of a long one, and from which on it is one.
 _SHORT: Final = 8
 _LONG: Final = 16
+#: As `rfc3339` writes it, and the word before it, which is none before "3 hours ago".
+_MOMENT: Final = re.compile(r"(?:at )?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
 _DAY: Final = 86_400
@@ -135,6 +138,12 @@ def with_code(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in parts)
 
 
+def with_moments(sentence: str) -> Markup:
+    """Return a sentence that HTTP answers, too, in which each moment is told by its distance."""
+    parts = enumerate(_MOMENT.split(sentence))
+    return Markup("").join(ago(datetime.fromisoformat(part)) if place % 2 else visible(part) for place, part in parts)
+
+
 def _for_templates(piece: Callable[..., Html]) -> Callable[..., Markup]:
     return lambda *given: Markup(piece(*given))  # noqa: S704 - what others wrote is escaped in it
 
@@ -142,7 +151,7 @@ def _for_templates(piece: Callable[..., Html]) -> Callable[..., Markup]:
 def install(app: Flask) -> None:
     app.jinja_env.filters.update(
         visible=visible, exact=exact, day=day, ago=ago, number=number, counted=counted, version=version,
-        with_code=with_code, capitalized=capitalized,
+        with_code=with_code, with_moments=with_moments, capitalized=capitalized,
     )  # fmt: skip
     app.jinja_env.globals.update(
         address=address, asset=asset, csrf_token=generate_csrf,

@@ -203,4 +203,5 @@ def offer_of(session: AnySession, org_id: str) -> Offer:
     places = [
         OfferedPlace(one.name, one.uri.partition(":")[0], next(iter(holders.get(one.uri, ())), None)) for one in found
     ]
+    places.sort(key=lambda place: place.holder is not None)  # what is free is chosen from, and stands first
     return Offer(places, rules_of(session, org_id))

@@ -2,14 +2,18 @@
 
 import csv
 import io
+import re
+from pathlib import Path
 
 import pytest
 
 from mushu.environment import Environment
+from mushu.server import audit
 from mushu.server.audit import Actor, ActorKind, record
 from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.orgs.models import Role
+from mushu.server.web.dashboard import trail
 from tests.server.conftest import World
 from tests.server.statements import statements
 from tests.server.web.dashboard import test_foundation
@@ -49,7 +53,7 @@ def test_the_log_says_what_was_done_by_whom_and_to_which_key(office: Office, wor
             "Changed the settings: max key age 90d",
             f"Handed the organization over to {bob.email}",
             "Invited somebody as member",
-            "Tenant.created: ten_{to}",
+            "Created the tenant ten_{to}",
         ):
             assert words in shown.text
         assert "root" not in shown.text
@@ -58,6 +62,14 @@ def test_the_log_says_what_was_done_by_whom_and_to_which_key(office: Office, wor
         assert {f"{office.home}keys/{live.id}", f"{office.sandbox}keys/{test.id}"} <= {*shown.links()}
     assert office.member().get(page).status_code == 403
     assert office.outsider().get(f"{page}.csv").status_code == 404
+
+
+def test_each_action_that_an_organization_hears_of_has_words() -> None:
+    kinds = "key|org|member|invitation|destination|policy|tenant|media"
+    code = [path.read_text() for path in Path(audit.__file__).parent.rglob("*.py") if "web" not in path.parts]
+    recorded = {name for text in code for name in re.findall(rf'"((?:{kinds})\.[a-z_]+)"', text)}
+    assert len(recorded) > 30
+    assert recorded <= {*trail._KEY_EVENTS, *trail._OTHER_EVENTS}
 
 
 def test_filters_are_in_the_address_and_go_through_pages_and_csv(
