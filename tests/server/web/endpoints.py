@@ -450,6 +450,7 @@ PAGES_OF_AN_ORG = {
     ("POST", "/keys/<key_id>/rotate"): ADMIN, ("GET", "/keys/<key_id>/rotation"): ADMIN,
     ("POST", "/keys/<key_id>/extend"): ADMIN,
     ("GET", "/destinations"): ADMIN, ("POST", "/destinations"): ADMIN, ("POST", "/destinations/<name>/check"): ADMIN,
+    ("POST", "/keys/<key_id>/check"): ADMIN,
     ("GET", "/destinations/<name>/remove"): ADMIN, ("POST", "/destinations/<name>/remove"): ADMIN,
     ("GET", "/members"): READ, ("POST", "/members/<user_id>/role"): ADMIN, ("POST", "/members/invite"): ADMIN,
     ("GET", "/members/<user_id>/remove"): ADMIN, ("POST", "/members/<user_id>/remove"): ADMIN,

@@ -14,11 +14,13 @@ from mushu.server.delivery.drift import DriftChecker, DriftResult, KeyFilter
 from mushu.server.delivery.inspection import refusal_of
 from mushu.server.delivery.models import Condition
 from mushu.server.keys import Scope
+from mushu.server.keys.service import get_key_of
 from mushu.server.paging import CURSOR_LENGTH, Window
 from mushu.server.web.dashboard.destination_rows import FOUND, lines_of
 from mushu.server.web.dashboard.shell import page, to
-from mushu.server.web.guard import current_org, org_page
+from mushu.server.web.guard import current_environment, current_org, org_page
 from mushu.server.web.sessions import require_session_user
+from mushu.server.web.templating import counted
 
 #: Destinations of one page.
 _PAGE: Final = 50
@@ -37,13 +39,21 @@ def show_destinations(org_id: str) -> Response:  # noqa: ARG001 - the session ha
 @org_page(Scope.ADMIN)
 def check_destination(org_id: str, name: str) -> BaseResponse:
     """Look whether a destination still holds its key, or would take one; noted where a key is there."""
-    core = get_core()
     with reading(db.session):
         uri = service.get(db.session, org_id, name).uri
-    checker = DriftChecker(db.session, core.clock, core.open_destination, _PATIENCE)
-    found = [*checker.check(KeyFilter(org_id=org_id, uri=uri))]
-    flash(f"{name}: {_told(found, None if found else refusal_of(core.open_destination, uri, _PATIENCE))}")
+    found = _look(KeyFilter(org_id=org_id, uri=uri))
+    flash(f"{name}: {_told(found, None if found else refusal_of(get_core().open_destination, uri, _PATIENCE))}")
     return _to_list()
+
+
+@org_page(Scope.ADMIN)
+def check_key(org_id: str, key_id: str) -> BaseResponse:
+    """Look whether the destinations of a key still hold it; its page says what was found at each."""
+    with reading(db.session):
+        key = get_key_of(db.session, org_id, current_environment(), key_id)
+    found = _look(KeyFilter(org_id=org_id, key_id=key.id))
+    flash(f"Mushu looked at {counted(len(found), 'destination')}. What is there stands at “Where it is”.")
+    return redirect(to("show_key", key_id=key.id), HTTPStatus.SEE_OTHER)
 
 
 def list_page(fault: str | None = None) -> Response:
@@ -59,6 +69,11 @@ def list_page(fault: str | None = None) -> Response:
         "destinations", status, lines=lines, wrong=wrong, next_cursor=found.next_cursor, cursor=cursor,
         fault=fault, form=form, settings=SETTINGS,
     )  # fmt: skip
+
+
+def _look(wanted: KeyFilter) -> list[DriftResult]:
+    core = get_core()
+    return [*DriftChecker(db.session, core.clock, core.open_destination, _PATIENCE).check(wanted)]
 
 
 def _told(found: Sequence[DriftResult], refusal: str | None) -> str:
@@ -79,4 +94,5 @@ def _to_list() -> BaseResponse:
 PAGES: Final = (
     ("GET", "/destinations", show_destinations),
     ("POST", "/destinations/<name>/check", check_destination),
+    ("POST", "/keys/<key_id>/check", check_key),
 )

@@ -92,6 +92,11 @@ class KeyDossier:
     def places(self) -> list[PlaceLine]:
         return [_place(delivery, self.row.facts.place(delivery)) for delivery in self.row.facts.deliveries]
 
+    @property
+    def can_be_checked(self) -> bool:
+        """Tell whether the server can look if the key is still somewhere."""
+        return any(one.state == DeliveryState.VERIFIED and not one.on_client for one in self.row.facts.deliveries)
+
     def chart(self, period: str) -> Chart:
         """Return the requests of a day, a month or a year."""
         match period:

@@ -78,6 +78,21 @@ def test_what_a_look_finds_is_noted_and_said(office: Office, world: World, tmp_p
     assert str(file) in text
 
 
+def test_the_page_of_a_key_looks_at_all_its_destinations(office: Office, world: World, tmp_path: Path) -> None:
+    files = [place(world, office.org, tmp_path, name) for name in ("one-env", "two-env")]
+    create(office, way="deliver", to=["one-env", "two-env"])
+    key = f"{office.home}keys/{all_keys()[0].id}"
+    files[0].write_text("MUSHU_API_KEY=other\n")
+    assert send(office.browser, office.browser.get(key), f"{key}/check").headers["Location"] == key
+    text = " ".join(office.page(key).text.split())
+    assert "Mushu looked at 2 destinations. What is there stands at “Where it is”." in text
+    assert "Holds something else, now" in text
+    assert "Still there, now" in text
+    shown = office.key("shown")
+    assert "Check now" not in office.page(f"{office.home}keys/{shown.id}").text
+    assert office.browser.submit(f"{office.home}keys/key_nowhere/check").status_code == 404
+
+
 def test_a_place_without_a_key_is_tried(
     office: Office, world: World, core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
