@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from script.pictures import take
+from tests.long import LONG
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = [path for path in sorted((ROOT / "script").iterdir()) if path.is_file() and path.name != "environment"]
 
@@ -35,3 +38,26 @@ def test_no_script_has_python_take_modules_from_the_folder_that_it_runs_in() -> 
     for path in [*SCRIPTS, ROOT / "script" / "environment"]:
         for line in path.read_text().splitlines():
             assert not re.search(r'python"? -m(?! (script|bench)\.)', line), f"{path.name}: {line}"
+
+
+def test_the_pictures_of_the_dashboard_are_those_that_its_page_shows_and_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The long form takes them again."""
+    into = tmp_path if LONG else take.PICTURES
+    if LONG:
+        monkeypatch.setattr("sys.argv", ["script/screenshots", "--into", str(tmp_path)])
+        take.main()
+    shown = re.findall(
+        r"^!\[([^\]]{20,})\]\(images/([\w-]+\.png)\)$", (ROOT / "docs/dashboard.md").read_text(), re.MULTILINE
+    )
+    assert sorted(name for _, name in shown) == sorted(file.name for file in into.iterdir())
+    assert len(shown) == 8
+    assert all(file.stat().st_size <= 60_000 for file in into.iterdir())
+
+
+def test_without_chromium_the_script_for_pictures_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("sys.argv", ["script/screenshots"])
+    with pytest.raises(SystemExit, match="it needs Chromium"):
+        take.main()
