@@ -24,7 +24,7 @@ from mushu.server.lifecycle.change import disable, enable
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.delete import delete
 from mushu.server.usage import KeyUse, uses_of
-from mushu.server.web.dashboard.create import UNNAMED
+from mushu.server.web.dashboard.destination_rows import place_called
 from mushu.server.web.dashboard.key_form import picked
 from mushu.server.web.dashboard.shell import page, to
 from mushu.server.web.guard import current_context, current_environment, current_org, org_page
@@ -71,7 +71,7 @@ def keys_in_use(session: AnySession, now: datetime, key_ids: Sequence[str]) -> l
             use=uses.get(key_id),
             requests=total(hours[key_id][-_HOURS:])[0],
             is_busy=key_id in uses and uses[key_id].last_used_at > now - _DAY,
-            places=[names.get(place.uri, UNNAMED) for place in places if place.key_id == key_id],
+            places=[place_called(place.uri, names) for place in places if place.key_id == key_id],
         )
         for key_id in key_ids
     ]

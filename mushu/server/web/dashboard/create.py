@@ -27,6 +27,7 @@ from mushu.server.lifecycle.context import Minted
 from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
 from mushu.server.usage import uses_of
+from mushu.server.web.dashboard.destination_rows import place_called
 from mushu.server.web.dashboard.key_form import PERMITS, KeyForm, offer_of
 from mushu.server.web.dashboard.shell import page, to
 from mushu.server.web.error_pages import Way
@@ -36,8 +37,6 @@ from mushu.server.web.guard import current_context, current_environment, org_pag
 REFUSALS: Final = (Invalid, DestinationHeld, DestinationNotFound, DeliveryFailed)
 #: The form was sent before, as it is or otherwise.
 USED: Final = (AlreadyCreated, IdempotencyMismatch)
-#: A URI names a file of the server, which is not for everybody.
-UNNAMED: Final = "a destination without a name"
 
 
 @org_page(Scope.ADMIN)
@@ -81,10 +80,11 @@ def show_delivered(org_id: str, key_id: str) -> Response:
     """Show how a key got to where it is."""
     with reading(db.session):
         key = get_key_of(db.session, org_id, current_environment(), key_id)
-        places = ledger.places_of(db.session, key.id)
-        names = names_of(db.session, [place.uri for place in places], org_id)
+        found = ledger.places_of(db.session, key.id)
+        names = names_of(db.session, [place.uri for place in found], org_id)
         use = uses_of(db.session, [key.id]).get(key.id)
-    return page("delivered", key=key, places=places, names=names, unnamed=UNNAMED, use=use)
+    places = [(place_called(place.uri, names), place) for place in found]
+    return page("delivered", key=key, places=places, use=use)
 
 
 def shown_once(minted: Minted) -> Response:

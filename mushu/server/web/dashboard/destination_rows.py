@@ -1,6 +1,6 @@
 """What a list of destinations shows of each: the keys that are there, and what was last found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -19,6 +19,15 @@ FOUND: Final = {
     Condition.UNREACHABLE: ("warn", "Does not answer"),
     Condition.DENIED: ("warn", "Does not let Mushu look"),
 }
+
+
+def place_called(uri: str, names: Mapping[str, str]) -> str:
+    """Return what a destination is called by its URI, which names files of the server and is not for everybody.
+
+    Args:
+        names: of those that have one, by URI; the page of destinations lists them.
+    """
+    return names.get(uri) or f"an unlisted {uri.partition(':')[0]}: destination"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from mushu.server.orgs.settings import rules_of
 from mushu.server.paging import Window
 from mushu.server.usage.report import UsageReport, usage_of
 from mushu.server.web.dashboard.charts import BY_DAY, BY_HOUR, BY_MONTH, Chart, chart
+from mushu.server.web.dashboard.key_form import PERMITS
 from mushu.server.web.dashboard.key_rows import KeyRow, rows_of
 from mushu.server.web.dashboard.shell import page
 from mushu.server.web.dashboard.trail import TrailLine, trail_of
@@ -28,12 +29,6 @@ from mushu.server.web.guard import current_environment, org_page
 
 #: Events that are shown; the audit trail has the others.
 _NEWEST: Final = 20
-#: What each scope permits, in short.
-PERMITS: Final = {
-    Scope.READ: "read what the organization has",
-    Scope.WRITE: "register devices, upload media, send notifications",
-    Scope.ADMIN: "manage keys, destinations, members, settings",
-}
 #: What was found at a destination: the shape, and words before the moment.
 _FOUND: Final = {
     Condition.OK: ("ok", "Still there,"),

@@ -23,6 +23,7 @@ from mushu.server.keys.states import State
 from mushu.server.usage import KeyUse, uses_of
 from mushu.server.usage.report import Bar
 from mushu.server.users.service import emails_of
+from mushu.server.web.dashboard.destination_rows import place_called
 from mushu.server.web.templating import ago, visible
 
 _SOON: Final = timedelta(days=30)
@@ -59,10 +60,8 @@ class KeyFacts:
     rotation: Rotation | None
 
     def place(self, delivery: Delivery) -> str:
-        """Return what a destination is called; one without a name by its scheme only, for a URI names files."""
-        if delivery.on_client:
-            return delivery.uri
-        return self.names.get(delivery.uri) or f"a destination without a name ({delivery.uri.partition(':')[0]})"
+        """Return what a destination is called; on a client's machine, its URI is nothing of the server's."""
+        return delivery.uri if delivery.on_client else place_called(delivery.uri, self.names)
 
 
 @dataclass(frozen=True, slots=True)

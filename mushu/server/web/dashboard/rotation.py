@@ -25,7 +25,7 @@ from mushu.server.keys.states import DEAD, State
 from mushu.server.lifecycle.change import extend
 from mushu.server.usage import KeyUse
 from mushu.server.usage.report import usage_of
-from mushu.server.web.dashboard.create import UNNAMED
+from mushu.server.web.dashboard.destination_rows import place_called
 from mushu.server.web.dashboard.shell import page, to
 from mushu.server.web.guard import current_context, current_environment, current_org, org_page
 
@@ -156,7 +156,7 @@ def handover_of(session: AnySession, now: datetime, org_id: str, key_id: str) ->
         new=new,
         new_use=of_new.use,
         callers=sorted(callers, key=lambda caller: not caller.is_on_old),
-        places=[(names.get(place.uri, UNNAMED), place) for place in places],
+        places=[(place_called(place.uri, names), place) for place in places],
         is_over=is_over,
         is_stalled=is_waiting and not is_over,
         is_broken=new.stored_state in DEAD and rotation.handed_over_at is None,

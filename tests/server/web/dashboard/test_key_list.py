@@ -130,7 +130,7 @@ def test_a_row_says_who_saw_the_key_and_where_it_is(office: Office) -> None:
     page = office.page(f"{office.home}keys")
     text = " ".join(page.text.split())
     assert f"Shown to {office.owner.email}" in text
-    assert "a destination without a name (env)and 1 more" in text
+    assert "an unlisted env: destinationand 1 more" in text
     assert f"env:/srv/{own.id}" in text, "on a client’s own machine"
     assert "/srv/another" not in text, "a file of the server is told to operators only"
     assert {one.get("aria-label") for one in page.all("svg")} >= {"Sealed: nobody has seen it", "Was shown"}

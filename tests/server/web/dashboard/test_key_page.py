@@ -10,11 +10,13 @@ from mushu.server.core import db
 from mushu.server.db import writing
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.models import Condition, DeliveryState
+from mushu.server.keys import Scope
 from mushu.server.keys.rotation import Terms, begin
 from mushu.server.keys.service import change_state, get_key, rename_key
 from mushu.server.keys.states import DELETE
 from mushu.server.orgs.settings import change_rules
 from mushu.server.usage import Recorder
+from mushu.server.web.dashboard.key_form import PERMITS
 from tests.conftest import TurnableClock
 from tests.server.statements import statements
 from tests.server.verbs import use_key
@@ -33,7 +35,7 @@ def test_it_tells_the_facts(office: Office) -> None:
     text = text_of(office, key.id)
     for fact in (
         key.hint, key.id, "billing-worker", "in 41 days; the organization allows 120d",
-        "read: read what the organization has; write: register devices",
+        *(f"{scope}: {PERMITS[scope]}" for scope in (Scope.READ, Scope.WRITE)),
         f"Seen by {office.owner.email}. It was shown once.", f"by {office.owner.email}",
         f"mushu api-key rotate {key.id}",
         "Active.", "At no destination that Mushu knows.", "Never used.",

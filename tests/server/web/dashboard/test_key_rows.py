@@ -67,7 +67,7 @@ def test_a_destination_that_lost_the_key_is_named(office: Office, condition: Con
     office.deliver(key, Condition.OK, uri="env:/fine")
     assert status(office, key)[0] == "ok"
     office.deliver(key, condition)
-    assert status(office, key) == ("bad", f"Drifted: a destination without a name (env) {words}")
+    assert status(office, key) == ("bad", f"Drifted: an unlisted env: destination {words}")
 
 
 @pytest.mark.parametrize(
