@@ -8,7 +8,7 @@ that are to be counted fail.
 
 A Redis or Valkey is reached by the library `limits`, which opens the connection as its URLs say. The library's own
 strategies ask for one limit at a time, and count a request in the first that the second refuses. So one script counts
-in all or in none. It runs by the clock of the store.
+in all or in none. It runs by the clock of the store. An answer that is lost on its way was counted all the same.
 """
 
 import os
@@ -43,21 +43,27 @@ _PREFIX: Final = "mushu:"
 _WAITS: Final = 1
 _NEEDS: Final = "MUSHU_LIMITS_URL is set, and the library for it is not installed: pip install 'limits[redis]'."
 _LOOKS: Final = "MUSHU_LIMITS_URL must look like redis://:password@host:6379/0."
-#: Answers whether the request passes, then for each window what is counted, and the milliseconds that are left.
+#: Each window has three arguments: its amount, its milliseconds, and 1 where the next one is of another request.
+#: Answers for each window whether the request passes, what is counted, and the milliseconds that are left.
 _TAKE: Final = """
-local used, passes = {}, 1
-for place, name in ipairs(KEYS) do
-  used[place] = tonumber(redis.call('GET', name) or '0')
-  if used[place] >= tonumber(ARGV[2 * place - 1]) then passes = 0 end
-end
-local found = {passes}
-for place, name in ipairs(KEYS) do
-  if passes == 1 then
-    used[place] = redis.call('INCR', name)
-    if used[place] == 1 and ARGV[2 * place] ~= '0' then redis.call('PEXPIRE', name, ARGV[2 * place]) end
+local found, first = {}, 1
+for last = 1, #KEYS do
+  if ARGV[3 * last] == '1' then
+    local passes = 1
+    for place = first, last do
+      local used = tonumber(redis.call('GET', KEYS[place]) or '0')
+      if used >= tonumber(ARGV[3 * place - 2]) then passes = 0 end
+    end
+    for place = first, last do
+      local name, length = KEYS[place], ARGV[3 * place - 1]
+      if passes == 1 and redis.call('INCR', name) == 1 and length ~= '0' then redis.call('PEXPIRE', name, length) end
+      local left = redis.call('PTTL', name)
+      table.insert(found, passes)
+      table.insert(found, tonumber(redis.call('GET', name) or '0'))
+      table.insert(found, left < 0 and tonumber(length) or left)
+    end
+    first = last + 1
   end
-  found[2 * place] = used[place]
-  found[2 * place + 1] = redis.call('PTTL', name)
 end
 return found
 """
@@ -87,38 +93,23 @@ class SqliteWindows:
             for statement in _SET_UP:
                 connection.execute(statement)
 
-    def take(self, windows: Sequence[LimitWindow], now: float) -> tuple[bool, list[Standing]]:
+    def take(self, requests: Sequence[Sequence[LimitWindow]], now: float) -> list[tuple[bool, list[Standing]]]:
         """Count as `WindowStore` says.
 
         Raises:
             OSError, sqlite3.Error: the file is gone, damaged, or held by somebody.
         """
-        names = [window.name for window in windows]
         with self._alone():
             connection = self._current()
             connection.execute("BEGIN IMMEDIATE")
             try:
-                asked = f"SELECT name, used, ends FROM windows WHERE name IN ({','.join('?' * len(names))})"  # noqa: S608
-                found = {name: (used, ends) for name, used, ends in connection.execute(asked, names)}
-                counted = [_counted(window, found.get(window.name), now) for window in windows]
-                passes = all(used < window.amount for window, (used, _) in zip(windows, counted, strict=True))
-                after = [(used + passes, ends) for used, ends in counted]
-                changed = [
-                    (name, used, ends)
-                    for name, (used, ends) in zip(names, after, strict=True)
-                    if found.get(name) != (used, ends)
-                ]
-                if changed:
-                    connection.executemany(_PUT, changed)
+                taken = [_take(connection, windows, now) for windows in requests]
                 connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
-        return passes, [
-            Standing(window, max(0, window.amount - used), None if ends is None else ends - now)
-            for window, (used, ends) in zip(windows, after, strict=True)
-        ]
+        return taken
 
     def check(self) -> str:
         """Return the path of the file; raises what `take` raises."""
@@ -191,17 +182,31 @@ class RedisWindows:
         parts = urlsplit(url)
         self._place = parts.hostname or parts.path
 
-    def take(self, windows: Sequence[LimitWindow], now: float) -> tuple[bool, list[Standing]]:  # noqa: ARG002
+    def take(
+        self,
+        requests: Sequence[Sequence[LimitWindow]],
+        now: float,  # noqa: ARG002
+    ) -> list[tuple[bool, list[Standing]]]:
         """Count as `WindowStore` says; raises what the library of the store raises."""
-        lengths = ((window.amount, (window.seconds or 0) * 1_000) for window in windows)
-        passes, *found = self._script(
-            keys=[_PREFIX + window.name for window in windows], args=[number for pair in lengths for number in pair]
-        )
-        left = zip(windows, found[::2], found[1::2], strict=True)
-        return bool(passes), [
-            Standing(window, max(0, window.amount - used), None if window.seconds is None else ends_in / 1_000)
-            for window, used, ends_in in left
+        arguments = [
+            (window.amount, (window.seconds or 0) * 1_000, int(window is windows[-1]))
+            for windows in requests
+            for window in windows
         ]
+        found = self._script(
+            keys=[_PREFIX + window.name for windows in requests for window in windows],
+            args=[number for three in arguments for number in three],
+        )
+        told = zip(found[::3], found[1::3], found[2::3], strict=True)
+        taken = []
+        for windows in requests:
+            of_each = [next(told) for _ in windows]
+            standings = [
+                Standing(window, max(0, window.amount - used), None if window.seconds is None else ends_in / 1_000)
+                for window, (_, used, ends_in) in zip(windows, of_each, strict=True)
+            ]
+            taken.append((all(passes for passes, _, _ in of_each), standings))
+        return taken
 
     def make(self) -> None:
         """There is nothing to make."""
@@ -258,6 +263,25 @@ def look_at_store(settings: Settings, *, in_use: bool) -> tuple[bool, str]:
             advice = "Start the Redis or Valkey of MUSHU_LIMITS_URL, or correct that"
         cause = f"{type(error).__name__}: {error}"
         return False, f"requests of what has limits are answered with 503 ({cause}). {advice}. See docs/limits.md"
+
+
+def _take(connection: sqlite3.Connection, windows: Sequence[LimitWindow], now: float) -> tuple[bool, list[Standing]]:
+    """Count one request in the transaction of the caller."""
+    names = [window.name for window in windows]
+    asked = f"SELECT name, used, ends FROM windows WHERE name IN ({','.join('?' * len(names))})"  # noqa: S608
+    found = {name: (used, ends) for name, used, ends in connection.execute(asked, names)}
+    counted = [_counted(window, found.get(window.name), now) for window in windows]
+    passes = all(used < window.amount for window, (used, _) in zip(windows, counted, strict=True))
+    after = [(used + passes, ends) for used, ends in counted]
+    changed = [
+        (name, used, ends) for name, (used, ends) in zip(names, after, strict=True) if found.get(name) != (used, ends)
+    ]
+    if changed:
+        connection.executemany(_PUT, changed)
+    return passes, [
+        Standing(window, max(0, window.amount - used), None if ends is None else ends - now)
+        for window, (used, ends) in zip(windows, after, strict=True)
+    ]
 
 
 def _counted(window: LimitWindow, found: tuple[int, float | None] | None, now: float) -> tuple[int, float | None]:

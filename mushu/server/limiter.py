@@ -32,10 +32,13 @@ class Standing:
 class WindowStore(Protocol):
     """Counts requests in windows."""
 
-    def take(self, windows: Sequence[LimitWindow], now: float) -> tuple[bool, list[Standing]]:
-        """Count one request in all windows, or in none where one of them is full; and return which, and what is left.
+    def take(self, requests: Sequence[Sequence[LimitWindow]], now: float) -> list[tuple[bool, list[Standing]]]:
+        """Count each request in all of its windows, or in none where one is full; and return which, and what is left.
+
+        Where the store fails, none of the requests was counted.
 
         Args:
+            requests: the windows of each.
             now: seconds since 1970.
         """
 
@@ -72,17 +75,27 @@ class Limiter:
             RateLimited: a window is full; nothing was counted.
             LimiterUnavailable: the store cannot tell.
         """
+        (told,) = self.take_each([windows], now)
+        if isinstance(told, RateLimited):
+            raise told
+        return told
+
+    def take_each(self, requests: Sequence[Sequence[LimitWindow]], now: float) -> list[Fields | RateLimited]:
+        """Count several requests at once, each as `take` does, and return for each what is left or why it is refused.
+
+        Raises:
+            LimiterUnavailable: the store cannot tell; none of them was counted.
+        """
         try:
-            passes, standings = self._store.take(windows, now)
+            taken = self._store.take(requests, now)
         except Exception as error:  # each store has errors of its own
             _LOG.error("requests cannot be counted", extra={"cause": f"{type(error).__name__}: {error}"})
             raise LimiterUnavailable(
                 "The requests of this key are limited, and cannot be counted now. Run `flask doctor` on the server."
             ) from error
-        fields = _fields(standings)
-        if not passes:
-            raise _refusal(standings, fields)
-        return fields
+        return [
+            _fields(standings) if passes else _refusal(standings, _fields(standings)) for passes, standings in taken
+        ]
 
 
 def _fields(standings: Sequence[Standing]) -> Fields:

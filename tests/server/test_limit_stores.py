@@ -30,12 +30,12 @@ def store(path: Path) -> SqliteWindows:
 
 def take(store: SqliteWindows, limits: str, now: float = NOW, subject: str = "key_a") -> tuple[bool, list[int]]:
     """Return whether a request passes, and what is left."""
-    passes, standings = store.take(windows_of(subject, limits), now)
+    passes, standings = store.take([windows_of(subject, limits)], now)[0]
     return passes, [standing.remaining for standing in standings]
 
 
 def resets(store: SqliteWindows, limits: str, now: float) -> float | None:
-    return store.take(windows_of("key_a", limits), now)[1][0].resets_in
+    return store.take([windows_of("key_a", limits)], now)[0][1][0].resets_in
 
 
 def test_four_processes_let_exactly_so_many_pass(path: Path, store: SqliteWindows, tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_four_processes_let_exactly_so_many_pass(path: Path, store: SqliteWindow
 
     def ask(number: int) -> int:
         mine = SqliteWindows(path)
-        passed = sum(mine.take(windows, NOW)[0] for _ in range(each))
+        passed = sum(mine.take([windows], NOW)[0][0] for _ in range(each))
         (tmp_path / f"passed-{number}").write_text(str(passed))
         return 0
 
@@ -52,7 +52,7 @@ def test_four_processes_let_exactly_so_many_pass(path: Path, store: SqliteWindow
     assert [wait_for(worker) for worker in workers] == [0] * 4
     assert sum(int((tmp_path / f"passed-{number}").read_text()) for number in range(4)) == most
     # What the budget refused was not counted elsewhere.
-    _, standings = store.take(windows, NOW)
+    _, standings = store.take([windows], NOW)[0]
     assert [standing.remaining for standing in standings] == [50, 0, 9]
 
 
@@ -146,5 +146,5 @@ def test_a_connection_of_a_parent_is_left_to_it(store: SqliteWindows) -> None:
 def test_what_is_left_says_nothing_of_others(store: SqliteWindows) -> None:
     take(store, "1/total", subject="key_a")
     assert take(store, "1/total", subject="key_b") == (True, [0])
-    found: Sequence[Standing] = store.take([LimitWindow("key_c/total", "total", 10**9, None)], NOW)[1]
+    found: Sequence[Standing] = store.take([[LimitWindow("key_c/total", "total", 10**9, None)]], NOW)[0][1]
     assert [(standing.remaining, standing.resets_in) for standing in found] == [(10**9 - 1, None)]

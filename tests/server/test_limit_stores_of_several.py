@@ -47,7 +47,7 @@ def test_four_processes_let_exactly_so_many_pass_and_count_in_all_or_none(
 
     def ask(number: int) -> int:
         mine = open_store(shared)
-        (tmp_path / str(number)).write_text(str(sum(mine.take(windows, 0)[0] for _ in range(each))))
+        (tmp_path / str(number)).write_text(str(sum(mine.take([windows], 0)[0][0] for _ in range(each))))
         return 0
 
     workers = [fork(lambda number=number: ask(number)) for number in range(4)]  # type: ignore[misc]
@@ -55,8 +55,19 @@ def test_four_processes_let_exactly_so_many_pass_and_count_in_all_or_none(
     assert sum(int((tmp_path / str(number)).read_text()) for number in range(4)) == most
     store = open_store(shared)
     store.make()
-    _, (day, total) = store.take(windows, 0)
+    _, (day, total) = store.take([windows], 0)[0]
     assert (day.remaining, total.remaining, total.resets_in, store.sweep(0)) == (50, 0, None, 0)
+    (_, both), (passes, again), (_, [other]) = store.take(
+        [
+            windows_of("key_b", "1/day;2/total"),
+            windows_of("key_b", "1/day;9/hour;2/total"),
+            windows_of("key_c", "5/day"),
+        ],
+        0,
+    )
+    assert [left.remaining for left in both] == [0, 1]
+    assert (passes, [left.remaining for left in again], other.remaining) == (False, [9, 0, 1], 4)
+    assert again[0].resets_in == 3_600, "it has not begun"
     assert day.resets_in is not None
     assert 86_000 < day.resets_in <= 86_400
     assert look_at_store(shared, in_use=True) == (True, f"counted in {url.partition('://')[2]}")

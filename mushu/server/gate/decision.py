@@ -1,5 +1,6 @@
 """Decisions for other services: may a credential pass a policy, and what is an API key that was shown to somebody."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -30,6 +31,7 @@ from mushu.server.gate.principal import UNKNOWN, Identity, identify_by, read_row
 from mushu.server.keys import Scope
 from mushu.server.keys.states import State
 from mushu.server.limiter import Limiter
+from mushu.server.rate_limits import LimitWindow
 
 #: The state of a key that proves nothing, by the reason.
 _STATES: Final[dict[type[MushuError], State]] = {
@@ -136,29 +138,36 @@ def report(source: Reader, now: datetime, asker: KeyPrincipal, key: str, scope: 
 
 
 def within_bounds(
-    found: KeyReport, limiter: Limiter, now: datetime, address: Address | None
-) -> tuple[KeyReport, RateLimited | None]:
-    """Count one use of a key that would pass, and return what is told of it then, and the limit that it has reached.
+    reports: Sequence[KeyReport], limiter: Limiter, now: datetime, address: Address | None
+) -> list[tuple[KeyReport, RateLimited | None]]:
+    """Count a use of each key that would pass; return what is told of each then, and the limit that it has reached.
+
+    All of them are counted, or none: who hears nothing asks again.
 
     Args:
-        address: where the key is used from; None: not known.
+        address: where the keys are used from; None: not known.
 
     Raises:
-        LimiterUnavailable: it cannot be counted.
+        LimiterUnavailable: one of them cannot be counted.
     """
-    bounds = found.identity.principal.bounds if found.identity is not None and found.code is None else None
-    if bounds is None:
-        return found, None
-    try:
-        bounds.require_network(address)
-        if bounds.windows:
-            limiter.take(bounds.windows, now.timestamp())
-    except WrongNetwork as refusal:
-        return replace(found, code=refusal.code, detail=refusal.detail), None
-    except RateLimited as refusal:
-        told = replace(found, code=refusal.code, detail=refusal.detail, retry_after=refusal.retry_after)
-        return told, refusal
-    return found, None
+    told: list[tuple[KeyReport, RateLimited | None]] = []
+    limited: dict[int, Sequence[LimitWindow]] = {}
+    for place, found in enumerate(reports):
+        bounds = found.identity.principal.bounds if found.identity is not None and found.code is None else None
+        if bounds is not None:
+            try:
+                bounds.require_network(address)
+                if bounds.windows:
+                    limited[place] = bounds.windows
+            except WrongNetwork as refusal:
+                found = replace(found, code=refusal.code, detail=refusal.detail)
+        told.append((found, None))
+    taken = limiter.take_each([*limited.values()], now.timestamp()) if limited else []
+    for place, left in zip(limited, taken, strict=True):
+        if isinstance(left, RateLimited):
+            found = replace(reports[place], code=left.code, detail=left.detail, retry_after=left.retry_after)
+            told[place] = found, left
+    return told
 
 
 def _require(scope: Scope, held: tuple[Scope, ...]) -> None:

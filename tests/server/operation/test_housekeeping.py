@@ -195,7 +195,7 @@ def test_a_tick_forgets_what_was_counted_in_windows_that_have_ended(settings: Se
     store, windows = open_store(settings), windows_of("key_a", "5/minute;5/total")
     settings.instance_path.mkdir(exist_ok=True)
     store.make()
-    store.take(windows, utc_now().timestamp() - 61)
+    store.take([windows], utc_now().timestamp() - 61)
     housekeeping.tick(settings)
     with closing(sqlite3.connect(settings.limits_path)) as connection:
         assert connection.execute("SELECT name FROM windows").fetchall() == [("key_a/total",)]

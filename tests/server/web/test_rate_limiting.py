@@ -209,6 +209,30 @@ def test_who_asks_learns_of_limits_and_never_that_the_key_is_dead(
         assert use.requests == 6
 
 
+@pytest.mark.fault
+def test_keys_that_are_asked_about_together_are_counted_together_or_not_at_all(
+    client: SeparateClient, world: World, org: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store counted key by key: where it failed on the way, those before it were counted again by the next try."""
+    keys, asker = [limited(world, org, "2/total")[1] for _ in range(3)], world.key(org, Scope.READ)[1]
+    many = {"keys": [keys[0], "msk_live_x", keys[1], keys[1], keys[2], keys[1]]}
+
+    def ask() -> TestResponse:
+        return client.post("/api-keys/verify", json=many, headers=api_key(asker))
+
+    failing = [*[(0, None)] * 3, OSError("no space")]  # for the fast path, and for the view that is asked then
+    counted = Mock(side_effect=failing * 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("mushu.server.limit_stores._counted", counted)
+        refusal(ask(), 503, "limiter_unavailable")
+    assert counted.call_count == 8
+    assert [found.get("code") for found in answer(ask())["results"]] == [
+        None, "malformed_credential", None, None, None, "rate_limited",
+    ]  # fmt: skip
+    last = verify(client, asker, keys=keys), verify(client, asker, key=keys[0])
+    assert [found.get("code") for found in last] == [None, "rate_limited"]
+
+
 def test_a_key_is_good_in_its_networks_only(
     app: Flask, client: SeparateClient, world: World, org: Organization, clock: TurnableClock
 ) -> None:

@@ -121,7 +121,8 @@ def verified(source: Reader, counting: Counting, now: datetime, asker: KeyPrinci
     keys = [asked.key] if asked.key is not None else asked.keys or []
     scope = Scope(asked.scope) if asked.scope is not None else None
     address = read_address(asked.client_address)
-    reports = [within_bounds(report(source, now, asker, key, scope), counting.limiter, now, address)[0] for key in keys]
+    asked_about = [report(source, now, asker, key, scope) for key in keys]
+    reports = [found for found, _ in within_bounds(asked_about, counting.limiter, now, address)]
     _count(counting.recorder, now, reports, address)
     return {"results": [_verification(found) for found in reports]}
 
@@ -136,7 +137,7 @@ def introspected(
     Raises:
         LimiterUnavailable: its use cannot be counted.
     """
-    found, limited = within_bounds(report(source, now, asker, token), counting.limiter, now, None)
+    ((found, limited),) = within_bounds([report(source, now, asker, token)], counting.limiter, now, None)
     _count(counting.recorder, now, [found], None)
     if limited is not None:
         return limited
