@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine
 from mushu.server import schema
 from mushu.server.core import db, get_core
 from mushu.server.db import UTCDateTime
-from mushu.server.operation.upgrading.migrations import migration_transaction
+from mushu.server.errors import ConfigurationError
+from mushu.server.operation.upgrading.migrations import migration_transaction, missing_in
 from mushu.server.operation.upgrading.upgrade import copy_before
 
 
@@ -33,7 +34,10 @@ def run(connection: Connection) -> None:
 
 
 def migrate(engine: Engine) -> None:
+    if context.is_offline_mode():
+        raise ConfigurationError("Migrations look at what is stored, so they are no SQL to be run later. Omit --sql.")
     with migration_transaction(engine) as connection:
+        missing_in(connection)  # refuses a copy that is not finished, and a newer database, also to `stamp`
         if changes_the_schema_by_hand():
             click.echo("\n".join(copy_before(get_core(), connection)))
         run(connection)

@@ -78,9 +78,15 @@ def entered(ctx: click.Context) -> Iterator[None]:
 @contextmanager
 def core_at_hand() -> Iterator[None]:
     """Provide the core; what the database refuses becomes an error that says what to do."""
+    with database_at_hand(), core_context(Settings.as_served):
+        yield
+
+
+@contextmanager
+def database_at_hand() -> Iterator[None]:
+    """Let what the database refuses become an error that says what to do."""
     try:
-        with core_context(Settings.as_served):
-            yield
+        yield
     except (OperationalError, ProgrammingError) as error:
         raise _of_machine(error) from None
 

@@ -1,5 +1,6 @@
 """`flask database upgrade`, and Flask-Migrate's own commands, which have a copy made as well."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,21 @@ def copies_in(settings: Settings) -> list[Path]:
     return sorted(settings.instance_path.glob("before-*"))
 
 
+@pytest.fixture
+def app_of_flask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `flask` load the app anew, on the instance of this test."""
+    monkeypatch.setenv("FLASK_APP", str(MIGRATIONS.parent / "wsgi.py"))
+    monkeypatch.delitem(sys.modules, "wsgi", raising=False)
+
+
 def test_there_is_nothing_to_do(run: Run, settings: Settings) -> None:
     assert run("database", "upgrade").stdout == "The database is up to date.\n"
     assert copies_in(settings) == []
 
 
 @pytest.mark.fault
-def test_flask_db_downgrade_and_upgrade_have_a_copy_made_first(
-    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FLASK_APP", str(MIGRATIONS.parent / "wsgi.py"))
+@pytest.mark.usefixtures("app_of_flask")
+def test_flask_db_downgrade_and_upgrade_have_a_copy_made_first(run: Run, settings: Settings) -> None:
     down = run("db", "downgrade")
     (copy,) = copies_in(settings)
     assert f"{copy} holds the database as it was at {REVISIONS[-1]}" in down.stdout
@@ -69,6 +75,28 @@ def test_a_database_is_copied_by_either_name_and_compared(run: Run, settings: Se
     refused = run("db", *named)
     assert (refused.code, refused.stdout) == (1, "")
     assert "holds other rows" in refused.stderr
+
+
+@pytest.mark.fault
+@pytest.mark.usefixtures("app_of_flask")
+def test_what_no_migration_may_touch_ends_each_command_of_flask_migrate_with_a_sentence(
+    run: Run, settings: Settings
+) -> None:
+    """They ended with a traceback or the mere name of a revision; `stamp --purge` passed a copy off as whole."""
+    commands = (
+        ("upgrade",), ("downgrade",), ("current",), ("check",), ("stamp", "head"), ("stamp", "--purge", "head"),
+        ("migrate", "-m", "x"), ("history", "-i"),
+    )  # fmt: skip
+    for revision, sentence in (("copying", "a copy that is not finished"), ("9999", "made by a newer Mushu")):
+        with core_context(lambda: settings), db.engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :made"), {"made": revision})
+        for command in commands:
+            refused = run("db", *command)
+            assert (refused.code, sentence in refused.stderr) == (1, True), command
+            assert "Error: This database " in refused.stderr
+    assert copies_in(settings) == []
+    refused = run("db", "upgrade", "--sql")
+    assert (refused.code, "Omit --sql." in refused.stderr) == (1, True)
 
 
 def test_a_newer_database_ends_it_with_a_sentence(run: Run, settings: Settings) -> None:
