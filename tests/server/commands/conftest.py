@@ -42,7 +42,7 @@ def run(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def migrated(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no migration missing: on PostgreSQL, the tables of tests are made from the models."""
     if settings.database_url:
-        monkeypatch.setattr("mushu.server.operation.doctor.pending_migrations", list)
+        monkeypatch.setattr("mushu.server.operation.database_checks.pending_migrations", list)
 
 
 @pytest.fixture

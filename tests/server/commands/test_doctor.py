@@ -85,7 +85,7 @@ def test_one_for_links_that_is_http_although_the_server_listens_on_loopback(
 
 
 def test_too_little_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mushu.server.operation.doctor._ENOUGH_DISK", 1 << 60)
+    monkeypatch.setattr("mushu.server.operation.machine_checks._ENOUGH_DISK", 1 << 60)
     assert "make room" in bad(run)["disk"]
 
 
@@ -98,7 +98,7 @@ def test_a_plugin_that_cannot_be_loaded(run: Run, monkeypatch: pytest.MonkeyPatc
         def load() -> None:
             raise ModuleNotFoundError("No module named 'nosuch'")
 
-    monkeypatch.setattr("mushu.server.operation.doctor.entry_points", lambda group: [Broken])
+    monkeypatch.setattr("mushu.server.operation.machine_checks.entry_points", lambda group: [Broken])
     assert "nosuch" in bad(run)["destination broken:"]
 
 
@@ -130,18 +130,18 @@ class TestConnections:
 
     @pytest.mark.fault
     def test_a_process_that_may_open_few_files(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("mushu.server.operation.doctor.resource.getrlimit", lambda _: (256, 1_024))
+        monkeypatch.setattr("mushu.server.operation.machine_checks.resource.getrlimit", lambda _: (256, 1_024))
         assert "may open 1024 files" in bad(run)["connections"]
         assert "LimitNOFILE" in bad(run)["connections"]
         for enough in (1_536, resource.RLIM_INFINITY):
             monkeypatch.setattr(
-                "mushu.server.operation.doctor.resource.getrlimit", lambda _, limit=enough: (256, limit)
+                "mushu.server.operation.machine_checks.resource.getrlimit", lambda _, limit=enough: (256, limit)
             )
             assert bad(run) == {}
 
     @pytest.mark.fault
     def test_a_system_that_does_not_tell_what_is_taken(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("mushu.server.operation.doctor.STALLED_CONNECTIONS_SEEN", False)
+        monkeypatch.setattr("mushu.server.operation.machine_checks.STALLED_CONNECTIONS_SEEN", False)
         assert "a proxy in front that buffers" in bad(run)["connections"]
 
 

@@ -7,7 +7,7 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.gate.policies import PolicyRequest, add_policy, get_policy
 from mushu.server.keys import Scope
-from mushu.server.operation import doctor
+from mushu.server.operation import doctor, machine_checks
 from tests.server.conftest import World
 from tests.server.statements import statements
 from tests.server.web.asking import SeparateClient
@@ -46,7 +46,7 @@ def test_health_is_what_the_doctor_finds_without_what_costs_long(
     for words in ("Permissions", "Disk", "Schema", "up to date", "Journal", "Not looked at here"):
         assert words in text
     assert not [one for one in asked if "quick_check" in one]
-    monkeypatch.setattr(doctor, "_ENOUGH_DISK", 1 << 62)
+    monkeypatch.setattr(machine_checks, "_ENOUGH_DISK", 1 << 62)
     shown = office.page(HEALTH)
     assert "make room" in shown.text
     assert " to mend" in shown.text

@@ -7,14 +7,14 @@ import pytest
 
 from mushu.server.config import Settings
 from mushu.server.core import Core
-from mushu.server.operation.doctor import _channels
+from mushu.server.operation.machine_checks import channels
 
 OPEN = "postgresql+psycopg://mushu:hunter2@db.example.com/mushu"
 
 
 def faults(tmp_path: Path, **settings: Any) -> str:
     """Return what `flask doctor` says about channels; empty where all is well."""
-    (check,) = _channels(Core(Settings(instance_path=tmp_path, **settings)))
+    (check,) = channels(Core(Settings(instance_path=tmp_path, **settings)))
     assert "hunter2" not in check.detail
     return "" if check.ok else check.detail
 
