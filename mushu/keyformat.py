@@ -9,6 +9,7 @@ import re
 import secrets
 import string
 import zlib
+from base64 import b32encode
 from enum import StrEnum
 from typing import Final
 
@@ -93,3 +94,8 @@ def mask(text: str) -> str:
 def public_id(kind: str) -> str:
     """Return a new public id such as `key_2x7kq4m5znb3`: `kind`, an underscore, 60 random bits in lower-case base32."""
     return f"{kind}_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_LENGTH))
+
+
+def public_id_of(kind: str, digest: str) -> str:
+    """Return the public id of what is made once for a digest, which is hexadecimal."""
+    return f"{kind}_" + b32encode(bytes.fromhex(digest)).decode()[:_ID_LENGTH].lower()

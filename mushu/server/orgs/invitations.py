@@ -7,12 +7,13 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, and_, select, update
 
-from mushu.keyformat import Prefix, generate, public_id
+from mushu.keyformat import Prefix, generate, public_id, public_id_of
 from mushu.secret import Secret
 from mushu.server.audit import Actor, ActorKind, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
-from mushu.server.errors import Invalid, InvitationNotFound
+from mushu.server.errors import AlreadyCreated, Invalid, InvitationNotFound
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.orgs.models import Organization, OrgInvitation, parse_assignable
 from mushu.server.orgs.settings import refuse_foreign
 from mushu.server.paging import Page, Window, page
@@ -41,6 +42,8 @@ class InvitationTerms:
 
     role: str
     expires_in_days: int | None = DEFAULT_DAYS
+    #: Of a request that makes one invitation, however often it is sent.
+    idempotency: IdempotencyMark | None = None
 
 
 def invite_by_email(
@@ -54,6 +57,7 @@ def invite_by_email(
     Raises:
         Invalid: the role is not admin or member, or the time is not 1 to 90 days, or the address is of a domain that
             the organization does not take.
+        AlreadyCreated: an invitation was made with the mark of these terms; its token cannot be told again.
     """
     refuse_foreign(session, org.id, email)
     return _invite(session, clock, actor, org, terms, email)
@@ -66,6 +70,7 @@ def invite_by_link(
 
     Raises:
         Invalid: the role is not admin or member, or the time is not 1 to 90 days.
+        AlreadyCreated: an invitation was made with the mark of these terms; its token cannot be told again.
     """
     return _invite(session, clock, actor, org, terms, None)
 
@@ -143,7 +148,7 @@ def _invite(
 ) -> tuple[OrgInvitation, Secret]:
     now, token = clock(), generate(Prefix.INVITATION)
     invitation = OrgInvitation(
-        id=public_id("inv"),
+        id=_id_for(session, terms.idempotency),
         org_id=org.id,
         invite_type=InvitationType.LINK if email is None else InvitationType.EMAIL,
         role=parse_assignable(terms.role),
@@ -159,6 +164,18 @@ def _invite(
     details: dict[str, Detail] = {"type": invitation.invite_type, "role": invitation.role, "email": email}
     record(session, now, actor, "invitation.created", invitation.id, org_id=org.id, details=details)
     return invitation, token
+
+
+def _id_for(session: AnySession, mark: IdempotencyMark | None) -> str:
+    """Return the id of a new invitation: a mark has one, which the database takes once, also of two at once."""
+    if mark is None:
+        return public_id("inv")
+    found = session.get(OrgInvitation, public_id_of("inv", mark.request_key))
+    if found is not None:
+        raise AlreadyCreated(
+            f"This request has made {found.id}, whose link is shown once. Cancel it if the link is lost."
+        )
+    return public_id_of("inv", mark.request_key)
 
 
 def _lifetime(days: int | None) -> timedelta:

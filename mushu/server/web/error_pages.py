@@ -93,6 +93,11 @@ def session_over(_: SessionEnded) -> Any:
     return _page(HTTPStatus.UNAUTHORIZED, "Your session is over", words, ways), HTTPStatus.UNAUTHORIZED
 
 
+def sent_before(title: str, detail: str, ways: list[Way]) -> Response:
+    """Say that a form did what it does when it was sent the first time, and nothing now."""
+    return make_response(_page(HTTPStatus.GONE, title, detail, ways), HTTPStatus.GONE)
+
+
 def _can_be_shown(path: str) -> bool:
     """Tell whether this organization has a page at the address of a form."""
     try:

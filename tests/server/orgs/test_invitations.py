@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from sqlalchemy import select
 
@@ -6,7 +8,8 @@ from mushu.secret import Secret
 from mushu.server.audit import SYSTEM, Actor, ActorKind, AuditEvent
 from mushu.server.core import db
 from mushu.server.db import reading, writing
-from mushu.server.errors import Invalid, InvitationNotFound
+from mushu.server.errors import AlreadyCreated, Invalid, InvitationNotFound
+from mushu.server.idempotency import IdempotencyMark
 from mushu.server.orgs.invitations import (
     InvitationStatus,
     InvitationTerms,
@@ -128,6 +131,16 @@ def test_they_are_listed_newest_first_and_by_status(world: World, clock: Turnabl
         for status in InvitationStatus:
             (one,) = list_invitations(db.session, clock, org.id, status, Window()).rows
             assert one.id == made[status][0].id
+
+
+def test_a_mark_makes_one_and_another_mark_another(world: World) -> None:
+    org = world.org()
+    first, second = (IdempotencyMark.of(key, (org.id, "invite"), {}) for key in ("a" * 24, "b" * 24))
+    made, _ = link(world, org, InvitationTerms("member", idempotency=first))
+    assert re.fullmatch("inv_[a-z2-7]{12}", made.id)
+    assert link(world, org, InvitationTerms("member", idempotency=second))[0].id != made.id
+    with pytest.raises(AlreadyCreated, match=f"{made.id}, whose link is shown once"):
+        link(world, org, InvitationTerms("admin", idempotency=first))
 
 
 class TestCancel:

@@ -12,11 +12,9 @@ from mushu.server.db import reading
 from mushu.server.delivery import ledger
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.errors import (
-    AlreadyCreated,
     DeliveryFailed,
     DestinationHeld,
     DestinationNotFound,
-    IdempotencyMismatch,
     Invalid,
     MushuError,
 )
@@ -28,15 +26,13 @@ from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
 from mushu.server.usage import uses_of
 from mushu.server.web.dashboard.destination_rows import place_called
-from mushu.server.web.dashboard.key_form import PERMITS, KeyForm, offer_of
+from mushu.server.web.dashboard.key_form import PERMITS, USED, KeyForm, offer_of
 from mushu.server.web.dashboard.shell import page, to
-from mushu.server.web.error_pages import Way
+from mushu.server.web.error_pages import Way, sent_before
 from mushu.server.web.guard import current_context, current_environment, org_page
 
 #: What is wrong with a form, and leaves no key behind.
 REFUSALS: Final = (Invalid, DestinationHeld, DestinationNotFound, DeliveryFailed)
-#: The form was sent before, as it is or otherwise.
-USED: Final = (AlreadyCreated, IdempotencyMismatch)
 
 
 @org_page(Scope.ADMIN)
@@ -96,15 +92,14 @@ def shown_once(minted: Minted) -> Response:
     return response
 
 
-def used_form() -> BaseResponse:
+def used_form() -> Response:
     """Say that a form was sent before, and minted nothing now."""
     words = (
         "This form has made its key, which is shown once and to nobody again; this click made nothing. If you stored "
         "the key, all is well. If not, delete it and create another."
     )
     ways = [Way("Open the keys", to("show_keys")), Way("Create another key", to("ask_for_key"))]
-    shown = render_template("error.html", status=410, title="This key was shown already", detail=words, ways=ways)
-    return Response(shown, HTTPStatus.GONE)
+    return sent_before("This key was shown already", words, ways)
 
 
 def _form_page(org_id: str, form: KeyForm | None, error: MushuError | None = None) -> Response:

@@ -14,9 +14,7 @@ from mushu.server import destinations
 from mushu.server.clock import parse_duration
 from mushu.server.db import AnySession
 from mushu.server.delivery.named_destinations import living_at
-from mushu.server.errors import (
-    Invalid,
-)
+from mushu.server.errors import AlreadyCreated, IdempotencyMismatch, Invalid
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys import DEFAULT_SCOPES, Scope, parse_networks, parse_scopes
 from mushu.server.keys.minting import KeyRequest
@@ -37,6 +35,8 @@ _SHORTEST_TOKEN: Final = 22
 _LIVES: Final = tuple(timedelta(days=days) for days in (7, 30, 90, 180, 365))
 _INTERVALS: Final = tuple(timedelta(days=days) for days in (30, 60, 90))
 _USUAL: Final = timedelta(days=90)
+#: The form was sent before, as it is or otherwise.
+USED: Final = (AlreadyCreated, IdempotencyMismatch)
 #: What each scope permits.
 PERMITS: Final = {
     Scope.READ: "See organizations, tenants, devices, notifications, media and its own usage.",

@@ -15,6 +15,7 @@ from mushu.server.orgs.models import OrgInvitation, parse_assignable
 from mushu.server.orgs.service import get_org, refuse_too_many
 from mushu.server.paging import CURSOR_LENGTH, Page, Window
 from mushu.server.users.service import emails_of, lock_user
+from mushu.server.web.dashboard.key_form import new_token
 from mushu.server.web.dashboard.shell import is_admin, page, to
 from mushu.server.web.guard import current_org, current_principal, org_page
 
@@ -94,7 +95,7 @@ def members_page(fault: str | None = None) -> Response:
     form = {"email": "", "role": "member", "days": str(DEFAULT_DAYS)} | request.form.to_dict()
     return page(
         "members", status, members=members, invited=invited, emails=emails, cursor=cursor, fault=fault, form=form,
-        most=MAX_DAYS,
+        most=MAX_DAYS, form_token=new_token(),
     )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from mushu.server.keys.rotation import RotationRequest, Terms
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.rotate import rotate
 from mushu.server.web.dashboard.change import keys_in_use
-from mushu.server.web.dashboard.create import REFUSALS, USED, shown_once, used_form
-from mushu.server.web.dashboard.key_form import mark_of_form, new_token
+from mushu.server.web.dashboard.create import REFUSALS, shown_once, used_form
+from mushu.server.web.dashboard.key_form import USED, mark_of_form, new_token
 from mushu.server.web.dashboard.shell import page, to
 from mushu.server.web.guard import current_context, org_page
 

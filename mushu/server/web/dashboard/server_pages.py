@@ -13,7 +13,7 @@ from mushu.environment import Environment
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, NameTaken, OperatorRequired, OrgNotFound, SessionEnded
-from mushu.server.gate.policies import PolicyRequest, add_policy, get_policy, list_policies, remove_policy
+from mushu.server.gate.policies import OverLimit, PolicyRequest, add_policy, get_policy, list_policies, remove_policy
 from mushu.server.keys import Scope, parse_scopes
 from mushu.server.operation.doctor import examine_running
 from mushu.server.paging import CURSOR_LENGTH, Window
@@ -25,6 +25,8 @@ from mushu.server.web.pages import EmptyForm
 PAGES = pages_for_people("server_pages", "/dashboard/server")
 #: Policies of one page.
 _PAGE: Final = 50
+#: By status: what is answered beyond the limits.
+_OVER_LIMITS: Final = {"403": "403, which each proxy takes", "429": "429; nginx makes 500 of it"}
 _REFUSALS: Final = (Invalid, NameTaken, OrgNotFound)
 
 
@@ -87,17 +89,20 @@ def _policies(fault: str | None = None) -> tuple[str, int]:
         found = list_policies(db.session, Window(_PAGE, cursor))
     words: dict[str, Any] = {"found": found, "cursor": cursor, "fault": fault, "form": request.form}
     status = HTTPStatus.OK if fault is None else HTTPStatus.UNPROCESSABLE_ENTITY
-    return render_template("dashboard/policies.html", scopes=Scope, environments=Environment, **words), status
+    words |= {"scopes": Scope, "environments": Environment, "over_limits": _OVER_LIMITS}
+    return render_template("dashboard/policies.html", **words), status
 
 
 def _asked(form: Mapping[str, str]) -> PolicyRequest:
     """Return the policy that the form asks for.
 
     Raises:
-        Invalid: the scope, the environment or a limit is none.
+        Invalid: the scope, the environment, a limit or the status beyond it is none.
     """
     if form.get("environment") not in {*Environment}:
         raise Invalid("The environment is live or test.", field="environment")
+    if form.get("over_limit") not in _OVER_LIMITS:
+        raise Invalid("The answer beyond the limits is 403 or 429.", field="over_limit")
     return PolicyRequest(
         name=form.get("name", "").strip(),
         scope=parse_scopes([form.get("scope", "")])[0],
@@ -106,6 +111,7 @@ def _asked(form: Mapping[str, str]) -> PolicyRequest:
         environment=Environment(form["environment"]),
         cli_tokens="cli_tokens" in form,
         limits=parse_limits(form.get("limits", "").replace(",", " ").split()),
+        over_limit=OverLimit(int(form["over_limit"])),
     )
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import reading, writing
@@ -91,6 +93,21 @@ def test_an_invitation_is_made_shown_once_and_cancelled(office: Office, world: W
         assert refused.status_code == 422
         assert words in refused.get_data(as_text=True)
         assert given["email"] in refused.get_data(as_text=True)
+
+
+@pytest.mark.fault
+def test_the_same_invitation_form_sent_again_answers_410_and_makes_nothing(office: Office) -> None:
+    page, invite = f"{office.home}members", f"{office.home}members/invite"
+    form, fields = office.browser.get(page), {"email": "", "role": "member", "days": "7"}
+    assert send(office.browser, form, invite, **fields).status_code == 200
+    for change in ({}, {"role": "admin"}):  # by reload, and by the back button
+        again = send(office.browser, form, invite, **fields | change)
+        assert again.status_code == 410
+        assert "This invitation was shown already" in Shown(again).text
+        assert not _LINK.search(again.get_data(as_text=True))
+    assert office.page(page).text.count("Who follows the link first") == 1
+    assert "This form is not whole" in Shown(send(office.browser, form, invite, **fields | {"form_token": ""})).text
+    assert send(office.browser, office.browser.get(page), invite, **fields).status_code == 200
 
 
 def test_the_owner_hands_the_organization_over_by_typing_its_name(office: Office, world: World) -> None:

@@ -64,13 +64,14 @@ def test_an_operator_adds_a_policy_and_removes_it_for_good(office: Office, world
         "org_id": office.org.id,
         "cli_tokens": "yes",
         "limits": "10/second, 1000/day",
+        "over_limit": "429",
     }
     added = send(office.browser, office.browser.get(POLICIES), POLICIES, **given)
     assert added.headers["Location"] == POLICIES
     text = office.page(POLICIES).text
     assert "A proxy asks at /forward-auth/shop." in text
     assert f"Test keys of {office.org.id}, and CLI tokens" in text
-    assert "at most 10/second and 1000/day, else 403" in text
+    assert "at most 10/second and 1000/day, else 429" in text
     with reading(db.session):
         policy = get_policy(db.session, "shop")
     assert (policy.scope, policy.environment, policy.cli_tokens, policy.created_by) == (
@@ -81,6 +82,7 @@ def test_an_operator_adds_a_policy_and_removes_it_for_good(office: Office, world
         ({"name": "No"}, "A name has 1 to 63"),
         ({"name": "b", "scope": "root"}, "A scope must be one of"),
         ({"name": "b", "environment": "both"}, "The environment is live or test"),
+        ({"name": "b", "over_limit": "500"}, "The answer beyond the limits is 403 or 429"),
         ({"name": "b", "any_org": "yes"}, "not both"),
         ({"name": "b", "limits": "10/second 5/second"}, "There are two limits for one second"),
         ({"name": "b", "org_id": "org_nowhere"}, "There is no organization"),
