@@ -42,6 +42,7 @@ from mushu.server.resources import RESOURCES, Resources
 from mushu.server.sealing.ring import SealingKeys
 
 if TYPE_CHECKING:
+    from mushu.server.kept_figures import KeptFigures
     from mushu.server.resources.media.uploading import MediaBackend
     from mushu.server.users.links import Postman
     from mushu.server.users.passwords import Passwords
@@ -86,6 +87,12 @@ class Core:
     def places(self) -> BoundedSemaphore:
         """Those in this process for requests that wait for somebody else (`web/slow_clients.py`)."""
         return BoundedSemaphore(self.settings.transfers)
+
+    @cached_property
+    def figures(self) -> "KeptFigures":
+        from mushu.server.kept_figures import KeptFigures  # only pages ask for them
+
+        return KeptFigures()
 
     @cached_property
     def limiter(self) -> Limiter:

@@ -152,7 +152,7 @@ class ReadConnections:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self.dialect = engine.dialect
         self._idle: deque[Any] = deque()  # its two ends are safe between threads
         event.listen(engine, "engine_disposed", lambda _: self._close_idle())
@@ -192,7 +192,7 @@ class ReadConnections:
             return self._open()
 
     def _open(self) -> Any:
-        opened = self._engine.raw_connection()
+        opened = self.engine.raw_connection()
         connection: Any = opened.driver_connection
         opened.detach()
         self.dialect.set_isolation_level(connection, "AUTOCOMMIT")

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import unquote
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Select, String, Text, select, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Select, String, Text, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -24,7 +24,7 @@ from mushu.secret import Secret
 from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, Base, UTCDateTime
-from mushu.server.environments import Environmental, environment_of, within
+from mushu.server.environments import Environmental, Source, environment_of, prepare, within
 from mushu.server.errors import DestinationNotFound, Invalid, NameTaken, OrgNotFound
 from mushu.server.orgs.models import Organization
 from mushu.server.paging import Order, Page, Window, ordered_page
@@ -74,6 +74,14 @@ class DestinationRow(Environmental, Base):
     #: Who named it, as `operator root`.
     created_by: Mapped[str] = mapped_column(String(160))
     removed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+
+_NAMED: Final = prepare(
+    select(DestinationRow.name, DestinationRow.uri)
+    .where(DestinationRow.org_id == bindparam("org_id"), DestinationRow.removed_at.is_(None))
+    .order_by(DestinationRow.name)
+    .limit(bindparam("limit", type_=Integer))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,11 @@ def get(session: AnySession, org_id: str, name: str) -> DestinationRow:
 def list_destinations(session: AnySession, org_id: str, window: Window) -> Page[DestinationRow]:
     """Return a page of the destinations of an organization in the environment of the session, by name."""
     return ordered_page(session, _living().filter_by(org_id=org_id), Order((DestinationRow.name,)), window)
+
+
+def read_destinations(source: Source, org_id: str, most: int) -> dict[str, str]:
+    """Return the URIs of an organization's destinations in the environment of the source by name, the first ones."""
+    return dict(_NAMED.rows(source, {"org_id": org_id, "limit": most}))
 
 
 def find_at(session: AnySession, uri: str) -> DestinationRow | None:

@@ -17,7 +17,6 @@ Reads that no session is worth being made for are prepared, once, and `prepare` 
 """
 
 import re
-from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from typing import Any, Final, TypeAlias, cast
 from sqlalchemy import (
     ClauseElement,
     Column,
-    Dialect,
     Insert,
     Join,
     Select,
@@ -43,6 +41,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import AliasedReturnsRows
 
 from mushu.environment import Environment
+from mushu.server.compiled import CompiledSelect
 from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, ReadConnections
 
 _ENVIRONMENT: Final = "mushu_environment"
@@ -205,66 +204,38 @@ class Prepared:
     Args:
         query: for sessions, whose own filter adds the environment.
         filtered: the same, with the environment as a parameter.
+        make: makes a row of its values.
     """
 
-    def __init__(self, query: Select[*tuple[Any, ...]], filtered: Select[*tuple[Any, ...]]) -> None:
+    def __init__(
+        self,
+        query: Select[*tuple[Any, ...]],
+        filtered: Select[*tuple[Any, ...]],
+        make: Callable[..., Any] | None,
+    ) -> None:
         self._query = query
         self._filtered = filtered
-        self._compiled: dict[str, _Compiled] = {}
+        self._make = make
+        self._compiled: dict[str, CompiledSelect] = {}
 
     def rows(self, source: Source, values: Mapping[str, Any]) -> Sequence[Any]:
         """Return what is found with these values of its parameters; a row has an attribute for each column."""
         if not isinstance(source, Reader):
-            return source.execute(self._query, values).all()
+            found = source.execute(self._query, values).all()
+            return found if self._make is None else [self._make(*row) for row in found]
         dialect = source.connections.dialect
         compiled = self._compiled.get(dialect.name)
         if compiled is None:
-            compiled = self._compiled[dialect.name] = _Compiled(self._filtered, dialect)
-        given = compiled.bound({_ENVIRONMENT: source.environment.value, **values})
-        return source.connections.fetch(compiled.statement, given, compiled.rows)
+            compiled = self._compiled[dialect.name] = CompiledSelect(self._filtered, dialect, self._make)
+        statement, given = compiled.asked({_ENVIRONMENT: source.environment.value, **values})
+        return source.connections.fetch(statement, given, compiled.rows)
 
 
-class _Compiled:
-    """A SELECT in the words of one database; values and rows pass the types of its columns."""
-
-    def __init__(self, query: Select[*tuple[Any, ...]], dialect: Dialect) -> None:
-        compiled = query.compile(dialect=dialect)
-        self.statement = str(compiled)
-        self._in_order: list[str] | None = getattr(compiled, "positiontup", None)
-        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        self._to_driver = [
-            (bind.key, to_driver)
-            for bind in compiled.binds.values()
-            if (to_driver := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
-        ]
-        columns = query.column_descriptions
-        names = [column["name"] for column in columns]
-        self._make: Callable[[list[Any]], Any] = namedtuple("row", names, rename=True)._make  # type: ignore[attr-defined]  # noqa: PYI024
-        processors = [column["type"].dialect_impl(dialect).result_processor(dialect, None) for column in columns]
-        self._from_driver: list[tuple[int, Callable[[Any], Any]]] = [
-            (place, processor) for place, processor in enumerate(processors) if processor is not None
-        ]
-
-    def bound(self, values: dict[str, Any]) -> Any:
-        """Return the values as the driver takes them."""
-        given = self._fixed | values
-        for name, to_driver in self._to_driver:
-            given[name] = to_driver(given[name])
-        return given if self._in_order is None else [given[name] for name in self._in_order]
-
-    def rows(self, found: Sequence[Sequence[Any]]) -> Sequence[Any]:
-        """Return rows as a session would."""
-        made = []
-        for row in found:
-            values = list(row)
-            for place, from_driver in self._from_driver:
-                values[place] = from_driver(values[place])
-            made.append(self._make(values))
-        return made
-
-
-def prepare(query: Select[*tuple[Any, ...]]) -> Prepared:
+def prepare(query: Select[*tuple[Any, ...]], make: Callable[..., Any] | None = None) -> Prepared:
     """Return a read that is compiled once, with the environment in its condition; there is no other way to have one.
+
+    Args:
+        make: makes a row of the values of its columns, in their order; None: a row has an attribute for each.
 
     Raises:
         NoEnvironment: it is about a table that has an environment, and is more than one SELECT of classes that are
@@ -280,7 +251,7 @@ def prepare(query: Select[*tuple[Any, ...]]) -> Prepared:
     filtered = query
     for table in sorted(named, key=str):
         filtered = filtered.where(table.c.environment == bindparam(_ENVIRONMENT, type_=String))
-    return Prepared(query, filtered)
+    return Prepared(query, filtered, make)
 
 
 def _joined(source: Any) -> Iterator[Any]:

@@ -1,13 +1,14 @@
 """Figures of many keys: how many somebody should look at, and their requests by hour; each costs one statement."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, select
 
-from mushu.server.db import AnySession
+from mushu.server.db import AnySession, UTCDateTime
+from mushu.server.environments import Source, prepare
 from mushu.server.hygiene import Hygiene
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import IS_ALIVE, Selection
@@ -19,6 +20,15 @@ from mushu.server.usage.report import Bar
 SOON: Final = timedelta(days=30)
 LONG: Final = timedelta(days=90)
 _HOUR: Final = timedelta(seconds=HOUR)
+#: With the parameter `since`: hours from then on.
+SINCE: Final = (UsagePeriod.seconds == HOUR, UsagePeriod.start >= bindparam("since", type_=UTCDateTime))
+# Columns, not rows: of fifty keys there are 1,800, and making an object of each takes longer than all else.
+_BY_KEY: Final = prepare(
+    select(UsagePeriod.key_id, UsagePeriod.start, UsagePeriod.requests, UsagePeriod.denials).where(
+        UsagePeriod.key_id.in_(bindparam("ids", expanding=True)), *SINCE
+    ),
+    lambda *values: values,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +47,7 @@ class KeyCounts:
     no_expiry: int
 
 
-_KINDS: Final[dict[str, Hygiene]] = {
+KINDS: Final[dict[str, Hygiene]] = {
     "drifted": Hygiene(drifted=True),
     "stalled": Hygiene(stalled=True),
     "expiring": Hygiene(expires_within=SOON),
@@ -59,13 +69,21 @@ def count_keys(
     """
     meant = _criteria(now, org_id, replace(selection, with_deleted=True), hygiene)
     shown: list[ColumnElement[bool]] = [] if selection.with_deleted or selection.state is not None else [IS_ALIVE]
-    kinds: dict[str, list[ColumnElement[bool]]] = {"keys": shown, "deleted": [~IS_ALIVE]}
-    kinds |= {name: [*shown, *kind.conditions(now, org_id)] for name, kind in _KINDS.items()}
-    counts = [func.count().filter(and_(*conditions)).label(name) for name, conditions in kinds.items() if conditions]
-    query = select(*counts, func.count().label("all_of_them")).select_from(ApiKey).where(*meant)
+    kinds = {name: kind.conditions(now, org_id) for name, kind in KINDS.items()}
     with reading_with_usage(session) as both:
-        row = both.execute(query).one()
+        row = both.execute(counting(meant, shown, kinds)).one()
     return KeyCounts(**{field.name: getattr(row, field.name, row.all_of_them) for field in fields(KeyCounts)})
+
+
+def counting(
+    meant: Sequence[ColumnElement[bool]],
+    shown: Sequence[ColumnElement[bool]],
+    of_kinds: Mapping[str, Sequence[ColumnElement[bool]]],
+) -> Select[*tuple[Any, ...]]:
+    kinds: dict[str, Sequence[ColumnElement[bool]]] = {"keys": shown, "deleted": [~IS_ALIVE]}
+    kinds |= {name: [*shown, *conditions] for name, conditions in of_kinds.items()}
+    counts = [func.count().filter(and_(*conditions)).label(name) for name, conditions in kinds.items() if conditions]
+    return select(*counts, func.count().label("all_of_them")).select_from(ApiKey).where(*meant)
 
 
 def hours_of_keys(
@@ -77,29 +95,30 @@ def hours_of_keys(
         Invalid: what is searched is a whole key.
         DatabaseUnavailable: the usage of keys cannot be read.
     """
-    starts = _hours(now, 24)
+    starts = last_hours(now, 24)
     meant = exists().where(ApiKey.id == UsagePeriod.key_id, *_criteria(now, org_id, selection, hygiene))
     sums = (func.sum(UsagePeriod.requests), func.sum(UsagePeriod.denials))
     query = select(UsagePeriod.start, *sums).where(*_since(starts[0]), meant).group_by(UsagePeriod.start)
     with reading_with_usage(session) as both:
-        found = {start: Bar(start, int(requests), int(denials)) for start, requests, denials in both.execute(query)}
-    return [found.get(start, Bar(start)) for start in starts]
+        return in_hours(starts, both.execute(query))
 
 
-def hours_by_key(session: AnySession, now: datetime, key_ids: Sequence[str]) -> dict[str, Sequence[Bar]]:
+def in_hours(starts: Sequence[datetime], rows: Iterable[Any]) -> list[Bar]:
+    found = {start: Bar(start, int(requests), int(denials)) for start, requests, denials in rows}
+    return [found.get(start) or Bar(start) for start in starts]
+
+
+def hours_by_key(source: Source, now: datetime, key_ids: Sequence[str]) -> dict[str, Sequence[Bar]]:
     """Return the last 36 hours of each of a page of keys, oldest first; one statement.
 
     Raises:
         DatabaseUnavailable: the usage of keys cannot be read.
     """
-    starts = _hours(now, 36)
+    starts = last_hours(now, 36)
     nothing = {start: Bar(start) for start in starts}
     found = {key_id: nothing.copy() for key_id in key_ids}
-    # Columns, not rows: of fifty keys there are 1,800, and making an object of each takes longer than all else.
-    columns = (UsagePeriod.key_id, UsagePeriod.start, UsagePeriod.requests, UsagePeriod.denials)
-    query = select(*columns).where(UsagePeriod.key_id.in_(key_ids), *_since(starts[0]))
-    with reading_usage(session) as usage:
-        for key_id, start, requests, denials in usage.execute(query):
+    with reading_usage(source) as usage:
+        for key_id, start, requests, denials in _BY_KEY.rows(usage, {"ids": key_ids, "since": starts[0]}):
             found[key_id][start] = Bar(start, requests, denials)
     return {key_id: [bars[start] for start in starts] for key_id, bars in found.items()}
 
@@ -116,7 +135,7 @@ def _criteria(now: datetime, org_id: str, selection: Selection, hygiene: Hygiene
     return [*criteria, ApiKey.environment.in_(selection.environments)]
 
 
-def _hours(now: datetime, number: int) -> list[datetime]:
+def last_hours(now: datetime, number: int) -> list[datetime]:
     hour = now.replace(minute=0, second=0, microsecond=0)
     return [hour - _HOUR * back for back in reversed(range(number))]
 

@@ -3,13 +3,13 @@
 Hygiene is the part of it that somebody should look at: keys that nobody uses, or whose owner has left.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, exists, extract, func, literal, or_, select
+from sqlalchemy import ColumnElement, Integer, bindparam, exists, extract, func, literal, or_, select
 
 from mushu.server.db import AnySession, UTCDateTime
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
@@ -61,22 +61,28 @@ class Hygiene:
 
     def conditions(self, now: datetime, org_id: str) -> tuple[ColumnElement[bool], ...]:
         """Return what the keys of an organization are; where it is of their use, for `reading_with_usage`."""
-        return (*self._of_use(now), *self._of_rows(now), *self._of_people(org_id))
+        return self.conditions_on(Compared(org_id, int(now.timestamp()), lambda delta: now + delta))
 
-    def _of_use(self, now: datetime) -> list[ColumnElement[bool]]:
+    def conditions_on(self, compared: "Compared") -> tuple[ColumnElement[bool], ...]:
+        """Return the same where what is compared with may be parameters of a statement."""
+        return (*self._of_use(compared), *self._of_rows(compared), *self._of_people(compared.org_id))
+
+    def _of_use(self, compared: "Compared") -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
         if self.unused:
             found += [ApiKey.activated_at.is_not(None), ~exists().where(KeyUse.key_id == ApiKey.id)]
         if self.idle is not None:
-            found += [ApiKey.created_at <= now - self.idle, ~_is_used_after(now - self.idle, strictly=True)]
+            since = compared.at(-self.idle)
+            found += [ApiKey.created_at <= since, ~_is_used_after(since, strictly=True)]
         if self.used_within is not None:
-            found.append(_is_used_after(now - self.used_within))
+            found.append(_is_used_after(compared.at(-self.used_within)))
         return found
 
-    def _of_rows(self, now: datetime) -> list[ColumnElement[bool]]:
+    def _of_rows(self, compared: "Compared") -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
         if self.expires_within is not None:
-            found += [ApiKey.expires_at > now, ApiKey.expires_at <= now + self.expires_within]
+            end = compared.at(self.expires_within)
+            found += [ApiKey.expires_at > compared.at(timedelta()), ApiKey.expires_at <= end]
         if self.no_expiry:
             found.append(ApiKey.expires_at.is_(None))
         if self.drifted:
@@ -87,14 +93,14 @@ class Hygiene:
             waiting = (Rotation.handed_over_at.is_not(None), Rotation.first_used_at.is_(None), IS_OPEN)
             # Whole seconds: what is overdue may be told a second late, never early.
             deadline = extract("epoch", Rotation.handed_over_at) + Rotation.deadline_seconds
-            overdue = (*waiting, deadline < int(now.timestamp()))
+            overdue = (*waiting, deadline < compared.seconds)
             found += [
                 ApiKey.stored_state == State.RETIRING,
                 exists().where(Rotation.predecessor_id == ApiKey.id, *overdue),
             ]
         return found
 
-    def _of_people(self, org_id: str) -> list[ColumnElement[bool]]:
+    def _of_people(self, org_id: Any) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
         if self.owner_left:
             members = select(Membership.user_id).join(User, User.id == Membership.user_id)
@@ -106,13 +112,42 @@ class Hygiene:
         return found
 
 
-def _is_used_after(moment: datetime, *, strictly: bool = False) -> ColumnElement[bool]:
+def _is_used_after(moment: Any, *, strictly: bool = False) -> ColumnElement[bool]:
     after = KeyUse.last_used_at > moment if strictly else KeyUse.last_used_at >= moment
     return exists().where(KeyUse.key_id == ApiKey.id, after)
 
 
 def _is_held(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists().where(Delivery.key_id == ApiKey.id, Delivery.state == DeliveryState.VERIFIED, condition)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What conditions compare with: values of a moment, or parameters that stand for them."""
+
+    org_id: Any
+    #: Of the moment, since 1970.
+    seconds: Any
+    #: Returns what is so much later than the moment.
+    at: Callable[[timedelta], Any]
+
+
+class MomentParameters:
+    """Names of what conditions compare with, for a statement that is compiled once."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, timedelta] = {}
+        self.compared = Compared(bindparam("org_id"), bindparam("seconds", type_=Integer), self._named)
+
+    def values(self, now: datetime, org_id: str) -> dict[str, Any]:
+        """Return what the parameters are at a moment."""
+        moments = {name: now + delta for name, delta in self._at.items()}
+        return {**moments, "org_id": org_id, "seconds": int(now.timestamp())}
+
+    def _named(self, delta: timedelta) -> Any:
+        name = f"at_{int(delta.total_seconds())}".replace("-", "before_")
+        self._at[name] = delta
+        return bindparam(name, type_=UTCDateTime)
 
 
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -111,14 +111,15 @@ class PreparedPages:
 
     Args:
         query: selects columns, those of the order among them; its parameters have names.
+        make: as in `prepare`; what it makes has the attributes of the order.
     """
 
-    def __init__(self, query: Select[*tuple[Any, ...]], order: Order) -> None:
+    def __init__(self, query: Select[*tuple[Any, ...]], order: Order, make: Callable[..., Any] | None = None) -> None:
         self._order = order
         ordered = _in_order(query, order).limit(bindparam("limit", type_=Integer))
         self._places = [f"place_{column.key}" for column in order.columns]
         place = [bindparam(name, type_=column.type) for name, column in zip(self._places, order.columns, strict=True)]
-        self._first, self._next = prepare(ordered), prepare(_after(ordered, order, place))
+        self._first, self._next = prepare(ordered, make), prepare(_after(ordered, order, place), make)
 
     def page(self, source: Source, values: Mapping[str, Any], window: Window) -> Page[Any]:
         """Return one page of what is found with these values.

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Executable,
     Select,
     String,
+    bindparam,
     case,
     cast,
     delete,
@@ -213,6 +214,17 @@ def test_what_is_prepared_finds_the_same_without_a_session_and_all_else_is_refus
     prepared = prepare(query)
     for environment, expected in ((LIVE, live), (TEST, test)):
         assert sorted(row[0] for row in prepared.rows(reader_in(environment), {})) == expected
+
+
+@pytest.mark.parametrize("ids", [[], ["live"], ["test", "live", "stray"], ["stray", *map(str, range(20))]])
+def test_a_list_is_a_parameter_of_what_is_prepared(session: Session, ids: list[str]) -> None:
+    query = select(DeviceRow.id).where(DeviceRow.id.in_(bindparam("ids", expanding=True)), DeviceRow.token != "x")
+    prepared = prepare(query, lambda row_id: row_id)
+    for environment, rows in ((LIVE, {"live", "stray"}), (TEST, {"test"})):
+        assert {*prepared.rows(reader_in(environment), {"ids": ids})} == rows & {*ids}
+        set_environment(session, environment)
+        with reading(session):
+            assert {*prepared.rows(session, {"ids": ids})} == rows & {*ids}
 
 
 @pytest.mark.parametrize("name", FOUND)

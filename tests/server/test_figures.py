@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from mushu.environment import Environment
+from mushu.server import kept_figures
 from mushu.server.audit import SYSTEM
-from mushu.server.core import db
+from mushu.server.core import db, reader_in
 from mushu.server.db import READ_ONLY, reading, writing
 from mushu.server.errors import DatabaseUnavailable
 from mushu.server.figures import LONG, SOON, KeyCounts, count_keys, hours_by_key, hours_of_keys, total
 from mushu.server.hygiene import Hygiene, list_keys_to_look_at
+from mushu.server.kept_figures import KeptFigures
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import Selection, StateAt, change_state
@@ -145,6 +147,45 @@ def test_nothing_was_counted_yet(world: World, clock: TurnableClock) -> None:
         assert total(hours_by_key(db.session, clock(), [key.id])[key.id]) == (0, 0)
 
 
+def test_the_figures_of_an_organization_are_those_of_all_its_keys(used: Used) -> None:
+    now, reader = used.clock(), reader_in(Environment.LIVE)
+    found = KeptFigures().of(reader, now, used.org.id, Environment.LIVE)
+    assert found.counts == used.read(count_keys, used.org.id, Selection((Environment.LIVE,)))
+    assert found.hours == used.read(hours_of_keys, used.org.id, Selection((Environment.LIVE,)))
+    assert KeptFigures().of(reader, now, used.org.id, Environment.TEST).counts.keys == 0
+    bars = hours_by_key(reader, now, [used.busy.id, used.soon.id])
+    assert bars == used.read(hours_by_key, [used.busy.id, used.soon.id])
+
+
+def test_figures_of_many_keys_are_kept_until_something_happens_to_the_organization(
+    used: Used, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, reader = KeptFigures(), reader_in(Environment.LIVE)
+
+    def asked() -> tuple[KeyCounts, int]:
+        with statements(Engine) as found:
+            counts = kept.of(reader, used.clock(), used.org.id, Environment.LIVE).counts
+        return counts, len(found)
+
+    assert [asked()[1] for _ in range(2)] == [2, 2], "few keys are counted each time"
+    monkeypatch.setattr(kept_figures, "FEW", 3)
+    (before, first), (_, second), (_, third) = (asked() for _ in range(3))
+    assert (first, second, third) == (2, 3, 1)
+    with writing(db.session):
+        change_state(db.session, used.clock, SYSTEM, used.soon.id, DELETE)
+    after, again = asked()
+    assert (after.deleted, again) == (before.deleted + 1, 3)
+    assert asked()[1] == 1
+    used.clock.turn(seconds=10)
+    assert asked()[1] == 3
+    monkeypatch.setattr(kept_figures, "_MOST_KEPT", 1)
+    kept.of(reader, used.clock(), used.other.org_id, Environment.LIVE)
+    assert asked()[1] == 1, "that one has few keys"
+    monkeypatch.setattr(kept_figures, "FEW", 0)
+    kept.of(reader, used.clock(), used.other.org_id, Environment.LIVE)
+    assert asked()[1] == 2, "the one that was kept longest is left out"
+
+
 @pytest.mark.sqlite
 def test_usage_that_cannot_be_read_is_no_zero(used: Used) -> None:
     file, org_id = usage_engine(db.engine).url.database, used.org.id
@@ -152,6 +193,8 @@ def test_usage_that_cannot_be_read_is_no_zero(used: Used) -> None:
     for ending in ("-wal", "-shm"):
         Path(f"{file}{ending}").unlink(missing_ok=True)
     Path(file).write_bytes(b"no database" * 1_000)
+    with pytest.raises(DatabaseUnavailable, match="flask doctor"):
+        KeptFigures().of(reader_in(Environment.LIVE), used.clock(), org_id, Environment.LIVE)
     for figure in (count_keys, hours_of_keys):
         with pytest.raises(DatabaseUnavailable, match="flask doctor"):
             used.read(figure, org_id, Selection())

@@ -56,6 +56,7 @@ LISTS: dict[str, list[Callable[[Window], object]]] = {
         *(partial(keys.list_keys, S, "org", Selection(state=StateAt(state, NOW))) for state in State),
         *(partial(list_keys_to_look_at, S, NOW, "org", Selection(), hygiene) for hygiene in HYGIENE),
     ],
+    "read_keys": [partial(keys.read_keys, S, "org", Environment.LIVE)],
     "list_destinations": [partial(destinations.list_destinations, S, "org")],
     "list_policies": [partial(policies.list_policies, S)],
     "list_events": [

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import cast
+from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, Table, and_, bindparam, false, or_, select, true, union, update
 
@@ -12,10 +12,19 @@ from mushu.keyformat import public_id
 from mushu.server.audit import Actor
 from mushu.server.db import AnySession
 from mushu.server.delivery.models import IS_CLEANUP_DUE, IS_UNDER_WAY, Condition, Delivery, DeliveryState
+from mushu.server.environments import Source, prepare
 from mushu.server.keys.models import IS_PENDING, ApiKey
 
 UNDER_WAY = (DeliveryState.PENDING, DeliveryState.DELIVERED)
 _ANY = tuple(DeliveryState)
+_SHOWN: Final = prepare(
+    select(
+        *(Delivery.key_id, Delivery.uri, Delivery.state, Delivery.version, Delivery.error, Delivery.on_client),
+        *(Delivery.condition, Delivery.checked_at, Delivery.removed_at),
+    )
+    .where(Delivery.key_id.in_(bindparam("ids", expanding=True)))
+    .order_by(Delivery.created_at, Delivery.uri)
+)
 
 
 #: A URI, and the identity of the location that it led to.
@@ -56,6 +65,11 @@ def list_deliveries(session: AnySession, key_ids: Sequence[str]) -> Sequence[Del
     """Return the deliveries of these keys, oldest first, those of one attempt by their URIs."""
     query = select(Delivery).where(Delivery.key_id.in_(key_ids)).order_by(Delivery.created_at, Delivery.uri)
     return session.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def read_deliveries(source: Source, key_ids: Sequence[str]) -> Sequence[Any]:
+    """Return what is shown of the deliveries of these keys, as rows of `Delivery` in the same order."""
+    return _SHOWN.rows(source, {"ids": key_ids})
 
 
 def delivered_to(session: AnySession, key_ids: Sequence[str]) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery, DeliveryState
 from mushu.server.destinations import EVERYWHERE, DestinationRequest, DestinationRow
-from mushu.server.environments import environment_of, within
+from mushu.server.environments import Source, environment_of, prepare, within
 from mushu.server.errors import DestinationHeld, DestinationNotFound, Invalid, SealingFailed
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import DEAD
@@ -24,6 +24,11 @@ from mushu.server.sealing.ring import SealingKeys
 
 _LYING: Final = (DeliveryState.PENDING, DeliveryState.DELIVERED, DeliveryState.VERIFIED)
 _MOST_NAMED: Final = 5
+_NAMED: Final = select(DestinationRow.uri, DestinationRow.name).where(
+    DestinationRow.uri.in_(bindparam("uris", expanding=True)), DestinationRow.removed_at.is_(None)
+)
+_NAMES: Final = prepare(_NAMED)
+_NAMES_IN_ORG: Final = prepare(_NAMED.where(DestinationRow.org_id == bindparam("org_id")))
 
 
 def uris_of(session: AnySession, org_id: str, names: Sequence[str]) -> list[str]:
@@ -50,18 +55,15 @@ def uris_of(session: AnySession, org_id: str, names: Sequence[str]) -> list[str]
     return [uris[name] for name in names]
 
 
-def names_of(session: AnySession, uris: Sequence[str], org_id: str | None = None) -> dict[str, str]:
-    """Return the names of those of these URIs that have one in the environment of the session, by URI.
+def names_of(source: Source, uris: Sequence[str], org_id: str | None = None) -> dict[str, str]:
+    """Return the names of those of these URIs that have one in the environment of the source, by URI.
 
     Args:
         org_id: names of this organization only: what others call a place is not for everybody.
     """
-    query = select(DestinationRow.uri, DestinationRow.name).where(
-        DestinationRow.uri.in_(uris), DestinationRow.removed_at.is_(None)
-    )
-    if org_id is not None:
-        query = query.where(DestinationRow.org_id == org_id)
-    return dict(session.execute(query).all())
+    if org_id is None:
+        return dict(_NAMES.rows(source, {"uris": uris}))
+    return dict(_NAMES_IN_ORG.rows(source, {"uris": uris, "org_id": org_id}))
 
 
 def uris_at(session: AnySession, org_id: str, environments: Sequence[Environment], place: str) -> list[str]:

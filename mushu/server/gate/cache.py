@@ -176,7 +176,7 @@ class StampedReads(ReadConnections):
             return None
         if read is None and stamp is not None:
             # Others use another file, and what this process wrote or read would be another database.
-            self._engine.dispose()
+            self.engine.dispose()
         return read
 
     def _opened(self) -> WalStamp | None:
@@ -198,7 +198,7 @@ class StampedReads(ReadConnections):
 
     def _look_at_the_database(self) -> None:
         if self._seen is not None and not is_same(self._database, self._seen):
-            self._engine.dispose()
+            self.engine.dispose()
         self._seen = self._database.stat() if self._database.is_file() else None
 
     def _close_idle(self) -> None:

@@ -1,6 +1,6 @@
 """Rows of API keys, and of how one makes way for another."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, String, Text, text
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from mushu.server.db import Base, UTCDateTime
 from mushu.server.idempotency import Idempotent
 from mushu.server.keys import Scope
+from mushu.server.keys.records import deadline_of, hint_of, scopes_of, state_of
 from mushu.server.keys.states import State
 
 # Literal text: SQLite uses a partial index only where a query repeats its condition word for word, no parameters.
@@ -64,20 +65,16 @@ class ApiKey(Idempotent, Base):
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
-        return tuple(Scope(name) for name in self.scope_names.split(","))
+        return scopes_of(self.scope_names)
 
     @property
     def hint(self) -> str:
         """The key as people see it: prefix and last four characters."""
-        return f"msk_{self.environment}_…{self.last_four}"
+        return hint_of(self)
 
     def state(self, now: datetime) -> State:
         """Return the state at `now`; `expired` where the time of a living key is over."""
-        stored = State(self.stored_state)
-        if stored is State.RETIRING and self.retires_at is not None and self.retires_at <= now:
-            return State.REVOKED
-        living = stored in (State.ACTIVE, State.DISABLED, State.RETIRING)
-        return State.EXPIRED if living and self.expires_at is not None and self.expires_at <= now else stored
+        return state_of(self, now)
 
 
 class Rotation(Base):
@@ -110,4 +107,4 @@ class Rotation(Base):
     @property
     def deadline_at(self) -> datetime | None:
         """The moment until which the new key should have been used; None as long as it is not active."""
-        return self.handed_over_at + timedelta(seconds=self.deadline_seconds) if self.handed_over_at else None
+        return deadline_of(self.handed_over_at, self.deadline_seconds)

@@ -11,20 +11,22 @@ Here is how a rotation begins, which there are, and which need somebody.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
-from sqlalchemy import func, select, update
+from sqlalchemy import BindParameter, bindparam, func, select, update
 
 from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
+from mushu.server.environments import Source, prepare
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys import networks_of
 from mushu.server.keys.minting import KeyRequest, mint_successor
 from mushu.server.keys.models import IS_OPEN, IS_TO_ROTATE, ApiKey, Rotation
+from mushu.server.keys.records import deadline_of
 from mushu.server.keys.service import StateAt, get_key
 from mushu.server.keys.states import DEAD, AtDeadline, State
 from mushu.server.orgs.service import get_org
@@ -35,6 +37,35 @@ LONGEST_WAIT: Final = timedelta(days=366)
 #: Between two attempts to do a rotation again that was cut off: doubled with each that fails.
 _FIRST_WAIT: Final = timedelta(minutes=1)
 _LAST_WAIT: Final = timedelta(hours=6)
+
+
+class KnownRotation(NamedTuple):
+    """What is told of a rotation."""
+
+    successor_id: str
+    predecessor_id: str
+    deadline_seconds: int
+    #: When the new key became active and the old one retiring.
+    handed_over_at: datetime | None
+    #: When the new key was first seen in use.
+    first_used_at: datetime | None
+
+    @property
+    def deadline_at(self) -> datetime | None:
+        """The moment until which the new key should have been used; None as long as it is not active."""
+        return deadline_of(self.handed_over_at, self.deadline_seconds)
+
+
+_IDS: Final[BindParameter[str]] = bindparam("ids", expanding=True)
+_AMONG: Final = prepare(
+    select(
+        *(Rotation.successor_id, Rotation.predecessor_id, Rotation.deadline_seconds),
+        *(Rotation.handed_over_at, Rotation.first_used_at),
+    )
+    .where(Rotation.successor_id.in_(_IDS) | (Rotation.predecessor_id.in_(_IDS) & Rotation.handed_over_at.is_not(None)))
+    .order_by(Rotation.started_at),
+    KnownRotation,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,12 +207,9 @@ def find_rotation_of(session: AnySession, predecessor_id: str) -> Rotation | Non
     return session.scalars(query.order_by(Rotation.handed_over_at)).first()
 
 
-def list_rotations_among(session: AnySession, key_ids: Sequence[str]) -> Sequence[Rotation]:
-    """Return the rotations that brought these keys or that they handed over in."""
-    brought = Rotation.successor_id.in_(key_ids)
-    handed_over = Rotation.predecessor_id.in_(key_ids) & Rotation.handed_over_at.is_not(None)
-    query = select(Rotation).where(brought | handed_over).order_by(Rotation.started_at)
-    return session.scalars(query.execution_options(populate_existing=True)).all()
+def list_rotations_among(source: Source, key_ids: Sequence[str]) -> Sequence[KnownRotation]:
+    """Return the rotations that brought these keys or that they handed over in, in the order of their beginnings."""
+    return _AMONG.rows(source, {"ids": key_ids})
 
 
 def ancestors(session: AnySession, key_id: str) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, String, and_, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, String, and_, bindparam, func, not_, or_, select, update
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.functions import FunctionElement
@@ -17,16 +17,28 @@ from mushu.server import rate_limits
 from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
+from mushu.server.environments import Source
 from mushu.server.errors import Invalid, KeyNotFound, WrongState
 from mushu.server.keys import Network, Scope, revocation_journal, stored_networks
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.records import KeyRecord
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
-from mushu.server.paging import Order, Page, Window, iterate, merged_page
+from mushu.server.paging import Order, Page, PreparedPages, Window, iterate, merged_page
 from mushu.server.rate_limits import Limit
 
 #: The condition that a key is not over for good.
 IS_ALIVE: Final = ApiKey.stored_state.not_in([State.REVOKED, State.FAILED])
+_NEWEST_FIRST: Final = Order((ApiKey.created_at, ApiKey.id), descending=True)
+_SHOWN: Final = PreparedPages(
+    select(
+        *(ApiKey.id, ApiKey.name, ApiKey.last_four, ApiKey.scope_names, ApiKey.environment, ApiKey.stored_state),
+        *(ApiKey.created_at, ApiKey.created_by, ApiKey.expires_at, ApiKey.activated_at, ApiKey.revoked_at),
+        ApiKey.retires_at,
+    ).where(ApiKey.org_id == bindparam("org_id"), ApiKey.environment == bindparam("environment"), IS_ALIVE),
+    _NEWEST_FIRST,
+    KeyRecord,
+)
 _MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
 
 
@@ -151,9 +163,17 @@ def list_keys(session: AnySession, org_id: str, selection: Selection, window: Wi
         Invalid: the cursor is not one of ours, or what is searched is a whole key.
     """
     query = select(ApiKey).where(*selection.criteria(org_id))
-    order = Order((ApiKey.created_at, ApiKey.id), descending=True)
     queries = [query.where(ApiKey.environment == environment) for environment in selection.environments]
-    return merged_page(session, queries, order, window)
+    return merged_page(session, queries, _NEWEST_FIRST, window)
+
+
+def read_keys(source: Source, org_id: str, environment: Environment, window: Window) -> Page[KeyRecord]:
+    """Return what a page of an organization's keys shows of each that is not over for good, newest first.
+
+    Raises:
+        Invalid: the cursor is not one of ours.
+    """
+    return _SHOWN.page(source, {"org_id": org_id, "environment": environment.value}, window)
 
 
 def iterate_keys(session: AnySession, org_id: str, selection: Selection) -> Iterator[ApiKey]:

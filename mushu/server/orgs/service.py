@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Select, bindparam, func, or_, select
+from sqlalchemy import Integer, Select, bindparam, func, or_, select
 
 from mushu.keyformat import public_id
 from mushu.server import rate_limits
@@ -27,6 +27,13 @@ _SHOWN: Final = prepare(
     select(
         Organization.id, Organization.name, Organization.created_at, Organization.created_by, Organization.limits
     ).where(Organization.id == bindparam("id"), Organization.deleted_at.is_(None))
+)
+_OF_USER: Final = prepare(
+    select(Organization.id, Organization.name, Membership.role)
+    .join(Membership, Membership.org_id == Organization.id)
+    .where(Membership.user_id == bindparam("user_id"), Organization.deleted_at.is_(None))
+    .order_by(Membership.joined_at, Membership.org_id)
+    .limit(bindparam("limit", type_=Integer))
 )
 _DAY: Final = timedelta(days=1)
 
@@ -143,6 +150,11 @@ def list_orgs_of_user(session: AnySession, user_id: str, window: Window) -> Page
     orgs = select(Organization).where(Organization.id.in_([one.org_id for one in found.rows]))
     by_id = {org.id: org for org in session.scalars(orgs)}
     return found.shown(lambda one: by_id[one.org_id])
+
+
+def read_orgs_of_user(source: Source, user_id: str, most: int) -> Sequence[Any]:
+    """Return the id and the name of organizations of the user, and the role in each, in the same order."""
+    return _OF_USER.rows(source, {"user_id": user_id, "limit": most})
 
 
 def rename_org(session: AnySession, clock: Clock, actor: Actor, org: Organization, name: str) -> Organization:

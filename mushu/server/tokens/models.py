@@ -75,7 +75,7 @@ class DeviceAuthorization(Base):
 Issued = TypeVar("Issued", CliToken, BrowserSession)
 
 
-def living(kind: type[Issued], now: datetime) -> Select[Any]:
+def living(kind: type[Issued], now: Any) -> Select[Any]:
     """Select what is neither revoked nor expired, of users that have neither been disabled nor changed the password."""
     return (
         select(kind)

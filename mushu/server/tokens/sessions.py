@@ -6,16 +6,16 @@ session, so that signing out ends it at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select
+from sqlalchemy import Select, bindparam
 
 from mushu.keyformat import Prefix, generate, public_id
 from mushu.secret import Secret
 from mushu.server.audit import Actor, ActorKind, record
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession
+from mushu.server.db import AnySession, UTCDateTime
+from mushu.server.environments import Source, prepare
 from mushu.server.tokens.models import LIFETIME, BrowserSession, living, revoke
 from mushu.server.users.models import User
 
@@ -56,6 +56,15 @@ def find_session(session: AnySession, clock: Clock, secret: Secret) -> tuple[Bro
     return (row[0], row[1]) if row is not None else None
 
 
+def read_session(source: Source, clock: Clock, secret: Secret) -> Any:
+    """Return the id of the session that this secret stands for, and what is known of its user; None where it has ended.
+
+    For what changes nothing: a transaction that writes looks again.
+    """
+    found = _GOOD.rows(source, {"now": clock(), "digest": secret.digest()})
+    return found[0] if found else None
+
+
 def list_sessions(session: AnySession, clock: Clock, user_id: str) -> Sequence[BrowserSession]:
     """Return the user's sessions that are good, newest first."""
     mine = _living_session(clock()).where(BrowserSession.user_id == user_id)
@@ -71,5 +80,15 @@ def end_session(session: AnySession, clock: Clock, actor: Actor, user_id: str, s
     return ended
 
 
-def _living_session(now: datetime) -> Select[Any]:
+def _living_session(now: Any) -> Select[Any]:
     return living(BrowserSession, now).where(BrowserSession.issued_at <= now)
+
+
+_GOOD: Final = prepare(
+    _living_session(bindparam("now", type_=UTCDateTime))
+    .where(BrowserSession.digest == bindparam("digest"))
+    .with_only_columns(
+        *(BrowserSession.id.label("session_id"), User.id, User.email, User.name, User.operator_since),
+        maintain_column_froms=True,
+    )
+)

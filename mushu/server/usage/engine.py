@@ -5,16 +5,18 @@ which begins with the uses that earlier versions wrote beside the keys. Where it
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from mushu.server.db import AnySession, own_session, prepare_engine, reading
+from mushu.server.db import ReadConnections, own_session, prepare_engine, reading
+from mushu.server.environments import Reader, Source
 from mushu.server.errors import DatabaseUnavailable
 from mushu.server.instance import make_private, sqlite_url
 from mushu.server.usage.models import TABLES, KeyUse
@@ -22,7 +24,9 @@ from mushu.server.usage.models import TABLES, KeyUse
 _MAKING: Final = threading.Lock()
 _ENGINE: Final = "mushu_usage"
 _BOTH: Final = "mushu_keys_and_usage"
+_READS: Final = "mushu_usage_reads"
 _VERSION: Final = 1
+Asked = TypeVar("Asked", bound=Source)
 
 
 def usage_engine(engine: Engine) -> Engine:
@@ -50,41 +54,56 @@ def usage_engine(engine: Engine) -> Engine:
 
 
 @contextmanager
-def reading_usage(session: AnySession) -> Iterator[AnySession]:
-    """Provide a session that reads usage, from within a transaction of a session for the keys.
+def reading_usage(source: Asked) -> Iterator[Asked]:
+    """Provide what reads usage, from within a transaction of a session for the keys, or for a reader.
 
     Raises:
         DatabaseUnavailable: the file of usage cannot be read.
     """
-    engine = session.get_bind().engine
-    database = _database(engine)
-    if database is None or not _usage_file(database).exists():  # this version has counted nothing yet
-        yield session
-        return
-    try:
-        with own_session(usage_engine(engine)) as usage, reading(usage):
-            yield usage
-    except DatabaseError as error:
-        raise DatabaseUnavailable("The usage of keys cannot be read. `flask doctor` says what to do.") from error
+    with _reading(source, lambda engine, _: usage_engine(engine)) as usage:
+        yield cast(Asked, usage)
 
 
 @contextmanager
-def reading_with_usage(session: AnySession) -> Iterator[AnySession]:
-    """Provide a session for statements about keys and usage, from within a transaction of a session for the keys.
+def reading_with_usage(source: Asked) -> Iterator[Asked]:
+    """Provide what statements about keys and usage are asked of, from within a transaction or for a reader.
 
     Raises:
         DatabaseUnavailable: the file of usage cannot be read.
     """
-    engine = session.get_bind().engine
+    with _reading(source, _both_engine) as both:
+        yield cast(Asked, both)
+
+
+class _UsageReads(ReadConnections):
+    """Reads of keys and usage alike."""
+
+
+@contextmanager
+def _reading(source: Source, engine_for: Callable[[Engine, Path], Engine]) -> Iterator[Source]:
+    engine = source.connections.engine if isinstance(source, Reader) else source.get_bind().engine
     database = _database(engine)
-    if database is None or not _usage_file(database).exists():
-        yield session
+    is_both = isinstance(source, Reader) and isinstance(source.connections, _UsageReads)
+    if database is None or is_both or not _usage_file(database).exists():  # this version has counted nothing yet
+        yield source
         return
     try:
-        with own_session(_both_engine(engine, database)) as both, reading(both):
-            yield both
+        if isinstance(source, Reader):
+            yield replace(source, connections=_both_reads(_both_engine(engine, database)))
+            return
+        with own_session(engine_for(engine, database)) as session, reading(session):
+            yield session
     except DatabaseError as error:
         raise DatabaseUnavailable("The usage of keys cannot be read. `flask doctor` says what to do.") from error
+
+
+def _both_reads(both: Engine) -> ReadConnections:
+    with _MAKING:
+        known: ReadConnections | None = both.get_execution_options().get(_READS)
+        if known is None:
+            known = _UsageReads(both)
+            both.update_execution_options(**{_READS: known})
+        return known
 
 
 def _both_engine(engine: Engine, database: Path) -> Engine:

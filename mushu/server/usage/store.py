@@ -7,10 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Executable, case, delete, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Engine, Executable, bindparam, case, delete, func, or_, select, tuple_, update
 
 from mushu.batching import BATCH, batches, unhurried
 from mushu.server.db import AnySession, Base, insert_into, own_session, reading, writing
+from mushu.server.environments import Source, prepare
 from mushu.server.instance import USAGE_FOLDER
 from mushu.server.keys import retirement
 from mushu.server.usage.counters import Count, add_left_files
@@ -44,14 +45,14 @@ _AT_ONCE: Final = 48
 #: By the kind of database: made once, and used for each few rows.
 _UPSERTS: Final[dict[tuple[str, type[Base]], Executable]] = {}
 _ROWS: Final = UsagePeriod.__table__
+_USES: Final = prepare(select(*KeyUse.__table__.columns).where(KeyUse.key_id.in_(bindparam("ids", expanding=True))))
 _PERIOD: Final = tuple_(UsagePeriod.key_id, UsagePeriod.seconds, UsagePeriod.start)
 
 
-def uses_of(session: AnySession, key_ids: Sequence[str]) -> dict[str, KeyUse]:
-    """Return what is known, by key id; a key that was never used is left out."""
-    query = select(KeyUse).where(KeyUse.key_id.in_(key_ids)).execution_options(populate_existing=True)
-    with reading_usage(session) as usage:
-        return {use.key_id: use for use in usage.scalars(query)}
+def uses_of(source: Source, key_ids: Sequence[str]) -> dict[str, Any]:
+    """Return what is known, as rows of `KeyUse` by key id; a key that was never used is left out."""
+    with reading_usage(source) as usage:
+        return {use.key_id: use for use in _USES.rows(usage, {"ids": key_ids})}
 
 
 class UsageStore:

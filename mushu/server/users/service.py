@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
+from sqlalchemy import Integer, bindparam, select
 
 from mushu.keyformat import public_id
 from mushu.secret import Secret
 from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
+from mushu.server.environments import Source, prepare
 from mushu.server.errors import EmailTaken, Invalid, LoginRefused, UserNotFound
 from mushu.server.orgs.invitations import withdraw
-from mushu.server.orgs.models import OrgInvitation
+from mushu.server.orgs.models import Membership, OrgInvitation
 from mushu.server.orgs.service import checked_name
 from mushu.server.paging import Order, Page, Window, ordered_page
 from mushu.server.users.known_clients import forget_clients
@@ -25,6 +26,14 @@ if TYPE_CHECKING:  # Argon2 is loaded by who checks a password, not by `flask ke
 # What delivers mail decides what an address is (RFC 5321); this only keeps out mistakes, and what changes how it looks.
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 _EMAIL_LENGTH = 254
+_EMAILS: Final = prepare(select(User.id, User.email).where(User.id.in_(bindparam("ids", expanding=True))))
+_EMAILS_IN_ORG: Final = prepare(
+    select(Membership.user_id, User.email)
+    .join(User, User.id == Membership.user_id)
+    .where(Membership.org_id == bindparam("org_id"))
+    .order_by(Membership.joined_at, Membership.user_id)
+    .limit(bindparam("limit", type_=Integer))
+)
 
 
 def create_user(session: AnySession, clock: Clock, actor: Actor, email: str, name: str | None = None) -> User:
@@ -96,10 +105,14 @@ def list_users(session: AnySession, window: Window) -> Page[User]:
     return ordered_page(session, select(User), Order((User.created_at, User.id)), window)
 
 
-def emails_of(session: AnySession, user_ids: Iterable[str]) -> dict[str, str]:
+def emails_of(source: Source, user_ids: Iterable[str]) -> dict[str, str]:
     """Return the addresses of these users by id; unknown ids are left out."""
-    rows = session.execute(select(User.id, User.email).where(User.id.in_(list(user_ids))))
-    return dict(rows.all())
+    return dict(_EMAILS.rows(source, {"ids": [*user_ids]}))
+
+
+def emails_of_members(source: Source, org_id: str, most: int) -> dict[str, str]:
+    """Return the addresses of members of an organization by id, of those who joined first."""
+    return dict(_EMAILS_IN_ORG.rows(source, {"org_id": org_id, "limit": most}))
 
 
 def set_password(session: AnySession, clock: Clock, actor: Actor, user: User, password_hash: str) -> None:

@@ -9,22 +9,23 @@ that no stranger can use up. It is random, kept as a digest, and good for the on
 """
 
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from flask import Flask, Request, Response, after_this_request, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from werkzeug import Response as BaseResponse
 
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.audit import Actor, ActorKind
 from mushu.server.config import Settings
-from mushu.server.core import db, get_core
-from mushu.server.db import reading, writing
+from mushu.server.core import db, get_core, reader_in
+from mushu.server.db import writing
 from mushu.server.errors import SessionEnded
 from mushu.server.gate.proof import BrowserProof
 from mushu.server.tokens import sessions
-from mushu.server.tokens.models import LIFETIME, BrowserSession
+from mushu.server.tokens.models import LIFETIME
 from mushu.server.users.known_clients import LIFETIME as KNOWN_LIFETIME
 from mushu.server.users.known_clients import SignInSource, remember_browser
 from mushu.server.users.models import User
@@ -46,12 +47,16 @@ class CookieSessions(SecureCookieSessionInterface):
 
 
 class SessionUser(UserMixin):  # type: ignore[misc]
-    """The signed-in user of a page, by way of the session that their cookie stands for."""
+    """The signed-in user of a page, by way of the session that their cookie stands for.
 
-    def __init__(self, user: User, row: BrowserSession, secret: Secret) -> None:
+    Args:
+        user: with `id`, `email`, `name` and `operator_since`, as they were read.
+    """
+
+    def __init__(self, user: Any, session_id: str, secret: Secret) -> None:
         self.user = user
-        self.email = user.email  # of the user itself nothing can be read after a transaction that was rolled back
-        self.row = row
+        self.email: str = user.email  # of a row nothing can be read after a transaction that was rolled back
+        self.session_id = session_id
         self.secret = secret
 
     def get_id(self) -> str:
@@ -59,13 +64,13 @@ class SessionUser(UserMixin):  # type: ignore[misc]
         return self.secret.reveal()
 
 
-def signed_in_user() -> User | None:
-    """Return the user who is signed in in this browser."""
+def signed_in_user() -> Any | None:
+    """Return what is known of the user who is signed in in this browser: `id`, `email`, `name`, `operator_since`."""
     return cast(SessionUser, current_user).user if current_user.is_authenticated else None
 
 
-def require_session_user() -> User:
-    """Return the user who is signed in in this browser; only views that are marked `in_browser` may call this."""
+def require_session_user() -> Any:
+    """Return the same of who is there for sure; only views that are marked `in_browser` may call this."""
     return cast(SessionUser, current_user).user
 
 
@@ -76,13 +81,13 @@ def session_email() -> str:
 
 def current_session_id() -> str:
     """Return the session of this browser; only views that are marked `in_browser` may call this."""
-    return cast(SessionUser, current_user).row.id
+    return cast(SessionUser, current_user).session_id
 
 
 def session_proof() -> BrowserProof:
     """Return what proves again that the session of this browser is good."""
     signed_in = cast(SessionUser, current_user)
-    return BrowserProof(get_core().clock, signed_in.secret, signed_in.row.id, signed_in.user.id)
+    return BrowserProof(get_core().clock, signed_in.secret, signed_in.session_id, signed_in.user.id)
 
 
 def look_up_session() -> None:
@@ -100,7 +105,7 @@ def begin_session(user: User) -> None:
     visitor = sessions.Visitor(request.remote_addr or "unknown", request.headers.get("User-Agent", ""))
     row, secret = sessions.start_session(db.session, get_core().clock, user, visitor)
     session.clear()
-    login_user(SessionUser(user, row, secret))
+    login_user(SessionUser(user, row.id, secret))
 
 
 def end_session() -> None:
@@ -113,7 +118,7 @@ def end_session() -> None:
 
 def _end(ending: SessionUser) -> None:
     actor = Actor(ActorKind.USER, ending.user.id)
-    sessions.end_session(db.session, get_core().clock, actor, ending.user.id, ending.row.id)
+    sessions.end_session(db.session, get_core().clock, actor, ending.user.id, ending.session_id)
 
 
 def ask_to_sign_in() -> BaseResponse:
@@ -182,9 +187,8 @@ def install(app: Flask, settings: Settings) -> None:
 def _load(text: str) -> SessionUser | None:
     """Return the user of the session, if it is still good."""
     secret = Secret(text)
-    with reading(db.session):
-        found = sessions.find_session(db.session, get_core().clock, secret)
-    return SessionUser(found[1], found[0], secret) if found is not None else None
+    found = sessions.read_session(reader_in(Environment.LIVE), get_core().clock, secret)  # of no environment
+    return SessionUser(found, found.session_id, secret) if found is not None else None
 
 
 def _is_encrypted(settings: Settings) -> bool:

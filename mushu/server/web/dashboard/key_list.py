@@ -9,21 +9,24 @@ from typing import Any, Final
 from flask import Response, request
 
 from mushu.server.core import db, get_core
-from mushu.server.db import AnySession, reading
-from mushu.server.destinations import list_destinations
+from mushu.server.db import reading
+from mushu.server.destinations import read_destinations
+from mushu.server.environments import Reader
 from mushu.server.figures import KeyCounts, count_keys, hours_of_keys
-from mushu.server.hygiene import list_keys_to_look_at
+from mushu.server.hygiene import Sort, list_keys_to_look_at
+from mushu.server.kept_figures import OrgFigures
 from mushu.server.keys import Scope
-from mushu.server.keys.service import Selection
-from mushu.server.orgs.members import list_members
-from mushu.server.paging import Window
-from mushu.server.users.service import emails_of
+from mushu.server.keys.service import read_keys
+from mushu.server.paging import Page, Window
+from mushu.server.usage.engine import reading_with_usage
+from mushu.server.usage.report import Bar
+from mushu.server.users.service import emails_of_members
 from mushu.server.web.dashboard.charts import BY_HOUR, Chart, chart
 from mushu.server.web.dashboard.key_filters import OFFERED, PAGE, SORTS, KeyQuery, key_query
 from mushu.server.web.dashboard.key_rows import KeyRow, rows_of
 from mushu.server.web.dashboard.key_table import table_rows
 from mushu.server.web.dashboard.shell import page, to
-from mushu.server.web.guard import current_environment, org_page
+from mushu.server.web.guard import current_environment, current_reader, org_page
 
 #: Destinations and members that the filters offer; any other can be written into the address.
 _OFFERED: Final = 100
@@ -60,29 +63,51 @@ class KeyListing:
 def show_keys(org_id: str) -> Response:
     """Show the keys of an organization and environment."""
     query, now = key_query(request.args), get_core().clock()
-    with reading(db.session):
-        found = _listing(db.session, now, org_id, query)
+    with reading_with_usage(current_reader()) as both:
+        found = _listing(both, now, org_id, query)
     words: dict[str, Any] = {"choices": OFFERED, "sorts": SORTS, "views": _VIEWS}
     table = table_rows(found.rows, now, to("show_keys"))
     return page("keys", HTTPStatus.OK, found=found, query=query, table=table, **words)
 
 
-def _listing(session: AnySession, now: datetime, org_id: str, query: KeyQuery) -> KeyListing:
-    selection, hygiene = query.filters.selection(now), query.filters.hygiene(session, org_id)
-    found = list_keys_to_look_at(session, now, org_id, selection, hygiene, Window(PAGE, query.cursor), query.sort)
-    counts = count_keys(session, now, org_id, Selection((current_environment(),)))
-    meant = count_keys(session, now, org_id, selection, hygiene).keys if query.is_narrowed else counts.keys
-    hours = hours_of_keys(session, now, org_id, selection, hygiene)
-    members = [member.user_id for member in list_members(session, org_id, Window(_OFFERED)).rows]
+def _listing(reader: Reader, now: datetime, org_id: str, query: KeyQuery) -> KeyListing:
+    figures = get_core().figures.of(reader, now, org_id, current_environment())
+    found = _found(reader, now, org_id, query, figures)
+    places, members = read_destinations(reader, org_id, _OFFERED), emails_of_members(reader, org_id, _OFFERED)
+    names = {uri: name for name, uri in places.items()} if len(places) < _OFFERED else None
+    words = f"in 24 hours by {found.meant:,} key{'' if found.meant == 1 else 's'}"
     return KeyListing(
-        rows=rows_of(session, now, org_id, found.rows),
-        next_cursor=found.next_cursor,
-        counts=counts,
-        meant=meant,
-        chart=chart(hours, BY_HOUR, f"in 24 hours by {meant:,} key{'' if meant == 1 else 's'}", low=True),
-        destinations={one.name: one.name for one in list_destinations(session, org_id, Window(_OFFERED)).rows},
-        members=emails_of(session, members),
+        rows=rows_of(reader, now, org_id, found.page.rows, names, members),
+        next_cursor=found.page.next_cursor,
+        counts=figures.counts,
+        meant=found.meant,
+        chart=chart(found.hours, BY_HOUR, words, low=True),
+        destinations={name: name for name in places},
+        members=members,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The keys of a page, and the figures of all that are meant."""
+
+    page: Page[Any]
+    meant: int
+    hours: Sequence[Bar]
+
+
+def _found(reader: Reader, now: datetime, org_id: str, query: KeyQuery, figures: OrgFigures) -> _Found:
+    window = Window(PAGE, query.cursor)
+    if not query.is_narrowed and query.sort is Sort.CREATED:
+        return _Found(read_keys(reader, org_id, current_environment(), window), figures.counts.keys, figures.hours)
+    session = db.session
+    with reading(session):
+        selection, hygiene = query.filters.selection(now), query.filters.hygiene(session, org_id)
+        page = list_keys_to_look_at(session, now, org_id, selection, hygiene, window, query.sort)
+        if not query.is_narrowed:
+            return _Found(page, figures.counts.keys, figures.hours)
+        meant = count_keys(session, now, org_id, selection, hygiene).keys
+        return _Found(page, meant, hours_of_keys(session, now, org_id, selection, hygiene))
 
 
 PAGES: Final = (("GET", "/keys", show_keys),)

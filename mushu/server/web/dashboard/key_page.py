@@ -62,6 +62,7 @@ class PlaceLine:
 class KeyDossier:
     """All that is shown of one key."""
 
+    key: ApiKey
     row: KeyRow
     usage: UsageReport
     #: The keys before and after it, by id.
@@ -76,12 +77,12 @@ class KeyDossier:
     @property
     def limits(self) -> str:
         """Return how often the key may be used; empty where it may be as often as it likes."""
-        return ", ".join(rate_limits.written(self.row.key.limits) or ())
+        return ", ".join(rate_limits.written(self.key.limits) or ())
 
     @property
     def networks(self) -> list[str]:
         """Return from where the key may be used; nothing where it may be from everywhere."""
-        return [*(written_networks(self.row.key.networks) or ())]
+        return [*(written_networks(self.key.networks) or ())]
 
     @property
     def places(self) -> list[PlaceLine]:
@@ -120,6 +121,7 @@ def _dossier(session: AnySession, now: datetime, key: ApiKey) -> KeyDossier:
     events = list_events(session, about, Window(_NEWEST))
     max_age = rules_of(session, key.org_id).max_key_age
     return KeyDossier(
+        key=key,
         row=rows_of(session, now, key.org_id, [key])[0],
         usage=usage_of(session, now, key),
         replaces=next((one.predecessor_id for one in rotations if one.successor_id == key.id), None),

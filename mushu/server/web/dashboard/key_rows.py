@@ -12,13 +12,14 @@ from typing import Final
 from humanize import naturaldelta
 from markupsafe import Markup
 
-from mushu.server.db import AnySession
 from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
 from mushu.server.delivery.named_destinations import names_of
+from mushu.server.environments import Source
 from mushu.server.figures import hours_by_key, total
-from mushu.server.keys.models import ApiKey, Rotation
-from mushu.server.keys.rotation import list_rotations_among
+from mushu.server.keys.models import ApiKey
+from mushu.server.keys.records import KeyRecord
+from mushu.server.keys.rotation import KnownRotation, list_rotations_among
 from mushu.server.keys.states import State
 from mushu.server.usage import KeyUse, uses_of
 from mushu.server.usage.report import Bar
@@ -51,13 +52,13 @@ _QUIET: Final = KeyStatus("ok", Markup("Active"))
 class KeyFacts:
     """What the sentence is made of."""
 
-    key: ApiKey
+    key: ApiKey | KeyRecord
     deliveries: Sequence[Delivery]
     #: What destinations are called, by URI.
     names: Mapping[str, str]
     use: KeyUse | None
     #: In which the key makes way for another.
-    rotation: Rotation | None
+    rotation: KnownRotation | None
 
     def place(self, delivery: Delivery) -> str:
         """Return what a destination is called; on a client's machine, its URI is nothing of the server's."""
@@ -79,7 +80,7 @@ class KeyRow:
     creator: str | None
 
     @property
-    def key(self) -> ApiKey:
+    def key(self) -> ApiKey | KeyRecord:
         return self.facts.key
 
     @property
@@ -94,18 +95,33 @@ class KeyRow:
         return any(not delivery.on_client for delivery in self.facts.deliveries)
 
 
-def rows_of(session: AnySession, now: datetime, org_id: str, keys: Sequence[ApiKey]) -> list[KeyRow]:
+def rows_of(
+    source: Source,
+    now: datetime,
+    org_id: str,
+    keys: Sequence[ApiKey | KeyRecord],
+    names: Mapping[str, str] | None = None,
+    emails: Mapping[str, str] | None = None,
+) -> list[KeyRow]:
     """Return what is shown of some keys of an organization, in their order.
+
+    Args:
+        names: those of all destinations by URI, where they are known already.
+        emails: those of users by id, where they are known already.
 
     Raises:
         DatabaseUnavailable: the usage of keys cannot be read.
     """
     ids = [key.id for key in keys]
-    deliveries = _by_key(ledger.list_deliveries(session, ids))
-    names = names_of(session, [delivery.uri for some in deliveries.values() for delivery in some], org_id)
-    uses, hours = uses_of(session, ids), hours_by_key(session, now, ids)
-    rotations = {found.predecessor_id: found for found in list_rotations_among(session, ids) if found.handed_over_at}
-    emails = emails_of(session, [key.created_by for key in keys if key.created_by is not None])
+    found = ledger.read_deliveries(source, ids)
+    deliveries = _by_key(found)
+    if names is None:
+        names = names_of(source, [delivery.uri for delivery in found], org_id)
+    uses, hours = uses_of(source, ids), hours_by_key(source, now, ids)
+    rotations = {one.predecessor_id: one for one in list_rotations_among(source, ids) if one.handed_over_at}
+    creators = {key.created_by for key in keys if key.created_by is not None}
+    if emails is None or not creators <= emails.keys():
+        emails = emails_of(source, creators)
     rows = []
     for key in keys:
         facts = KeyFacts(key, deliveries.get(key.id, ()), names, uses.get(key.id), rotations.get(key.id))

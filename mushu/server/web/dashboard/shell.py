@@ -8,14 +8,12 @@ from typing import Any, Final
 from flask import Response, make_response, render_template, request
 
 from mushu.environment import Environment
-from mushu.server.core import db, get_core
-from mushu.server.db import reading
+from mushu.server.core import get_core
 from mushu.server.gate.access import ROLE_SCOPES, scopes_in
 from mushu.server.keys import Scope
 from mushu.server.orgs.members import find_role
-from mushu.server.orgs.models import Organization, Role
-from mushu.server.orgs.service import get_org, list_orgs_of_user
-from mushu.server.paging import Window
+from mushu.server.orgs.models import Role
+from mushu.server.orgs.service import read_org, read_orgs_of_user
 from mushu.server.web.guard import current_environment, current_org, current_reader, current_user
 from mushu.server.web.sessions import require_session_user
 from mushu.server.web.templating import address, address_under
@@ -46,8 +44,9 @@ def _of_server() -> list[MenuLink]:
 class Shell:
     """What a page shows beside its own content."""
 
-    org: Organization
-    orgs: Sequence[Organization]
+    #: The organization, and those that the switch offers, with `id` and `name` of each.
+    org: Any
+    orgs: Sequence[Any]
     role: Role
     email: str
     #: Whether who is there may see what belongs to the server, such as files that destinations name.
@@ -123,9 +122,9 @@ def page(template: str, status: HTTPStatus = HTTPStatus.OK, **shown: Any) -> Res
 
 
 def _shell() -> Shell:
-    user, org_id = require_session_user(), current_org()
-    with reading(db.session):
-        org = get_org(db.session, org_id)
-        role = find_role(db.session, org_id, user.id) or Role.MEMBER
-        orgs = list_orgs_of_user(db.session, user.id, Window(_OFFERED)).rows
+    user, org_id, reader = require_session_user(), current_org(), current_reader()
+    orgs = read_orgs_of_user(reader, user.id, _OFFERED)
+    here = next((org for org in orgs if org.id == org_id), None)
+    org = here or read_org(reader, org_id)
+    role = Role(here.role) if here else find_role(reader, org_id, user.id) or Role.MEMBER
     return Shell(org, orgs, role, user.email, user.operator_since is not None, current_environment())

@@ -1,0 +1,74 @@
+"""Keys as they were read, for who only shows them; what is told of a key is the same of its row."""
+
+from datetime import datetime, timedelta
+from functools import cache
+from typing import NamedTuple, Protocol
+
+from mushu.server.keys import Scope
+from mushu.server.keys.states import State
+
+
+class _Shown(Protocol):
+    @property
+    def environment(self) -> str: ...
+    @property
+    def last_four(self) -> str: ...
+    @property
+    def stored_state(self) -> str: ...
+    @property
+    def expires_at(self) -> datetime | None: ...
+    @property
+    def retires_at(self) -> datetime | None: ...
+
+
+def hint_of(key: _Shown) -> str:
+    """Return the key as people see it: prefix and last four characters."""
+    return f"msk_{key.environment}_…{key.last_four}"
+
+
+def state_of(key: _Shown, now: datetime) -> State:
+    """Return the state at `now`; `expired` where the time of a living key is over."""
+    stored = State(key.stored_state)
+    if stored is State.RETIRING and key.retires_at is not None and key.retires_at <= now:
+        return State.REVOKED
+    living = stored in (State.ACTIVE, State.DISABLED, State.RETIRING)
+    return State.EXPIRED if living and key.expires_at is not None and key.expires_at <= now else stored
+
+
+@cache
+def scopes_of(names: str) -> tuple[Scope, ...]:
+    """Return the scopes that a row names; there are few combinations."""
+    return tuple(Scope(name) for name in names.split(","))
+
+
+def deadline_of(handed_over_at: datetime | None, seconds: int) -> datetime | None:
+    """Return until when a successor should have been used; None as long as it is not active."""
+    return handed_over_at + timedelta(seconds=seconds) if handed_over_at is not None else None
+
+
+class KeyRecord(NamedTuple):
+    """What a list shows of a key; it is part of no session, and nothing changes it."""
+
+    id: str
+    name: str
+    last_four: str
+    scope_names: str
+    environment: str
+    stored_state: str
+    created_at: datetime
+    created_by: str | None
+    expires_at: datetime | None
+    activated_at: datetime | None
+    revoked_at: datetime | None
+    retires_at: datetime | None
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        return scopes_of(self.scope_names)
+
+    @property
+    def hint(self) -> str:
+        return hint_of(self)
+
+    def state(self, now: datetime) -> State:
+        return state_of(self, now)
