@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from flask import current_app
 
@@ -23,6 +24,7 @@ from mushu.server.clock import utc_now
 from mushu.server.core import Core, context_for, core_context, db
 from mushu.server.db import writing
 from mushu.server.delivery.drift import DriftChecker, KeyFilter
+from mushu.server.delivery.inspection import true_uri
 from mushu.server.delivery.named_destinations import add_named
 from mushu.server.destinations import DestinationRequest
 from mushu.server.environments import set_environment
@@ -113,10 +115,10 @@ class Seed:
     def _old_keys(self) -> None:
         """Those of before keys had to end."""
         with self.at(days=190):
-            self._key("old-importer", OWNER, scopes=_READ)
-            self._used("old-importer", "10.0.2.8", days=143)
-            self._key("analytics", OWNER, "analytics-env", scopes=_READ)
-            self._key("nightly-backup", _GONE, "backup-env", scopes=_READ)
+            self.key("old-importer", OWNER, scopes=_READ)
+            self.used("old-importer", "10.0.2.8", days=143)
+            self.key("analytics", OWNER, "analytics-env", scopes=_READ)
+            self.key("nightly-backup", _GONE, "backup-env", scopes=_READ)
         with self.at(days=150), writing(db.session):
             rules = {"max_key_age": timedelta(days=120), "default_lifetime": timedelta(days=90)}
             change_rules(db.session, self.clock, self.people[OWNER], self.org_id, rules)
@@ -124,28 +126,28 @@ class Seed:
     def _keys_in_use(self) -> None:
         quarter = timedelta(days=90)
         with self.at(days=111):
-            self._key("terraform", ADMIN, "ops-env", scopes=(Scope.ADMIN,), lives=120)
+            self.key("terraform", ADMIN, "ops-env", scopes=(Scope.ADMIN,), lives=120)
         with self.at(days=78):
             more: dict[str, Any] = {"limits": parse_limits(["600/minute"]), "networks": (ip_network("10.0.4.0/24"),)}
-            self._key("billing-worker", OWNER, "billing-env", lives=119, rotate_every=quarter, **more)
+            self.key("billing-worker", OWNER, "billing-env", lives=119, rotate_every=quarter, **more)
         with self.at(days=60):
-            self._key("checkout-api", OWNER, "checkout-env", lives=67)
-            self._key("ci-deploy", ADMIN, "ci-env", lives=110, scopes=(*_BOTH, Scope.ADMIN))
-            self._key("web-frontend", ADMIN, "web-env", scopes=_READ)
-            self._key("legacy-crm", OWNER)
+            self.key("checkout-api", OWNER, "checkout-env", lives=67)
+            self.key("ci-deploy", ADMIN, "ci-env", lives=110, scopes=(*_BOTH, Scope.ADMIN))
+            self.key("web-frontend", ADMIN, "web-env", scopes=_READ)
+            self.key("legacy-crm", OWNER)
         with self.at(days=30):
-            self._key("mobile-push", ADMIN, "ios-env", scopes=(Scope.WRITE,), lives=118)
+            self.key("mobile-push", ADMIN, "ios-env", scopes=(Scope.WRITE,), lives=118)
         with self.at(days=12):
-            self._key("partner-import", ADMIN)
+            self.key("partner-import", ADMIN)
         with self.at(days=2):
-            self._key("sandbox-tests", ADMIN, environment=Environment.TEST)
+            self.key("sandbox-tests", ADMIN, environment=Environment.TEST)
             self._place("mailer-env")
 
     def _changes(self) -> None:
-        self._used("ci-deploy", "10.0.9.2", days=9)
+        self.used("ci-deploy", "10.0.9.2", days=9)
         with self.at(days=9):
-            self._rotate("ci-deploy", ADMIN)
-        self._used("web-frontend", "192.0.2.44", days=3.1)
+            self.rotate("ci-deploy", ADMIN)
+        self.used("web-frontend", "192.0.2.44", days=3.1)
         with self.at(days=3):
             disable(self._context(ADMIN), self.keys["web-frontend"].id)
         with self.at(days=1):
@@ -174,28 +176,28 @@ class Seed:
             for hour in range(48, 0, -1):
                 share = 0.55 + 0.45 * math.sin((self.clock() - timedelta(hours=hour)).hour / 24 * math.tau - 2)
                 for turn in range(round(most * share)):
-                    self._used(name, f"10.0.4.{17 + turn % 2}", hours=hour - 0.9 * turn / most)
-        self._used("nightly-backup", "10.0.4.9", days=30)
+                    self.used(name, f"10.0.4.{17 + turn % 2}", hours=hour - 0.9 * turn / most)
+        self.used("nightly-backup", "10.0.4.9", days=30)
         for days in range(29, 2, -1):
             for name, often in (("checkout-api", 320), ("billing-worker", 130)):
                 for _ in range(often):
-                    self._used(name, "10.0.4.17", days=days)
-        self._used("terraform", "198.51.100.4", hours=12)
-        self._used("billing-worker", "10.0.4.17", seconds=12)
+                    self.used(name, "10.0.4.17", days=days)
+        self.used("terraform", "198.51.100.4", hours=12)
+        self.used("billing-worker", "10.0.4.17", seconds=12)
         for turn in range(620):
             self._refused("billing-worker", "203.0.113.77", "network_not_allowed", minutes=41 + turn / 8)
         for turn in range(60):
             self._refused("mobile-push", "10.0.7.3", "missing_scope", minutes=190 + turn)
         with self.at(minutes=26):
-            new = self._rotate("checkout-api", OWNER)
+            new = self.rotate("checkout-api", OWNER)
         for address, minutes in (("10.0.4.18", 25.0), ("10.0.4.17", 22.0), ("10.0.4.18", 1.0), ("10.0.4.17", 0.2)):
             self._count(new.id, address, minutes=minutes)
-        self._used("checkout-api", "10.0.4.31", seconds=3)
+        self.used("checkout-api", "10.0.4.31", seconds=3)
 
-    def _key(
+    def key(
         self, name: str, by: str, place: str | None = None, *,
         scopes: tuple[Scope, ...] = _BOTH, lives: float | None = None, environment: Environment = Environment.LIVE,
-        **more: Any,
+        path: str = "", **more: Any,
     ) -> None:  # fmt: skip
         """Have somebody create a key, which goes to the destination of this name, or is shown."""
         ends = self.clock() + timedelta(days=lives) if lives else None
@@ -203,26 +205,27 @@ class Seed:
             org_id=self.org_id, name=name, scopes=scopes, environment=environment, expires_at=ends, **more
         )
         if place is not None:
-            self._place(place)
+            self._place(place, path)
         mode = DeliveryMode.RESPONSE if place is None else DeliveryMode.SERVER
         names = None if place is None else [place]
         self.keys[name] = issue(self._context(by, environment), asked, DeliveryChoice(mode=mode, names=names)).key
 
-    def _place(self, name: str) -> None:
-        file = self.folder / name / ".env"
+    def _place(self, name: str, path: str = "") -> None:
+        file = self.folder / (path or name) / ".env"
         file.parent.mkdir(parents=True)
-        asked = DestinationRequest(self.org_id, name, f"env:{file}#MUSHU_API_KEY")
+        uri = true_uri(f"env:{quote(str(file))}#MUSHU_API_KEY", {}, self.folder)
+        asked = DestinationRequest(self.org_id, name, uri)
         with writing(db.session):
             add_named(db.session, self.clock, SYSTEM, self.core.sealing_keys, asked)
 
-    def _rotate(self, name: str, by: str) -> ApiKey:
+    def rotate(self, name: str, by: str) -> ApiKey:
         asked = RotationRequest(key_id=self.keys[name].id, terms=Terms())
         return rotate(self._context(by), asked, DeliveryChoice(mode=DeliveryMode.SERVER)).key
 
     def _context(self, email: str, environment: Environment = Environment.LIVE) -> Context:
         return context_for(self.people[email], self.org_id, environment)
 
-    def _used(self, name: str, address: str, **ago: float) -> None:
+    def used(self, name: str, address: str, **ago: float) -> None:
         self._count(self.keys[name].id, address, **ago)
 
     def _count(self, key_id: str, address: str, **ago: float) -> None:
@@ -237,15 +240,19 @@ class Seed:
         self.recorder = Recorder(db.engine, None, 0)
 
 
-def main() -> None:
+@contextmanager
+def filled(folder: Path) -> Iterator[Seed]:
+    """Fill a new server, whose destinations are in this folder; what is used inside is written down at the end."""
     with core_context() as core:
         migrate()
         set_environment(db.session, Environment.LIVE)
-        seed = Seed(core, Path(sys.argv[1]).resolve())
+        seed = Seed(core, folder.resolve())
         current_app.extensions["mushu"] = seed.core = Core(core.settings, seed.clock, core.open_destination)
         seed.fill()
+        yield seed
         seed.recorder.flush()
 
 
 if __name__ == "__main__":
-    main()
+    with filled(Path(sys.argv[1])):
+        pass

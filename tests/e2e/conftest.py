@@ -170,13 +170,17 @@ def start_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 def _starting(folder: Path) -> Iterator[Start]:
     running: list[Server] = []
 
-    def start_server(*arguments: str, **environ: str) -> Server:
+    def start_server(*arguments: str, filled_by: str = "", **environ: str) -> Server:
+        """Start `script/up`; a new server may be filled before, by a module that is told a folder for destinations."""
         instance, home, port = folder / "instance", folder / "home", free_port()
         home.mkdir(exist_ok=True)
         cheap = {f"MUSHU_{name.upper()}": str(value) for name, value in CHEAP_ARGON2.items()}
         environment = clean_environment(
             home, MUSHU_INSTANCE_PATH=str(instance), MUSHU_PORT=str(port), **cheap, **environ
         )
+        if filled_by:
+            fill = [sys.executable, "-m", filled_by, str(folder / "places")]
+            subprocess.run(fill, env=environment, cwd=ROOT, check=True)
         output = folder / f"output-{len(running)}"
         with output.open("w") as file:
             process = subprocess.Popen(

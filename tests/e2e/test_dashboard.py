@@ -5,73 +5,34 @@ fit into its window, load nothing from elsewhere, and break no rule of its own C
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from dotenv import dotenv_values
 
-from tests.e2e.conftest import CHROMIUM, Server, Start
+from tests.e2e import hostile
+from tests.e2e.browsers import Browsers, Scheme, browsers, org_of, server
+from tests.e2e.conftest import CHROMIUM, Server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
+__all__ = ["browsers", "server"]
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
-Scheme = Literal["dark", "light"]
-PASSWORD: Final = "correct horse battery"
-OWNER: Final = "owner@localhost"
 #: Width, scheme, and whether scripts run.
-LOOKS: Final[tuple[tuple[int, "Scheme", bool], ...]] = (
+LOOKS: Final[tuple[tuple[int, Scheme, bool], ...]] = (
     (320, "dark", True),
     (768, "light", False),
     (1440, "light", True),
 )
-HOSTILE: Final = "<script>alert(1)</script> مرحبا 🎉 '\"&amp;"
 #: Links that do something, or lead out of the dashboard.
 _PASSED_OVER: Final = re.compile(r"/static/|/docs|\.csv|cursor=|/login")
 #: What Chromium guesses of a form with several passwords: the settings of a destination are none of a person.
 _GUESS: Final = "Multiple forms should be contained in their own form elements"
-_ID: Final = re.compile(r"\b[a-z]{3}_[a-z2-7]{12}\b")
-_KEY_ID: Final = re.compile(r"\bkey_[a-z2-7]{12}\b")
-
-
-@pytest.fixture(scope="module")
-def server(start_once: Start) -> Server:
-    server = start_once().wait_until_up()
-    said = server.flask("users", "set-password", OWNER, "--password-stdin", stdin=PASSWORD + "\n")
-    assert said.returncode == 0, said.stderr
-    ids: dict[str, str] = {}
-    for name in ("billing-worker", HOSTILE, "x" * 200, "disable", "delete"):
-        to = f"env:{server.instance.parent / f'{len(ids)}.env'}#KEY"
-        made = server.flask("keys", "create", "--org", "default", "--name", name, "--to", to)
-        assert made.returncode == 0, made.stderr
-        ids[name] = _KEY_ID.findall(made.stdout + made.stderr)[0]
-    for command in (["disable", ids["disable"]], ["delete", ids["delete"], "--yes"]):
-        done = server.flask("keys", *command)
-        assert done.returncode == 0, done.stderr
-    return server
-
-
-@contextmanager
-def signed_in(
-    chromium: "Browser", server: Server, width: int, scheme: "Scheme", script: bool, host: str = "127.0.0.1"
-) -> Iterator["Page"]:
-    context = chromium.new_context(
-        base_url=f"http://{host}:{server.port}", viewport={"width": width, "height": 800},
-        color_scheme=scheme, java_script_enabled=script, reduced_motion="reduce",
-    )  # fmt: skip
-    page = context.new_page()
-    page.set_default_timeout(15_000)
-    page.goto("/")
-    page.get_by_label("E-mail").fill(OWNER)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/dashboard/**")
-    yield page
-    context.close()
+_ID: Final = re.compile(r"\b[a-z]{3}_[a-z2-7]{12}\b|(?<=/destinations/)[a-z-]+|(?<=/policies/)[a-z-]+")
 
 
 def links_of(page: "Page") -> list[str]:
@@ -88,10 +49,10 @@ def kind_of(address: str) -> str:
     return f"{_ID.sub('ID', path)}?{query.partition('=')[0]}"
 
 
-def find_pages(page: "Page") -> dict[str, str]:
-    """Follow all links, and return one address of each kind of page."""
+def find_pages(page: "Page", *first: str) -> dict[str, str]:
+    """Follow all links, and return one address of each kind of page, of these where they are of one."""
     found: dict[str, str] = {}
-    ahead = [urlsplit(page.url).path + "?", "/account?", "/outbox?"]
+    ahead = [urlsplit(page.url).path + "?", "/account?", "/outbox?", *first]
     while ahead:
         address = ahead.pop()
         if kind_of(address) in found:
@@ -105,14 +66,20 @@ def find_pages(page: "Page") -> dict[str, str]:
 
 
 def test_each_page_is_whole_at_each_width_in_both_schemes_with_and_without_script(
-    chromium: "Browser", server: Server
+    browsers: Browsers, server: Server
 ) -> None:
     faults: list[str] = []
-    with signed_in(chromium, server, 1440, "light", True) as page:
-        pages = find_pages(page)
+    with browsers.of(agent=hostile.SCRIPT) as page:
+        page.goto(f"/dashboard/{org_of(page)}/keys?search=%3Cscript")
+        first = [address for address in links_of(page) if "/keys/key_" in address]
+        assert len(first) == 2, "a key and the one that takes its place"
+        pages = find_pages(page, *first)
+        notify(server)
     assert any(kind.startswith("/dashboard/ID/sandbox") for kind in pages)
+    assert "/dashboard/ID/keys/ID/rotation?" in pages
+    shown = ""
     for width, scheme, script in LOOKS:
-        with signed_in(chromium, server, width, scheme, script) as page:
+        with browsers.of(width=width, scheme=scheme, script=script) as page:
             watch(page, server, faults)
             for address in pages.values():
                 page.goto(address)
@@ -123,7 +90,30 @@ def test_each_page_is_whole_at_each_width_in_both_schemes_with_and_without_scrip
                 faults += [f"{at}: {headings} headings of the first level"] if headings != 1 else []
                 if script:
                     faults += [f"{at}: {fault}" for fault in violations(page)]
+                shown += page.inner_text("main")
+    for text in (
+        hostile.NAME,
+        hostile.EMAIL,
+        f"2{hostile.EMAIL}",
+        hostile.NAME[:100],
+        f"{hostile.SCRIPT}%20مرحبا/.env",
+    ):
+        assert text in shown
     assert not faults, "\n".join(["", *faults])
+
+
+def notify(server: Server) -> None:
+    """Have a hostile notification recorded."""
+    place = server.instance.parent / "places" / f"{hostile.SCRIPT} مرحبا" / ".env"
+    headers = {"Authorization": f"ApiKey {dotenv_values(place)['MUSHU_API_KEY']}"}
+    status, tenant = server.ask("POST", "/tenants", {"bundle_id": "com.example.shop"}, headers)
+    assert status == 200, tenant
+    at = f"/tenants/{tenant['tenant_id']}"
+    device = {"user_id": hostile.NAME[:100], "token": "74" * 32, "platform": "ios"}
+    assert server.ask("POST", f"{at}/devices", device, headers)[0] < 300
+    alert = {"title": hostile.NAME, "body": hostile.NAME * 4}
+    sent = server.ask("POST", f"{at}/notify", {"user_id": hostile.NAME[:100], "alert": alert}, headers)
+    assert sent[1]["success"], sent
 
 
 def watch(page: "Page", server: Server, faults: list[str]) -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.e2e.browsers import Browsers, browsers, server
 from tests.e2e.conftest import CHROMIUM, NAMED_HOST, Server
-from tests.e2e.test_dashboard import server, signed_in
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Dialog, Page, Route
+    from playwright.sync_api import Dialog, Page, Route
 
-__all__ = ["server"]
+__all__ = ["browsers", "server"]
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 _WHOLE: Final = re.compile(r"msk_live_[0-9A-Za-z]{28}")
@@ -23,8 +23,8 @@ _BUTTON: Final = "Create the key"
 
 
 @pytest.fixture
-def page(chromium: "Browser", server: Server) -> Iterator["Page"]:
-    with signed_in(chromium, server, 1440, "light", script=True, host=NAMED_HOST) as page:
+def page(browsers: Browsers) -> Iterator["Page"]:
+    with browsers.of(host=NAMED_HOST) as page:
         yield page
 
 
@@ -129,8 +129,8 @@ def test_the_way_out_says_what_happened_and_a_lost_key_is_deleted(page: "Page") 
     assert "lost is deleted." in page.inner_text("[role=status]")
 
 
-def test_it_is_there_without_scripts_too_and_a_reload_makes_nothing(chromium: "Browser", server: Server) -> None:
-    with signed_in(chromium, server, 320, "dark", script=False) as page:
+def test_it_is_there_without_scripts_too_and_a_reload_makes_nothing(browsers: Browsers) -> None:
+    with browsers.of(width=320, scheme="dark", script=False) as page:
         key = show(page, "unscripted")
         answer = page.reload()
         assert answer is not None
@@ -142,11 +142,9 @@ def test_it_is_there_without_scripts_too_and_a_reload_makes_nothing(chromium: "B
 
 
 def test_where_a_destination_is_chosen_no_byte_of_the_key_reaches_the_browser(
-    chromium: "Browser", server: Server
+    browsers: Browsers, server: Server
 ) -> None:
-    place = server.instance.parent / "named.env"
-    named = server.flask("destinations", "add", "orders", f"env:{place}#KEY", "--org", "default")
-    assert named.returncode == 0, named.stderr
+    place = server.instance.parent / "places" / "mailer-env" / ".env"
     told: list[bytes] = []
 
     def note(route: "Route") -> None:
@@ -154,10 +152,10 @@ def test_where_a_destination_is_chosen_no_byte_of_the_key_reaches_the_browser(
         told.extend([str(answer.headers).encode(), (route.request.post_data or "").encode(), answer.body()])
         route.fulfill(response=answer)
 
-    with signed_in(chromium, server, 1440, "light", script=True) as page:
+    with browsers.of() as page:
         page.route("**", note)
         fill(page, "delivered")
-        page.get_by_label(re.compile("^orders")).check()
+        page.get_by_label(re.compile("^mailer-env")).check()
         page.get_by_role("button", name=_BUTTON).click()
         page.wait_for_url("**/delivered")
         page.goto(page.url.removesuffix("/delivered"))
