@@ -19,6 +19,7 @@ from mushu.server.core import MIGRATIONS, Core, db
 from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
 from mushu.server.web import (
+    admission,
     extensions,
     fast_path,
     forward_auth,
@@ -114,7 +115,7 @@ def create_app(core: Core | None = None) -> Flask:
     install_access_log(app, core.settings)
     proxy_headers.install(app, core.settings)
     forward_auth.install(app, core)
-    guard.install(app)
+    admission.install(app)
     problems.install(app)
     templating.install(app)
     for resource in SINGLE:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from flask import Flask, current_app, g
 from flask_sqlalchemy import SQLAlchemy
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from mushu.server.resources.media.uploading import MediaBackend
     from mushu.server.users.links import Postman
     from mushu.server.users.passwords import Passwords
+
+Proxied = TypeVar("Proxied")
 
 _READS: Final = "mushu_reads"
 _GATE: Final = "mushu_gate"
@@ -152,12 +154,18 @@ def get_core() -> Core:
     return core_of(current_app)
 
 
+def resolve_once(proxy: Proxied) -> Proxied:
+    """Return what a proxy of Flask stands for now: each look through one costs, so who looks often resolves it once."""
+    found: Proxied = proxy._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask documents it
+    return found
+
+
 def tell_session(environment: Environment, proof: Proof | None) -> None:
     """Have the session of the current request work in this environment, and ask for this proof before it writes.
 
     Most requests that only read never use it, and making one takes longer than asking for a row.
     """
-    here = cast(Any, g)._get_current_object()  # noqa: SLF001 - each look through a proxy costs
+    here = resolve_once(g)
     here.mushu_session = (environment, proof)
     if "mushu_had_session" in here and db.session.registry.has():
         _tell(db.session())
@@ -165,7 +173,7 @@ def tell_session(environment: Environment, proof: Proof | None) -> None:
 
 def forget_proof() -> None:
     """Have the session act for nobody: the request is over, and what called it may go on."""
-    here = cast(Any, g)._get_current_object()  # noqa: SLF001
+    here = resolve_once(g)
     here.pop("mushu_session", None)
     if "mushu_had_session" in here and db.session.registry.has():
         act_for(db.session, None)

@@ -9,7 +9,7 @@
     invitations.py    the same question about who invited
 
 Every request passes here, and every answer is as fresh as the database: what is remembered ends with the next commit.
-`web/guard.py`, `web/forward_auth.py` and `web/fast_path.py` call it. May not import Flask, Click or a resource.
+`web/admission.py`, `web/forward_auth.py` and `web/fast_path.py` call it. May not import Flask, Click or a resource.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """HTTP: views that parse, call one function of a domain or a verb, and answer.
 
-`guard.py` runs before every view and decides who may pass, from the mark that a decorator left on the view.
+`admission.py` runs before every view and decides who may pass, from the mark that a decorator of `guard.py` left on it.
 `problems.py` is the only module where an error becomes a status. `openapi.py` is the OpenAPI layer. `api/` has the JSON
 endpoints, one module for each noun; `pages/` has what people see in a browser.
 

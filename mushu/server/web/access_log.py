@@ -22,6 +22,7 @@ from flask import Flask, request
 from mushu.batching import unhurried
 from mushu.server.client_address import shown_text
 from mushu.server.config import Settings
+from mushu.server.core import resolve_once
 from mushu.server.errors import ConfigurationError
 from mushu.server.logs import LogFile, Sink, StandardError, current_request_id
 from mushu.server.web.extensions import at_end
@@ -172,7 +173,7 @@ def install(app: Flask, settings: Settings) -> None:
 
 
 def _note_rule(*_: object) -> None:
-    asked = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask documents it
+    asked = resolve_once(request)
     asked.environ[RULE] = asked.url_rule
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from werkzeug.routing import MapAdapter
 
+from mushu.server.core import resolve_once
 from mushu.server.web.bodies import BodyRequest
 from mushu.server.web.extensions import KnownPaths, Rules
 from mushu.server.web.response_headers import OF_DOCUMENT
@@ -19,7 +20,6 @@ from mushu.server.web.routes import LazyRule
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
-    from flask.ctx import RequestContext
 
 #: Answers with one of these have no body; nor have those of 1xx, which no view sends.
 _BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
@@ -80,8 +80,7 @@ class ApiApp(OpenAPI):
 
     def full_dispatch_request(self) -> Response:
         self._got_first_request = True
-        ctx: RequestContext = request_ctx._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-        asked = ctx.request
+        asked = resolve_once(request_ctx).request
         try:
             if signals.request_started.receivers:
                 signals.request_started.send(self)
@@ -95,7 +94,7 @@ class ApiApp(OpenAPI):
         return self.finalize_request(answer)
 
     def preprocess_request(self) -> Any:
-        asked: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        asked = resolve_once(request)
         names = self._hooked(asked)
         for name in names:
             for note in self.url_value_preprocessors.get(name, ()):
@@ -120,7 +119,7 @@ class ApiApp(OpenAPI):
         return self.process_response(self.make_response(rv))
 
     def process_response(self, response: Response) -> Response:
-        ctx: Any = request_ctx._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        ctx: Any = resolve_once(request_ctx)
         for after in ctx._after_request_functions:  # noqa: SLF001
             response = after(response)
         for name in reversed(self._hooked(ctx.request)):
@@ -130,7 +129,7 @@ class ApiApp(OpenAPI):
         return response
 
     def do_teardown_request(self, exc: BaseException | None = None) -> None:
-        asked: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        asked = resolve_once(request)
         for name in reversed(self._hooked(asked)):
             for teardown in reversed(self.teardown_request_funcs.get(name, ())):
                 teardown(exc)

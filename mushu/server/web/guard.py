@@ -1,38 +1,24 @@
-"""Runs before every view and asks in this order: who is it, and may they do this.
+"""Who may use a view, as one decorator on it says, and what a view may ask about who does.
 
-Every transaction of the view that writes decides the same again (`gate/proof.py`); no view has to ask.
-
-A view says with exactly one decorator who may use it. A view without one is refused to everybody, so that a forgotten
-decorator opens nothing.
+`admission.py` decides by that before every view. A view without a decorator is refused to everybody, so that a
+forgotten one opens nothing.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from flask import Flask, Request, Response, after_this_request, g, request
-from flask.globals import request_ctx
-from werkzeug import Response as BaseResponse
+from flask import g, request
 from werkzeug.routing import Rule
 
 from mushu.environment import Environment
-from mushu.server.client_address import client_address
-from mushu.server.core import context_for, core_of, forget_proof, gate_reader_in, reader_in, tell_session
+from mushu.server.core import context_for, reader_in
 from mushu.server.environments import Reader
-from mushu.server.errors import Forbidden, OrgNotFound, RateLimited, SessionEnded, Unauthenticated
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
-from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
-from mushu.server.gate.credential import Credential, is_foreign, read_client, read_headers, read_token
-from mushu.server.gate.principal import authenticate
-from mushu.server.gate.proof import PageProof, RequestProof, page_principal
+from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement
 from mushu.server.keys import Scope
 from mushu.server.lifecycle.context import Context
-from mushu.server.limiter import Fields
 from mushu.server.web.access_log import PRINCIPAL
-from mushu.server.web.bodies import find_json_object, json_object
-from mushu.server.web.extensions import count, count_denial
-from mushu.server.web.sessions import ask_to_sign_in, require_session_user, session_proof, signed_in_user
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -42,8 +28,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 PUBLIC: Final = "public"
 BROWSER: Final = "browser"
 _MARK: Final = "mushu_requirement"
-_IN_BODY: Final = "mushu_token_in_body"
-_AS_CLIENT: Final = "mushu_client_secret"
+IN_BODY: Final = "mushu_token_in_body"
+AS_CLIENT: Final = "mushu_client_secret"
 SANDBOX: Final = "/sandbox"
 #: Under which the pages of an organization stand, those for test under `SANDBOX` there.
 DASHBOARD: Final = "/dashboard/<org_id>"
@@ -98,7 +84,7 @@ def about_keys(view: View) -> View:
 
 def takes_client_secret(view: View) -> View:
     """Take the API key also as the secret of an OAuth client: by Basic, or from `client_secret` of a form."""
-    setattr(view, _AS_CLIENT, True)
+    setattr(view, AS_CLIENT, True)
     return view
 
 
@@ -107,7 +93,7 @@ def takes_token_in_body(view: View) -> View:
 
     The published client sends it so when it swaps or revokes a token.
     """
-    setattr(view, _IN_BODY, True)
+    setattr(view, IN_BODY, True)
     return view
 
 
@@ -155,7 +141,7 @@ def current_org() -> str:
 def current_environment() -> Environment:
     """Return the environment that the path stands for: the one place where it is decided."""
     rule = request.url_rule
-    return Environment.LIVE if rule is None else _environment_of(rule)
+    return Environment.LIVE if rule is None else environment_of(rule)
 
 
 def current_reader() -> Reader:
@@ -173,123 +159,8 @@ def name_in_access_log(principal: Principal, environ: "WSGIEnvironment") -> None
     environ[PRINCIPAL] = principal.key_id if isinstance(principal, KeyPrincipal) else principal.user_id
 
 
-def guard() -> BaseResponse | None:
-    """Decide about the request: let it pass, raise an error of the tree, or redirect to the sign-in page."""
-    context = cast(Any, request_ctx)._get_current_object()  # noqa: SLF001 - each look through a proxy costs
-    asked: Request = context.request
-    rule = asked.url_rule
-    if rule is None or asked.method == "OPTIONS":
-        return None
-    environment = _environment_of(rule)
-    view = context.app.view_functions[rule.endpoint]
-    requirement = requirement_of(view)
-    if isinstance(requirement, Requirement):
-        try:
-            _admit(context.app, asked, requirement, environment, _credential(asked, view))
-        except (Forbidden, OrgNotFound, RateLimited, Unauthenticated) as refusal:
-            count_denial(context.app, asked.environ, g.principal if PRINCIPAL in asked.environ else None, refusal)
-            raise
-    else:
-        tell_session(environment, None)
-        if requirement == BROWSER or isinstance(requirement, OrgPage):
-            user = signed_in_user()
-            if user is None:
-                return _sign_in_first(asked, requirement)
-            asked.environ[PRINCIPAL] = user.id
-            tell_session(environment, session_proof())
-            if isinstance(requirement, OrgPage):
-                _admit_to_page(context.app, asked, requirement.requirement, environment)
-        elif requirement != PUBLIC:
-            raise Forbidden("This endpoint says nothing about who may use it, so nobody may: a fault of the server.")
-    if "body" in getattr(view, "__annotations__", {}):
-        json_object()  # flask-openapi reads it later, and would take a fault for no body
-    return None
-
-
-def install(app: Flask) -> None:
-    app.before_request(guard)
-    app.teardown_request(lambda _: forget_proof())
-
-
-def _environment_of(rule: Rule) -> Environment:
+def environment_of(rule: Rule) -> Environment:
     return Environment.TEST if rule.rule.startswith(_UNDER_SANDBOX) else Environment.LIVE
-
-
-def _sign_in_first(asked: Request, requirement: OrgPage | str) -> BaseResponse:
-    """Send the browser to the sign-in page; a form of an organization is told that it changed nothing."""
-    if isinstance(requirement, OrgPage) and asked.method not in ("GET", "HEAD"):
-        raise SessionEnded("Your session has ended, and this changed nothing. Sign in again.")
-    return ask_to_sign_in()
-
-
-def _admit_to_page(app: Flask, asked: Request, requirement: Requirement, environment: Environment) -> None:
-    proof, known = session_proof(), cast(Any, g)._get_current_object()  # noqa: SLF001
-    known.principal = principal = page_principal(require_session_user())
-    named = (_named(asked, requirement.org_from) or "") if requirement.scope is not None else None
-    admit(reader_in(environment, app), principal, requirement, environment, named)
-    known.org_id = named
-    tell_session(environment, PageProof(proof, requirement, environment, named))
-
-
-def _credential(asked: Request, view: Callable[..., Any]) -> Credential:
-    authorization, x_api_key = asked.environ.get("HTTP_AUTHORIZATION"), asked.environ.get("HTTP_X_API_KEY")
-    if hasattr(view, _AS_CLIENT):
-        return read_client(authorization, x_api_key, asked.form.get("client_secret"))
-    of_ours = x_api_key is not None or (authorization is not None and not is_foreign(authorization))
-    if not of_ours and hasattr(view, _IN_BODY):
-        body = find_json_object() or {}
-        token = body.get("refresh_token") or body.get("access_token")
-        if isinstance(token, str):
-            return read_token(token)
-    return read_headers(authorization, x_api_key)
-
-
-def _admit(
-    app: Flask, asked: Request, requirement: Requirement, environment: Environment, credential: Credential
-) -> None:
-    core, named = core_of(app), _named(asked, requirement.org_from)
-    clock, known = core.clock, cast(Any, g)._get_current_object()  # noqa: SLF001
-    known.principal = principal = authenticate(gate_reader_in(environment, app), clock, credential)
-    name_in_access_log(principal, asked.environ)
-    count(app, asked.environ, principal)  # before anything is refused: such a key is in use all the same
-    address = partial(client_address, asked.environ, core.settings.client_address_header)
-    bounds = principal.bounds
-    if bounds is not None:
-        bounds.require_network(address())
-    known.org_id = org_id = admit(reader_in(environment, app), principal, requirement, environment, named)
-    proof = RequestProof(
-        clock=clock,
-        credential=credential,
-        requirement=requirement,
-        environment=environment,
-        named=named,
-        principal=principal,
-        org_id=org_id,
-        address=address,
-    )
-    if bounds is not None and bounds.windows:  # what is refused for other reasons is not counted
-        fields = core.limiter.take(bounds.windows, clock().timestamp())
-        after_this_request(partial(_tell, fields))
-    tell_session(environment, proof)
-
-
-def _tell(fields: Fields, response: Response) -> Response:
-    response.headers.extend(fields)
-    return response
-
-
-def _named(asked: Request, org_from: OrgFrom | OwnerLookup) -> str | None:
-    """Return the organization or resource that the request names; what is not text is refused later, as any field."""
-    match org_from:
-        case OrgFrom.PATH:
-            named = (asked.view_args or {}).get("org_id")
-        case OrgFrom.FIELD if asked.method == "GET":
-            named = asked.args.get("org_id")
-        case OrgFrom.FIELD:
-            named = (find_json_object() or {}).get("org_id")
-        case OwnerLookup(resource):
-            named = (asked.view_args or {}).get(f"{resource}_id")
-    return named if isinstance(named, str) else None
 
 
 def _mark(view: View, requirement: Requirement | OrgPage | str) -> View:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from flask import Flask, Request, Response, request
 from flask.globals import request_ctx
 
+from mushu.server.core import resolve_once
 from mushu.server.web.guard import PUBLIC, requirement_of
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def allow_all_origins(view: View) -> View:
 
 def add_cors_headers(response: Response) -> Response:
     """Add the headers of CORS to the answers of marked views; Flask answers OPTIONS before any view runs."""
-    context = request_ctx._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - each proxy costs
+    context: Any = resolve_once(request_ctx)
     asked: Request = context.request
     if hasattr(context.app.view_functions.get(asked.endpoint), _MARK):
         response.headers.extend([_ORIGIN, *(_PREFLIGHT if asked.method == "OPTIONS" else ())])
