@@ -19,6 +19,8 @@ from mushu.server.usage.report import Bar
 #: How soon a key ends that is counted as expiring, and how long one was not used that is counted as idle.
 SOON: Final = timedelta(days=30)
 LONG: Final = timedelta(days=90)
+#: Hours that are told of each key of a page.
+HOURS_OF_A_KEY: Final = 36
 _HOUR: Final = timedelta(seconds=HOUR)
 #: With the parameter `since`: hours from then on.
 SINCE: Final = (UsagePeriod.seconds == HOUR, UsagePeriod.start >= bindparam("since", type_=UTCDateTime))
@@ -108,19 +110,19 @@ def in_hours(starts: Sequence[datetime], rows: Iterable[Any]) -> list[Bar]:
     return [found.get(start) or Bar(start) for start in starts]
 
 
-def hours_by_key(source: Source, now: datetime, key_ids: Sequence[str]) -> dict[str, Sequence[Bar]]:
-    """Return the last 36 hours of each of a page of keys, oldest first; one statement.
+def hours_by_key(source: Source, now: datetime, key_ids: Sequence[str]) -> dict[str, list[Bar]]:
+    """Return those of the last 36 hours in which each of a page of keys was used; one statement.
 
     Raises:
         DatabaseUnavailable: the usage of keys cannot be read.
     """
-    starts = last_hours(now, 36)
-    nothing = {start: Bar(start) for start in starts}
-    found = {key_id: nothing.copy() for key_id in key_ids}
+    starts = last_hours(now, HOURS_OF_A_KEY)
+    found: dict[str, list[Bar]] = {key_id: [] for key_id in key_ids}
     with reading_usage(source) as usage:
         for key_id, start, requests, denials in _BY_KEY.rows(usage, {"ids": key_ids, "since": starts[0]}):
-            found[key_id][start] = Bar(start, requests, denials)
-    return {key_id: [bars[start] for start in starts] for key_id, bars in found.items()}
+            if start <= starts[-1]:  # an hour that begins while the page is made is none of the last ones
+                found[key_id].append(Bar(start, requests, denials))
+    return found
 
 
 def total(bars: Iterable[Bar]) -> tuple[int, int]:

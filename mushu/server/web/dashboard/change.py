@@ -16,7 +16,7 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.delivery.reconciler import any_unreachable
 from mushu.server.errors import Invalid, KeyNotFound, MushuError, WrongState
-from mushu.server.figures import hours_by_key, total
+from mushu.server.figures import hours_by_key, last_hours
 from mushu.server.keys import Scope
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import IS_ALIVE
@@ -63,13 +63,14 @@ def keys_in_use(session: AnySession, now: datetime, key_ids: Sequence[str]) -> l
         if key_id not in keys:
             raise KeyNotFound(f"There is no {current_environment()} API key {key_id!r} in {current_org()}.")
     uses, hours = uses_of(session, key_ids), hours_by_key(session, now, key_ids)
+    since = last_hours(now, _HOURS)[0]
     places = ledger.on_server(ledger.list_deliveries(session, key_ids))
     names = names_of(session, [place.uri for place in places], current_org())
     return [
         KeyInUse(
             key=keys[key_id],
             use=uses.get(key_id),
-            requests=total(hours[key_id][-_HOURS:])[0],
+            requests=sum(bar.requests for bar in hours[key_id] if bar.start >= since),
             is_busy=key_id in uses and uses[key_id].last_used_at > now - _DAY,
             places=[place_called(place.uri, names) for place in places if place.key_id == key_id],
         )

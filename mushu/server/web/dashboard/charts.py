@@ -5,11 +5,12 @@ The requests have a row of bars, and what was refused a row and a scale of its o
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import count
 from typing import Final
 
+from mushu.server.figures import HOURS_OF_A_KEY
 from mushu.server.usage.report import Bar
 from mushu.server.web.markup import Html, escaped
 
@@ -21,6 +22,8 @@ _LEAST: Final = 1.5
 #: Of a small chart: the height, and from one bar to the next.
 _SMALL: Final = 28
 _STEP: Final = 4
+_AXIS: Final = Html(f'<path class="axis" d="M0 27.5h{_STEP * HOURS_OF_A_KEY}"/>')
+_HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +166,24 @@ def _bars(values: Sequence[int], peak: int) -> str:
     )
 
 
-def sparkline(bars: Sequence[Bar]) -> Html:
-    """Return the paths of the small chart of a key: what was refused stands on what was asked, in another colour."""
-    used = [(place, bar.requests, bar.denials) for place, bar in enumerate(bars) if bar.requests or bar.denials]
-    drawn = f'<path class="axis" d="M0 27.5h{_STEP * len(bars)}"/>'
+def sparkline(used: Sequence[Bar], first: datetime) -> Html:
+    """Return the paths of the small chart of a key: what was refused stands on what was asked, in another colour.
+
+    Args:
+        used: the hours in which the key was used.
+        first: the oldest hour that has a place.
+    """
     if not used:
-        return Html(drawn)
-    peak = max(requests + denials for _, requests, denials in used)
-    asked = "".join([_stroke(place, 0, _small(requests, peak)) for place, requests, _ in used if requests])
-    refused = "".join(
-        [_stroke(place, _small(requests, peak), _small(denials, peak)) for place, requests, denials in used if denials]
-    )
-    drawn += f'<path d="{asked}"/>' if asked else ""
-    return Html(drawn + (f'<path class="no" d="{refused}"/>' if refused else ""))
+        return _AXIS
+    peak = max([bar.requests + bar.denials for bar in used])
+    asked = refused = ""
+    for bar in used:
+        place, height = (bar.start - first) // _HOUR, _small(bar.requests, peak)
+        asked += _stroke(place, 0, height)
+        if bar.denials:
+            refused += _stroke(place, height, _small(bar.denials, peak))
+    kinds = ("", asked), (' class="no"', refused)
+    return Html(_AXIS + "".join([f'<path{kind} d="{line}"/>' for kind, line in kinds if line]))
 
 
 def _small(value: int, peak: int) -> int:
@@ -184,4 +192,4 @@ def _small(value: int, peak: int) -> int:
 
 @lru_cache(maxsize=4_096)
 def _stroke(place: int, below: int, height: int) -> str:
-    return f"M{place * _STEP + 2} {_SMALL - below}v-{height}"
+    return f"M{place * _STEP + 2} {_SMALL - below}v-{height}" if height else ""

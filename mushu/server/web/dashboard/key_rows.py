@@ -72,7 +72,7 @@ class KeyRow:
     facts: KeyFacts
     state: State
     status: KeyStatus
-    #: The last 36 hours.
+    #: Those of the last 36 in which it was used.
     hours: Sequence[Bar]
     requests: int
     denials: int

@@ -9,6 +9,7 @@ from typing import Final
 
 from markupsafe import Markup
 
+from mushu.server.figures import HOURS_OF_A_KEY, last_hours
 from mushu.server.keys.states import DEAD
 from mushu.server.web.dashboard.charts import sparkline
 from mushu.server.web.dashboard.key_rows import KeyRow
@@ -26,10 +27,11 @@ def table_rows(rows: Sequence[KeyRow], now: datetime, address: str) -> Markup:
     Args:
         address: of the list; the page of each key is below it.
     """
-    return Markup("\n".join(_row_of(row, now, address) for row in rows))  # noqa: S704 - of `Html` only
+    first = last_hours(now, HOURS_OF_A_KEY)[0]
+    return Markup("\n".join([_row_of(row, now, first, address) for row in rows]))  # noqa: S704 - of `Html` only
 
 
-def _row_of(row: KeyRow, now: datetime, address: str) -> Html:
+def _row_of(row: KeyRow, now: datetime, first: datetime, address: str) -> Html:
     key, use = row.key, row.facts.use
     return _markup(
         pick=Html("") if row.state in DEAD else _pick(escaped(key.id), escaped(key.name)),
@@ -40,7 +42,7 @@ def _row_of(row: KeyRow, now: datetime, address: str) -> Html:
         status=said(row.status.tone, Html(row.status.words), "div"),
         requests=Html(counted(row.requests, "request")),
         denials=Html(number(row.denials)),
-        spark=sparkline(row.hours),
+        spark=sparkline(row.hours, first),
         count=_count(row.requests, row.denials),
         used=_used(time_from(now, use.last_used_at), escaped(use.last_used_from)) if use else Html("Never used"),
         places=_places(row),
