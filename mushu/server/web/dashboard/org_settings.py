@@ -66,6 +66,7 @@ def delete_organization(org_id: str) -> BaseResponse:
     if request.form.get("confirm", "").strip() not in (name, org_id):
         return _ask("That is neither its name nor its id. Nothing was deleted.")
     delete_org(current_context(), org_id, get_core().resources.on_org_deleted)
+    flash(f"{name} is deleted, with all its keys.")
     return redirect(url_for("start.list_organizations"), HTTPStatus.SEE_OTHER)
 
 

@@ -91,5 +91,6 @@ def test_the_owner_deletes_the_organization_by_typing_its_name(office: Office, w
     assert "That is neither its name nor its id. Nothing was deleted." in Shown(refused).text
     done = send(office.browser, office.browser.get(page), page, confirm=" acme ")
     assert done.headers["Location"] == "/dashboard"
+    assert "acme is deleted, with all its keys." in office.page("/dashboard").text
     assert office.browser.get(page).status_code == 404
     assert office.app.test_client().get("/orgs", headers=api_key(plaintext)).status_code == 401
