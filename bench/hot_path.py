@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import Flask, session
 from flask.sessions import SessionMixin
 from granian.wsgi import _callback_wrapper
+from werkzeug import Response as BaseResponse
 
 from bench.bare import bare, empty, mushu
 from mushu.environment import Environment
@@ -169,7 +170,7 @@ def key_with_limits(org_id: str) -> str:
 
 
 def page_of_keys(app: Flask, org_id: str) -> str:
-    """Fill a page of the dashboard with 50 keys, each of them used; return the cookie of the owner of the keys."""
+    """Fill a page of the dashboard with 50 keys, each of them used; return the cookie of who looked at it before."""
     with app.test_request_context(headers={"Cookie": "begun=yes"}):
         set_environment(db.session, Environment.LIVE)
         look_up_session()
@@ -183,6 +184,12 @@ def page_of_keys(app: Flask, org_id: str) -> str:
         recorder_of(app).flush()
         answer = app.make_response("")
         app.session_interface.save_session(app, cast(SessionMixin, session), answer)
+    browser = app.test_client(use_cookies=False)
+    first = browser.get(f"/dashboard/{org_id}/keys", headers={"Cookie": cookie_of(answer)})
+    return cookie_of(first)
+
+
+def cookie_of(answer: BaseResponse) -> str:
     return answer.headers["Set-Cookie"].partition(";")[0]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from mushu.duration import duration_of, moment_of
 from mushu.server.errors import Invalid
@@ -17,6 +18,15 @@ def utc_now() -> datetime:
 def rfc3339(moment: datetime) -> str:
     """Return `moment` as `2026-01-15T10:30:00Z` (RFC 3339, whole seconds, UTC)."""
     return moment.astimezone(UTC).isoformat()[:19] + "Z"  # a third of the time that `strftime` takes
+
+
+@lru_cache(maxsize=4096)
+def read_moment(stored: str | datetime | None) -> datetime | None:
+    """Return what a database has, as a text or as a moment of any zone; a page reads the same ones again and again."""
+    if stored is None:
+        return None
+    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def parse_duration(text: str, field: str | None = None) -> timedelta:

@@ -25,6 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.types import TypeDecorator
 
 from mushu.address import is_loopback_host
+from mushu.server.clock import read_moment
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -92,10 +93,8 @@ class UTCDateTime(TypeDecorator[datetime]):
             raise ValueError("a naive datetime cannot be stored; use one in UTC")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:  # noqa: ARG002
+        return read_moment
 
 
 def own_session(engine: Engine) -> Session:

@@ -70,11 +70,13 @@ def test_an_organization_has_one_owner_whatever_the_code_does(world: World) -> N
 
 def test_moments_come_back_as_they_went_in_and_naive_ones_are_refused(world: World) -> None:
     kind, dialect = UTCDateTime(), db.engine.dialect
+    read = kind.result_processor(dialect, None)
     elsewhere = datetime(2026, 1, 15, 12, 30, tzinfo=timezone(timedelta(hours=2)))
     assert kind.process_bind_param(elsewhere, dialect) == datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
-    assert kind.process_result_value(datetime(2026, 1, 15, 10, 30), dialect) == elsewhere  # noqa: DTZ001
-    assert kind.process_result_value(elsewhere, dialect) == elsewhere
-    assert kind.process_bind_param(None, dialect) is kind.process_result_value(None, dialect) is None
+    assert read(datetime(2026, 1, 15, 10, 30)) == elsewhere  # noqa: DTZ001
+    assert read(elsewhere) == elsewhere
+    assert kind.process_bind_param(None, dialect) is read(None) is None
+    assert read("2026-01-15 10:30:00.000001") == datetime(2026, 1, 15, 10, 30, 0, 1, UTC)
     with pytest.raises(ValueError, match="naive"):
         kind.process_bind_param(datetime(2026, 1, 15), dialect)  # noqa: DTZ001
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -81,10 +82,12 @@ class _UsageReads(ReadConnections):
 
 @contextmanager
 def _reading(source: Source, engine_for: Callable[[Engine, Path], Engine]) -> Iterator[Source]:
+    if isinstance(source, Reader) and isinstance(source.connections, _UsageReads):
+        yield source
+        return
     engine = source.connections.engine if isinstance(source, Reader) else source.get_bind().engine
     database = _database(engine)
-    is_both = isinstance(source, Reader) and isinstance(source.connections, _UsageReads)
-    if database is None or is_both or not _usage_file(database).exists():  # this version has counted nothing yet
+    if database is None or not _usage_file(database).exists():  # this version has counted nothing yet
         yield source
         return
     try:
@@ -133,7 +136,7 @@ def _attach(connection: Any, database: Path) -> None:
 def _database(engine: Engine) -> Path | None:
     """Return the file of the database of the keys; None where the tables of usage are in that database."""
     file = engine.url.database
-    return Path(file) if engine.dialect.name == "sqlite" and file not in (None, "", ":memory:") else None
+    return _path(file) if engine.dialect.name == "sqlite" and file not in (None, "", ":memory:") else None
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
@@ -144,6 +147,10 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+_path: Final = lru_cache(Path)  # each costs more than a look at the file
+
+
+@lru_cache
 def _usage_file(database: Path) -> Path:
     return database.with_name(f"{database.stem}-usage{database.suffix}")
 

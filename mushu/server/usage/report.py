@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 
@@ -40,8 +40,7 @@ _QUIET: Final = timedelta(days=90)
 _ENDED: Final = {State.REVOKED: "deleted_credential", State.EXPIRED: "expired_credential"}
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(NamedTuple):
     """The requests of one hour or one day."""
 
     start: datetime

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from flask import Flask, Request, Response, after_this_request, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
+from itsdangerous import URLSafeTimedSerializer
 from werkzeug import Response as BaseResponse
 
 from mushu.environment import Environment
@@ -40,6 +41,12 @@ class CookieSessions(SecureCookieSessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         return super().open_session(app, request) if "HTTP_COOKIE" in request.environ else self.session_class()
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """Return the one of the application, which is made once."""
+        if "mushu_cookies" not in app.extensions:
+            app.extensions["mushu_cookies"] = super().get_signing_serializer(app)
+        return cast(URLSafeTimedSerializer | None, app.extensions["mushu_cookies"])
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         if session or session.modified:

@@ -7,7 +7,7 @@ are loaded at once, whatever their number.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from humanize import naturaldelta
 from markupsafe import Markup
@@ -48,8 +48,7 @@ class KeyStatus:
 _QUIET: Final = KeyStatus("ok", Markup("Active"))
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFacts:
+class KeyFacts(NamedTuple):
     """What the sentence is made of."""
 
     key: ApiKey | KeyRecord
@@ -65,8 +64,7 @@ class KeyFacts:
         return delivery.uri if delivery.on_client else place_called(delivery.uri, self.names)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRow:
+class KeyRow(NamedTuple):
     """One key in a list."""
 
     facts: KeyFacts
