@@ -2,10 +2,12 @@
 
 from datetime import datetime, timedelta
 from functools import cache
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from mushu.server.keys import Scope
 from mushu.server.keys.states import State
+
+_STATES: Final = {state.value: state for state in State}
 
 
 class _Shown(Protocol):
@@ -28,7 +30,7 @@ def hint_of(key: _Shown) -> str:
 
 def state_of(key: _Shown, now: datetime) -> State:
     """Return the state at `now`; `expired` where the time of a living key is over."""
-    stored = State(key.stored_state)
+    stored = _STATES[key.stored_state]
     if stored is State.RETIRING and key.retires_at is not None and key.retires_at <= now:
         return State.REVOKED
     living = stored in (State.ACTIVE, State.DISABLED, State.RETIRING)

@@ -1,12 +1,12 @@
 """The list of keys: search, filters, order, and the figures of what is shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any, Final
 
 from flask import Response, request
+from markupsafe import Markup
 
 from mushu.server.core import db, get_core
 from mushu.server.db import reading
@@ -24,9 +24,10 @@ from mushu.server.users.service import emails_of_members
 from mushu.server.web.dashboard.charts import BY_HOUR, Chart, chart
 from mushu.server.web.dashboard.key_filters import OFFERED, PAGE, SORTS, KeyQuery, key_query
 from mushu.server.web.dashboard.key_rows import KeyRow, rows_of
-from mushu.server.web.dashboard.key_table import table_rows
-from mushu.server.web.dashboard.shell import page, to
+from mushu.server.web.dashboard.key_table import table_head, table_rows
+from mushu.server.web.dashboard.shell import page, pages_here
 from mushu.server.web.guard import current_environment, current_reader, org_page
+from mushu.server.web.markup import escaped
 
 #: Destinations and members that the filters offer; any other can be written into the address.
 _OFFERED: Final = 100
@@ -65,9 +66,21 @@ def show_keys(org_id: str) -> Response:
     query, now = key_query(request.args), get_core().clock()
     with reading_with_usage(current_reader()) as both:
         found = _listing(both, now, org_id, query)
-    words: dict[str, Any] = {"choices": OFFERED, "sorts": SORTS, "views": _VIEWS}
-    table = table_rows(found.rows, now, to("show_keys"))
-    return page("keys", HTTPStatus.OK, found=found, query=query, table=table, **words)
+    here = pages_here()
+    heads, views = table_head(query, here), _views(found.counts, query, here)
+    table = table_rows(found.rows, now, here("show_keys"))
+    return page("keys", found=found, query=query, choices=OFFERED, sorts=SORTS, views=views, heads=heads, table=table)
+
+
+def _views(counts: KeyCounts, query: KeyQuery, to: Callable[..., str]) -> Markup:
+    chosen, links = query.without("sort"), []
+    for words, parameters, name in _VIEWS:
+        count: int = getattr(counts, name)
+        if count or name != "no_expiry":
+            here = ' aria-current="page"' if parameters == chosen else ""
+            href = escaped(to("show_keys", **parameters))
+            links.append(f'<a href="{href}"{here}>{words} <span class="num">{count:,}</span></a>')
+    return Markup("".join(links))  # noqa: S704 - addresses are escaped
 
 
 def _listing(reader: Reader, now: datetime, org_id: str, query: KeyQuery) -> KeyListing:

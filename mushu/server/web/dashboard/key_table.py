@@ -3,15 +3,17 @@
 What a row shows is `Html`: mypy takes no text of others for it, which `escaped` and `readable` turn into it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
 from markupsafe import Markup
 
 from mushu.server.figures import HOURS_OF_A_KEY, last_hours
+from mushu.server.hygiene import Sort
 from mushu.server.keys.states import DEAD
 from mushu.server.web.dashboard.charts import sparkline
+from mushu.server.web.dashboard.key_filters import KeyQuery
 from mushu.server.web.dashboard.key_rows import KeyRow
 from mushu.server.web.markup import Html, escaped, icon, readable, said
 from mushu.server.web.templating import counted, number, time_from, version
@@ -19,6 +21,27 @@ from mushu.server.web.templating import counted, number, time_from, version
 _SEALED: Final = icon("stamp", "Sealed: nobody has seen it")
 _ON_CLIENT: Final = icon("key-round", "On a client’s machine")  # noqa: RUF001 - an apostrophe
 _SHOWN: Final = icon("eye", "Was shown")
+_ARROW: Final = icon("arrow-down")
+#: Above each column, and the order that it offers.
+_COLUMNS: Final = (
+    ("Key", Sort.NAME), ("Status", None), ("Last 36 hours", None), ("Last used", Sort.LAST_USED), ("Where it is", None),
+    ("Expires", Sort.EXPIRES),
+)  # fmt: skip
+
+
+def table_head(query: KeyQuery, to: Callable[..., str]) -> Markup:
+    """Return the heads of the columns; those that sort are links."""
+    return Markup("".join([_head_of(words, sort, query, to) for words, sort in _COLUMNS]))  # noqa: S704 - of `Html` only
+
+
+def _head_of(words: str, sort: Sort | None, query: KeyQuery, to: Callable[..., str]) -> Html:
+    if sort is None:
+        return Html(f'<th scope="col">{words}</th>')
+    link = Html(f'<a href="{escaped(to("show_keys", **query.sorted_by(sort)))}">{words}</a>')
+    if query.sort is not sort:
+        return Html(f'<th scope="col">{link}</th>')
+    order = "descending" if sort is Sort.LAST_USED else "ascending"
+    return Html(f'<th scope="col" aria-sort="{order}">{link}{_ARROW}</th>')
 
 
 def table_rows(rows: Sequence[KeyRow], now: datetime, address: str) -> Markup:

@@ -89,8 +89,7 @@ def members_page(fault: str | None = None) -> Response:
         invited: Page[OrgInvitation] = Page([], None)
         if is_admin():
             invited = list_invitations(db.session, clock, org_id, InvitationStatus.PENDING, Window(_PAGE))
-        people = [one.user_id for one in members.rows] + [one.invited_by for one in invited.rows]
-        emails = emails_of(db.session, people)
+        emails = emails_of(db.session, [one.user_id for one in members.rows] + [one.invited_by for one in invited.rows])
     status = HTTPStatus.OK if fault is None else HTTPStatus.UNPROCESSABLE_ENTITY
     form = {"email": "", "role": "member", "days": str(DEFAULT_DAYS)} | request.form.to_dict()
     return page(

@@ -1,11 +1,13 @@
 """What surrounds each page of an organization: its name, the menu, the switch to the sandbox, and who is there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 
 from flask import Response, make_response, render_template, request
+from markupsafe import Markup
 
 from mushu.environment import Environment
 from mushu.server.core import get_core
@@ -46,7 +48,7 @@ class Shell:
 
     #: The organization, and those that the switch offers, with `id` and `name` of each.
     org: Any
-    orgs: Sequence[Any]
+    orgs: tuple[Any, ...]
     role: Role
     email: str
     #: Whether who is there may see what belongs to the server, such as files that destinations name.
@@ -75,6 +77,14 @@ class Shell:
         """Return the address of the server, as commands take it."""
         return get_core().settings.base_url
 
+    def side(self, here: str) -> Markup:
+        """Return the header of a page, up to the form that signs out: that one has a token.
+
+        Args:
+            here: the line of the menu that stands for the page.
+        """
+        return _side(self, here, request.script_root, request.blueprint)
+
     @property
     def menu(self) -> list[tuple[str, list[MenuLink]]]:
         """Return what the menu offers to this role, under its headings: pages that exist."""
@@ -96,6 +106,12 @@ class Shell:
             ),
             *([("Server", _of_server())] if self.is_operator else []),
         ]
+
+
+@lru_cache(maxsize=512)
+def _side(shell: Shell, here: str, _prefix: str, _pages: str | None) -> Markup:
+    """Return what `Shell.side` does; all that it is made of is given, so that it is drawn once."""
+    return Markup(render_template("dashboard/side.html", shell=shell, here=here, to=pages_here()))  # noqa: S704
 
 
 def is_admin() -> bool:
@@ -127,4 +143,4 @@ def _shell() -> Shell:
     here = next((org for org in orgs if org.id == org_id), None)
     org = here or read_org(reader, org_id)
     role = Role(here.role) if here else find_role(reader, org_id, user.id) or Role.MEMBER
-    return Shell(org, orgs, role, user.email, user.operator_since is not None, current_environment())
+    return Shell(org, tuple(orgs), role, user.email, user.operator_since is not None, current_environment())

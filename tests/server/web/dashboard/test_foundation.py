@@ -186,6 +186,24 @@ def test_a_length_that_was_just_chosen_is_not_a_day_less(seconds: float, words: 
     assert f">{words}</time>" in templating.time_from(now, now + timedelta(seconds=seconds))
 
 
+def test_a_header_that_is_drawn_once_is_of_who_is_there_and_of_the_page(office: Office, world: World) -> None:
+    bob = world.member(office.org, Role.MEMBER)
+    page, theirs = f"{office.home}members", office.browser_of(bob)
+    for _ in range(2):
+        own, other = office.page(page), Shown(theirs.get(page))
+        assert f"{office.owner.email} · owner" in own.text
+        assert f"{bob.email} · member" in other.text
+        assert f"{office.owner.email} ·" not in other.text
+        assert f"{office.home}keys" in own.links()
+        assert f"{office.home}keys" not in other.links()
+    for address, here in ((page, page), (office.home, office.home), (office.sandbox, office.sandbox)):
+        current = [link["href"] for link in office.page(address).all("a") if link.get("aria-current") == "page"]
+        assert current == [here]
+    with writing(db.session):
+        rename_org(db.session, world.clock, SYSTEM, get_org(db.session, office.org.id), "renamed")
+    assert "Mushu, home of renamed" in [link.get("aria-label") for link in office.page(page).all("a")]
+
+
 def test_an_address_has_the_prefix_of_its_own_request(app: Flask, office: Office) -> None:
     for prefix in ("", "/keys", ""):
         with app.test_request_context(environ_overrides={"SCRIPT_NAME": prefix}):
