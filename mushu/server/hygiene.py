@@ -13,11 +13,11 @@ from sqlalchemy import ColumnElement, Integer, bindparam, exists, extract, func,
 
 from mushu.server.db import AnySession, UTCDateTime
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
-from mushu.server.keys.models import IS_OPEN, ApiKey, Rotation
-from mushu.server.keys.service import Folded, Selection, list_keys
+from mushu.server.keys.models import IS_NAMED, IS_OPEN, ApiKey, Rotation
+from mushu.server.keys.service import Selection, list_keys
 from mushu.server.keys.states import State
 from mushu.server.orgs.models import Membership
-from mushu.server.paging import ComputedOrder, Page, Window, computed_page
+from mushu.server.paging import ComputedOrder, Folded, Page, Window, computed_page
 from mushu.server.usage import KeyUse
 from mushu.server.usage.engine import reading_with_usage
 from mushu.server.users.models import User
@@ -192,12 +192,17 @@ def list_keys_to_look_at(
 ) -> Page[ApiKey]:
     """Return a page of an organization's keys.
 
-    Newest first, a page is read in the order of an index. In any other order, all keys that are meant are looked at.
+    Newest first, and by name where nothing is filtered, a page is read in the order of an index. Any other order looks
+    at all keys that are meant.
 
     Raises:
         Invalid: the cursor is not one of ours, or what is searched is a whole key.
         DatabaseUnavailable: the use of keys has to be known, and cannot be read.
     """
+    whole = not hygiene.is_asked and selection == Selection(selection.environments, selection.with_deleted)
+    if whole and sort is Sort.NAME:
+        # Where keys are filtered, few may be left: to look at all in the order of the table is faster then.
+        return _page(session, org_id, replace(selection, conditions=(IS_NAMED,)), window, sort)
     selection = replace(selection, conditions=hygiene.conditions(now, org_id))
     if not hygiene.is_of_use and sort is not Sort.LAST_USED:
         return _page(session, org_id, selection, window, sort)
@@ -208,5 +213,6 @@ def list_keys_to_look_at(
 def _page(session: AnySession, org_id: str, selection: Selection, window: Window, sort: Sort) -> Page[Any]:
     if sort is Sort.CREATED:
         return list_keys(session, org_id, selection, window)
-    query = select(ApiKey).where(*selection.criteria(org_id), ApiKey.environment.in_(selection.environments))
-    return computed_page(session, query, _ORDERS[sort], window)
+    query = select(ApiKey).where(*selection.criteria(org_id))
+    queries = [query.where(ApiKey.environment == environment) for environment in selection.environments]
+    return computed_page(session, queries, _ORDERS[sort], window)

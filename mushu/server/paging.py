@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, String, bindparam, tuple_
+from sqlalchemy import Row as FoundRow
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.functions import FunctionElement
 
 from mushu.server.db import AnySession, UTCDateTime, reading, writing
 from mushu.server.environments import Source, prepare
@@ -59,9 +62,30 @@ class Order:
     descending: bool = False
 
 
+class Folded(FunctionElement[str]):
+    """A text with small letters for A to Z, ordered by code points on every database; an index can be of it."""
+
+    type = String()
+    name = "folded"
+    inherit_cache = True
+
+
+@compiles(Folded)
+def _on_sqlite(element: Folded, compiler: Any, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
+
+
+@compiles(Folded, "postgresql")
+def _on_postgresql(element: Folded, compiler: Any, **options: Any) -> str:
+    return f'lower(({compiler.process(element.clauses, **options)}) COLLATE "C")'
+
+
 @dataclass(frozen=True, slots=True)
 class ComputedOrder:
-    """An order by what is computed of each row: a page costs a look at all rows, and keeps no more than its own."""
+    """An order by what is computed of each row: a page costs a look at all rows, unless an index has what is computed.
+
+    A page keeps no more rows than its own.
+    """
 
     columns: tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...]
     descending: bool = False
@@ -93,15 +117,24 @@ def ordered_page(session: AnySession, query: Select[Any], order: Order, window: 
     return _cut(session.scalars(_in_order(query, order).limit(window.limit + 1)).all(), order, window)
 
 
-def computed_page(session: AnySession, query: Select[Any], order: ComputedOrder, window: Window) -> Page[Any]:
-    """Return one page of what `query` finds, in this order.
+def computed_page(
+    session: AnySession, queries: Sequence[Select[Any]], order: ComputedOrder, window: Window
+) -> Page[Any]:
+    """Return one page of what the queries find together, no row twice, in this order.
 
     Raises:
         Invalid: the cursor is not one of ours.
     """
-    if window.cursor:
-        query = _after(query, order, _place(window.cursor, order))
-    rows = session.execute(_in_order(query.add_columns(*order.columns), order).limit(window.limit + 1)).all()
+    rows: list[FoundRow[Any]] = []
+    for query in queries:
+        if window.cursor:
+            place = _place(window.cursor, order)
+            first = order.columns[0]  # SQLite finds the place of a row of values in no index that has what is computed
+            query = query.where(first <= place[0] if order.descending else first >= place[0])
+            query = _after(query, order, place)
+        rows += session.execute(_in_order(query.add_columns(*order.columns), order).limit(window.limit + 1)).all()
+    if len(queries) > 1:
+        rows.sort(key=lambda row: tuple(row[1:]), reverse=order.descending)
     found = [row[0] for row in rows[: window.limit]]
     return Page(found, _written(rows[window.limit - 1][1:]) if len(rows) > window.limit else None)
 

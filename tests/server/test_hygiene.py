@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 
 from mushu.destination import Location
+from mushu.environment import Environment
 from mushu.server.audit import SYSTEM, Actor, ActorKind
 from mushu.server.core import db
 from mushu.server.db import reading, writing
@@ -41,9 +42,15 @@ class Keys:
         self.org = world.org()
         self.names: dict[str, str] = {}
 
-    def add(self, name: str, actor: Actor = SYSTEM, expires_in: timedelta | None = None) -> ApiKey:
+    def add(
+        self,
+        name: str,
+        actor: Actor = SYSTEM,
+        expires_in: timedelta | None = None,
+        environment: Environment = Environment.LIVE,
+    ) -> ApiKey:
         expires_at = self.clock() + expires_in if expires_in is not None else None
-        request = KeyRequest(org_id=self.org.id, name=name, expires_at=expires_at)
+        request = KeyRequest(org_id=self.org.id, name=name, expires_at=expires_at, environment=environment)
         with writing(db.session):
             key, _ = issue_key(db.session, self.clock, actor, request)
         self.names[key.id] = name
@@ -144,7 +151,8 @@ def test_keys_in_other_orders_by_pages(keys: Keys, limit: int) -> None:
     names = ["b two words", "A", "á", "a\N{NO-BREAK SPACE}z", "Z" * 200, "日本"]
     for number, name in enumerate(names):
         keys.clock.turn(seconds=1)
-        key = keys.add(name, expires_in=(10 - number) * DAYS if number % 2 else None)
+        environment = Environment.LIVE if number in (1, 4) else Environment.TEST
+        key = keys.add(name, SYSTEM, (10 - number) * DAYS if number % 2 else None, environment)
         if number < 4:
             use_key(key.id, keys.clock() + number % 2 * DAYS)
     by_name = ["A", "a\N{NO-BREAK SPACE}z", "b two words", "Z" * 200, "á", "日本"]

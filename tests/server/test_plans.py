@@ -1,6 +1,7 @@
 """No page of a list sorts, or reads a table from its start: SQLite has an index in the order of each."""
 
 import ast
+import base64
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,7 +18,7 @@ from mushu.server.db import reading
 from mushu.server.delivery.drift import DriftChecker, KeyFilter
 from mushu.server.environments import within
 from mushu.server.gate import policies
-from mushu.server.hygiene import Hygiene, list_keys_to_look_at
+from mushu.server.hygiene import Hygiene, Sort, list_keys_to_look_at
 from mushu.server.keys import service as keys
 from mushu.server.keys.service import Selection, StateAt
 from mushu.server.keys.states import State
@@ -55,6 +56,7 @@ LISTS: dict[str, list[Callable[[Window], object]]] = {
     "list_keys": [
         *(partial(keys.list_keys, S, "org", Selection(state=StateAt(state, NOW))) for state in State),
         *(partial(list_keys_to_look_at, S, NOW, "org", Selection(), hygiene) for hygiene in HYGIENE),
+        partial(list_keys_to_look_at, S, NOW, "org", Selection(), Hygiene(), sort=Sort.NAME),
     ],
     "read_keys": [partial(keys.read_keys, S, "org", Environment.LIVE)],
     "list_destinations": [partial(destinations.list_destinations, S, "org")],
@@ -93,6 +95,20 @@ def test_a_page_is_read_in_the_order_of_an_index(context: None, name: str) -> No
             plan = plan_of(partial(fetch, Window()))
         assert plan
         assert not [line for line in plan if "TEMP B-TREE" in line or is_scan(line)], plan
+
+
+@pytest.mark.usefixtures("context")
+def test_the_place_of_a_name_is_found_in_the_index_and_what_filters_keys_does_not_read_in_its_order() -> None:
+    place = base64.urlsafe_b64encode(b"reports key_7").decode()
+    for selection, by_name in (
+        (Selection(), True),
+        (Selection(search="x"), False),
+        (Selection(with_deleted=True), True),
+    ):
+        with reading(S):
+            listed = partial(list_keys_to_look_at, S, NOW, "org", selection, Hygiene(), Window(50, place), Sort.NAME)
+            plan = " ".join(plan_of(listed))
+        assert ("ix_api_keys_by_name (org_id=? AND environment=? AND <expr>>?)" in plan) is by_name, plan
 
 
 def test_a_page_of_the_ledger_of_an_organization_is_read_in_its_order(context: None) -> None:

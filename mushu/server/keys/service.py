@@ -4,12 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, String, and_, bindparam, func, not_, or_, select, update
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy import ColumnElement, and_, bindparam, func, not_, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
-from sqlalchemy.sql.functions import FunctionElement
 
 from mushu.environment import Environment
 from mushu.keyformat import CREDENTIAL_PATTERN
@@ -24,7 +22,7 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.keys.records import KeyRecord
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
-from mushu.server.paging import Order, Page, PreparedPages, Window, iterate, merged_page
+from mushu.server.paging import Folded, Order, Page, PreparedPages, Window, iterate, merged_page
 from mushu.server.rate_limits import Limit
 
 #: The condition that a key is not over for good.
@@ -245,24 +243,6 @@ def change_state(session: AnySession, clock: Clock, actor: Actor, key_id: str, c
 _SMALL: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 #: Stands before the last four characters where a key is shown.
 _LEFT_OUT: Final = "…"
-
-
-class Folded(FunctionElement[str]):
-    """A text with small letters for A to Z, which is ordered by code points on every database."""
-
-    type = String()
-    name = "folded"
-    inherit_cache = True
-
-
-@compiles(Folded)
-def _on_sqlite(element: Folded, compiler: Any, **options: Any) -> str:
-    return f"lower({compiler.process(element.clauses, **options)})"
-
-
-@compiles(Folded, "postgresql")
-def _on_postgresql(element: Folded, compiler: Any, **options: Any) -> str:
-    return f'lower(({compiler.process(element.clauses, **options)}) COLLATE "C")'
 
 
 def holds(text: ColumnElement[str] | InstrumentedAttribute[str], part: str) -> ColumnElement[bool]:

@@ -21,7 +21,12 @@ from mushu.server.errors import ConfigurationError
 from mushu.server.keys.models import ApiKey
 from mushu.server.operation.upgrading.migrations import migrate, pending_migrations
 
-pytestmark = [pytest.mark.unmeasured, pytest.mark.database]
+pytestmark = [
+    pytest.mark.unmeasured,
+    pytest.mark.database,
+    # `test_plans.py` holds that it is there.
+    pytest.mark.filterwarnings("ignore:.*expression-based index '?ix_api_keys_by_name"),
+]
 
 REVISIONS = [script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
 
