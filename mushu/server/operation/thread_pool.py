@@ -1,0 +1,175 @@
+"""Threads that answer requests: few of them work at once, because all share Python's lock.
+
+With eight threads at work, a request that takes 30 microseconds costs twice that: each has to wait for the lock, and
+finds the caches of another processor. So a task waits while `at_once` others are at work. Whatever has been at one task
+for `PATIENCE` seconds is taken to wait for a client, a disk or another machine, and no longer counts as being at work.
+The thread that rested last works first; the others cost nothing.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+_LOG: Final = logging.getLogger(__name__)
+#: Seconds at one task, after which a thread is taken to wait for something.
+PATIENCE: Final = 0.005
+#: Tasks that wait at most while a thread is free: more of them at once are no short ones.
+LONGEST: Final = 16
+#: Looks without a task that waits, after which nobody looks any more.
+_RESTS: Final = 200
+
+Task: TypeAlias = tuple[Any, ...]
+
+
+class Worker:
+    """One thread of a pool."""
+
+    def __init__(self) -> None:
+        #: Held while there is nothing to do.
+        self.rest = threading.Lock()
+        self.rest.acquire()
+        self.is_started = False
+        self.task: Task | None = None
+        #: How many tasks it has begun.
+        self.turn = 0
+        #: Whether it is one of those at work.
+        self.counts = False
+
+
+class ThreadPool:
+    """Does tasks in threads that end with the process.
+
+    Args:
+        name: of the threads.
+        work: is called with each task; must not raise.
+        at_once: tasks at work at once.
+        most: threads, those included that wait for something.
+    """
+
+    def __init__(self, name: str, work: Callable[..., None], at_once: int, most: int) -> None:
+        self._name = name
+        self._work = work
+        self._at_once = at_once
+        self._most = most
+        self._lock = threading.Lock()
+        self._tasks: deque[Task] = deque()
+        self._workers: list[Worker] = []
+        self._idle: list[Worker] = []
+        self._at_work = 0
+        self._watched = False
+        self._watch = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def submit(self, task: Task) -> None:
+        """Have a task done as soon as it is its turn.
+
+        Raises:
+            RuntimeError: the system gives no thread, and there is none yet.
+        """
+        with self._lock:
+            self._tasks.append(task)
+            has_turn = self._at_work < self._at_once or len(self._tasks) > LONGEST
+            worker = self._begin() if has_turn else None
+            wants_watch = bool(self._tasks) and not self._watched
+            self._watched = self._watched or wants_watch
+        if worker is not None:
+            self._start(worker)
+        if wants_watch:
+            self._look_from_now_on()
+
+    def _begin(self) -> Worker | None:
+        """Give the next task to a thread; the lock is held, and `_start` is called after it."""
+        if self._idle:
+            worker = self._idle.pop()
+        elif len(self._workers) < self._most:
+            worker = Worker()
+            self._workers.append(worker)
+        else:
+            return None
+        worker.task = self._tasks.popleft()
+        worker.turn += 1
+        worker.counts = True
+        self._at_work += 1
+        return worker
+
+    def _start(self, worker: Worker) -> None:
+        worker.rest.release()
+        if not worker.is_started:
+            worker.is_started = True
+            try:
+                threading.Thread(target=self._run, args=(worker,), name=self._name, daemon=True).start()
+            except RuntimeError:
+                self._give_back(worker)
+
+    def _give_back(self, worker: Worker) -> None:
+        """Leave the task of a thread that the system did not give to another one."""
+        with self._lock:
+            self._workers.remove(worker)
+            self._at_work -= 1
+            if not self._workers:
+                raise RuntimeError("The system gives no thread.")
+            if worker.task is not None:
+                self._tasks.appendleft(worker.task)
+
+    def _run(self, worker: Worker) -> None:
+        while True:
+            worker.rest.acquire()
+            while worker.task is not None:
+                self._work(*worker.task)
+                self._go_on(worker)
+
+    def _go_on(self, worker: Worker) -> None:
+        """Give a thread that has done its task the next one, or let it rest."""
+        with self._lock:
+            worker.task = None
+            if worker.counts:
+                self._at_work -= 1
+            worker.counts = bool(self._tasks) and self._at_work < self._at_once
+            if worker.counts:
+                worker.task = self._tasks.popleft()
+                worker.turn += 1
+                self._at_work += 1
+            else:
+                self._idle.append(worker)
+
+    def _look_from_now_on(self) -> None:
+        if self._watcher is None:  # here, because a fork takes no thread along
+            self._watcher = threading.Thread(target=self._run_watch, name=f"{self._name}, watched", daemon=True)
+            self._watcher.start()
+        self._watch.set()
+
+    def _run_watch(self) -> None:
+        rests = 0
+        while True:
+            self._watch.wait()
+            seen = [(worker, worker.turn) for worker in self._workers[:] if worker.counts]
+            time.sleep(PATIENCE)
+            try:
+                rests = 0 if self._look(seen) else rests + 1
+            except Exception:
+                _LOG.exception("threads of requests cannot be looked at")
+            with self._lock:
+                if rests > _RESTS and not self._tasks:
+                    rests, self._watched = 0, False
+                    self._watch.clear()
+
+    def _look(self, seen: list[tuple[Worker, int]]) -> bool:
+        """Let others work in place of the threads that are still at the same task; tell whether any task waited."""
+        with self._lock:
+            waited = bool(self._tasks)
+            for worker, turn in seen:
+                if waited and worker.counts and worker.turn == turn:
+                    worker.counts = False
+                    self._at_work -= 1
+            begun: list[Worker] = []
+            while self._tasks and self._at_work < self._at_once:
+                worker_or_none = self._begin()
+                if worker_or_none is None:
+                    break
+                begun.append(worker_or_none)
+        for worker in begun:
+            self._start(worker)
+        return waited

@@ -1,0 +1,143 @@
+"""Threads that answer requests: few at work, and those that wait for something do not count."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from mushu.server.operation import thread_pool
+from mushu.server.operation.thread_pool import ThreadPool
+
+LONG = 30
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+class Work:
+    """What a pool does: it notes who began with what, and each task ends when it may."""
+
+    def __init__(self, at_once: int, most: int) -> None:
+        self.begun: list[tuple[str, int]] = []
+        self.done: list[str] = []
+        self.may_end: dict[str, threading.Event] = {}
+        self.pool = ThreadPool("work", self.work, at_once, most)
+
+    def work(self, name: str) -> None:
+        self.begun.append((name, threading.get_ident()))
+        assert self.may_end[name].wait(LONG)
+        self.done.append(name)
+
+    def submit(self, *names: str) -> None:
+        for name in names:
+            self.may_end[name] = threading.Event()
+            self.pool.submit((name,))
+
+    def end(self, *names: str) -> None:
+        for name in names:
+            self.may_end[name].set()
+        until(lambda: {*names} <= {*self.done})
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.begun]
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread_pool, "PATIENCE", LONG)
+
+
+@pytest.mark.usefixtures("patient")
+def test_few_are_at_work_and_the_others_follow_in_their_order() -> None:
+    work = Work(2, 4)
+    work.submit("a", "b", "c", "d")
+    until(lambda: len(work.begun) == 2)
+    work.end("a")
+    until(lambda: work.names == ["a", "b", "c"])
+    work.end("b", "c", "d")
+    assert work.names == ["a", "b", "c", "d"]
+    assert len({thread for _, thread in work.begun}) == 2
+
+
+def test_what_waits_for_something_leaves_its_place_to_others_up_to_all_threads() -> None:
+    work = Work(1, 3)
+    work.submit("a", "b", "c", "d")
+    until(lambda: work.names == ["a", "b", "c"])
+    time.sleep(3 * thread_pool.PATIENCE)
+    assert work.names == ["a", "b", "c"]
+    work.end("b", "d")
+    work.end("a", "c")
+    work.submit("e", "f")
+    work.end("e", "f")
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_thread_that_rested_last_works_first() -> None:
+    work = Work(3, 3)
+    work.submit("a", "b", "c")
+    work.end("a", "c", "b")
+    until(lambda: len(work.pool._idle) == 3)
+    for name in "defg":
+        work.submit(name)
+        work.end(name)
+        until(lambda: len(work.pool._idle) == 3)
+    assert len({thread for _, thread in work.begun[3:]}) == 1
+
+
+@pytest.mark.usefixtures("patient")
+def test_many_that_come_at_once_do_not_wait_while_threads_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread_pool, "LONGEST", 2)
+    work = Work(1, 3)
+    work.submit("a", "b", "c", "d", "e", "f")
+    until(lambda: len(work.begun) == 3)
+    assert work.names[0] == "a"
+    work.end("a", "b", "c", "d", "e", "f")
+    assert len({thread for _, thread in work.begun}) == 3
+
+
+def test_nobody_looks_while_nothing_waits_and_a_fault_ends_no_look(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(thread_pool, "_RESTS", 1)
+    work, looks = Work(1, 2), [0]
+    look = work.pool._look
+
+    def fail_first(*given: object) -> bool:
+        looks[0] += 1
+        if looks[0] == 1:
+            raise RuntimeError("canary")
+        return look(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(work.pool, "_look", fail_first)
+    for names in ("ab", "cd"):
+        work.submit(*names)
+        until(lambda names=names: {*names} <= {*work.names})  # type: ignore[misc]
+        work.end(*names)
+        until(lambda: not work.pool._watched)
+    assert caplog.messages == ["threads of requests cannot be looked at"]
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_system_that_gives_no_thread_loses_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    work, start = Work(3, 3), threading.Thread.start
+    work.submit("a")
+    until(lambda: len(work.begun) == 1)
+    monkeypatch.setattr(threading.Thread, "start", lambda _: _none())
+    work.pool._watched = True
+    work.submit("b")
+    work.end("a", "b")
+    with pytest.raises(RuntimeError, match="no thread"):
+        Work(1, 1).submit("c")
+    monkeypatch.setattr(threading.Thread, "start", start)
+    work.submit("d", "e")
+    work.end("d", "e")
+
+
+def _none() -> None:
+    raise RuntimeError("can't start new thread")
