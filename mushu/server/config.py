@@ -199,6 +199,15 @@ class Settings:
         return self.threads + self.transfers + self.bodies + MOST_LEAVING
 
     @property
+    def body_threads(self) -> int:
+        """How many threads the requests with a body have, with those that were given up (web/direct_bodies.py)."""
+        return self.bodies * 2 + MOST_LEAVING
+
+    @property
+    def uses_sqlite(self) -> bool:
+        return self.sqlalchemy_url.startswith("sqlite")
+
+    @property
     def sqlalchemy_url(self) -> str:
         if not self.database_url:
             return sqlite_url(self.instance_path / "mushu.sqlite3")

@@ -35,6 +35,7 @@ from typing import Any, Final, TypeAlias
 
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
+from mushu.server.operation import requests
 
 _LOG: Final = logging.getLogger(__name__)
 #: Seconds that requests under way have to come to their end, once a worker was told to end.
@@ -108,6 +109,9 @@ def serve(settings: Settings, load: Callable[[], Any]) -> None:
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
+    takes_over = requests.can_be_taken_over()
+    if not takes_over:
+        _LOG.warning("this Granian is not known: its threads answer all requests, which costs twice as much")
     connections = room_for_connections()
     watch = StalledConnections(settings.port, settings.stall_seconds, settings.slowest_bytes_a_second)
     ended, alive = Pipe(duplex=False)
@@ -117,8 +121,8 @@ def serve(settings: Settings, load: Callable[[], Any]) -> None:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        # Those beyond are for requests that were given up, until their connections end (web/direct_bodies.py).
-        blocking_threads=settings.worker_threads + settings.bodies,
+        # One listens; each of the others has a body, or rests (operation/requests.py).
+        blocking_threads=settings.body_threads + (1 if takes_over else settings.threads + settings.transfers),
         # A connection that says nothing has a deadline only where it need not be asked which protocol it speaks.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=settings.idle_seconds * 1_000),
@@ -128,7 +132,10 @@ def serve(settings: Settings, load: Callable[[], Any]) -> None:
         log_dictconfig=_LOGGING,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
-    ).serve(target_loader=partial(load_in_worker, ended, alive, watch, load), wrap_loader=False)
+    ).serve(
+        target_loader=partial(load_in_worker, ended, alive, watch, load, settings if takes_over else None),
+        wrap_loader=False,
+    )
 
 
 def room_for_connections() -> int:
@@ -141,18 +148,27 @@ def room_for_connections() -> int:
     return max(given - _OTHER_DESCRIPTORS, given // 2)
 
 
-def load_in_worker(ended: Connection, alive: Connection, watch: "StalledConnections", load: Callable[[], Any]) -> Any:
+def load_in_worker(
+    ended: Connection,
+    alive: Connection,
+    watch: "StalledConnections",
+    load: Callable[[], Any],
+    taking_over: Settings | None = None,
+) -> Any:
     """Return the application, in a worker that ends from now on when its main process does.
 
     Args:
         ended, alive: the two ends of a pipe; of the second, the worker has a copy, which is not to keep it open.
         watch: looks at the connections of the worker.
+        taking_over: given, requests are answered as `requests.py` says; None: by Granian's threads.
     """
     alive.close()
     # Until Granian takes its signals, a forked worker has those of the main process, and would pass over the news.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(ended,), name="main process", daemon=True).start()
     watch.start()
+    if taking_over is not None:
+        requests.take_over(taking_over)
     application = load()
     # What the application is made of is there until the end. A look through all of it would stop the worker for 100 ms.
     gc.freeze()

@@ -1,25 +1,21 @@
 """Small bodies that the threads of their requests read themselves: handing them over would cost most of a short answer.
 
 Such a read cannot be ended by the thread that waits in it. If it must end, another thread answers the request in its
-stead, and has the server end the connection. So it needs what Granian answers with, which WSGI does not pass on: it is
-looked up in the frames of the waiting thread, at that moment only. Where the first request finds nothing there, no body
-is read in this way.
+stead, by its `Exchange`, and has the server end the connection. Under another server there is none, and no body is read
+in this way.
 
 The thread waits until the server has ended the connection. A client may delay that a little, so there are threads
 beyond all others for as many as have a slot; until these are back, no other small body is read in this way.
 """
 
 import logging
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass
 from queue import SimpleQueue
-from types import FrameType
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from werkzeug.exceptions import RequestTimeout
 
@@ -33,38 +29,8 @@ LOOK: Final = 0.25
 _IDLE: Final = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request, as Granian has it."""
-
-    protocol: Any
-    #: Keeps the status and the headers that the application began its answer with.
-    response: Any
-
-    def send(self, content: Iterator[bytes]) -> None:
-        """Send the answer; whatever the request's own thread sends later is passed over."""
-        self.protocol.response_iter(self.response.status, self.response.headers, content)
-
-
-def find_exchange(frame: FrameType | None) -> Exchange | None:
-    """Return the request that is answered in this frame, or in one that it was called from."""
-    while frame is not None:
-        if frame.f_globals.get("__name__") == "granian.wsgi" and {"proto", "resp"} <= frame.f_locals.keys():
-            return Exchange(frame.f_locals["proto"], frame.f_locals["resp"])
-        frame = frame.f_back
-    return None
-
-
-def _exchange_of(thread: int) -> Exchange:
-    """Return the request that the thread works on. Raises LookupError."""
-    found = find_exchange(sys._current_frames()[thread])  # noqa: SLF001 - documented, for what is rare
-    if found is None:
-        raise LookupError("The server has no request in this thread.")
-    return found
-
-
 #: Answers a request that ends for this reason.
-Answer: TypeAlias = Callable[["DirectBody", Exchange, Exception], None]
+Answer: TypeAlias = Callable[["DirectBody", Exception], None]
 
 
 class DirectBody:
@@ -79,7 +45,6 @@ class DirectBody:
         self._reads = reads
         self._allowed = allowed
         self._answer = answer
-        self._thread = threading.get_ident()
         self._context = copy_context()
         self._answered: SimpleQueue[BaseException | None] = SimpleQueue()
 
@@ -99,7 +64,7 @@ class DirectBody:
 
     def _end(self, reason: Exception) -> bytes:
         try:
-            self._answer(self, _exchange_of(self._thread), reason)
+            self._answer(self, reason)
         except BaseException as error:
             self._answered.put(error)
             raise
@@ -114,15 +79,12 @@ class DirectReads:
         self._slots = slots
         self._readers = readers
         self._lock = threading.Lock()
-        self._possible: bool | None = None
         self._ending = 0
         self._watched = False
 
     def are_open(self) -> bool:
-        """Tell whether the body of the present request may be read so."""
-        if self._possible is None:
-            self._possible = find_exchange(sys._getframe()) is not None  # noqa: SLF001 - once in a process
-        return self._possible and not self._ending
+        """Tell whether a body may be read so now."""
+        return not self._ending
 
     def watch(self) -> None:
         """See to it that the bodies which are waited for are looked at."""

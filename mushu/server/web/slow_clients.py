@@ -25,15 +25,15 @@ from werkzeug.wsgi import ClosingIterator
 from mushu.server.config import Settings
 from mushu.server.core import get_core
 from mushu.server.errors import Busy
+from mushu.server.operation.requests import EXCHANGE, Exchange, has_body, only_reads
 from mushu.server.web.body_slots import Slots, busy
 from mushu.server.web.body_timeouts import FIRST_PIECE, Pace, PacedBody, Readers
-from mushu.server.web.direct_bodies import DirectBody, DirectReads, Exchange
+from mushu.server.web.direct_bodies import DirectBody, DirectReads
 from mushu.server.web.problems import as_problem
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSAL: Final = "mushu.refusal"
 #: Seconds that the server has to send an answer before its connection is cut.
 _LINGER: Final = 0.05
@@ -99,11 +99,12 @@ class Admission:
         self._busy = _written(as_problem(busy()))
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in _SAFE and not _has_body(environ):
+        if only_reads(environ):
             return self._app(environ, start_response)
         length = _length(environ)
-        if 0 < length <= self._most_direct and not _is_unusual(environ) and self._direct.are_open():
-            return self._read_directly(environ, start_response, length)
+        is_small, exchange = 0 < length <= self._most_direct and not _is_unusual(environ), environ.get(EXCHANGE)
+        if is_small and exchange is not None and self._direct.are_open():
+            return self._read_directly(environ, start_response, exchange, length)
         body = PacedBody(environ["wsgi.input"], self._readers, self._pace)
         if not self._slots.enter(body):
             return self._refuse_at_once(start_response)
@@ -131,10 +132,10 @@ class Admission:
         return content
 
     def _read_directly(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse", length: int
+        self, environ: "WSGIEnvironment", start_response: "StartResponse", exchange: Exchange, length: int
     ) -> Iterable[bytes]:
         """Read a small body in this thread, and answer, unless another thread has to answer first."""
-        answer_instead = partial(self._answer_instead, environ, start_response)
+        answer_instead = partial(self._answer_instead, environ, start_response, exchange)
         body = DirectBody(self._direct, self._pace.allowed(length), answer_instead)
         if not self._slots.enter(body):
             return self._refuse_at_once(start_response)
@@ -161,8 +162,8 @@ class Admission:
         self,
         environ: "WSGIEnvironment",
         start_response: "StartResponse",
-        body: DirectBody,
         exchange: Exchange,
+        body: DirectBody,
         reason: Exception,
     ) -> None:
         """Refuse a request whose own thread reads, and have the server end its connection."""
@@ -208,7 +209,7 @@ class Admission:
     def _receive(self, environ: "WSGIEnvironment", body: PacedBody) -> Exception | None:
         """Put the body, or the stream of a large one, into `environ`; return why it is refused, if it is."""
         length = _length(environ)
-        if not _has_body(environ):
+        if not has_body(environ):
             return None
         environ["wsgi.input"] = body
         if length > self._most:  # the application decides whether to read it
@@ -247,10 +248,6 @@ def _raise_refusal() -> None:
 def _refuse(environ: "WSGIEnvironment", refusal: Exception) -> None:
     environ[_REFUSAL] = refusal
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(), "0"
-
-
-def _has_body(environ: "WSGIEnvironment") -> bool:
-    return environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
 
 
 def _is_unusual(environ: "WSGIEnvironment") -> bool:

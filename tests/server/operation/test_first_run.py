@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 from flask import Flask
+from granian.server import mp
 
 from mushu.server import up
 from mushu.server.app import create_app
@@ -171,13 +172,13 @@ def test_serving_hands_the_settings_to_granian(settings: Settings, monkeypatch: 
         def serve(self, **options: object) -> None:
             given.update(options)
 
-    monkeypatch.setattr("granian.Granian", Granian)
-    serving.serve(replace(settings, host="localhost", port=18_000, workers=3, threads=4), create_app)
-    assert given["target_loader"].args[-1] is create_app  # type: ignore[attr-defined]
-    assert (given["workers"], given["blocking_threads"]) == (
-        3,
-        settings.worker_threads + 4 - settings.threads + settings.bodies,
-    )
+    for known in (True, False):
+        monkeypatch.setattr("granian.Granian", type("Granian", (Granian, mp.MPServer) if known else (Granian,), {}))
+        asked = replace(settings, host="localhost", port=18_000, workers=3, threads=4)
+        serving.serve(asked, create_app)
+        assert given["target_loader"].args[-2:] == (create_app, asked if known else None)  # type: ignore[attr-defined]
+        threads = asked.body_threads + (1 if known else 4 + asked.transfers)
+        assert (given["workers"], given["blocking_threads"]) == (3, threads)
     assert (given["http"], given["backlog"], given["backpressure"]) == ("1", MOST_CONNECTIONS, room_for_connections())
     assert given["http1_settings"].header_read_timeout == settings.idle_seconds * 1_000  # type: ignore[attr-defined]
     assert given["address"] in ("127.0.0.1", "::1")

@@ -1,4 +1,4 @@
-"""Small bodies under Granian's own wrapper: the thread of the request reads, and another one answers where it must."""
+"""Small bodies under Granian: the thread of the request reads, and another one answers where it must."""
 
 import json
 import threading
@@ -10,16 +10,14 @@ from typing import Any
 
 import pytest
 from flask import Flask, request
-from granian.wsgi import _callback_wrapper
-from werkzeug.exceptions import RequestTimeout
 from werkzeug.test import EnvironBuilder
 
 from mushu.server.config import Settings
+from mushu.server.operation.requests import answer
 from mushu.server.web.body_slots import FAIR, Slots
 from mushu.server.web.body_timeouts import FIRST_PIECE, Pace, Readers
-from mushu.server.web.direct_bodies import DirectBody, DirectReads
+from mushu.server.web.direct_bodies import DirectReads
 from mushu.server.web.guard import public
-from tests.server.web.asking import SeparateClient
 
 LONG = 30
 pytestmark = pytest.mark.database
@@ -50,7 +48,6 @@ class Connection:
         self.length = len(sent) if length is None else length
         self.taken = 0
         self.holds = False
-        self.failed = False
         self.ended = threading.Event()
         self.answer: tuple[int, dict[str, str], bytes] | None = None
         self.readers: list[int] = []
@@ -84,20 +81,13 @@ Ask = Callable[..., threading.Thread]
 def ask(app: Flask) -> Iterator[Ask]:
     """Asks `/view`, which answers with the body, in a thread of its own."""
     app.add_url_rule("/view", "view", public(lambda: request.get_data()), methods=["POST"])
-    serve = _callback_wrapper(app, {}, None)
     threads = []
 
     def begin(connection: Connection, **headers: str) -> threading.Thread:
         scope = EnvironBuilder("/view", method="POST", headers=list(headers.items())).get_environ()
         scope |= {"wsgi.input": connection, "CONTENT_LENGTH": str(connection.length)}
 
-        def answer() -> None:
-            try:
-                serve(connection, scope)
-            except SystemExit:
-                connection.failed = True
-
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, args=(app, connection, scope))
         thread.start()
         threads.append(thread)
         return thread
@@ -141,9 +131,12 @@ def test_a_small_body_needs_no_other_thread(ask: Ask) -> None:
     assert not read_directly(ask, Connection(), Expect="100-continue")
 
 
-def test_under_another_server_each_body_is_read_by_another_thread(ask: Ask, client: SeparateClient) -> None:
-    assert client.post("/view", data=b"x").data == b"x"
-    assert not read_directly(ask, Connection())
+def test_under_another_server_each_body_is_read_by_another_thread(ask: Ask, app: Flask) -> None:
+    scope = EnvironBuilder("/view", method="POST").get_environ()
+    connection = Connection()
+    app(scope | {"wsgi.input": connection, "CONTENT_LENGTH": "2"}, lambda *_: lambda _: None)
+    assert threading.get_ident() not in connection.readers
+    assert read_directly(ask, Connection())
 
 
 def test_one_that_does_not_come_is_answered_by_another_thread(ask: Ask) -> None:
@@ -208,7 +201,7 @@ def test_until_a_thread_is_back_others_do_not_wait_in_the_same_way(ask: Ask) -> 
     assert read_directly(ask, Connection())
 
 
-def test_a_refusal_that_fails_ends_the_connection_too(app: Flask, ask: Ask) -> None:
+def test_a_refusal_that_fails_ends_the_connection_too(app: Flask, ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     def leave() -> None:
         raise SystemExit(1)
 
@@ -217,7 +210,8 @@ def test_a_refusal_that_fails_ends_the_connection_too(app: Flask, ask: Ask) -> N
     connection = Connection(b"{", 100)
     ask(connection).join(LONG)
     assert connection.answer is not None
-    assert (connection.answer[0], connection.answer[2], connection.failed) == (500, b"", True)
+    assert (connection.answer[0], connection.answer[2]) == (500, b"")
+    assert "a request failed" in caplog.messages
     app.before_request_funcs[None].remove(leave)
     assert read_directly(ask, Connection()), "the slot is free again"
 
@@ -252,10 +246,3 @@ def test_a_fault_in_a_look_ends_no_other_look(caplog: pytest.LogCaptureFixture) 
     reads.watch()
     until(lambda: not slots.rested)
     assert caplog.messages[:3] == ["bodies cannot be looked at"] * 3
-
-
-def test_a_body_of_another_server_is_not_ended_in_silence() -> None:
-    body = DirectBody(DirectReads(Slots(1), Readers()), 1, lambda *_: None)
-    body.give_way(RequestTimeout())
-    with pytest.raises(LookupError):
-        body.wait_for_answer()

@@ -1,0 +1,223 @@
+"""What Granian calls for each request: it is answered at once where that needs memory alone, else by other threads.
+
+Granian would have each request taken by one of many threads, and all of them would contend for Python's lock. Here one
+of them listens. What an application answers at once it answers there. A request that only reads goes to a `ThreadPool`.
+The body of any other is there until Granian's call returns, so the listening thread answers it, once another listens.
+
+What Granian calls is made by a function of its own that is replaced here. Where that is not as it is known, Granian's
+threads answer all (`docs/decisions/0029-threads-of-requests.md`).
+"""
+
+import inspect
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from mushu.server.config import Settings
+from mushu.server.operation.thread_pool import Task, ThreadPool
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+_LOG: Final = logging.getLogger(__name__)
+#: Where the application finds, in the environment of the request, what it is answered with.
+EXCHANGE: Final = "mushu.exchange"
+#: The attribute of an application that answers at once.
+AT_ONCE: Final = "answer_at_once"
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Granian's function that makes what it calls for each request, and what it is given.
+_MADE_BY: Final = "_wsgi_call_wrap"
+_PARAMETERS: Final = ["callback", "scope_opts", "access_log_fmt"]
+
+#: The status of an answer, its headers, and its whole body.
+WholeAnswer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
+#: Answers what needs nothing but memory, and None what may have to wait; it must not raise.
+AtOnce: TypeAlias = "Callable[[WSGIEnvironment], WholeAnswer | None]"
+
+
+class Begun:
+    """The `start_response` of WSGI: it keeps what an answer begins with."""
+
+    __slots__ = ("headers", "status")
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.headers: list[tuple[str, str]] = []
+
+    def __call__(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:  # noqa: ARG002
+        self.status = int(status[:3])
+        self.headers = headers
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request, as Granian has it."""
+
+    protocol: Any
+    begun: Begun
+
+    def send(self, content: Iterable[bytes]) -> None:
+        """Send the answer piece by piece; whatever is sent later is passed over."""
+        self.protocol.response_iter(self.begun.status, self.begun.headers, _Pieces(content))
+
+
+class _Pieces:
+    """What Granian takes the pieces of an answer from."""
+
+    __slots__ = ("__next__", "_content")
+
+    def __init__(self, content: Iterable[bytes]) -> None:
+        self._content = content
+        self.__next__ = iter(content).__next__
+
+    def close(self) -> None:
+        close = getattr(self._content, "close", None)
+        if close is not None:
+            close()
+
+
+class Listeners:
+    """Has one of Granian's threads take requests while others answer those that it took, or rest.
+
+    Args:
+        most: threads that rest at most.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        #: The thread that takes requests; None: Granian makes one when a request comes.
+        self.current: int | None = None
+        #: Those in whose place another one listens now. Granian may have ended them: it ends what had nothing to do.
+        self._replaced: set[int] = set()
+        self._resting: list[tuple[int, threading.Lock]] = []
+
+    def leave(self, thread: int) -> None:
+        """Have another thread listen, while this one answers."""
+        with self._lock:
+            if self.current != thread:
+                return
+            self.current, following = self._resting.pop() if self._resting else (None, None)
+        if following is not None:
+            following.release()
+
+    def come_back(self, thread: int) -> None:
+        """Listen in place of any other thread."""
+        with self._lock:
+            self._take_over(thread)
+
+    def come_back_or_rest(self, thread: int) -> None:
+        """Listen in place of another thread, or rest where another one has done so in place of this."""
+        rest = threading.Lock()
+        rest.acquire()
+        with self._lock:
+            if thread not in self._replaced or self.current is None or len(self._resting) == self._most:
+                self._take_over(thread)
+                return
+            self._replaced.discard(thread)
+            self._resting.append((thread, rest))
+        rest.acquire()
+
+    def _take_over(self, thread: int) -> None:
+        if self.current is not None and self.current != thread:
+            self._replaced.add(self.current)
+        self._replaced.discard(thread)
+        self.current = thread
+
+
+class Requests:
+    """Answers the requests of one worker.
+
+    Args:
+        application: of WSGI. Where it has an attribute `answer_at_once`, that is asked first.
+        begin_read: has `answer` called with a task, in another thread.
+        listeners: of the threads that call.
+    """
+
+    def __init__(
+        self, application: "WSGIApplication", begin_read: Callable[[Task], None], listeners: Listeners
+    ) -> None:
+        self._application = application
+        self._at_once: AtOnce | None = getattr(application, AT_ONCE, None)
+        self._begin_read = begin_read
+        self._listeners = listeners
+        self._always: WSGIEnvironment = {
+            "GATEWAY_INTERFACE": "CGI/1.1",
+            "SCRIPT_NAME": "",
+            "SERVER_SOFTWARE": "Granian",
+            "wsgi.errors": sys.stderr,
+            "wsgi.input_terminated": True,
+            "wsgi.multiprocess": False,
+            "wsgi.multithread": True,
+            "wsgi.run_once": False,
+            "wsgi.version": (1, 0),
+        }
+
+    def __call__(self, protocol: Any, scope: "WSGIEnvironment") -> None:
+        thread, environ = threading.get_ident(), self._always | scope
+        found = self._at_once(environ) if self._at_once is not None else None
+        if found is not None:
+            protocol.response_bytes(*found)
+        elif only_reads(environ):
+            self._begin_read((protocol, environ))
+        else:
+            self._listeners.leave(thread)
+            answer(self._application, protocol, environ)
+            self._listeners.come_back(thread)  # at once: by its return, Granian ends the reading of a body
+            return
+        if thread != self._listeners.current:
+            scope.clear()  # what is kept here would keep its connection from the next request
+            del environ, protocol, found
+            self._listeners.come_back_or_rest(thread)
+
+
+def answer(application: "WSGIApplication", protocol: Any, environ: "WSGIEnvironment") -> None:
+    """Have the application answer a request."""
+    begun = Begun()
+    environ[EXCHANGE] = exchange = Exchange(protocol, begun)
+    try:
+        content = application(environ, begun)
+        if isinstance(content, list):
+            protocol.response_bytes(begun.status, begun.headers, b"".join(content))
+        else:
+            exchange.send(content)
+    except BaseException:  # whatever it is, the client must not wait for ever
+        _LOG.exception("a request failed")
+        protocol.response_bytes(500, [], b"")
+
+
+def only_reads(environ: "WSGIEnvironment") -> bool:
+    """Tell whether a request has no body, and changes nothing."""
+    return environ["REQUEST_METHOD"] in _SAFE and not has_body(environ)
+
+
+def has_body(environ: "WSGIEnvironment") -> bool:
+    return environ.get("CONTENT_LENGTH", "") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def take_over(settings: Settings) -> None:
+    """Have Granian call `Requests` in this process, with the application that it loads."""
+    from granian.server import mp
+
+    setattr(mp, _MADE_BY, partial(_made, settings))
+
+
+def _made(settings: Settings, application: "WSGIApplication", _scope_opts: Any, _access_log_fmt: Any) -> Requests:
+    # What waits for another machine leaves Python's lock to others.
+    at_once = settings.threads if settings.uses_sqlite else settings.worker_threads
+    pool = ThreadPool("reading requests", partial(answer, application), at_once, settings.threads + settings.transfers)
+    return Requests(application, pool.submit, Listeners(settings.body_threads))
+
+
+def can_be_taken_over() -> bool:
+    """Tell whether Granian is as it is known here."""
+    from granian import Granian
+    from granian.server import mp
+
+    made_by = getattr(mp, _MADE_BY, None)
+    known = made_by is not None and list(inspect.signature(made_by).parameters) == _PARAMETERS
+    return known and issubclass(Granian, mp.MPServer)
