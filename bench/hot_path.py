@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flask import Flask, session
 from flask.sessions import SessionMixin
-from granian.wsgi import _callback_wrapper
 from werkzeug import Response as BaseResponse
 
 from bench.bare import bare, empty, mushu
@@ -36,6 +35,8 @@ from mushu.server.environments import set_environment
 from mushu.server.gate.policies import PolicyRequest, add_policy
 from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest, mint_key
+from mushu.server.operation.requests import Listeners, Requests, answer
+from mushu.server.operation.thread_pool import Task
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.members import list_members
 from mushu.server.orgs.service import create_org
@@ -210,7 +211,11 @@ def asking(
     scope |= {"HTTP_X_API_KEY": key} if key else {}
     scope |= {"HTTP_COOKIE": cookie} if cookie else {}
     scope |= {"CONTENT_TYPE": kind, "CONTENT_LENGTH": str(len(body))} if body else {}
-    serve, told = _callback_wrapper(app, {}), Protocol()
+
+    def now(task: Task) -> None:
+        answer(app, *task)
+
+    serve, told = Requests(app, now, Listeners(0)), Protocol()
 
     def ask() -> None:
         serve(told, scope | {"wsgi.input": io.BytesIO(body)})

@@ -30,6 +30,7 @@ from mushu.server.gate.decision import Admitted, admit_by, get_requirement
 from mushu.server.gate.principal import digest_of_sent, identify
 from mushu.server.limiter import Fields
 from mushu.server.logs import current_request_id
+from mushu.server.operation.requests import AT_ONCE, WholeAnswer
 from mushu.server.rate_limits import LimitWindow, windows_of
 from mushu.server.web.access_log import AccessLog, find_access_log
 from mushu.server.web.extensions import count_denial, recorder_of
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _PATH: Final = "/forward-auth"
 _BELOW: Final = f"{_PATH}/"
+_PASSED: Final = "200 OK"
 _RULE: Final = f"{_BELOW}<name>"
 #: Stands for a value that there is none of.
 _UNSET: Final = "-"
@@ -96,14 +98,18 @@ class ForwardAuth:
         path = environ.get("PATH_INFO", "")
         if not path.startswith(_BELOW) and path != _PATH:
             return self._app(environ, start_response)
-        began = time.perf_counter() if self._log is not None else 0.0
+        remembered = self.answer_at_once(environ)
+        if remembered is not None:
+            start_response(_PASSED, remembered[1])
+            return [remembered[2]]
+        began = time.perf_counter()
         passed, request_id = None, chosen(environ.get("HTTP_X_REQUEST_ID", ""))
         try:
             now = self._clock()
             passed = self._decide(environ, policy_name(path), now)
             if passed.key_id is not None:
                 self._recorder.saw(passed.key_id, now, shown_text(environ.get(self._address)))
-            status, headers, content = "200 OK", passed.headers, b""
+            status, headers, content = _PASSED, passed.headers, b""
             if passed.is_bounded:
                 headers += self._within_bounds(environ, passed, now)
         except Exception as error:
@@ -113,16 +119,31 @@ class ForwardAuth:
             self._note(self._log, environ, request_id, status, began, len(content), passed)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]
 
+    def answer_at_once(self, environ: "WSGIEnvironment") -> WholeAnswer | None:
+        """Return the answer that is remembered; None where there is none, or more than memory is asked for one."""
+        path = environ["PATH_INFO"]
+        if not path.startswith(_BELOW):
+            return None
+        began, now = time.perf_counter() if self._log is not None else 0.0, self._clock()
+        try:
+            sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
+            passed: Passed | None = self._recall((_RULE, policy_name(path), digest_of_sent(*sent)))
+        except Exception:  # `__call__` meets it again, and says what it is
+            return None
+        if passed is None or passed.is_bounded or (passed.until is not None and passed.until <= now):
+            return None
+        if passed.key_id is not None:
+            self._recorder.saw(passed.key_id, now, shown_text(environ.get(self._address)))
+        request_id = chosen(environ.get("HTTP_X_REQUEST_ID", ""))
+        if self._log is not None:
+            self._note(self._log, environ, request_id, _PASSED, began, 0, passed)
+        return 200, [*passed.headers, (REQUEST_ID, request_id)], b""
+
     def _decide(self, environ: "WSGIEnvironment", name: str, now: datetime) -> Passed:
         sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
-        key = (_RULE, name, digest_of_sent(*sent))
-        known: Passed | None = self._recall(key)
-        if known is None or (known.until is not None and known.until <= now):
-            make = partial(self._look_up, environ, name, now, sent)
-            known = derived(self._reader, key, make)
-            if known.until is not None and known.until <= now:
-                known = make()
-        return known
+        make = partial(self._look_up, environ, name, now, sent)
+        found = derived(self._reader, (_RULE, name, digest_of_sent(*sent)), make)
+        return found if found.until is None or found.until > now else make()
 
     def _look_up(self, environ: "WSGIEnvironment", name: str, now: datetime, sent: tuple[str | None, ...]) -> Passed:
         requirement = get_requirement(self._reader, name)
@@ -250,4 +271,6 @@ def _refusal(error: Exception, request_id: str, over_limit: HTTPStatus) -> tuple
 
 def install(app: Flask, core: Core) -> None:
     """Must be the last to wrap the application."""
-    app.wsgi_app = ForwardAuth(app, app.wsgi_app, core)  # type: ignore[method-assign]
+    forward_auth = ForwardAuth(app, app.wsgi_app, core)
+    app.wsgi_app = forward_auth  # type: ignore[method-assign]
+    setattr(app, AT_ONCE, forward_auth.answer_at_once)

@@ -19,7 +19,6 @@ from markupsafe import Markup, escape
 from mushu.server.clock import rfc3339
 from mushu.server.core import get_core
 from mushu.server.web.markup import Html, icon, readable, said, select
-from mushu.terminal import printable
 
 _STATIC: Final = Path(__file__).with_name("static")
 #: Seconds that a browser keeps a file with its digest in its address.
@@ -125,7 +124,7 @@ def version(name: str) -> Markup:
     """Return the version of what a destination holds; of a digest, its first letters, with the whole behind them."""
     if len(name) <= _LONG:
         return visible(name)
-    return Markup('<span title="{}">{}…</span>').format(printable(name), visible(name[:_SHORT]))
+    return Markup('<span title="{}">{}…</span>').format(name, visible(name[:_SHORT]))
 
 
 def capitalized(words: Markup) -> Markup:
