@@ -127,8 +127,11 @@ def hours_by_key(source: Source, now: datetime, key_ids: Sequence[str]) -> dict[
 
 def total(bars: Iterable[Bar]) -> tuple[int, int]:
     """Return the requests and the denials of some hours together."""
-    some = [*bars]
-    return sum(bar.requests for bar in some), sum(bar.denials for bar in some)
+    requests = denials = 0
+    for bar in bars:
+        requests += bar.requests
+        denials += bar.denials
+    return requests, denials
 
 
 def _criteria(now: datetime, org_id: str, selection: Selection, hygiene: Hygiene | None) -> list[ColumnElement[bool]]:

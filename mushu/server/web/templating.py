@@ -89,8 +89,7 @@ def ago(moment: datetime) -> Markup:
 def time_from(now: datetime, moment: datetime) -> Html:
     """Return what `ago` does, of a page whose moments are told from one."""
     passed = (now - moment).total_seconds()
-    length = nearest(abs(passed))
-    words = "now" if abs(passed) < 1 else f"{length} ago" if passed > 0 else f"in {length}"
+    words = f"{nearest(passed)} ago" if passed >= 1 else f"in {nearest(-passed)}" if passed <= -1 else "now"
     return Html(f"{_opened(moment)}{words}</time>")
 
 
@@ -144,6 +143,11 @@ def with_moments(sentence: str) -> Markup:
     return Markup("").join(ago(datetime.fromisoformat(part)) if place % 2 else visible(part) for place, part in parts)
 
 
+def token() -> Markup:
+    """Return the field of a form that proves that it is from a page of this browser."""
+    return Markup(f'<input name="csrf_token" type="hidden" value="{generate_csrf()}">')  # noqa: S704 - a signature
+
+
 def _for_templates(piece: Callable[..., Html]) -> Callable[..., Markup]:
     return lambda *given: Markup(piece(*given))  # noqa: S704 - what others wrote is escaped in it
 
@@ -154,7 +158,7 @@ def install(app: Flask) -> None:
         with_code=with_code, with_moments=with_moments, capitalized=capitalized,
     )  # fmt: skip
     app.jinja_env.globals.update(
-        address=address, asset=asset, csrf_token=generate_csrf,
+        address=address, asset=asset, token=token,
         icon=_for_templates(icon), said=_for_templates(said), select=_for_templates(select),
     )  # fmt: skip
     app.get_send_file_max_age = max_age  # type: ignore[method-assign]

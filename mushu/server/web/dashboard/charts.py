@@ -24,6 +24,8 @@ _SMALL: Final = 28
 _STEP: Final = 4
 _AXIS: Final = Html(f'<path class="axis" d="M0 27.5h{_STEP * HOURS_OF_A_KEY}"/>')
 _HOUR: Final = timedelta(hours=1)
+#: What each hour of a day is called.
+_HOURS: Final = tuple(f"{hour:02}:00 to {(hour + 1) % 24:02}:00" for hour in range(24))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def _table_row(name: str, requests: int, denials: int) -> str:
 
 
 def _hour(start: datetime) -> str:
-    return f"{start.hour:02}:00 to {(start.hour + 1) % 24:02}:00"
+    return _HOURS[start.hour]
 
 
 def _day(start: datetime) -> str:
@@ -175,15 +177,14 @@ def sparkline(used: Sequence[Bar], first: datetime) -> Html:
     """
     if not used:
         return _AXIS
-    peak = max([bar.requests + bar.denials for bar in used])
+    peak = max([requests + denials for _, requests, denials in used])
     asked = refused = ""
-    for bar in used:
-        place, height = (bar.start - first) // _HOUR, _small(bar.requests, peak)
+    for start, requests, denials in used:
+        place, height = (start - first) // _HOUR, _small(requests, peak)
         asked += _stroke(place, 0, height)
-        if bar.denials:
-            refused += _stroke(place, height, _small(bar.denials, peak))
-    kinds = ("", asked), (' class="no"', refused)
-    return Html(_AXIS + "".join([f'<path{kind} d="{line}"/>' for kind, line in kinds if line]))
+        refused += _stroke(place, height, _small(denials, peak)) if denials else ""
+    drawn = f'{_AXIS}<path d="{asked}"/>' if asked else _AXIS
+    return Html(f'{drawn}<path class="no" d="{refused}"/>' if refused else drawn)
 
 
 def _small(value: int, peak: int) -> int:

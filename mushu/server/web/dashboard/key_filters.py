@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
+from markupsafe import Markup
 from pydantic import ValidationError
 from werkzeug.datastructures import MultiDict
 
@@ -11,6 +13,7 @@ from mushu.server.errors import Invalid
 from mushu.server.hygiene import Sort
 from mushu.server.keys import Scope
 from mushu.server.web.api.key_list_models import KeyFilters
+from mushu.server.web.markup import Html, select
 from mushu.server.web.problems import field_errors_of
 
 #: Keys of one page.
@@ -66,16 +69,17 @@ CHOICES: Final[dict[str, tuple[str, dict[str, FilterChoice]]]] = {
         },
     ),
 }
-#: The same in the words of the page.
-OFFERED: Final = {
-    name: (label, {value: choice.words for value, choice in choices.items()})
-    for name, (label, choices) in CHOICES.items()
-}
 SORTS: Final = {
     Sort.CREATED: "Newest first",
     Sort.NAME: "By name",
     Sort.LAST_USED: "Last used first",
     Sort.EXPIRES: "Expires first",
+}
+#: Fields of the form that always offer the same, by name: what they are called, and the words of each value.
+_FIELDS: Final[dict[str, tuple[str, Mapping[str, str]]]] = {
+    name: (label, {"": label} | {value: choice.words for value, choice in choices.items()})
+    for name, (label, choices) in CHOICES.items()
+    if name != "need"
 }
 #: Filters whose value is a text: how a chip names it.
 _TEXTS: Final = {"search": "“{}”", "destination": "at {}", "created_by": "by {}"}
@@ -118,6 +122,17 @@ class KeyQuery:
         more = {} if chosen is None or chosen in options else {chosen: chosen}
         return [*options.items(), *more.items()]
 
+    def fields(self, destinations: Mapping[str, str], members: Mapping[str, str]) -> Markup:
+        """Return the fields of the form; these destinations and members are offered, by what an address calls them."""
+        places, people = {"": "Any destination"} | {**destinations}, {"": "By anybody"} | {**members}
+        drawn = [
+            *[_field(name, self.given.get(name, "")) for name in _FIELDS],
+            select("destination", "Destination", self.offer("destination", places), self.given.get("destination", "")),
+            select("created_by", "Created by", self.offer("created_by", people), self.given.get("created_by", "")),
+            _field("sort", self.sort),
+        ]
+        return Markup("".join(drawn))  # noqa: S704 - of `Html` only
+
     def next_page(self, cursor: str) -> dict[str, str]:
         return self.without() | {"cursor": cursor}
 
@@ -149,6 +164,12 @@ def key_query(parameters: "MultiDict[str, str]") -> KeyQuery:
     if sort not in [*Sort]:
         raise Invalid(f"The list is sorted by one of {', '.join(Sort)}.", field="sort")
     return KeyQuery(given, filters, Sort(sort), given.get("cursor"))
+
+
+@cache
+def _field(name: str, chosen: str) -> Html:
+    label, options = _FIELDS.get(name, ("Order", SORTS))
+    return select(name, label, options.items(), chosen)
 
 
 def _chosen(choices: Mapping[str, FilterChoice], name: str, value: str) -> FilterChoice:

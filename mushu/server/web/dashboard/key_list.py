@@ -22,7 +22,7 @@ from mushu.server.usage.engine import reading_with_usage
 from mushu.server.usage.report import Bar
 from mushu.server.users.service import emails_of_members
 from mushu.server.web.dashboard.charts import BY_HOUR, Chart, chart
-from mushu.server.web.dashboard.key_filters import OFFERED, PAGE, SORTS, KeyQuery, key_query
+from mushu.server.web.dashboard.key_filters import PAGE, SORTS, KeyQuery, key_query
 from mushu.server.web.dashboard.key_rows import KeyRow, rows_of
 from mushu.server.web.dashboard.key_table import table_head, table_rows
 from mushu.server.web.dashboard.shell import page, pages_here
@@ -69,7 +69,7 @@ def show_keys(org_id: str) -> Response:
     here = pages_here()
     heads, views = table_head(query, here), _views(found.counts, query, here)
     table = table_rows(found.rows, now, here("show_keys"))
-    return page("keys", found=found, query=query, choices=OFFERED, sorts=SORTS, views=views, heads=heads, table=table)
+    return page("keys", found=found, query=query, sorts=SORTS, views=views, heads=heads, table=table)
 
 
 def _views(counts: KeyCounts, query: KeyQuery, to: Callable[..., str]) -> Markup:

@@ -5,6 +5,7 @@ What a row shows is `Html`: mypy takes no text of others for it, which `escaped`
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Final
 
 from markupsafe import Markup
@@ -16,7 +17,7 @@ from mushu.server.web.dashboard.charts import sparkline
 from mushu.server.web.dashboard.key_filters import KeyQuery
 from mushu.server.web.dashboard.key_rows import KeyRow
 from mushu.server.web.markup import Html, escaped, icon, readable, said
-from mushu.server.web.templating import counted, number, time_from, version
+from mushu.server.web.templating import time_from, version
 
 _SEALED: Final = icon("stamp", "Sealed: nobody has seen it")
 _ON_CLIENT: Final = icon("key-round", "On a client’s machine")  # noqa: RUF001 - an apostrophe
@@ -51,20 +52,21 @@ def table_rows(rows: Sequence[KeyRow], now: datetime, address: str) -> Markup:
         address: of the list; the page of each key is below it.
     """
     first = last_hours(now, HOURS_OF_A_KEY)[0]
-    return Markup("\n".join([_row_of(row, now, first, address) for row in rows]))  # noqa: S704 - of `Html` only
+    below = escaped(address)
+    return Markup("\n".join([_row_of(row, now, first, below) for row in rows]))  # noqa: S704 - of `Html` only
 
 
-def _row_of(row: KeyRow, now: datetime, first: datetime, address: str) -> Html:
+def _row_of(row: KeyRow, now: datetime, first: datetime, address: Html) -> Html:
     key, use = row.key, row.facts.use
     return _markup(
-        pick=Html("") if row.state in DEAD else _pick(escaped(key.id), escaped(key.name)),
-        href=escaped(f"{address}/{key.id}"),
+        pick=Html("") if row.state in DEAD else _pick(Html(key.id), escaped(key.name)),
+        href=Html(f"{address}/{key.id}"),
         name=readable(key.name),
         hint=escaped(key.hint),
-        scopes=escaped(key.scope_names.replace(",", ", ")),
+        scopes=_scopes(key.scope_names),
         status=said(row.status.tone, Html(row.status.words), "div"),
-        requests=Html(counted(row.requests, "request")),
-        denials=Html(number(row.denials)),
+        requests=Html(f"{row.requests:,} request{'' if row.requests == 1 else 's'}"),
+        denials=Html(f"{row.denials:,}"),
         spark=sparkline(row.hours, first),
         count=_count(row.requests, row.denials),
         used=_used(time_from(now, use.last_used_at), escaped(use.last_used_from)) if use else Html("Never used"),
@@ -94,9 +96,14 @@ def _pick(key_id: Html, name: Html) -> Html:
     return Html(f'<input class="box" type="checkbox" name="key.{key_id}" value="yes" aria-label="Pick {name}">')
 
 
+@cache
+def _scopes(names: str) -> Html:
+    return escaped(names.replace(",", ", "))
+
+
 def _count(requests: int, denials: int) -> Html:
-    asked = number(requests) if requests else "no requests"
-    return Html(f"{asked}, {number(denials)} refused" if denials else asked)
+    asked = f"{requests:,}" if requests else "no requests"
+    return Html(f"{asked}, {denials:,} refused" if denials else asked)
 
 
 def _used(moment: Html, source: Html) -> Html:
