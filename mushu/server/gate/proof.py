@@ -37,7 +37,8 @@ class RequestProof:
     """What a request was admitted with. Called in a transaction, it decides again, and raises what `admit` does."""
 
     clock: Clock
-    credential: Credential
+    #: Returns the credential.
+    read: Callable[[], Credential]
     requirement: Requirement
     environment: Environment
     #: What the request names: an organization, or a resource that belongs to one.
@@ -52,7 +53,7 @@ class RequestProof:
         if holds_rows(session):
             for query in _rows_of(self.principal, self.org_id):
                 session.execute(query.execution_options(**{IN_ALL_ENVIRONMENTS: True}))
-        principal = authenticate(session, self.clock, self.credential)
+        principal = authenticate(session, self.clock, self.read())
         if principal.bounds is not None:
             principal.bounds.require_network(self.address())
         admit(session, principal, self.requirement, self.environment, self.named)

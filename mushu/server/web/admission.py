@@ -17,7 +17,7 @@ from mushu.server.core import core_of, forget_proof, gate_reader_in, reader_in, 
 from mushu.server.errors import Forbidden, OrgNotFound, RateLimited, SessionEnded, Unauthenticated
 from mushu.server.gate.access import OrgFrom, OwnerLookup, Requirement, admit
 from mushu.server.gate.credential import Credential, is_foreign, read_client, read_headers, read_token
-from mushu.server.gate.principal import authenticate
+from mushu.server.gate.principal import identify_by
 from mushu.server.gate.proof import PageProof, RequestProof, page_principal
 from mushu.server.limiter import Fields
 from mushu.server.web.access_log import PRINCIPAL
@@ -48,7 +48,7 @@ def decide() -> BaseResponse | None:
     requirement = requirement_of(view)
     if isinstance(requirement, Requirement):
         try:
-            _admit(context.app, asked, requirement, environment, _credential(asked, view))
+            _admit(context.app, asked, requirement, environment, *_sent(asked, view))
         except (Forbidden, OrgNotFound, RateLimited, Unauthenticated) as refusal:
             count_denial(context.app, asked.environ, g.principal if PRINCIPAL in asked.environ else None, refusal)
             raise
@@ -85,25 +85,31 @@ def _admit_to_page(app: Flask, asked: Request, requirement: Requirement, environ
     tell_session(environment, PageProof(proof, requirement, environment, named))
 
 
-def _credential(asked: Request, view: Callable[..., Any]) -> Credential:
+def _sent(asked: Request, view: Callable[..., Any]) -> tuple[Callable[..., Credential], *tuple[str | None, ...]]:
+    """Return what reads the credential of a request, and in which texts it was sent."""
     authorization, x_api_key = asked.environ.get("HTTP_AUTHORIZATION"), asked.environ.get("HTTP_X_API_KEY")
     if hasattr(view, AS_CLIENT):
-        return read_client(authorization, x_api_key, asked.form.get("client_secret"))
+        return read_client, authorization, x_api_key, asked.form.get("client_secret")
     of_ours = x_api_key is not None or (authorization is not None and not is_foreign(authorization))
     if not of_ours and hasattr(view, IN_BODY):
         body = find_json_object() or {}
         token = body.get("refresh_token") or body.get("access_token")
         if isinstance(token, str):
-            return read_token(token)
-    return read_headers(authorization, x_api_key)
+            return read_token, token
+    return read_headers, authorization, x_api_key
 
 
 def _admit(
-    app: Flask, asked: Request, requirement: Requirement, environment: Environment, credential: Credential
+    app: Flask,
+    asked: Request,
+    requirement: Requirement,
+    environment: Environment,
+    read: Callable[..., Credential],
+    *sent: str | None,
 ) -> None:
     core, named = core_of(app), _named(asked, requirement.org_from)
     clock, known = core.clock, resolve_once(g)
-    known.principal = principal = authenticate(gate_reader_in(environment, app), clock, credential)
+    known.principal = principal = identify_by(gate_reader_in(environment, app), clock(), read, *sent).principal
     name_in_access_log(principal, asked.environ)
     count(app, asked.environ, principal)  # before anything is refused: such a key is in use all the same
     address = partial(client_address, asked.environ, core.settings.client_address_header)
@@ -113,7 +119,7 @@ def _admit(
     known.org_id = org_id = admit(reader_in(environment, app), principal, requirement, environment, named)
     proof = RequestProof(
         clock=clock,
-        credential=credential,
+        read=partial(read, *sent),
         requirement=requirement,
         environment=environment,
         named=named,

@@ -43,7 +43,7 @@ def proof_of(world: World, clock: TurnableClock, credential: Credential, org_id:
         principal = authenticate(db.session, clock, credential)
     return RequestProof(
         clock=clock,
-        credential=credential,
+        read=lambda: credential,
         requirement=Requirement(Scope.READ),
         environment=Environment.LIVE,
         named=org_id,
