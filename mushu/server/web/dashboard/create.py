@@ -57,11 +57,12 @@ def create_key(org_id: str) -> BaseResponse:
 
 
 @org_page(Scope.ADMIN)
-def put_away(org_id: str, key_id: str) -> BaseResponse:  # noqa: ARG001 - the context has it
+def put_away(org_id: str, key_id: str) -> BaseResponse:
     """Lead on from a key that was shown once; one that was lost is deleted, or rotated where it took a place."""
     if "lost" not in request.form:
         return redirect(to("show_key", key_id=key_id), HTTPStatus.SEE_OTHER)
     with reading(db.session):
+        get_key_of(db.session, org_id, current_environment(), key_id)
         took_a_place = find_rotation_to(db.session, key_id) is not None
     if took_a_place:  # without it, the key before it would make way for nothing
         flash("Rotate this key in turn: the next one takes its place, and that of the old one.")

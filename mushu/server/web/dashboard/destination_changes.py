@@ -40,9 +40,10 @@ def add_destination(org_id: str) -> BaseResponse:
         with writing(db.session):
             forget_settings(db.session, core.clock)
             added = add_named(db.session, core.clock, current_principal().actor, core.sealing_keys, asked)
-            flash(f"{added.name} stands for {added.uri} from now on.")
+            told = f"{added.name} stands for {added.uri} from now on."
     except _REFUSALS as error:
         return list_page(error.detail)
+    flash(told)  # once it is so
     return _to_list()
 
 
@@ -61,7 +62,7 @@ def remove_destination(org_id: str, name: str) -> BaseResponse:
     with writing(db.session):
         removed = remove_named(db.session, clock, current_principal().actor, org_id, name)
         forget_settings(db.session, clock)
-        flash(f"{removed.name} is removed. Its name and its place are free again.")
+    flash(f"{removed.name} is removed. Its name and its place are free again.")
     return _to_list()
 
 

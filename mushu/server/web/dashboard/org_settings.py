@@ -22,34 +22,49 @@ from mushu.server.web.guard import current_context, current_org, current_princip
 
 _DURATIONS: Final = ("max_key_age", "default_lifetime", "default_rotate_every")
 _DOMAINS: Final = "email_domains"
+#: Of hidden fields, which hold what the form was shown with: nobody takes back what somebody else changed meanwhile.
+_WAS: Final = "was-"
 
 
 @org_page(Scope.READ)
 def show_settings(org_id: str) -> Response:
     """Show the settings; a member reads them."""
     with reading(db.session):
-        told = written(rules_of(db.session, org_id))
-    form = {name: told[name] or "" for name in _DURATIONS} | {_DOMAINS: ", ".join(_words(told[_DOMAINS]))}
-    return page("settings", form=form, scopes=_words(told["default_scopes"]), permits=Scope, fault=None)
+        told, name = written(rules_of(db.session, org_id)), get_org(db.session, org_id).name
+    scopes = _words(told["default_scopes"])
+    form = {name: told[name] or "" for name in _DURATIONS} | {_DOMAINS: ", ".join(_words(told[_DOMAINS])), "name": name}
+    was = {f"{_WAS}{field}": value for field, value in form.items()} | {f"{_WAS}scope.{scope}": "" for scope in scopes}
+    return page("settings", form=form, was=was, scopes=scopes, permits=Scope, fault=None)
 
 
 @org_page(Scope.ADMIN)
 def change_settings(org_id: str) -> BaseResponse:
-    """Change what is filled in otherwise than before, in one transaction."""
+    """Change what is filled in otherwise than it was shown, in one transaction; what others changed meanwhile stays."""
     try:
-        asked, name = _asked(), request.form.get("name", "").strip()
-        with writing(db.session):
-            clock, actor, org = get_core().clock, current_principal().actor, get_org(db.session, org_id)
-            if name != org.name:
-                rename_org(db.session, clock, actor, org, name)
-            changes = _changed(db.session, org_id, asked)
-            if changes:
-                change_rules(db.session, clock, actor, org_id, changes)
+        _save(org_id)
     except Invalid as error:
-        words = {"form": request.form, "scopes": picked("scope"), "permits": Scope, "fault": error.detail}
+        shown = {field: value for field, value in request.form.items() if field.startswith(_WAS)}
+        words = {"form": request.form, "was": shown, "scopes": picked("scope"), "permits": Scope, "fault": error.detail}
         return page("settings", HTTPStatus.UNPROCESSABLE_ENTITY, **words)
     flash("Saved. It holds for new keys and new members; those that are there keep what they have.")
     return redirect(to("show_settings"), HTTPStatus.SEE_OTHER)
+
+
+def _save(org_id: str) -> None:
+    """Save the form; owns its transaction.
+
+    Raises:
+        Invalid: a field is not usable; nothing was changed.
+    """
+    name, asked, was = request.form.get("name", "").strip(), _asked(), _asked(_WAS)
+    filled_in = {field: value for field, value in asked.items() if value != was[field]}
+    with writing(db.session):
+        clock, actor, org = get_core().clock, current_principal().actor, get_org(db.session, org_id)
+        if name not in (request.form.get(f"{_WAS}name"), org.name):
+            rename_org(db.session, clock, actor, org, name)
+        changes = _changed(db.session, org_id, filled_in)
+        if changes:
+            change_rules(db.session, clock, actor, org_id, changes)
 
 
 @org_page(Scope.ADMIN, owner_only=True)
@@ -77,17 +92,18 @@ def _ask(fault: str | None) -> Response:
     return page("delete_org", status, keys=keys, fault=fault)
 
 
-def _asked() -> dict[str, Any]:
-    """Return the settings of the form; what is empty is nothing.
+def _asked(prefix: str = "") -> dict[str, Any]:
+    """Return the settings of the form, or with a prefix those that it began with; what is empty is nothing.
 
     Raises:
         Invalid: a duration or a scope is none.
     """
-    form, scopes = request.form, picked("scope")
+    texts = {name: request.form.get(prefix + name, "") for name in (*_DURATIONS, _DOMAINS)}
+    scopes = picked(f"{prefix}scope")
     asked: dict[str, Any] = {
-        name: parse_duration(form[name], name) if form.get(name, "").strip() else None for name in _DURATIONS
+        name: parse_duration(texts[name], name) if texts[name].strip() else None for name in _DURATIONS
     }
-    domains = tuple(dict.fromkeys(form.get(_DOMAINS, "").lower().replace(",", " ").split()))
+    domains = tuple(dict.fromkeys(texts[_DOMAINS].lower().replace(",", " ").split()))
     return asked | {"default_scopes": parse_scopes([*scopes]) if scopes else None, _DOMAINS: domains or None}
 
 

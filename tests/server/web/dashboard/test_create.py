@@ -12,14 +12,15 @@ import pytest
 from mushu.environment import Environment
 from mushu.keyformat import CREDENTIAL_PATTERN
 from mushu.server.audit import SYSTEM
-from mushu.server.core import db
+from mushu.server.core import context_for, db
 from mushu.server.db import writing
+from mushu.server.keys.rotation import Terms
 from mushu.server.keys.states import State
 from mushu.server.orgs.settings import change_rules
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key
 from tests.server.logged import caught
-from tests.server.verbs import use_key
+from tests.server.verbs import show_successor, use_key
 from tests.server.web.dashboard.conftest import Office, Shown
 from tests.server.web.dashboard.forms import all_keys, create, hidden_of, place, send
 
@@ -69,6 +70,18 @@ def test_the_page_of_a_shown_key_leads_nowhere_by_accident_and_says_how_to_lose_
     assert lost.headers["Location"] == f"{office.home}keys"
     assert "billing is deleted" in office.page(f"{office.home}keys").text
     assert all_keys()[0].stored_state == State.REVOKED
+
+
+@pytest.mark.fault
+def test_a_key_of_others_is_not_there_whether_or_not_it_took_a_place(office: Office, world: World) -> None:
+    """One that a rotation had brought led to its page to rotate, so who knew its id learned of that."""
+    shown, old = create(office), world.key(world.org())[0]
+    new = show_successor(context_for(SYSTEM), old.id, Terms()).key
+    (mine,) = [key for key in all_keys() if key.id not in (old.id, new.id)]
+    for key_id in (old.id, new.id, "key_nosuch"):
+        token = hidden_of(shown, f"{office.home}keys/{mine.id}/put-away")
+        answer = office.browser.client.post(f"{office.home}keys/{key_id}/put-away", data=token | {"lost": "yes"})
+        assert answer.status_code == 404
 
 
 def test_the_same_form_sent_again_answers_410_and_makes_nothing(office: Office) -> None:

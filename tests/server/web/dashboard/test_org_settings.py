@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from mushu.server.audit import EventFilter, list_events
 from mushu.server.core import db
 from mushu.server.db import reading
@@ -79,6 +81,26 @@ def test_what_is_wrong_is_said_and_nothing_is_changed(office: Office) -> None:
         found = find_org(db.session, office.org.id)
         assert found is not None
         assert found.name == "other"
+
+
+@pytest.mark.fault
+def test_what_another_admin_has_changed_meanwhile_is_not_taken_back(office: Office, world: World) -> None:
+    """The form was saved as a whole: who renamed the organization took back the limits that were set since."""
+    page, admin = f"{office.home}settings", office.browser_of(world.member(office.org, Role.ADMIN))
+    opened_before = office.browser.get(page)
+    send(admin, admin.get(page), page, **GIVEN)
+    kept = {"max_key_age": "", "default_lifetime": "", "default_rotate_every": "", "email_domains": ""}
+    wrong = send(office.browser, opened_before, page, **kept | {"name": "renamed", "default_rotate_every": "x"})
+    assert wrong.status_code == 422
+    for _ in range(2):
+        assert send(office.browser, wrong, page, **kept | {"name": "renamed"}).status_code == 303
+    assert rules(office).max_key_age == timedelta(days=120)
+    assert rules(office).default_scopes == ("read",)
+    assert actions(office)[:2] == ["org.renamed", "org.settings_changed"]
+    late = send(office.browser, opened_before, page, **kept | {"name": "acme", "email_domains": "example.net"})
+    assert late.status_code == 303
+    assert "renamed" in office.page(page).text, "nobody asked for another name"
+    assert rules(office).email_domains == ("example.net",)
 
 
 def test_the_owner_deletes_the_organization_by_typing_its_name(office: Office, world: World) -> None:
