@@ -199,6 +199,9 @@ def _members_as_an_admin(bob: Person) -> None:
 
 def _the_server_as_an_operator(alice: Person, server: Server) -> None:
     alice.opens("/destinations")
+    alice.follows("Rotate it")
+    alice.presses("Rotate it over what is there", "Rotation of mobile-push")
+    alice.opens("/destinations")
     alice.fills(Name="new-env", Address=f"env:{server.instance.parent}/new.env")
     alice.presses("Add it", "new-env stands for env:")
     alice.presses("Check new-env now", "new-env: it is free, and a key can be put there.")

@@ -448,7 +448,7 @@ PAGES_OF_AN_ORG = {
     ("POST", "/keys/<key_id>/enable"): ADMIN, ("GET", "/keys/<key_id>/delete"): ADMIN,
     ("POST", "/keys/<key_id>/delete"): ADMIN, ("GET", "/keys/<key_id>/rotate"): ADMIN,
     ("POST", "/keys/<key_id>/rotate"): ADMIN, ("GET", "/keys/<key_id>/rotation"): ADMIN,
-    ("POST", "/keys/<key_id>/extend"): ADMIN,
+    ("POST", "/keys/<key_id>/extend"): ADMIN, ("POST", "/keys/<key_id>/overwrite"): ADMIN,
     ("GET", "/destinations"): ADMIN, ("POST", "/destinations"): ADMIN, ("POST", "/destinations/<name>/check"): ADMIN,
     ("POST", "/keys/<key_id>/check"): ADMIN,
     ("GET", "/destinations/<name>/remove"): ADMIN, ("POST", "/destinations/<name>/remove"): ADMIN,
@@ -462,6 +462,7 @@ PAGES_OF_AN_ORG = {
 #: Those of them that only an operator of the server may use.
 PAGES_OF_OPERATORS = {
     ("POST", "/destinations"), ("GET", "/destinations/<name>/remove"), ("POST", "/destinations/<name>/remove"),
+    ("POST", "/keys/<key_id>/overwrite"),
 }  # fmt: skip
 #: And those that only the owner may.
 PAGES_OF_OWNERS = {

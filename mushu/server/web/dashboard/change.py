@@ -13,6 +13,7 @@ from werkzeug import Response as BaseResponse
 from mushu.server.core import db, get_core
 from mushu.server.db import AnySession, reading
 from mushu.server.delivery import ledger
+from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.delivery.reconciler import any_unreachable
 from mushu.server.errors import Invalid, KeyNotFound, MushuError, WrongState
@@ -47,8 +48,9 @@ class KeyInUse:
     requests: int
     #: Whether it was used in the last day.
     is_busy: bool
-    #: What its destinations on the server are called.
+    #: What its destinations on the server are called, and which of them hold something else, as was seen last.
     places: Sequence[str]
+    drifted: Sequence[str]
 
 
 def keys_in_use(session: AnySession, now: datetime, key_ids: Sequence[str]) -> list[KeyInUse]:
@@ -66,13 +68,15 @@ def keys_in_use(session: AnySession, now: datetime, key_ids: Sequence[str]) -> l
     since = last_hours(now, _HOURS)[0]
     places = ledger.on_server(ledger.list_deliveries(session, key_ids))
     names = names_of(session, [place.uri for place in places], current_org())
+    called = [(place.key_id, place_called(place.uri, names), place.condition) for place in places]
     return [
         KeyInUse(
             key=keys[key_id],
             use=uses.get(key_id),
             requests=sum(bar.requests for bar in hours[key_id] if bar.start >= since),
             is_busy=key_id in uses and uses[key_id].last_used_at > now - _DAY,
-            places=[place_called(place.uri, names) for place in places if place.key_id == key_id],
+            places=[name for of, name, _ in called if of == key_id],
+            drifted=[name for of, name, condition in called if of == key_id and condition == Condition.DRIFTED],
         )
         for key_id in key_ids
     ]

@@ -25,7 +25,7 @@ from mushu.server.lifecycle.context import Minted
 from mushu.server.lifecycle.delete import delete
 from mushu.server.lifecycle.issue import issue
 from mushu.server.usage import uses_of
-from mushu.server.web.dashboard.destination_rows import place_called
+from mushu.server.web.dashboard.destination_rows import place_called, told
 from mushu.server.web.dashboard.key_form import PERMITS, USED, KeyForm, offer_of
 from mushu.server.web.dashboard.shell import page, to
 from mushu.server.web.error_pages import Way, sent_before
@@ -107,7 +107,10 @@ def _form_page(org_id: str, form: KeyForm | None, error: MushuError | None = Non
     with reading(db.session):
         offer = offer_of(db.session, org_id)
     status = HTTPStatus.OK if error is None else HTTPStatus.UNPROCESSABLE_ENTITY
-    return page("create", status, offer=offer, form=form or offer.suggested(), error=error, permits=PERMITS)
+    fault = None if error is None else told(error)
+    return page(
+        "create", status, offer=offer, form=form or offer.suggested(), error=error, fault=fault, permits=PERMITS
+    )
 
 
 PAGES: Final = (

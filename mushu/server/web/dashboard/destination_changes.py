@@ -13,13 +13,13 @@ from mushu.secret import Secret
 from mushu.server import destinations as service
 from mushu.server.core import db, get_core
 from mushu.server.db import reading, writing
-from mushu.server.delivery.inspection import true_uri
+from mushu.server.delivery.inspection import refusal_of, true_uri
 from mushu.server.delivery.named_destinations import add_named, forget_settings, remove_named
 from mushu.server.destinations import DestinationRequest
 from mushu.server.errors import DestinationHeld, Invalid, NameTaken, SealingFailed
 from mushu.server.keys import Scope
 from mushu.server.web.dashboard.destination_rows import lines_of
-from mushu.server.web.dashboard.destinations import SETTINGS, list_page
+from mushu.server.web.dashboard.destinations import PATIENCE, SETTINGS, list_page
 from mushu.server.web.dashboard.shell import page, to
 from mushu.server.web.guard import current_environment, current_principal, org_page
 
@@ -44,6 +44,7 @@ def add_destination(org_id: str) -> BaseResponse:
     except _REFUSALS as error:
         return list_page(error.detail)
     flash(told)  # once it is so
+    _look_at(asked.uri)
     return _to_list()
 
 
@@ -64,6 +65,13 @@ def remove_destination(org_id: str, name: str) -> BaseResponse:
         forget_settings(db.session, clock)
     flash(f"{removed.name} is removed. Its name and its place are free again.")
     return _to_list()
+
+
+def _look_at(uri: str) -> None:
+    """Say it now where no key can be put there: else the next one who creates a key hears of it."""
+    refusal = refusal_of(get_core().open_destination, uri, PATIENCE)
+    if refusal is not None:
+        flash(f"No key can be put there yet: {refusal}")
 
 
 def _absolute(uri: str, settings: Mapping[str, Secret]) -> str:

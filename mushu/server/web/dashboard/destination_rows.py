@@ -9,7 +9,9 @@ from mushu.server.db import AnySession
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
 from mushu.server.delivery.named_destinations import deliveries_of_living
 from mushu.server.destinations import DestinationRow
+from mushu.server.errors import DeliveryFailed, DestinationHeld, MushuError
 from mushu.server.keys.models import ApiKey
+from mushu.server.web.sessions import require_session_user
 
 #: What was last found: the shape, and words.
 FOUND: Final = {
@@ -28,6 +30,13 @@ def place_called(uri: str, names: Mapping[str, str]) -> str:
         names: of those that have one, by URI; the page of destinations lists them.
     """
     return names.get(uri) or f"an unlisted {uri.partition(':')[0]}: destination"
+
+
+def told(error: MushuError) -> str:
+    """Return why there is no key; in the words of a plugin only to an operator, for they may name files."""
+    if isinstance(error, DestinationHeld | DeliveryFailed) and require_session_user().operator_since is None:
+        return "A destination does not take it now. An operator sees why."
+    return error.detail.removesuffix(" Nothing was minted.")
 
 
 @dataclass(frozen=True, slots=True)

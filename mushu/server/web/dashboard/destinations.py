@@ -25,7 +25,7 @@ from mushu.server.web.templating import counted
 #: Destinations of one page.
 _PAGE: Final = 50
 #: Seconds that a look may take: somebody waits for the page.
-_PATIENCE: Final = 10.0
+PATIENCE: Final = 10.0
 #: What a form has room for besides the URI: a name and a value each.
 SETTINGS: Final = 4
 
@@ -42,7 +42,7 @@ def check_destination(org_id: str, name: str) -> BaseResponse:
     with reading(db.session):
         uri = service.get(db.session, org_id, name).uri
     found = _look(KeyFilter(org_id=org_id, uri=uri))
-    flash(f"{name}: {_told(found, None if found else refusal_of(get_core().open_destination, uri, _PATIENCE))}")
+    flash(f"{name}: {_told(found, None if found else refusal_of(get_core().open_destination, uri, PATIENCE))}")
     return _to_list()
 
 
@@ -73,7 +73,7 @@ def list_page(fault: str | None = None) -> Response:
 
 def _look(wanted: KeyFilter) -> list[DriftResult]:
     core = get_core()
-    return [*DriftChecker(db.session, core.clock, core.open_destination, _PATIENCE).check(wanted)]
+    return [*DriftChecker(db.session, core.clock, core.open_destination, PATIENCE).check(wanted)]
 
 
 def _told(found: Sequence[DriftResult], refusal: str | None) -> str:

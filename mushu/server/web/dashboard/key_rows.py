@@ -32,8 +32,8 @@ _IDLE: Final = timedelta(days=90)
 #: A key that was never used in that time is told.
 _WAITING: Final = timedelta(days=7)
 _WRONG: Final = {
-    Condition.DRIFTED: "{} holds something else, as it was looked at {}",
-    Condition.MISSING: "{} does not hold it any more, as it was looked at {}",
+    Condition.DRIFTED: "{} holds something else, seen {}",
+    Condition.MISSING: "{} does not hold it any more, seen {}",
 }
 
 

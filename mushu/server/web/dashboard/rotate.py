@@ -16,6 +16,7 @@ from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.rotate import rotate
 from mushu.server.web.dashboard.change import keys_in_use
 from mushu.server.web.dashboard.create import REFUSALS, shown_once, used_form
+from mushu.server.web.dashboard.destination_rows import told
 from mushu.server.web.dashboard.key_form import USED, mark_of_form, new_token
 from mushu.server.web.dashboard.shell import page, to
 from mushu.server.web.guard import current_context, org_page
@@ -36,8 +37,18 @@ def ask_to_rotate(org_id: str, key_id: str) -> Response:  # noqa: ARG001 - the s
 @org_page(Scope.ADMIN)
 def rotate_key(org_id: str, key_id: str) -> BaseResponse:  # noqa: ARG001 - the context has it
     """Put a new key in the place of one, and deliver it there or show it; the same form sent again mints nothing."""
+    return _rotated(key_id, force=False)
+
+
+@org_page(Scope.ADMIN, operator_only=True)
+def rotate_over(org_id: str, key_id: str) -> BaseResponse:  # noqa: ARG001 - the context has it
+    """Do the same, and overwrite what is there, also where it is none of Mushu's: as a command does with --force."""
+    return _rotated(key_id, force=True)
+
+
+def _rotated(key_id: str, *, force: bool) -> BaseResponse:
     try:
-        minted = rotate(current_context(), _request(key_id), _choice())
+        minted = rotate(current_context(), _request(key_id), _choice(force=force))
     except USED:
         return used_form()
     except (*REFUSALS, WrongState) as error:
@@ -59,11 +70,11 @@ def _request(key_id: str) -> RotationRequest:
     return RotationRequest(key_id=key_id, terms=terms, idempotency=mark_of_form("rotate_key_page", asked))
 
 
-def _choice() -> DeliveryChoice:
+def _choice(*, force: bool) -> DeliveryChoice:
     mode = _WAYS.get(request.form.get("way", ""))
     if mode is None:
         raise Invalid("Say where the new key goes: where the old one is, or shown once.", field="way")
-    return DeliveryChoice(mode=mode)
+    return DeliveryChoice(mode=mode, force=force)
 
 
 def _form_page(key_id: str, error: MushuError | None) -> Response:
@@ -71,10 +82,12 @@ def _form_page(key_id: str, error: MushuError | None) -> Response:
         found = keys_in_use(db.session, get_core().clock(), [key_id])[0]
     status = HTTPStatus.OK if error is None else HTTPStatus.UNPROCESSABLE_ENTITY
     old = request.args.get("old") or request.form.get("old", "after")
-    return page("rotate", status, found=found, error=error, old=old, settles=_SETTLES, form_token=new_token())
+    fault = None if error is None else told(error)
+    return page("rotate", status, found=found, fault=fault, old=old, settles=_SETTLES, form_token=new_token())
 
 
 PAGES: Final = (
     ("GET", "/keys/<key_id>/rotate", ask_to_rotate),
     ("POST", "/keys/<key_id>/rotate", rotate_key),
+    ("POST", "/keys/<key_id>/overwrite", rotate_over),
 )

@@ -129,6 +129,7 @@ def test_an_operator_adds_a_destination_with_what_opens_it_and_removes_it(
     assert added.headers["Location"] == page
     text = office.page(page).text
     assert f"mailer-env stands for env:{tmp_path}/.env#MUSHU_API_KEY from now on." in text
+    assert "No key can be put there yet" not in text
     assert "mailer-env" not in office.page(f"{office.home}destinations").text.replace("add mailer-env", "")
     with reading(db.session), within(db.session, Environment.TEST):
         row = db.session.scalars(select(DestinationRow)).one()
@@ -177,3 +178,20 @@ def test_the_page_is_whole_with_hostile_names_and_costs_the_same_for_one_and_for
     following = next(link for link in shown.links() if "cursor=" in link)
     assert "a9" in office.page(following).text
     assert office.browser.get(f"{page}?cursor=nonsense").status_code == 422
+
+
+@pytest.mark.fault
+def test_where_no_key_can_be_put_the_operator_hears_it_at_once_and_an_admin_not_why(
+    office: Office, world: World, tmp_path: Path
+) -> None:
+    make_operator(world, office.owner)
+    page, uri = f"{office.home}destinations", f"env:{tmp_path}/nowhere/.env"
+    send(office.browser, office.browser.get(page), page, name="nowhere-env", uri=uri)
+    assert f"No key can be put there yet: The folder {tmp_path}/nowhere does not exist." in office.page(page).text
+    refused = create(office, way="deliver", to=["nowhere-env"])
+    assert f"{tmp_path}/nowhere does not exist. Make it first: `mkdir -p`. No key was created." in Shown(refused).text
+    office.browser = office.browser_of(world.member(office.org, Role.ADMIN))
+    refused = create(office, way="deliver", to=["nowhere-env"])
+    assert refused.status_code == 422
+    assert "A destination does not take it now. An operator sees why. No key was created." in Shown(refused).text
+    assert str(tmp_path) not in refused.get_data(as_text=True)

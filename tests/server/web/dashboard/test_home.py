@@ -24,6 +24,7 @@ from tests.server.statements import statements
 from tests.server.verbs import use_key
 from tests.server.web.dashboard.conftest import Office, Shown
 from tests.server.web.dashboard.test_foundation import HOSTILE, LARGEST
+from tests.server.web.endpoints import make_operator
 
 
 def text_of(page: Shown) -> str:
@@ -83,6 +84,9 @@ def test_where_there_is_no_key_it_teaches_the_first_one(office: Office) -> None:
     steps = office.page(office.home)
     assert "flask destinations add backend-env env:/srv/app/.env --org" in steps.text
     assert office.sandbox in steps.links()
+    assert f"{office.home}destinations#add" not in steps.links(), "it is for an operator"
+    make_operator(office.world, office.owner)
+    assert f"{office.home}destinations#add" in office.page(office.home).links()
     with within(db.session, Environment.TEST), writing(db.session):
         named = DestinationRow(id="dst_x", org_id=office.org.id, name="staging", uri="env:/x", created_by="operator")
         named.created_at = office.world.clock()

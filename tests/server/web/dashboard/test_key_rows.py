@@ -59,8 +59,8 @@ def test_a_key_that_was_ended_says_how(office: Office, change: Transition, words
 
 @pytest.mark.parametrize(
     ("condition", "words"),
-    [(Condition.DRIFTED, "holds something else, as it was looked at now"),
-     (Condition.MISSING, "does not hold it any more, as it was looked at now")],
+    [(Condition.DRIFTED, "holds something else, seen now"),
+     (Condition.MISSING, "does not hold it any more, seen now")],
 )  # fmt: skip
 def test_a_destination_that_lost_the_key_is_named(office: Office, condition: Condition, words: str) -> None:
     key = office.key("k")

@@ -11,7 +11,8 @@ from tests.conftest import TurnableClock
 from tests.server.conftest import World
 from tests.server.verbs import use_key
 from tests.server.web.dashboard.conftest import Office, Shown
-from tests.server.web.dashboard.forms import all_keys, create, place, send
+from tests.server.web.dashboard.forms import all_keys, create, hidden_of, place, send
+from tests.server.web.endpoints import make_operator
 
 DAY = timedelta(days=1)
 
@@ -131,3 +132,32 @@ def test_a_key_that_is_not_active_is_not_rotated(office: Office, world: World) -
     answer = send(office.browser, form, path, way="show", old="after")
     assert answer.status_code == 422
     assert "only an active key can be rotated" in Shown(answer).text
+
+
+@pytest.mark.fault
+def test_a_rotation_over_what_mushu_did_not_put_there_is_for_an_operator_who_says_so(
+    office: Office, world: World, tmp_path: Path
+) -> None:
+    file = place(world, office.org, tmp_path, "mailer-env")
+    create(office, way="deliver", to=["mailer-env"])
+    key = all_keys()[0]
+    path, over = f"{office.home}keys/{key.id}/rotate", f"{office.home}keys/{key.id}/overwrite"
+    assert over not in office.browser.get(path).get_data(as_text=True)
+    file.write_text("MUSHU_API_KEY=other\n")
+    send(office.browser, office.browser.get(f"{office.home}keys/{key.id}"), f"{office.home}keys/{key.id}/check")
+    form = office.browser.get(path)
+    assert "mailer-env held something else when it was last looked at." in Shown(form).text
+    assert "An operator of the server can have it do so." in Shown(form).text
+    assert "Only an operator of the server can." in office.page(f"{office.home}destinations").text
+    refused = send(office.browser, form, path, way="same")
+    assert "A destination does not take it now. An operator sees why." in Shown(refused).text
+    sent = hidden_of(form, path) | {"way": "same"}
+    assert office.browser.client.post(over, data=sent).status_code == 403
+    make_operator(world, office.owner)
+    refused = send(office.browser, office.browser.get(path), path, way="same")
+    assert "holds a value that Mushu did not put there" in Shown(refused).text
+    form = office.browser.get(path)
+    assert f'formaction="{over}"' in form.get_data(as_text=True)
+    done = office.browser.client.post(over, data=hidden_of(form, path) | {"way": "same"})
+    assert done.headers["Location"] == f"{office.home}keys/{key.id}/rotation"
+    assert CREDENTIAL_PATTERN.search(file.read_text())
