@@ -70,6 +70,8 @@ class AmbiguousCredential(MushuError):
 class Forbidden(MushuError):
     code = "forbidden"
     title = "The credential does not permit this"
+    #: As for `Unauthenticated`.
+    of_key: str | None = None
 
 
 class MissingScope(Forbidden):

@@ -112,6 +112,12 @@ def recall_from(source: Reader) -> Callable[[Hashable], Any | None]:
     return reads.recall if isinstance(reads, StampedReads) else _recall_nothing
 
 
+def reads_at_once(source: Reader) -> bool:
+    """Tell whether a read waits for nobody: beside SQLite's log no writer keeps a reader out."""
+    reads = source.connections
+    return isinstance(reads, StampedReads) and reads.is_stamped
+
+
 def _recall_nothing(_: Hashable) -> None:
     """Where nothing is remembered."""
 
@@ -128,6 +134,10 @@ class StampedReads(ReadConnections):
         self._seen: os.stat_result | None = None
         self._opening = Lock()
         self._open_at = 0.0
+
+    @property
+    def is_stamped(self) -> bool:
+        return self._stamp is not None
 
     def fetch(self, statement: str, values: Any, make: Callable[[Any], Sequence[Any]] = list) -> Sequence[Any]:
         """Return what `ReadConnections.fetch` would return at this moment; a statement has one `make`."""

@@ -1,4 +1,4 @@
-"""What Granian calls for each request: it is answered at once where that needs memory alone, else by other threads.
+"""What Granian calls for each request: it is answered at once where it waits for nobody, else by other threads.
 
 Granian would have each request taken by one of many threads, and all of them would contend for Python's lock. Here one
 of them listens. What an application answers at once it answers there. A request that only reads goes to a `ThreadPool`.
@@ -35,7 +35,7 @@ _PARAMETERS: Final = ["callback", "scope_opts", "access_log_fmt"]
 
 #: The status of an answer, its headers, and its whole body.
 WholeAnswer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
-#: Answers what needs nothing but memory, and None what may have to wait; it must not raise.
+#: Answers what waits for nobody, and None what may have to wait; it must not raise.
 AtOnce: TypeAlias = "Callable[[WSGIEnvironment], WholeAnswer | None]"
 
 
@@ -93,15 +93,20 @@ class Listeners:
         #: The thread that takes requests; None: Granian makes one when a request comes.
         self.current: int | None = None
         #: Those in whose place another one listens now. Granian may have ended them: it ends what had nothing to do.
-        self._replaced: set[int] = set()
+        self._replaced: dict[int, None] = {}
         self._resting: list[tuple[int, threading.Lock]] = []
 
     def leave(self, thread: int) -> None:
         """Have another thread listen, while this one answers."""
         with self._lock:
+            self._replaced.pop(thread, None)
             if self.current != thread:
                 return
-            self.current, following = self._resting.pop() if self._resting else (None, None)
+            following = None
+            if self._replaced:  # it listens still, so nobody is to be woken
+                self.current, _ = self._replaced.popitem()
+            else:
+                self.current, following = self._resting.pop() if self._resting else (None, None)
         if following is not None:
             following.release()
 
@@ -118,14 +123,14 @@ class Listeners:
             if thread not in self._replaced or self.current is None or len(self._resting) == self._most:
                 self._take_over(thread)
                 return
-            self._replaced.discard(thread)
+            del self._replaced[thread]
             self._resting.append((thread, rest))
         rest.acquire()
 
     def _take_over(self, thread: int) -> None:
         if self.current is not None and self.current != thread:
-            self._replaced.add(self.current)
-        self._replaced.discard(thread)
+            self._replaced[self.current] = None
+        self._replaced.pop(thread, None)
         self.current = thread
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote
 
 from flask import Flask
@@ -22,9 +22,9 @@ from flask import Flask
 from mushu.environment import Environment
 from mushu.server.client_address import client_address, name_in_environ, shown_text
 from mushu.server.core import Core, gate_reader_in
-from mushu.server.errors import AmbiguousCredential, Forbidden, RateLimited, Unauthenticated, WrongNetwork
+from mushu.server.errors import AmbiguousCredential, Forbidden, RateLimited, Unauthenticated
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
-from mushu.server.gate.cache import derived, recall_from
+from mushu.server.gate.cache import derived, reads_at_once, recall_from
 from mushu.server.gate.credential import read_headers
 from mushu.server.gate.decision import Admitted, admit_by, get_requirement
 from mushu.server.gate.principal import digest_of_sent, identify
@@ -106,7 +106,7 @@ class ForwardAuth:
         passed, request_id = None, chosen(environ.get("HTTP_X_REQUEST_ID", ""))
         try:
             now = self._clock()
-            passed = self._decide(environ, policy_name(path), now)
+            passed = cast(Passed, self._decide(environ, policy_name(path), now, only_at_once=False))
             if passed.key_id is not None:
                 self._recorder.saw(passed.key_id, now, shown_text(environ.get(self._address)))
             status, headers, content = _PASSED, passed.headers, b""
@@ -120,17 +120,16 @@ class ForwardAuth:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]
 
     def answer_at_once(self, environ: "WSGIEnvironment") -> WholeAnswer | None:
-        """Return the answer that is remembered; None where there is none, or more than memory is asked for one."""
+        """Return the answer of a credential that passes; None where it does not, or its answer may have to wait."""
         path = environ["PATH_INFO"]
         if not path.startswith(_BELOW):
             return None
         began, now = time.perf_counter() if self._log is not None else 0.0, self._clock()
         try:
-            sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
-            passed: Passed | None = self._recall((_RULE, policy_name(path), digest_of_sent(*sent)))
+            passed = self._decide(environ, policy_name(path), now, only_at_once=True)
         except Exception:  # `__call__` meets it again, and says what it is
             return None
-        if passed is None or passed.is_bounded or (passed.until is not None and passed.until <= now):
+        if passed is None or passed.is_bounded:
             return None
         if passed.key_id is not None:
             self._recorder.saw(passed.key_id, now, shown_text(environ.get(self._address)))
@@ -139,21 +138,32 @@ class ForwardAuth:
             self._note(self._log, environ, request_id, _PASSED, began, 0, passed)
         return 200, [*passed.headers, (REQUEST_ID, request_id)], b""
 
-    def _decide(self, environ: "WSGIEnvironment", name: str, now: datetime) -> Passed:
-        sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
-        make = partial(self._look_up, environ, name, now, sent)
-        found = derived(self._reader, (_RULE, name, digest_of_sent(*sent)), make)
-        return found if found.until is None or found.until > now else make()
+    def _decide(self, environ: "WSGIEnvironment", name: str, now: datetime, *, only_at_once: bool) -> Passed | None:
+        """Let a request pass; None where that has to wait for something, and it is to be known at once.
 
-    def _look_up(self, environ: "WSGIEnvironment", name: str, now: datetime, sent: tuple[str | None, ...]) -> Passed:
+        Raises:
+            MushuError: one of those that say why not.
+        """
+        sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
+        key = (_RULE, name, digest_of_sent(*sent))
+        found: Passed | None = self._recall(key)
+        if found is None or (found.until is not None and found.until <= now):
+            if only_at_once and not reads_at_once(self._reader):
+                return None
+            make = partial(self._look_up, name, now, sent)
+            found = derived(self._reader, key, make)
+            if found.until is not None and found.until <= now:
+                found = make()
+        return found
+
+    def _look_up(self, name: str, now: datetime, sent: tuple[str | None, ...]) -> Passed:
         requirement = get_requirement(self._reader, name)
         identity = identify(self._reader, now, read_headers(*sent))
         try:
             admitted = admit_by(self._reader, requirement, identity)
-        except Forbidden as refusal:  # it is in use all the same
+        except Forbidden as refusal:
             if isinstance(identity.principal, KeyPrincipal):
-                self._recorder.saw(identity.principal.key_id, now, shown_text(environ.get(self._address)))
-            count_denial(self._flask, environ, identity.principal, refusal)
+                refusal.of_key = identity.principal.key_id
             raise
         return _passed(admitted, requirement)
 
@@ -172,7 +182,9 @@ class ForwardAuth:
         self, error: Exception, environ: "WSGIEnvironment", passed: Passed | None, request_id: str
     ) -> tuple[str, Fields, bytes]:
         principal, over_limit = (passed.principal, passed.over_limit) if passed else (None, HTTPStatus.FORBIDDEN)
-        if isinstance(error, Unauthenticated | RateLimited | WrongNetwork):
+        if isinstance(error, Forbidden) and error.of_key is not None:  # it is in use all the same
+            self._recorder.saw(error.of_key, self._clock(), shown_text(environ.get(self._address)))
+        if isinstance(error, Unauthenticated | RateLimited | Forbidden):
             count_denial(self._flask, environ, principal, error)
         return _refusal(error, request_id, over_limit)
 

@@ -169,19 +169,19 @@ def test_a_thread_that_granian_ended_is_followed_and_nobody_waits_for_it() -> No
         thread.end()
 
 
-def test_no_more_rest_than_may_and_one_that_does_not_listen_calls_nobody() -> None:
+def test_nobody_is_woken_while_one_that_was_replaced_listens_still() -> None:
     listeners, thread = Listeners(0), threading.get_ident()
+    for one in (1, 2, thread):
+        listeners.come_back(one)
+    for following in (2, 1, None):
+        listeners.leave(thread if following == 2 else listeners.current or 0)
+        assert listeners.current == following
+    listeners.leave(thread)
+    listeners.come_back_or_rest(thread)
+    assert listeners.current == thread
     listeners.come_back(1)
-    listeners.come_back(thread)
-    listeners.come_back(2)
-    listeners.leave(thread)
-    assert listeners.current == 2
     listeners.come_back_or_rest(thread)
-    assert listeners.current == thread
-    listeners.leave(thread)
-    assert listeners.current is None
-    listeners.come_back_or_rest(thread)
-    assert listeners.current == thread
+    assert listeners.current == thread, "no more may rest"
 
 
 def test_only_a_granian_as_it_is_known_is_taken_over(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
