@@ -5,10 +5,12 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from typing import Final, NewType
 
+from jinja2.ext import Extension
+from jinja2.lexer import TOKEN_DATA, Token, TokenStream
 from markupsafe import escape
 
 from mushu.terminal import is_readable
@@ -64,10 +66,27 @@ def select(name: str, label: str, options: Iterable[tuple[str, str]], chosen: st
     return Html(f'<div>{named}<select id="{name}" name="{name}">{offered}</select></div>')
 
 
+class AsciiData(Extension):
+    """Jinja with what templates say in ASCII, other characters by their number.
+
+    A page that is ASCII is encoded at once, any other letter by letter; that takes as long as to draw its rows.
+    """
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        for token in stream:
+            is_data = token.type == TOKEN_DATA
+            yield Token(token.lineno, TOKEN_DATA, in_ascii(token.value)) if is_data else token
+
+
+def in_ascii(ours: str) -> Html:
+    """Return markup of ours with characters that are not ASCII by their number; what others wrote is left alone."""
+    return Html(ours.encode("ascii", "xmlcharrefreplace").decode())
+
+
 @lru_cache(maxsize=256)
 def icon(name: str, label: str = "") -> Html:
     """Return an icon; `icons.html` must stand in its page. One without a label says nothing to a screen reader."""
-    spoken = f'role="img" aria-label="{escaped(label)}"' if label else 'aria-hidden="true"'
+    spoken = f'role="img" aria-label="{in_ascii(escaped(label))}"' if label else 'aria-hidden="true"'
     return Html(f'<svg class="i" {spoken}><use href="#i-{escaped(name)}"/></svg>')
 
 

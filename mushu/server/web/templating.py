@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from mushu.server.clock import rfc3339
 from mushu.server.core import get_core
-from mushu.server.web.markup import Html, icon, readable, said, select
+from mushu.server.web.markup import AsciiData, Html, icon, readable, said, select
 
 _STATIC: Final = Path(__file__).with_name("static")
 #: Seconds that a browser keeps a file with its digest in its address.
@@ -123,7 +123,7 @@ def version(name: str) -> Markup:
     """Return the version of what a destination holds; of a digest, its first letters, with the whole behind them."""
     if len(name) <= _LONG:
         return visible(name)
-    return Markup('<span title="{}">{}…</span>').format(name, visible(name[:_SHORT]))
+    return Markup('<span title="{}">{}&hellip;</span>').format(name, visible(name[:_SHORT]))
 
 
 def capitalized(words: Markup) -> Markup:
@@ -157,6 +157,7 @@ def install(app: Flask) -> None:
         visible=visible, exact=exact, day=day, ago=ago, number=number, counted=counted, version=version,
         with_code=with_code, with_moments=with_moments, capitalized=capitalized,
     )  # fmt: skip
+    app.jinja_env.add_extension(AsciiData)
     app.jinja_env.globals.update(
         address=address, asset=asset, token=token,
         icon=_for_templates(icon), said=_for_templates(said), select=_for_templates(select),

@@ -5,9 +5,10 @@ from html import unescape
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
-from mushu.server.web.markup import escaped, icon, readable, said
+from mushu.server.web.markup import AsciiData, escaped, icon, readable, said
 from mushu.terminal import is_readable
 
 ANY = st.text() | st.text(st.sampled_from("a <>&\"'`=\u202e\x1b\n~!é🔑"))
@@ -32,6 +33,11 @@ def test_any_text_is_read_as_it_is_letter_by_letter(text: str) -> None:
 
 def test_what_is_marked_as_markup_elsewhere_is_text_here() -> None:
     assert escaped(Markup("<b>")) == readable(Markup("<b>")) == "&lt;b&gt;"
+
+
+def test_what_a_template_says_is_ascii_and_what_others_wrote_is_as_it_was() -> None:
+    template = Environment(extensions=[AsciiData], autoescape=True).from_string("<b>…</b> · {{ name }}{{ '—' }}")
+    assert template.render(name="é<") == "<b>&#8230;</b> &#183; é&lt;—"
 
 
 @pytest.mark.parametrize("tone", ["ok", "warn", "bad", "off", "stop", "wait"])

@@ -62,7 +62,7 @@ def _row_of(row: KeyRow, now: datetime, first: datetime, address: Html) -> Html:
         pick=Html("") if row.state in DEAD else _pick(Html(key.id), escaped(key.name)),
         href=Html(f"{address}/{key.id}"),
         name=readable(key.name),
-        hint=escaped(key.hint),
+        hint=Html(escaped(key.hint).replace("…", "&hellip;")),
         scopes=_scopes(key.scope_names),
         status=said(row.status.tone, Html(row.status.words), "div"),
         requests=Html(f"{row.requests:,} request{'' if row.requests == 1 else 's'}"),
@@ -82,7 +82,7 @@ def _markup(
     return Html(f"""<tr>
 <td class="tick">{pick}</td>
 <th scope="row"><a class="name" href="{href}" dir="auto">{name}</a>\
-<small><span class="id">{hint}</span> · {scopes}</small></th>
+<small><span class="id">{hint}</span> &middot; {scopes}</small></th>
 <td class="state" data-l="Status">{status}</td>
 <td class="count" data-l="Last 36 hours"><svg class="spark" viewBox="0 0 144 28" preserveAspectRatio="none" role="img"\
  aria-label="{requests} in the last 36 hours, {denials} refused">{spark}</svg><small>{count}</small></td>

@@ -134,6 +134,7 @@ def test_a_row_says_who_saw_the_key_and_where_it_is(office: Office) -> None:
     assert "an unlisted env: destinationand 1 more" in text
     assert f"env:/srv/{own.id}" in text, "on a client’s own machine"
     assert "/srv/another" not in text, "a file of the server is told to operators only"
+    assert page.html.isascii(), "it is encoded letter by letter where it is not"
     assert {one.get("aria-label") for one in page.all("svg")} >= {"Sealed: nobody has seen it", "Was shown"}
     assert len(names(page)) == len({shown.id, sealed.id, own.id})
 
