@@ -91,7 +91,7 @@ def _take_all(chromium: str, address: str, into: Path) -> None:
             page.get_by_role("link", name="Keys", exact=True).click()
             _take(page, into / "keys.png", 1000)
             page.get_by_role("link", name="billing-worker").click()
-            _take(page, into / "key.png", 1200)
+            _take(page, into / "key.png", 1080)
             page.get_by_role("link", name="Keys", exact=True).first.click()
             page.get_by_role("row").filter(has_text="this one ends").get_by_role("link").click()
             page.get_by_role("link", name="Watch the rotation").click()

@@ -28,6 +28,8 @@ from mushu.server.web.guard import current_environment, org_page
 
 #: Events, and keys on the move, that are shown.
 _LATEST: Final = 6
+#: What comes with each creation and rotation by itself: one event of these is told, not four; the audit log has all.
+_WITH_IT: Final = ("key.activated", "key.retiring")
 _MOVING: Final = (State.PENDING, State.RETIRING)
 #: The cards: words, which of the counts, the shape where it is not 0, and the parameters of the list that it opens.
 _TILES: Final = (
@@ -85,13 +87,14 @@ def _figures(session: AnySession, now: datetime, org_id: str) -> HomeFigures:
     mine = Selection((environment,))
     moving = replace(mine, conditions=(ApiKey.stored_state.in_(_MOVING),))
     keys = [key for key in list_keys(session, org_id, moving, Window(_LATEST)).rows if key.state(now) in _MOVING]
-    events = list_events(session, EventFilter(org_id=org_id, without_accounts=True), Window(_LATEST))
+    events = list_events(session, EventFilter(org_id=org_id, without_accounts=True), Window(4 * _LATEST)).rows
+    news = [event for event in events if event.action not in _WITH_IT][:_LATEST]
     destinations = list_destinations(session, org_id, Window(1)).rows
     return HomeFigures(
         counts=count_keys(session, now, org_id, mine),
         chart=chart(hours_of_keys(session, now, org_id, mine), BY_HOUR, ""),
         unusual=unusual_keys(session, now, org_id, environment),
-        latest=trail_of(session, events.rows),
+        latest=trail_of(session, news),
         moving=rows_of(session, now, org_id, keys),
         has_max_age=rules_of(session, org_id).max_key_age is not None,
         destination=destinations[0].name if destinations else None,

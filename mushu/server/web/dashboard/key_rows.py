@@ -58,6 +58,8 @@ class KeyFacts(NamedTuple):
     use: KeyUse | None
     #: In which the key makes way for another.
     rotation: KnownRotation | None
+    #: Whether it took the place of another.
+    follows: bool
 
     def place(self, delivery: Delivery) -> str:
         """Return what a destination is called; on a client's machine, its URI is nothing of the server's."""
@@ -116,13 +118,15 @@ def rows_of(
     if names is None:
         names = names_of(source, [delivery.uri for delivery in found], org_id)
     uses, hours = uses_of(source, ids), hours_by_key(source, now, ids)
-    rotations = {one.predecessor_id: one for one in list_rotations_among(source, ids) if one.handed_over_at}
+    handed_over = [one for one in list_rotations_among(source, ids) if one.handed_over_at]
+    rotations, successors = {one.predecessor_id: one for one in handed_over}, {one.successor_id for one in handed_over}
     creators = {key.created_by for key in keys if key.created_by is not None}
     if emails is None or not creators <= emails.keys():
         emails = emails_of(source, creators)
     rows = []
     for key in keys:
-        facts = KeyFacts(key, deliveries.get(key.id, ()), names, uses.get(key.id), rotations.get(key.id))
+        at, use, rotation = deliveries.get(key.id, ()), uses.get(key.id), rotations.get(key.id)
+        facts = KeyFacts(key, at, names, use, rotation, key.id in successors)
         creator = emails.get(key.created_by or "")
         state = key.state(now)
         rows.append(KeyRow(facts, state, status_of(facts, state, now), hours[key.id], *total(hours[key.id]), creator))
@@ -171,7 +175,8 @@ def _active(facts: KeyFacts, now: datetime) -> KeyStatus:
     since = key.activated_at or key.created_at
     if use is None and since <= now - _WAITING:
         length = naturaldelta(now - since, months=False)
-        return KeyStatus("off", _sentence("Never used in {}; delete it if nobody waits for it", length))
+        advice = ", though it took the place of another" if facts.follows else "; delete it if nobody waits for it"
+        return KeyStatus("off", _sentence(f"Never used in {{}}{advice}", length))
     if use is not None and use.last_used_at <= now - _IDLE:
         return KeyStatus("off", _sentence("Idle for {}", naturaldelta(now - use.last_used_at, months=False)))
     return _QUIET

@@ -72,7 +72,8 @@ def test_it_tells_what_was_asked_what_is_unusual_what_moves_and_what_happened(of
     for words in (
         "All keys are as they should be", "2 keys of acme", "3 requests", "1 refused, on a scale of their own",
         "It was first used from the network 198.51.100.0/24 now.", "Rotating: the new key waits for its first use",
-        f"Mushu: {HOSTILE} replaced", f"Mushu let {colleague.email} in, as admin", "All of it",
+        f"Mushu: {HOSTILE} rotated: {successor.id} takes over", f"Mushu let {colleague.email} in, as admin",
+        "All of it",
     ):  # fmt: skip
         assert words in text
     assert "<script>alert" not in page.html

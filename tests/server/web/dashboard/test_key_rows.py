@@ -97,6 +97,7 @@ def test_a_rotation_says_what_it_waits_for(office: Office, clock: TurnableClock)
     assert status(office, key) == ("wait", "Rotating: the new key waits for its first use")
     clock.turn(days=9)
     assert status(office, key) == ("bad", "Rotation stalled 2 days ago: nobody has used the new key")
+    assert status(office, successor) == ("off", "Never used in 9 days, though it took the place of another")
     with writing(db.session):
         note_first_uses(db.session, {successor.id: clock()})
     assert status(office, key) == ("wait", "Rotating: the new key is in use, and this one ends in an hour")
