@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import methodcaller
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from flask import Flask, current_app, g
 from flask_sqlalchemy import SQLAlchemy
@@ -154,10 +155,12 @@ def get_core() -> Core:
     return core_of(current_app)
 
 
-def resolve_once(proxy: Proxied) -> Proxied:
-    """Return what a proxy of Flask stands for now: each look through one costs, so who looks often resolves it once."""
-    found: Proxied = proxy._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask documents it
-    return found
+class _Resolving(Protocol):
+    def __call__(self, proxy: Proxied, /) -> Proxied: ...
+
+
+#: Returns what a proxy of Flask stands for now: each look through one costs, so who looks often resolves it once.
+resolve_once: Final = cast(_Resolving, methodcaller("_get_current_object"))
 
 
 def tell_session(environment: Environment, proof: Proof | None) -> None:

@@ -17,12 +17,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from flask import Flask, request
+from flask import Flask
 
 from mushu.batching import unhurried
 from mushu.server.client_address import shown_text
 from mushu.server.config import Settings
-from mushu.server.core import resolve_once
 from mushu.server.errors import ConfigurationError
 from mushu.server.logs import LogFile, Sink, StandardError, current_request_id
 from mushu.server.web.extensions import at_end
@@ -167,14 +166,8 @@ def install(app: Flask, settings: Settings) -> None:
     log = AccessLog(_sink(settings.access_log_file), _ACCESS_LOG_SECONDS)
     app.extensions[_ACCESS_LOG] = log
     at_end(log.close)
-    app.url_value_preprocessor(_note_rule)
     left_out = _FREQUENT if settings.access_log == "api" else frozenset[str]()
     app.wsgi_app = AccessLogged(app.wsgi_app, log, settings.client_address_header, left_out)  # type: ignore[method-assign]
-
-
-def _note_rule(*_: object) -> None:
-    asked = resolve_once(request)
-    asked.environ[RULE] = asked.url_rule
 
 
 def _sink(path: str) -> Sink:

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from werkzeug.routing import MapAdapter
 
 from mushu.server.core import resolve_once
+from mushu.server.web.access_log import RULE
 from mushu.server.web.bodies import BodyRequest
 from mushu.server.web.extensions import KnownPaths, Rules
 from mushu.server.web.response_headers import OF_DOCUMENT
@@ -95,6 +96,7 @@ class ApiApp(OpenAPI):
 
     def preprocess_request(self) -> Any:
         asked = resolve_once(request)
+        asked.environ[RULE] = asked.url_rule
         names = self._hooked(asked)
         for name in names:
             for note in self.url_value_preprocessors.get(name, ()):

@@ -17,7 +17,7 @@ from werkzeug import Response
 from werkzeug.routing import Rule
 
 from mushu.environment import Environment
-from mushu.server.core import get_core
+from mushu.server.core import get_core, resolve_once
 from mushu.server.errors import Invalid
 from mushu.server.web.guard import SANDBOX
 from mushu.server.web.problems import PLAIN_NAME
@@ -121,7 +121,7 @@ def refuse_unknown_parameters() -> None:
     Raises:
         Invalid: there is one; the sentence says what the endpoint takes.
     """
-    if not request.query_string:  # as most requests have it
+    if not resolve_once(request).query_string:  # as most requests have it
         return
     view = current_app.view_functions[request.endpoint or ""]
     query = view.__annotations__.get("query")

@@ -23,7 +23,7 @@ from werkzeug.exceptions import BadRequest, RequestTimeout
 from werkzeug.wsgi import ClosingIterator
 
 from mushu.server.config import Settings
-from mushu.server.core import get_core
+from mushu.server.core import get_core, resolve_once
 from mushu.server.errors import Busy
 from mushu.server.operation.requests import EXCHANGE, Exchange, has_body, only_reads
 from mushu.server.web.body_slots import Slots, busy
@@ -240,7 +240,7 @@ def install(app: Flask, settings: Settings) -> None:
 
 def _raise_refusal() -> None:
     """Refuse inside the application, so that this refusal looks like all others."""
-    refusal = request.environ.get(_REFUSAL)
+    refusal = resolve_once(request).environ.get(_REFUSAL)
     if refusal is not None:
         raise refusal
 
