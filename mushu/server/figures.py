@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
 
 from mushu.server.db import AnySession, UTCDateTime
 from mushu.server.environments import Source, prepare
@@ -98,15 +98,26 @@ def hours_of_keys(
         DatabaseUnavailable: the usage of keys cannot be read.
     """
     starts = last_hours(now, 24)
-    meant = exists().where(ApiKey.id == UsagePeriod.key_id, *_criteria(now, org_id, selection, hygiene))
-    sums = (func.sum(UsagePeriod.requests), func.sum(UsagePeriod.denials))
-    query = select(UsagePeriod.start, *sums).where(*_since(starts[0]), meant).group_by(UsagePeriod.start)
+    query = adding_up(_criteria(now, org_id, selection, hygiene))
     with reading_with_usage(session) as both:
-        return in_hours(starts, both.execute(query))
+        return in_hours(starts, both.execute(query, {"since": starts[0]}))
+
+
+def adding_up(meant: Sequence[ColumnElement[bool]]) -> Select[*tuple[Any, ...]]:
+    """Select the requests and denials by hour, of keys that meet all of this, with the parameter `since`.
+
+    Outer, so that SQLite begins with the keys: the hours of others are many where the keys that are meant are few.
+    """
+    sums = (func.sum(UsagePeriod.requests), func.sum(UsagePeriod.denials))
+    of_key = and_(UsagePeriod.key_id == ApiKey.id, *SINCE)
+    hours = select(UsagePeriod.start, *sums).select_from(ApiKey).outerjoin(UsagePeriod, of_key)
+    return hours.where(*meant).group_by(UsagePeriod.start)
 
 
 def in_hours(starts: Sequence[datetime], rows: Iterable[Any]) -> list[Bar]:
-    found = {start: Bar(start, int(requests), int(denials)) for start, requests, denials in rows}
+    """Return an hour for each of these starts; keys without any have a row without a start."""
+    counted = [(start, requests, denials) for start, requests, denials in rows if start is not None]
+    found = {start: Bar(start, int(requests), int(denials)) for start, requests, denials in counted}
     return [found.get(start) or Bar(start) for start in starts]
 
 
@@ -143,7 +154,3 @@ def _criteria(now: datetime, org_id: str, selection: Selection, hygiene: Hygiene
 def last_hours(now: datetime, number: int) -> list[datetime]:
     hour = now.replace(minute=0, second=0, microsecond=0)
     return [hour - _HOUR * back for back in reversed(range(number))]
-
-
-def _since(start: datetime) -> tuple[ColumnElement[bool], ...]:
-    return UsagePeriod.seconds == HOUR, UsagePeriod.start >= start

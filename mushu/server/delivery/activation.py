@@ -13,7 +13,7 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.ledger import UriAt
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import find_rotation_to
-from mushu.server.keys.service import change_state, get_key
+from mushu.server.keys.service import change_state, get_key, lock_key
 from mushu.server.keys.states import ACTIVATE, DEAD, END_RETIREMENT, RETIRE, AtDeadline
 
 
@@ -29,10 +29,12 @@ def activate(session: AnySession, clock: Clock, actor: Actor, key_id: str, prove
         KeyNotFound: there is no such key.
         WrongState: the key is not pending, or the one it should succeed was disabled or is being succeeded already.
     """
+    rotation = find_rotation_to(session, key_id)
+    if rotation is not None:
+        lock_key(session, rotation.predecessor_id)  # first, as all that changes both
     key = change_state(session, clock, actor, key_id, ACTIVATE)
     if key.rotate_every is not None:
         key.rotate_at = clock() + timedelta(seconds=key.rotate_every)
-    rotation = find_rotation_to(session, key_id)
     if rotation is not None:
         _hand_over(session, clock, actor, rotation)
         ledger.replaced(session, rotation.predecessor_id, proven)

@@ -46,9 +46,15 @@ class Bounds:
 
 
 @lru_cache(10_000)
-def bounds_of(key_id: str, org_id: str, limits: str | None, org_limits: str | None, networks: str | None) -> Bounds:
-    """Return the bounds of a key; the last three as they are stored."""
-    windows = windows_of(key_id, limits) + windows_of(org_id, org_limits, "org-")
+def bounds_of(
+    key_id: str, org_id: str, environment: str, limits: str | None, org_limits: str | None, networks: str | None
+) -> Bounds:
+    """Return the bounds of a key; the last four as they are stored.
+
+    Test keys of an organization use up nothing of what its live keys have.
+    """
+    subject = org_id if environment == Environment.LIVE else f"{org_id}/{environment}"
+    windows = windows_of(key_id, limits) + windows_of(subject, org_limits, "org-")
     return Bounds(windows, networks_of(networks))
 
 
@@ -79,7 +85,9 @@ def key_principal(
     networks: str | None,
 ) -> KeyPrincipal:
     """Return what a row of a key proves; all but the ids as they are stored."""
-    bounds = bounds_of(key_id, org_id, limits, org_limits, networks) if limits or org_limits or networks else None
+    bounds = None
+    if limits or org_limits or networks:
+        bounds = bounds_of(key_id, org_id, environment, limits, org_limits, networks)
     return KeyPrincipal(key_id, org_id, Environment(environment), tuple(map(Scope, scopes.split(","))), bounds)
 
 

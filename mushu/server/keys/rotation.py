@@ -23,14 +23,14 @@ from mushu.server.db import AnySession
 from mushu.server.environments import Source, prepare
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.idempotency import IdempotencyMark
-from mushu.server.keys import networks_of
+from mushu.server.keys import Network, networks_of
 from mushu.server.keys.minting import KeyRequest, mint_successor
 from mushu.server.keys.models import IS_OPEN, IS_TO_ROTATE, ApiKey, Rotation
 from mushu.server.keys.records import deadline_of
-from mushu.server.keys.service import StateAt, get_key
+from mushu.server.keys.service import StateAt, get_key, lock_key, restrict_key
 from mushu.server.keys.states import DEAD, AtDeadline, State
 from mushu.server.orgs.service import get_org
-from mushu.server.rate_limits import limits_of
+from mushu.server.rate_limits import Limit, limits_of
 
 #: That a moment of a rotation may be away.
 LONGEST_WAIT: Final = timedelta(days=366)
@@ -122,6 +122,7 @@ def begin(
     if not timedelta(0) <= terms.settle <= LONGEST_WAIT or not timedelta(0) < terms.deadline <= LONGEST_WAIT:
         raise Invalid("Settle and deadline are durations such as 1h and 7d, of a year at most.", field="settle")
     now = clock()
+    lock_key(session, key_id)  # a change of its limits waits, and then finds the successor
     key = get_key_to_rotate(session, now, key_id)
     get_org(session, key.org_id)
     successor, secret = mint_successor(session, clock, actor, _request_like(key, now, idempotency))
@@ -152,6 +153,31 @@ def get_key_to_rotate(session: AnySession, now: datetime, key_id: str) -> ApiKey
     if key.state(now) is not State.ACTIVE:
         raise WrongState(_why_not(session, key, now))
     return key
+
+
+def restrict(
+    session: AnySession,
+    clock: Clock,
+    actor: Actor,
+    key_id: str,
+    *,
+    limits: Sequence[Limit] | None,
+    networks: Sequence[Network] | None,
+) -> ApiKey:
+    """Change how often and from where a key may be used, and the keys that are on their way to take its place.
+
+    Args:
+        limits: None leaves them as they are, and none in it takes them back; so do `networks`.
+
+    Raises:
+        KeyNotFound: there is no such key.
+    """
+    key = lock_key(session, key_id)
+    on_their_way = select(ApiKey).join(Rotation, Rotation.successor_id == ApiKey.id)
+    pending = on_their_way.where(Rotation.predecessor_id == key_id, ApiKey.stored_state == State.PENDING)
+    for successor in session.scalars(pending.order_by(ApiKey.id)).all():
+        restrict_key(session, clock, actor, successor, limits=limits, networks=networks)
+    return restrict_key(session, clock, actor, key, limits=limits, networks=networks)
 
 
 def _request_like(key: ApiKey, now: datetime, idempotency: IdempotencyMark | None) -> KeyRequest:

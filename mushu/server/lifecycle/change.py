@@ -5,9 +5,9 @@ from datetime import datetime
 
 from mushu.server.db import writing
 from mushu.server.errors import Invalid
-from mushu.server.keys import Network, retirement
+from mushu.server.keys import Network, retirement, rotation
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import change_state, rename_key, restrict_key
+from mushu.server.keys.service import change_state, rename_key
 from mushu.server.keys.states import DISABLE, ENABLE, Transition
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.delete import follow_journal
@@ -48,7 +48,7 @@ def rename(context: Context, key_id: str, name: str) -> ApiKey:
 def restrict(
     context: Context, key_id: str, *, limits: Sequence[Limit] | None, networks: Sequence[Network] | None
 ) -> ApiKey:
-    """Change how often and from where the key may be used; owns its transaction.
+    """Change how often and from where the key, and one that is to take its place, may be used; owns its transaction.
 
     Args:
         limits: None leaves them as they are, and none in it takes them back; so do `networks`.
@@ -62,7 +62,9 @@ def restrict(
     follow_journal(context)  # 1
     with writing(context.session):  # 5
         key = context.get_key(key_id)  # 3
-        return restrict_key(context.session, context.clock, context.actor, key, limits=limits, networks=networks)  # 7
+        return rotation.restrict(  # 7
+            context.session, context.clock, context.actor, key.id, limits=limits, networks=networks
+        )
 
 
 def extend(context: Context, key_id: str, until: datetime) -> ApiKey:

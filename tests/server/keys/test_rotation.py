@@ -8,10 +8,10 @@ from sqlalchemy import func, select
 from mushu.environment import Environment
 from mushu.server.audit import SYSTEM, AuditEvent
 from mushu.server.core import db
-from mushu.server.db import reading, writing
+from mushu.server.db import AnySession, reading, writing
 from mushu.server.delivery.activation import activate
 from mushu.server.errors import Invalid, KeyNotFound, OrgNotFound, WrongState
-from mushu.server.keys import Scope, retirement, rotation
+from mushu.server.keys import Scope, parse_networks, retirement, rotation
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import Terms
@@ -21,6 +21,7 @@ from mushu.server.orgs.models import Organization
 from mushu.server.orgs.service import delete_org
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
+from tests.server.orgs.racing import overtake
 from tests.server.verbs import issue_key
 
 pytestmark = pytest.mark.database
@@ -160,6 +161,33 @@ class TestBeginning:
     )
     def test_terms_are_read_as_they_were_given(self, clock: TurnableClock, old: ApiKey, terms: Terms) -> None:
         assert Terms.of(row(begin(clock, old.id, terms).id)) == terms
+
+
+@pytest.mark.fault
+def test_limits_and_networks_that_are_set_while_the_successor_is_on_its_way_hold_for_it_too(
+    clock: TurnableClock, world: World, org: Organization, old: ApiKey
+) -> None:
+    """It kept those that the key had when it was minted: who bound a key to a network had an unbound one take over."""
+    old_id, other, networks = old.id, world.key(org)[0].id, parse_networks(["10.0.0.0/8"])
+    over, under_way = begin(clock, old_id).id, begin(clock, old_id).id
+    change(clock, over, FAIL)
+
+    def bind(session: AnySession, key_id: str = old_id) -> None:
+        rotation.restrict(session, clock, SYSTEM, key_id, limits=None, networks=networks)
+
+    with writing(db.session):
+        bind(db.session)
+    hand_over(clock, under_way)
+    assert [now_of(key_id).networks for key_id in (old_id, under_way, over)] == ["10.0.0.0/8", "10.0.0.0/8", None]
+    assert (
+        overtake(
+            lambda session: rotation.begin(session, clock, SYSTEM, other, Terms()), lambda session: bind(session, other)
+        )
+        is None
+    )
+    with reading(db.session):
+        (successor,) = db.session.scalars(select(Rotation.successor_id).where(Rotation.predecessor_id == other))
+    assert now_of(successor).networks == "10.0.0.0/8", "they were minted and bound at the same moment"
 
 
 class TestWhoIsNotSucceeded:

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from mushu.environment import Environment
 from mushu.server.audit import SYSTEM
 from mushu.server.config import Settings
 from mushu.server.core import context_for, db
@@ -207,6 +208,19 @@ def test_who_asks_learns_of_limits_and_never_that_the_key_is_dead(
             use = usage_of(db.session, world.clock(), get_key(db.session, asker_id)).use
         assert use is not None
         assert use.requests == 6
+
+
+@pytest.mark.fault
+def test_test_keys_use_up_nothing_of_what_an_organization_has_for_its_live_keys(
+    client: SeparateClient, world: World, org: Organization
+) -> None:
+    """They were counted in one window, so a test that ran wild had the keys of production refused."""
+    limit(world, org, "2/day")
+    live, test = world.key(org)[1], world.key(org, environment=Environment.TEST)[1]
+    for _ in range(2):
+        assert client.get(f"/sandbox/orgs/{org.id}", headers=api_key(test)).status_code == 200
+    refusal(client.get(f"/sandbox/orgs/{org.id}", headers=api_key(test)), 429, "rate_limited")
+    assert left(client.get(f"/orgs/{org.id}", headers=api_key(live))) == {"org-day": 1}
 
 
 @pytest.mark.fault
