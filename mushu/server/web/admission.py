@@ -111,11 +111,11 @@ def _admit(
     clock, known = core.clock, resolve_once(g)
     known.principal = principal = identify_by(gate_reader_in(environment, app), clock(), read, *sent).principal
     name_in_access_log(principal, asked.environ)
-    count(app, asked.environ, principal)  # before anything is refused: such a key is in use all the same
     address = partial(client_address, asked.environ, core.settings.client_address_header)
     bounds = principal.bounds
     if bounds is not None:
-        bounds.require_network(address())
+        bounds.require_network(address())  # from elsewhere a key is not in use, and none before it may retire
+    count(app, asked.environ, principal)  # before anything else is refused: such a key is in use all the same
     known.org_id = org_id = admit(reader_in(environment, app), principal, requirement, environment, named)
     proof = RequestProof(
         clock=clock,

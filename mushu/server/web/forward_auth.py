@@ -107,11 +107,14 @@ class ForwardAuth:
         try:
             now = self._clock()
             passed = cast(Passed, self._decide(environ, policy_name(path), now, only_at_once=False))
+            bounds = passed.principal.bounds
+            if bounds is not None:
+                bounds.require_network(client_address(environ, self._address_header))
             if passed.key_id is not None:
                 self._recorder.saw(passed.key_id, now, shown_text(environ.get(self._address)))
             status, headers, content = _PASSED, passed.headers, b""
-            if passed.is_bounded:
-                headers += self._within_bounds(environ, passed, now)
+            if passed.windows:
+                headers += self._limiter.take(passed.windows, now.timestamp())
         except Exception as error:
             status, headers, content = self._refuse(error, environ, passed, request_id)
         start_response(status, [*headers, (REQUEST_ID, request_id)])
@@ -166,17 +169,6 @@ class ForwardAuth:
                 refusal.of_key = identity.principal.key_id
             raise
         return _passed(admitted, requirement)
-
-    def _within_bounds(self, environ: "WSGIEnvironment", passed: Passed, now: datetime) -> Fields:
-        """Count a request that its policy lets pass, and return what to tell of its limits.
-
-        Raises:
-            WrongNetwork, RateLimited, LimiterUnavailable: it does not pass.
-        """
-        bounds = passed.principal.bounds
-        if bounds is not None:
-            bounds.require_network(client_address(environ, self._address_header))
-        return self._limiter.take(passed.windows, now.timestamp()) if passed.windows else ()
 
     def _refuse(
         self, error: Exception, environ: "WSGIEnvironment", passed: Passed | None, request_id: str

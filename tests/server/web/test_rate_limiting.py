@@ -32,6 +32,7 @@ from mushu.server.web.extensions import recorder_of
 from mushu.server.web.problems import on_undecided
 from tests.conftest import TurnableClock
 from tests.server.conftest import World, api_key, bearer
+from tests.server.verbs import show_successor
 from tests.server.web.asking import SeparateClient, answer, refusal
 
 #: One member of a list of structured fields (RFC 9651, section 3.1): a string with integers as parameters.
@@ -210,6 +211,34 @@ def test_who_asks_learns_of_limits_and_never_that_the_key_is_dead(
         assert use.requests == 6
 
 
+def uses(world: World, key_id: str) -> int:
+    with reading(db.session):
+        use = usage_of(db.session, world.clock(), get_key(db.session, key_id)).use
+    return use.requests if use is not None else 0
+
+
+@pytest.mark.fault
+def test_what_is_refused_for_its_network_does_not_end_the_key_that_a_rotation_replaces(
+    app: Flask, client: SeparateClient, world: World, org: Organization
+) -> None:
+    """The new key was seen in use wherever somebody tried it, and services that had not loaded it were refused."""
+    policy(world, org, "reports")
+    old, _ = limited(world, org, networks=["192.0.2.0/24"])
+    minted = show_successor(context_for(SYSTEM), old, Terms())
+    new, asker = minted.secret.reveal() if minted.secret is not None else "", world.key(org, Scope.READ)[1]
+    elsewhere = {"REMOTE_ADDR": "198.51.100.7"}
+    for path in (f"/orgs/{org.id}", "/forward-auth/reports"):
+        refusal(client.get(path, headers=api_key(new), environ_base=elsewhere), 403, "wrong_network")
+    assert verify(client, asker, key=new, client_address="198.51.100.7")["code"] == "wrong_network"
+    recorder_of(app).flush()
+    with reading(db.session):
+        assert get_key(db.session, old).retires_at is None
+    client.get("/forward-auth/reports", headers=api_key(new), environ_base={"REMOTE_ADDR": "192.0.2.7"})
+    recorder_of(app).flush()
+    with reading(db.session):
+        assert get_key(db.session, old).retires_at is not None
+
+
 @pytest.mark.fault
 def test_test_keys_use_up_nothing_of_what_an_organization_has_for_its_live_keys(
     client: SeparateClient, world: World, org: Organization
@@ -279,6 +308,7 @@ def test_a_key_is_good_in_its_networks_only(
     assert {unknown["valid"], unknown["state"], unknown["code"]} == {False, "active", "wrong_network"}
     assert answer(introspect(client, asker, text)) == {"active": False}
     assert set(reasons(app, world, key_id)) == {"wrong_network"}
+    assert uses(world, key_id) == 3 * len(inside)
     # An asker in a wrong network is no client of ours.
     assert introspect(client, text, text).get_json()["error"] == "invalid_client"
 

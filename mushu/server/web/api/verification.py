@@ -22,7 +22,15 @@ from mushu.server.client_address import Address, read_address, shown
 from mushu.server.clock import rfc3339
 from mushu.server.core import core_of, gate_reader_in, get_core
 from mushu.server.environments import Reader
-from mushu.server.errors import AmbiguousCredential, Forbidden, MalformedBody, MushuError, RateLimited, Unauthenticated
+from mushu.server.errors import (
+    AmbiguousCredential,
+    Forbidden,
+    MalformedBody,
+    MushuError,
+    RateLimited,
+    Unauthenticated,
+    WrongNetwork,
+)
 from mushu.server.gate import KeyPrincipal
 from mushu.server.gate.decision import KeyReport, report, within_bounds
 from mushu.server.keys import Scope
@@ -183,7 +191,7 @@ def _count(recorder: Recorder, now: datetime, reports: Sequence[KeyReport], addr
     for found in reports:
         if found.key_id is None:
             continue
-        if found.identity is not None:
+        if found.identity is not None and found.code != WrongNetwork.code:
             recorder.saw(found.key_id, now, shown(address))
         if found.code is not None:
             recorder.denied(found.key_id, now, shown(address), found.code)
