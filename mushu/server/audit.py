@@ -3,16 +3,17 @@
 Services of every domain call `record`; nothing here calls them. Events are only ever added.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import JSON, Index, String, and_, or_, select
+from sqlalchemy import JSON, Index, Integer, String, and_, bindparam, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import AnySession, Base, UTCDateTime
+from mushu.server.environments import Source, prepare
 from mushu.server.paging import Order, Page, Window, merged_page
 
 
@@ -37,6 +38,14 @@ class AuditEvent(Base):
     #: The public id of what it was done to.
     target_id: Mapped[str] = mapped_column(String(64))
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+_NEWEST: Final = prepare(
+    select(*AuditEvent.__table__.columns)
+    .where(AuditEvent.org_id == bindparam("org_id"))
+    .order_by(AuditEvent.id.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
 
 
 class ActorKind(StrEnum):
@@ -110,6 +119,11 @@ class EventFilter:
     until: datetime | None = None
     #: Find nobody by the account of an operator, which is no business of an organization.
     without_accounts: bool = False
+
+
+def newest_events(source: Source, org_id: str, most: int) -> Sequence[Any]:
+    """Return the newest events of an organization, as rows of `AuditEvent`, the newest first."""
+    return _NEWEST.rows(source, {"org_id": org_id, "limit": most})
 
 
 def list_events(session: AnySession, wanted: EventFilter, window: Window) -> Page[AuditEvent]:

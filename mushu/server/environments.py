@@ -20,12 +20,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias, cast
 
 from sqlalchemy import (
     ClauseElement,
     Column,
     Insert,
+    Integer,
     Join,
     Select,
     SelectBase,
@@ -42,7 +44,7 @@ from sqlalchemy.sql.selectable import AliasedReturnsRows
 
 from mushu.environment import Environment
 from mushu.server.compiled import CompiledSelect
-from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, ReadConnections
+from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, ReadConnections, UTCDateTime
 
 _ENVIRONMENT: Final = "mushu_environment"
 #: Names of the tables whose classes are `Environmental`.
@@ -196,6 +198,25 @@ class Reader:
 
 #: What a read can be asked of: a session is for what is part of a transaction.
 Source: TypeAlias = AnySession | Reader
+
+
+class MomentParameters:
+    """Names of moments that a statement compares with, by how much later they are than the one at which it is asked."""
+
+    def __init__(self) -> None:
+        self._later: dict[str, timedelta] = {}
+        #: The parameter that stands for the seconds since 1970.
+        self.seconds = bindparam("seconds", type_=Integer)
+
+    def at(self, later: timedelta) -> Any:
+        """Return the parameter that stands for a moment."""
+        name = f"at_{int(later.total_seconds())}".replace("-", "before_")
+        self._later[name] = later
+        return bindparam(name, type_=UTCDateTime)
+
+    def values(self, now: datetime) -> dict[str, Any]:
+        """Return what the parameters are at a moment."""
+        return {"seconds": int(now.timestamp()), **{name: now + later for name, later in self._later.items()}}
 
 
 class Prepared:

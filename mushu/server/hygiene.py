@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, bindparam, exists, extract, func, literal, or_, select
+from sqlalchemy import ColumnElement, exists, extract, func, literal, or_, select
 
 from mushu.server.db import AnySession, UTCDateTime
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
@@ -130,24 +130,6 @@ class Compared:
     seconds: Any
     #: Returns what is so much later than the moment.
     at: Callable[[timedelta], Any]
-
-
-class MomentParameters:
-    """Names of what conditions compare with, for a statement that is compiled once."""
-
-    def __init__(self) -> None:
-        self._at: dict[str, timedelta] = {}
-        self.compared = Compared(bindparam("org_id"), bindparam("seconds", type_=Integer), self._named)
-
-    def values(self, now: datetime, org_id: str) -> dict[str, Any]:
-        """Return what the parameters are at a moment."""
-        moments = {name: now + delta for name, delta in self._at.items()}
-        return {**moments, "org_id": org_id, "seconds": int(now.timestamp())}
-
-    def _named(self, delta: timedelta) -> Any:
-        name = f"at_{int(delta.total_seconds())}".replace("-", "before_")
-        self._at[name] = delta
-        return bindparam(name, type_=UTCDateTime)
 
 
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -14,9 +14,9 @@ from sqlalchemy import bindparam, func, select
 
 from mushu.environment import Environment
 from mushu.server.audit import AuditEvent
-from mushu.server.environments import Source, prepare
+from mushu.server.environments import MomentParameters, Source, prepare
 from mushu.server.figures import KINDS, KeyCounts, adding_up, counting, in_hours, last_hours
-from mushu.server.hygiene import MomentParameters
+from mushu.server.hygiene import Compared
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import IS_ALIVE
 from mushu.server.usage.engine import reading_with_usage
@@ -31,9 +31,10 @@ _TIMES: Final = 20
 _MOST_KEPT: Final = 100
 
 _MOMENT: Final = MomentParameters()
-_MINE: Final = (ApiKey.org_id == _MOMENT.compared.org_id, ApiKey.environment == bindparam("environment"))
+_COMPARED: Final = Compared(bindparam("org_id"), _MOMENT.seconds, _MOMENT.at)
+_MINE: Final = (ApiKey.org_id == _COMPARED.org_id, ApiKey.environment == bindparam("environment"))
 _COUNTS: Final = prepare(
-    counting(_MINE, [IS_ALIVE], {name: kind.conditions_on(_MOMENT.compared) for name, kind in KINDS.items()})
+    counting(_MINE, [IS_ALIVE], {name: kind.conditions_on(_COMPARED) for name, kind in KINDS.items()})
 )
 _HOURS: Final = prepare(adding_up([*_MINE, IS_ALIVE]))
 _NEWEST: Final = prepare(
@@ -89,7 +90,7 @@ class KeptFigures:
 
 
 def _counts(source: Source, now: datetime, org_id: str, environment: Environment) -> KeyCounts:
-    given = {"environment": environment.value, **_MOMENT.values(now, org_id)}
+    given = {"environment": environment.value, "org_id": org_id, **_MOMENT.values(now)}
     with reading_with_usage(source) as both:
         row = _COUNTS.rows(both, given)[0]
     return KeyCounts(**{field.name: getattr(row, field.name) for field in fields(KeyCounts)})

@@ -59,6 +59,7 @@ LISTS: dict[str, list[Callable[[Window], object]]] = {
         partial(list_keys_to_look_at, S, NOW, "org", Selection(), Hygiene(), sort=Sort.NAME),
     ],
     "read_keys": [partial(keys.read_keys, S, "org", Environment.LIVE)],
+    "read_keys_in": [lambda window: keys.read_keys_in(S, "org", Environment.LIVE, [State.PENDING], window.limit)],
     "list_destinations": [partial(destinations.list_destinations, S, "org")],
     "list_policies": [partial(policies.list_policies, S)],
     "list_events": [

@@ -83,6 +83,14 @@ class ApiKey(Idempotent, Base):
 Index("ix_api_keys_by_name", ApiKey.org_id, ApiKey.environment, Folded(ApiKey.name), ApiKey.id, sqlite_where=IS_NAMED)
 
 
+#: The columns of a `KeyRecord`, in its order.
+RECORD: Final = (
+    *(ApiKey.id, ApiKey.name, ApiKey.last_four, ApiKey.scope_names, ApiKey.environment, ApiKey.stored_state),
+    *(ApiKey.created_at, ApiKey.created_by, ApiKey.expires_at, ApiKey.activated_at, ApiKey.revoked_at),
+    ApiKey.retires_at,
+)
+
+
 class Rotation(Base):
     """How one key makes way for another. Rows are never deleted; one is begun for each successor that is minted."""
 

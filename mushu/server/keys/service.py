@@ -1,6 +1,6 @@
 """API keys as rows: finding them, listing them, renaming them, and their changes of state (`states.py`)."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -15,10 +15,10 @@ from mushu.server import rate_limits
 from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
-from mushu.server.environments import Source
+from mushu.server.environments import Source, prepare
 from mushu.server.errors import Invalid, KeyNotFound, WrongState
 from mushu.server.keys import Network, Scope, revocation_journal, stored_networks
-from mushu.server.keys.models import ApiKey
+from mushu.server.keys.models import RECORD, ApiKey
 from mushu.server.keys.records import KeyRecord
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
@@ -28,14 +28,15 @@ from mushu.server.rate_limits import Limit
 #: The condition that a key is not over for good.
 IS_ALIVE: Final = ApiKey.stored_state.not_in([State.REVOKED, State.FAILED])
 _NEWEST_FIRST: Final = Order((ApiKey.created_at, ApiKey.id), descending=True)
-_SHOWN: Final = PreparedPages(
-    select(
-        *(ApiKey.id, ApiKey.name, ApiKey.last_four, ApiKey.scope_names, ApiKey.environment, ApiKey.stored_state),
-        *(ApiKey.created_at, ApiKey.created_by, ApiKey.expires_at, ApiKey.activated_at, ApiKey.revoked_at),
-        ApiKey.retires_at,
-    ).where(ApiKey.org_id == bindparam("org_id"), ApiKey.environment == bindparam("environment"), IS_ALIVE),
-    _NEWEST_FIRST,
-    KeyRecord,
+_RECORDS: Final = select(*RECORD).where(
+    ApiKey.org_id == bindparam("org_id"), ApiKey.environment == bindparam("environment")
+)
+_SHOWN: Final = PreparedPages(_RECORDS.where(IS_ALIVE), _NEWEST_FIRST, KeyRecord)
+_IN_STATES: Final = PreparedPages(
+    _RECORDS.where(ApiKey.stored_state.in_(bindparam("states", expanding=True))), _NEWEST_FIRST, KeyRecord
+)
+_NAMES: Final = prepare(
+    select(ApiKey.id, ApiKey.name, ApiKey.environment).where(ApiKey.id.in_(bindparam("ids", expanding=True)))
 )
 _MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
 
@@ -148,9 +149,9 @@ def get_key_of(
     return key
 
 
-def names_of_keys(session: AnySession, key_ids: Collection[str]) -> dict[str, tuple[str, Environment]]:
+def names_of_keys(source: Source, key_ids: Sequence[str]) -> dict[str, tuple[str, Environment]]:
     """Return the names and environments of these keys by id; unknown ids are left out."""
-    rows = session.execute(select(ApiKey.id, ApiKey.name, ApiKey.environment).where(ApiKey.id.in_(key_ids)))
+    rows = _NAMES.rows(source, {"ids": key_ids})
     return {key_id: (name, Environment(environment)) for key_id, name, environment in rows}
 
 
@@ -172,6 +173,14 @@ def read_keys(source: Source, org_id: str, environment: Environment, window: Win
         Invalid: the cursor is not one of ours.
     """
     return _SHOWN.page(source, {"org_id": org_id, "environment": environment.value}, window)
+
+
+def read_keys_in(
+    source: Source, org_id: str, environment: Environment, states: Sequence[State], most: int
+) -> Sequence[KeyRecord]:
+    """Return the newest keys of an organization that are stored as in one of these states."""
+    given = {"org_id": org_id, "environment": environment.value, "states": states}
+    return _IN_STATES.page(source, given, Window(most)).rows
 
 
 def iterate_keys(session: AnySession, org_id: str, selection: Selection) -> Iterator[ApiKey]:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ForeignKey, Integer, String, Text
+from sqlalchemy import ForeignKey, Integer, String, Text, bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.duration import written_duration
 from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession, Base, UTCDateTime
+from mushu.server.environments import Source, prepare
 from mushu.server.errors import Invalid
 from mushu.server.orgs.models import Organization
 
@@ -41,7 +42,10 @@ class OrgSettingsRow(Base):
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_ROW: Final = prepare(select(*OrgSettingsRow.__table__.columns).where(OrgSettingsRow.org_id == bindparam("org_id")))
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """The settings of one organization; None: nothing is settled."""
 
@@ -57,10 +61,11 @@ class Rules:
     email_domains: tuple[str, ...] | None = None
 
 
-def rules_of(session: AnySession, org_id: str) -> Rules:
-    found = session.get(OrgSettingsRow, org_id, populate_existing=True)
-    if found is None:
+def rules_of(source: Source, org_id: str) -> Rules:
+    rows = _ROW.rows(source, {"org_id": org_id})
+    if not rows:
         return Rules()
+    found = rows[0]
     return Rules(
         default_scopes=_listed(found.default_scopes),
         default_lifetime=_duration(found.default_lifetime),

@@ -4,18 +4,20 @@ Of an organization, the keys are told about which something is unusual. The data
 these, and of no more than `MOST`, all usage is read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select
 
 from mushu.environment import Environment
 from mushu.server.clock import rfc3339
-from mushu.server.db import AnySession
-from mushu.server.keys.models import ApiKey
+from mushu.server.db import AnySession, Base
+from mushu.server.environments import MomentParameters, Prepared, Source, prepare
+from mushu.server.keys.models import RECORD, ApiKey
+from mushu.server.keys.records import KeyRecord
 from mushu.server.keys.rotation import find_rotation_of, list_rotations_among
 from mushu.server.keys.states import DEAD, State
 from mushu.server.usage.engine import reading_usage, reading_with_usage
@@ -71,7 +73,7 @@ class UsageReport:
 class UnusualKey:
     """A key, and what is unusual about it, a sentence each."""
 
-    key: ApiKey
+    key: ApiKey | KeyRecord
     sentences: Sequence[str]
 
 
@@ -79,7 +81,7 @@ class UnusualKey:
 class Known:
     """All rows of the usage of one key."""
 
-    key: ApiKey
+    key: ApiKey | KeyRecord
     handed_over_at: datetime | None
     use: KeyUse | None
     #: Oldest first.
@@ -111,25 +113,24 @@ def usage_of(session: AnySession, now: datetime, key: ApiKey) -> UsageReport:
     return _report(known, now)
 
 
-def unusual_keys(session: AnySession, now: datetime, org_id: str, environment: Environment) -> list[UnusualKey]:
+def unusual_keys(source: Source, now: datetime, org_id: str, environment: Environment) -> list[UnusualKey]:
     """Return the keys of which something unusual is to be told, deleted ones included; of `MOST` that may be.
 
     Raises:
         DatabaseUnavailable: the usage of keys cannot be read.
     """
-    mine = (ApiKey.org_id == org_id, ApiKey.environment == environment)
-    maybe = select(ApiKey, KeyUse).outerjoin(KeyUse, KeyUse.key_id == ApiKey.id).where(*mine, _may_be(now))
-    latest_first = (KeyUse.last_used_at.desc().nulls_last(), ApiKey.id)
-    with reading_with_usage(session) as both:
-        found = both.execute(maybe.order_by(*latest_first).limit(MOST)).all()
-        ids = [key.id for key, _ in found]
-        periods, sources, reasons = (_rows(both, table, ids) for table in (UsagePeriod, UsageSource, UsageDenial))
-        handed_over = {one.predecessor_id: one.handed_over_at for one in list_rotations_among(both, ids)}
-        told = []
-        for key, use in found:
-            of_key = [[row for row in rows if row.key_id == key.id] for rows in (periods, sources, reasons)]
-            known = Known(key, handed_over.get(key.id), use, *of_key)
-            told.append(UnusualKey(key, [*unusual(known, now)]))
+    given = {"org_id": org_id, "environment": environment.value, **_MOMENT.values(now)}
+    with reading_with_usage(source) as both:
+        keys: Sequence[KeyRecord] = _MAYBE.rows(both, given)
+        ids = {"ids": [key.id for key in keys]}
+        uses = {use.key_id: use for use in _USES.rows(both, ids)}
+        rows = [prepared.rows(both, ids) for prepared in (_PERIODS, _SOURCES, _DENIALS)]
+        handed_over = {one.predecessor_id: one.handed_over_at for one in list_rotations_among(both, ids["ids"])}
+    told = []
+    for key in keys:
+        of_key = [[row for row in some if row.key_id == key.id] for some in rows]
+        known = Known(key, handed_over.get(key.id), uses.get(key.id), *of_key)
+        told.append(UnusualKey(key, [*unusual(known, now)]))
     return [one for one in told if one.sentences]
 
 
@@ -222,29 +223,46 @@ def _month(moment: datetime, back: int) -> datetime:
     return moment.replace(year=years, month=month + 1, day=1)
 
 
-def _may_be(now: datetime) -> ColumnElement[bool]:
-    """Return the condition that something may be told; `unusual` then decides."""
-    news, of_key = now - _NEWS, UsagePeriod.key_id == ApiKey.id
+def _may_be(at: Callable[[timedelta], Any]) -> ColumnElement[bool]:
+    """Return the condition that something may be told; `unusual` then decides.
+
+    Args:
+        at: returns what stands for a moment that is so much later than now.
+    """
+    now, news, yesterday, of_key = at(timedelta()), at(-_NEWS), at(-_DAY), UsagePeriod.key_id == ApiKey.id
     hours = select(func.sum(UsagePeriod.requests + UsagePeriod.denials)).where(of_key, UsagePeriod.seconds == HOUR)
-    many = hours.where(UsagePeriod.start >= now - _DAY - timedelta(hours=1)).scalar_subquery() >= _MANY
+    many = hours.where(UsagePeriod.start >= at(-_DAY - _HOUR)).scalar_subquery() >= _MANY
     network = exists().where(
         UsageSource.key_id == ApiKey.id, UsageSource.source.contains("/"), UsageSource.first_seen_at >= news
     )
-    used_before = KeyUse.first_used_at <= news
-    before = exists().where(of_key, UsagePeriod.start >= news - _QUIET, UsagePeriod.start < news)
+    before = exists().where(of_key, UsagePeriod.start >= at(-_NEWS - _QUIET), UsagePeriod.start < news)
     over = or_(ApiKey.stored_state.in_(list(DEAD)), ApiKey.expires_at <= now, ApiKey.retires_at <= now)
     tried = exists().where(UsageDenial.key_id == ApiKey.id, UsageDenial.last_denied_at >= news)
     return or_(
         many,
-        and_(network, KeyUse.first_used_at <= now - _DAY),
-        and_(KeyUse.last_used_at >= news, used_before, ~before),
+        and_(network, KeyUse.first_used_at <= yesterday),
+        and_(KeyUse.last_used_at >= news, KeyUse.first_used_at <= news, ~before),
         and_(KeyUse.last_used_at >= news, ApiKey.stored_state == State.RETIRING),
         and_(over, tried),
     )
 
 
-def _rows(session: AnySession, table: Any, key_ids: Sequence[str]) -> Sequence[Any]:
-    """Return all rows of some keys in the order that `Known` has them, as plain rows: there may be many."""
-    order = {UsagePeriod: UsagePeriod.start, UsageSource: UsageSource.last_seen_at.desc()}
-    query = select(*table.__table__.columns).where(table.key_id.in_(key_ids))
-    return session.execute(query.order_by(order.get(table, UsageDenial.denials.desc()))).all()
+def _of_keys(table: type[Base], *order: ColumnElement[Any]) -> Prepared:
+    """Return what reads all rows of some keys in the order that `Known` has them, as plain rows: there may be many."""
+    columns = table.__table__.columns
+    return prepare(select(*columns).where(columns.key_id.in_(bindparam("ids", expanding=True))).order_by(*order))
+
+
+_MOMENT: Final = MomentParameters()
+_MAYBE: Final = prepare(
+    select(*RECORD)
+    .outerjoin(KeyUse, KeyUse.key_id == ApiKey.id)
+    .where(ApiKey.org_id == bindparam("org_id"), ApiKey.environment == bindparam("environment"), _may_be(_MOMENT.at))
+    .order_by(KeyUse.last_used_at.desc().nulls_last(), ApiKey.id)
+    .limit(MOST),
+    KeyRecord,
+)
+_USES: Final = _of_keys(KeyUse)
+_PERIODS: Final = _of_keys(UsagePeriod, UsagePeriod.start.asc())
+_SOURCES: Final = _of_keys(UsageSource, UsageSource.last_seen_at.desc())
+_DENIALS: Final = _of_keys(UsageDenial, UsageDenial.denials.desc())

@@ -1,30 +1,29 @@
 """Home: what an organization's keys need, what was asked of late, what is unusual, and what happened."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from flask import Response
 from humanize import apnumber
 
-from mushu.server.audit import EventFilter, list_events
-from mushu.server.core import db, get_core
-from mushu.server.db import AnySession, reading
-from mushu.server.destinations import list_destinations
-from mushu.server.figures import KeyCounts, count_keys, hours_of_keys
+from mushu.server.audit import newest_events
+from mushu.server.core import get_core
+from mushu.server.destinations import read_destinations
+from mushu.server.environments import Reader
+from mushu.server.figures import KeyCounts
 from mushu.server.keys import Scope
-from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import Selection, list_keys
+from mushu.server.keys.service import read_keys_in
 from mushu.server.keys.states import State
 from mushu.server.orgs.settings import rules_of
-from mushu.server.paging import Window
+from mushu.server.usage.engine import reading_with_usage
 from mushu.server.usage.report import UnusualKey, unusual_keys
 from mushu.server.web.dashboard.charts import BY_HOUR, Chart, chart
 from mushu.server.web.dashboard.key_rows import KeyRow, rows_of
 from mushu.server.web.dashboard.shell import is_admin, page
 from mushu.server.web.dashboard.trail import TrailLine, trail_of
-from mushu.server.web.guard import current_environment, org_page
+from mushu.server.web.guard import current_environment, current_reader, org_page
 
 #: Events, and keys on the move, that are shown.
 _LATEST: Final = 6
@@ -77,27 +76,24 @@ def show_home(org_id: str) -> Response:
     if not is_admin():
         return page("member_home")
     now = get_core().clock()
-    with reading(db.session):
-        found = _figures(db.session, now, org_id)
+    with reading_with_usage(current_reader()) as reader:
+        found = _figures(reader, now, org_id)
     return page("first_steps" if found.is_new else "home", found=found, tiles=_TILES)
 
 
-def _figures(session: AnySession, now: datetime, org_id: str) -> HomeFigures:
+def _figures(reader: Reader, now: datetime, org_id: str) -> HomeFigures:
     environment = current_environment()
-    mine = Selection((environment,))
-    moving = replace(mine, conditions=(ApiKey.stored_state.in_(_MOVING),))
-    keys = [key for key in list_keys(session, org_id, moving, Window(_LATEST)).rows if key.state(now) in _MOVING]
-    events = list_events(session, EventFilter(org_id=org_id, without_accounts=True), Window(4 * _LATEST)).rows
-    news = [event for event in events if event.action not in _WITH_IT][:_LATEST]
-    destinations = list_destinations(session, org_id, Window(1)).rows
+    figures = get_core().figures.of(reader, now, org_id, environment)
+    moving = [key for key in read_keys_in(reader, org_id, environment, _MOVING, _LATEST) if key.state(now) in _MOVING]
+    news = [one for one in newest_events(reader, org_id, 4 * _LATEST) if one.action not in _WITH_IT][:_LATEST]
     return HomeFigures(
-        counts=count_keys(session, now, org_id, mine),
-        chart=chart(hours_of_keys(session, now, org_id, mine), BY_HOUR, ""),
-        unusual=unusual_keys(session, now, org_id, environment),
-        latest=trail_of(session, news),
-        moving=rows_of(session, now, org_id, keys),
-        has_max_age=rules_of(session, org_id).max_key_age is not None,
-        destination=destinations[0].name if destinations else None,
+        counts=figures.counts,
+        chart=chart(figures.hours, BY_HOUR, ""),
+        unusual=unusual_keys(reader, now, org_id, environment),
+        latest=trail_of(reader, news),
+        moving=rows_of(reader, now, org_id, moving),
+        has_max_age=rules_of(reader, org_id).max_key_age is not None,
+        destination=next(iter(read_destinations(reader, org_id, 1)), None),
     )
 
 

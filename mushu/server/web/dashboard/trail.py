@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from mushu.environment import Environment
 from mushu.server.audit import ActorKind, AuditEvent
-from mushu.server.db import AnySession
+from mushu.server.environments import Source
 from mushu.server.keys.service import names_of_keys
 from mushu.server.users.service import emails_of
 from mushu.server.web.dashboard.shell import LIVE, SANDBOX
@@ -92,10 +92,10 @@ class TrailLine:
         return url_for(f"{pages}.show_key", org_id=current_org(), key_id=self.key_id)
 
 
-def trail_of(session: AnySession, events: Sequence[AuditEvent]) -> list[TrailLine]:
+def trail_of(source: Source, events: Sequence[AuditEvent]) -> list[TrailLine]:
     """Return what happened, in the order of the events."""
-    emails = emails_of(session, {id_ for event in events for id_ in _people_of(event)})
-    names = names_of_keys(session, [event.target_id for event in events if event.action.startswith("key.")])
+    emails = emails_of(source, {id_ for event in events for id_ in _people_of(event)})
+    names = names_of_keys(source, [event.target_id for event in events if event.action.startswith("key.")])
     return [_line(event, emails, names) for event in events]
 
 

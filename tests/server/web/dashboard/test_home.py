@@ -126,4 +126,4 @@ def test_it_costs_as_many_statements_whatever_there_is(office: Office) -> None:
         use_key(key.id, office.world.clock())
         with writing(db.session):
             begin(db.session, office.world.clock, SYSTEM, key.id, Terms())
-    assert asked() == few < 50
+    assert asked() == few <= 24
