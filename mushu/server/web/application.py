@@ -18,6 +18,7 @@ from mushu.server.web.bodies import BodyRequest
 from mushu.server.web.extensions import KnownPaths, Rules
 from mushu.server.web.response_headers import OF_DOCUMENT
 from mushu.server.web.routes import LazyRule
+from mushu.server.web.templating import PageTemplates
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -63,6 +64,7 @@ class ApiApp(OpenAPI):
 
     request_class = BodyRequest
     response_class = ListedResponse
+    jinja_environment = PageTemplates
     json_provider_class = _OrderedJson
     url_rule_class = LazyRule
 

@@ -21,7 +21,7 @@ from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.audit import Actor, ActorKind
 from mushu.server.config import Settings
-from mushu.server.core import db, get_core, reader_in
+from mushu.server.core import db, get_core, reader_in, resolve_once
 from mushu.server.db import writing
 from mushu.server.errors import SessionEnded
 from mushu.server.gate.proof import BrowserProof
@@ -73,7 +73,8 @@ class SessionUser(UserMixin):  # type: ignore[misc]
 
 def signed_in_user() -> Any | None:
     """Return what is known of the user who is signed in in this browser: `id`, `email`, `name`, `operator_since`."""
-    return cast(SessionUser, current_user).user if current_user.is_authenticated else None
+    found = resolve_once(current_user)
+    return cast(SessionUser, found).user if found.is_authenticated else None
 
 
 def require_session_user() -> Any:
@@ -93,7 +94,7 @@ def current_session_id() -> str:
 
 def session_proof() -> BrowserProof:
     """Return what proves again that the session of this browser is good."""
-    signed_in = cast(SessionUser, current_user)
+    signed_in = cast(SessionUser, resolve_once(current_user))
     return BrowserProof(get_core().clock, signed_in.secret, signed_in.session_id, signed_in.user.id)
 
 

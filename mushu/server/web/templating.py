@@ -4,7 +4,7 @@ A static file has the digest of its content in its address: a browser keeps it, 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flask import Flask, request, url_for
+from flask.templating import Environment
 from flask_wtf.csrf import generate_csrf
 from humanize import naturaldelta
 from markupsafe import Markup, escape
@@ -146,6 +147,13 @@ def with_moments(sentence: str) -> Markup:
 def token() -> Markup:
     """Return the field of a form that proves that it is from a page of this browser."""
     return Markup(f'<input name="csrf_token" type="hidden" value="{generate_csrf()}">')  # noqa: S704 - a signature
+
+
+class PageTemplates(Environment):
+    """Flask's templates, with what all of them know as one dictionary: a chain of two is gone through for each page."""
+
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        return {**self.globals, **(d or {})}
 
 
 def _for_templates(piece: Callable[..., Html]) -> Callable[..., Markup]:
