@@ -26,6 +26,7 @@ from mushu.server.web.dashboard.key_rows import KeyRow, rows_of
 from mushu.server.web.dashboard.shell import page
 from mushu.server.web.dashboard.trail import TrailLine, trail_of
 from mushu.server.web.guard import current_environment, org_page
+from mushu.server.web.sessions import require_session_user
 
 #: Events that are shown; the audit trail has the others.
 _NEWEST: Final = 20
@@ -141,7 +142,8 @@ def _place(delivery: Delivery, name: str) -> PlaceLine:
         return PlaceLine(delivery, name, tone, words, delivery.checked_at)
     tone, words = _STATES[DeliveryState(delivery.state)]
     if delivery.error:
-        words = f"{words}: {delivery.error}"
+        is_told = delivery.on_client or require_session_user().operator_since is not None
+        words = f"{words}: {delivery.error}" if is_told else f"{words}. An operator sees why."
     return PlaceLine(delivery, name, tone, words, delivery.removed_at)
 
 

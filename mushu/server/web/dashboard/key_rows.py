@@ -148,9 +148,9 @@ def status_of(facts: KeyFacts, state: State, now: datetime) -> KeyStatus:
         case State.RETIRING:
             return _rotating(facts, now)
         case State.PENDING:
-            return KeyStatus("wait", _sentence("Pending: {}", _last_error(facts) or "its delivery is not proven yet"))
+            return KeyStatus("wait", Markup("Pending: its delivery is not proven yet"))
         case State.FAILED:
-            return KeyStatus("bad", _sentence("<b>Failed</b>: {}", _last_error(facts) or "it could not be delivered"))
+            return KeyStatus("bad", Markup("<b>Failed</b>: it could not be delivered"))
         case State.DISABLED:
             return KeyStatus("stop", Markup("Disabled"))
         case State.EXPIRED:
@@ -189,15 +189,11 @@ def _rotating(facts: KeyFacts, now: datetime) -> KeyStatus:
     if used is None and deadline is not None and deadline <= now:
         return KeyStatus("bad", _sentence("<b>Rotation stalled</b> {}: nobody has used the new key", ago(deadline)))
     if facts.key.retires_at is not None:
+        new = "is in use" if used is not None else "waits for its first use"
         return KeyStatus(
-            "wait", _sentence("Rotating: the new key is in use, and this one ends {}", ago(facts.key.retires_at))
+            "wait", _sentence(f"Rotating: the new key {new}, and this one ends {{}}", ago(facts.key.retires_at))
         )
     return KeyStatus("wait", Markup("Rotating: the new key waits for its first use"))
-
-
-def _last_error(facts: KeyFacts) -> str | None:
-    errors = [delivery.error for delivery in facts.deliveries if delivery.error]
-    return errors[-1] if errors else None
 
 
 def _since(word: str, moment: datetime | None) -> Markup:

@@ -66,13 +66,16 @@ def test_it_says_where_the_key_is_and_what_was_found_there(office: Office) -> No
     text = " ".join(page.text.split())
     for words in (
         "Still there, now", "Holds something else, now", "Not there, now", "Did not answer, now",
-        "Does not let Mushu look, now", "Written, and not read back yet", "Failed: <it> refused",
+        "Does not let Mushu look, now", "Written, and not read back yet", "Failed. An operator sees why.",
         "env:/laptop on a client’s machine", "Nobody. Delivered sealed.",
     ):  # fmt: skip
         assert words in text
     assert "env:/written" not in text
+    assert "<it> refused" not in text, "the words of a plugin may name a file"
     make_operator(office.world, office.owner)
-    assert "env:/written" in office.page(f"{office.home}keys/{key.id}").text
+    text = office.page(f"{office.home}keys/{key.id}").text
+    assert "env:/written" in text
+    assert "Failed: <it> refused" in text
 
 
 def test_a_key_that_a_client_delivered_was_seen_by_nobody(office: Office) -> None:
