@@ -1,6 +1,10 @@
 """The usage of a key over HTTP: what it did, what was refused to it, and what is unusual."""
 
+from dataclasses import fields
+
+from mushu.server.figures import KeyCounts
 from mushu.server.keys import Scope
+from mushu.server.web.api.key_list_models import KeySummary
 from mushu.server.web.extensions import recorder_of
 from tests.server.conftest import api_key
 from tests.server.web.api.test_keys import keys_of
@@ -53,6 +57,11 @@ def test_the_list_tells_which_keys_somebody_should_look_at(house: House, stage: 
     assert (found("idle=50m"), found("idle=51m")) == (True, False)
     assert not any(map(found, ("drifted=true", "stalled=true", "owner_left=true")))
     refusal(house.client.get(f"{keys_of(stage)}?idle=soon", headers=stage.headers), 422, "invalid_input")
+
+
+def test_the_summary_has_each_count_and_the_requests() -> None:
+    counts = [field.name for field in fields(KeyCounts)]
+    assert [*KeySummary.model_fields] == [*counts, "requests", "denials", "hours"]
 
 
 def test_the_summary_counts_what_the_list_with_the_same_filters_shows(house: House, stage: Stage) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask, Response, redirect
+from markupsafe import Markup
 
 from mushu.server.audit import SYSTEM
 from mushu.server.core import db
@@ -184,6 +185,13 @@ def test_a_moment_is_told_by_its_distance_with_the_exact_one_behind_it(
 def test_a_length_that_was_just_chosen_is_not_a_day_less(seconds: float, words: str) -> None:
     now = datetime(2026, 11, 26, 9, tzinfo=UTC)
     assert f">{words}</time>" in templating.time_from(now, now + timedelta(seconds=seconds))
+
+
+def test_a_piece_of_markup_takes_text_of_a_template_for_text(app: Flask) -> None:
+    template = app.jinja_env.from_string("{{ said('ok', name, 'p') }}{{ select('a', name, [(name, name)], name) }}")
+    assert "<i>" not in template.render(name="<i>")
+    assert template.render(name="<i>").count("&lt;i&gt;") == 4
+    assert "<span><i></span>" in template.render(name=Markup("<i>"))
 
 
 def test_a_header_that_is_drawn_once_is_of_who_is_there_and_of_the_page(office: Office, world: World) -> None:
