@@ -40,14 +40,6 @@ class AuditEvent(Base):
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
 
-_NEWEST: Final = prepare(
-    select(*AuditEvent.__table__.columns)
-    .where(AuditEvent.org_id == bindparam("org_id"))
-    .order_by(AuditEvent.id.desc())
-    .limit(bindparam("limit", type_=Integer))
-)
-
-
 class ActorKind(StrEnum):
     USER = "user"
     API_KEY = "api_key"
@@ -103,6 +95,26 @@ def record(
     )
 
 
+_NEWEST: Final = prepare(
+    select(*AuditEvent.__table__.columns)
+    .where(AuditEvent.org_id == bindparam("org_id"))
+    .order_by(AuditEvent.id.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
+
+
+_OF_ONE: Final = select(*AuditEvent.__table__.columns).where(
+    AuditEvent.org_id.concat("") == bindparam("org_id")  # as in `list_events`
+)
+_ABOUT: Final = [
+    prepare(_OF_ONE.where(condition).order_by(AuditEvent.id.desc()).limit(bindparam("limit", type_=Integer)))
+    for condition in (
+        AuditEvent.target_id == bindparam("about"),
+        and_(AuditEvent.actor_id == bindparam("about"), AuditEvent.actor_kind == ActorKind.API_KEY),
+    )
+]
+
+
 @dataclass(frozen=True, slots=True)
 class EventFilter:
     """Which events are meant; what is None leaves none out."""
@@ -124,6 +136,13 @@ class EventFilter:
 def newest_events(source: Source, org_id: str, most: int) -> Sequence[Any]:
     """Return the newest events of an organization, as rows of `AuditEvent`, the newest first."""
     return _NEWEST.rows(source, {"org_id": org_id, "limit": most})
+
+
+def newest_events_about(source: Source, org_id: str, about: str, most: int) -> Sequence[Any]:
+    """Return the same of those that something of the organization was done by, or that was done to it."""
+    given = {"org_id": org_id, "about": about, "limit": most}
+    found = {event.id: event for prepared in _ABOUT for event in prepared.rows(source, given)}
+    return [found[event_id] for event_id in sorted(found, reverse=True)[:most]]
 
 
 def list_events(session: AnySession, wanted: EventFilter, window: Window) -> Page[AuditEvent]:

@@ -48,6 +48,15 @@ def deadline_of(handed_over_at: datetime | None, seconds: int) -> datetime | Non
     return handed_over_at + timedelta(seconds=seconds) if handed_over_at is not None else None
 
 
+class KeyBounds(NamedTuple):
+    """What only the page of a key shows of it."""
+
+    rotate_every: int | None
+    rotate_at: datetime | None
+    limits: str | None
+    networks: str | None
+
+
 class KeyRecord(NamedTuple):
     """What a list shows of a key; it is part of no session, and nothing changes it."""
 

@@ -19,7 +19,7 @@ from mushu.server.environments import Source, prepare
 from mushu.server.errors import Invalid, KeyNotFound, WrongState
 from mushu.server.keys import Network, Scope, revocation_journal, stored_networks
 from mushu.server.keys.models import RECORD, ApiKey
-from mushu.server.keys.records import KeyRecord
+from mushu.server.keys.records import KeyBounds, KeyRecord
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
 from mushu.server.paging import Folded, Order, Page, PreparedPages, Window, iterate, merged_page
@@ -34,6 +34,11 @@ _RECORDS: Final = select(*RECORD).where(
 _SHOWN: Final = PreparedPages(_RECORDS.where(IS_ALIVE), _NEWEST_FIRST, KeyRecord)
 _IN_STATES: Final = PreparedPages(
     _RECORDS.where(ApiKey.stored_state.in_(bindparam("states", expanding=True))), _NEWEST_FIRST, KeyRecord
+)
+_ONE: Final = prepare(
+    _RECORDS.add_columns(ApiKey.rotate_every, ApiKey.rotate_at, ApiKey.limits, ApiKey.networks).where(
+        ApiKey.id == bindparam("id")
+    )
 )
 _NAMES: Final = prepare(
     select(ApiKey.id, ApiKey.name, ApiKey.environment).where(ApiKey.id.in_(bindparam("ids", expanding=True)))
@@ -145,8 +150,24 @@ def get_key_of(
     key = find_key(session, key_id)
     mine = key is not None and key.org_id == org_id and key.environment == environment
     if key is None or not mine or (key.stored_state == State.REVOKED and not with_deleted):
-        raise KeyNotFound(f"There is no {environment} API key {key_id!r} in {org_id}.")
+        raise _not_found(org_id, environment, key_id)
     return key
+
+
+def read_key_of(source: Source, org_id: str, environment: Environment, key_id: str) -> tuple[KeyRecord, KeyBounds]:
+    """Return the key if it belongs to this organization and environment, deleted ones included.
+
+    Raises:
+        KeyNotFound: it does not.
+    """
+    found = _ONE.rows(source, {"id": key_id, "org_id": org_id, "environment": environment.value})
+    if not found:
+        raise _not_found(org_id, environment, key_id)
+    return KeyRecord(*found[0][: -len(KeyBounds._fields)]), KeyBounds(*found[0][-len(KeyBounds._fields) :])
+
+
+def _not_found(org_id: str, environment: Environment, key_id: str) -> KeyNotFound:
+    return KeyNotFound(f"There is no {environment} API key {key_id!r} in {org_id}.")
 
 
 def names_of_keys(source: Source, key_ids: Sequence[str]) -> dict[str, tuple[str, Environment]]:

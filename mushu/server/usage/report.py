@@ -14,11 +14,11 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select
 
 from mushu.environment import Environment
 from mushu.server.clock import rfc3339
-from mushu.server.db import AnySession, Base
+from mushu.server.db import Base
 from mushu.server.environments import MomentParameters, Prepared, Source, prepare
 from mushu.server.keys.models import RECORD, ApiKey
 from mushu.server.keys.records import KeyRecord
-from mushu.server.keys.rotation import find_rotation_of, list_rotations_among
+from mushu.server.keys.rotation import list_rotations_among
 from mushu.server.keys.states import DEAD, State
 from mushu.server.usage.engine import reading_usage, reading_with_usage
 from mushu.server.usage.models import HOUR, KeyUse, UsageDenial, UsagePeriod, UsageSource
@@ -95,22 +95,18 @@ class Known:
         return Bar(start, sum(period.requests for period in some), sum(period.denials for period in some))
 
 
-def usage_of(session: AnySession, now: datetime, key: ApiKey) -> UsageReport:
-    """Return what is known of the usage of a key, within the caller's transaction."""
-    handed_over = find_rotation_of(session, key.id)
-    periods = select(UsagePeriod).where(UsagePeriod.key_id == key.id).order_by(UsagePeriod.start)
-    sources = select(UsageSource).where(UsageSource.key_id == key.id).order_by(UsageSource.last_seen_at.desc())
-    reasons = select(UsageDenial).where(UsageDenial.key_id == key.id).order_by(UsageDenial.denials.desc())
-    with reading_usage(session) as usage:
-        known = Known(
-            key,
-            handed_over.handed_over_at if handed_over is not None else None,
-            usage.get(KeyUse, key.id, populate_existing=True),
-            usage.scalars(periods).all(),
-            usage.scalars(sources.order_by(UsageSource.source)).all(),
-            usage.scalars(reasons.order_by(UsageDenial.reason)).all(),
-        )
-    return _report(known, now)
+def usage_of(source: Source, now: datetime, key: ApiKey | KeyRecord) -> UsageReport:
+    """Return what is known of the usage of a key.
+
+    Raises:
+        DatabaseUnavailable: the usage of keys cannot be read.
+    """
+    ids = {"ids": [key.id]}
+    moments = [one.handed_over_at for one in list_rotations_among(source, [key.id]) if one.predecessor_id == key.id]
+    with reading_usage(source) as usage:
+        uses = _USES.rows(usage, ids)
+        rows = [prepared.rows(usage, ids) for prepared in (_PERIODS, _SOURCES, _DENIALS)]
+    return _report(Known(key, moments[0] if moments else None, uses[0] if uses else None, *rows), now)
 
 
 def unusual_keys(source: Source, now: datetime, org_id: str, environment: Environment) -> list[UnusualKey]:
@@ -264,5 +260,5 @@ _MAYBE: Final = prepare(
 )
 _USES: Final = _of_keys(KeyUse)
 _PERIODS: Final = _of_keys(UsagePeriod, UsagePeriod.start.asc())
-_SOURCES: Final = _of_keys(UsageSource, UsageSource.last_seen_at.desc())
-_DENIALS: Final = _of_keys(UsageDenial, UsageDenial.denials.desc())
+_SOURCES: Final = _of_keys(UsageSource, UsageSource.last_seen_at.desc(), UsageSource.source.asc())
+_DENIALS: Final = _of_keys(UsageDenial, UsageDenial.denials.desc(), UsageDenial.reason.asc())

@@ -9,23 +9,23 @@ from flask import Response, request
 
 from mushu.duration import written_duration
 from mushu.server import rate_limits
-from mushu.server.audit import EventFilter, list_events
-from mushu.server.core import db, get_core
-from mushu.server.db import AnySession, reading
+from mushu.server.audit import newest_events_about
+from mushu.server.core import get_core
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
+from mushu.server.environments import Reader
 from mushu.server.keys import Scope, written_networks
-from mushu.server.keys.models import ApiKey
+from mushu.server.keys.records import KeyBounds
 from mushu.server.keys.rotation import list_rotations_among
-from mushu.server.keys.service import get_key_of
+from mushu.server.keys.service import read_key_of
 from mushu.server.orgs.settings import rules_of
-from mushu.server.paging import Window
+from mushu.server.usage.engine import reading_with_usage
 from mushu.server.usage.report import UsageReport, usage_of
 from mushu.server.web.dashboard.charts import BY_DAY, BY_HOUR, BY_MONTH, Chart, chart
 from mushu.server.web.dashboard.key_form import PERMITS
 from mushu.server.web.dashboard.key_rows import KeyRow, rows_of
 from mushu.server.web.dashboard.shell import page
 from mushu.server.web.dashboard.trail import TrailLine, trail_of
-from mushu.server.web.guard import current_environment, org_page
+from mushu.server.web.guard import current_environment, current_reader, org_page
 from mushu.server.web.sessions import require_session_user
 
 #: Events that are shown; the audit trail has the others.
@@ -63,7 +63,7 @@ class PlaceLine:
 class KeyDossier:
     """All that is shown of one key."""
 
-    key: ApiKey
+    bounds: KeyBounds
     row: KeyRow
     usage: UsageReport
     #: The keys before and after it, by id.
@@ -78,12 +78,12 @@ class KeyDossier:
     @property
     def limits(self) -> str:
         """Return how often the key may be used; empty where it may be as often as it likes."""
-        return ", ".join(rate_limits.written(self.key.limits) or ())
+        return ", ".join(rate_limits.written(self.bounds.limits) or ())
 
     @property
     def networks(self) -> list[str]:
         """Return from where the key may be used; nothing where it may be from everywhere."""
-        return [*(written_networks(self.key.networks) or ())]
+        return [*(written_networks(self.bounds.networks) or ())]
 
     @property
     def places(self) -> list[PlaceLine]:
@@ -109,30 +109,29 @@ class KeyDossier:
 def show_key(org_id: str, key_id: str) -> Response:
     """Show one key, deleted ones included."""
     now = get_core().clock()
-    with reading(db.session):
-        key = get_key_of(db.session, org_id, current_environment(), key_id, with_deleted=True)
-        found = _dossier(db.session, now, key)
-    period, state = request.args.get("usage", "day"), key.state(now)
-    return page("key", found=found, row=found.row, key=key, state=state, period=period, permits=PERMITS)
+    with reading_with_usage(current_reader()) as reader:
+        found = _dossier(reader, now, org_id, key_id)
+    period, key = request.args.get("usage", "day"), found.row.key
+    return page("key", found=found, row=found.row, key=key, state=found.row.state, period=period, permits=PERMITS)
 
 
-def _dossier(session: AnySession, now: datetime, key: ApiKey) -> KeyDossier:
-    rotations = list_rotations_among(session, [key.id])
-    about = EventFilter(org_id=key.org_id, about=key.id, without_accounts=True)
-    events = list_events(session, about, Window(_NEWEST))
-    max_age = rules_of(session, key.org_id).max_key_age
+def _dossier(reader: Reader, now: datetime, org_id: str, key_id: str) -> KeyDossier:
+    key, bounds = read_key_of(reader, org_id, current_environment(), key_id)
+    rotations = list_rotations_among(reader, [key.id])
+    events = newest_events_about(reader, org_id, key.id, _NEWEST + 1)
+    max_age, every = rules_of(reader, org_id).max_key_age, bounds.rotate_every
     return KeyDossier(
-        key=key,
-        row=rows_of(session, now, key.org_id, [key])[0],
-        usage=usage_of(session, now, key),
+        bounds=bounds,
+        row=rows_of(reader, now, org_id, [key])[0],
+        usage=usage_of(reader, now, key),
         replaces=next((one.predecessor_id for one in rotations if one.successor_id == key.id), None),
         replaced_by=next(
             (one.successor_id for one in rotations if one.predecessor_id == key.id and one.handed_over_at), None
         ),
-        rotates_every=written_duration(timedelta(seconds=key.rotate_every)) if key.rotate_every is not None else None,
+        rotates_every=written_duration(timedelta(seconds=every)) if every is not None else None,
         max_age=written_duration(max_age) if max_age is not None else None,
-        trail=trail_of(session, events.rows),
-        has_more_trail=events.next_cursor is not None,
+        trail=trail_of(reader, events[:_NEWEST]),
+        has_more_trail=len(events) > _NEWEST,
     )
 
 
