@@ -123,6 +123,6 @@ def _tried(destination: SafeDestination) -> str:
     """Return why it would not, or nothing; on a thread of its own, so it touches no session."""
     try:
         destination.preflight()
-        return "It holds a value that is not of a living key." if destination.read().digest is not None else ""
+        return "It holds a value already." if destination.read().digest is not None else ""
     except DestinationError as error:
         return str(error)

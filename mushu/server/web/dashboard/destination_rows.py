@@ -43,7 +43,8 @@ def told(error: MushuError) -> str:
 class HeldKey:
     """A living key that is at a destination, or on its way there, and what was last found."""
 
-    key: ApiKey
+    #: None for one of another organization, of which nothing is told but that it is there.
+    key: ApiKey | None
     delivery: Delivery
 
     @property
@@ -86,6 +87,7 @@ class DestinationLine:
 def lines_of(session: AnySession, rows: Sequence[DestinationRow]) -> list[DestinationLine]:
     """Return what is shown of these destinations, in their order."""
     held: dict[str, list[HeldKey]] = {row.uri: [] for row in rows}
+    owners = {row.uri: row.org_id for row in rows}
     for delivery, key in deliveries_of_living(session, [*held]):
-        held[delivery.uri].append(HeldKey(key, delivery))
+        held[delivery.uri].append(HeldKey(key if key.org_id == owners[delivery.uri] else None, delivery))
     return [DestinationLine(row, held[row.uri]) for row in rows]

@@ -62,7 +62,7 @@ def list_page(fault: str | None = None) -> Response:
     with reading(db.session):
         found = service.list_destinations(db.session, current_org(), Window(_PAGE, cursor))
         lines = lines_of(db.session, found.rows)
-    wrong = [(line, held) for line in lines for held in line.keys if held.tone == "bad"]
+    wrong = [(line, held) for line in lines for held in line.keys if held.tone == "bad" and held.key is not None]
     status = HTTPStatus.OK if fault is None else HTTPStatus.UNPROCESSABLE_ENTITY
     form = {"name": request.form.get("name", ""), "uri": request.form.get("uri", "")}
     return page(

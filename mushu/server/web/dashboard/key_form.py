@@ -14,6 +14,7 @@ from mushu.server import destinations
 from mushu.server.clock import parse_duration
 from mushu.server.db import AnySession
 from mushu.server.delivery.named_destinations import living_at
+from mushu.server.destinations import DestinationRow
 from mushu.server.errors import AlreadyCreated, IdempotencyMismatch, Invalid
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys import DEFAULT_SCOPES, Scope, parse_networks, parse_scopes
@@ -76,8 +77,10 @@ class OfferedPlace:
 
     name: str
     scheme: str
-    #: A key that is there.
+    #: A key of the organization that is there.
     holder: ApiKey | None
+    #: Whether none is there, also of no other organization.
+    is_free: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Offer:
         life = written_duration(rules.default_lifetime or min(_USUAL, rules.max_key_age or _USUAL))
         every = rules.default_rotate_every
         return KeyForm(
-            way=DELIVER if any(place.holder is None for place in self.places) else SHOW,
+            way=DELIVER if any(place.is_free for place in self.places) else SHOW,
             scopes=tuple(rules.default_scopes or DEFAULT_SCOPES),
             expires=life if life in lives else next(reversed(lives)),
             rotate_every=written_duration(every) if every is not None else NEVER,
@@ -200,8 +203,11 @@ def offer_of(session: AnySession, org_id: str) -> Offer:
     """Return what the organization offers in the environment of the session, in the caller's transaction."""
     found = destinations.list_destinations(session, org_id, Window(_OFFERED)).rows
     holders = living_at(session, [place.uri for place in found])
-    places = [
-        OfferedPlace(one.name, one.uri.partition(":")[0], next(iter(holders.get(one.uri, ())), None)) for one in found
-    ]
-    places.sort(key=lambda place: place.holder is not None)  # what is free is chosen from, and stands first
+    places = [_offered(one, org_id, holders.get(one.uri, ())) for one in found]
+    places.sort(key=lambda place: not place.is_free)  # what is free is chosen from, and stands first
     return Offer(places, rules_of(session, org_id))
+
+
+def _offered(place: DestinationRow, org_id: str, holders: Sequence[ApiKey]) -> OfferedPlace:
+    own = next((key for key in holders if key.org_id == org_id), None)
+    return OfferedPlace(place.name, place.uri.partition(":")[0], own, not holders)

@@ -107,9 +107,7 @@ def test_a_place_without_a_key_is_tried(
     send(office.browser, office.browser.get(page), check)
     assert "No key can be put there now. An operator sees why." in office.page(page).text
     opened: OpenDestination = core.open_destination
-    assert inspection.refusal_of(opened, f"env:{file}#MUSHU_API_KEY", 9) == (
-        "It holds a value that is not of a living key."
-    )
+    assert inspection.refusal_of(opened, f"env:{file}#MUSHU_API_KEY", 9) == ("It holds a value already.")
     assert "No destination plugin takes this" in str(inspection.refusal_of(opened, "nosuch:x", 9))
     file.chmod(0o644)
     assert "chmod" in str(inspection.refusal_of(opened, f"env:{file}#MUSHU_API_KEY", 9))
@@ -195,3 +193,23 @@ def test_where_no_key_can_be_put_the_operator_hears_it_at_once_and_an_admin_not_
     assert refused.status_code == 422
     assert "A destination does not take it now. An operator sees why. No key was created." in Shown(refused).text
     assert str(tmp_path) not in refused.get_data(as_text=True)
+
+
+@pytest.mark.fault
+def test_of_a_key_of_another_organization_no_more_is_told_than_that_it_is_there(
+    office: Office, world: World, tmp_path: Path
+) -> None:
+    """An operator may put one there. Its name, its id and a link that led nowhere were on the pages."""
+    file = place(world, office.org, tmp_path, "mailer-env")
+    foreign, _ = world.key(world.org(world.user(), "northwind"))
+    office.deliver(foreign, Condition.DRIFTED, uri=f"env:{file}#MUSHU_API_KEY")
+    make_operator(world, office.owner)
+    for path, words in (
+        ("destinations", "A key of another organization"),
+        ("destinations/mailer-env/remove", "It holds a key of another organization."),
+        ("keys/new", "taken by a key of another organization"),
+    ):
+        page = office.page(office.home + path)
+        assert words in page.text
+        assert foreign.id not in page.html
+        assert "no longer holds" not in page.text
