@@ -8,6 +8,7 @@ order, so that a slow moment of the machine hits all alike. A ratio is the media
 
 import argparse
 import cProfile
+import gc
 import io
 import pstats
 import random
@@ -73,6 +74,7 @@ def main() -> None:
         requests = {BARE: asking(bare(), "/")} | of_mushu(core)
         for ask in requests.values():
             cost(ask)
+        gc.freeze()  # as a worker of the server does when it begins
         if given.profile:
             profile(requests[given.profile])
             return

@@ -8,6 +8,7 @@ time; a ratio is the median of those within a round.
 """
 
 import argparse
+import gc
 import random
 import statistics
 import tempfile
@@ -73,6 +74,7 @@ def compare(pages: dict[str, Callable[[], None]], rounds: int) -> None:
     costs: dict[str, list[tuple[float, float]]] = {name: [] for name in pages}
     for ask in (*pages.values(), *pages.values()):  # figures of many keys are kept the second time
         ask()
+    gc.freeze()  # as a worker of the server does when it begins
     for _ in range(rounds):
         least = cost(floor, _TIMES_BARE)
         for name in random.sample([*pages], len(pages)):
