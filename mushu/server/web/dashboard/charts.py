@@ -21,6 +21,7 @@ _HIGHEST: Final = 96
 _LEAST: Final = 1.5
 #: Of a small chart: the height, and from one bar to the next.
 _SMALL: Final = 28
+_TALLEST: Final = _SMALL - 1
 _STEP: Final = 4
 _AXIS: Final = Html(f'<path class="axis" d="M0 27.5h{_STEP * HOURS_OF_A_KEY}"/>')
 _HOUR: Final = timedelta(hours=1)
@@ -180,15 +181,12 @@ def sparkline(used: Sequence[Bar], first: datetime) -> Html:
     peak = max([requests + denials for _, requests, denials in used])
     asked = refused = ""
     for start, requests, denials in used:
-        place, height = (start - first) // _HOUR, _small(requests, peak)
-        asked += _stroke(place, 0, height)
-        refused += _stroke(place, height, _small(denials, peak)) if denials else ""
+        place, below = (start - first) // _HOUR, -(-requests * _TALLEST // peak)  # rounded up: the least can be seen
+        asked += _stroke(place, 0, below)
+        if denials:
+            refused += _stroke(place, below, -(-denials * _TALLEST // peak))
     drawn = f'{_AXIS}<path d="{asked}"/>' if asked else _AXIS
     return Html(f'{drawn}<path class="no" d="{refused}"/>' if refused else drawn)
-
-
-def _small(value: int, peak: int) -> int:
-    return max(1, value * (_SMALL - 1) // peak) if value else 0
 
 
 @lru_cache(maxsize=4_096)
