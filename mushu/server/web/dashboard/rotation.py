@@ -35,6 +35,7 @@ _MORE: Final = (
     (timedelta(hours=6), "6 more hours"),
     (timedelta(days=1), "1 more day"),
 )
+_OVER: Final = (*DEAD, State.EXPIRED)
 
 
 @org_page(Scope.ADMIN)
@@ -100,10 +101,14 @@ class Handover:
     is_stalled: bool
     #: The new key could not be delivered, and the old one is as it was.
     is_broken: bool
-    #: The new key was deleted while the old one works: that one makes way for nothing.
-    is_abandoned: bool
+    is_new_over: bool
     #: Until when the old key can be given more time at the latest, and why no longer; None where it has no end yet.
     latest: tuple[datetime, str] | None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the new key is over while the old one works: that one makes way for nothing."""
+        return self.is_new_over and self.rotation.handed_over_at is not None and not self.is_over
 
     @property
     def more_time(self) -> list[tuple[datetime, str]]:
@@ -148,7 +153,7 @@ def handover_of(session: AnySession, now: datetime, org_id: str, key_id: str) ->
         for address in sorted({*before, *after})
     ]
     deadline = rotation.deadline_at
-    is_over = old.state(now) in (*DEAD, State.EXPIRED)
+    is_over = old.state(now) in _OVER
     is_waiting = rotation.first_used_at is None and deadline is not None and deadline <= now
     return Handover(
         rotation=rotation,
@@ -160,6 +165,6 @@ def handover_of(session: AnySession, now: datetime, org_id: str, key_id: str) ->
         is_over=is_over,
         is_stalled=is_waiting and not is_over,
         is_broken=new.stored_state in DEAD and rotation.handed_over_at is None,
-        is_abandoned=new.stored_state in DEAD and rotation.handed_over_at is not None and not is_over,
+        is_new_over=new.state(now) in _OVER,
         latest=latest_end(session, now, old) if old.retires_at is not None and not is_over else None,
     )

@@ -2,16 +2,21 @@
 
 from datetime import timedelta
 
+import pytest
 from werkzeug.test import TestResponse
 
 from mushu.environment import Environment
 from mushu.server.audit import SYSTEM
 from mushu.server.clock import rfc3339
-from mushu.server.core import context_for
-from mushu.server.keys.rotation import Terms
+from mushu.server.core import context_for, db
+from mushu.server.db import writing
+from mushu.server.keys.rotation import RotationRequest, Terms
+from mushu.server.keys.service import get_key
+from mushu.server.lifecycle.delete import delete
+from mushu.server.lifecycle.rotate import rotate
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
-from tests.server.verbs import show_successor, use_key
+from tests.server.verbs import BY_CLIENT, show_successor, use_key
 from tests.server.web.dashboard.conftest import Office, Shown
 from tests.server.web.dashboard.forms import all_keys, send
 
@@ -95,3 +100,21 @@ def test_no_more_time_is_offered_than_the_old_key_may_have_and_none_once_it_ende
     assert refused.status_code == 422
     assert "The old key is over." in Shown(refused).text
     assert more(refused) == {}
+
+
+@pytest.mark.fault
+def test_a_key_that_is_over_is_said_to_work_nowhere(office: Office, world: World, clock: TurnableClock) -> None:
+    """The new key was "in its place" after it was deleted, and the old one of a failed rotation "worked on"."""
+    first, failed, ended = (world.key(office.org, lives_seconds=90 * 86_400)[0].id for _ in range(3))
+    second = show_successor(context_for(SYSTEM), first, Terms(at_once=True)).key.id
+    unproven = rotate(context_for(SYSTEM), RotationRequest(key_id=failed, terms=Terms()), BY_CLIENT).key.id
+    third = show_successor(context_for(SYSTEM), ended, Terms()).key.id
+    watched = {key_id: f"{office.home}keys/{key_id}/rotation" for key_id in (second, unproven, third)}
+    assert "The old key is over. The new one is in its place." in office.page(watched[second]).text
+    for key_id in (second, unproven, failed):
+        delete(context_for(SYSTEM), key_id)
+    with writing(db.session):
+        get_key(db.session, third).expires_at = clock()
+    assert "The old key is over. The new one is over, too." in office.page(watched[second]).text
+    assert "The new key could not be delivered. The old one is over since." in office.page(watched[unproven]).text
+    assert "The new key is over. Create a new key" in office.page(watched[third]).text
