@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
 
@@ -13,7 +13,7 @@ from mushu.server.hygiene import Hygiene
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import IS_ALIVE, Selection
 from mushu.server.usage.engine import reading_usage, reading_with_usage
-from mushu.server.usage.models import HOUR, UsagePeriod
+from mushu.server.usage.models import HOUR, KeyUse, UsagePeriod
 from mushu.server.usage.report import Bar
 
 #: How soon a key ends that is counted as expiring, and how long one was not used that is counted as idle.
@@ -119,6 +119,32 @@ def in_hours(starts: Sequence[datetime], rows: Iterable[Any]) -> list[Bar]:
     counted = [(start, requests, denials) for start, requests, denials in rows if start is not None]
     found = {start: Bar(start, int(requests), int(denials)) for start, requests, denials in counted}
     return [found.get(start) or Bar(start) for start in starts]
+
+
+class LastUse(NamedTuple):
+    """The last use of a key."""
+
+    key_id: str
+    last_used_at: datetime
+    last_used_from: str
+
+
+_LAST_USES: Final = prepare(
+    select(KeyUse.key_id, KeyUse.last_used_at, KeyUse.last_used_from).where(
+        KeyUse.key_id.in_(bindparam("ids", expanding=True))
+    ),
+    LastUse,
+)
+
+
+def last_uses_of(source: Source, key_ids: Sequence[str]) -> dict[str, LastUse]:
+    """Return when and from where each of a page of keys was last used, by key id; one statement.
+
+    Raises:
+        DatabaseUnavailable: the usage of keys cannot be read.
+    """
+    with reading_usage(source) as usage:
+        return {use.key_id: use for use in _LAST_USES.rows(usage, {"ids": key_ids})}
 
 
 def hours_by_key(source: Source, now: datetime, key_ids: Sequence[str]) -> dict[str, list[Bar]]:

@@ -20,7 +20,7 @@ from mushu.server.hygiene import Compared
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import IS_ALIVE
 from mushu.server.usage.engine import reading_with_usage
-from mushu.server.usage.report import Bar
+from mushu.server.usage.report import Bar, UnusualKey, unusual_keys
 
 #: Keys of an organization that are counted each time, and how old the figures of more may be.
 FEW: Final = 250
@@ -58,6 +58,8 @@ class _Kept:
     newest: int | None
     since: datetime
     until: datetime
+    #: None where nobody asked for it yet.
+    unusual: Sequence[UnusualKey] | None = None
 
 
 class KeptFigures:
@@ -87,6 +89,22 @@ class KeptFigures:
             while len(self._kept) > _MOST_KEPT:
                 self._kept.pop(next(iter(self._kept)), None)  # another thread may have left it out
         return kept.figures
+
+    def unusual(self, source: Source, now: datetime, org_id: str, environment: Environment) -> Sequence[UnusualKey]:
+        """Return the keys of which something unusual is to be told; of many keys it is as old as their figures.
+
+        Raises:
+            DatabaseUnavailable: the usage of keys cannot be read.
+        """
+        kept = self._kept.get((org_id, environment))
+        if kept is not None and kept.unusual is not None and kept.since <= now < kept.until:
+            return kept.unusual
+        began = perf_counter()
+        found = unusual_keys(source, now, org_id, environment)
+        if kept is not None:
+            lasts = max(kept.until - kept.since, _TIMES * timedelta(seconds=perf_counter() - began))
+            self._kept[org_id, environment] = replace(kept, unusual=found, until=kept.since + lasts)
+        return found
 
 
 def _counts(source: Source, now: datetime, org_id: str, environment: Environment) -> KeyCounts:

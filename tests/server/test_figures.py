@@ -26,6 +26,7 @@ from mushu.server.orgs.models import Organization
 from mushu.server.paging import Window
 from mushu.server.usage import Recorder
 from mushu.server.usage.engine import _both_engine, usage_engine
+from mushu.server.usage.report import unusual_keys
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 from tests.server.statements import statements
@@ -176,6 +177,16 @@ def test_figures_of_many_keys_are_kept_until_something_happens_to_the_organizati
     assert asked()[1] == 1
     used.clock.turn(minutes=30)
     assert [asked()[1] for _ in range(2)] == [3, 1]
+
+    def unusual() -> int:
+        with statements(Engine) as found:
+            assert kept.unusual(reader, used.clock(), used.org.id, Environment.LIVE) == unusual_keys(
+                reader, used.clock(), used.org.id, Environment.LIVE
+            )
+        return len(found)
+
+    alone = unusual() // 2
+    assert [unusual() for _ in range(2)] == [alone, alone]
     monkeypatch.setattr(kept_figures, "_MOST_KEPT", 1)
     kept.of(reader, used.clock(), used.other.org_id, Environment.LIVE)
     assert asked()[1] == 1, "that one has few keys"

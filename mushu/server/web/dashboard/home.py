@@ -18,7 +18,7 @@ from mushu.server.keys.service import read_keys_in
 from mushu.server.keys.states import State
 from mushu.server.orgs.settings import rules_of
 from mushu.server.usage.engine import reading_with_usage
-from mushu.server.usage.report import UnusualKey, unusual_keys
+from mushu.server.usage.report import UnusualKey
 from mushu.server.web.dashboard.charts import BY_HOUR, Chart, chart
 from mushu.server.web.dashboard.key_rows import KeyRow, rows_of
 from mushu.server.web.dashboard.shell import is_admin, page
@@ -89,7 +89,7 @@ def _figures(reader: Reader, now: datetime, org_id: str) -> HomeFigures:
     return HomeFigures(
         counts=figures.counts,
         chart=chart(figures.hours, BY_HOUR, ""),
-        unusual=unusual_keys(reader, now, org_id, environment),
+        unusual=get_core().figures.unusual(reader, now, org_id, environment),
         latest=trail_of(reader, news),
         moving=rows_of(reader, now, org_id, moving),
         has_max_age=rules_of(reader, org_id).max_key_age is not None,

@@ -16,12 +16,11 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.environments import Source
-from mushu.server.figures import hours_by_key, total
+from mushu.server.figures import LastUse, hours_by_key, last_uses_of, total
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.records import KeyRecord
 from mushu.server.keys.rotation import KnownRotation, list_rotations_among
 from mushu.server.keys.states import State
-from mushu.server.usage import KeyUse, uses_of
 from mushu.server.usage.report import Bar
 from mushu.server.users.service import emails_of
 from mushu.server.web.dashboard.destination_rows import place_called
@@ -55,7 +54,7 @@ class KeyFacts(NamedTuple):
     deliveries: Sequence[Delivery]
     #: What destinations are called, by URI.
     names: Mapping[str, str]
-    use: KeyUse | None
+    use: LastUse | None
     #: In which the key makes way for another.
     rotation: KnownRotation | None
     #: Whether it took the place of another.
@@ -117,7 +116,7 @@ def rows_of(
     deliveries = _by_key(found)
     if names is None:
         names = names_of(source, [delivery.uri for delivery in found], org_id)
-    uses, hours = uses_of(source, ids), hours_by_key(source, now, ids)
+    uses, hours = last_uses_of(source, ids), hours_by_key(source, now, ids)
     handed_over = [one for one in list_rotations_among(source, ids) if one.handed_over_at]
     rotations, successors = {one.predecessor_id: one for one in handed_over}, {one.successor_id for one in handed_over}
     creators = {key.created_by for key in keys if key.created_by is not None}
