@@ -20,7 +20,7 @@ _ANY = tuple(DeliveryState)
 _SHOWN: Final = prepare(
     select(
         *(Delivery.key_id, Delivery.uri, Delivery.state, Delivery.version, Delivery.error, Delivery.on_client),
-        *(Delivery.condition, Delivery.checked_at, Delivery.removed_at),
+        *(Delivery.condition, Delivery.checked_at, Delivery.verified_at, Delivery.removed_at),
     )
     .where(Delivery.key_id.in_(bindparam("ids", expanding=True)))
     .order_by(Delivery.created_at, Delivery.uri)

@@ -4,7 +4,7 @@ A static file has the digest of its content in its address: a browser keeps it, 
 """
 
 import re
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -15,11 +15,14 @@ from flask import Flask, request, url_for
 from flask.templating import Environment
 from flask_wtf.csrf import generate_csrf
 from humanize import naturaldelta
+from jinja2 import Undefined
+from jinja2.utils import missing
 from markupsafe import Markup, escape
 
 from mushu.server.clock import rfc3339
 from mushu.server.core import get_core
 from mushu.server.web.markup import AsciiData, Html, icon, readable, said, select
+from mushu.terminal import printable
 
 _STATIC: Final = Path(__file__).with_name("static")
 #: Seconds that a browser keeps a file with its digest in its address.
@@ -124,7 +127,7 @@ def version(name: str) -> Markup:
     """Return the version of what a destination holds; of a digest, its first letters, with the whole behind them."""
     if len(name) <= _LONG:
         return visible(name)
-    return Markup('<span title="{}">{}&hellip;</span>').format(name, visible(name[:_SHORT]))
+    return Markup('<span title="{}">{}&hellip;</span>').format(printable(name), visible(name[:_SHORT]))
 
 
 def capitalized(words: Markup) -> Markup:
@@ -164,7 +167,20 @@ def _said(tone: str, words: str, tag: str) -> Markup:
     return Markup(said(tone, Html(escape(words)), tag))  # noqa: S704 - no type tells a template what is markup
 
 
+class NothingSuch(Undefined):
+    """What a template reads of an object that has it not: a fault of ours, and no dash on a page.
+
+    A name that a page was not given, and a field that a form has not, are nothing, as in every template.
+    """
+
+    def __init__(self, hint: str | None = None, obj: Any = missing, name: str | None = None, *more: Any) -> None:
+        if obj is not missing and not isinstance(obj, Mapping):
+            raise AttributeError(f"{type(obj).__name__} has no {name!r}")
+        super().__init__(hint, obj, name, *more)
+
+
 def install(app: Flask) -> None:
+    app.jinja_env.undefined = NothingSuch
     app.jinja_env.filters.update(
         visible=visible, exact=exact, day=day, ago=ago, number=number, counted=counted, version=version,
         with_code=with_code, with_moments=with_moments, capitalized=capitalized,

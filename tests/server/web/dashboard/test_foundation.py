@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from flask import Flask, Response, redirect
+from flask import Flask, Response, redirect, render_template_string
 from markupsafe import Markup
 
 from mushu.server.audit import SYSTEM
@@ -218,6 +218,13 @@ def test_an_address_has_the_prefix_of_its_own_request(app: Flask, office: Office
             page = templating.address("dashboard.show_keys", org_id=office.org.id, search="a b/&")
             assert page == f"{prefix}{office.home}keys?search=a+b/%26"
             assert templating.asset("app.css").startswith(f"{prefix}/static/app.css?v=")
+
+
+@pytest.mark.fault
+def test_what_a_template_reads_and_an_object_has_not_is_an_error_and_no_dash(app: Flask, world: World) -> None:
+    assert render_template_string("{{ form.name or 'nothing' }}{{ other or '' }}", form={}) == "nothing"
+    with pytest.raises(AttributeError, match="type has no 'missing'"):
+        render_template_string("{{ key.missing or '-' }}", key=World)
 
 
 def test_a_page_that_does_not_exist_says_so_to_people(office: Office) -> None:

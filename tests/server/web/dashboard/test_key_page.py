@@ -66,7 +66,7 @@ def test_it_says_where_the_key_is_and_what_was_found_there(office: Office) -> No
     page = office.page(f"{office.home}keys/{key.id}")
     text = " ".join(page.text.split())
     for words in (
-        "Still there, now", "Holds something else, now", "Not there, now", "Did not answer, now",
+        "3nowStill there, now", "Holds something else, now", "Not there, now", "Did not answer, now",
         "Does not let Mushu look, now", "Written, and not read back yet", "Failed. An operator sees why.",
         "env:/laptop on a client’s machine", "Nobody. Delivered sealed.",
     ):  # fmt: skip
