@@ -89,7 +89,7 @@ class Seed:
         self._old_keys()
         self._keys_in_use()
         self._changes()
-        with self.at(hours=30):
+        with self.at(hours=20):
             self._of_the_server()
         self._use()
 
@@ -139,9 +139,6 @@ class Seed:
             self.key("mobile-push", ADMIN, "ios-env", scopes=(Scope.WRITE,), lives=118)
         with self.at(days=12):
             self.key("partner-import", ADMIN)
-        with self.at(days=2):
-            self.key("sandbox-tests", ADMIN, environment=Environment.TEST)
-            self._place("mailer-env")
 
     def _changes(self) -> None:
         self.used("ci-deploy", "10.0.9.2", days=9)
@@ -150,6 +147,9 @@ class Seed:
         self.used("web-frontend", "192.0.2.44", days=3.1)
         with self.at(days=3):
             disable(self._context(ADMIN), self.keys["web-frontend"].id)
+        with self.at(days=2):
+            self.key("sandbox-tests", ADMIN, environment=Environment.TEST)
+            self._place("mailer-env")
         with self.at(days=1):
             delete(self._context(OWNER), self.keys["legacy-crm"].id)
             with writing(db.session):
