@@ -15,10 +15,11 @@ from mushu.server.keys.rotation import RotationRequest, Terms
 from mushu.server.lifecycle.context import DeliveryChoice, DeliveryMode
 from mushu.server.lifecycle.rotate import rotate
 from mushu.server.web.dashboard.change import keys_in_use
-from mushu.server.web.dashboard.create import REFUSALS, shown_once, used_form
+from mushu.server.web.dashboard.create import REFUSALS, shown_once
 from mushu.server.web.dashboard.destination_rows import told
 from mushu.server.web.dashboard.key_form import USED, mark_of_form, new_token
 from mushu.server.web.dashboard.shell import page, to
+from mushu.server.web.error_pages import Way, sent_before
 from mushu.server.web.guard import current_context, org_page
 
 NOW: Final = "now"
@@ -49,13 +50,25 @@ def rotate_over(org_id: str, key_id: str) -> BaseResponse:  # noqa: ARG001 - the
 def _rotated(key_id: str, *, force: bool) -> BaseResponse:
     try:
         minted = rotate(current_context(), _request(key_id), _choice(force=force))
-    except USED:
-        return used_form()
+    except USED as error:
+        return _rotated_before(key_id, error.key_id)
     except (*REFUSALS, WrongState) as error:
         return _form_page(key_id, error)
     if minted.secret is not None:
         return shown_once(minted)
     return redirect(to("show_rotation", key_id=key_id), HTTPStatus.SEE_OTHER)
+
+
+def _rotated_before(key_id: str, successor_id: str | None) -> Response:
+    """Say that a form was sent before, and what to do where its key was lost."""
+    words = (
+        "This form has rotated the key. The new one is shown once and to nobody again; this click made nothing. If you "
+        "stored it, all is well. If not, rotate the new key in turn: without it, the old key makes way for nothing."
+    )
+    ways = [Way("Watch the rotation", to("show_rotation", key_id=key_id))]
+    if successor_id is not None:
+        ways.append(Way("Rotate the new key", to("ask_to_rotate", key_id=successor_id)))
+    return sent_before("This key was rotated already", words, ways)
 
 
 def _request(key_id: str) -> RotationRequest:

@@ -71,6 +71,9 @@ def test_a_key_that_was_shown_is_rotated_by_showing_another_once(office: Office,
     again = send(office.browser, form, path, way="show", old="after", settle="1d")
     assert again.status_code == 410
     assert not CREDENTIAL_PATTERN.search(again.get_data(as_text=True))
+    new = next(one.id for one in all_keys() if one.id != key.id)
+    assert "rotate the new key in turn" in Shown(again).text, "to delete it leaves the old one to make way for nothing"
+    assert f"{office.home}keys/{new}/rotate" in Shown(again).links()
     assert {one.id == key.id: one.stored_state for one in all_keys()} == {True: State.RETIRING, False: State.ACTIVE}
 
 
