@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, String, and_, bindparam, func, select, type_coerce
 
+from mushu.server.compiled import as_read
 from mushu.server.db import AnySession, UTCDateTime
 from mushu.server.environments import Source, prepare
 from mushu.server.hygiene import Hygiene
@@ -24,13 +26,16 @@ HOURS_OF_A_KEY: Final = 36
 _HOUR: Final = timedelta(seconds=HOUR)
 #: With the parameter `since`: hours from then on.
 SINCE: Final = (UsagePeriod.seconds == HOUR, UsagePeriod.start >= bindparam("since", type_=UTCDateTime))
-# Columns, not rows: of fifty keys there are 1,800, and making an object of each takes longer than all else.
+# Columns as the driver has them: of fifty keys there are 1,800, and making a moment of each takes longer than all else.
+_START: Final = type_coerce(UsagePeriod.start, String).label("start")
 _BY_KEY: Final = prepare(
-    select(UsagePeriod.key_id, UsagePeriod.start, UsagePeriod.requests, UsagePeriod.denials).where(
+    select(UsagePeriod.key_id, _START, UsagePeriod.requests, UsagePeriod.denials).where(
         UsagePeriod.key_id.in_(bindparam("ids", expanding=True)), *SINCE
     ),
-    lambda *values: values,
+    as_read,
 )
+#: Of a key: the place of an hour among the last ones, 0 for the oldest, and its requests and denials.
+UsedHour: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,19 +152,30 @@ def last_uses_of(source: Source, key_ids: Sequence[str]) -> dict[str, LastUse]:
         return {use.key_id: use for use in _LAST_USES.rows(usage, {"ids": key_ids})}
 
 
-def hours_by_key(source: Source, now: datetime, key_ids: Sequence[str]) -> dict[str, list[Bar]]:
+def hours_by_key(source: Source, now: datetime, key_ids: Sequence[str]) -> dict[str, list[UsedHour]]:
     """Return those of the last 36 hours in which each of a page of keys was used; one statement.
 
     Raises:
         DatabaseUnavailable: the usage of keys cannot be read.
     """
     starts = last_hours(now, HOURS_OF_A_KEY)
-    found: dict[str, list[Bar]] = {key_id: [] for key_id in key_ids}
+    places = _places_of(starts[0])
+    found: dict[str, list[UsedHour]] = {key_id: [] for key_id in key_ids}
     with reading_usage(source) as usage:
         for key_id, start, requests, denials in _BY_KEY.rows(usage, {"ids": key_ids, "since": starts[0]}):
-            if start <= starts[-1]:  # an hour that begins while the page is made is none of the last ones
-                found[key_id].append(Bar(start, requests, denials))
+            place = places.get(start)
+            if place is not None:  # an hour that begins while the page is made has none
+                found[key_id].append((place, requests, denials))
     return found
+
+
+@lru_cache(maxsize=4)
+def _places_of(first: datetime) -> dict[object, int]:
+    """Return the place of each of the last hours, by its start as drivers have it: a moment, or the text in SQLite."""
+    starts = [(place, first + _HOUR * place) for place in range(HOURS_OF_A_KEY)]
+    return {start: place for place, start in starts} | {
+        f"{start:%Y-%m-%d %H:%M:%S.%f}": place for place, start in starts
+    }
 
 
 def total(bars: Iterable[Bar]) -> tuple[int, int]:

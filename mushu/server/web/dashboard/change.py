@@ -17,7 +17,7 @@ from mushu.server.delivery.models import Condition
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.delivery.reconciler import any_unreachable
 from mushu.server.errors import Invalid, KeyNotFound, MushuError, WrongState
-from mushu.server.figures import hours_by_key, last_hours
+from mushu.server.figures import HOURS_OF_A_KEY, hours_by_key
 from mushu.server.keys import Scope
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.service import IS_ALIVE
@@ -65,7 +65,6 @@ def keys_in_use(session: AnySession, now: datetime, key_ids: Sequence[str]) -> l
         if key_id not in keys:
             raise KeyNotFound(f"There is no {current_environment()} API key {key_id!r} in {current_org()}.")
     uses, hours = uses_of(session, key_ids), hours_by_key(session, now, key_ids)
-    since = last_hours(now, _HOURS)[0]
     places = ledger.on_server(ledger.list_deliveries(session, key_ids))
     names = names_of(session, [place.uri for place in places], current_org())
     called = [(place.key_id, place_called(place.uri, names), place.condition) for place in places]
@@ -73,7 +72,7 @@ def keys_in_use(session: AnySession, now: datetime, key_ids: Sequence[str]) -> l
         KeyInUse(
             key=keys[key_id],
             use=uses.get(key_id),
-            requests=sum(bar.requests for bar in hours[key_id] if bar.start >= since),
+            requests=sum(requests for place, requests, _ in hours[key_id] if place >= HOURS_OF_A_KEY - _HOURS),
             is_busy=key_id in uses and uses[key_id].last_used_at > now - _DAY,
             places=[name for of, name, _ in called if of == key_id],
             drifted=[name for of, name, condition in called if of == key_id and condition == Condition.DRIFTED],

@@ -5,12 +5,12 @@ The requests have a row of bars, and what was refused a row and a scale of its o
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from itertools import count
 from typing import Final
 
-from mushu.server.figures import HOURS_OF_A_KEY
+from mushu.server.figures import HOURS_OF_A_KEY, UsedHour
 from mushu.server.usage.report import Bar
 from mushu.server.web.markup import Html, escaped
 
@@ -24,7 +24,6 @@ _SMALL: Final = 28
 _TALLEST: Final = _SMALL - 1
 _STEP: Final = 4
 _AXIS: Final = Html(f'<path class="axis" d="M0 27.5h{_STEP * HOURS_OF_A_KEY}"/>')
-_HOUR: Final = timedelta(hours=1)
 #: What each hour of a day is called.
 _HOURS: Final = tuple(f"{hour:02}:00 to {(hour + 1) % 24:02}:00" for hour in range(24))
 
@@ -169,26 +168,30 @@ def _bars(values: Sequence[int], peak: int) -> str:
     )
 
 
-def sparkline(used: Sequence[Bar], first: datetime) -> Html:
-    """Return the paths of the small chart of a key: what was refused stands on what was asked, in another colour.
-
-    Args:
-        used: the hours in which the key was used.
-        first: the oldest hour that has a place.
-    """
+def sparkline(used: Sequence[UsedHour]) -> Html:
+    """Return the paths of the small chart of a key: what was refused stands on what was asked, in another colour."""
     if not used:
         return _AXIS
     peak = max([requests + denials for _, requests, denials in used])
-    asked = refused = ""
-    for start, requests, denials in used:
-        place, below = (start - first) // _HOUR, -(-requests * _TALLEST // peak)  # rounded up: the least can be seen
-        asked += _stroke(place, 0, below)
-        if denials:
-            refused += _stroke(place, below, -(-denials * _TALLEST // peak))
+    # Heights are rounded up: the least can be seen.
+    asked = "".join([_STROKES[place][-(-requests * _TALLEST // peak)] for place, requests, _ in used])
+    refused = "".join(
+        [
+            _stroke(place, -(-requests * _TALLEST // peak), -(-denials * _TALLEST // peak))
+            for place, requests, denials in used
+            if denials
+        ]
+    )
     drawn = f'{_AXIS}<path d="{asked}"/>' if asked else _AXIS
     return Html(f'{drawn}<path class="no" d="{refused}"/>' if refused else drawn)
 
 
 @lru_cache(maxsize=4_096)
 def _stroke(place: int, below: int, height: int) -> str:
-    return f"M{place * _STEP + 2} {_SMALL - below}v-{height}" if height else ""
+    return f"M{place * _STEP + 2} {_SMALL - below}v-{height}"
+
+
+#: By place and height: what was asked begins at the foot.
+_STROKES: Final = tuple(
+    ("", *[_stroke(place, 0, height) for height in range(1, _SMALL)]) for place in range(HOURS_OF_A_KEY)
+)

@@ -16,12 +16,11 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
 from mushu.server.delivery.named_destinations import names_of
 from mushu.server.environments import Source
-from mushu.server.figures import LastUse, hours_by_key, last_uses_of, total
+from mushu.server.figures import LastUse, UsedHour, hours_by_key, last_uses_of
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.records import KeyRecord
 from mushu.server.keys.rotation import KnownRotation, list_rotations_among
 from mushu.server.keys.states import State
-from mushu.server.usage.report import Bar
 from mushu.server.users.service import emails_of
 from mushu.server.web.dashboard.destination_rows import place_called
 from mushu.server.web.templating import ago, visible
@@ -72,7 +71,7 @@ class KeyRow(NamedTuple):
     state: State
     status: KeyStatus
     #: Those of the last 36 in which it was used.
-    hours: Sequence[Bar]
+    hours: Sequence[UsedHour]
     requests: int
     denials: int
     #: Who created it, by address; None for who is no user any more, or never was.
@@ -128,7 +127,9 @@ def rows_of(
         facts = KeyFacts(key, at, names, use, rotation, key.id in successors)
         creator = emails.get(key.created_by or "")
         state = key.state(now)
-        rows.append(KeyRow(facts, state, status_of(facts, state, now), hours[key.id], *total(hours[key.id]), creator))
+        used = hours[key.id]
+        requests, denials = sum([asked for _, asked, _ in used]), sum([refused for _, _, refused in used])
+        rows.append(KeyRow(facts, state, status_of(facts, state, now), used, requests, denials, creator))
     return rows
 
 

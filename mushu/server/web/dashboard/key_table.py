@@ -10,7 +10,6 @@ from typing import Final
 
 from markupsafe import Markup
 
-from mushu.server.figures import HOURS_OF_A_KEY, last_hours
 from mushu.server.hygiene import Sort
 from mushu.server.keys.states import DEAD
 from mushu.server.web.dashboard.charts import sparkline
@@ -51,12 +50,11 @@ def table_rows(rows: Sequence[KeyRow], now: datetime, address: str) -> Markup:
     Args:
         address: of the list; the page of each key is below it.
     """
-    first = last_hours(now, HOURS_OF_A_KEY)[0]
     below = escaped(address)
-    return Markup("\n".join([_row_of(row, now, first, below) for row in rows]))  # noqa: S704 - of `Html` only
+    return Markup("\n".join([_row_of(row, now, below) for row in rows]))  # noqa: S704 - of `Html` only
 
 
-def _row_of(row: KeyRow, now: datetime, first: datetime, address: Html) -> Html:
+def _row_of(row: KeyRow, now: datetime, address: Html) -> Html:
     key, use = row.key, row.facts.use
     return _markup(
         pick=Html("") if row.state in DEAD else _pick(Html(key.id), escaped(key.name)),
@@ -67,7 +65,7 @@ def _row_of(row: KeyRow, now: datetime, first: datetime, address: Html) -> Html:
         status=said(row.status.tone, Html(row.status.words), "div"),
         requests=Html(f"{row.requests:,} request{'' if row.requests == 1 else 's'}"),
         denials=Html(f"{row.denials:,}"),
-        spark=sparkline(row.hours, first),
+        spark=sparkline(row.hours),
         count=_count(row.requests, row.denials),
         used=_used(time_from(now, use.last_used_at), escaped(use.last_used_from)) if use else Html("Never used"),
         places=_places(row),

@@ -40,10 +40,9 @@ def test_where_nothing_was_asked_there_is_a_row_without_bars() -> None:
 
 
 def test_a_small_chart_puts_what_was_refused_on_what_was_asked() -> None:
-    used = bars((26, 1), (0, 0), (13, 0), (0, 4))
-    axis, asked, refused = sparkline([used[2], used[0], used[3]], START).split("/>")[:-1]
+    axis, asked, refused = sparkline([(2, 13, 0), (0, 26, 1), (3, 0, 4)]).split("/>")[:-1]
     assert axis == '<path class="axis" d="M0 27.5h144"'
     assert asked == '<path d="M10 28v-13M2 28v-26"'
     assert refused == '<path class="no" d="M2 2v-1M14 28v-4"'
-    assert sparkline([], START) == axis + "/>"
-    assert sparkline(bars((1, 0)), START).count("<path") == sparkline(bars((0, 1)), START).count("<path") == 2
+    assert sparkline([]) == axis + "/>"
+    assert sparkline([(35, 1, 0)]).count("<path") == sparkline([(35, 0, 1)]).count("<path") == 2
