@@ -6,12 +6,15 @@ is filled up to the next one by repeating its last value, which finds nothing mo
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Dialect, Select
 
 #: The lengths of lists that are compiled are its powers.
 _BASE: Final = 8
+#: Rows that are read column by column; fewer are read one by one, which is faster for them.
+_SOME: Final = 4
 
 
 def as_read(*values: Any) -> tuple[Any, ...]:
@@ -36,6 +39,7 @@ class CompiledSelect:
         columns = query.column_descriptions
         row: Any = namedtuple("row", [column["name"] for column in columns], rename=True)  # type: ignore[misc]  # noqa: PYI024
         self._make: Callable[..., Any] = row if make is None else make
+        self._of_values: Callable[[Sequence[Any]], Any] = row._make if make is None else partial(_spread, make)
         processors = [column["type"].dialect_impl(dialect).result_processor(dialect, None) for column in columns]
         self._from_driver: list[tuple[int, Callable[[Any], Any]]] = [
             (place, processor) for place, processor in enumerate(processors) if processor is not None
@@ -52,9 +56,17 @@ class CompiledSelect:
 
     def rows(self, found: Sequence[Sequence[Any]]) -> Sequence[Any]:
         """Return rows as a session would, each made by `make`."""
-        if not self._from_driver or not found:
-            return found if self._make is as_read else [self._make(*row) for row in found]
-        columns: list[Iterable[Any]] = [*zip(*found, strict=True)]  # column by column: a type is asked without a loop
+        if self._make is as_read and not self._from_driver:
+            return found
+        if len(found) < _SOME:
+            made = []
+            for row in found:
+                values = list(row)
+                for place, from_driver in self._from_driver:
+                    values[place] = from_driver(values[place])
+                made.append(self._of_values(values))
+            return made
+        columns: list[Iterable[Any]] = [*zip(*found, strict=True)]  # each type is asked without a loop
         for place, from_driver in self._from_driver:
             columns[place] = map(from_driver, columns[place])
         return [*map(self._make, *columns)]
@@ -81,13 +93,18 @@ class _OfLengths:
 
     def bound(self, values: Mapping[str, Any]) -> Any:
         given = {**self._fixed, **values}
-        for name, places in self._places.items():
-            some = given.pop(name)
-            last = some[-1] if some else None  # equal to nothing
-            given |= dict.fromkeys(places[len(some) :], last) | dict(zip(places, some, strict=False))
+        if self._places:
+            for name, places in self._places.items():
+                some = given.pop(name)
+                last = some[-1] if some else None  # equal to nothing
+                given |= dict.fromkeys(places[len(some) :], last) | dict(zip(places, some, strict=False))
         for name, to_driver in self._to_driver:
             given[name] = to_driver(given[name])
         return given if self._in_order is None else [given[name] for name in self._in_order]
+
+
+def _spread(make: Callable[..., Any], values: Sequence[Any]) -> Any:
+    return make(*values)
 
 
 def _length_for(length: int) -> int:
