@@ -23,6 +23,7 @@ from mushu.server.keys.rotation import KnownRotation, list_rotations_among
 from mushu.server.keys.states import State
 from mushu.server.users.service import emails_of
 from mushu.server.web.dashboard.destination_rows import place_called
+from mushu.server.web.markup import Html, escaped, readable
 from mushu.server.web.templating import ago, visible
 
 _SOON: Final = timedelta(days=30)
@@ -91,6 +92,14 @@ class KeyRow(NamedTuple):
     def is_sealed(self) -> bool:
         """Tell whether the server delivered it, so that nobody has seen it."""
         return any(not delivery.on_client for delivery in self.facts.deliveries)
+
+    def told(self, address: str) -> Html:
+        """Return how the key is; of one that makes way, with a link to where that is watched."""
+        if self.state is not State.RETIRING:
+            return Html(self.status.words)
+        watched = escaped(f"{address}/{self.key.id}/rotation")
+        whose = f'<span class="unseen">, the rotation of {readable(self.key.name)}</span>'
+        return Html(f'{self.status.words}. <a href="{watched}">Watch it{whose}</a>')
 
 
 def rows_of(

@@ -62,7 +62,7 @@ def _row_of(row: KeyRow, now: datetime, address: Html) -> Html:
         name=readable(key.name),
         hint=Html(escaped(key.hint).replace("…", "&hellip;")),
         scopes=_scopes(key.scope_names),
-        status=said(row.status.tone, Html(row.status.words), "div"),
+        status=said(row.status.tone, row.told(address), "div"),
         requests=Html(f"{row.requests:,} request{'' if row.requests == 1 else 's'}"),
         denials=Html(f"{row.denials:,}"),
         spark=sparkline(row.hours),

@@ -51,6 +51,9 @@ def test_a_rotation_that_nobody_takes_up_has_stalled(office: Office, world: Worl
     page = Shown(browser.get(f"{office.home}keys/{key.id}/rotation"))
     assert "nobody has used the new key. The old one works on" in page.text
     assert f"{office.home}keys/{key.id}/delete" in page.links()
+    listed = Shown(browser.get(f"{office.home}keys?state=retiring"))
+    assert f"{office.home}keys/{key.id}/rotation" in listed.links()
+    assert "Rotation stalled a day ago: nobody has used the new key. Watch it" in listed.text
 
 
 def test_the_old_key_is_given_more_time_and_the_same_form_again_gives_no_more(
