@@ -170,18 +170,18 @@ def _bars(values: Sequence[int], peak: int) -> str:
 
 def sparkline(used: Sequence[UsedHour]) -> Html:
     """Return the paths of the small chart of a key: what was refused stands on what was asked, in another colour."""
-    if not used:
+    peak = 0
+    for _, requests, denials in used:  # loops: a page has fifty of these, mostly of one or two hours
+        if requests + denials > peak:
+            peak = requests + denials
+    if not peak:
         return _AXIS
-    peak = max([requests + denials for _, requests, denials in used])
-    # Heights are rounded up: the least can be seen.
-    asked = "".join([_STROKES[place][-(-requests * _TALLEST // peak)] for place, requests, _ in used])
-    refused = "".join(
-        [
-            _stroke(place, -(-requests * _TALLEST // peak), -(-denials * _TALLEST // peak))
-            for place, requests, denials in used
-            if denials
-        ]
-    )
+    asked = refused = ""
+    for place, requests, denials in used:
+        below = -(-requests * _TALLEST // peak)  # rounded up: the least can be seen
+        asked += _STROKES[place][below]
+        if denials:
+            refused += _stroke(place, below, -(-denials * _TALLEST // peak))
     drawn = f'{_AXIS}<path d="{asked}"/>' if asked else _AXIS
     return Html(f'{drawn}<path class="no" d="{refused}"/>' if refused else drawn)
 

@@ -137,7 +137,9 @@ def rows_of(
         creator = emails.get(key.created_by or "")
         state = key.state(now)
         used = hours[key.id]
-        requests, denials = sum([asked for _, asked, _ in used]), sum([refused for _, _, refused in used])
+        requests = denials = 0
+        for _, asked, refused in used:
+            requests, denials = requests + asked, denials + refused
         rows.append(KeyRow(facts, state, status_of(facts, state, now), used, requests, denials, creator))
     return rows
 

@@ -44,5 +44,5 @@ def test_a_small_chart_puts_what_was_refused_on_what_was_asked() -> None:
     assert axis == '<path class="axis" d="M0 27.5h144"'
     assert asked == '<path d="M10 28v-13M2 28v-26"'
     assert refused == '<path class="no" d="M2 2v-1M14 28v-4"'
-    assert sparkline([]) == axis + "/>"
+    assert sparkline([]) == sparkline([(4, 0, 0)]) == axis + "/>"
     assert sparkline([(35, 1, 0)]).count("<path") == sparkline([(35, 0, 1)]).count("<path") == 2
