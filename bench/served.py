@@ -235,6 +235,7 @@ All connections ask again as soon as they are answered, so each waits for the an
 is therefore about 1 ÷ speed. Where it is much more, a thread keeps Python's lock (`unhurried` in `mushu/batching.py`).
 
 `python -m bench.hot_path` measures the same without a server, and with `--profile` it says where the time goes.
+`python -m bench.pages` measures pages of the dashboard, with 50 keys and with 300,000.
 [peers](peers/README.md): what one verification costs, beside other libraries (`script/bench --peers`).
 """
 

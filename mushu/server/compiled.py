@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import Dialect, Select
 
-#: The lengths of lists that are compiled are its powers.
-_BASE: Final = 8
+#: The lengths of lists that are compiled, such as that of a page; after them, the multiples of the last.
+_LENGTHS: Final = (1, 5, 10, 20, 50, 100, 500)
 #: Rows that are read column by column; fewer are read one by one, which is faster for them.
 _SOME: Final = 4
 
@@ -108,7 +108,5 @@ def _spread(make: Callable[..., Any], values: Sequence[Any]) -> Any:
 
 
 def _length_for(length: int) -> int:
-    longest = 1
-    while longest < length:
-        longest *= _BASE
-    return longest
+    found = next((one for one in _LENGTHS if one >= length), None)
+    return found if found is not None else -(-length // _LENGTHS[-1]) * _LENGTHS[-1]

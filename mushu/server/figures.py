@@ -193,6 +193,10 @@ def _criteria(now: datetime, org_id: str, selection: Selection, hygiene: Hygiene
     return [*criteria, ApiKey.environment.in_(selection.environments)]
 
 
-def last_hours(now: datetime, number: int) -> list[datetime]:
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    return [hour - _HOUR * back for back in reversed(range(number))]
+def last_hours(now: datetime, number: int) -> Sequence[datetime]:
+    return _hours_until(now.replace(minute=0, second=0, microsecond=0), number)
+
+
+@lru_cache(maxsize=8)
+def _hours_until(hour: datetime, number: int) -> Sequence[datetime]:
+    return tuple(hour - _HOUR * back for back in reversed(range(number)))

@@ -5,7 +5,7 @@ What the audit trail tells of the organization has its keys counted at once, and
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Final
@@ -33,8 +33,10 @@ _MOST_KEPT: Final = 100
 _MOMENT: Final = MomentParameters()
 _COMPARED: Final = Compared(bindparam("org_id"), _MOMENT.seconds, _MOMENT.at)
 _MINE: Final = (ApiKey.org_id == _COMPARED.org_id, ApiKey.environment == bindparam("environment"))
+_NAMES: Final = ("keys", "deleted", *KINDS)
 _COUNTS: Final = prepare(
-    counting(_MINE, [IS_ALIVE], {name: kind.conditions_on(_COMPARED) for name, kind in KINDS.items()})
+    counting(_MINE, [IS_ALIVE], {name: kind.conditions_on(_COMPARED) for name, kind in KINDS.items()}),
+    lambda *counts: KeyCounts(**dict(zip(_NAMES, counts, strict=False))),  # the last one is of no use here
 )
 _HOURS: Final = prepare(adding_up([*_MINE, IS_ALIVE]))
 _NEWEST: Final = prepare(
@@ -110,8 +112,8 @@ class KeptFigures:
 def _counts(source: Source, now: datetime, org_id: str, environment: Environment) -> KeyCounts:
     given = {"environment": environment.value, "org_id": org_id, **_MOMENT.values(now)}
     with reading_with_usage(source) as both:
-        row = _COUNTS.rows(both, given)[0]
-    return KeyCounts(**{field.name: getattr(row, field.name) for field in fields(KeyCounts)})
+        counts: KeyCounts = _COUNTS.rows(both, given)[0]
+    return counts
 
 
 def _hours(source: Source, now: datetime, org_id: str, environment: Environment) -> Sequence[Bar]:

@@ -140,6 +140,9 @@ class KeyQuery:
 _FILTERS: Final = (*CHOICES, *_TEXTS, _DELETED)
 
 
+_EVERYTHING: Final = KeyQuery({}, KeyFilters(), Sort.CREATED, None)
+
+
 def key_query(parameters: "MultiDict[str, str]") -> KeyQuery:
     """Return what an address asks for.
 
@@ -147,6 +150,8 @@ def key_query(parameters: "MultiDict[str, str]") -> KeyQuery:
         Invalid: a parameter or a value is not known; a typo would show more than is asked for.
     """
     given = {name: value.strip() for name, value in parameters.items() if value.strip()}
+    if not given:
+        return _EVERYTHING
     unknown = [name for name in given if name not in _KNOWN]
     if unknown:
         raise Invalid(f"The list takes {', '.join(_KNOWN)}, and nothing else.", field="filter")
