@@ -12,10 +12,13 @@ from mushu.server.audit import SYSTEM
 from mushu.server.core import db
 from mushu.server.db import own_session, writing
 from mushu.server.delivery.models import Condition
+from mushu.server.destinations import DestinationRow
+from mushu.server.environments import within
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE
 from mushu.server.usage import Recorder
 from mushu.server.usage.engine import usage_engine
+from mushu.server.web.dashboard import key_list, shell
 from mushu.server.web.dashboard.key_filters import CHOICES, PAGE, SORTS
 from tests.conftest import TurnableClock
 from tests.server.statements import statements
@@ -137,6 +140,25 @@ def test_a_row_says_who_saw_the_key_and_where_it_is(office: Office) -> None:
     assert page.html.isascii(), "it is encoded letter by letter where it is not"
     assert {one.get("aria-label") for one in page.all("svg")} >= {"Sealed: nobody has seen it", "Was shown"}
     assert len(names(page)) == len({shown.id, sealed.id, own.id})
+
+
+def test_names_that_no_filter_offers_are_shown_all_the_same(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.deliver(office.key("sealed"), uri="env:/x")
+    office.key("shown")
+    with within(db.session, Environment.LIVE), writing(db.session):
+        for name, uri in (("first", "env:/y"), ("second", "env:/x")):
+            named = DestinationRow(id=f"dst_{name}", org_id=office.org.id, name=name, uri=uri, created_by="operator")
+            named.created_at = office.world.clock()
+            db.session.add(named)
+    before = office.page(f"{office.home}keys")
+    monkeypatch.setattr(key_list, "_OFFERED", 0)
+    monkeypatch.setattr(shell, "_OFFERED", 0)
+    page = office.page(f"{office.home}keys")
+    for words in ("second", f"Shown to {office.owner.email}", office.org.name, f"{office.owner.email} · owner"):
+        assert words in page.text, words
+    assert "second" in before.text
+    offered = [{one["value"] for one in some.all("option")} & {"first", "second"} for some in (before, page)]
+    assert offered == [{"first", "second"}, set()]
 
 
 def test_figures_of_a_row_are_what_was_counted(office: Office, clock: TurnableClock) -> None:
