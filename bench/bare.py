@@ -1,6 +1,6 @@
 """Serves what Mushu is measured against, or Mushu itself, with the Granian settings of `script/up`: for `served.py`.
 
-    .venv/bin/python -m bench.bare bare | empty | mushu
+    .venv/bin/python -m bench.bare bare | empty | empty-with-body | mushu
 
 `bare` is Flask with one view that answers a dictionary of 120 bytes, `empty` a WSGI application that does nothing, with
 as many headers as Mushu sends. `mushu` has one more endpoint: `/bench` is guarded, and does nothing.
@@ -69,7 +69,23 @@ def mushu(core: Core | None = None) -> Flask:
     return app
 
 
-APPLICATIONS: dict[str, "Callable[[], WSGIApplication]"] = {"bare": bare, "empty": empty, "mushu": mushu}
+def empty_with_body() -> "WSGIApplication":
+    """Return a WSGI application that reads what is sent, and answers always the same."""
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        start_response("200 OK", _HEADERS)
+        return [_BODY]
+
+    return answer
+
+
+APPLICATIONS: dict[str, "Callable[[], WSGIApplication]"] = {
+    "bare": bare,
+    "empty": empty,
+    "empty-with-body": empty_with_body,
+    "mushu": mushu,
+}
 
 if __name__ == "__main__":
     serve(Settings.load(), APPLICATIONS[sys.argv[1]])

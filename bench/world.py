@@ -16,6 +16,8 @@ from mushu.server.keys.models import ApiKey
 from mushu.server.operation.upgrading.migrations import migrate
 
 BARE = "bare Flask view"
+EMPTY = "empty WSGI application"
+FORWARD_AUTH = "/forward-auth/{name}"
 MANY = "mushu with many keys"
 CREATION = "POST /orgs/{org_id}/api-keys"
 _FORM = "application/x-www-form-urlencoded"
@@ -58,9 +60,10 @@ def cases(world: World) -> list[Case]:
     form = b"token=%s" % world.key.encode()
     org, twenty = f"/orgs/{world.one}", f"/orgs/{world.twenty}"
     return [
-        Case("empty WSGI application", "empty", [request("/")]),
+        Case(EMPTY, "empty", [request("/")]),
+        Case("empty, reads a body", "empty-with-body", [request("/", world.key, body)]),
         Case(BARE, "bare", [request("/")]),
-        Case("/forward-auth/{name}", "mushu", [request("/forward-auth/bench-1", world.key)], 3.0),
+        Case(FORWARD_AUTH, "mushu", [request("/forward-auth/bench-1", world.key)], 3.0),
         Case(
             f"the same, {len(world.keys):,} keys in turn",
             "mushu",
