@@ -107,9 +107,11 @@ def _admit(
     read: Callable[..., Credential],
     *sent: str | None,
 ) -> None:
-    core, named = core_of(app), _named(asked, requirement.org_from)
-    clock, known = core.clock, resolve_once(g)
-    known.principal = principal = identify_by(gate_reader_in(environment, app), clock(), read, *sent).principal
+    core, known = core_of(app), resolve_once(g)
+    clock = core.clock
+    principal = identify_by(gate_reader_in(environment, app), clock(), read, *sent).principal
+    named = _named(asked, requirement.org_from)  # a body is looked into for nobody who is not known
+    known.principal = principal
     name_in_access_log(principal, asked.environ)
     address = partial(client_address, asked.environ, core.settings.client_address_header)
     bounds = principal.bounds
