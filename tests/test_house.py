@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 GENERATED = {ROOT / "mushu" / package for package in ("core", "notify", "media")}
 
 LINES_OF_A_MODULE = 300
-MEDIAN_OF_LINES = 127
-MODULES = 322
+MEDIAN_OF_LINES = 128
+MODULES = 323
 #: Of all modules, those that one other module imports.
 SHARE_WITH_ONE_IMPORTER = 0.25
 MODULES_WITHOUT_DOCSTRING = 0

@@ -26,6 +26,7 @@ from mushu.server.web import (
     guard,
     problems,
     proxy_headers,
+    remembered_answers,
     response_headers,
     sessions,
     slow_clients,
@@ -107,13 +108,14 @@ def create_app(core: Core | None = None) -> Flask:
     _ = core.media  # a storage that cannot be used here is told now, not to the first who uploads
     extensions.install_recorder(app, core.settings.usage_seconds)
     core.limiter.prepare()
-    fast_path.install(app, core)
-    slow_clients.install(app, core.settings)
+    remembered = fast_path.install(app, core)
+    slots = slow_clients.install(app, core.settings)
     sessions.install(app, core.settings)
     extensions.install_sender(app, core.clock)
     response_headers.install(app)
     install_access_log(app, core.settings)
     proxy_headers.install(app, core.settings)
+    remembered_answers.install(app, core, remembered, slots)
     forward_auth.install(app, core)
     admission.install(app)
     problems.install(app)

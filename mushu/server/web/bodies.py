@@ -117,7 +117,7 @@ def whole_json(environ: "WSGIEnvironment") -> object:
     """Return what a JSON body means that is here already; it stays for whoever reads it next.
 
     Raises:
-        LookupError, ValueError: it is of another type, or not all here, or not understood.
+        LookupError, TypeError, ValueError: it is of another type, or not all here, or not understood.
     """
     return strict_json.read(_whole(environ, _JSON), LIMITS)
 
@@ -131,11 +131,22 @@ def whole_form(environ: "WSGIEnvironment") -> dict[str, str]:
     return found
 
 
-def _whole(environ: "WSGIEnvironment", media_type: str) -> bytes:
+def whole_body(environ: "WSGIEnvironment") -> bytes:
+    """Return a body that is here already; it stays for whoever reads it next.
+
+    Raises:
+        TypeError: it is not all here.
+    """
     stream = environ["wsgi.input"]
-    if environ["CONTENT_TYPE"].partition(";")[0] != media_type or not isinstance(stream, BytesIO):
-        raise ValueError("another body than a plain one")
+    if not isinstance(stream, BytesIO):
+        raise TypeError("another body than a plain one")
     return stream.getvalue()
+
+
+def _whole(environ: "WSGIEnvironment", media_type: str) -> bytes:
+    if environ["CONTENT_TYPE"].partition(";")[0] != media_type:
+        raise ValueError("another body than a plain one")
+    return whole_body(environ)
 
 
 def _fields(data: bytes) -> list[tuple[str, str]]:

@@ -1,16 +1,16 @@
 """Answers good questions about keys before Flask's dispatch: it would take most of the time of an answer.
 
 Only a plain question with a plain answer is answered here. For all else the request goes on, untouched, to the view of
-the same address, which says what is wrong; so this module can be taken away without another answer.
+the same address, which says what is wrong; so this module can be taken away without another answer. What is
+remembered is in `remembered_answers.py`.
 """
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Flask
-from pydantic import BaseModel
 from pydantic_core import to_json
 from werkzeug.routing import Rule
 
@@ -18,41 +18,43 @@ from mushu.environment import Environment
 from mushu.server.answers import Answer
 from mushu.server.client_address import shown_client
 from mushu.server.core import Core, gate_reader_in
-from mushu.server.errors import Forbidden, RateLimited
+from mushu.server.errors import RateLimited
 from mushu.server.gate import KeyPrincipal
 from mushu.server.gate.credential import read_client, read_headers, read_key
-from mushu.server.gate.principal import Identity, identify_by
-from mushu.server.keys import Scope
+from mushu.server.gate.principal import identify_by
 from mushu.server.web.access_log import PRINCIPAL, RULE
 from mushu.server.web.api.keys import KeyToValidate, KeyValidation, validated
-from mushu.server.web.api.verification import Counting, KeysToVerify, introspected, verified
+from mushu.server.web.api.verification import (
+    Counting,
+    KeysToVerify,
+    introspected,
+    verified,
+)
 from mushu.server.web.bodies import whole_form, whole_json
 from mushu.server.web.guard import SANDBOX
 from mushu.server.web.problems import as_problem
+from mushu.server.web.remembered_answers import INTROSPECT, VERIFY, RememberedAnswers, asker_of, headers_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-VERIFY: Final = "/api-keys/verify"
-INTROSPECT: Final = "/oauth/introspect"
 VALIDATE: Final = {Environment.LIVE: "/api-keys/validate", Environment.TEST: f"{SANDBOX}/api-keys/validate"}
 
 
 class FastPath:
     """WSGI middleware between what reads bodies and Flask; `wrapped` answers everything else."""
 
-    def __init__(self, app: Flask, wrapped: "WSGIApplication", core: Core) -> None:
+    def __init__(self, app: Flask, wrapped: "WSGIApplication", core: Core, remembered: RememberedAnswers) -> None:
         self._app = wrapped
         self._flask = app
+        self._remembered = remembered
         self._readers = {environment: gate_reader_in(environment, app) for environment in Environment}
         self._reader = self._readers[Environment.LIVE]
         self._counting = Counting.of(app)
         self._clock = core.clock
         self._address_header = core.settings.client_address_header
-        self._answers: dict[str, Callable[[WSGIEnvironment], Answer | BaseModel | RateLimited | None]] = {
-            VERIFY: self._verify,
-            INTROSPECT: self._introspect,
-        } | {VALIDATE[environment]: partial(self._validate, environment) for environment in Environment}
+        self._answers: dict[str, Callable[..., Any]] = {VERIFY: self._verify, INTROSPECT: self._introspect}
+        self._answers |= {VALIDATE[one]: partial(self._validate, one) for one in Environment}
         #: As Flask knows them, once all are there.
         self._rules: dict[str, Rule] = {}
 
@@ -60,39 +62,45 @@ class FastPath:
         make = self._answers.get(environ["PATH_INFO"])
         if make is None or environ["REQUEST_METHOD"] != "POST" or environ.get("QUERY_STRING"):
             return self._app(environ, start_response)
+        now = self._clock()
         try:
-            answer = make(environ)
+            known = self._remembered.recall_or_remember(environ, now)
+            answer = make(environ, now) if known is None else None
         except Exception:  # the view meets it again, and says what it is
-            answer = None
+            known = answer = None
+        if known is not None:
+            self._note(environ, known.asker)
+            start_response("200 OK", known.headers)
+            return [known.content]
         if answer is None:
             return self._app(environ, start_response)
         if isinstance(answer, RateLimited):
             return as_problem(answer)(environ, start_response)
         content = to_json(answer) + b"\n"
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
+        start_response("200 OK", headers_of(content))
         return [content]
 
-    def _verify(self, environ: "WSGIEnvironment") -> Answer | None:
-        asked, now = KeysToVerify.model_validate(whole_json(environ)), self._clock()
+    def _verify(self, environ: "WSGIEnvironment", now: datetime) -> Answer | None:
+        asked = KeysToVerify.model_validate(whole_json(environ))
         sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
-        asker = _asker(identify_by(self._reader, now, read_headers, *sent))
+        asker = asker_of(identify_by(self._reader, now, read_headers, *sent))
         answer = verified(self._reader, self._counting, now, asker, asked)
         self._count(environ, asker, now)
         return answer
 
-    def _introspect(self, environ: "WSGIEnvironment") -> Answer | RateLimited | None:
-        form, now = whole_form(environ), self._clock()
+    def _introspect(self, environ: "WSGIEnvironment", now: datetime) -> Answer | RateLimited | None:
+        form = whole_form(environ)
         sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY"), form.get("client_secret")
-        asker = _asker(identify_by(self._reader, now, read_client, *sent))
+        asker = asker_of(identify_by(self._reader, now, read_client, *sent))
         if not form["token"]:
             return None
         answer = introspected(self._reader, self._counting, now, asker, form["token"])
         self._count(environ, asker, now)
         return answer
 
-    def _validate(self, environment: Environment, environ: "WSGIEnvironment") -> KeyValidation | None:
+    def _validate(self, environment: Environment, environ: "WSGIEnvironment", now: datetime) -> KeyValidation | None:
         asked = KeyToValidate.model_validate(whole_json(environ))
-        key = identify_by(self._readers[environment], self._clock(), read_key, asked.key).principal
+        key = identify_by(self._readers[environment], now, read_key, asked.key).principal
         if not isinstance(key, KeyPrincipal) or key.environment is not environment or key.bounds is not None:
             return None
         self._note(environ, key)
@@ -111,13 +119,8 @@ class FastPath:
         environ[RULE] = self._rules[environ["PATH_INFO"]]
 
 
-def _asker(identity: Identity) -> KeyPrincipal:
-    principal = identity.principal
-    if not isinstance(principal, KeyPrincipal) or Scope.READ not in principal.scopes or principal.bounds is not None:
-        raise Forbidden("The guard decides about this.")
-    return principal
-
-
-def install(app: Flask, core: Core) -> None:
+def install(app: Flask, core: Core) -> RememberedAnswers:
     """Must be called before `slow_clients.install`, which reads the bodies."""
-    app.wsgi_app = FastPath(app, app.wsgi_app, core)  # type: ignore[method-assign]
+    remembered = RememberedAnswers(app, core)
+    app.wsgi_app = FastPath(app, app.wsgi_app, core, remembered)  # type: ignore[method-assign]
+    return remembered

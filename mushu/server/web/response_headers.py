@@ -39,7 +39,7 @@ _EVERYWHERE: Final = {
     # A page looks for a session, and all answers look alike.
     "Vary": "Cookie",
 }
-_ALL: Final = [*_EVERYWHERE.items()]
+OF_ALL: Final = [*_EVERYWHERE.items()]
 #: The headers of a document, as they are made.
 OF_DOCUMENT: Final = ["Content-Type", "Content-Length"]
 _LOWER: Final = tuple((name.lower(), (name, value)) for name, value in _EVERYWHERE.items())
@@ -58,7 +58,7 @@ class FixedHeaders:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             if [name for name, _ in headers] == OF_DOCUMENT:  # as most answers
-                return start_response(status, headers + _ALL, *exc_info)
+                return start_response(status, headers + OF_ALL, *exc_info)
             present = {name.lower() for name, _ in headers}
             missing = [header for lower, header in _LOWER if lower not in present]
             return start_response(status, [*headers, *missing], *exc_info)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, RequestTimeout
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _REFUSAL: Final = "mushu.refusal"
+#: Where the request has its slot already.
+_ADMITTED: Final = "mushu.admitted"
 #: Seconds that the server has to send an answer before its connection is cut.
 _LINGER: Final = 0.05
 #: What is told where a refusal fails.
@@ -99,12 +101,11 @@ class Admission:
         self._busy = _written(as_problem(busy()))
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if only_reads(environ):
+        if only_reads(environ) or environ.pop(_ADMITTED, False):
             return self._app(environ, start_response)
-        length = _length(environ)
-        is_small, exchange = 0 < length <= self._most_direct and not _is_unusual(environ), environ.get(EXCHANGE)
-        if is_small and exchange is not None and self._direct.are_open():
-            return self._read_directly(environ, start_response, exchange, length)
+        if self.reads_directly(environ):
+            whole = self.read_directly(environ, start_response, self._app)
+            return self._refuse_at_once(start_response) if whole is None else whole
         body = PacedBody(environ["wsgi.input"], self._readers, self._pace)
         if not self._slots.enter(body):
             return self._refuse_at_once(start_response)
@@ -131,15 +132,25 @@ class Admission:
         start_response(status, headers)
         return content
 
-    def _read_directly(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse", exchange: Exchange, length: int
-    ) -> Iterable[bytes]:
-        """Read a small body in this thread, and answer, unless another thread has to answer first."""
-        answer_instead = partial(self._answer_instead, environ, start_response, exchange)
+    def reads_directly(self, environ: "WSGIEnvironment") -> bool:
+        """Tell whether the body of a request is to be read in this thread."""
+        is_small = 0 < _length(environ) <= self._most_direct and not _is_unusual(environ)
+        return is_small and EXCHANGE in environ and self._direct.are_open()
+
+    def read_directly(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse", app: "WSGIApplication"
+    ) -> Iterable[bytes] | None:
+        """Read a small body in this thread, and have `app` answer, unless another thread has to answer first.
+
+        A request that comes here later has its slot already. Returns None where no slot is free.
+        """
+        exchange, length = cast(Exchange, environ[EXCHANGE]), _length(environ)
+        answer_instead = partial(self._answer_instead, environ, start_response, app, exchange)
         body = DirectBody(self._direct, self._pace.allowed(length), answer_instead)
         if not self._slots.enter(body):
-            return self._refuse_at_once(start_response)
+            return None
         self._direct.watch()
+        environ[_ADMITTED] = True
         try:
             content = environ["wsgi.input"].read(length)
         except Exception:  # whatever it is, the body is not whole
@@ -152,7 +163,7 @@ class Admission:
                 _refuse(environ, BadRequest())
             else:
                 environ["wsgi.input"] = BytesIO(content)
-            status, headers, answer = self._ask(environ)
+            status, headers, answer = _ask(app, environ)
         finally:
             self._slots.leave(body)
         start_response(status, headers)
@@ -162,6 +173,7 @@ class Admission:
         self,
         environ: "WSGIEnvironment",
         start_response: "StartResponse",
+        app: "WSGIApplication",
         exchange: Exchange,
         body: DirectBody,
         reason: Exception,
@@ -171,7 +183,7 @@ class Admission:
         refused = dict(environ)
         try:
             _refuse(refused, reason)
-            status, headers, answer = self._ask(refused)
+            status, headers, answer = _ask(app, refused)
             content = b"".join(ClosingIterator(answer))
         finally:
             reason.__traceback__ = reason.__context__ = None
@@ -194,17 +206,7 @@ class Admission:
         if refusal is not None:
             _refuse(environ, refusal)
         # 2. Answer.
-        return self._ask(environ)
-
-    def _ask(self, environ: "WSGIEnvironment") -> Begun:
-        """Return status, headers and body of the application's answer."""
-        begun: list[tuple[str, list[tuple[str, str]]]] = []
-
-        def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:  # noqa: ARG001
-            begun.append((status, headers))
-
-        answer = self._app(environ, begin)
-        return *begun[-1], answer
+        return _ask(self._app, environ)
 
     def _receive(self, environ: "WSGIEnvironment", body: PacedBody) -> Exception | None:
         """Put the body, or the stream of a large one, into `environ`; return why it is refused, if it is."""
@@ -232,10 +234,22 @@ class Admission:
         return None
 
 
-def install(app: Flask, settings: Settings) -> None:
+def install(app: Flask, settings: Settings) -> Admission:
     """Wrap the application; must be called before the hooks that look at requests are installed."""
     app.before_request(_raise_refusal)
-    app.wsgi_app = Admission(app.wsgi_app, settings)  # type: ignore[method-assign]
+    app.wsgi_app = admission = Admission(app.wsgi_app, settings)  # type: ignore[method-assign]
+    return admission
+
+
+def _ask(app: "WSGIApplication", environ: "WSGIEnvironment") -> Begun:
+    """Return status, headers and body of an application's answer."""
+    begun: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:  # noqa: ARG001
+        begun.append((status, headers))
+
+    answer = app(environ, begin)
+    return *begun[-1], answer
 
 
 def _raise_refusal() -> None:

@@ -132,7 +132,7 @@ def verified(source: Reader, counting: Counting, now: datetime, asker: KeyPrinci
     asked_about = [report(source, now, asker, key, scope) for key in keys]
     reports = [found for found, _ in within_bounds(asked_about, counting.limiter, now, address)]
     _count(counting.recorder, now, reports, address)
-    return {"results": [_verification(found) for found in reports]}
+    return {"results": [verification_of(found) for found in reports]}
 
 
 def introspected(
@@ -149,6 +149,11 @@ def introspected(
     _count(counting.recorder, now, [found], None)
     if limited is not None:
         return limited
+    return introspection_of(found)
+
+
+def introspection_of(found: KeyReport) -> Answer:
+    """Return the answer to who asks about the token of which this is known."""
     identity = found.identity
     if identity is None or found.code is not None or not isinstance(identity.principal, KeyPrincipal):
         return {"active": False}
@@ -197,7 +202,8 @@ def _count(recorder: Recorder, now: datetime, reports: Sequence[KeyReport], addr
             recorder.denied(found.key_id, now, shown(address), found.code)
 
 
-def _verification(found: KeyReport) -> Answer:
+def verification_of(found: KeyReport) -> Answer:
+    """Return the answer about one key."""
     told: dict[str, Any] = {"valid": found.code is None, "state": found.state, "key_id": found.key_id}
     if (identity := found.identity) is not None and isinstance(identity.principal, KeyPrincipal):
         told |= {

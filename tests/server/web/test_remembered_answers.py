@@ -1,0 +1,131 @@
+"""Answers about a key that are remembered: the same as those that are made, counted alike, and never late."""
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import EnvironBuilder
+
+from mushu.server.audit import SYSTEM
+from mushu.server.core import Core, core_of, db
+from mushu.server.db import writing
+from mushu.server.keys import Scope
+from mushu.server.keys.service import change_state
+from mushu.server.keys.states import DISABLE
+from mushu.server.operation.requests import answer
+from mushu.server.usage import uses_of
+from mushu.server.web.extensions import recorder_of
+from mushu.server.web.remembered_answers import InFront
+from tests.conftest import TurnableClock
+from tests.server.conftest import World, api_key
+from tests.server.web.asking import SeparateClient
+from tests.server.web.test_direct_bodies import Connection
+
+pytestmark = pytest.mark.sqlite
+
+
+class Service:
+    """Asks about keys, as Granian hands a request over."""
+
+    def __init__(self, app: Flask, asker: str) -> None:
+        self.app = app
+        self.asker = asker
+
+    def ask(self, path: str, **asked: Any) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body; of a form where the path is that of introspection."""
+        sent: dict[str, Any] = {"data": asked} if "oauth" in path else {"json": asked}
+        scope = EnvironBuilder(path, method="POST", headers=[*api_key(self.asker).items()], **sent).get_environ()
+        connection = Connection(scope.pop("wsgi.input").read())
+        thread = threading.Thread(target=answer, args=(self.app, connection, scope | {"wsgi.input": connection}))
+        thread.start()
+        thread.join(30)
+        assert connection.answer is not None
+        status, headers, body = connection.answer
+        assert headers.pop("X-Request-Id")
+        return status, headers, body
+
+
+@pytest.fixture
+def service(app: Flask, world: World) -> Service:
+    return Service(app, world.key(world.org(), Scope.READ)[1])
+
+
+def uses(app: Flask, key_id: str) -> int:
+    recorder_of(app).flush()
+    found = uses_of(db.session, [key_id]).get(key_id)
+    return found.requests if found is not None else 0
+
+
+@pytest.mark.parametrize(("path", "field"), [("/api-keys/verify", "key"), ("/oauth/introspect", "token")])
+def test_what_is_remembered_is_answered_alike_counted_alike_and_never_late(
+    app: Flask, world: World, service: Service, clock: TurnableClock, path: str, field: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    org = world.org()
+    service.asker = (asker := world.key(org, Scope.READ))[1]
+    (key, text), (brief, ends) = world.key(org), world.key(org, lives_seconds=60)
+    first = service.ask(path, **{field: text})
+    calls: list[str] = []
+    monkeypatch.setattr(app, "full_dispatch_request", lambda: calls.append("Flask"))
+    monkeypatch.setattr("mushu.server.web.remembered_answers.whole_json", lambda _: calls.append("read"))
+    monkeypatch.setattr("mushu.server.web.remembered_answers.whole_form", lambda _: calls.append("read"))
+    assert service.ask(path, **{field: text}) == first
+    assert (first[0], calls) == (200, [])
+    monkeypatch.undo()
+    assert service.ask(path, **{field: ends})[0] == 200
+    assert (uses(app, key.id), uses(app, brief.id), uses(app, asker[0].id)) == (2, 1, 3)
+    clock.turn(seconds=60)
+    assert b"expired" in (late := service.ask(path, **{field: ends})[2]) or late == b'{"active":false}\n'
+    with writing(db.session):
+        change_state(db.session, clock, SYSTEM, key.id, DISABLE)
+    assert b"disabled" in (late := service.ask(path, **{field: text})[2]) or late == b'{"active":false}\n'
+    with writing(db.session):
+        change_state(db.session, clock, SYSTEM, asker[0].id, DISABLE)
+    assert service.ask(path, **{field: text})[0] == 401
+
+
+def test_another_question_is_not_answered_by_one_that_is_remembered(app: Flask, world: World, service: Service) -> None:
+    org = world.org()
+    service.asker = world.key(org, Scope.READ)[1]
+    _, text = world.key(org, Scope.READ)
+    for _ in range(2):
+        assert b'"valid":true' in service.ask("/api-keys/verify", key=text)[2]
+        assert b"missing_scope" in service.ask("/api-keys/verify", key=text, scope="write")[2]
+        assert service.ask("/api-keys/verify", key=text, other=1)[0] == 422
+        assert service.ask("/api-keys/verify?x=1", key=text)[0] == 422
+        assert service.ask("/api-keys/verify", keys=[text, "x"])[2].count(b'"valid"') == 2
+    stranger = Service(app, world.key(world.org(), Scope.READ)[1])
+    assert b"unknown_credential" in stranger.ask("/api-keys/verify", key=text)[2]
+
+
+def test_a_key_with_limits_is_counted_each_time(app: Flask, world: World, service: Service) -> None:
+    org = world.org()
+    service.asker = world.key(org, Scope.READ)[1]
+    key, text = world.key(org)
+    with writing(db.session):
+        key.limits = "1/day"
+    assert b'"valid":true' in service.ask("/api-keys/verify", key=text)[2]
+    assert b"rate_limited" in service.ask("/api-keys/verify", key=text)[2]
+
+
+def test_without_a_slot_it_is_refused_as_any_request(
+    app: Flask, service: Service, client: SeparateClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mushu.server.web.body_slots.Slots.enter", lambda *_: False)
+    status, headers, _ = service.ask("/api-keys/verify", key="x")
+    refused = client.post("/auth/login", json={})
+    assert (status, refused.status_code) == (503, 503)
+    assert {*headers} | {"X-Request-Id"} == {*refused.headers.keys()}
+
+
+def test_where_all_requests_are_logged_each_goes_through_the_log(core: Core, app: Flask) -> None:
+    from mushu.server.app import create_app
+
+    def is_in_front(application: Any) -> bool:
+        return isinstance(application, InFront) or (hasattr(application, "_app") and is_in_front(application._app))
+
+    assert is_in_front(app.wsgi_app)
+    settings = replace(core_of(app).settings, access_log="all", access_log_file="")
+    assert not is_in_front(create_app(replace(core, settings=settings)).wsgi_app)
