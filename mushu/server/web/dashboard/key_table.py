@@ -1,6 +1,6 @@
 """The table of keys as markup: each row is one text, because a page draws fifty of them.
 
-What a row shows is `Html`: mypy takes no text of others for it, which `escaped` and `readable` turn into it.
+Text of others becomes markup by `escaped` or `readable`, and by nothing else.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,57 +55,31 @@ def table_rows(rows: Sequence[KeyRow], now: datetime, address: str) -> Markup:
 
 
 def _row_of(row: KeyRow, now: datetime, address: Html) -> Html:
-    key, use = row.key, row.facts.use
-    return _markup(
-        pick=Html("") if row.state in DEAD else _pick(Html(key.id), escaped(key.name)),
-        href=Html(f"{address}/{key.id}"),
-        name=readable(key.name),
-        hint=Html(escaped(key.hint).replace("…", "&hellip;")),
-        scopes=_scopes(key.scope_names),
-        status=said(row.status.tone, row.told(address), "div"),
-        requests=Html(f"{row.requests:,} request{'' if row.requests == 1 else 's'}"),
-        denials=Html(f"{row.denials:,}"),
-        spark=sparkline(row.hours),
-        count=_count(row.requests, row.denials),
-        used=_used(time_from(now, use.last_used_at), escaped(use.last_used_from)) if use else Html("Never used"),
-        places=_places(row),
-        expires=time_from(now, key.expires_at) if key.expires_at else Html("Never"),
-    )
-
-
-def _markup(
-    *, pick: Html, href: Html, name: Html, hint: Html, scopes: Html, status: Html, requests: Html,
-    denials: Html, spark: Html, count: Html, used: Html, places: Html, expires: Html,
-) -> Html:  # fmt: skip
+    """Return one row: its holes hold markup, in which the text of others is escaped."""
+    key, use = row.facts.key, row.facts.use
+    name, hint = readable(key.name), escaped(key.hint).replace("…", "&hellip;")
+    box = f'<input class="box" type="checkbox" name="key.{key.id}" value="yes" aria-label="Pick {escaped(key.name)}">'
+    asked, refused = f"{row.requests:,}", f"{row.denials:,}"
+    told = f"{asked} request{'' if row.requests == 1 else 's'} in the last 36 hours, {refused} refused"
+    count = f"{asked if row.requests else 'no requests'}{f', {refused} refused' if row.denials else ''}"
+    used = f'{time_from(now, use.last_used_at)}<small class="id">{escaped(use.last_used_from)}</small>' if use else ""
+    expires = time_from(now, key.expires_at) if key.expires_at else "Never"
     return Html(f"""<tr>
-<td class="tick">{pick}</td>
-<th scope="row"><a class="name" href="{href}" dir="auto">{name}</a>\
-<small><span class="id">{hint}</span> &middot; {scopes}</small></th>
-<td class="state" data-l="Status">{status}</td>
+<td class="tick">{"" if row.state in DEAD else box}</td>
+<th scope="row"><a class="name" href="{address}/{key.id}" dir="auto">{name}</a>\
+<small><span class="id">{hint}</span> &middot; {_scopes(key.scope_names)}</small></th>
+<td class="state" data-l="Status">{said(row.status.tone, Html(row.status.words), "div")}</td>
 <td class="count" data-l="Last 36 hours"><svg class="spark" viewBox="0 0 144 28" preserveAspectRatio="none" role="img"\
- aria-label="{requests} in the last 36 hours, {denials} refused">{spark}</svg><small>{count}</small></td>
-<td class="used second" data-l="Last used">{used}</td>
-<td class="at second" data-l="Where it is">{places}</td>
+ aria-label="{told}">{sparkline(row.hours)}</svg><small>{count}</small></td>
+<td class="used second" data-l="Last used">{used or "Never used"}</td>
+<td class="at second" data-l="Where it is">{_places(row)}</td>
 <td class="second" data-l="Expires">{expires}</td>
 </tr>""")
-
-
-def _pick(key_id: Html, name: Html) -> Html:
-    return Html(f'<input class="box" type="checkbox" name="key.{key_id}" value="yes" aria-label="Pick {name}">')
 
 
 @cache
 def _scopes(names: str) -> Html:
     return escaped(names.replace(",", ", "))
-
-
-def _count(requests: int, denials: int) -> Html:
-    asked = f"{requests:,}" if requests else "no requests"
-    return Html(f"{asked}, {denials:,} refused" if denials else asked)
-
-
-def _used(moment: Html, source: Html) -> Html:
-    return Html(f'{moment}<small class="id">{source}</small>')
 
 
 def _places(row: KeyRow) -> Html:
