@@ -68,7 +68,7 @@ def _row_of(row: KeyRow, now: datetime, address: Html) -> Html:
 <td class="tick">{"" if row.state in DEAD else box}</td>
 <th scope="row"><a class="name" href="{address}/{key.id}" dir="auto">{name}</a>\
 <small><span class="id">{hint}</span> &middot; {_scopes(key.scope_names)}</small></th>
-<td class="state" data-l="Status">{said(row.status.tone, Html(row.status.words), "div")}</td>
+<td class="state" data-l="Status">{said(row.status.tone, row.told(address), "div")}</td>
 <td class="count" data-l="Last 36 hours"><svg class="spark" viewBox="0 0 144 28" preserveAspectRatio="none" role="img"\
  aria-label="{told}">{sparkline(row.hours)}</svg><small>{count}</small></td>
 <td class="used second" data-l="Last used">{used or "Never used"}</td>
