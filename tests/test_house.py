@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GENERATED = {ROOT / "mushu" / package for package in ("core", "notify", "media")}
 
 LINES_OF_A_MODULE = 300
-MEDIAN_OF_LINES = 128
+MEDIAN_OF_LINES = 130
 MODULES = 323
 #: Of all modules, those that one other module imports.
 SHARE_WITH_ONE_IMPORTER = 0.25
