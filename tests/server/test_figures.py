@@ -15,7 +15,17 @@ from mushu.server.audit import SYSTEM
 from mushu.server.core import db, reader_in
 from mushu.server.db import READ_ONLY, reading, writing
 from mushu.server.errors import DatabaseUnavailable
-from mushu.server.figures import HOURS_OF_A_KEY, LONG, SOON, KeyCounts, count_keys, hours_by_key, hours_of_keys, total
+from mushu.server.figures import (
+    HOURS_OF_A_KEY,
+    LONG,
+    SOON,
+    KeyCounts,
+    count_keys,
+    count_listed,
+    hours_by_key,
+    hours_of_keys,
+    total,
+)
 from mushu.server.hygiene import Hygiene, list_keys_to_look_at
 from mushu.server.kept_figures import KeptFigures
 from mushu.server.keys.minting import KeyRequest
@@ -95,6 +105,7 @@ def test_each_count_is_that_of_the_list_with_the_same_filters(used: Used, hygien
     selections = (Selection(), Selection(search="U"), Selection(with_deleted=True), Selection((Environment.TEST,)))
     for selection in (*selections, Selection(state=StateAt(State.DISABLED, used.clock()))):
         counts: KeyCounts = used.read(count_keys, used.org.id, selection, hygiene)
+        assert used.read(count_listed, used.org.id, selection, hygiene) == counts.keys
         for name, kind in KINDS.items():
             conditions = hygiene.conditions(used.clock(), used.org.id)
             also = Selection(

@@ -12,7 +12,7 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.destinations import read_destinations
 from mushu.server.environments import Reader
-from mushu.server.figures import KeyCounts, count_keys, hours_of_keys
+from mushu.server.figures import KeyCounts, count_listed, hours_of_keys
 from mushu.server.hygiene import Sort, list_keys_to_look_at
 from mushu.server.kept_figures import OrgFigures
 from mushu.server.keys import Scope
@@ -119,7 +119,7 @@ def _found(reader: Reader, now: datetime, org_id: str, query: KeyQuery, figures:
         page = list_keys_to_look_at(session, now, org_id, selection, hygiene, window, query.sort)
         if not query.is_narrowed:
             return _Found(page, figures.counts.keys, figures.hours)
-        meant = count_keys(session, now, org_id, selection, hygiene).keys
+        meant = count_listed(session, now, org_id, selection, hygiene)
         return _Found(page, meant, hours_of_keys(session, now, org_id, selection, hygiene))
 
 

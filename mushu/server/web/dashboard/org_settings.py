@@ -10,7 +10,7 @@ from mushu.server.clock import parse_duration
 from mushu.server.core import db, get_core
 from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import Invalid
-from mushu.server.figures import count_keys
+from mushu.server.figures import count_listed
 from mushu.server.keys import Scope, parse_scopes
 from mushu.server.keys.service import Selection
 from mushu.server.lifecycle.delete import delete_org
@@ -87,7 +87,7 @@ def delete_organization(org_id: str) -> BaseResponse:
 
 def _ask(fault: str | None) -> Response:
     with reading(db.session):
-        keys = count_keys(db.session, get_core().clock(), current_org(), Selection()).keys
+        keys = count_listed(db.session, get_core().clock(), current_org(), Selection())
     status = HTTPStatus.OK if fault is None else HTTPStatus.UNPROCESSABLE_ENTITY
     return page("delete_org", status, keys=keys, fault=fault)
 
