@@ -16,8 +16,6 @@ from typing import Any, Final, TypeAlias
 _LOG: Final = logging.getLogger(__name__)
 #: Seconds at one task, after which a thread is taken to wait for something.
 PATIENCE: Final = 0.005
-#: Tasks that wait at most while a thread is free: more of them at once are no short ones.
-LONGEST: Final = 16
 #: Looks without a task that waits, after which nobody looks any more.
 _RESTS: Final = 200
 
@@ -71,8 +69,7 @@ class ThreadPool:
         """
         with self._lock:
             self._tasks.append(task)
-            has_turn = self._at_work < self._at_once or len(self._tasks) > LONGEST
-            worker = self._begin() if has_turn else None
+            worker = self._begin() if self._at_work < self._at_once else None
             wants_watch = bool(self._tasks) and not self._watched
             self._watched = self._watched or wants_watch
         if worker is not None:

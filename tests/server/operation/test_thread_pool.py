@@ -90,17 +90,6 @@ def test_the_thread_that_rested_last_works_first() -> None:
     assert len({thread for _, thread in work.begun[3:]}) == 1
 
 
-@pytest.mark.usefixtures("patient")
-def test_many_that_come_at_once_do_not_wait_while_threads_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thread_pool, "LONGEST", 2)
-    work = Work(1, 3)
-    work.submit("a", "b", "c", "d", "e", "f")
-    until(lambda: len(work.begun) == 3)
-    assert work.names[0] == "a"
-    work.end("a", "b", "c", "d", "e", "f")
-    assert len({thread for _, thread in work.begun}) == 3
-
-
 def test_nobody_looks_while_nothing_waits_and_a_fault_ends_no_look(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
