@@ -12,6 +12,7 @@ import inspect
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,9 @@ EXCHANGE: Final = "mushu.exchange"
 #: The attribute of an application that answers at once.
 AT_ONCE: Final = "answer_at_once"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Seconds after which Granian ends a thread that has nothing to do, and for how long one is taken to listen still.
+IDLE: Final = 30
+TRUSTED: Final = 20.0
 #: Granian's function that makes what it calls for each request, and what it is given.
 _MADE_BY: Final = "_wsgi_call_wrap"
 _PARAMETERS: Final = ["callback", "scope_opts", "access_log_fmt"]
@@ -92,46 +96,50 @@ class Listeners:
         self._lock = threading.Lock()
         #: The thread that takes requests; None: Granian makes one when a request comes.
         self.current: int | None = None
-        #: Those in whose place another one listens now. Granian may have ended them: it ends what had nothing to do.
-        self._replaced: dict[int, None] = {}
+        #: When it was last known to listen.
+        self._since = 0.0
+        #: Those in whose place another one listens now, and when they were known to listen; the latest is the last.
+        self._replaced: dict[int, float] = {}
         self._resting: list[tuple[int, threading.Lock]] = []
 
     def leave(self, thread: int) -> None:
-        """Have another thread listen, while this one answers."""
+        """Have another thread listen, while this one answers; wake one unless another is known to listen still."""
+        following, now = None, time.monotonic()
         with self._lock:
             self._replaced.pop(thread, None)
-            if self.current != thread:
+            if self.current not in (None, thread) and now - self._since < TRUSTED:
                 return
-            following = None
-            if self._replaced:  # it listens still, so nobody is to be woken
-                self.current, _ = self._replaced.popitem()
-            else:
+            self.current, self._since = self._replaced.popitem() if self._replaced else (None, 0.0)
+            if self.current is None or now - self._since >= TRUSTED:
+                self._replaced.clear()
                 self.current, following = self._resting.pop() if self._resting else (None, None)
+                self._since = now
         if following is not None:
             following.release()
 
     def come_back(self, thread: int) -> None:
         """Listen in place of any other thread."""
         with self._lock:
-            self._take_over(thread)
+            self._take_over(thread, time.monotonic())
 
     def come_back_or_rest(self, thread: int) -> None:
         """Listen in place of another thread, or rest where another one has done so in place of this."""
-        rest = threading.Lock()
+        rest, now = threading.Lock(), time.monotonic()
         rest.acquire()
         with self._lock:
-            if thread not in self._replaced or self.current is None or len(self._resting) == self._most:
-                self._take_over(thread)
+            is_followed = self.current is not None and now - self._since < TRUSTED
+            if thread not in self._replaced or not is_followed or len(self._resting) == self._most:
+                self._take_over(thread, now)
                 return
             del self._replaced[thread]
             self._resting.append((thread, rest))
         rest.acquire()
 
-    def _take_over(self, thread: int) -> None:
+    def _take_over(self, thread: int, now: float) -> None:
         if self.current is not None and self.current != thread:
-            self._replaced[self.current] = None
+            self._replaced[self.current] = self._since
         self._replaced.pop(thread, None)
-        self.current = thread
+        self.current, self._since = thread, now
 
 
 class Requests:

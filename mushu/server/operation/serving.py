@@ -123,6 +123,7 @@ def serve(settings: Settings, load: Callable[[], Any]) -> None:
         workers=settings.workers,
         # One listens; each of the others has a body, or rests (operation/requests.py).
         blocking_threads=settings.body_threads + (1 if takes_over else settings.threads + settings.transfers),
+        blocking_threads_idle_timeout=requests.IDLE,
         # A connection that says nothing has a deadline only where it need not be asked which protocol it speaks.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=settings.idle_seconds * 1_000),

@@ -1,6 +1,7 @@
 """What Granian calls for each request, and which of its threads listens."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -182,6 +183,33 @@ def test_nobody_is_woken_while_one_that_was_replaced_listens_still() -> None:
     listeners.come_back(1)
     listeners.come_back_or_rest(thread)
     assert listeners.current == thread, "no more may rest"
+
+
+@pytest.mark.fault
+def test_one_that_may_have_been_ended_is_not_taken_to_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Granian ends a thread after half a minute without work: all others rested then, and nobody took requests."""
+    monkeypatch.setattr(requests, "TRUSTED", 0.05)
+    listeners = Listeners(2)
+    resting = GranianThread(Requests(view, lambda _: None, listeners))
+    resting.take(GET)
+    until(resting.is_back)
+    listeners.come_back(1)
+    resting.take(GET)
+    until(lambda: len(listeners._resting) == 1)
+    time.sleep(0.1)  # the thread 1 has ended; a new one takes a request with a body
+    listeners.leave(2)
+    until(resting.is_back)
+    assert listeners.current == resting.ident
+    listeners.come_back(3)
+    time.sleep(0.1)
+    resting.take(GET)
+    until(resting.is_back)
+    assert listeners.current == resting.ident, "it does not rest"
+    time.sleep(0.1)
+    listeners.leave(resting.ident)
+    assert listeners.current is None
+    assert not listeners._replaced
+    resting.end()
 
 
 def test_only_a_granian_as_it_is_known_is_taken_over(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
