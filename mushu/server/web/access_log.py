@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from flask import Flask
 
 from mushu.batching import unhurried
-from mushu.server.client_address import shown_text
+from mushu.server.client_address import name_in_environ, shown_text
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
 from mushu.server.logs import LogFile, Sink, StandardError, current_request_id
@@ -193,7 +193,7 @@ class AccessLogged:
     def __init__(self, app: "WSGIApplication", log: AccessLog, address_header: str, left_out: frozenset[str]) -> None:
         self._app = app
         self._log = log
-        self._address = f"HTTP_{address_header.upper()}" if address_header else "REMOTE_ADDR"
+        self._address = name_in_environ(address_header)
         self._left_out = left_out
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
