@@ -86,11 +86,14 @@ class ThreadPool:
             self._workers.append(worker)
         else:
             return None
+        self._give_next(worker)
+        return worker
+
+    def _give_next(self, worker: Worker) -> None:
         worker.task = self._tasks.popleft()
         worker.turn += 1
         worker.counts = True
         self._at_work += 1
-        return worker
 
     def _start(self, worker: Worker) -> None:
         worker.rest.release()
@@ -124,11 +127,9 @@ class ThreadPool:
             worker.task = None
             if worker.counts:
                 self._at_work -= 1
-            worker.counts = bool(self._tasks) and self._at_work < self._at_once
-            if worker.counts:
-                worker.task = self._tasks.popleft()
-                worker.turn += 1
-                self._at_work += 1
+            worker.counts = False
+            if self._tasks and self._at_work < self._at_once:
+                self._give_next(worker)
             else:
                 self._idle.append(worker)
 
@@ -162,10 +163,7 @@ class ThreadPool:
                     worker.counts = False
                     self._at_work -= 1
             begun: list[Worker] = []
-            while self._tasks and self._at_work < self._at_once:
-                worker_or_none = self._begin()
-                if worker_or_none is None:
-                    break
+            while self._tasks and self._at_work < self._at_once and (worker_or_none := self._begin()) is not None:
                 begun.append(worker_or_none)
         for worker in begun:
             self._start(worker)
