@@ -9,13 +9,12 @@ from typing import Final
 
 import click
 from flask import Flask
-from flask_migrate import Migrate
 
 from mushu import process
 from mushu.server import logs
 from mushu.server.commands import dotenv_files
 from mushu.server.config import Settings
-from mushu.server.core import MIGRATIONS, Core, db
+from mushu.server.core import Core
 from mushu.server.core import install as install_core
 from mushu.server.errors import ConfigurationError
 from mushu.server.web import (
@@ -104,7 +103,6 @@ def create_app(core: Core | None = None) -> Flask:
     app = make_app(version("mushu"))
     _refuse_debugger(app)
     install_core(app, core)
-    Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True)  # for `flask db`
     _ = core.media  # a storage that cannot be used here is told now, not to the first who uploads
     extensions.install_recorder(app, core.settings.usage_seconds)
     core.limiter.prepare()

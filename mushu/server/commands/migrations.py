@@ -3,10 +3,14 @@
 from typing import Any
 
 import click
+from flask.cli import ScriptInfo
+from flask_migrate import Migrate
 from flask_migrate.cli import db as of_flask_migrate  # type: ignore[import-not-found]
 
 from mushu.server.commands.common import database_at_hand, entered
 from mushu.server.commands.operation import copy
+from mushu.server.core import MIGRATIONS
+from mushu.server.core import db as database
 
 
 class MigrationGroup(click.Group):
@@ -14,6 +18,8 @@ class MigrationGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         with entered(ctx), database_at_hand():
+            app = ctx.ensure_object(ScriptInfo).load_app()
+            Migrate(app, database, directory=str(MIGRATIONS), render_as_batch=True)
             return super().invoke(ctx)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mushu.server.config import Settings
 from tests.server.commands.conftest import Run
 
 ROOT = Path(__file__).parents[3]
@@ -16,6 +17,11 @@ HEAVY = (
     "mushu_dotenv", "mushu.server.web", "mushu.server.app", "mushu.server.operation", "alembic", "flask_migrate",
     "sqlalchemy.dialects.postgresql", "mushu.server.resources.media.uploading",
     "mushu.server.resources.notifications.outcomes",
+)  # fmt: skip
+#: What a server on SQLite needs later, or never.
+NOT_AT_THE_START = (
+    "alembic", "flask_migrate", "mako", "pygments", "rich", "httpx", "httpcore", "h11", "h2", "anyio", "PIL", "boto3",
+    "hvac", "cryptography", "limits", "redis", "psycopg", "sqlalchemy.dialects.postgresql",
 )  # fmt: skip
 #: What any command needs that does something.
 OF_ANY = ("sqlalchemy", "flask_sqlalchemy", "mushu.server.core", "mushu.server.commands")
@@ -54,3 +60,19 @@ def test_the_list_of_all_commands_loads_none_of_them(arguments: list[str]) -> No
 def test_the_safe_door_loads_nothing_heavy(run: Run, acme: str, arguments: list[str]) -> None:
     heavy = (*HEAVY, "mushu.server.up", "mushu.server.commands.users")
     assert loaded("from mushu.server.main import main", "mushu-server", arguments, heavy) == [0, []]
+
+
+def test_a_server_loads_nothing_before_it_is_needed(settings: Settings) -> None:
+    """Not what sends notifications, migrates, or is for another database: until it listens, each costs its time."""
+    script = f"""
+import sys
+from pathlib import Path
+from mushu.server.app import create_app
+from mushu.server.config import Settings
+from mushu.server.core import Core
+from mushu.server.operation import serving
+app = create_app(Core(Settings(instance_path=Path({str(settings.instance_path)!r}))))
+print(app.test_client().get("/health").status_code, [name for name in {NOT_AT_THE_START!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout == "200 []\n", done.stderr

@@ -1,18 +1,16 @@
 """Brings the schema up to date, in one transaction. Needs the core's app context.
 
-`upgrade.py` makes a copy first: it is what commands and `script/up` call.
+`upgrade.py` makes a copy first: it is what commands and `script/up` call. Alembic takes long to load, so it is loaded
+where something is missing: whether anything is, its table and the files of the migrations say without it.
 """
 
+import ast
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.script.revision import RevisionError
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect, text
 
 from mushu.server.core import MIGRATIONS, db
 from mushu.server.db import READ_ONLY
@@ -20,6 +18,9 @@ from mushu.server.errors import ConfigurationError
 
 #: The revision of a database that is being copied to (`database_copy.py`): no server starts on it.
 UNFINISHED_COPY: Final = "copying"
+_REVISIONS: Final = text("SELECT version_num FROM alembic_version")
+#: How a migration says where it stands, as `migrations/script.py.mako` writes it.
+_PLACE: Final = re.compile(r"^(revision|down_revision)(?:: [^=]+)? = (.+)$", re.MULTILINE)
 
 
 def pending_migrations() -> list[str]:
@@ -39,6 +40,11 @@ def missing_in(connection: Connection) -> list[str]:
         raise ConfigurationError(
             "This database is a copy that is not finished. Run the same `flask db copy` again; it goes on where it was."
         )
+    if frozenset(current) == newest_revisions():
+        return []
+    from alembic.script import ScriptDirectory
+    from alembic.script.revision import RevisionError
+
     scripts = ScriptDirectory(str(MIGRATIONS))
     try:
         missing = list(scripts.iterate_revisions("heads", current or "base"))
@@ -53,7 +59,18 @@ def missing_in(connection: Connection) -> list[str]:
 
 def revisions_of(connection: Connection) -> tuple[str, ...]:
     """Return the revision that the database is at; none where it is empty."""
-    return MigrationContext.configure(connection).get_current_heads()
+    return tuple(connection.scalars(_REVISIONS)) if inspect(connection).has_table("alembic_version") else ()
+
+
+def newest_revisions() -> frozenset[str]:
+    """Return the revisions that the files of the migrations have, and that no migration comes after."""
+    made, followed = set[str](), set[str]()
+    for path in (MIGRATIONS / "versions").glob("*.py"):
+        named = {name: ast.literal_eval(value) for name, value in _PLACE.findall(path.read_text(encoding="utf-8"))}
+        before = named["down_revision"]
+        made.add(named["revision"])
+        followed.update((before,) if isinstance(before, str) else before or ())
+    return frozenset(made - followed)
 
 
 def migrate() -> bool:
@@ -67,6 +84,9 @@ def migrate() -> bool:
 
 def apply_migrations(connection: Connection) -> None:
     """Apply every migration that is missing, in the transaction of `connection`."""
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))  # a % would be an interpolation
     config.attributes["connection"] = connection

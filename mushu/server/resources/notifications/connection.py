@@ -2,7 +2,8 @@
 
 A client of httpx holds a connection, opens another where one ends, and sends again by itself what Apple says (GOAWAY)
 it never looked at. After any other error the client is given up: who still uses it may finish, and the next gets a new
-one. All of it runs on one event loop, on a thread of its own.
+one. All of it runs on one event loop, on a thread of its own. httpx takes long to load, so a process loads it with its
+first connection.
 """
 
 import asyncio
@@ -14,13 +15,14 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
-
-import httpcore
-import httpx
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mushu.address import is_loopback
 from mushu.server.resources.notifications.apns import CONNECTION_LOST, TIMEOUT, UNREACHABLE, Answer, read_answer
+
+if TYPE_CHECKING:
+    import httpcore
+    import httpx
 
 #: Notifications under way on one connection. Apple allows a thousand, httpx no more than a hundred.
 _SIDE_BY_SIDE: Final = 90
@@ -53,7 +55,7 @@ class NoAnswer:
 
 @dataclass(eq=False)
 class _Client:
-    http: httpx.AsyncClient
+    http: "httpx.AsyncClient"
     users: int = 0
     given_up: bool = False
 
@@ -101,6 +103,8 @@ class Connection:
 
     async def post(self, request: PushRequest, seconds: float) -> Answer | NoAnswer:
         """Send one notification; an error is returned, not raised."""
+        import httpx
+
         client, watch, sound = self._current(), _Watch(), False
         client.users += 1
         try:
@@ -125,6 +129,8 @@ class Connection:
             await client.give_up()
 
     def _current(self) -> _Client:
+        import httpx
+
         if self._client is None:
             self._client = _Client(
                 httpx.AsyncClient(
@@ -170,6 +176,8 @@ class Connections:
             await connection.close()
 
     def _find(self, host: str, team_id: str) -> Connection:
+        import httpx
+
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._inherited.append(self._connections)
@@ -188,7 +196,7 @@ class Connections:
             await self._connections.pop(name).close()
 
 
-async def _ask(client: httpx.AsyncClient, url: str, request: PushRequest, watch: _Watch) -> tuple[Answer, bool]:
+async def _ask(client: "httpx.AsyncClient", url: str, request: PushRequest, watch: _Watch) -> tuple[Answer, bool]:
     """Return the answer, and whether the connection is good for another request."""
     content, headers = request.payload, dict(request.headers)
     async with client.stream("POST", url, content=content, headers=headers, extensions={"trace": watch}) as response:

@@ -4,15 +4,15 @@ from functools import cache
 from http import HTTPStatus
 from typing import Final, Literal
 
-from alembic.script import ScriptDirectory
 from flask import current_app
 from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from mushu.server.core import MIGRATIONS, db
+from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.errors import DatabaseUnavailable
+from mushu.server.operation.upgrading.migrations import newest_revisions
 from mushu.server.web.guard import public
 from mushu.server.web.routes import Resource, Route
 
@@ -54,7 +54,7 @@ def ready() -> Readiness:
 
 @cache
 def _newest_revisions() -> frozenset[str]:
-    return frozenset(ScriptDirectory(str(MIGRATIONS)).get_heads())
+    return newest_revisions()
 
 
 RESOURCE = Resource(

@@ -19,7 +19,7 @@ from mushu.server.core import MIGRATIONS, core_context, db
 from mushu.server.db import reading
 from mushu.server.errors import ConfigurationError
 from mushu.server.keys.models import ApiKey
-from mushu.server.operation.upgrading.migrations import migrate, pending_migrations
+from mushu.server.operation.upgrading.migrations import migrate, newest_revisions, pending_migrations, revisions_of
 
 pytestmark = [
     pytest.mark.unmeasured,
@@ -269,7 +269,23 @@ def keys_of_the_models() -> list[ApiKey]:
         return list(db.session.scalars(query))
 
 
-def add_migration(folder: Path, name: str, body: str, after: str = REVISIONS[-1]) -> None:
+def test_the_newest_migration_is_the_one_that_alembic_would_find(tmp_path: Path, migrations: Path) -> None:
+    """Also where two have one before them, and where one comes after both: nothing is loaded for it."""
+    assert newest_revisions() == {REVISIONS[-1]}
+    for name, after, newest in (
+        ("9997", REVISIONS[-1], {"9997"}),
+        ("9998", REVISIONS[-1], {"9997", "9998"}),
+        ("9999", ("9997", "9998"), {"9999"}),
+    ):
+        add_migration(migrations, name, "pass", after)
+        assert newest_revisions() == {*ScriptDirectory(str(migrations)).get_heads()} == newest
+    with core_context(lambda: Settings(instance_path=tmp_path / "instance")):
+        with db.engine.connect() as connection:
+            assert revisions_of(connection) == MigrationContext.configure(connection).get_current_heads() == ()
+        db.engine.dispose()
+
+
+def add_migration(folder: Path, name: str, body: str, after: str | tuple[str, ...] = REVISIONS[-1]) -> None:
     """Write a migration into a copy of the folder of migrations."""
     text = f"from alembic import op\nimport sqlalchemy as sa\nrevision = {name!r}\ndown_revision = {after!r}\n\n\n"
     lines = "\n".join(f"    {line}" for line in body.splitlines())
