@@ -80,7 +80,7 @@ class BodyRequest(Request):
             return strict_json.read(self._content, LIMITS)
         except strict_json.NotStrictJson as error:
             reason = str(error)
-        raise MalformedBody(f"The body cannot be understood. {reason}.")
+        raise MalformedBody(f"The body cannot be understood. {reason}")
 
     def find_json_object(self) -> dict[str, Any] | None:
         """Return the object that the body is, or None if there is no body, or no JSON, or no object."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from flask import Flask, Response, current_app
 from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -50,22 +51,35 @@ STATUSES: Final[dict[type[MushuError], HTTPStatus]] = {
 }
 
 _DATE_TIME: Final = "must be a date and time such as 2027-01-15T10:30:00Z"
+_WHOLE: Final = "must be a whole number"
 _FIELD_ERRORS: Final = {
     "missing": "is required",
     "extra_forbidden": "is not a known field",
     "string_type": "must be a string",
     "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
-    "int_parsing": "must be a whole number",
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "finite_number": _WHOLE,
+    "int_parsing_size": "is too large",
     "greater_than_equal": "is too small",
     "less_than_equal": "is too large",
     "datetime_type": _DATE_TIME,
     "datetime_parsing": _DATE_TIME,
     "datetime_from_date_parsing": _DATE_TIME,
     "timezone_aware": "must name its time zone, as in 2027-01-15T10:30:00Z",
+    "string_too_short": "is too short",
     "string_too_long": "is too long",
+    "too_short": "has too few items",
     "too_long": "has too many items",
+    "address": "must be one address of IPv4 or IPv6, such as 198.51.100.7",
 }
+#: Types of errors whose context names the values that are right.
+_CHOICES: Final = ("literal_error", "enum")
 # The name of an unknown field is input, too: a plain name, likely a typo, is repeated; anything else is not.
 PLAIN_NAME: Final = re.compile(r"[a-z_]{1,40}")
 _HEADER_NAME: Final = re.compile(r"[A-Z][a-z]{1,20}(?:-[A-Z][a-z]{1,20}){1,3}")
@@ -153,9 +167,15 @@ def on_invalid_body(error: ValidationError) -> Response:
 def field_errors_of(error: ValidationError) -> list[FieldError]:
     """Say which fields are wrong and how, and repeat nothing of what was sent in them."""
     return [
-        FieldError(field=_field_name(one["loc"]), message=_FIELD_ERRORS.get(one["type"], "is not valid"))
-        for one in error.errors(include_url=False, include_context=False, include_input=False)
+        FieldError(field=_field_name(one["loc"]), message=_message(one))
+        for one in error.errors(include_url=False, include_input=False)
     ]
+
+
+def _message(fault: ErrorDetails) -> str:
+    if fault["type"] in _CHOICES:
+        return f"must be {fault['ctx']['expected']}"
+    return _FIELD_ERRORS.get(fault["type"], "is not valid")
 
 
 def _field_name(location: tuple[int | str, ...]) -> str:

@@ -112,6 +112,7 @@ def test_every_endpoint_that_takes_an_object_refuses_what_is_none(house: House, 
         for name, body in MALFORMED.items():
             document = refusal(_send(house, method, path, body, JSON, headers[path]), 400, "bad_request")
             assert document["detail"].startswith("The body cannot be understood. "), (path, name)
+            assert not document["detail"].endswith(".."), (path, name)
         for body in NO_OBJECT.values():
             refusal(_send(house, method, path, body, JSON, headers[path]), 422, "invalid_input")
         refusal(_send(house, method, path, LARGE, JSON, headers[path]), 413, "request_entity_too_large")

@@ -1,12 +1,19 @@
 """What is said of a wrong field: what would be right, and nothing of what was sent."""
 
+import pkgutil
+from collections.abc import Iterator
 from datetime import datetime
+from importlib import import_module
 from typing import Annotated
 
 import pytest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from mushu.server.web.problems import field_errors_of
+from mushu.server.errors import Invalid
+from mushu.server.web import api
+from mushu.server.web.problems import FieldError, field_errors_of
+from mushu.server.web.routes import Resource
 
 
 class Model(BaseModel):
@@ -81,3 +88,35 @@ def test_any_other_name_is_input_and_not_repeated(name: str) -> None:
 def test_a_field_within_a_field_and_a_header_are_named() -> None:
     assert said(Nested, alert={}) == [("alert.name", "is required")]
     assert said(Nested, alert={"name": ""}, **{"Idempotency-Key": "long"}) == [("Idempotency-Key", "is too long")]
+
+
+@pytest.mark.fault
+def test_every_field_of_the_api_is_told_what_would_be_right() -> None:
+    """Whatever is sent; only what has a pattern, which no client writes by hand, says no more than that."""
+    wrong: list[object] = [None, -1, 10**30, 1.5, True, "", "x", "x" * 5_000, [], ["x"] * 2_000, [1], {}, {"x": 1}]
+    vague = {
+        (model.__name__, name, fault["type"])
+        for model in _taken()
+        for name, field in model.model_fields.items()
+        for value in wrong
+        for fault, said in _faults(model, {field.alias or name: value})
+        if said.message == "is not valid"
+    }
+    assert {kind for *_, kind in vague} == {"string_pattern_mismatch"}
+
+
+def _taken() -> set[type[BaseModel]]:
+    """Return what the views of the API take."""
+    modules = (import_module(f"{api.__name__}.{module.name}") for module in pkgutil.iter_modules(api.__path__))
+    resources = [one for module in modules for one in vars(module).values() if isinstance(one, Resource)]
+    taken = [route.view.__annotations__ for resource in resources for route in resource.routes]
+    return {one[kind] for one in taken for kind in ("path", "query", "header", "form", "body") if kind in one}
+
+
+def _faults(model: type[BaseModel], values: dict[str, object]) -> Iterator[tuple[ErrorDetails, FieldError]]:
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        yield from zip(error.errors(), field_errors_of(error), strict=True)
+    except Invalid:
+        pass  # it has a sentence of its own

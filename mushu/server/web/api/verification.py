@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 from flask import Flask, Response, current_app, jsonify, make_response
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy.exc import DBAPIError
 
@@ -25,7 +25,10 @@ from mushu.server.environments import Reader
 from mushu.server.errors import (
     AmbiguousCredential,
     Forbidden,
+    Invalid,
     MalformedBody,
+    MalformedCredential,
+    MissingCredential,
     MushuError,
     RateLimited,
     Unauthenticated,
@@ -44,6 +47,16 @@ from mushu.server.web.routes import Resource, Route
 
 _MOST = 100
 _CHALLENGE = 'Basic realm="mushu", Bearer realm="mushu"'
+#: In ASCII, as all descriptions of RFC 6749, section 5.2.
+_HOW_CLIENTS_PROVE_THEMSELVES: Final = (
+    "Send an API key with the scope read as the client secret: by Basic, as client_secret of the form, or as Bearer."
+)
+
+
+def _one_address(text: str) -> str:
+    if read_address(text) is None:
+        raise PydanticCustomError("address", "no address")
+    return text
 
 
 class KeysToVerify(Body):
@@ -52,14 +65,12 @@ class KeysToVerify(Body):
     key: Text | None = None
     keys: list[Text] | None = Field(default=None, min_length=1, max_length=_MOST)
     scope: Literal["read", "write", "admin"] | None = None
-    client_address: str | None = Field(default=None, max_length=45)
+    client_address: Annotated[str, Field(max_length=45), AfterValidator(_one_address)] | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> "KeysToVerify":
         if (self.key is None) == (self.keys is None):
-            raise PydanticCustomError("one_of_two", "either a key or keys")
-        if self.client_address is not None and read_address(self.client_address) is None:
-            raise PydanticCustomError("address", "no address")
+            raise Invalid("Send `key` for one API key, or `keys` for several; not both.", field="key")
         return self
 
 
@@ -180,7 +191,8 @@ def verify_api_keys(body: KeysToVerify) -> KeyVerifications:
 def introspect_token(form: TokenToIntrospect) -> Introspection | Response:
     """Tell whether an API key is active (RFC 7662), to a client whose secret is an API key with `read`."""
     if not form.token:
-        return _error(HTTPStatus.BAD_REQUEST, "invalid_request", "The token is missing.")
+        sentence = "The token is missing. Send it as token of a form (application/x-www-form-urlencoded)."
+        return _error(HTTPStatus.BAD_REQUEST, "invalid_request", sentence)
     source, counting = gate_reader_in(Environment.LIVE), Counting.of(current_app)
     answer = introspected(source, counting, get_core().clock(), _asker(), form.token)
     if isinstance(answer, RateLimited):
@@ -224,7 +236,9 @@ def _texts(scopes: tuple[Scope, ...]) -> tuple[str, ...]:
 
 def _on_bad_client(error: MushuError) -> Response:
     """Answer who does not prove themselves, as RFC 6749 and RFC 7662 say; the reason is the sentence."""
-    return _error(HTTPStatus.UNAUTHORIZED, "invalid_client", error.detail)
+    of_form = isinstance(error, MissingCredential | MalformedCredential)
+    sentence = _HOW_CLIENTS_PROVE_THEMSELVES if of_form else error.detail
+    return _error(HTTPStatus.UNAUTHORIZED, "invalid_client", sentence)
 
 
 def _on_bad_request(error: MushuError) -> Response:

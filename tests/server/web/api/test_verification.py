@@ -1,5 +1,6 @@
 """A service asks about keys that it was shown, and learns of those of its own organization and environment only."""
 
+import re
 from base64 import b64encode
 from typing import Any
 from unittest.mock import Mock
@@ -25,6 +26,8 @@ from tests.server.conftest import World, api_key, bearer
 from tests.server.web.asking import SeparateClient, answer, refusal
 
 FORM = "application/x-www-form-urlencoded"
+#: The characters that a description may have (RFC 6749, section 5.2).
+DESCRIPTION = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+\.")
 
 
 @pytest.fixture
@@ -122,6 +125,27 @@ def test_who_may_not_ask_and_what_cannot_be_asked(
     refusal(client.post("/api-keys/verify", json=good, headers=writer), 403, "missing_scope")
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("asked", "detail"),
+    [
+        ({}, "Send `key` for one API key, or `keys` for several; not both."),
+        ({"key": "x", "keys": ["x"]}, "Send `key` for one API key, or `keys` for several; not both."),
+        ({"keys": []}, "keys has too few items."),
+        ({"key": "x", "scope": "all"}, "scope must be 'read', 'write' or 'admin'."),
+        (
+            {"key": "x", "client_address": "10.0.0.1:80"},
+            "client_address must be one address of IPv4 or IPv6, such as 198.51.100.7.",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_is_told_with_what_can(
+    client: SeparateClient, asker: str, asked: dict[str, Any], detail: str
+) -> None:
+    refused = client.post("/api-keys/verify", json=asked, headers=api_key(asker))
+    assert refusal(refused, 422, "invalid_input")["detail"] == detail
+
+
 @pytest.mark.usefixtures("on_both_ways")
 def test_introspection_is_that_of_rfc_7662(
     client: SeparateClient, world: World, org: Organization, asker: str, clock: TurnableClock
@@ -150,6 +174,7 @@ def test_introspection_is_that_of_rfc_7662(
     assert (refused.status_code, refused.get_json()["error"]) == (400, "invalid_request")
 
 
+@pytest.mark.fault
 def test_a_bad_client_is_told_so_as_in_rfc_6749(
     client: SeparateClient, world: World, org: Organization, asker: str
 ) -> None:
@@ -163,7 +188,9 @@ def test_a_bad_client_is_told_so_as_in_rfc_6749(
         refused = introspect(client, headers, token=asker)
         assert (refused.status_code, refused.get_json()["error"]) == (401, "invalid_client"), headers
         assert refused.headers["WWW-Authenticate"] == 'Basic realm="mushu", Bearer realm="mushu"'
-        assert refused.get_json()["error_description"].endswith(".")
+        assert DESCRIPTION.fullmatch(refused.get_json()["error_description"]), headers
+    sent_as_json = client.post("/oauth/introspect", json={"token": asker}, headers=basic(asker))
+    assert "x-www-form-urlencoded" in sent_as_json.get_json()["error_description"]
     for headers, data in ((basic(asker), f"token=x&client_secret={writer}"), (basic(asker), "token=x&token=y")):
         refused = client.post("/oauth/introspect", data=data, content_type=FORM, headers=headers)
         assert (refused.status_code, refused.get_json()["error"]) == (400, "invalid_request")
