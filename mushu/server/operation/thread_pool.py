@@ -6,14 +6,13 @@ for `PATIENCE` seconds is taken to wait for a client, a disk or another machine,
 The thread that rested last works first; the others cost nothing.
 """
 
-import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-_LOG: Final = logging.getLogger(__name__)
+from mushu.server.operation.polling import Poller
+
 #: Seconds at one task, after which a thread is taken to wait for something.
 PATIENCE: Final = 0.005
 #: Looks without a task that waits, after which nobody looks any more.
@@ -47,7 +46,7 @@ class ThreadPool:
         most: threads, those included that wait for something.
     """
 
-    def __init__(self, name: str, work: Callable[..., None], at_once: int, most: int) -> None:
+    def __init__(self, name: str, work: Callable[..., object], at_once: int, most: int) -> None:
         self._name = name
         self._work = work
         self._at_once = at_once
@@ -57,9 +56,9 @@ class ThreadPool:
         self._workers: list[Worker] = []
         self._idle: list[Worker] = []
         self._at_work = 0
-        self._watched = False
-        self._watch = threading.Event()
-        self._watcher: threading.Thread | None = None
+        #: Those at work at the last look, and the turn of each.
+        self._seen: list[tuple[Worker, int]] = []
+        self._watch = Poller(f"{name}, watched", self._look, PATIENCE, _RESTS)
 
     def submit(self, task: Task) -> None:
         """Have a task done as soon as it is its turn.
@@ -70,12 +69,11 @@ class ThreadPool:
         with self._lock:
             self._tasks.append(task)
             worker = self._begin() if self._at_work < self._at_once else None
-            wants_watch = bool(self._tasks) and not self._watched
-            self._watched = self._watched or wants_watch
+            waits = bool(self._tasks)
         if worker is not None:
             self._start(worker)
-        if wants_watch:
-            self._look_from_now_on()
+        if waits:
+            self._watch.begin()
 
     def _begin(self) -> Worker | None:
         """Give the next task to a thread; the lock is held, and `_start` is called after it."""
@@ -133,38 +131,18 @@ class ThreadPool:
             else:
                 self._idle.append(worker)
 
-    def _look_from_now_on(self) -> None:
-        if self._watcher is None:  # here, because a fork takes no thread along
-            self._watcher = threading.Thread(target=self._run_watch, name=f"{self._name}, watched", daemon=True)
-            self._watcher.start()
-        self._watch.set()
-
-    def _run_watch(self) -> None:
-        rests = 0
-        while True:
-            self._watch.wait()
-            seen = [(worker, worker.turn) for worker in self._workers[:] if worker.counts]
-            time.sleep(PATIENCE)
-            try:
-                rests = 0 if self._look(seen) else rests + 1
-            except Exception:
-                _LOG.exception("threads of requests cannot be looked at")
-            with self._lock:
-                if rests > _RESTS and not self._tasks:
-                    rests, self._watched = 0, False
-                    self._watch.clear()
-
-    def _look(self, seen: list[tuple[Worker, int]]) -> bool:
+    def _look(self) -> bool:
         """Let others work in place of the threads that are still at the same task; tell whether any task waited."""
         with self._lock:
             waited = bool(self._tasks)
-            for worker, turn in seen:
+            for worker, turn in self._seen:
                 if waited and worker.counts and worker.turn == turn:
                     worker.counts = False
                     self._at_work -= 1
             begun: list[Worker] = []
             while self._tasks and self._at_work < self._at_once and (worker_or_none := self._begin()) is not None:
                 begun.append(worker_or_none)
+            self._seen = [(worker, worker.turn) for worker in self._workers if worker.counts]
         for worker in begun:
             self._start(worker)
         return waited

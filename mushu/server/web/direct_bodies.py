@@ -8,9 +8,7 @@ The thread waits until the server has ended the connection. A client may delay t
 beyond all others for as many as have a slot; until these are back, no other small body is read in this way.
 """
 
-import logging
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
@@ -19,10 +17,10 @@ from typing import Final, TypeAlias
 
 from werkzeug.exceptions import RequestTimeout
 
+from mushu.server.operation.polling import Poller
 from mushu.server.web.body_slots import Slots
 from mushu.server.web.body_timeouts import Readers
 
-_LOG: Final = logging.getLogger(__name__)
 #: Seconds between two looks at the bodies that are waited for.
 LOOK: Final = 0.25
 #: Seconds without any body after which nobody looks any more.
@@ -80,7 +78,7 @@ class DirectReads:
         self._readers = readers
         self._lock = threading.Lock()
         self._ending = 0
-        self._watched = False
+        self._watch = Poller("direct bodies", self._look, LOOK, rests=round(_IDLE / LOOK))
 
     def are_open(self) -> bool:
         """Tell whether a body may be read so now."""
@@ -88,12 +86,7 @@ class DirectReads:
 
     def watch(self) -> None:
         """See to it that the bodies which are waited for are looked at."""
-        if self._watched:
-            return
-        with self._lock:
-            if not self._watched:
-                threading.Thread(target=self._run, name="direct bodies", daemon=True).start()
-                self._watched = True
+        self._watch.begin()
 
     def end(self, ending: Callable[[], bytes]) -> None:
         """Run this in another thread."""
@@ -107,25 +100,7 @@ class DirectReads:
         with self._lock:
             self._ending -= 1
 
-    def _run(self) -> None:
-        while True:
-            time.sleep(LOOK)
-            try:
-                for body in self._slots.overdue():
-                    body.give_way(RequestTimeout())
-            except Exception:
-                _LOG.exception("bodies cannot be looked at")
-            if self._rests():
-                return
-
-    def _rests(self) -> bool:
-        """Tell whether this thread is to end: no body has come for long, or another one looks already."""
-        if not self._slots.have_rested(_IDLE):
-            return False
-        self._watched = False  # before the second look: a body that comes after it starts another thread
-        if self._slots.have_rested(_IDLE):
-            return True
-        with self._lock:
-            others = self._watched
-            self._watched = True
-        return others
+    def _look(self) -> bool:
+        for body in self._slots.overdue():
+            body.give_way(RequestTimeout())
+        return not self._slots.have_rested(LOOK)

@@ -2,21 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
 from mushu.server.operation import thread_pool
 from mushu.server.operation.thread_pool import ThreadPool
+from tests.server.operation.test_polling import until
 
 LONG = 30
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + LONG
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 class Work:
@@ -90,26 +83,14 @@ def test_the_thread_that_rested_last_works_first() -> None:
     assert len({thread for _, thread in work.begun[3:]}) == 1
 
 
-def test_nobody_looks_while_nothing_waits_and_a_fault_ends_no_look(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_nobody_looks_while_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thread_pool, "_RESTS", 1)
-    work, looks = Work(1, 2), [0]
-    look = work.pool._look
-
-    def fail_first(*given: object) -> bool:
-        looks[0] += 1
-        if looks[0] == 1:
-            raise RuntimeError("canary")
-        return look(*given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(work.pool, "_look", fail_first)
+    work = Work(1, 2)
     for names in ("ab", "cd"):
         work.submit(*names)
         until(lambda names=names: {*names} <= {*work.names})  # type: ignore[misc]
         work.end(*names)
-        until(lambda: not work.pool._watched)
-    assert caplog.messages == ["threads of requests cannot be looked at"]
+        until(lambda: not work.pool._watch._looks)
 
 
 @pytest.mark.usefixtures("patient")
@@ -118,7 +99,6 @@ def test_a_system_that_gives_no_thread_loses_no_task(monkeypatch: pytest.MonkeyP
     work.submit("a")
     until(lambda: len(work.begun) == 1)
     monkeypatch.setattr(threading.Thread, "start", lambda _: _none())
-    work.pool._watched = True
     work.submit("b")
     work.end("a", "b")
     with pytest.raises(RuntimeError, match="no thread"):

@@ -16,7 +16,7 @@ from mushu.server.config import Settings
 from mushu.server.operation.requests import answer
 from mushu.server.web.body_slots import FAIR, Slots
 from mushu.server.web.body_timeouts import FIRST_PIECE, Pace, Readers
-from mushu.server.web.direct_bodies import DirectReads
+from mushu.server.web.direct_bodies import DirectBody, DirectReads
 from mushu.server.web.guard import public
 
 LONG = 30
@@ -216,33 +216,12 @@ def test_a_refusal_that_fails_ends_the_connection_too(app: Flask, ask: Ask, capl
     assert read_directly(ask, Connection()), "the slot is free again"
 
 
-def test_what_looks_at_bodies_rests_and_comes_again(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mushu.server.web.direct_bodies._IDLE", 0.05)
-    for _ in range(2):
-        connection = Connection(b"{", 100)
-        ask(connection).join(LONG)
-        refused(connection, 408, "request_timeout")
-        until(lambda: not any(thread.name == "direct bodies" for thread in threading.enumerate()))
-
-
-class Told(Slots):
-    """Says what it was told to."""
-
-    def __init__(self, *rested: bool) -> None:
-        super().__init__(1)
-        self.rested = list(rested)
-
-    def overdue(self) -> Any:
-        raise RuntimeError("canary")
-
-    def have_rested(self, _: float) -> bool:
-        return self.rested.pop(0)
-
-
-def test_a_fault_in_a_look_ends_no_other_look(caplog: pytest.LogCaptureFixture) -> None:
-    """Nor does a body that comes just as nobody looks any more."""
-    slots = Told(False, True, False, True, True)
-    reads = DirectReads(slots, Readers())
-    reads.watch()
-    until(lambda: not slots.rested)
-    assert caplog.messages[:3] == ["bodies cannot be looked at"] * 3
+def test_there_is_something_to_see_while_a_body_is_waited_for_and_shortly_after_it() -> None:
+    slots, readers = Slots(1), Readers()
+    reads = DirectReads(slots, readers)
+    body = DirectBody(reads, LONG, lambda *_: None)
+    assert slots.enter(body)
+    assert reads._look()
+    slots.leave(body)
+    assert reads._look()
+    until(lambda: not reads._look())
