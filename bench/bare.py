@@ -17,7 +17,7 @@ from mushu.server.app import create_app
 from mushu.server.config import Settings
 from mushu.server.core import Core
 from mushu.server.keys import Scope
-from mushu.server.operation.requests import AT_ONCE
+from mushu.server.operation.requests import AT_ONCE, EXCHANGE, QUICKLY
 from mushu.server.operation.serving import serve
 from mushu.server.web.guard import requires
 from mushu.server.web.routes import Resource, Route, blueprint
@@ -74,9 +74,11 @@ def empty_with_body() -> "WSGIApplication":
 
     def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        environ[EXCHANGE].is_read = True
         start_response("200 OK", _HEADERS)
         return [_BODY]
 
+    setattr(answer, QUICKLY, lambda _: True)
     return answer
 
 

@@ -2,7 +2,8 @@
 
 Granian would have each request taken by one of many threads, and all of them would contend for Python's lock. Here one
 of them listens. What an application answers at once it answers there. A request that only reads goes to a `ThreadPool`.
-The body of any other is there until Granian's call returns, so the listening thread answers it, once another listens.
+The body of any other is there until Granian's call returns, so the listening thread answers it, once another listens;
+where the answer is expected to take no time, no other one does, until it takes longer.
 
 What Granian calls is made by a function of its own that is replaced here. Where that is not as it is known, Granian's
 threads answer all (`docs/decisions/0029-threads-of-requests.md`).
@@ -12,13 +13,13 @@ import inspect
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mushu.server.config import Settings
+from mushu.server.operation.listeners import Listeners
 from mushu.server.operation.thread_pool import Task, ThreadPool
 
 if TYPE_CHECKING:
@@ -27,12 +28,10 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 #: Where the application finds, in the environment of the request, what it is answered with.
 EXCHANGE: Final = "mushu.exchange"
-#: The attribute of an application that answers at once.
+#: The attribute of an application that answers at once, and of one that answers some bodies in no time.
 AT_ONCE: Final = "answer_at_once"
+QUICKLY: Final = "answers_quickly"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-#: Seconds after which Granian ends a thread that has nothing to do, and for how long one is taken to listen still.
-IDLE: Final = 30
-TRUSTED: Final = 20.0
 #: Granian's function that makes what it calls for each request, and what it is given.
 _MADE_BY: Final = "_wsgi_call_wrap"
 _PARAMETERS: Final = ["callback", "scope_opts", "access_log_fmt"]
@@ -41,6 +40,8 @@ _PARAMETERS: Final = ["callback", "scope_opts", "access_log_fmt"]
 WholeAnswer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
 #: Answers what waits for nobody, and None what may have to wait; it must not raise.
 AtOnce: TypeAlias = "Callable[[WSGIEnvironment], WholeAnswer | None]"
+#: Tells whether the answer to a body will take no time once it is there. Where it does, `Exchange.leave` is called.
+Quickly: TypeAlias = "Callable[[WSGIEnvironment], bool]"
 
 
 class Begun:
@@ -57,12 +58,16 @@ class Begun:
         self.headers = headers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exchange:
     """One request, as Granian has it."""
 
     protocol: Any
     begun: Begun
+    #: Have another thread listen while this one answers.
+    leave: Callable[[], None]
+    #: Whether the body was read to its end; then nothing depends on when Granian's call returns.
+    is_read: bool = False
 
     def send(self, content: Iterable[bytes]) -> None:
         """Send the answer piece by piece; whatever is sent later is passed over."""
@@ -84,69 +89,11 @@ class _Pieces:
             close()
 
 
-class Listeners:
-    """Has one of Granian's threads take requests while others answer those that it took, or rest.
-
-    Args:
-        most: threads that rest at most.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        #: The thread that takes requests; None: Granian makes one when a request comes.
-        self.current: int | None = None
-        #: When it was last known to listen.
-        self._since = 0.0
-        #: Those in whose place another one listens now, and when they were known to listen; the latest is the last.
-        self._replaced: dict[int, float] = {}
-        self._resting: list[tuple[int, threading.Lock]] = []
-
-    def leave(self, thread: int) -> None:
-        """Have another thread listen, while this one answers; wake one unless another is known to listen still."""
-        following, now = None, time.monotonic()
-        with self._lock:
-            self._replaced.pop(thread, None)
-            if self.current not in (None, thread) and now - self._since < TRUSTED:
-                return
-            self.current, self._since = self._replaced.popitem() if self._replaced else (None, 0.0)
-            if self.current is None or now - self._since >= TRUSTED:
-                self._replaced.clear()
-                self.current, following = self._resting.pop() if self._resting else (None, None)
-                self._since = now
-        if following is not None:
-            following.release()
-
-    def come_back(self, thread: int) -> None:
-        """Listen in place of any other thread."""
-        with self._lock:
-            self._take_over(thread, time.monotonic())
-
-    def come_back_or_rest(self, thread: int) -> None:
-        """Listen in place of another thread, or rest where another one has done so in place of this."""
-        rest, now = threading.Lock(), time.monotonic()
-        rest.acquire()
-        with self._lock:
-            is_followed = self.current is not None and now - self._since < TRUSTED
-            if thread not in self._replaced or not is_followed or len(self._resting) == self._most:
-                self._take_over(thread, now)
-                return
-            del self._replaced[thread]
-            self._resting.append((thread, rest))
-        rest.acquire()
-
-    def _take_over(self, thread: int, now: float) -> None:
-        if self.current is not None and self.current != thread:
-            self._replaced[self.current] = self._since
-        self._replaced.pop(thread, None)
-        self.current, self._since = thread, now
-
-
 class Requests:
     """Answers the requests of one worker.
 
     Args:
-        application: of WSGI. Where it has an attribute `answer_at_once`, that is asked first.
+        application: of WSGI. Where it has the attributes `answer_at_once` and `answers_quickly`, these are asked first.
         begin_read: has `answer` called with a task, in another thread.
         listeners: of the threads that call.
     """
@@ -156,6 +103,7 @@ class Requests:
     ) -> None:
         self._application = application
         self._at_once: AtOnce | None = getattr(application, AT_ONCE, None)
+        self._quickly: Quickly = getattr(application, QUICKLY, _never)
         self._begin_read = begin_read
         self._listeners = listeners
         self._always: WSGIEnvironment = {
@@ -178,20 +126,27 @@ class Requests:
         elif only_reads(environ):
             self._begin_read((protocol, environ))
         else:
-            self._listeners.leave(thread)
-            answer(self._application, protocol, environ)
-            self._listeners.come_back(thread)  # at once: by its return, Granian ends the reading of a body
-            return
+            leave = partial(self._listeners.leave, thread)
+            is_kept = self._quickly(environ) and self._listeners.keep(thread)
+            if not is_kept:
+                leave()
+            if not answer(self._application, protocol, environ, leave).is_read:
+                self._listeners.come_back(thread)  # at once: by its return, Granian ends the reading of a body
+                return
+            if is_kept:
+                self._listeners.keep_no_more(thread)
         if thread != self._listeners.current:
             scope.clear()  # what is kept here would keep its connection from the next request
             del environ, protocol, found
             self._listeners.come_back_or_rest(thread)
 
 
-def answer(application: "WSGIApplication", protocol: Any, environ: "WSGIEnvironment") -> None:
+def answer(
+    application: "WSGIApplication", protocol: Any, environ: "WSGIEnvironment", leave: Callable[[], None] = lambda: None
+) -> Exchange:
     """Have the application answer a request."""
     begun = Begun()
-    environ[EXCHANGE] = exchange = Exchange(protocol, begun)
+    environ[EXCHANGE] = exchange = Exchange(protocol, begun, leave)
     try:
         content = application(environ, begun)
         if isinstance(content, list):
@@ -201,6 +156,11 @@ def answer(application: "WSGIApplication", protocol: Any, environ: "WSGIEnvironm
     except BaseException:  # whatever it is, the client must not wait for ever
         _LOG.exception("a request failed")
         protocol.response_bytes(500, [], b"")
+    return exchange
+
+
+def _never(_: "WSGIEnvironment") -> bool:
+    return False
 
 
 def only_reads(environ: "WSGIEnvironment") -> bool:

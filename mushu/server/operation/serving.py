@@ -35,7 +35,7 @@ from typing import Any, Final, TypeAlias
 
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
-from mushu.server.operation import requests
+from mushu.server.operation import listeners, requests
 
 _LOG: Final = logging.getLogger(__name__)
 #: Seconds that requests under way have to come to their end, once a worker was told to end.
@@ -121,9 +121,9 @@ def serve(settings: Settings, load: Callable[[], Any]) -> None:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=settings.workers,
-        # One listens; each of the others has a body, or rests (operation/requests.py).
+        # One listens; each of the others has a body, or rests (operation/listeners.py).
         blocking_threads=settings.body_threads + (1 if takes_over else settings.threads + settings.transfers),
-        blocking_threads_idle_timeout=requests.IDLE,
+        blocking_threads_idle_timeout=listeners.IDLE,
         # A connection that says nothing has a deadline only where it need not be asked which protocol it speaks.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=settings.idle_seconds * 1_000),

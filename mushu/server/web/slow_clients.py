@@ -158,6 +158,7 @@ class Admission:
         if not self._slots.arrived(body):
             body.wait_for_answer()
             return []
+        exchange.is_read = True
         try:
             if len(content) < length:  # for the server, the end of the connection is the end of the body
                 _refuse(environ, BadRequest())

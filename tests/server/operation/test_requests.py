@@ -1,11 +1,9 @@
-"""What Granian calls for each request, and which of its threads listens."""
+"""What Granian calls for each request."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -13,8 +11,9 @@ from granian.server import mp
 
 from mushu.server.config import Settings
 from mushu.server.operation import requests
-from mushu.server.operation.requests import EXCHANGE, Listeners, Requests, answer
-from tests.server.operation.test_thread_pool import until
+from mushu.server.operation.listeners import Listeners
+from mushu.server.operation.requests import EXCHANGE, Requests, answer
+from tests.server.operation.test_polling import until
 
 LONG = 30
 GET = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
@@ -73,6 +72,33 @@ def test_what_memory_answers_is_answered_at_once_a_body_in_the_same_thread_and_t
     assert listeners.current == threading.get_ident()
 
 
+def test_what_takes_no_time_is_answered_while_nobody_else_listens_and_others_do_once_it_says_so() -> None:
+    listeners, thread = Listeners(1), threading.get_ident()
+    seen: list[tuple[bool, int | None]] = []
+
+    class Application:
+        def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+            exchange = environ[EXCHANGE]
+            kept = [*listeners._kept] == [thread]
+            exchange.is_read = environ["PATH_INFO"] != "/cut"
+            if environ["PATH_INFO"] == "/long":
+                exchange.leave()
+            seen.append((kept, listeners.current))
+            return view(environ, start_response)
+
+        def answers_quickly(self, environ: dict[str, Any]) -> bool:
+            return bool(environ["PATH_INFO"] != "/slow")
+
+    serve = Requests(Application(), lambda _: None, listeners)
+    serve(Asked(), dict(POST))
+    serve(Asked(), dict(POST))
+    assert seen == [(False, None), (True, thread)], "kept once it is the one that listens"
+    for path, expected in (("/long", (True, None)), ("/slow", (False, None)), ("/cut", (True, thread))):
+        serve(asked := Asked(), POST | {"PATH_INFO": path})
+        assert (seen[-1], len(asked.answers)) == (expected, 1)
+        assert (listeners.current, listeners._kept) == (thread, {})
+
+
 def test_an_answer_is_sent_whole_or_piece_by_piece_and_a_failure_is_500(caplog: pytest.LogCaptureFixture) -> None:
     closed = []
 
@@ -99,117 +125,6 @@ def test_an_answer_is_sent_whole_or_piece_by_piece_and_a_failure_is_500(caplog: 
         answer(application, asked, dict(GET))
         assert asked.answers == [expected]
     assert (closed, caplog.messages) == ([True], ["a request failed"])
-
-
-class GranianThread:
-    """One of Granian's threads: it takes a request when it is told to."""
-
-    def __init__(self, serve: Requests) -> None:
-        self._serve = serve
-        self._told: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-        self.taken = self.returned = 0
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        assert self._thread.ident is not None
-        self.ident = self._thread.ident
-
-    def _run(self) -> None:
-        while (scope := self._told.get()) is not None:
-            self._serve(Asked(), dict(scope))
-            self.returned += 1
-
-    def take(self, scope: dict[str, Any]) -> None:
-        self.taken += 1
-        self._told.put(scope)
-
-    def is_back(self) -> bool:
-        return self.returned == self.taken
-
-    def end(self) -> None:
-        self._told.put(None)
-        self._thread.join(LONG)
-
-
-def test_one_listens_and_another_that_rested_follows_while_it_has_a_body() -> None:
-    has_body, ends, listeners = threading.Event(), threading.Event(), Listeners(1)
-
-    def application(_: Any, start_response: Callable[..., Any]) -> Any:
-        has_body.set()
-        assert ends.wait(LONG)
-        start_response("200 OK", [])
-        return []
-
-    serve = Requests(application, lambda _: None, listeners)
-    first, second = GranianThread(serve), GranianThread(serve)
-    for thread in (first, second):
-        thread.take(GET)
-        until(thread.is_back)
-        assert listeners.current == thread.ident
-    first.take(GET)
-    until(lambda: len(listeners._resting) == 1)
-    assert not first.is_back(), "it rests, for another one listens in its place"
-    second.take(POST)
-    assert has_body.wait(LONG)
-    until(first.is_back)
-    assert (listeners.current, second.is_back()) == (first.ident, False)
-    ends.set()
-    until(second.is_back)
-    assert listeners.current == second.ident
-    first.end()
-    second.end()
-
-
-def test_a_thread_that_granian_ended_is_followed_and_nobody_waits_for_it() -> None:
-    listeners = Listeners(1)
-    serve = Requests(view, lambda _: None, listeners)
-    for _ in range(3):
-        thread = GranianThread(serve)
-        thread.take(GET)
-        until(thread.is_back)
-        assert listeners.current == thread.ident
-        thread.end()
-
-
-def test_nobody_is_woken_while_one_that_was_replaced_listens_still() -> None:
-    listeners, thread = Listeners(0), threading.get_ident()
-    for one in (1, 2, thread):
-        listeners.come_back(one)
-    for following in (2, 1, None):
-        listeners.leave(thread if following == 2 else listeners.current or 0)
-        assert listeners.current == following
-    listeners.leave(thread)
-    listeners.come_back_or_rest(thread)
-    assert listeners.current == thread
-    listeners.come_back(1)
-    listeners.come_back_or_rest(thread)
-    assert listeners.current == thread, "no more may rest"
-
-
-@pytest.mark.fault
-def test_one_that_may_have_been_ended_is_not_taken_to_listen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Granian ends a thread after half a minute without work: all others rested then, and nobody took requests."""
-    monkeypatch.setattr(requests, "TRUSTED", 0.05)
-    listeners = Listeners(2)
-    resting = GranianThread(Requests(view, lambda _: None, listeners))
-    resting.take(GET)
-    until(resting.is_back)
-    listeners.come_back(1)
-    resting.take(GET)
-    until(lambda: len(listeners._resting) == 1)
-    time.sleep(0.1)  # the thread 1 has ended; a new one takes a request with a body
-    listeners.leave(2)
-    until(resting.is_back)
-    assert listeners.current == resting.ident
-    listeners.come_back(3)
-    time.sleep(0.1)
-    resting.take(GET)
-    until(resting.is_back)
-    assert listeners.current == resting.ident, "it does not rest"
-    time.sleep(0.1)
-    listeners.leave(resting.ident)
-    assert listeners.current is None
-    assert not listeners._replaced
-    resting.end()
 
 
 def test_only_a_granian_as_it_is_known_is_taken_over(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
