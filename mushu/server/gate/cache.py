@@ -14,10 +14,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from sqlalchemy import Engine
 
@@ -104,6 +105,26 @@ def derived(source: Reader, key: Hashable, make: Callable[[], Derived]) -> Deriv
     """
     reads = source.connections
     return reads.derive(key, make) if isinstance(reads, StampedReads) else make()
+
+
+class Ending(Protocol):
+    """What is true until a moment; None: until something is committed."""
+
+    @property
+    def until(self) -> datetime | None: ...
+
+
+Ends = TypeVar("Ends", bound=Ending)
+
+
+def is_over(found: Ending, now: datetime) -> bool:
+    return found.until is not None and found.until <= now
+
+
+def derived_for_now(source: Reader, key: Hashable, now: datetime, make: Callable[[], Ends]) -> Ends:
+    """Return what `make` makes of what is stored at this time; remembered as long as it is true."""
+    found = derived(source, key, make)
+    return make() if is_over(found, now) else found
 
 
 def recall_from(source: Reader) -> Callable[[Hashable], Any | None]:

@@ -23,7 +23,7 @@ from mushu.server.errors import (
     UnknownCredential,
 )
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal, key_principal
-from mushu.server.gate.cache import derived
+from mushu.server.gate.cache import derived_for_now
 from mushu.server.gate.credential import Credential
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.states import AUTHENTICATING, State
@@ -167,8 +167,7 @@ def identify_by(source: Reader, now: datetime, read: Callable[..., Credential], 
     def make() -> Identity:
         return identify(source, now, read(*sent))
 
-    found = derived(source, (read, digest_of_sent(*sent)), make)
-    return found if found.until is None or found.until > now else make()
+    return derived_for_now(source, (read, digest_of_sent(*sent)), now, make)
 
 
 def digest_of_sent(authorization: str | None, x_api_key: str | None = None, secret: str | None = None) -> bytes:

@@ -16,29 +16,41 @@ from werkzeug.routing import Rule
 
 from mushu.environment import Environment
 from mushu.server.answers import Answer
-from mushu.server.client_address import shown_client
+from mushu.server.client_address import Address, read_address, shown, shown_client
 from mushu.server.core import Core, gate_reader_in
-from mushu.server.errors import RateLimited
+from mushu.server.errors import Forbidden, MalformedBody, RateLimited
 from mushu.server.gate import KeyPrincipal
 from mushu.server.gate.credential import read_client, read_headers, read_key
-from mushu.server.gate.principal import identify_by
+from mushu.server.gate.decision import KeyReport, report
+from mushu.server.gate.principal import Identity, identify_by
+from mushu.server.keys import Scope
 from mushu.server.web.access_log import PRINCIPAL, RULE
-from mushu.server.web.api.keys import KeyToValidate, KeyValidation, validated
+from mushu.server.web.api.keys import KeyToValidate, validated
 from mushu.server.web.api.verification import (
     Counting,
     KeysToVerify,
     introspected,
+    introspection_of,
+    reports_of,
+    verification_of,
     verified,
 )
 from mushu.server.web.bodies import whole_form, whole_json
 from mushu.server.web.guard import SANDBOX
 from mushu.server.web.problems import as_problem
-from mushu.server.web.remembered_answers import INTROSPECT, VERIFY, RememberedAnswers, asker_of, headers_of
+from mushu.server.web.remembered_answers import (
+    INTROSPECT,
+    VALIDATE,
+    VERIFY,
+    Remembered,
+    RememberedAnswers,
+    headers_of,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-VALIDATE: Final = {Environment.LIVE: "/api-keys/validate", Environment.TEST: f"{SANDBOX}/api-keys/validate"}
+_VALIDATE: Final = {Environment.LIVE: VALIDATE, Environment.TEST: f"{SANDBOX}{VALIDATE}"}
 
 
 class FastPath:
@@ -54,7 +66,7 @@ class FastPath:
         self._clock = core.clock
         self._address_header = core.settings.client_address_header
         self._answers: dict[str, Callable[..., Any]] = {VERIFY: self._verify, INTROSPECT: self._introspect}
-        self._answers |= {VALIDATE[one]: partial(self._validate, one) for one in Environment}
+        self._answers |= {_VALIDATE[one]: partial(self._validate, one) for one in Environment}
         #: As Flask knows them, once all are there.
         self._rules: dict[str, Rule] = {}
 
@@ -64,47 +76,69 @@ class FastPath:
             return self._app(environ, start_response)
         now = self._clock()
         try:
-            known = self._remembered.recall_or_remember(environ, now)
-            answer = make(environ, now) if known is None else None
+            answer = make(environ, now)
         except Exception:  # the view meets it again, and says what it is
-            known = answer = None
-        if known is not None:
-            self._note(environ, known.asker)
-            start_response("200 OK", known.headers)
-            return [known.content]
+            answer = None
         if answer is None:
             return self._app(environ, start_response)
+        if isinstance(answer, Remembered):
+            self._note(environ, answer.asker)
+            start_response("200 OK", answer.headers)
+            return [answer.content]
         if isinstance(answer, RateLimited):
             return as_problem(answer)(environ, start_response)
         content = to_json(answer) + b"\n"
         start_response("200 OK", headers_of(content))
         return [content]
 
-    def _verify(self, environ: "WSGIEnvironment", now: datetime) -> Answer | None:
-        asked = KeysToVerify.model_validate(whole_json(environ))
-        sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
-        asker = asker_of(identify_by(self._reader, now, read_headers, *sent))
-        answer = verified(self._reader, self._counting, now, asker, asked)
+    def _verify(self, environ: "WSGIEnvironment", now: datetime) -> Answer | Remembered:
+        def look() -> Remembered | None:
+            asked = KeysToVerify.model_validate(whole_json(environ))
+            asker = identify_by(self._reader, now, read_headers, *_sent(environ))
+            found = reports_of(self._reader, now, asker_of(asker), asked)
+            seen.append((asker_of(asker), found, address := read_address(asked.client_address)))
+            if asked.key is None:
+                return None
+            return _remembered({"results": [verification_of(found[0])]}, asker, found[0], address)
+
+        seen: list[tuple[KeyPrincipal, list[KeyReport], Address | None]] = []
+        known = self._remembered.recall_or_remember(environ, now, look)
+        if known is not None:
+            return known
+        asker, found, address = seen[-1]
+        answer = verified(self._counting, now, found, address)
         self._count(environ, asker, now)
         return answer
 
-    def _introspect(self, environ: "WSGIEnvironment", now: datetime) -> Answer | RateLimited | None:
-        form = whole_form(environ)
-        sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY"), form.get("client_secret")
-        asker = asker_of(identify_by(self._reader, now, read_client, *sent))
-        if not form["token"]:
-            return None
-        answer = introspected(self._reader, self._counting, now, asker, form["token"])
+    def _introspect(self, environ: "WSGIEnvironment", now: datetime) -> Answer | Remembered | RateLimited | None:
+        def look() -> Remembered | None:
+            form = whole_form(environ)
+            asker = identify_by(self._reader, now, read_client, *_sent(environ), form.get("client_secret"))
+            if not form["token"]:
+                raise MalformedBody("The token is missing.")
+            found = report(self._reader, now, asker_of(asker), form["token"])
+            seen.append((asker_of(asker), found))
+            return _remembered(introspection_of(found), asker, found, None)
+
+        seen: list[tuple[KeyPrincipal, KeyReport]] = []
+        known = self._remembered.recall_or_remember(environ, now, look)
+        if known is not None:
+            return known
+        asker, found = seen[-1]
+        answer = introspected(self._counting, now, found)
         self._count(environ, asker, now)
         return answer
 
-    def _validate(self, environment: Environment, environ: "WSGIEnvironment", now: datetime) -> KeyValidation | None:
-        asked = KeyToValidate.model_validate(whole_json(environ))
-        key = identify_by(self._readers[environment], now, read_key, asked.key).principal
-        if not isinstance(key, KeyPrincipal) or key.environment is not environment or key.bounds is not None:
-            return None
-        self._note(environ, key)
-        return validated(key)
+    def _validate(self, environment: Environment, environ: "WSGIEnvironment", now: datetime) -> Remembered | None:
+        def look() -> Remembered | None:
+            asked = KeyToValidate.model_validate(whole_json(environ))
+            identity = identify_by(self._readers[environment], now, read_key, asked.key)
+            key = identity.principal
+            if not isinstance(key, KeyPrincipal) or key.environment is not environment or key.bounds is not None:
+                return None
+            return Remembered.of(validated(key), identity.until, key, counts_asker=False)
+
+        return self._remembered.recall_or_remember(environ, now, look)
 
     def _count(self, environ: "WSGIEnvironment", asker: KeyPrincipal, now: datetime) -> None:
         """Count a request of a key, as the guard does."""
@@ -117,6 +151,30 @@ class FastPath:
         if not self._rules:
             self._rules = {rule.rule: rule for rule in self._flask.url_map.iter_rules() if rule.rule in self._answers}
         environ[RULE] = self._rules[environ["PATH_INFO"]]
+
+
+def asker_of(identity: Identity) -> KeyPrincipal:
+    """Return who asks, with a key that has the right to, and no bounds.
+
+    Raises:
+        Forbidden: the guard decides about it.
+    """
+    principal = identity.principal
+    if not isinstance(principal, KeyPrincipal) or Scope.READ not in principal.scopes or principal.bounds is not None:
+        raise Forbidden("The guard decides about this.")
+    return principal
+
+
+def _sent(environ: "WSGIEnvironment") -> tuple[str | None, str | None]:
+    return environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
+
+
+def _remembered(answer: Answer, asker: Identity, found: KeyReport, address: Address | None) -> Remembered | None:
+    """Return the answer about a key; None where it is not good, or is bounded, so that each use is another question."""
+    if found.identity is None or found.code is not None or found.identity.principal.bounds is not None:
+        return None
+    ends = [until for until in (asker.until, found.identity.until) if until is not None]
+    return Remembered.of(answer, min(ends, default=None), asker_of(asker), found.key_id, shown(address))
 
 
 def install(app: Flask, core: Core) -> RememberedAnswers:

@@ -24,7 +24,7 @@ from mushu.server.client_address import client_address, name_in_environ, shown_t
 from mushu.server.core import Core, gate_reader_in
 from mushu.server.errors import AmbiguousCredential, Forbidden, RateLimited, Unauthenticated
 from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
-from mushu.server.gate.cache import derived, reads_at_once, recall_from
+from mushu.server.gate.cache import derived_for_now, is_over, reads_at_once, recall_from
 from mushu.server.gate.credential import read_headers
 from mushu.server.gate.decision import Admitted, admit_by, get_requirement
 from mushu.server.gate.principal import digest_of_sent, identify
@@ -150,13 +150,10 @@ class ForwardAuth:
         sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY")
         key = (_RULE, name, digest_of_sent(*sent))
         found: Passed | None = self._recall(key)
-        if found is None or (found.until is not None and found.until <= now):
+        if found is None or is_over(found, now):
             if only_at_once and not reads_at_once(self._reader):
                 return None
-            make = partial(self._look_up, name, now, sent)
-            found = derived(self._reader, key, make)
-            if found.until is not None and found.until <= now:
-                found = make()
+            found = derived_for_now(self._reader, key, now, partial(self._look_up, name, now, sent))
         return found
 
     def _look_up(self, name: str, now: datetime, sent: tuple[str | None, ...]) -> Passed:

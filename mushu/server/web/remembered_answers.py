@@ -7,29 +7,22 @@ around the application, so it is given in front of all that, where the log does 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from flask import Flask
+from pydantic import BaseModel
 from pydantic_core import to_json
 
 from mushu.environment import Environment
-from mushu.server.client_address import name_in_environ, read_address, shown, shown_text
+from mushu.server.answers import Answer
+from mushu.server.client_address import name_in_environ, shown_text
 from mushu.server.core import Core, gate_reader_in
-from mushu.server.errors import Forbidden
 from mushu.server.gate import KeyPrincipal
-from mushu.server.gate.cache import derived, recall_from
-from mushu.server.gate.credential import Credential, read_client, read_headers
-from mushu.server.gate.decision import KeyReport, report
-from mushu.server.gate.principal import Identity, digest_of_sent, identify_by
-from mushu.server.keys import Scope
-from mushu.server.web.api.verification import (
-    KeysToVerify,
-    introspection_of,
-    verification_of,
-)
-from mushu.server.web.bodies import whole_body, whole_form, whole_json
+from mushu.server.gate.cache import derived, is_over, reads_at_once, recall_from
+from mushu.server.gate.principal import digest_of_sent
+from mushu.server.operation.requests import EXCHANGE, QUICKLY
+from mushu.server.web.bodies import whole_body
 from mushu.server.web.extensions import recorder_of
 from mushu.server.web.proxy_headers import REQUEST_ID, chosen
 from mushu.server.web.response_headers import OF_ALL
@@ -40,7 +33,8 @@ if TYPE_CHECKING:
 
 VERIFY: Final = "/api-keys/verify"
 INTROSPECT: Final = "/oauth/introspect"
-_PATHS: Final = (VERIFY, INTROSPECT)
+VALIDATE: Final = "/api-keys/validate"
+_PATHS: Final = (VERIFY, INTROSPECT, VALIDATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +43,23 @@ class Remembered:
 
     content: bytes
     headers: list[tuple[str, str]]
+    #: The moment from which on the answer is another; None: it stays.
+    until: datetime | None
+    #: Who asks; where anybody may ask, the key that is asked about.
     asker: KeyPrincipal
     #: The key that is asked about, where its use counts, and from where it is used.
     key_id: str | None
     address: str
-    #: The moment from which on the answer is another; None: it stays.
-    until: datetime | None
+    counts_asker: bool
+
+    @classmethod
+    def of(
+        cls, answer: Answer | BaseModel, until: datetime | None, asker: KeyPrincipal, key_id: str | None = None,
+        address: str = "", *, counts_asker: bool = True,
+    ) -> "Remembered":  # fmt: skip
+        """Return an answer that is written as JSON."""
+        content = to_json(answer) + b"\n"
+        return cls(content, headers_of(content), until, asker, key_id, address, counts_asker)
 
 
 class RememberedAnswers:
@@ -65,85 +70,31 @@ class RememberedAnswers:
         self._recall = recall_from(self._reader)
         self._recorder = recorder_of(app)
         self._address = name_in_environ(core.settings.client_address_header)
-        self._make: dict[str, Callable[[WSGIEnvironment, datetime], Remembered | None]] = {
-            VERIFY: self._remember_verification,
-            INTROSPECT: self._remember_introspection,
-        }
 
     def recall(self, environ: "WSGIEnvironment", now: datetime) -> Remembered | None:
         """Return the answer that is remembered, and count its uses; None where there is none."""
         found: Remembered | None = self._recall(_question(environ))
-        return self._repeated(environ, found, now)
+        return None if found is None or is_over(found, now) else self._counted(environ, found, now)
 
-    def recall_or_remember(self, environ: "WSGIEnvironment", now: datetime) -> Remembered | None:
-        """Return the answer about one key that is good, and count its uses; None where the question is another."""
-        remember = self._make.get(environ["PATH_INFO"])
-        if remember is None:
-            return None
-        found = derived(self._reader, _question(environ), partial(remember, environ, now))
-        return self._repeated(environ, found, now)
+    def recall_or_remember(
+        self, environ: "WSGIEnvironment", now: datetime, make: Callable[[], Remembered | None]
+    ) -> Remembered | None:
+        """Return the answer that is remembered, or that `make` returns, and count its uses; None where it does."""
+        found = derived(self._reader, _question(environ), make)
+        if found is not None and is_over(found, now):
+            found = make()
+        return None if found is None else self._counted(environ, found, now)
 
-    def _repeated(self, environ: "WSGIEnvironment", found: Remembered | None, now: datetime) -> Remembered | None:
-        if found is None or (found.until is not None and found.until <= now):
-            return None
+    def are_known_at_once(self) -> bool:
+        """Tell whether what is remembered is found without waiting for a writer or for another machine."""
+        return reads_at_once(self._reader)
+
+    def _counted(self, environ: "WSGIEnvironment", found: Remembered, now: datetime) -> Remembered:
         if found.key_id is not None:
             self._recorder.saw(found.key_id, now, found.address)
-        self._recorder.saw(found.asker.key_id, now, shown_text(environ.get(self._address)))
+        if found.counts_asker:
+            self._recorder.saw(found.asker.key_id, now, shown_text(environ.get(self._address)))
         return found
-
-    def _remember_verification(self, environ: "WSGIEnvironment", now: datetime) -> Remembered | None:
-        asked = KeysToVerify.model_validate(whole_json(environ))
-        if asked.key is None:
-            return None
-        scope = Scope(asked.scope) if asked.scope is not None else None
-        found = self._remember(read_headers, environ, now, asked.key, scope)
-        if found is None:
-            return None
-        asker, key, until = found
-        content = to_json({"results": [verification_of(key)]}) + b"\n"
-        return Remembered(
-            content, headers_of(content), asker, key.key_id, shown(read_address(asked.client_address)), until
-        )
-
-    def _remember_introspection(self, environ: "WSGIEnvironment", now: datetime) -> Remembered | None:
-        form = whole_form(environ)
-        found = self._remember(read_client, environ, now, form["token"], None, form.get("client_secret"))
-        if found is None:
-            return None
-        asker, key, until = found
-        content = to_json(introspection_of(key)) + b"\n"
-        return Remembered(content, headers_of(content), asker, key.key_id, shown(None), until)
-
-    def _remember(
-        self,
-        read: Callable[..., Credential],
-        environ: "WSGIEnvironment",
-        now: datetime,
-        key: str,
-        scope: Scope | None,
-        *secret: str | None,
-    ) -> tuple[KeyPrincipal, KeyReport, datetime | None] | None:
-        """Return who asks, what is told of the key, and until when; None where it is not good, or is bounded."""
-        sent = environ.get("HTTP_AUTHORIZATION"), environ.get("HTTP_X_API_KEY"), *secret
-        identity = identify_by(self._reader, now, read, *sent)
-        asker = asker_of(identity)
-        found = report(self._reader, now, asker, key, scope)
-        if found.identity is None or found.code is not None or found.identity.principal.bounds is not None:
-            return None
-        ends = [until for until in (identity.until, found.identity.until) if until is not None]
-        return asker, found, min(ends, default=None)
-
-
-def asker_of(identity: Identity) -> KeyPrincipal:
-    """Return who asks, with a key that has the right to, and no bounds.
-
-    Raises:
-        Forbidden: the guard decides about it.
-    """
-    principal = identity.principal
-    if not isinstance(principal, KeyPrincipal) or Scope.READ not in principal.scopes or principal.bounds is not None:
-        raise Forbidden("The guard decides about this.")
-    return principal
 
 
 def _question(environ: "WSGIEnvironment") -> Hashable:
@@ -174,10 +125,13 @@ class InFront:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         answered = None
-        is_asked = environ["REQUEST_METHOD"] == "POST" and not environ.get("QUERY_STRING")
-        if is_asked and environ["PATH_INFO"] in _PATHS and self._admission.reads_directly(environ):
+        if _is_asked(environ) and self._admission.reads_directly(environ):
             answered = self._admission.read_directly(environ, start_response, self._answer)
-        return answered if answered is not None else self._app(environ, start_response)
+        return answered if answered is not None else self._go_on(environ, start_response)
+
+    def answers_quickly(self, environ: "WSGIEnvironment") -> bool:
+        """Tell whether a request may be answered from memory once its body is there; `_go_on` is called where not."""
+        return _is_asked(environ) and self._remembered.are_known_at_once()
 
     def _answer(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         try:
@@ -185,13 +139,25 @@ class InFront:
         except Exception:  # the view meets it again, and says what it is
             known = None
         if known is None:
-            return self._app(environ, start_response)
+            return self._go_on(environ, start_response)
         request_id = chosen(environ.get("HTTP_X_REQUEST_ID", ""))
         start_response("200 OK", [*known.headers, *OF_ALL, (REQUEST_ID, request_id)])
         return [known.content]
+
+    def _go_on(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        exchange = environ.get(EXCHANGE)
+        if exchange is not None:
+            exchange.leave()
+        return self._app(environ, start_response)
+
+
+def _is_asked(environ: "WSGIEnvironment") -> bool:
+    return environ["PATH_INFO"] in _PATHS and environ["REQUEST_METHOD"] == "POST" and not environ.get("QUERY_STRING")
 
 
 def install(app: Flask, core: Core, remembered: RememberedAnswers, admission: Admission) -> None:
     """Must wrap all others; where the log has all requests, each of them goes through it."""
     if core.settings.access_log != "all":
-        app.wsgi_app = InFront(app.wsgi_app, core, remembered, admission)  # type: ignore[method-assign]
+        in_front = InFront(app.wsgi_app, core, remembered, admission)
+        app.wsgi_app = in_front  # type: ignore[method-assign]
+        setattr(app, QUICKLY, in_front.answers_quickly)

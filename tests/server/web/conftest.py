@@ -63,6 +63,4 @@ def on_both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """The fast path can be taken away without another answer."""
     if request.param == "the view":
         monkeypatch.setattr("mushu.server.web.fast_path.whole_json", Mock(side_effect=ValueError))
-        monkeypatch.setattr("mushu.server.web.remembered_answers.whole_json", Mock(side_effect=ValueError))
         monkeypatch.setattr("mushu.server.web.fast_path.whole_form", Mock(side_effect=ValueError))
-        monkeypatch.setattr("mushu.server.web.remembered_answers.whole_form", Mock(side_effect=ValueError))

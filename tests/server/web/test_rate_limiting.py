@@ -186,9 +186,7 @@ def test_who_asks_learns_of_limits_and_never_that_the_key_is_dead(
 ) -> None:
     if way == "the view":
         monkeypatch.setattr("mushu.server.web.fast_path.whole_json", Mock(side_effect=ValueError))
-        monkeypatch.setattr("mushu.server.web.remembered_answers.whole_json", Mock(side_effect=ValueError))
         monkeypatch.setattr("mushu.server.web.fast_path.whole_form", Mock(side_effect=ValueError))
-        monkeypatch.setattr("mushu.server.web.remembered_answers.whole_form", Mock(side_effect=ValueError))
     key_id, text = limited(world, org, "2/minute")
     asker_id, asker = limited(world, org, "9/minute")
     asker = asker if way == "the view" else world.key(org, Scope.READ)[1]

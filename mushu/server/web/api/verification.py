@@ -131,24 +131,25 @@ class Counting:
         return cls(recorder_of(app), core_of(app).limiter)
 
 
-def verified(source: Reader, counting: Counting, now: datetime, asker: KeyPrincipal, asked: KeysToVerify) -> Answer:
+def reports_of(source: Reader, now: datetime, asker: KeyPrincipal, asked: KeysToVerify) -> list[KeyReport]:
+    """Return what who asks may know of some keys; their use is not counted."""
+    scope = Scope(asked.scope) if asked.scope is not None else None
+    keys = [asked.key] if asked.key is not None else asked.keys or []
+    return [report(source, now, asker, key, scope) for key in keys]
+
+
+def verified(counting: Counting, now: datetime, found: Sequence[KeyReport], address: Address | None) -> Answer:
     """Return the answer to who asks about some keys, and count their use.
 
     Raises:
         LimiterUnavailable: the use of one of them cannot be counted.
     """
-    keys = [asked.key] if asked.key is not None else asked.keys or []
-    scope = Scope(asked.scope) if asked.scope is not None else None
-    address = read_address(asked.client_address)
-    asked_about = [report(source, now, asker, key, scope) for key in keys]
-    reports = [found for found, _ in within_bounds(asked_about, counting.limiter, now, address)]
+    reports = [one for one, _ in within_bounds(found, counting.limiter, now, address)]
     _count(counting.recorder, now, reports, address)
-    return {"results": [verification_of(found) for found in reports]}
+    return {"results": [verification_of(one) for one in reports]}
 
 
-def introspected(
-    source: Reader, counting: Counting, now: datetime, asker: KeyPrincipal, token: str
-) -> Answer | RateLimited:
+def introspected(counting: Counting, now: datetime, asked_about: KeyReport) -> Answer | RateLimited:
     """Return the answer to who asks about one token, and count its use; one for certain networks is not active.
 
     A limit of the token that is reached does not make it inactive, so that is returned as such.
@@ -156,7 +157,7 @@ def introspected(
     Raises:
         LimiterUnavailable: its use cannot be counted.
     """
-    ((found, limited),) = within_bounds([report(source, now, asker, token)], counting.limiter, now, None)
+    ((found, limited),) = within_bounds([asked_about], counting.limiter, now, None)
     _count(counting.recorder, now, [found], None)
     if limited is not None:
         return limited
@@ -182,8 +183,9 @@ def introspection_of(found: KeyReport) -> Answer:
 @about_keys
 def verify_api_keys(body: KeysToVerify) -> KeyVerifications:
     """Tell what some API keys are: those of the organization and environment of the key that asks."""
-    source, counting = gate_reader_in(Environment.LIVE), Counting.of(current_app)
-    return KeyVerifications(**verified(source, counting, get_core().clock(), _asker(), body))
+    now = get_core().clock()
+    found = reports_of(gate_reader_in(Environment.LIVE), now, _asker(), body)
+    return KeyVerifications(**verified(Counting.of(current_app), now, found, read_address(body.client_address)))
 
 
 @takes_client_secret
@@ -193,8 +195,9 @@ def introspect_token(form: TokenToIntrospect) -> Introspection | Response:
     if not form.token:
         sentence = "The token is missing. Send it as token of a form (application/x-www-form-urlencoded)."
         return _error(HTTPStatus.BAD_REQUEST, "invalid_request", sentence)
-    source, counting = gate_reader_in(Environment.LIVE), Counting.of(current_app)
-    answer = introspected(source, counting, get_core().clock(), _asker(), form.token)
+    now = get_core().clock()
+    found = report(gate_reader_in(Environment.LIVE), now, _asker(), form.token)
+    answer = introspected(Counting.of(current_app), now, found)
     if isinstance(answer, RateLimited):
         raise answer
     return Introspection(**answer)
