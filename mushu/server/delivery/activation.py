@@ -11,9 +11,10 @@ from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.delivery import ledger
 from mushu.server.delivery.ledger import UriAt
+from mushu.server.keys.locking import lock_key
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import find_rotation_to
-from mushu.server.keys.service import change_state, get_key, lock_key
+from mushu.server.keys.service import change_state, get_key
 from mushu.server.keys.states import ACTIVATE, DEAD, END_RETIREMENT, RETIRE, AtDeadline
 
 
@@ -31,7 +32,7 @@ def activate(session: AnySession, clock: Clock, actor: Actor, key_id: str, prove
     """
     rotation = find_rotation_to(session, key_id)
     if rotation is not None:
-        lock_key(session, rotation.predecessor_id)  # first, as all that changes both
+        lock_key(session, rotation.predecessor_id)  # the older one first
     key = change_state(session, clock, actor, key_id, ACTIVATE)
     if key.rotate_every is not None:
         key.rotate_at = clock() + timedelta(seconds=key.rotate_every)

@@ -20,7 +20,7 @@ from mushu.server.keys import Scope
 from mushu.server.keys.models import ApiKey
 from mushu.server.orgs.invitations import withdraw
 from mushu.server.orgs.members import Invitee, accept_invitation, get_open_invitation
-from mushu.server.orgs.models import Membership, OrgInvitation
+from mushu.server.orgs.models import Membership, Organization, OrgInvitation
 from mushu.server.users.models import User
 
 #: What an invitation asks of the inviter.
@@ -69,13 +69,17 @@ def may_still_invite(session: AnySession, now: datetime, invitation: OrgInvitati
 
 
 def _hold_inviter(session: AnySession, invitation: OrgInvitation) -> None:
-    """Lock the rows that the inviter's permission rests on, until this transaction ends."""
+    """Lock the organization, and the rows that the inviter's permission rests on, until this transaction ends."""
     if not holds_rows(session):
         return
     by = invitation.invited_by
+    org = select(Organization.id).where(Organization.id == invitation.org_id)
     for query in (
-        select(User.id).where(User.id == by),
-        select(Membership.user_id).where(Membership.org_id == invitation.org_id, Membership.user_id == by),
-        select(ApiKey.id).where(ApiKey.id == by),
+        select(User.id).where(User.id == by).with_for_update(read=True),
+        org.with_for_update(read=True, key_share=True),
+        select(Membership.user_id)
+        .where(Membership.org_id == invitation.org_id, Membership.user_id == by)
+        .with_for_update(read=True),
+        select(ApiKey.id).where(ApiKey.id == by).with_for_update(read=True),
     ):
-        session.execute(query.with_for_update(read=True).execution_options(**{IN_ALL_ENVIRONMENTS: True}))
+        session.execute(query.execution_options(**{IN_ALL_ENVIRONMENTS: True}))

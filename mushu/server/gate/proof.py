@@ -6,10 +6,11 @@ demoted, a key deleted. So the guard leaves a proof on the session, and `db.writ
 Where the database locks rows, the proof locks those that it rests on until the transaction ends. A permission that is
 taken away ends before, and the act is refused; or after, and the act was done in time. A user's rows are locked against
 everybody, because the same request may change them (a token that revokes itself). A key's lock is shared, because many
-machines use one key at a time.
+machines use one key at a time. All are locked in the order of `keys/locking.py`, and those alone that the request may
+change: two that first share a lock and then want it alone wait for each other.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from mushu.server.gate import KeyPrincipal, Principal, UserPrincipal
 from mushu.server.gate.access import Requirement, admit
 from mushu.server.gate.credential import Credential
 from mushu.server.gate.principal import authenticate
+from mushu.server.keys.locking import acting_and_changed
 from mushu.server.keys.models import ApiKey
 from mushu.server.orgs.models import Membership, Organization
 from mushu.server.tokens.models import BrowserSession, CliToken
@@ -43,6 +45,8 @@ class RequestProof:
     environment: Environment
     #: What the request names: an organization, or a resource that belongs to one.
     named: str | None
+    #: The variables of its path: what it may change.
+    path: Mapping[str, object]
     #: What the credential proved, and the organization that the request is about.
     principal: Principal
     org_id: str | None
@@ -51,12 +55,30 @@ class RequestProof:
 
     def __call__(self, session: AnySession) -> None:
         if holds_rows(session):
-            for query in _rows_of(self.principal, self.org_id):
+            for query in self._rows():
                 session.execute(query.execution_options(**{IN_ALL_ENVIRONMENTS: True}))
         principal = authenticate(session, self.clock, self.read())
         if principal.bounds is not None:
             principal.bounds.require_network(self.address())
         admit(session, principal, self.requirement, self.environment, self.named)
+
+    def _rows(self) -> Iterator[Select[Any]]:
+        """Return what locks the rows that the permission rests on, and those that the request changes beside them."""
+        principal, member, key = self.principal, self.path.get("user_id"), self.path.get("key_id")
+        if isinstance(principal, UserPrincipal):
+            yield select(CliToken.id).where(CliToken.id == principal.token_id).with_for_update(key_share=True)
+            yield select(User.id).where(User.id == principal.user_id).with_for_update(key_share=True)
+        if self.org_id is not None:
+            yield _org(self.org_id, self.requirement)
+            acting = principal.user_id if isinstance(principal, UserPrincipal) else None
+            members = [user_id for user_id in (acting, member) if isinstance(user_id, str)]
+            if members:
+                yield _memberships(self.org_id, *members)
+        if isinstance(principal, KeyPrincipal):
+            if isinstance(key, str):
+                yield acting_and_changed(principal.key_id, self.org_id, key)
+            else:
+                yield select(ApiKey.id).where(ApiKey.id == principal.key_id).with_for_update(read=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +127,7 @@ class PageProof:
     def __call__(self, session: AnySession) -> None:
         user = self.browser.user(session)
         if holds_rows(session) and self.org_id is not None:
-            for query in (_membership(self.browser.user_id, self.org_id), _living_org(self.org_id)):
+            for query in (_org(self.org_id, self.requirement), _memberships(self.org_id, self.browser.user_id)):
                 session.execute(query.execution_options(**{IN_ALL_ENVIRONMENTS: True}))
         admit(session, page_principal(user), self.requirement, self.environment, self.org_id)
 
@@ -115,23 +137,15 @@ def page_principal(user: User) -> UserPrincipal:
     return UserPrincipal(user.id, token_id="", is_operator=user.operator_since is not None)
 
 
-def _rows_of(principal: Principal, org_id: str | None) -> Iterator[Select[Any]]:
-    """Return what locks the rows that the principal's permission rests on, always in this order."""
-    if isinstance(principal, KeyPrincipal):
-        yield select(ApiKey.id).where(ApiKey.id == principal.key_id).with_for_update(read=True)
-    else:
-        yield select(CliToken.id).where(CliToken.id == principal.token_id).with_for_update(key_share=True)
-        yield select(User.id).where(User.id == principal.user_id).with_for_update(key_share=True)
-        yield _membership(principal.user_id, org_id)
-    if org_id is not None:
-        yield _living_org(org_id)
+def _org(org_id: str, requirement: Requirement) -> Select[Any]:
+    """Return what locks the organization: a change of its name may go on meanwhile, its deletion waits.
+
+    Where the request changes what live and test share, others that do wait, too: each may change a member who acts.
+    """
+    org = select(Organization.id).where(Organization.id == org_id)
+    return org.with_for_update(read=not requirement.changes_shared, key_share=True)
 
 
-def _membership(user_id: str, org_id: str | None) -> Select[Any]:
-    mine = Membership.org_id == org_id, Membership.user_id == user_id
-    return select(Membership.user_id).where(*mine).with_for_update(key_share=True)
-
-
-def _living_org(org_id: str) -> Select[Any]:
-    """Return what locks the organization: a change of its name may go on meanwhile, its deletion waits."""
-    return select(Organization.id).where(Organization.id == org_id).with_for_update(read=True, key_share=True)
+def _memberships(org_id: str, *user_ids: str) -> Select[Any]:
+    mine = select(Membership.user_id).where(Membership.org_id == org_id, Membership.user_id.in_(user_ids))
+    return mine.order_by(Membership.user_id).with_for_update(key_share=True)

@@ -4,8 +4,9 @@ It ends `settle` after the first use of the new key, or at the deadline where th
 gate compares each request with (`ApiKey.state`). Until then its end can be put off; a key that ended never comes back.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import ColumnElement, and_, exists, select, update
 
@@ -14,11 +15,14 @@ from mushu.server.audit import Actor, record
 from mushu.server.clock import Clock, rfc3339
 from mushu.server.db import AnySession
 from mushu.server.errors import Invalid, WrongState
+from mushu.server.keys.locking import lock_key, lock_keys
 from mushu.server.keys.models import IS_OPEN, IS_TO_RETIRE, ApiKey, Rotation
 from mushu.server.keys.rotation import LONGEST_WAIT
-from mushu.server.keys.service import lock_key
 from mushu.server.keys.states import DEAD, State
 from mushu.server.orgs.settings import rules_of
+
+#: Of rotations: that the new key has taken over, and was not seen in use.
+_WAITING: Final = (Rotation.handed_over_at.is_not(None), Rotation.first_used_at.is_(None))
 
 
 def note_first_uses(session: AnySession, moments: Mapping[str, datetime]) -> None:
@@ -27,13 +31,24 @@ def note_first_uses(session: AnySession, moments: Mapping[str, datetime]) -> Non
     Args:
         moments: by key id, when it was used; of keys without a predecessor, and of later uses, nothing is made.
     """
-    query = select(Rotation).where(
-        Rotation.successor_id.in_(list(moments)),
-        Rotation.handed_over_at.is_not(None),
-        Rotation.first_used_at.is_(None),
-    )
+    lock_keys(session, _waiting_for(session, moments))
+    _note_first_uses(session, moments)
+
+
+def _waiting_for(session: AnySession, key_ids: Iterable[str]) -> set[str]:
+    """Return the ids of the keys that retire once these are used, and of those that they followed unused."""
+    found, looked_at = set[str](), list(key_ids)
+    while looked_at:
+        before = select(Rotation.predecessor_id).where(Rotation.successor_id.in_(looked_at), *_WAITING)
+        looked_at = [key_id for key_id in session.scalars(before) if key_id not in found]
+        found |= {*looked_at}
+    return found
+
+
+def _note_first_uses(session: AnySession, moments: Mapping[str, datetime]) -> None:
+    query = select(Rotation).where(Rotation.successor_id.in_(list(moments)), *_WAITING)
     before: dict[str, datetime] = {}
-    for rotation in session.scalars(query.order_by(Rotation.predecessor_id)):  # two that lock several never cross
+    for rotation in session.scalars(query.order_by(Rotation.successor_id)).all():
         rotation.first_used_at = moments[rotation.successor_id]
         before[rotation.predecessor_id] = rotation.first_used_at
         predecessor = lock_key(session, rotation.predecessor_id)
@@ -41,7 +56,7 @@ def note_first_uses(session: AnySession, moments: Mapping[str, datetime]) -> Non
         if predecessor.stored_state == State.RETIRING and not over:
             predecessor.retires_at = _end_after_use(rotation, predecessor, rotation.first_used_at)
     if before:  # a successor that was itself succeeded before anybody used it keeps no one waiting
-        note_first_uses(session, before)
+        _note_first_uses(session, before)
 
 
 def _end_after_use(rotation: Rotation, key: ApiKey, first_used_at: datetime) -> datetime:
@@ -95,8 +110,7 @@ def latest_end(session: AnySession, now: datetime, key: ApiKey) -> tuple[datetim
 
 def any_waits_for(session: AnySession, key_ids: Sequence[str]) -> bool:
     """Tell whether `note_first_uses` would note something of these keys."""
-    waiting = (Rotation.handed_over_at.is_not(None), Rotation.first_used_at.is_(None))
-    return bool(session.scalar(select(exists().where(Rotation.successor_id.in_(key_ids), *waiting))))
+    return bool(session.scalar(select(exists().where(Rotation.successor_id.in_(key_ids), *_WAITING))))
 
 
 def keys_to_retire(session: AnySession, now: datetime) -> Sequence[str]:
@@ -105,9 +119,10 @@ def keys_to_retire(session: AnySession, now: datetime) -> Sequence[str]:
 
 
 def settle_ended(session: AnySession, now: datetime) -> None:
-    """Note it for every rotation that handed over and whose old key is over."""
-    ended = update(Rotation).where(IS_OPEN, _has_ended())
-    session.execute(ended.values(settled_at=now).execution_options(synchronize_session=False))
+    """Note it for every rotation that handed over and whose old key is over; not for one that is being changed."""
+    ended = select(Rotation.successor_id).where(IS_OPEN, _has_ended()).with_for_update(skip_locked=True)
+    settled = update(Rotation).where(Rotation.successor_id.in_(ended)).values(settled_at=now)
+    session.execute(settled.execution_options(synchronize_session=False))
 
 
 def any_ended(session: AnySession) -> bool:

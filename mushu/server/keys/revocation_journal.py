@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import secrets
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from mushu.server.keys.states import State
 _LOG: Final = logging.getLogger(__name__)
 #: Its first line, so that no position in another journal is taken for one in this.
 _HEAD: Final = re.compile(rb"#([0-9a-f]{16})\n")
+_HEAD_LENGTH: Final = 18
 _LINE: Final = re.compile(rb"[0-9a-f]{64}")
 
 
@@ -47,12 +49,15 @@ def _write(session: AnySession, digests: list[str]) -> None:
     if path is None:
         return
     try:
+        if not path.exists() or not path.stat().st_size:
+            _append(path, b"")
+        hold(session)  # before others see that the file has grown: they would wait for the keys, and we for them
         start, end = _append(path, "".join(f"{digest}\n" for digest in digests).encode())
     except OSError as error:
         # A key that was compromised must die all the same; `flask doctor` tells of the file.
         _LOG.exception("the journal of revoked keys cannot be written", exc_info=error)
         return
-    if _position(session, path) == start:  # or what stands before it has yet to be followed
+    if max(_position(session, path), _HEAD_LENGTH) == start:  # or what stands before it has yet to be followed
         _remember(session, path, end)
 
 
@@ -100,7 +105,7 @@ def hold(session: AnySession) -> None:
 def to_follow(session: AnySession) -> tuple[list[str], int]:
     """Return the ids of keys that the journal calls revoked, and this database does not: it is older than the file.
 
-    They are some hundred at most; the number says up to where the journal was read for them.
+    They are some hundred at most, the oldest first; the number says up to where the journal was read for them.
     """
     path = journal_path(session)
     if path is None or not path.exists():
@@ -108,14 +113,14 @@ def to_follow(session: AnySession) -> tuple[list[str], int]:
     position = _position(session, path)
     with path.open("rb") as file:
         file.seek(max(0, position - 65))  # a position within a line is none of ours; begin with a whole one
-        found: dict[str, None] = {}
+        found = set[tuple[datetime, str]]()
         for lines in batches(file):
             digests = [line.strip().decode() for line in lines if _LINE.fullmatch(line.strip())]
-            alive = select(ApiKey.id).where(ApiKey.digest.in_(digests), ApiKey.stored_state != State.REVOKED)
-            found |= dict.fromkeys(session.scalars(alive))
+            alive = select(ApiKey).where(ApiKey.digest.in_(digests), ApiKey.stored_state != State.REVOKED)
+            found |= {(key.created_at, key.id) for key in session.scalars(alive)}
             if len(found) >= BATCH:
                 break
-        return list(found), file.tell()
+        return [key_id for _, key_id in sorted(found)], file.tell()
 
 
 def followed(session: AnySession, position: int) -> None:

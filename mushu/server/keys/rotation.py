@@ -24,10 +24,11 @@ from mushu.server.environments import Source, prepare
 from mushu.server.errors import Invalid, WrongState
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys import Network, networks_of
+from mushu.server.keys.locking import lock_key
 from mushu.server.keys.minting import KeyRequest, mint_successor
 from mushu.server.keys.models import IS_OPEN, IS_TO_ROTATE, ApiKey, Rotation
 from mushu.server.keys.records import deadline_of
-from mushu.server.keys.service import StateAt, get_key, lock_key, restrict_key
+from mushu.server.keys.service import StateAt, get_key, restrict_key
 from mushu.server.keys.states import DEAD, AtDeadline, State
 from mushu.server.orgs.service import get_org
 from mushu.server.rate_limits import Limit, limits_of
@@ -175,7 +176,7 @@ def restrict(
     key = lock_key(session, key_id)
     on_their_way = select(ApiKey).join(Rotation, Rotation.successor_id == ApiKey.id)
     pending = on_their_way.where(Rotation.predecessor_id == key_id, ApiKey.stored_state == State.PENDING)
-    for successor in session.scalars(pending.order_by(ApiKey.id)).all():
+    for successor in session.scalars(pending.order_by(ApiKey.created_at, ApiKey.id)).all():
         restrict_key(session, clock, actor, successor, limits=limits, networks=networks)
     return restrict_key(session, clock, actor, key, limits=limits, networks=networks)
 

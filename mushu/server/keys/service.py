@@ -129,16 +129,6 @@ def get_key(session: AnySession, key_id: str) -> ApiKey:
     return key
 
 
-def lock_key(session: AnySession, key_id: str) -> ApiKey:
-    """Return the key, which no other transaction changes before the caller's ends.
-
-    Raises:
-        KeyNotFound: there is none.
-    """
-    key = session.get(ApiKey, key_id, populate_existing=True, with_for_update={"key_share": True})
-    return key if key is not None else get_key(session, key_id)
-
-
 def get_key_of(
     session: AnySession, org_id: str, environment: Environment, key_id: str, *, with_deleted: bool = False
 ) -> ApiKey:

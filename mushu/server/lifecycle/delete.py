@@ -99,7 +99,7 @@ def delete_org(context: Context, org_id: str, others: Sequence[orgs.OrgDeletion]
     session, clock, actor = context.session, context.clock, context.actor
     with writing(session):  # 5
         org = orgs.lock_org(session, org_id)  # 3
-        key_ids = [key.id for key in iterate_keys(session, org.id, Selection())]
+        key_ids = [key.id for key in iterate_keys(session, org.id, Selection())][::-1]  # the oldest first
         for key_id in key_ids:
             revoke_key(session, clock, actor, key_id)
         orgs.delete_org(session, clock, actor, org)

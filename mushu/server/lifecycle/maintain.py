@@ -31,10 +31,11 @@ from mushu.server.errors import (
 )
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys import retirement, rotation
+from mushu.server.keys.locking import lock_key
 from mushu.server.keys.minting import mark_of
 from mushu.server.keys.models import ApiKey, Rotation
 from mushu.server.keys.rotation import RotationRequest, Terms, list_stalled
-from mushu.server.keys.service import change_state, find_key_by_digest, get_key, lock_key
+from mushu.server.keys.service import change_state, find_key_by_digest, get_key
 from mushu.server.keys.states import DEAD, END_RETIREMENT, State
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
 from mushu.server.lifecycle.delete import follow_journal

@@ -14,6 +14,7 @@ from mushu.server.delivery import ledger
 from mushu.server.delivery.models import Delivery
 from mushu.server.delivery.preflight import LedgerTarget
 from mushu.server.errors import Invalid
+from mushu.server.keys.locking import lock_key
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import RotationRequest, ancestors, begin, get_key_to_rotate
 from mushu.server.lifecycle.context import Context, DeliveryChoice, DeliveryMode, Minted
@@ -103,6 +104,9 @@ def _mint(
     """T1: the successor and its deliveries, pending; one that is shown is active at once, and the key retiring."""
     session, clock, actor = context.session, context.clock, context.actor
     with writing(session):
+        lock_key(
+            session, request.key_id
+        )  # before its places; and a change of its limits waits, and finds the successor
         context.courier.claim(plan.environment, targets)
         successor, secret = begin(session, clock, actor, request.key_id, request.terms, request.idempotency)
         return start(context, successor, plan.mode, targets), secret

@@ -125,6 +125,7 @@ def _admit(
         requirement=requirement,
         environment=environment,
         named=named,
+        path=asked.view_args or {},
         principal=principal,
         org_id=org_id,
         address=address,

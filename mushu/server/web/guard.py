@@ -53,13 +53,17 @@ def in_browser(view: View) -> View:
     return _mark(view, BROWSER)
 
 
-def org_page(scope: Scope, *, owner_only: bool = False, operator_only: bool = False) -> Callable[[View], View]:
+def org_page(
+    scope: Scope, *, owner_only: bool = False, operator_only: bool = False, changes_shared: bool = False
+) -> Callable[[View], View]:
     """Let in who is signed in in this browser and has `scope` in the organization of the path; others as `in_browser`.
 
     What this permits is proven again by each transaction that writes, as for the API.
     """
-    asked = OrgPage(Requirement(scope, user_only=True, owner_only=owner_only, operator_only=operator_only))
-    return lambda view: _mark(view, asked)
+    requirement = Requirement(
+        scope, user_only=True, owner_only=owner_only, operator_only=operator_only, changes_shared=changes_shared
+    )
+    return lambda view: _mark(view, OrgPage(requirement))
 
 
 def server_page(view: View) -> View:

@@ -38,15 +38,24 @@ def held(column: InstrumentedAttribute[str], value: str) -> bool:
     return False
 
 
-def proof_of(world: World, clock: TurnableClock, credential: Credential, org_id: str) -> RequestProof:
+def proof_of(
+    world: World,
+    clock: TurnableClock,
+    credential: Credential,
+    org_id: str,
+    *,
+    changes_shared: bool = False,
+    **path: str,
+) -> RequestProof:
     with reading(db.session):
         principal = authenticate(db.session, clock, credential)
     return RequestProof(
         clock=clock,
         read=lambda: credential,
-        requirement=Requirement(Scope.READ),
+        requirement=Requirement(Scope.READ, changes_shared=changes_shared),
         environment=Environment.LIVE,
         named=org_id,
+        path=path,
         principal=principal,
         org_id=org_id,
         address=lambda: None,

@@ -28,7 +28,7 @@ _MADE: Final = (
 )
 
 
-@org_page(Scope.ADMIN)
+@org_page(Scope.ADMIN, changes_shared=True)
 def invite(org_id: str) -> Response:
     """Invite the user with an e-mail address, or without one who is the first to follow the link: it is shown once."""
     try:
@@ -42,7 +42,7 @@ def invite(org_id: str) -> Response:
     return page("invited", invitation=created, link=link)
 
 
-@org_page(Scope.ADMIN)
+@org_page(Scope.ADMIN, changes_shared=True)
 def take_invitation_back(org_id: str, invite_id: str) -> BaseResponse:
     """Cancel an invitation that was not answered yet."""
     with writing(db.session):

@@ -29,7 +29,7 @@ def show_members(org_id: str) -> Response:  # noqa: ARG001 - the session has it
     return members_page()
 
 
-@org_page(Scope.ADMIN)
+@org_page(Scope.ADMIN, changes_shared=True)
 def set_member_role(org_id: str, user_id: str) -> BaseResponse:
     """Give a member another role; the owner's cannot be changed."""
     role = parse_assignable(request.form.get("role", ""))
@@ -46,7 +46,7 @@ def ask_to_remove_member(org_id: str, user_id: str) -> Response:
     return _ask("remove_member", org_id, user_id)
 
 
-@org_page(Scope.ADMIN)
+@org_page(Scope.ADMIN, changes_shared=True)
 def take_member_out(org_id: str, user_id: str) -> BaseResponse:
     """Take a member out of the organization; the owner cannot be removed."""
     with writing(db.session):
@@ -62,7 +62,7 @@ def ask_to_hand_over(org_id: str, user_id: str) -> Response:
     return _ask("hand_over", org_id, user_id)
 
 
-@org_page(Scope.ADMIN, owner_only=True)
+@org_page(Scope.ADMIN, owner_only=True, changes_shared=True)
 def hand_over(org_id: str, user_id: str) -> BaseResponse:
     """Make another member the owner, where the name of the organization is typed."""
     core = get_core()

@@ -37,7 +37,7 @@ def show_settings(org_id: str) -> Response:
     return page("settings", form=form, was=was, scopes=scopes, permits=Scope, fault=None)
 
 
-@org_page(Scope.ADMIN)
+@org_page(Scope.ADMIN, changes_shared=True)
 def change_settings(org_id: str) -> BaseResponse:
     """Change what is filled in otherwise than it was shown, in one transaction; what others changed meanwhile stays."""
     try:
@@ -73,7 +73,7 @@ def ask_to_delete_org(org_id: str) -> Response:  # noqa: ARG001 - the session ha
     return _ask(None)
 
 
-@org_page(Scope.ADMIN, owner_only=True)
+@org_page(Scope.ADMIN, owner_only=True, changes_shared=True)
 def delete_organization(org_id: str) -> BaseResponse:
     """Delete the organization and every key it has, where its name is typed."""
     with reading(db.session):
