@@ -20,7 +20,7 @@ from mushu.server.keys import Scope
 from mushu.server.operation.requests import AT_ONCE, EXCHANGE, QUICKLY
 from mushu.server.operation.serving import serve
 from mushu.server.web.guard import requires
-from mushu.server.web.routes import Resource, Route, blueprint
+from mushu.server.web.routes import Resource, Route
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -65,7 +65,7 @@ def empty() -> "WSGIApplication":
 def mushu(core: Core | None = None) -> Flask:
     """Return the whole application, with an endpoint that is guarded and does nothing."""
     app = create_app(core)
-    app.register_api(blueprint(Resource("bench", [Route("GET", "/bench", do_nothing, Nothing)]), ""))  # type: ignore[attr-defined]
+    app.mount(Resource("bench", [Route("GET", "/bench", do_nothing, Nothing)]))  # type: ignore[attr-defined]
     return app
 
 

@@ -53,7 +53,7 @@ from mushu.server.web.dashboard.routes import dashboards
 from mushu.server.web.openapi import make_app, serve_document
 from mushu.server.web.pages import account, client_wheel, consent, reference, sign_in
 from mushu.server.web.pages import invitations as invitation_pages
-from mushu.server.web.routes import add_aliases, blueprint
+from mushu.server.web.routes import add_aliases
 
 #: Stand once: they are about the server or the signed-in user.
 SINGLE: Final = (
@@ -100,7 +100,7 @@ def create_app(core: Core | None = None) -> Flask:
     process.keep_files_private()
     core = core or Core(Settings.load())
     logs.configure(core.settings.log_level)
-    app = make_app(version("mushu"))
+    app = make_app()
     _refuse_debugger(app)
     install_core(app, core)
     _ = core.media  # a storage that cannot be used here is told now, not to the first who uploads
@@ -119,15 +119,15 @@ def create_app(core: Core | None = None) -> Flask:
     problems.install(app)
     templating.install(app)
     for resource in SINGLE:
-        app.register_api(blueprint(resource, ""))
+        app.mount(resource)
     for resource in ENVIRONMENTAL:
-        app.register_api(blueprint(resource, ""))
-        app.register_api(blueprint(resource, guard.SANDBOX))
+        app.mount(resource)
+        app.mount(resource, guard.SANDBOX)
     for pages in PAGES:
         app.register_blueprint(pages.PAGES)
     for dashboard in dashboards():
         app.register_blueprint(dashboard)
-    serve_document(app, core.settings.base_url)
+    serve_document(app, version("mushu"), core.settings.base_url)
     add_aliases(app)
     return app
 

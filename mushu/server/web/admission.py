@@ -65,7 +65,7 @@ def decide() -> BaseResponse | None:
         elif requirement != PUBLIC:
             raise Forbidden("This endpoint says nothing about who may use it, so nobody may: a fault of the server.")
     if "body" in getattr(view, "__annotations__", {}):
-        json_object()  # flask-openapi reads it later, and would take a fault for no body
+        json_object()  # what cannot be understood is refused before what is wrong in it, or beside it
     return None
 
 

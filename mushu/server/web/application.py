@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from flask import Request, Response, request, signals
+from flask import Flask, Request, Response, request, signals
 from flask.globals import request_ctx
 from flask.json.provider import DefaultJSONProvider
-from flask_openapi.openapi import OpenAPI
 from pydantic import BaseModel
 from pydantic_core import to_json
 from werkzeug.routing import MapAdapter
@@ -17,7 +16,7 @@ from mushu.server.web.access_log import RULE
 from mushu.server.web.bodies import BodyRequest
 from mushu.server.web.extensions import KnownPaths, Rules
 from mushu.server.web.response_headers import OF_DOCUMENT
-from mushu.server.web.routes import LazyRule
+from mushu.server.web.routes import LazyRule, Resource, blueprint
 from mushu.server.web.templating import PageTemplates
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class _OrderedJson(DefaultJSONProvider):
     sort_keys = False
 
 
-class ApiApp(OpenAPI):
+class ApiApp(Flask):
     """A Flask app whose views may return a document, and whose requests are read in one place.
 
     A document is a Pydantic model, or a dictionary of what JSON has. What Flask does for each request is done here as
@@ -70,8 +69,15 @@ class ApiApp(OpenAPI):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        #: Each with its prefix, in the order of the reference.
+        self.resources: list[tuple[Resource, str]] = []
         self._known: Rules = {}
         self._names: dict[str | None, tuple[str | None, ...]] = {}
+
+    def mount(self, resource: Resource, prefix: str = "") -> None:
+        """Serve a resource under a prefix; the reference names it."""
+        self.resources.append((resource, prefix))
+        self.register_blueprint(blueprint(resource, prefix))
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as it is: none is a coroutine, and Flask would look at each in each request."""

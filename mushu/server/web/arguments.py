@@ -1,44 +1,37 @@
-"""What a view takes, made from the request: models of the path, the query, headers, and the body.
-
-flask-openapi writes the schema of each model again for each request. So the same is done here without that.
-"""
+"""What a view takes, made from the request: models of the path, the query, headers, and the body."""
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, get_type_hints
 
 from flask import abort, request
-from flask_openapi import request as library
 from pydantic import BaseModel, ValidationError
 
-from mushu.server.web.bodies import json_object
+from mushu.server.web.bodies import form_fields, json_object
 from mushu.server.web.problems import on_invalid_body
 
 View = TypeVar("View", bound=Callable[..., Any])
 
+_TAKEN: Final = ("header", "path", "query", "form", "body")
 
-def view_with(
-    view: View,
-    header: type[BaseModel] | None,
-    cookie: type[BaseModel] | None,
-    path: type[BaseModel] | None,
-    query: type[BaseModel] | None,
-    form: type[BaseModel] | None,
-    body: type[BaseModel] | None,
-    **_: Any,
-) -> Callable[..., Any]:
+
+def with_arguments(view: View) -> Callable[..., Any]:
     """Return what Flask calls for a view: it takes models, and answers 422 where one refuses what was sent.
 
     Args:
-        view: takes those of `header`, `path`, `query`, `form` and `body` that have a model.
+        view: takes none, or some of `header`, `path`, `query`, `form` and `body`; its annotations name their models.
 
     Raises:
-        TypeError: the view takes a cookie.
+        TypeError: the view takes something else.
     """
-    if cookie is not None:
-        raise TypeError("a view of the API takes no cookie")
-    if not any((header, path, query, form, body)):
+    taken = {name: model for name, model in get_type_hints(view).items() if name != "return"}
+    if unknown := taken.keys() - _TAKEN:
+        raise TypeError(
+            f"{view.__name__} takes {', '.join(sorted(unknown))}; a view of the API takes some of {', '.join(_TAKEN)}"
+        )
+    if not taken:
         return view
+    header, path, query, form, body = (taken.get(name) for name in _TAKEN)
 
     @wraps(view)
     def checked(**named: Any) -> Any:
@@ -72,5 +65,5 @@ def _arguments(
     if body is not None:
         found["body"] = body.model_validate(json_object())
     if form is not None:
-        library._validate_form(form, found)  # noqa: SLF001
+        found["form"] = form.model_validate(form_fields())
     return found

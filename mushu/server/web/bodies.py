@@ -1,7 +1,7 @@
 """Reads the body of a request; no other module does.
 
-The application's requests are of the class below. So the guard, the views and the libraries (flask-openapi, Flask-WTF)
-all get what this module reads. JSON is an object as `mushu.strict_json` reads it; a form has each field once.
+The application's requests are of the class below. So the guard, the views and Flask-WTF all get what this module
+reads. JSON is an object as `mushu.strict_json` reads it; a form has each field once.
 `docs/decisions/0014-one-reader-of-bodies.md` says why the rest is refused.
 """
 
@@ -102,6 +102,15 @@ def json_object() -> dict[str, Any]:
         Invalid: it is JSON, but not an object, or one with too many fields.
     """
     return cast("dict[str, Any]", request.get_json())
+
+
+def form_fields() -> dict[str, Any]:
+    """Return the fields of the form that the body of the current request is; a file is one that no model takes.
+
+    Raises:
+        MalformedBody: its Content-Type says that it is a form, and it is not.
+    """
+    return {**request.files.to_dict(), **request.form.to_dict()}
 
 
 def find_json_object() -> dict[str, Any] | None:

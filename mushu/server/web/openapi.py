@@ -1,26 +1,31 @@
-"""The OpenAPI layer: flask-openapi, changed so that errors are problem documents and the OpenAPI document says so.
+"""The OpenAPI document: made by flask-openapi from the tables of routes, and changed to say how the server refuses.
 
 `docs/decisions/0003-openapi-layer.md` says why this library, and what is worked around.
 """
 
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from threading import Lock
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from flask import Response
-from flask_openapi import blueprint, utils
-from flask_openapi.models.info import Info
+from flask import Flask, Response, current_app
 
 from mushu.server.gate.access import Requirement
 from mushu.server.web.application import ApiApp
-from mushu.server.web.arguments import view_with
 from mushu.server.web.guard import SANDBOX, OrgPage, public, requirement_of
-from mushu.server.web.problems import MEDIA_TYPE, Problem, on_invalid_body
+from mushu.server.web.problems import MEDIA_TYPE, Problem
 from mushu.server.web.response_headers import CachedResponse
+from mushu.server.web.routes import LazyRule, Resource, name_under
+
+if TYPE_CHECKING:
+    from flask_openapi.blueprint import APIBlueprint
 
 DOCUMENT_PATH: Final = "/openapi.json"
+_DOCUMENT: Final = "mushu_openapi"
 _SCHEMES: Final[dict[str, Any]] = {
     "apiKey": {
         "type": "apiKey",
@@ -38,47 +43,116 @@ _BYTES: Final = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
 _PROBLEM: Final = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
-# Each model is in the document for live and for test, and some in every operation. Asking Pydantic once for each halves
-# the time of `create_app`.
-utils.get_model_schema = cache(utils.get_model_schema)
-blueprint.create_view_func = view_with  # type: ignore[attr-defined, assignment]
+class ApiDocument:
+    """The OpenAPI document of an application: made when it is first asked for, which is seldom, and then kept.
+
+    Args:
+        resources: each with its prefix.
+    """
+
+    def __init__(self, resources: Sequence[tuple[Resource, str]], version: str, base_url: str) -> None:
+        self._resources = resources
+        self._version = version
+        self._base_url = base_url
+        self._lock = Lock()
+        self._spec: dict[str, Any] = {}
+        self._answer: CachedResponse | None = None
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        with self._lock:
+            self._spec = self._spec or _document(self._resources, self._version, self._base_url)
+            return self._spec
+
+    def answer(self) -> Response:
+        if self._answer is None:
+            self._answer = CachedResponse(current_app.json.dumps(self.spec).encode() + b"\n", "application/json")
+        return self._answer.answer()
 
 
-def make_app(version: str) -> ApiApp:
-    app = ApiApp(
-        "mushu.server.web",
-        info=Info(title="Mushu", version=version, description="A self-hosted authority for API keys."),
-        doc_ui=False,
-        security_schemes=_SCHEMES,
-        validation_error_model=Problem,
-        validation_error_callback=on_invalid_body,
-    )
-    app.openapi_version = "3.1.0"
+def make_app() -> ApiApp:
+    app = ApiApp("mushu.server.web")
     # One thing has one address. A redirect would repeat the path, and a path can hold a one-time link.
     app.url_map.merge_slashes = False
     public(app.view_functions["static"])
     return app
 
 
-def serve_document(app: ApiApp, base_url: str) -> None:
-    """Build the document once, in one thread, after the last endpoint was mounted, and serve it."""
-    spec = _document(app) | {"servers": [{"url": base_url, "description": "This server"}]}
-    document = CachedResponse(app.json.dumps(spec).encode() + b"\n", "application/json")
+def serve_document(app: ApiApp, version: str, base_url: str) -> None:
+    """Serve the document of what is mounted on the application, now and later."""
+    app.extensions[_DOCUMENT] = ApiDocument(app.resources, version, base_url)
 
     @public
     def openapi_document() -> Response:
-        return document.answer()
+        return document_of(app).answer()
 
     app.add_url_rule(DOCUMENT_PATH, "openapi_document", openapi_document)
 
 
-def _document(app: ApiApp) -> dict[str, Any]:
+def document_of(app: Flask) -> ApiDocument:
+    return cast(ApiDocument, app.extensions[_DOCUMENT])
+
+
+@cache
+def _library() -> ModuleType:
+    """Return flask-openapi, which takes long to load, and is for the document alone.
+
+    Each model is in the document for live and for test, and some in every operation: Pydantic is asked once for each.
+    """
+    import flask_openapi
+    from flask_openapi import utils
+
+    utils.get_model_schema = cache(utils.get_model_schema)
+    return flask_openapi
+
+
+def _described(resource: Resource, prefix: str) -> "APIBlueprint":
+    """Return what flask-openapi makes a document of; nothing is served by it.
+
+    Registering one blueprint twice would mix up its paths and give two operations one id.
+    """
+    library = _library()
+    described: APIBlueprint = library.APIBlueprint(
+        name_under(prefix, resource.name), __name__, url_prefix=prefix or None
+    )
+    environment = prefix.strip("/")
+    tag = library.Tag(name=f"{resource.name} ({environment})" if environment else resource.name)
+    for route in resource.routes:
+        view_name = route.view.__name__
+        register = getattr(described, route.method.lower())
+        register(
+            route.rule,
+            operation_id=name_under(prefix, view_name),
+            summary=(route.view.__doc__ or view_name).splitlines()[0],
+            responses={HTTPStatus.OK: route.answer, **route.answers},
+            tags=[tag],
+            openapi_extensions={
+                "x-mushu-statuses": [int(status) for status in route.refusals],
+                "x-mushu-takes-bytes": route.takes_bytes,
+            },
+        )(route.view)
+    return described
+
+
+def _document(resources: Sequence[tuple[Resource, str]], version: str, base_url: str) -> dict[str, Any]:
+    library = _library()
+    app = library.OpenAPI(
+        "mushu.server.web",
+        info=library.Info(title="Mushu", version=version, description="A self-hosted authority for API keys."),
+        doc_ui=False,
+        security_schemes=_SCHEMES,
+        validation_error_model=Problem,
+        static_folder=None,
+    )
+    app.url_rule_class = LazyRule
+    app.openapi_version = "3.1.0"
+    for resource, prefix in resources:
+        app.register_api(_described(resource, prefix))
     spec: dict[str, Any] = app.api_doc
-    views = app.view_functions
     requirements = {
-        (rule.rule.replace("<", "{").replace(">", "}"), method.lower()): requirement_of(views[rule.endpoint])
-        for rule in app.url_map.iter_rules()
-        for method in rule.methods or ()
+        (f"{prefix}{route.rule}".replace("<", "{").replace(">", "}"), route.method.lower()): requirement_of(route.view)
+        for resource, prefix in resources
+        for route in resource.routes
     }
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
@@ -92,7 +166,7 @@ def _document(app: ApiApp) -> dict[str, Any]:
         for name, described in schema.get("properties", {}).items():
             described["description"] = _words(name, model)[0]
         schema["examples"] = [_example(schemas, model)]
-    return spec
+    return spec | {"servers": [{"url": base_url, "description": "This server"}]}
 
 
 @cache

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
-from flask import Flask, current_app, request
-from flask_openapi.blueprint import APIBlueprint
-from flask_openapi.models.tag import Tag
+from flask import Blueprint, Flask, current_app, request
 from pydantic import BaseModel
 from werkzeug import Response
 from werkzeug.routing import Rule
@@ -19,6 +17,7 @@ from werkzeug.routing import Rule
 from mushu.environment import Environment
 from mushu.server.core import get_core, resolve_once
 from mushu.server.errors import Invalid
+from mushu.server.web.arguments import with_arguments
 from mushu.server.web.guard import SANDBOX
 from mushu.server.web.problems import PLAIN_NAME
 
@@ -85,32 +84,21 @@ class LazyRule(Rule):
         return build
 
 
-def blueprint(resource: Resource, prefix: str) -> APIBlueprint:
-    """Return a new blueprint of the resource; each prefix needs its own.
-
-    Registering one blueprint twice would mix up its paths and give two operations one id.
-    """
-    environment = prefix.strip("/")
-    name = f"{environment}_{resource.name}" if environment else resource.name
-    api = APIBlueprint(name, __name__, url_prefix=prefix or None)
+def blueprint(resource: Resource, prefix: str) -> Blueprint:
+    """Return a new blueprint of the resource; each prefix needs its own."""
+    api = Blueprint(name_under(prefix, resource.name), __name__, url_prefix=prefix or None)
     api.before_request(refuse_unknown_parameters)
     for kind, answer in resource.own_errors.items():
         api.register_error_handler(kind, answer)
     for route in resource.routes:
-        view_name = route.view.__name__
-        register = getattr(api, route.method.lower())
-        register(
-            route.rule,
-            operation_id=f"{environment}_{view_name}" if environment else view_name,
-            summary=(route.view.__doc__ or view_name).splitlines()[0],
-            responses={HTTPStatus.OK: route.answer, **route.answers},
-            tags=[Tag(name=f"{resource.name} ({environment})" if environment else resource.name)],
-            openapi_extensions={
-                "x-mushu-statuses": [int(status) for status in route.refusals],
-                "x-mushu-takes-bytes": route.takes_bytes,
-            },
-        )(route.view)
+        api.add_url_rule(route.rule, view_func=with_arguments(route.view), methods=[route.method])
     return api
+
+
+def name_under(prefix: str, name: str) -> str:
+    """Return what a resource, or a view of one, is called where it stands under this prefix."""
+    environment = prefix.strip("/")
+    return f"{environment}_{name}" if environment else name
 
 
 def refuse_unknown_parameters() -> None:
@@ -136,7 +124,7 @@ def refuse_unknown_parameters() -> None:
 
 
 def add_aliases(app: Flask) -> None:
-    """Add the aliases, for live and for test; must be called after `serve_document`, which must not list them."""
+    """Add the aliases, for live and for test."""
     for method, rule, endpoint in ALIASES:
         app.add_url_rule(rule, endpoint=endpoint, methods=[method])
         app.add_url_rule(SANDBOX + rule, endpoint=f"{SANDBOX.strip('/')}_{endpoint}", methods=[method])

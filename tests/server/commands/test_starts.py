@@ -21,7 +21,7 @@ HEAVY = (
 #: What a server on SQLite needs later, or never.
 NOT_AT_THE_START = (
     "alembic", "flask_migrate", "mako", "pygments", "rich", "httpx", "httpcore", "h11", "h2", "anyio", "PIL", "boto3",
-    "hvac", "cryptography", "limits", "redis", "psycopg", "sqlalchemy.dialects.postgresql",
+    "hvac", "cryptography", "limits", "redis", "psycopg", "sqlalchemy.dialects.postgresql", "flask_openapi",
 )  # fmt: skip
 #: What any command needs that does something.
 OF_ANY = ("sqlalchemy", "flask_sqlalchemy", "mushu.server.core", "mushu.server.commands")
@@ -63,7 +63,7 @@ def test_the_safe_door_loads_nothing_heavy(run: Run, acme: str, arguments: list[
 
 
 def test_a_server_loads_nothing_before_it_is_needed(settings: Settings) -> None:
-    """Not what sends notifications, migrates, or is for another database: until it listens, each costs its time."""
+    """Not what notifies, migrates, describes the API, or is for another database: until it listens, each costs time."""
     script = f"""
 import sys
 from pathlib import Path

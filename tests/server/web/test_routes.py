@@ -1,6 +1,7 @@
 """Route tables: one list of endpoints, mounted wherever it should stand."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask, url_for
@@ -8,7 +9,10 @@ from werkzeug.routing import Rule
 
 from mushu.server.app import create_app
 from mushu.server.core import Core, get_core
+from mushu.server.web import openapi
+from mushu.server.web.api.health import Health
 from mushu.server.web.application import ApiApp
+from mushu.server.web.arguments import with_arguments
 from tests.server.web.asking import SeparateClient, answer, refusal
 from tests.server.web.conftest import House
 from tests.server.web.endpoints import LIVE, SINGLE, TWICE, Mounted, Stage
@@ -73,6 +77,30 @@ def test_and_are_told_apart_by_their_operation_id(client: SeparateClient) -> Non
     for _, path, operation in operations(spec):
         assert operation["operationId"].startswith("sandbox_") == path.startswith("/sandbox/")
         assert operation["tags"][0].endswith(" (sandbox)") == path.startswith("/sandbox/")
+
+
+def test_the_document_is_made_once_and_when_it_is_first_asked_for(
+    client: SeparateClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = openapi._document, list[Any]()
+
+    def counted(*given: Any) -> dict[str, Any]:
+        made.append(make(*given))
+        return dict(made[-1])
+
+    monkeypatch.setattr(openapi, "_document", counted)
+    assert client.get("/health").status_code == 200
+    assert made == []
+    assert client.get("/docs").status_code == 200
+    assert [answer(client.get("/openapi.json")) for _ in range(2)] == made * 2
+
+
+def test_a_view_that_takes_what_no_request_has_is_none() -> None:
+    def view(cookie: Health) -> Health:
+        return cookie
+
+    with pytest.raises(TypeError, match="view takes cookie; a view of the API takes some of header, path, query"):
+        with_arguments(view)
 
 
 class TestQueryParameters:

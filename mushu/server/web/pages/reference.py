@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, cast
 from flask import Blueprint, Response, current_app, render_template, request
 
 from mushu.server.web.guard import SANDBOX, public
-from mushu.server.web.openapi import DOCUMENT_PATH
+from mushu.server.web.openapi import DOCUMENT_PATH, document_of
 from mushu.server.web.response_headers import CachedResponse
 
 PAGES = Blueprint("reference", __name__)
@@ -97,7 +97,7 @@ def _reference() -> Reference:
 
 def _groups() -> Groups:
     """Return the endpoints by their heading; one that stands twice is one, with its path for test."""
-    spec: Schema = current_app.api_doc  # type: ignore[attr-defined]
+    spec = document_of(current_app).spec
     groups: Groups = {}
     for path, operations in spec["paths"].items():
         if not path.startswith(f"{SANDBOX}/"):
