@@ -33,6 +33,7 @@ _OF_DELIVERED: Final = (
     "key_id", "name", "scopes", "created_at", "environment", "expires_at", "rotate_every", "rotate_at", "replaces",
 )  # fmt: skip
 _PLACES: Final = "delivered_to"
+_BOUNDS: Final = ("limits", "networks")
 
 
 class Column(NamedTuple):
@@ -137,7 +138,8 @@ def print_new_key(answer: Answer, end: Callable[[str], str]) -> None:
 
 def delivered_answer(answer: Answer, places: Sequence[object]) -> Answer:
     """Return what is told of a key that was put into these places, without the key."""
-    return {name: answer[name] for name in _OF_DELIVERED if name in answer} | {_PLACES: list(places)}
+    told = {name: answer[name] for name in _OF_DELIVERED if name in answer}
+    return told | {_PLACES: list(places)} | {name: answer[name] for name in _BOUNDS if name in answer}
 
 
 @contextmanager

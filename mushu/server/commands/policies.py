@@ -14,7 +14,10 @@ from mushu.server.orgs.service import resolve_org
 from mushu.server.paging import in_pages
 from mushu.server.rate_limits import parse_limits
 
-_COLUMNS = {"name": "NAME", "org_id": "ORG", "environment": "ENV", "scope": "SCOPE", "cli_tokens": "CLI_TOKENS"}
+_COLUMNS = {
+    "name": "NAME", "org_id": "ORG", "environment": "ENV", "scope": "SCOPE", "cli_tokens": "CLI_TOKENS",
+    "limits": "LIMITS",
+}  # fmt: skip
 
 _STATUS = click.Choice([str(int(status)) for status in service.OverLimit])
 _OVER = "The status of the answer beyond a limit; nginx makes 500 of 429."

@@ -186,7 +186,9 @@ def shown(policy: PolicyRow) -> dict[str, Any]:
     """Return what is told of a policy, over HTTP and by commands."""
     limits = rate_limits.written(policy.limits)
     removed = {"removed_at": rfc3339(policy.removed_at)} if policy.removed_at is not None else {}
-    limited = {"limits": limits, "over_limit": policy.over_limit} if limits is not None else {}
+    limited: dict[str, Any] = {"limits": limits} if limits is not None else {}
+    if limits is not None or policy.over_limit != OverLimit.FORBIDDEN:
+        limited["over_limit"] = policy.over_limit
     return (
         {
             "name": policy.name,

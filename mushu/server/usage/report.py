@@ -154,11 +154,13 @@ def _rate(known: Known, now: datetime) -> Iterator[str]:
     start = max(known.use.first_used_at, now - _USUAL)
     days = (yesterday - start) / _DAY
     recent, usual = known.between(yesterday, now).requests, known.between(start - _HOUR, yesterday).requests
-    if days >= _FEWEST and usual and recent >= _MANY and recent >= _TIMES * usual / days:
-        yield (
-            f"It made {recent:,} requests in the last 24 hours. Usually it makes {usual / days:,.1f} in a day; this is "
-            f"{_TIMES} times that or more."
+    if days >= _FEWEST and recent >= _MANY and recent >= _TIMES * usual / days:
+        usually = (
+            f"Usually it makes {usual / days:,.1f} in a day; this is {_TIMES} times that or more."
+            if usual
+            else f"In the {days:.0f} days before, it made none."
         )
+        yield f"It made {recent:,} requests in the last 24 hours. {usually}"
 
 
 def _after_quiet_days(known: Known, now: datetime) -> Iterator[str]:

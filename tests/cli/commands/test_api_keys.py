@@ -69,6 +69,14 @@ def test_a_key_has_limits_and_networks_which_are_changed_and_taken_back(mushu: M
     mushu(*update, "--limit", "0/day").fails("A limit is written as 100/minute")
 
 
+@pytest.mark.fault
+def test_limits_and_networks_of_a_delivered_key_are_told(mushu: Mushu, acme: str) -> None:
+    made = mushu(
+        "api-key", "create", "--name", "n", "--org", acme, "--limit", "9/total", "--network", "::1", "--to", "env:.env"
+    ).json
+    assert (made["limits"], made["networks"]) == (["9/total"], ["::1/128"])
+
+
 def test_a_key_can_be_due_to_be_rotated_from_time_to_time(mushu: Mushu, acme: str) -> None:
     created = mushu("api-key", "create", "--name", "n", "--org", acme, "--rotate-every", "90d").json
     assert (created["rotate_every"], created["rotate_at"]) == ("90d", "2026-04-15T10:30:00Z")

@@ -1,5 +1,7 @@
 """`flask policies`, and the mark of an operator."""
 
+import pytest
+
 from tests.server.commands.conftest import Run
 
 
@@ -9,9 +11,18 @@ def test_it_works(run: Run, acme: str) -> None:
     assert added.json | expected == added.json
     assert run("policies", "add", "all", "--any-org", "--scope", "write", "--env", "test").json["org_id"] is None
     listed = run("policies", "list")
-    assert listed.rows[0] == ["NAME", "ORG", "ENV", "SCOPE", "CLI_TOKENS"]
+    assert listed.rows[0] == ["NAME", "ORG", "ENV", "SCOPE", "CLI_TOKENS", "LIMITS"]
     assert [row[0] for row in listed.rows[1:]] == ["all", "reports"]
     assert run("policies", "show", "reports").json == added.json
+
+
+@pytest.mark.fault
+def test_what_is_set_for_beyond_the_limits_is_shown_also_where_there_are_none(run: Run, acme: str) -> None:
+    run("policies", "add", "reports", "--org", acme, "--scope", "read")
+    assert run("policies", "update", "reports", "--over-limit", "429").json["over_limit"] == 429
+    assert run("policies", "show", "reports").json["over_limit"] == 429
+    run("policies", "update", "reports", "--limit", "9/day", "--limit", "5/minute")
+    assert run("policies", "list").rows[1][-1] == "5/minute,9/day"
 
 
 def test_a_name_is_given_once_and_a_removed_policy_stays_visible(run: Run, acme: str) -> None:

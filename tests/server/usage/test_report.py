@@ -73,6 +73,12 @@ def test_ten_times_the_usual_rate_is_told() -> None:
     assert told(period(1.5, 1), period(0.5, 1_000), first_used=2) == "", "two days say nothing of what is usual"
 
 
+@pytest.mark.fault
+def test_many_requests_after_weeks_without_any_are_told() -> None:
+    said = told(period(45, 3), period(0.5, 5_000))
+    assert said == "It made 5,000 requests in the last 24 hours. In the 27 days before, it made none."
+
+
 def test_a_use_after_quiet_days_is_told() -> None:
     assert told(period(95, 1), period(1, 1)) == "It was used at 2026-02-28T10:00:00Z after 93 quiet days."
     assert told(period(80, 1), period(1, 1)) == ""
@@ -92,7 +98,7 @@ def test_a_key_that_is_still_tried_after_its_end_is_told() -> None:
 
 
 def test_many_denials_are_told() -> None:
-    said = told(period(0.5, 150, 120), denials=[denial("missing_scope"), denial("org_not_found")])
+    said = told(period(0.5, 150, 120), denials=[denial("missing_scope"), denial("org_not_found")], first_used=1)
     assert said == "120 requests were refused to it in the last 24 hours: missing_scope, org_not_found."
     assert told(period(0.5, 99, 99)) == ""
     assert told(period(0.5, 99, 1), period(0.4, 200, 100), first_used=1) == "", "fewer than half"
