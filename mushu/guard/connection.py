@@ -1,5 +1,9 @@
 """How Mushu is asked about one key: over connections that are kept, within a time, and with no redirect followed.
 
+A question counts as a request of the key, so it is asked again in one case only: a connection that was kept is lost
+before the head of an answer is there. Nobody can tell whether the server closed it before, or lost an answer
+(`docs/decisions/0031-asked-again-where-nothing-was-answered.md`). What was closed earlier is seen before a question.
+
 Each process has connections of its own, also after a fork: two that shared one could read each other's answers.
 """
 
@@ -9,9 +13,11 @@ import os
 import ssl
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from selectors import EVENT_READ, DefaultSelector
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,6 +31,12 @@ _PATH: Final = "/api-keys/verify"
 #: Bytes of an answer about one key, and connections that are kept.
 _MOST_BYTES: Final = 65_536
 _MOST_IDLE: Final = 32
+#: A connection ended: closed or reset, or its TLS was closed.
+_LOST: Final = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
+class _LostBeforeAnswer(Exception):
+    """The connection was lost before the head of an answer was there."""
 
 
 class _IdleConnections:
@@ -33,6 +45,17 @@ class _IdleConnections:
     def __init__(self) -> None:
         self.process_id = os.getpid()
         self.idle: deque[HTTPConnection] = deque()
+
+    def take(self) -> HTTPConnection | None:
+        """Return a connection that is still open, as far as can be seen from here; those that are not are closed."""
+        while True:
+            try:
+                connection = self.idle.pop()
+            except IndexError:
+                return None
+            if not _is_closed(connection):
+                return connection
+            connection.close()
 
 
 @dataclass(slots=True)
@@ -80,22 +103,25 @@ class MushuConnection:
         return self._pool
 
     def _answer_to(self, content: bytes) -> bytes:
-        """Return the answer; a connection that was closed while it waited is replaced."""
+        """Return the answer; a connection that was closed while it waited is replaced.
+
+        Raises:
+            BadAnswer, OSError, HTTPException: there is none.
+        """
         pool = self._here()
+        waiting = pool.take()
+        if waiting is not None:
+            with suppress(_LostBeforeAnswer):
+                return self._exchange(pool, waiting, content)
         try:
-            waiting = pool.idle.pop()
-        except IndexError:
             return self._exchange(pool, self._opened(), content)
-        try:
-            return self._exchange(pool, waiting, content)
-        except (ConnectionError, HTTPException):
-            return self._exchange(pool, self._opened(), content)
+        except _LostBeforeAnswer:
+            raise BadAnswer("it closed the connection without an answer") from None
 
     def _exchange(self, pool: _IdleConnections, connection: HTTPConnection, content: bytes) -> bytes:
         end, is_kept = time.monotonic() + self.timeout, False
         try:
-            connection.request("POST", f"{urlsplit(self.url).path}{_PATH}", content, self._headers())
-            response = connection.getresponse()
+            response = self._head_of_answer(connection, content)
             if response.status != HTTPStatus.OK:
                 raise BadAnswer(_explained(response.status))
             answer = b""
@@ -113,6 +139,15 @@ class MushuConnection:
             else:
                 connection.close()
 
+    def _head_of_answer(self, connection: HTTPConnection, content: bytes) -> HTTPResponse:
+        if connection.sock is None:
+            connection.connect()
+        try:
+            connection.request("POST", f"{urlsplit(self.url).path}{_PATH}", content, self._headers())
+            return connection.getresponse()
+        except _LOST:
+            raise _LostBeforeAnswer from None
+
     def _headers(self) -> dict[str, str]:
         credential = f"ApiKey {self.key.reveal()}"
         return {"Authorization": credential, "Content-Type": "application/json", "User-Agent": "mushu-guard"}
@@ -129,6 +164,13 @@ class MushuConnection:
 
                 self._tls.load_verify_locations(certifi.where())
         return HTTPSConnection(parts.hostname or "", parts.port, timeout=self.timeout, context=self._tls)
+
+
+def _is_closed(connection: HTTPConnection) -> bool:
+    """Tell whether the server closed a connection that waits, or said there what nobody asked: both can be read."""
+    with DefaultSelector() as selector:
+        selector.register(connection.sock, EVENT_READ)
+        return bool(selector.select(0))
 
 
 def _explained(status: int) -> str:

@@ -49,6 +49,10 @@ class Liar:
     answer: bytes = b""
     #: After each answer the connection is closed without a word.
     drops: bool = False
+    #: As many further requests of a connection that was used before are answered by closing it, once they are read.
+    loses: int = 0
+    #: Set whenever the server has closed a connection.
+    closed: threading.Event = field(default_factory=threading.Event)
     connections: int = 0
     requests: list[bytes] = field(default_factory=list)
 
@@ -60,14 +64,20 @@ def liar() -> Iterator[Liar]:
         threads: list[threading.Thread] = []
 
         def talk(connection: socket.socket) -> None:
+            used = False
             with connection, suppress(OSError):
                 while request := connection.recv(65_536):
                     while b"\r\n\r\n" in request and not request.endswith(b"}"):
                         request += connection.recv(65_536)
                     made.requests.append(request)
-                    connection.sendall(made.answer)
-                    if made.drops:
+                    if used and made.loses:
+                        made.loses -= 1
                         return
+                    ends, used = made.drops, True  # as it was asked; what a test says later is about later requests
+                    connection.sendall(made.answer)
+                    if ends:
+                        break
+            made.closed.set()
 
         def accept() -> None:
             with suppress(OSError):

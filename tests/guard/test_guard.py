@@ -177,10 +177,40 @@ def test_a_connection_is_used_again_and_replaced_where_it_was_lost_or_after_a_fo
     guard.close()
     monkeypatch.undo()
     inherited.idle.pop().close()
-    liar.drops = True
-    lost = guards(liar.url)
-    for _ in range(3):
-        assert ask_wsgi(lost, x_api_key=KEY).key
+
+
+@pytest.mark.fault
+def test_a_request_is_asked_about_again_only_where_a_kept_connection_was_lost_without_an_answer(
+    liar: Liar, guards: MakeGuard, caplog: pytest.LogCaptureFixture
+) -> None:
+    liar.answer, liar.drops = verified(), True
+    guard = guards(liar.url, timeout=1)
+    for asked in (1, 2, 3):  # the server closes a connection that waits: it is replaced before anything is sent
+        liar.closed.clear()
+        assert ask_wsgi(guard, x_api_key=KEY).key
+        assert liar.closed.wait(5)
+        assert (len(liar.requests), liar.connections) == (asked, asked)
+    liar.drops = False
+    assert ask_wsgi(guard, x_api_key=KEY).key
+    liar.loses, before = 1, len(liar.requests)  # the server reads a question, and is gone: its answer may be lost
+    assert ask_wsgi(guard, x_api_key=KEY).key
+    assert len(liar.requests) == before + 2
+
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n500\r\n{"
+    for begun in (verified()[:-5], chunked, b"HTTP/1.1 200 O"):  # an answer began: the question was counted
+        liar.answer, liar.drops = verified(), False
+        assert ask_wsgi(guard, x_api_key=KEY).key
+        before, liar.answer, liar.drops = len(liar.requests), begun, True
+        assert ask_wsgi(guard, x_api_key=KEY).status == 503
+        assert len(liar.requests) == before + 1
+
+    before, liar.answer = (
+        len(liar.requests),
+        b"",
+    )  # a new connection is lost: the server is not well, and two questions are not better than one
+    assert ask_wsgi(guard, x_api_key=KEY).status == 503
+    assert len(liar.requests) == before + 1
+    assert "closed the connection without an answer" in caplog.text
 
 
 def test_a_good_answer_is_remembered_as_long_as_the_service_allows_and_the_key_lives(
