@@ -164,9 +164,9 @@ class ReadConnections:
         """
         driver: Any = self.dialect.loaded_dbapi
         while True:
-            connection = None
+            connection, place = None, self._idle
             try:
-                idle = len(self._idle) > 0
+                idle = len(place) > 0
                 connection = self._take()
                 found: Sequence[Any] = connection.execute(statement, values).fetchall()  # to its end, always
             except driver.Error as error:
@@ -178,9 +178,9 @@ class ReadConnections:
                         statement, None, error, driver.Error, hide_parameters=True, dialect=self.dialect
                     ) from error
             else:
-                if len(self._idle) < _POOL_SIZE:
-                    self._idle.append(connection)
-                else:
+                if place is self._idle and len(place) < _POOL_SIZE:
+                    place.append(connection)
+                else:  # also where the engine was disposed meanwhile: its database may be another one now
                     connection.close()
                 return make(found)
 
@@ -198,8 +198,9 @@ class ReadConnections:
         return connection
 
     def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        closed, self._idle = self._idle, deque()
+        while closed:
+            closed.pop().close()
 
 
 def holds_rows(session: AnySession) -> bool:

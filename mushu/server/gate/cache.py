@@ -148,7 +148,8 @@ class StampedReads(ReadConnections):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._remembered: tuple[bytes, OrderedDict[Hashable, Any]] = (b"", OrderedDict())
+        #: The stamp and its header at which all of this was read: the headers of two databases may be equal.
+        self._remembered: tuple[WalStamp | None, bytes, OrderedDict[Hashable, Any]] = (None, b"", OrderedDict())
         self._stamp: WalStamp | None = None
         #: The database as it was last looked at where there is no wal-index.
         self._database = Path(engine.url.database or "")
@@ -166,18 +167,19 @@ class StampedReads(ReadConnections):
 
     def derive(self, key: Hashable, make: Callable[[], Derived]) -> Derived:
         """Return what `make` would return at this moment; what is empty or None is not remembered."""
-        before = self._read_stamp()
+        stamp = self._stamp or self._opened()
+        before = self._read(stamp)
         if before is None:
             return make()
-        known = self._known(before, key)
+        known = self._known(stamp, before, key)
         if known is not None:
             return cast(Derived, known)
         made = make()
-        if made and is_whole(before) and before == self._read_stamp():
-            stamp, found = self._remembered
-            if stamp != before:
+        if made and is_whole(before) and stamp is self._stamp and before == self._read(stamp):
+            of, then, found = self._remembered
+            if of is not stamp or then != before:
                 found = OrderedDict()
-                self._remembered = (before, found)
+                self._remembered = (stamp, before, found)
             found[key] = made
             if len(found) > MOST:
                 with suppress(KeyError):  # other threads did, too
@@ -186,12 +188,13 @@ class StampedReads(ReadConnections):
 
     def recall(self, key: Hashable) -> Any | None:
         """Return what `derive` would return without making it; None where it would make it."""
-        stamp = self._read_stamp()
-        return None if stamp is None else self._known(stamp, key)
+        stamp = self._stamp or self._opened()
+        now = self._read(stamp)
+        return None if now is None else self._known(stamp, now, key)
 
-    def _known(self, now: bytes, key: Hashable) -> Any | None:
-        stamp, found = self._remembered
-        if stamp != now:
+    def _known(self, stamp: WalStamp | None, now: bytes, key: Hashable) -> Any | None:
+        of, then, found = self._remembered
+        if of is not stamp or then != now:
             return None
         known = found.get(key)
         if known is not None and len(found) > MOST // 2:  # in the order of use, once some are to be left out
@@ -199,8 +202,7 @@ class StampedReads(ReadConnections):
                 found.move_to_end(key)
         return known
 
-    def _read_stamp(self) -> bytes | None:
-        stamp = self._stamp or self._opened()
+    def _read(self, stamp: WalStamp | None) -> bytes | None:
         try:
             read = stamp.read() if stamp is not None else None
         except ValueError:  # another thread closed it

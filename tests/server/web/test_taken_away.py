@@ -1,5 +1,7 @@
 """What a server needs is taken away while it serves: nothing passes that is not known to be good, and no key is bad."""
 
+import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from mushu.server.audit import SYSTEM
 from mushu.server.core import db
-from mushu.server.db import reading, writing
+from mushu.server.db import ReadConnections, reading, writing
 from mushu.server.gate.policies import PolicyRequest, add_policy
 from mushu.server.keys import Scope
 from mushu.server.keys.service import change_state
@@ -87,6 +89,46 @@ def test_without_its_database_a_server_lets_nothing_pass_and_calls_no_key_bad(
             assert answer.status_code == 503, answer.text
             assert problem_of(answer)["code"] == "database_unavailable"
             assert key not in answer.text
+
+
+@pytest.mark.fault
+def test_what_was_read_of_a_database_is_not_said_of_the_next_one(
+    client: SeparateClient, world: World, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, str, str]
+) -> None:
+    """Both have an empty log, so the headers of their wal-indexes are equal."""
+    org_id, key_id, key = asked
+    database = world.core.settings.instance_path / "mushu.sqlite3"
+    monkeypatch.setattr("mushu.server.gate.cache._LOOK", 0)
+    db.engine.dispose()  # the last connection empties the log
+    another = database.with_name("another")
+    shutil.copy(database, another)
+    with sqlite3.connect(another) as edited:
+        edited.execute("UPDATE api_keys SET state = 'revoked' WHERE id = ?", (key_id,))
+    edited.close()
+    for _ in range(2):
+        assert [answer.status_code for answer in every_question(client, org_id, key)] == [200] * 6
+    database.with_name("mushu.sqlite3-wal").unlink()
+    database.with_name("mushu.sqlite3-shm").unlink()
+    another.rename(database)
+    for _ in range(2):
+        answers = every_question(client, org_id, key)
+        assert {answer.status_code for answer in answers if answer.status_code != 200} == {401}
+        assert [answer.get_json() for answer in answers if answer.status_code == 200] == [
+            answers[3].get_json() | {"valid": False}
+        ]
+
+
+@pytest.mark.fault
+@pytest.mark.usefixtures("client")
+def test_a_connection_in_use_while_all_are_closed_is_not_kept() -> None:
+    reads = ReadConnections(db.engine)
+    event.listen(db.engine, "connect", lambda made, _: made.create_function("dispose", 0, db.engine.dispose))
+    reads.fetch("SELECT 1", [])
+    assert len(reads._idle) == 1
+    db.engine.dispose()
+    reads.fetch("SELECT dispose()", [])
+    assert not reads._idle
+    db.engine.dispose()
 
 
 def unlink_usage(folder: Path) -> None:
