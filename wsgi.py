@@ -9,6 +9,9 @@ if context is not None and isinstance(context.command, FlaskGroup):
     # `flask --help`, or a command that is mistyped: `flask` only asks which commands the app has, and it has none.
     app = Flask("mushu")
 else:
-    from mushu.server.app import create_app
+    from mushu.lazy_group import loading
 
-    app = create_app()
+    with loading():
+        from mushu.server.app import create_app
+
+        app = create_app()

@@ -3,24 +3,21 @@
     .venv/bin/python -m bench.bare bare | empty | empty-with-body | mushu
 
 `bare` is Flask with one view that answers a dictionary of 120 bytes, `empty` a WSGI application that does nothing, with
-as many headers as Mushu sends. `mushu` has one more endpoint: `/bench` is guarded, and does nothing.
+as many headers as Mushu sends. `mushu` is that of `guarded.py`. The others load nothing of Mushu but what serves them,
+so that it does not delay their start.
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from flask import Flask
-from pydantic import BaseModel
 
-from mushu.server.app import create_app
+from mushu.lazy_group import loading
 from mushu.server.config import Settings
-from mushu.server.core import Core
-from mushu.server.keys import Scope
 from mushu.server.operation.requests import AT_ONCE, EXCHANGE, QUICKLY
 from mushu.server.operation.serving import serve
-from mushu.server.web.guard import requires
-from mushu.server.web.routes import Resource, Route
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -32,16 +29,6 @@ _HEADERS = [
     ("Referrer-Policy", "no-referrer"), ("X-Content-Type-Options", "nosniff"), ("X-Frame-Options", "DENY"),
     ("Content-Security-Policy", "default-src 'none'"), ("Vary", "Cookie"), ("X-Request-Id", "0" * 32),
 ]  # fmt: skip
-
-
-class Nothing(BaseModel):
-    status: str = "ok"
-
-
-@requires(Scope.READ)
-def do_nothing() -> Nothing:
-    """Do nothing."""
-    return Nothing()
 
 
 def bare() -> Flask:
@@ -62,13 +49,6 @@ def empty() -> "WSGIApplication":
     return answer
 
 
-def mushu(core: Core | None = None) -> Flask:
-    """Return the whole application, with an endpoint that is guarded and does nothing."""
-    app = create_app(core)
-    app.mount(Resource("bench", [Route("GET", "/bench", do_nothing, Nothing)]))  # type: ignore[attr-defined]
-    return app
-
-
 def empty_with_body() -> "WSGIApplication":
     """Return a WSGI application that reads what is sent, and answers always the same."""
 
@@ -82,12 +62,16 @@ def empty_with_body() -> "WSGIApplication":
     return answer
 
 
-APPLICATIONS: dict[str, "Callable[[], WSGIApplication]"] = {
-    "bare": bare,
-    "empty": empty,
-    "empty-with-body": empty_with_body,
-    "mushu": mushu,
+#: By name: the module, and its function that makes the application.
+APPLICATIONS = {
+    "bare": ("bench.bare", "bare"),
+    "empty": ("bench.bare", "empty"),
+    "empty-with-body": ("bench.bare", "empty_with_body"),
+    "mushu": ("bench.guarded", "mushu"),
 }
 
 if __name__ == "__main__":
-    serve(Settings.load(), APPLICATIONS[sys.argv[1]])
+    module, name = APPLICATIONS[sys.argv[1]]
+    with loading():
+        application = getattr(import_module(module), name)
+    serve(Settings.load(), application)

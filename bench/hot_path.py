@@ -24,7 +24,8 @@ from flask import Flask, session
 from flask.sessions import SessionMixin
 from werkzeug import Response as BaseResponse
 
-from bench.bare import bare, empty, mushu
+from bench.bare import bare, empty
+from bench.guarded import mushu
 from mushu.environment import Environment
 from mushu.server.audit import SYSTEM
 from mushu.server.clock import utc_now

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine, Table, func, insert, select
 
-from bench.bare import bare, mushu
+from bench.bare import bare
+from bench.guarded import mushu
 from bench.hot_path import asking, organization, page_of_keys
 from mushu.keyformat import public_id
 from mushu.server.clock import utc_now

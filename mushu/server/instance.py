@@ -13,9 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from mushu.ownership import fault_of_owner, fault_on_the_way
 from mushu.server.errors import ConfigurationError
 
@@ -86,6 +83,9 @@ def sqlite_url(file: Path) -> str:
 
 def sqlite_file(database_url: str) -> Path | None:
     """Return the file that SQLAlchemy opens for the URL of a database; None where it is no SQLite."""
+    from sqlalchemy import make_url  # not loaded by who only reads the settings
+    from sqlalchemy.exc import ArgumentError
+
     with suppress(ArgumentError, ValueError):
         url = make_url(database_url)
         if url.get_backend_name() == "sqlite" and url.database:

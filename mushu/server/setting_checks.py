@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from mushu.address import is_loopback_host
 
 #: Returns None where the value is good.
@@ -99,15 +96,20 @@ def _is_bare(parts: SplitResult) -> bool:
 
 
 def database_url(text: str) -> str | None:
+    if not text:
+        return None
     scheme = text.split(":", 1)[0]
-    if text and scheme.split("+")[0] not in _DATABASES:
+    if scheme.split("+")[0] not in _DATABASES:
         return f"must begin with sqlite:/// or postgresql+psycopg://, not with {scheme!r}"
     if scheme.startswith("sqlite") and not text.partition(":")[2].startswith("////"):
         return "must name an absolute path, with four slashes: sqlite:////path/to.db"
     if scheme.startswith("sqlite") and not _SQLITE_URL.fullmatch(text):
         return "must have %3F for each ? in the path, and %25 for each %; behind a ? stand options, such as ?timeout=5"
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
-        make_url(text or "sqlite://")
+        make_url(text)
     except (ArgumentError, ValueError):  # not repeated: there may be a password in it
         return "must look like postgresql+psycopg://user:password@host:5432/name"
     return None

@@ -10,21 +10,24 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy.exc import OperationalError
-
 from mushu import process
-from mushu.server import logs
-from mushu.server.app import create_app  # loaded here once, for the child and the workers
-from mushu.server.config import Settings
-from mushu.server.core import core_context
-from mushu.server.errors import ConfigurationError, MushuError
-from mushu.server.instance import listening
-from mushu.server.machine_faults import explained
-from mushu.server.operation import client_wheel, first_run, housekeeping
-from mushu.server.operation.first_run import Upgrade
-from mushu.server.operation.serving import bindable_address, serve
-from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
-from mushu.terminal import printable, printable_lines
+from mushu.lazy_group import loading
+
+with loading():
+    from sqlalchemy.exc import OperationalError
+
+    from mushu.server import logs
+    from mushu.server.app import create_app  # once, for the child and the workers
+    from mushu.server.config import Settings
+    from mushu.server.core import core_context
+    from mushu.server.errors import ConfigurationError, MushuError
+    from mushu.server.instance import listening
+    from mushu.server.machine_faults import explained
+    from mushu.server.operation import client_wheel, first_run, housekeeping
+    from mushu.server.operation.first_run import Upgrade
+    from mushu.server.operation.serving import bindable_address, serve
+    from mushu.server.operation.upgrading.upgrade import upgrade_with_copy, upgrade_without_copy
+    from mushu.terminal import printable, printable_lines
 
 _INTERRUPTED: Final = 130
 _SCRIPT: Final = "script/up"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mushu.lazy_group import LazyCommand
+from mushu.lazy_group import LazyCommand, loading
 from mushu.server import up
 from mushu.server.config import Settings
 from mushu.server.main import COMMANDS, db, server
@@ -38,6 +38,14 @@ def test_the_collector_works_again_once_a_command_is_loaded(
         assert LazyCommand("late", "loaded_late:command", "").loaded is None
     assert gc.isenabled()
     sys.modules.pop("loaded_late", None)
+
+
+def test_what_loads_within_what_loads_does_not_wake_the_collector() -> None:
+    with loading():
+        with loading():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_up_serves_as_the_script_does(monkeypatch: pytest.MonkeyPatch) -> None:
