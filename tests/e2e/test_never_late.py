@@ -15,7 +15,7 @@ CONNECTIONS = 12
 
 
 class Service:
-    """Asks over connections of its own, whether a key is good: at forward-auth, by verify and by introspection."""
+    """Asks over connections of its own, whether a key is good, in each way that can be remembered."""
 
     def __init__(self, server: Server, connections: list[HTTPConnection]) -> None:
         self._own = {"X-API-Key": server.key}
@@ -28,6 +28,7 @@ class Service:
         asked = (
             ("GET", "/forward-auth/reads", None, {"X-API-Key": key}),
             ("POST", "/api-keys/verify", json.dumps({"key": key}), json_too),
+            ("POST", "/api-keys/validate", json.dumps({"key": key}), {"Content-Type": "application/json"}),
             ("POST", "/oauth/introspect", f"token={key}", form_too),
         )
         told = set()
