@@ -10,8 +10,11 @@ from mushu.server.operation.thread_pool import PATIENCE
 #: Seconds after which Granian ends a thread that has nothing to do, and for how long one is taken to listen still.
 IDLE: Final = 30
 TRUSTED: Final = 20.0
-#: Seconds for which no thread keeps a body to itself, once a body has kept one for too long.
-_WARY: Final = 1.0
+#: Seconds for which no thread is kept, once one was kept for too long: at first, and at most where it happens again.
+_WARY: Final = 0.05
+_WARIEST: Final = 5.0
+#: So many times as long, all must be well before the next time counts as the first.
+_CALM: Final = 10
 #: Looks without a body that a thread keeps, after which nobody looks any more.
 _RESTS: Final = 200
 
@@ -36,7 +39,7 @@ class Listeners:
         #: Threads that answer and are to listen right after it, and since when.
         self._kept: dict[int, float] = {}
         self._keeps = self._keeps_seen = 0
-        self._wary_until = 0.0
+        self._wary_until, self._wary_for = 0.0, _WARY
         self._watch = Poller("listening threads", self._look, PATIENCE, _RESTS)
 
     def keep(self, thread: int) -> bool:
@@ -107,7 +110,9 @@ class Listeners:
         with self._lock:
             late = [thread for thread, since in self._kept.items() if now - since >= PATIENCE]
             if late:
-                self._wary_until = now + _WARY
+                again = now - self._wary_until < _CALM * self._wary_for
+                self._wary_for = min(2 * self._wary_for, _WARIEST) if again else _WARY
+                self._wary_until = now + self._wary_for
             kept, self._keeps_seen = self._keeps != self._keeps_seen, self._keeps
         for thread in late:
             self.leave(thread)

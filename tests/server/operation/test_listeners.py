@@ -130,6 +130,7 @@ def test_one_that_may_have_been_ended_is_not_taken_to_listen(monkeypatch: pytest
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads_that_listen, "PATIENCE", 0.02)
     monkeypatch.setattr(threads_that_listen, "_WARY", 0.1)
+    monkeypatch.setattr(threads_that_listen, "_WARIEST", 0.3)
 
 
 def test_while_one_answers_what_takes_no_time_no_other_listens() -> None:
@@ -162,6 +163,21 @@ def test_another_one_listens_where_it_takes_longer_and_for_a_while_after_that_at
     assert not listeners.keep(1), "the next one may be as slow"
     until(lambda: listeners.keep(1))
     resting.end()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_whoever_sends_half_bodies_again_and_again_delays_the_others_ever_less() -> None:
+    listeners = Listeners(0)
+
+    def wary_for() -> float:
+        listeners.come_back(1)
+        until(lambda: listeners.keep(1))
+        until(lambda: not listeners._kept)
+        return listeners._wary_for
+
+    assert [wary_for() for _ in range(3)] == [0.1, 0.2, 0.3]
+    listeners._wary_until -= 30
+    assert wary_for() == 0.1
 
 
 def test_where_nobody_can_look_whether_it_takes_longer_it_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
