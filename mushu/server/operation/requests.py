@@ -64,7 +64,7 @@ class Exchange:
 
     protocol: Any
     begun: Begun
-    #: Have another thread listen while this one answers.
+    #: Have other threads take requests and answer, while this one waits for something.
     leave: Callable[[], None]
     #: Whether the body was read to its end; then nothing depends on when Granian's call returns.
     is_read: bool = False
@@ -180,9 +180,13 @@ def take_over(settings: Settings) -> None:
 
 
 def _made(settings: Settings, application: "WSGIApplication", _scope_opts: Any, _access_log_fmt: Any) -> Requests:
+    def read(protocol: Any, environ: "WSGIEnvironment") -> None:
+        answer(application, protocol, environ, pool.leave)
+
     # What waits for another machine leaves Python's lock to others.
-    at_once = settings.threads if settings.uses_sqlite else settings.worker_threads
-    pool = ThreadPool("reading requests", partial(answer, application), at_once, settings.threads + settings.transfers)
+    waits = not settings.uses_sqlite or settings.limits_url
+    at_once = settings.worker_threads if waits else 1
+    pool = ThreadPool("reading requests", read, at_once, settings.threads + settings.transfers)
     return Requests(application, pool.submit, Listeners(settings.body_threads))
 
 

@@ -56,6 +56,8 @@ class ThreadPool:
         self._workers: list[Worker] = []
         self._idle: list[Worker] = []
         self._at_work = 0
+        #: Of each thread its own worker.
+        self._here = threading.local()
         #: Those at work at the last look, and the turn of each.
         self._seen: list[tuple[Worker, int]] = []
         self._watch = Poller(f"{name}, watched", self._look, PATIENCE, _RESTS)
@@ -74,6 +76,21 @@ class ThreadPool:
             self._start(worker)
         if waits:
             self._watch.begin()
+
+    def leave(self) -> None:
+        """Have others work in place of this thread until its task is done: it waits for something from now on."""
+        worker: Worker | None = getattr(self._here, "worker", None)
+        if worker is None:
+            return
+        with self._lock:
+            self._leave(worker)
+            begun = self._begin_all()
+        self._start_all(begun)
+
+    def _leave(self, worker: Worker) -> None:
+        if worker.counts:
+            worker.counts = False
+            self._at_work -= 1
 
     def _begin(self) -> Worker | None:
         """Give the next task to a thread; the lock is held, and `_start` is called after it."""
@@ -113,6 +130,7 @@ class ThreadPool:
                 self._tasks.appendleft(worker.task)
 
     def _run(self, worker: Worker) -> None:
+        self._here.worker = worker
         while True:
             worker.rest.acquire()
             while worker.task is not None:
@@ -123,9 +141,7 @@ class ThreadPool:
         """Give a thread that has done its task the next one, or let it rest."""
         with self._lock:
             worker.task = None
-            if worker.counts:
-                self._at_work -= 1
-            worker.counts = False
+            self._leave(worker)
             if self._tasks and self._at_work < self._at_once:
                 self._give_next(worker)
             else:
@@ -136,13 +152,20 @@ class ThreadPool:
         with self._lock:
             waited = bool(self._tasks)
             for worker, turn in self._seen:
-                if waited and worker.counts and worker.turn == turn:
-                    worker.counts = False
-                    self._at_work -= 1
-            begun: list[Worker] = []
-            while self._tasks and self._at_work < self._at_once and (worker_or_none := self._begin()) is not None:
-                begun.append(worker_or_none)
+                if waited and worker.turn == turn:
+                    self._leave(worker)
+            begun = self._begin_all()
             self._seen = [(worker, worker.turn) for worker in self._workers if worker.counts]
-        for worker in begun:
-            self._start(worker)
+        self._start_all(begun)
         return waited
+
+    def _begin_all(self) -> list[Worker]:
+        """Give tasks to as many threads as may work; as `_begin`."""
+        begun: list[Worker] = []
+        while self._tasks and self._at_work < self._at_once and (worker := self._begin()) is not None:
+            begun.append(worker)
+        return begun
+
+    def _start_all(self, workers: list[Worker]) -> None:
+        for worker in workers:
+            self._start(worker)

@@ -5,15 +5,11 @@ from its head to the end of its view. If no slot is free, the body that has been
 request, so that a slow client keeps nobody out. A body that is not large is read whole, with a deadline, before the
 request is dispatched; then it keeps its slot. Most are read by the thread of the request (`direct_bodies.py`), the
 others by a thread of their own (`body_timeouts.py`).
-
-`thread_slot` counts the requests that wait for somebody else: for a client's connection, a storage, or Apple. There are
-as many of these slots as the server has threads beyond those of the API, so the API never waits for them.
 """
 
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
@@ -23,7 +19,7 @@ from werkzeug.exceptions import BadRequest, RequestTimeout
 from werkzeug.wsgi import ClosingIterator
 
 from mushu.server.config import Settings
-from mushu.server.core import get_core, resolve_once
+from mushu.server.core import resolve_once
 from mushu.server.errors import Busy
 from mushu.server.operation.requests import EXCHANGE, Exchange, has_body, only_reads
 from mushu.server.web.body_slots import Slots, busy
@@ -67,22 +63,6 @@ class UntilWhole:
             if not self._kept:
                 raise busy()
         return piece
-
-
-@contextmanager
-def thread_slot() -> Iterator[None]:
-    """Hold one of the slots for requests that wait for somebody else; it may end after the request does.
-
-    Raises:
-        Busy: no slot is free. Waiting for one would hold a thread that the API needs.
-    """
-    places = get_core().places
-    if not places.acquire(blocking=False):
-        raise Busy("Too many files and notifications are on their way at this moment. Try again shortly.")
-    try:
-        yield
-    finally:
-        places.release()
 
 
 class Admission:

@@ -131,8 +131,14 @@ def test_only_a_granian_as_it_is_known_is_taken_over(monkeypatch: pytest.MonkeyP
     assert requests.can_be_taken_over()
     monkeypatch.setattr(mp, "_wsgi_call_wrap", lambda callback: callback)
     assert not requests.can_be_taken_over()
-    for url, at_once in (("", settings.threads), ("postgresql://127.0.0.1/x", settings.worker_threads)):
-        requests.take_over(replace(settings, database_url=url))
+    sqlite, postgresql = {"database_url": ""}, {"database_url": "postgresql://127.0.0.1/x"}
+    expected: list[tuple[dict[str, Any], int]] = [
+        (sqlite, 1),
+        (sqlite | {"limits_url": "redis://127.0.0.1"}, settings.worker_threads),
+        (postgresql, settings.worker_threads),
+    ]
+    for changed, at_once in expected:
+        requests.take_over(replace(settings, **changed))
         made = vars(mp)["_wsgi_call_wrap"](view, {}, None)
         assert isinstance(made, Requests)
         asked = Asked()

@@ -18,11 +18,15 @@ class Work:
     def __init__(self, at_once: int, most: int) -> None:
         self.begun: list[tuple[str, int]] = []
         self.done: list[str] = []
+        #: Tasks that say so as they begin to wait.
+        self.waits: set[str] = set()
         self.may_end: dict[str, threading.Event] = {}
         self.pool = ThreadPool("work", self.work, at_once, most)
 
     def work(self, name: str) -> None:
         self.begun.append((name, threading.get_ident()))
+        if name in self.waits:
+            self.pool.leave()
         assert self.may_end[name].wait(LONG)
         self.done.append(name)
 
@@ -68,6 +72,21 @@ def test_what_waits_for_something_leaves_its_place_to_others_up_to_all_threads()
     work.end("a", "c")
     work.submit("e", "f")
     work.end("e", "f")
+
+
+@pytest.mark.usefixtures("patient")
+def test_one_that_says_that_it_waits_is_followed_at_once() -> None:
+    work = Work(1, 3)
+    work.waits = {"a"}
+    work.submit("a", "b", "c")
+    until(lambda: work.names == ["a", "b"])
+    work.end("b")
+    until(lambda: work.names == ["a", "b", "c"])
+    work.end("a", "c")
+    work.pool.leave()  # of a thread that is none of the pool
+    work.submit("d", "e")
+    until(lambda: work.names[3:] == ["d"])
+    work.end("d", "e")
 
 
 @pytest.mark.usefixtures("patient")

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from mushu.server.resources.media.folder import FolderStorage
 from mushu.server.web.guard import in_browser, public, signed_in
 from mushu.server.web.response_headers import allow_all_origins
-from mushu.server.web.slow_clients import thread_slot
+from mushu.server.web.thread_slots import thread_slot
 from tests.server.resources.media.studio import TEXT, Studio, fresh, open_studio, path_of
 from tests.server.statements import statements
 from tests.server.web.asking import answer, problem_of, refusal

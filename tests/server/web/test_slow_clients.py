@@ -12,9 +12,11 @@ from werkzeug.test import EnvironBuilder, TestResponse
 
 from mushu.server.config import MOST_LEAVING, Settings
 from mushu.server.errors import Busy
+from mushu.server.operation.requests import EXCHANGE, Begun, Exchange
 from mushu.server.web.body_slots import FAIR, Slots, busy
 from mushu.server.web.body_timeouts import Pace, PacedBody, Readers
 from mushu.server.web.guard import public
+from mushu.server.web.thread_slots import thread_slot
 from tests.server.conftest import World, api_key
 from tests.server.web.asking import SeparateClient, refusal
 from tests.server.web.conftest import House
@@ -324,3 +326,11 @@ def test_one_that_gave_way_frees_no_slot_when_it_leaves(slots: Slots, now: Now) 
         slots.leave(one)
     entered(slots)
     assert not slots.enter(body())
+
+
+def test_a_request_that_waits_for_somebody_else_has_others_go_on(app: Flask) -> None:
+    left: list[str] = []
+    exchange = Exchange(None, Begun(), lambda: left.append("left"))
+    for environ, expected in (({}, []), ({EXCHANGE: exchange}, ["left"])):
+        with app.test_request_context(environ_overrides=environ), thread_slot():
+            assert left == expected

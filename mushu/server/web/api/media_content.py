@@ -34,7 +34,7 @@ from mushu.server.web.api.models import MediaPath
 from mushu.server.web.guard import public
 from mushu.server.web.response_headers import allow_all_origins
 from mushu.server.web.routes import Resource, Route, content
-from mushu.server.web.slow_clients import thread_slot
+from mushu.server.web.thread_slots import thread_slot
 
 #: What the issuer of an address must still be allowed to do when it is used.
 _NEEDED: Final = {Purpose.UPLOAD: Requirement(Scope.WRITE), Purpose.DOWNLOAD: Requirement(Scope.READ)}

@@ -19,7 +19,7 @@ from mushu.server.web.api.models import Body, IdempotencyHeader, ListWindow, Ten
 from mushu.server.web.extensions import dispatcher
 from mushu.server.web.guard import current_principal, requires
 from mushu.server.web.routes import Resource, Route
-from mushu.server.web.slow_clients import thread_slot
+from mushu.server.web.thread_slots import thread_slot
 
 _UserId = Annotated[str, Field(min_length=1, max_length=USER_ID_LENGTH)]
 _Shown = Annotated[str | None, Field(max_length=MOST_BYTES)]
