@@ -13,10 +13,10 @@ from mushu import keyformat
 from mushu.keyformat import CREDENTIAL_PATTERN, KEY_PREFIXES, Prefix
 from mushu.secret import Secret
 
-_HOW: Final = (
-    "Send an API key as `Authorization: ApiKey msk_…`, `Authorization: Bearer msk_…` or `X-API-Key: msk_…`, or a CLI "
-    "token as `Authorization: Bearer mct_…`."
-)
+_KEY: Final = "Send an API key as `Authorization: ApiKey msk_…`, `Authorization: Bearer msk_…` or `X-API-Key: msk_…`"
+_HOW_KEYS: Final = f"{_KEY}."
+_HOW: Final = f"{_KEY}, or a CLI token as `Authorization: Bearer mct_…`."
+_HOW_A_KEY: Final = "An API key is msk_live_ or msk_test_ and 28 letters and digits."
 _KEYS: Final = frozenset(KEY_PREFIXES.values())
 _TOKENS: Final = frozenset({Prefix.CLI_TOKEN})
 #: What each of our schemes takes. Many clients can send an API key under `Bearer` only.
@@ -62,23 +62,24 @@ class Credential:
     is_key: bool
 
 
-def read_headers(authorization: str | None, x_api_key: str | None) -> Credential:
+def read_headers(authorization: str | None, x_api_key: str | None, *, only_keys: bool = False) -> Credential:
     """Return the one credential that the request carries.
 
     Args:
         authorization: the value of the Authorization header, or None.
         x_api_key: the value of the X-API-Key header, or None.
+        only_keys: whether no CLI token passes.
 
     Raises:
         NoCredential, WrongShape, Mistyped, TwoCredentials: there is not exactly one.
     """
-    given = []
+    given, how = [], _HOW_KEYS if only_keys else _HOW
     if authorization is not None and not (x_api_key is not None and is_foreign(authorization)):
-        given.append(_from_authorization(authorization))
+        given.append(_from_authorization(authorization, how, _KEYS if only_keys else _KEYS | _TOKENS))
     if x_api_key is not None:
-        given.append(_checked(x_api_key.strip(_SPACE), _KEYS))
+        given.append(_checked(x_api_key.strip(_SPACE), _KEYS, how))
     if not given:
-        raise NoCredential(f"This request carries no credential. {_HOW}")
+        raise NoCredential(f"This request carries no credential. {how}")
     if len(given) == 2 and given[0].secret != given[1].secret:
         raise TwoCredentials("The Authorization and X-API-Key headers carry different credentials. Send one.")
     return given[0]
@@ -90,7 +91,16 @@ def read_token(text: str) -> Credential:
     Raises:
         WrongShape, Mistyped: it is not one.
     """
-    return _checked(text, _TOKENS)
+    return _checked(text, _TOKENS, _HOW)
+
+
+def read_key(text: str) -> Credential:
+    """Return the API key that somebody asks about.
+
+    Raises:
+        WrongShape, Mistyped: it is not one.
+    """
+    return _checked(text.strip(_SPACE), _KEYS, _HOW_A_KEY)
 
 
 def is_foreign(authorization: str) -> bool:
@@ -101,15 +111,16 @@ def is_foreign(authorization: str) -> bool:
     return CREDENTIAL_PATTERN.search(authorization) is None
 
 
-def _from_authorization(value: str) -> Credential:
+def _from_authorization(value: str, how: str, accepted: frozenset[Prefix]) -> Credential:
     scheme, _, text = value.strip(_SPACE).partition(" ")
     expected = _SCHEMES.get(scheme.lower())
     if expected is None:
-        raise WrongShape(f"The Authorization header uses a scheme that is not known here. {_HOW}")
-    return _checked(text.strip(_SPACE), expected)
+        raise WrongShape(f"The Authorization header uses a scheme that is not known here. {how}")
+    return _checked(text.strip(_SPACE), expected & accepted, how)
 
 
-def _checked(text: str, expected: frozenset[Prefix]) -> Credential:
+def _checked(text: str, expected: frozenset[Prefix], how: str) -> Credential:
+    """Return the credential that a text is; `how` says how to send one that passes."""
     try:
         prefix = keyformat.parse(text)
     except keyformat.WrongChecksum:
@@ -117,7 +128,8 @@ def _checked(text: str, expected: frozenset[Prefix]) -> Credential:
             "The checksum of this credential does not fit: it is mistyped, or a part of it is missing. Copy it again."
         ) from None
     except keyformat.WrongFormat:
-        raise WrongShape(f"This is not a credential of this server. {_HOW}") from None
+        raise WrongShape(f"This is not a credential of this server. {how}") from None
     if prefix not in expected:
-        raise WrongShape(f"This credential was sent under the wrong scheme. {_HOW}")
+        wrong = "was sent under the wrong scheme" if how is _HOW else "is a CLI token, and only API keys pass"
+        raise WrongShape(f"This credential {wrong}. {how}")
     return Credential(Secret(text), is_key=prefix in _KEYS)

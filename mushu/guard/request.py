@@ -35,7 +35,7 @@ class SentRequest:
             RequestDenied: there is not exactly one, of the right form.
         """
         try:
-            return read_headers(self.authorization, self.x_api_key)
+            return read_headers(self.authorization, self.x_api_key, only_keys=True)
         except CredentialFault as fault:
             status = HTTPStatus.BAD_REQUEST if isinstance(fault, TwoCredentials) else HTTPStatus.UNAUTHORIZED
             denied = RequestDenied(status, fault.code, fault.title, str(fault))

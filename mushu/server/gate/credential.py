@@ -39,9 +39,13 @@ def read_headers(authorization: str | None, x_api_key: str | None) -> Credential
     return _read(credential.read_headers, authorization, x_api_key)
 
 
-def read_key(sent: str | None) -> Credential:
-    """Return an API key that was sent as such. Raises what `read_headers` does."""
-    return read_headers(None, sent)
+def read_key(text: str) -> Credential:
+    """Return the API key that somebody asks about.
+
+    Raises:
+        MalformedCredential, MistypedCredential: it is not one.
+    """
+    return _read(credential.read_key, text)
 
 
 def read_token(text: str) -> Credential:

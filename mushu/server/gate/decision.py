@@ -25,7 +25,7 @@ from mushu.server.errors import (
 )
 from mushu.server.gate import KeyPrincipal
 from mushu.server.gate.access import scopes_in
-from mushu.server.gate.credential import read_headers
+from mushu.server.gate.credential import read_key
 from mushu.server.gate.policies import find_policy
 from mushu.server.gate.principal import UNKNOWN, Identity, identify_by, read_row
 from mushu.server.keys import Scope
@@ -117,12 +117,12 @@ def report(source: Reader, now: datetime, asker: KeyPrincipal, key: str, scope: 
     """
     place = asker.org_id, asker.environment
     try:
-        identity = identify_by(source, now, read_headers, None, key)
+        identity = identify_by(source, now, read_key, key)
     except Unauthenticated as error:
         state = _STATES.get(type(error))
         if state is None:
             return KeyReport(_UNKNOWN_STATE, None, None, error.code, error.detail)
-        row = read_row(source, read_headers(None, key))
+        row = read_row(source, read_key(key))
         if row is None or (row.org_id, row.environment) != place:
             return _unknown()
         return KeyReport(state, row.id, None, error.code, error.detail)

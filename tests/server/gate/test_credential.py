@@ -4,6 +4,8 @@ import string
 
 import pytest
 
+from mushu import credential as forms
+from mushu.credential import CredentialFault
 from mushu.keyformat import Prefix, checksum
 from mushu.server.errors import (
     AmbiguousCredential,
@@ -189,3 +191,20 @@ def test_every_refusal_but_the_ambiguous_one_is_about_authentication() -> None:
     """They become 401 and not another status, because they are of one branch of the tree."""
     for kind in (MissingCredential, MalformedCredential, MistypedCredential):
         assert issubclass(kind, Unauthenticated)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("authorization", "said"),
+    [
+        (None, "This request carries no credential."),
+        ("Basic eDp5", "The Authorization header uses a scheme that is not known here."),
+        ("Bearer x", "This is not a credential of this server."),
+        (f"Bearer {TOKEN}", "This credential is a CLI token, and only API keys pass."),
+    ],
+)
+def test_where_only_keys_pass_nobody_is_told_to_send_a_token(authorization: str | None, said: str) -> None:
+    with pytest.raises(CredentialFault) as caught:
+        forms.read_headers(authorization, None, only_keys=True)
+    how = "Send an API key as `Authorization: ApiKey msk_…`, `Authorization: Bearer msk_…` or `X-API-Key: msk_…`."
+    assert str(caught.value) == f"{said} {how}"

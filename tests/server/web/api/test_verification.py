@@ -146,6 +146,17 @@ def test_what_cannot_be_asked_is_told_with_what_can(
     assert refusal(refused, 422, "invalid_input")["detail"] == detail
 
 
+@pytest.mark.fault
+@pytest.mark.usefixtures("on_both_ways")
+def test_what_is_no_key_is_told_what_a_key_is_and_not_how_to_send_it(
+    client: SeparateClient, world: World, org: Organization, asker: str
+) -> None:
+    how = "An API key is msk_live_ or msk_test_ and 28 letters and digits."
+    token, other = verify(client, asker, keys=[world.token(world.owner_of(org)), "x"])
+    assert token["detail"] == f"This credential is a CLI token, and only API keys pass. {how}"
+    assert other["detail"] == f"This is not a credential of this server. {how}"
+
+
 @pytest.mark.usefixtures("on_both_ways")
 def test_introspection_is_that_of_rfc_7662(
     client: SeparateClient, world: World, org: Organization, asker: str, clock: TurnableClock
