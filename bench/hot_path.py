@@ -206,8 +206,9 @@ def asking(
     cookie: str = "",
 ) -> Ask:
     """Return what asks for this once; it fails where the answer is not 200."""
+    path, _, query = path.partition("?")
     scope: dict[str, Any] = {
-        "REQUEST_METHOD": "POST" if body else "GET", "PATH_INFO": path, "QUERY_STRING": "", "SCRIPT_NAME": "",
+        "REQUEST_METHOD": "POST" if body else "GET", "PATH_INFO": path, "QUERY_STRING": query, "SCRIPT_NAME": "",
         "SERVER_NAME": "localhost", "SERVER_PORT": "8600", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1",
         "HTTP_HOST": "localhost:8600", "HTTP_ACCEPT": "*/*", "HTTP_USER_AGENT": "bench", "wsgi.url_scheme": "http",
     }  # fmt: skip

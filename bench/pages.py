@@ -63,7 +63,12 @@ def main() -> None:
                 key_id = add_keys(org_id, many)
                 db.session.remove()
             home = f"/dashboard/{org_id}"
-            for name, path in (("keys", "/keys"), ("one key", f"/keys/{key_id}"), ("Home", "/")):
+            for name, path in (
+                ("keys", "/keys"),
+                ("active keys", "/keys?state=active"),
+                ("one key", f"/keys/{key_id}"),
+                ("Home", "/"),
+            ):
                 pages[f"{name}, {many:,}"] = asking(app, home + path, cookie=cookie)
             counting[f"keys, {many:,}"] = pages[f"keys, {many:,}"]
         compare(pages, given.rounds)

@@ -18,7 +18,7 @@ from mushu.server.hygiene import Hygiene, Sort, list_keys_to_look_at
 from mushu.server.keys import written_networks
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import list_rotations_among
-from mushu.server.keys.service import Selection
+from mushu.server.keys.selection import Selection
 from mushu.server.keys.states import State
 from mushu.server.orgs.invitations import status_of
 from mushu.server.orgs.models import Membership, Organization, OrgInvitation

@@ -208,6 +208,11 @@ class MomentParameters:
         #: The parameter that stands for the seconds since 1970.
         self.seconds = bindparam("seconds", type_=Integer)
 
+    @property
+    def now(self) -> Any:
+        """The parameter that stands for the moment itself."""
+        return self.at(timedelta())
+
     def at(self, later: timedelta) -> Any:
         """Return the parameter that stands for a moment."""
         name = f"at_{int(later.total_seconds())}".replace("-", "before_")

@@ -13,7 +13,7 @@ from mushu.server.db import AnySession, UTCDateTime
 from mushu.server.environments import Source, prepare
 from mushu.server.hygiene import Hygiene
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import IS_ALIVE, Selection
+from mushu.server.keys.selection import IS_ALIVE, Selection
 from mushu.server.usage.engine import reading_usage, reading_with_usage
 from mushu.server.usage.models import HOUR, KeyUse, UsagePeriod
 from mushu.server.usage.report import Bar

@@ -14,7 +14,8 @@ from sqlalchemy import ColumnElement, exists, extract, func, literal, or_, selec
 from mushu.server.db import AnySession, UTCDateTime
 from mushu.server.delivery.models import Condition, Delivery, DeliveryState
 from mushu.server.keys.models import IS_NAMED, IS_OPEN, ApiKey, Rotation
-from mushu.server.keys.service import Selection, list_keys
+from mushu.server.keys.selection import Given, Selection, as_given
+from mushu.server.keys.service import list_keys
 from mushu.server.keys.states import State
 from mushu.server.orgs.models import Membership
 from mushu.server.paging import ComputedOrder, Folded, Page, Window, computed_page
@@ -65,7 +66,7 @@ class Hygiene:
 
     def conditions_on(self, compared: "Compared") -> tuple[ColumnElement[bool], ...]:
         """Return the same where what is compared with may be parameters of a statement."""
-        return (*self._of_use(compared), *self._of_rows(compared), *self._of_people(compared.org_id))
+        return (*self._of_use(compared), *self._of_rows(compared), *self._of_people(compared))
 
     def _of_use(self, compared: "Compared") -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
@@ -88,7 +89,7 @@ class Hygiene:
         if self.drifted:
             found.append(_is_held(Delivery.condition.in_(_WRONG)))
         if self.at is not None:
-            found.append(_is_held(Delivery.uri.in_(self.at)))
+            found.append(_is_held(Delivery.uri.in_(compared.given("at", self.at))))
         if self.stalled:
             waiting = (Rotation.handed_over_at.is_not(None), Rotation.first_used_at.is_(None), IS_OPEN)
             # Whole seconds: what is overdue may be told a second late, never early.
@@ -100,14 +101,15 @@ class Hygiene:
             ]
         return found
 
-    def _of_people(self, org_id: Any) -> list[ColumnElement[bool]]:
+    def _of_people(self, compared: "Compared") -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
         if self.owner_left:
             members = select(Membership.user_id).join(User, User.id == Membership.user_id)
-            members = members.where(Membership.org_id == org_id, User.disabled_at.is_(None))
+            members = members.where(Membership.org_id == compared.org_id, User.disabled_at.is_(None))
             found += [ApiKey.created_by.is_not(None), ApiKey.created_by.not_in(members)]
         if self.created_by is not None:
-            named = or_(User.id == self.created_by, User.email == self.created_by.strip().lower())
+            creator, email = compared.given("creator", self.created_by), self.created_by.strip().lower()
+            named = or_(User.id == creator, User.email == compared.given("email", email))
             found.append(ApiKey.created_by == select(User.id).where(named).limit(1).scalar_subquery())
         return found
 
@@ -130,6 +132,8 @@ class Compared:
     seconds: Any
     #: Returns what is so much later than the moment.
     at: Callable[[timedelta], Any]
+    #: Returns what stands for a text, or for a list of them.
+    given: Given = as_given
 
 
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -151,7 +155,7 @@ class Sort(StrEnum):
     EXPIRES = "expires"
 
 
-_ORDERS: Final[dict[Sort, ComputedOrder]] = {
+ORDERS: Final[dict[Sort, ComputedOrder]] = {
     Sort.NAME: ComputedOrder((Folded(ApiKey.name).label(_PLACE), ApiKey.id)),
     Sort.LAST_USED: ComputedOrder(
         (func.coalesce(_LAST_USED_AT, literal(_FIRST, UTCDateTime), type_=UTCDateTime).label(_PLACE), ApiKey.id),
@@ -181,15 +185,20 @@ def list_keys_to_look_at(
         Invalid: the cursor is not one of ours, or what is searched is a whole key.
         DatabaseUnavailable: the use of keys has to be known, and cannot be read.
     """
-    whole = not hygiene.is_asked and selection == Selection(selection.environments, selection.with_deleted)
-    if whole and sort is Sort.NAME:
-        # Where keys are filtered, few may be left: to look at all in the order of the table is faster then.
-        return _page(session, org_id, replace(selection, conditions=(IS_NAMED,)), window, sort)
-    selection = replace(selection, conditions=hygiene.conditions(now, org_id))
+    selection = replace(selection, conditions=(*by_index(selection, hygiene, sort), *hygiene.conditions(now, org_id)))
     if not hygiene.is_of_use and sort is not Sort.LAST_USED:
         return _page(session, org_id, selection, window, sort)
     with reading_with_usage(session) as both:
         return _page(both, org_id, selection, window, sort)
+
+
+def by_index(selection: Selection, hygiene: Hygiene, sort: Sort) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition with which keys are read in the order of an index, where that is faster.
+
+    Where keys are filtered, few may be left: to look at all in the order of the table is faster then.
+    """
+    whole = not hygiene.is_asked and selection == Selection(selection.environments, selection.with_deleted)
+    return (IS_NAMED,) if whole and sort is Sort.NAME else ()
 
 
 def _page(session: AnySession, org_id: str, selection: Selection, window: Window, sort: Sort) -> Page[Any]:
@@ -197,4 +206,4 @@ def _page(session: AnySession, org_id: str, selection: Selection, window: Window
         return list_keys(session, org_id, selection, window)
     query = select(ApiKey).where(*selection.criteria(org_id))
     queries = [query.where(ApiKey.environment == environment) for environment in selection.environments]
-    return computed_page(session, queries, _ORDERS[sort], window)
+    return computed_page(session, queries, ORDERS[sort], window)

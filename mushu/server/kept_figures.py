@@ -19,7 +19,7 @@ from mushu.server.environments import MomentParameters, Reader, Source, prepare
 from mushu.server.figures import KINDS, KeyCounts, adding_up, counting, in_hours, last_hours
 from mushu.server.hygiene import Compared
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import IS_ALIVE
+from mushu.server.keys.selection import IS_ALIVE
 from mushu.server.usage.engine import reading_with_usage
 from mushu.server.usage.report import Bar, UnusualKey, unusual_keys
 

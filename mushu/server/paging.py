@@ -9,6 +9,7 @@ import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Integer, Select, String, bindparam, tuple_
@@ -17,6 +18,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.functions import FunctionElement
 
+from mushu.server.compiled import as_read
 from mushu.server.db import AnySession, UTCDateTime, reading, writing
 from mushu.server.environments import Source, prepare
 from mushu.server.errors import Invalid
@@ -129,30 +131,34 @@ def computed_page(
     for query in queries:
         if window.cursor:
             place = _place(window.cursor, order)
-            first = order.columns[0]  # SQLite finds the place of a row of values in no index that has what is computed
-            query = query.where(first <= place[0] if order.descending else first >= place[0])
-            query = _after(query, order, place)
+            query = _after(query.where(_from(order, place[0])), order, place)
         rows += session.execute(_in_order(query.add_columns(*order.columns), order).limit(window.limit + 1)).all()
     if len(queries) > 1:
         rows.sort(key=lambda row: tuple(row[1:]), reverse=order.descending)
-    found = [row[0] for row in rows[: window.limit]]
-    return Page(found, _written(rows[window.limit - 1][1:]) if len(rows) > window.limit else None)
+    return _cut_placed(rows, window)
 
 
 class PreparedPages:
-    """The pages of a list, as those of `ordered_page`, by statements that are compiled once.
+    """The pages of a list, as those of `ordered_page` or `computed_page`, by statements that are compiled once.
 
     Args:
-        query: selects columns, those of the order among them; its parameters have names.
-        make: as in `prepare`; what it makes has the attributes of the order.
+        query: selects columns, those of an `Order` among them; its parameters have names.
+        make: as in `prepare`; what it makes has the attributes of an `Order`.
     """
 
-    def __init__(self, query: Select[*tuple[Any, ...]], order: Order, make: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self, query: Select[*tuple[Any, ...]], order: Order | ComputedOrder, make: Callable[..., Any] | None = None
+    ) -> None:
         self._order = order
+        if isinstance(order, ComputedOrder):
+            query, make = query.add_columns(*order.columns), partial(_placed, make or as_read, len(order.columns))
         ordered = _in_order(query, order).limit(bindparam("limit", type_=Integer))
         self._places = [f"place_{column.key}" for column in order.columns]
         place = [bindparam(name, type_=column.type) for name, column in zip(self._places, order.columns, strict=True)]
-        self._first, self._next = prepare(ordered, make), prepare(_after(ordered, order, place), make)
+        after = _after(ordered, order, place)
+        if isinstance(order, ComputedOrder):
+            after = after.where(_from(order, place[0]))
+        self._first, self._next = prepare(ordered, make), prepare(after, make)
 
     def page(self, source: Source, values: Mapping[str, Any], window: Window) -> Page[Any]:
         """Return one page of what is found with these values.
@@ -161,10 +167,12 @@ class PreparedPages:
             Invalid: the cursor is not one of ours.
         """
         given = {**values, "limit": window.limit + 1}
-        if not window.cursor:
-            return _cut(self._first.rows(source, given), self._order, window)
-        place = zip(self._places, _place(window.cursor, self._order), strict=True)
-        return _cut(self._next.rows(source, given | dict(place)), self._order, window)
+        if window.cursor:
+            place = zip(self._places, _place(window.cursor, self._order), strict=True)
+            rows = self._next.rows(source, given | dict(place))
+        else:
+            rows = self._first.rows(source, given)
+        return _cut(rows, self._order, window) if isinstance(self._order, Order) else _cut_placed(rows, window)
 
 
 def merged_page(session: AnySession, queries: Sequence[Select[Any]], order: Order, window: Window) -> Page[Any]:
@@ -213,6 +221,22 @@ def _after(
 ) -> Select[*tuple[Any, ...]]:
     columns, values = tuple_(*order.columns), tuple_(*place)
     return query.where(columns < values if order.descending else columns > values)
+
+
+def _from(order: ComputedOrder, place: Any) -> ColumnElement[bool]:
+    """Return where to begin: SQLite finds the place of a row of values in no index that has what is computed."""
+    first: Any = order.columns[0]
+    return first <= place if order.descending else first >= place  # type: ignore[no-any-return]
+
+
+def _placed(make: Callable[..., Any], width: int, *values: Any) -> tuple[Any, ...]:
+    return make(*values[:-width]), *values[-width:]
+
+
+def _cut_placed(rows: Sequence[Any], window: Window) -> Page[Any]:
+    """Return the page of rows that each have their place behind them."""
+    found = [row[0] for row in rows[: window.limit]]
+    return Page(found, _written(rows[window.limit - 1][1:]) if len(rows) > window.limit else None)
 
 
 def _cut(rows: Sequence[Any], order: Order, window: Window) -> Page[Any]:

@@ -16,7 +16,8 @@ from mushu.server.db import ReadConnections, UTCDateTime, engine_options, readin
 from mushu.server.delivery.ledger import find_under_way, keys_at, keys_to_clean_up, keys_under_way
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import find_minted
-from mushu.server.keys.service import Selection, find_key_by_digest, list_keys
+from mushu.server.keys.selection import Selection
+from mushu.server.keys.service import find_key_by_digest, list_keys
 from mushu.server.paging import Window
 from tests.server.conftest import World
 

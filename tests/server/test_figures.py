@@ -1,6 +1,7 @@
 """Figures of many keys equal what the lists with the same filters show, and what was counted; each by one statement."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -26,16 +27,18 @@ from mushu.server.figures import (
     hours_of_keys,
     total,
 )
+from mushu.server.filtered_keys import FilteredKeys
 from mushu.server.hygiene import Hygiene, list_keys_to_look_at
 from mushu.server.kept_figures import KeptFigures
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import Selection, StateAt, change_state
+from mushu.server.keys.selection import Selection, StateAt
+from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE, DISABLE, State
 from mushu.server.orgs.models import Organization
 from mushu.server.paging import Window
 from mushu.server.usage import Recorder
-from mushu.server.usage.engine import _both_engine, usage_engine
+from mushu.server.usage.engine import _both_engine, reading_with_usage, usage_engine
 from mushu.server.usage.report import unusual_keys
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
@@ -106,6 +109,12 @@ def test_each_count_is_that_of_the_list_with_the_same_filters(used: Used, hygien
     for selection in (*selections, Selection(state=StateAt(State.DISABLED, used.clock()))):
         counts: KeyCounts = used.read(count_keys, used.org.id, selection, hygiene)
         assert used.read(count_listed, used.org.id, selection, hygiene) == counts.keys
+        for environment in Environment:  # and on a page
+            there = replace(selection, environments=(environment,))
+            filtered = FilteredKeys(used.org.id, environment, there, hygiene, used.clock())
+            with reading_with_usage(reader_in(environment)) as both:
+                assert filtered.count(both) == used.read(count_listed, used.org.id, there, hygiene)
+                assert filtered.hours(both) == used.read(hours_of_keys, used.org.id, there, hygiene)
         for name, kind in KINDS.items():
             conditions = hygiene.conditions(used.clock(), used.org.id)
             also = Selection(

@@ -8,20 +8,22 @@ import pytest
 from mushu.destination import Location
 from mushu.environment import Environment
 from mushu.server.audit import SYSTEM, Actor, ActorKind
-from mushu.server.core import db
+from mushu.server.core import db, reader_in
 from mushu.server.db import reading, writing
 from mushu.server.delivery.activation import activate
 from mushu.server.delivery.ledger import open_delivery
 from mushu.server.delivery.models import Condition, DeliveryState
 from mushu.server.errors import Invalid
+from mushu.server.filtered_keys import FilteredKeys
 from mushu.server.hygiene import Hygiene, Sort, list_keys_to_look_at
 from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.rotation import Terms, begin
-from mushu.server.keys.service import Selection
+from mushu.server.keys.selection import Selection
 from mushu.server.orgs.members import get_member, remove_member
 from mushu.server.orgs.models import Role
 from mushu.server.paging import Window
+from mushu.server.usage.engine import reading_with_usage
 from mushu.server.users.models import User
 from mushu.server.users.service import disable_user
 from tests.conftest import TurnableClock
@@ -78,10 +80,21 @@ class Keys:
             with reading(db.session):
                 page = find(Window(limit, cursor), sort)
             assert len(page.rows) <= limit
+            self.compare(hygiene, Window(limit, cursor), sort)
             names += [self.names[key.id] for key in page.rows]
             cursor = page.next_cursor
             if cursor is None:
                 return names
+
+    def compare(self, hygiene: Hygiene, window: Window, sort: Sort) -> None:
+        """See that a page of the dashboard has the same keys."""
+        now, selection = self.clock(), Selection((Environment.LIVE,))
+        with reading(db.session):
+            page = list_keys_to_look_at(db.session, now, self.org.id, selection, hygiene, window, sort)
+        with reading_with_usage(reader_in(Environment.LIVE)) as both:
+            found = FilteredKeys(self.org.id, Environment.LIVE, selection, hygiene, now).page(both, window, sort)
+        assert [key.id for key in found.rows] == [key.id for key in page.rows]
+        assert found.next_cursor == page.next_cursor
 
 
 @pytest.fixture

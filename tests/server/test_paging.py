@@ -7,7 +7,8 @@ from mushu.server.core import db
 from mushu.server.db import reading, writing
 from mushu.server.environments import within
 from mushu.server.errors import Invalid
-from mushu.server.keys.service import Selection, list_keys
+from mushu.server.keys.selection import Selection
+from mushu.server.keys.service import list_keys
 from mushu.server.paging import Window
 from mushu.server.resources.devices import DeviceRow, Registration, list_devices, register_device
 from tests.server.conftest import World

@@ -20,7 +20,7 @@ from mushu.server.environments import within
 from mushu.server.gate import policies
 from mushu.server.hygiene import Hygiene, Sort, list_keys_to_look_at
 from mushu.server.keys import service as keys
-from mushu.server.keys.service import Selection, StateAt
+from mushu.server.keys.selection import Selection, StateAt
 from mushu.server.keys.states import State
 from mushu.server.orgs import invitations, members
 from mushu.server.orgs import service as orgs

@@ -19,7 +19,7 @@ from mushu.server.db import reading
 from mushu.server.delivery.named_destinations import uris_at
 from mushu.server.hygiene import Hygiene, Sort
 from mushu.server.keys import Scope, service
-from mushu.server.keys.service import StateAt
+from mushu.server.keys.selection import Selection, StateAt
 from mushu.server.keys.states import State
 from mushu.server.orgs.service import resolve_org
 from mushu.server.paging import in_pages
@@ -112,7 +112,7 @@ def _meant(
     name: str | None,
     search: str | None,
     **kinds: Any,
-) -> tuple[str, service.Selection, Hygiene]:
+) -> tuple[str, Selection, Hygiene]:
     """Return which organization is meant, and which of its keys."""
     environments = tuple(Environment) if env is None else (Environment(env),)
     for length in ("idle", "used_within", "expires_within"):
@@ -120,7 +120,7 @@ def _meant(
     with reading(db.session):
         org_id = resolve_org(db.session, org).id
         at = uris_at(db.session, org_id, environments, destination) if destination is not None else None
-    selection = service.Selection(
+    selection = Selection(
         environments,
         with_deleted=with_deleted,
         name=name,

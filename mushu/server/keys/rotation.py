@@ -28,7 +28,8 @@ from mushu.server.keys.locking import lock_key
 from mushu.server.keys.minting import KeyRequest, mint_successor
 from mushu.server.keys.models import IS_OPEN, IS_TO_ROTATE, ApiKey, Rotation
 from mushu.server.keys.records import deadline_of
-from mushu.server.keys.service import StateAt, get_key, restrict_key
+from mushu.server.keys.selection import StateAt
+from mushu.server.keys.service import get_key, restrict_key
 from mushu.server.keys.states import DEAD, AtDeadline, State
 from mushu.server.orgs.service import get_org
 from mushu.server.rate_limits import Limit, limits_of

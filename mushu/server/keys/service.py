@@ -1,32 +1,27 @@
 """API keys as rows: finding them, listing them, renaming them, and their changes of state (`states.py`)."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, func, not_, or_, select, update
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import bindparam, select, update
 
 from mushu.environment import Environment
-from mushu.keyformat import CREDENTIAL_PATTERN
 from mushu.server import rate_limits
 from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
 from mushu.server.db import AnySession
 from mushu.server.environments import Source, prepare
-from mushu.server.errors import Invalid, KeyNotFound, WrongState
-from mushu.server.keys import Network, Scope, revocation_journal, stored_networks
+from mushu.server.errors import KeyNotFound, WrongState
+from mushu.server.keys import Network, revocation_journal, stored_networks
 from mushu.server.keys.models import RECORD, ApiKey
 from mushu.server.keys.records import KeyBounds, KeyRecord
+from mushu.server.keys.selection import IS_ALIVE, Selection
 from mushu.server.keys.states import State, Transition
 from mushu.server.orgs.service import checked_name
-from mushu.server.paging import Folded, Order, Page, PreparedPages, Window, iterate, merged_page
+from mushu.server.paging import Order, Page, PreparedPages, Window, iterate, merged_page
 from mushu.server.rate_limits import Limit
 
-#: The condition that a key is not over for good.
-IS_ALIVE: Final = ApiKey.stored_state.not_in([State.REVOKED, State.FAILED])
 _NEWEST_FIRST: Final = Order((ApiKey.created_at, ApiKey.id), descending=True)
 _RECORDS: Final = select(*RECORD).where(
     ApiKey.org_id == bindparam("org_id"), ApiKey.environment == bindparam("environment")
@@ -44,68 +39,6 @@ _NAMES: Final = prepare(
     select(ApiKey.id, ApiKey.name, ApiKey.environment).where(ApiKey.id.in_(bindparam("ids", expanding=True)))
 )
 _MOMENT_OF: Final = {State.ACTIVE: "activated_at", State.REVOKED: "revoked_at"}
-
-
-@dataclass(frozen=True, slots=True)
-class StateAt:
-    """A state, as `ApiKey.state` tells it at a moment."""
-
-    state: State
-    now: datetime
-
-    @property
-    def condition(self) -> ColumnElement[bool]:
-        """The condition that a key is in it."""
-        stored = ApiKey.stored_state
-        retired = and_(stored == State.RETIRING, ApiKey.retires_at.is_not(None), ApiKey.retires_at <= self.now)
-        over = and_(ApiKey.expires_at.is_not(None), ApiKey.expires_at <= self.now)
-        match self.state:
-            case State.REVOKED:
-                return or_(stored == State.REVOKED, retired)
-            case State.EXPIRED:
-                return and_(stored.in_([State.ACTIVE, State.DISABLED, State.RETIRING]), over, not_(retired))
-            case State.PENDING | State.FAILED:
-                return stored == self.state
-            case _:
-                return and_(stored == self.state, not_(over), not_(retired))
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which keys of an organization are meant."""
-
-    environments: tuple[Environment, ...] = tuple(Environment)
-    #: Include deleted keys, and those that could not be delivered.
-    with_deleted: bool = False
-    #: Only keys whose name holds this text, in these very letters.
-    name: str | None = None
-    #: Only keys whose name, id or last four characters hold this text; in names, capitals A to Z count as small.
-    search: str | None = None
-    #: Only keys in this state; deleted ones are included where they are asked for.
-    state: StateAt | None = None
-    #: Only keys with this scope, whatever others they have.
-    scope: Scope | None = None
-    #: Only keys that meet all of these.
-    conditions: tuple[ColumnElement[bool], ...] = ()
-
-    def criteria(self, org_id: str) -> list[ColumnElement[bool]]:
-        """Return what these keys of an organization are, but for their environment.
-
-        Raises:
-            Invalid: what is searched is a whole key.
-        """
-        found = [ApiKey.org_id == org_id, *self.conditions]
-        if self.state is not None:
-            found.append(self.state.condition)
-        elif not self.with_deleted:
-            found.append(IS_ALIVE)
-        if self.name:
-            found.append(holds(ApiKey.name, self.name))
-        if self.search:
-            found.append(is_searched(self.search))
-        if self.scope is not None:
-            found.append(ApiKey.scope_names.contains(self.scope.value))  # no scope's name is part of another's
-        return found
 
 
 def find_key(session: AnySession, key_id: str) -> ApiKey | None:
@@ -258,32 +191,3 @@ def change_state(session: AnySession, clock: Clock, actor: Actor, key_id: str, c
         revocation_journal.note(session, key.digest)
     record(session, now, actor, change.action, key.id, org_id=key.org_id)
     return key
-
-
-_SMALL: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
-#: Stands before the last four characters where a key is shown.
-_LEFT_OUT: Final = "…"
-
-
-def holds(text: ColumnElement[str] | InstrumentedAttribute[str], part: str) -> ColumnElement[bool]:
-    """Return the condition that a text holds this part, in these very letters.
-
-    Not LIKE, which tells capitals apart on one database and not on the other.
-    """
-    return func.replace(text, part, "") != text
-
-
-def is_searched(text: str) -> ColumnElement[bool]:
-    """Return the condition that the name, the id or the last four characters of a key hold this text.
-
-    Raises:
-        Invalid: it is a whole key.
-    """
-    if CREDENTIAL_PATTERN.search(text):
-        raise Invalid(
-            "That is a whole key, and an address keeps what is searched. Search its last four characters.",
-            field="search",
-        )
-    part = text.rpartition(_LEFT_OUT)[2] or text
-    small = part.translate(_SMALL)
-    return or_(holds(Folded(ApiKey.name), small), holds(ApiKey.id, small), holds(ApiKey.last_four, part))

@@ -16,7 +16,8 @@ from mushu.server.delivery.reconciler import Finding, Verdict
 from mushu.server.errors import WrongState
 from mushu.server.keys import revocation_journal
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import Selection, change_state, iterate_keys
+from mushu.server.keys.selection import Selection
+from mushu.server.keys.service import change_state, iterate_keys
 from mushu.server.keys.states import DEAD, DELETE
 from mushu.server.lifecycle.context import Context
 from mushu.server.orgs import service as orgs

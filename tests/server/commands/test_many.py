@@ -19,7 +19,7 @@ from mushu.server.delivery.models import Delivery, DeliveryState
 from mushu.server.hygiene import Hygiene
 from mushu.server.keys import revocation_journal
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import Selection, StateAt
+from mushu.server.keys.selection import Selection, StateAt
 from mushu.server.keys.states import State
 from mushu.server.lifecycle.maintain import keep_house_by_key
 from mushu.server.paging import in_pages

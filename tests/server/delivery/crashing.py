@@ -23,7 +23,8 @@ from mushu.server.keys.minting import KeyRequest
 from mushu.server.keys.models import ApiKey
 from mushu.server.keys.retirement import note_first_uses
 from mushu.server.keys.rotation import Terms
-from mushu.server.keys.service import Selection, iterate_keys
+from mushu.server.keys.selection import Selection
+from mushu.server.keys.service import iterate_keys
 from mushu.server.keys.states import DEAD
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.delete import delete

@@ -15,7 +15,8 @@ from mushu.server.db import reading, writing
 from mushu.server.errors import Invalid, KeyNotFound
 from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import Selection, StateAt, get_key_of, iterate_keys, list_keys, rename_key
+from mushu.server.keys.selection import Selection, StateAt
+from mushu.server.keys.service import get_key_of, iterate_keys, list_keys, rename_key
 from mushu.server.keys.states import State
 from mushu.server.paging import Window
 from tests.conftest import TurnableClock

@@ -9,7 +9,7 @@ from mushu.server.db import AnySession
 from mushu.server.delivery.named_destinations import uris_at
 from mushu.server.hygiene import Hygiene, Sort
 from mushu.server.keys import Scope
-from mushu.server.keys.service import Selection, StateAt
+from mushu.server.keys.selection import Selection, StateAt
 from mushu.server.keys.states import State
 from mushu.server.orgs.service import NAME_LENGTH
 from mushu.server.web.api.key_models import Key, UsageBar

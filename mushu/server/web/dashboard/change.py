@@ -20,7 +20,7 @@ from mushu.server.errors import Invalid, KeyNotFound, MushuError, WrongState
 from mushu.server.figures import HOURS_OF_A_KEY, hours_by_key
 from mushu.server.keys import Scope
 from mushu.server.keys.models import ApiKey
-from mushu.server.keys.service import IS_ALIVE
+from mushu.server.keys.selection import IS_ALIVE
 from mushu.server.lifecycle.change import disable, enable
 from mushu.server.lifecycle.context import Context
 from mushu.server.lifecycle.delete import delete

@@ -1,6 +1,7 @@
 """The list of keys: search, filters, order, and the figures of what is shown."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,8 +13,9 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.destinations import read_destinations
 from mushu.server.environments import Reader
-from mushu.server.figures import KeyCounts, count_listed, hours_of_keys
-from mushu.server.hygiene import Sort, list_keys_to_look_at
+from mushu.server.figures import KeyCounts
+from mushu.server.filtered_keys import FilteredKeys
+from mushu.server.hygiene import Sort
 from mushu.server.kept_figures import OrgFigures
 from mushu.server.keys import Scope
 from mushu.server.keys.service import read_keys
@@ -113,14 +115,14 @@ def _found(reader: Reader, now: datetime, org_id: str, query: KeyQuery, figures:
     window = Window(PAGE, query.cursor)
     if not query.is_narrowed and query.sort is Sort.CREATED:
         return _Found(read_keys(reader, org_id, current_environment(), window), figures.counts.keys, figures.hours)
-    session = db.session
-    with reading(session):
-        selection, hygiene = query.filters.selection(now), query.filters.hygiene(session, org_id)
-        page = list_keys_to_look_at(session, now, org_id, selection, hygiene, window, query.sort)
-        if not query.is_narrowed:
-            return _Found(page, figures.counts.keys, figures.hours)
-        meant = count_listed(session, now, org_id, selection, hygiene)
-        return _Found(page, meant, hours_of_keys(session, now, org_id, selection, hygiene))
+    environment, selection = current_environment(), query.filters.selection(now)
+    with reading(db.session) if query.filters.destination else nullcontext():
+        hygiene = query.filters.hygiene(db.session, org_id)
+    keys = FilteredKeys(org_id, environment, selection, hygiene, now)
+    page = keys.page(reader, window, query.sort)
+    if not query.is_narrowed:
+        return _Found(page, figures.counts.keys, figures.hours)
+    return _Found(page, keys.count(reader), keys.hours(reader))
 
 
 PAGES: Final = (("GET", "/keys", show_keys),)

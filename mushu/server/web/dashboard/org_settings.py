@@ -12,7 +12,7 @@ from mushu.server.db import AnySession, reading, writing
 from mushu.server.errors import Invalid
 from mushu.server.figures import count_listed
 from mushu.server.keys import Scope, parse_scopes
-from mushu.server.keys.service import Selection
+from mushu.server.keys.selection import Selection
 from mushu.server.lifecycle.delete import delete_org
 from mushu.server.orgs.service import get_org, rename_org
 from mushu.server.orgs.settings import change_rules, rules_of, written
