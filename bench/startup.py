@@ -35,7 +35,7 @@ def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"MUSHU_INSTANCE_PATH": str(Path(folder) / "instance"), "FLASK_SKIP_DOTENV": "1"}
-        prepare = "from mushu.server.up import prepare, settings_from; prepare(settings_from([]))"
+        prepare = "from mushu.server.up import Settings, prepare; prepare(Settings.load())"
         subprocess.run([sys.executable, "-c", prepare], env=environment, check=True, capture_output=True)
         times: dict[str, list[float]] = {name: [] for name in COMMANDS}
         for _ in range(runs):  # in turn, so that a slow moment of the machine hits all alike

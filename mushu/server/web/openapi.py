@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from flask import Flask, Response, current_app
 
+from mushu.batching import unhurried
 from mushu.server.gate.access import Requirement
 from mushu.server.web.application import ApiApp
 from mushu.server.web.guard import SANDBOX, OrgPage, public, requirement_of
@@ -146,7 +147,7 @@ def _document(resources: Sequence[tuple[Resource, str]], version: str, base_url:
     )
     app.url_rule_class = LazyRule
     app.openapi_version = "3.1.0"
-    for resource, prefix in resources:
+    for resource, prefix in unhurried(resources, 1):
         app.register_api(_described(resource, prefix))
     spec: dict[str, Any] = app.api_doc
     requirements = {
