@@ -475,6 +475,8 @@ ORG_PAGES = {
         user_only=True,
         owner_only=(method, rule) in PAGES_OF_OWNERS,
         operator_only=(method, rule) in PAGES_OF_OPERATORS,
+        # What both environments share: members, invitations, settings, and the organization itself.
+        changes_shared=method == "POST" and rule.startswith(("/members", "/settings")),
     )
     for (method, rule), scope in PAGES_OF_AN_ORG.items()
     for sandbox in ("", "/sandbox")
