@@ -26,7 +26,6 @@ from mushu.server.db import (
     SESSION_OPTIONS,
     AnySession,
     Proof,
-    ReadConnections,
     act_for,
     engine_options,
     own_session,
@@ -39,6 +38,7 @@ from mushu.server.instance import JOURNAL_FILE, ROOT, prepare_instance, secret_k
 from mushu.server.lifecycle.context import Context
 from mushu.server.limit_stores import open_store
 from mushu.server.limiter import Limiter
+from mushu.server.read_connections import ReadConnections
 from mushu.server.resources import RESOURCES, Resources
 from mushu.server.sealing.ring import SealingKeys
 

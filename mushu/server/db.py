@@ -12,15 +12,13 @@ A session that acts for somebody carries the proof that they may (`act_for`). `w
 transaction, so that no permission ends between its check and its use.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, event, make_url
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.types import TypeDecorator
 
@@ -33,7 +31,8 @@ if TYPE_CHECKING:
 #: Milliseconds that SQLite waits for another writer, and PostgreSQL for a lock, before it gives up.
 BUSY_TIMEOUT: Final = 15_000
 #: Connections that a pool keeps, and as many again for reads of their own; it opens as many more as there are threads.
-_POOL_SIZE: Final = 5
+#: With PostgreSQL, where opening takes as long as many requests, the pool keeps twice as many of these.
+POOL_SIZE: Final = 5
 #: Seconds that a thread waits for a connection of the pool.
 _POOL_SECONDS: Final = 10
 #: When a PostgreSQL server that does not answer is given up: seconds, but for the last one (libpq's parameters).
@@ -143,66 +142,6 @@ def reading(session: AnySession) -> Iterator[None]:
         yield
 
 
-class ReadConnections:
-    """Connections of one process for reads that are no part of a transaction: each sees all that is committed by then.
-
-    SQLAlchemy opens them and stays out of the way: `environments.prepare` compiles what is asked, once. A thread has
-    one for the time of a statement, and none of a session meanwhile; a few are kept.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.dialect = engine.dialect
-        self._idle: deque[Any] = deque()  # its two ends are safe between threads
-        event.listen(engine, "engine_disposed", lambda _: self._close_idle())
-
-    def fetch(self, statement: str, values: Any, make: Callable[[Any], Sequence[Any]] = list) -> Sequence[Any]:
-        """Return what `make` makes of all rows that a statement finds.
-
-        Raises:
-            DBAPIError: what the driver raises, as an engine would; one that was closed while idle is replaced.
-        """
-        driver: Any = self.dialect.loaded_dbapi
-        while True:
-            connection, place = None, self._idle
-            try:
-                idle = len(place) > 0
-                connection = self._take()
-                found: Sequence[Any] = connection.execute(statement, values).fetchall()  # to its end, always
-            except driver.Error as error:
-                gone = connection is not None and self.dialect.is_disconnect(error, connection, None)
-                if connection is not None:
-                    connection.close()
-                if not (gone and idle):
-                    raise DBAPIError.instance(
-                        statement, None, error, driver.Error, hide_parameters=True, dialect=self.dialect
-                    ) from error
-            else:
-                if place is self._idle and len(place) < _POOL_SIZE:
-                    place.append(connection)
-                else:  # also where the engine was disposed meanwhile: its database may be another one now
-                    connection.close()
-                return make(found)
-
-    def _take(self) -> Any:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._open()
-
-    def _open(self) -> Any:
-        opened = self.engine.raw_connection()
-        connection: Any = opened.driver_connection
-        opened.detach()
-        self.dialect.set_isolation_level(connection, "AUTOCOMMIT")
-        return connection
-
-    def _close_idle(self) -> None:
-        closed, self._idle = self._idle, deque()
-        while closed:
-            closed.pop().close()
-
-
 def holds_rows(session: AnySession) -> bool:
     """Tell whether rows are locked one by one; on SQLite a transaction that may write locks the whole database."""
     return session.get_bind().dialect.name != "sqlite"
@@ -235,16 +174,18 @@ def engine_options(url: str, threads: int) -> dict[str, Any]:
     parsed = make_url(url)
     options: dict[str, Any] = {"hide_parameters": True}  # an error that is logged would show password hashes
     if parsed.database not in (None, "", ":memory:"):
-        options |= {"pool_size": _POOL_SIZE, "max_overflow": threads, "pool_timeout": _POOL_SECONDS}
+        options |= {"pool_size": POOL_SIZE, "max_overflow": threads, "pool_timeout": _POOL_SECONDS}
     if parsed.get_backend_name() == "postgresql":
         options["pool_pre_ping"] = True
+        kept = min(2 * POOL_SIZE, threads)
+        options |= {"pool_size": kept, "max_overflow": threads + POOL_SIZE - kept}
         options["connect_args"] = {name: value for name, value in _REACHABLE.items() if name not in parsed.query}
     return options
 
 
 def most_connections(threads: int) -> int:
     """Return how many connections one process of so many threads opens at most: one a thread, and what is kept."""
-    return threads + 2 * _POOL_SIZE
+    return threads + 2 * POOL_SIZE
 
 
 def is_unverified(database_url: str, environ: Mapping[str, str]) -> bool:

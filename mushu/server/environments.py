@@ -44,7 +44,8 @@ from sqlalchemy.sql.selectable import AliasedReturnsRows
 
 from mushu.environment import Environment
 from mushu.server.compiled import CompiledSelect
-from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, ReadConnections, UTCDateTime
+from mushu.server.db import IN_ALL_ENVIRONMENTS, AnySession, UTCDateTime
+from mushu.server.read_connections import ReadConnections
 
 _ENVIRONMENT: Final = "mushu_environment"
 #: Names of the tables whose classes are `Environmental`.

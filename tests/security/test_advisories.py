@@ -207,7 +207,9 @@ def test_cve_2026_42208_no_credential_is_a_statement(gate: Gate) -> None:
 
 def test_cve_2026_92443_no_cache_may_keep_an_answer_or_take_it_for_another(gate: Gate) -> None:
     answers = [gate.ask(gate.good), gate.ask({}), gate.ask(gate.good, policy="admins")]
-    with patch("mushu.server.db.ReadConnections.fetch", side_effect=OperationalError("x", {}, Exception("x"))):
+    with patch(
+        "mushu.server.read_connections.ReadConnections.fetch", side_effect=OperationalError("x", {}, Exception("x"))
+    ):
         answers.append(gate.ask({"X-API-Key": "x"}, policy="none"))
     assert [answered.status_code for answered in answers] == [200, 401, 403, 503]
     for answered in answers:

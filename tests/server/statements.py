@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from sqlalchemy import Engine, event
 
-from mushu.server.db import ReadConnections
+from mushu.server.read_connections import ReadConnections
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """How transactions begin, and what keeps one from being held by accident."""
 
 import sqlite3
+import threading
+import time
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -12,13 +14,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mushu.server.core import Core, db
-from mushu.server.db import ReadConnections, UTCDateTime, engine_options, reading, writing
+from mushu.server.db import UTCDateTime, engine_options, reading, writing
 from mushu.server.delivery.ledger import find_under_way, keys_at, keys_to_clean_up, keys_under_way
 from mushu.server.idempotency import IdempotencyMark
 from mushu.server.keys.minting import find_minted
 from mushu.server.keys.selection import Selection
 from mushu.server.keys.service import find_key_by_digest, list_keys
 from mushu.server.paging import Window
+from mushu.server.read_connections import ReadConnections
 from tests.server.conftest import World
 
 pytestmark = pytest.mark.database
@@ -148,6 +151,65 @@ def test_a_read_of_its_own_sees_each_commit_and_outlives_a_connection_that_was_c
 
 
 @pytest.mark.fault
+class Opened:
+    """A connection whose reads end when they may."""
+
+    def __init__(self, may_end: threading.Event) -> None:
+        self._may_end = may_end
+        self.is_closed = False
+
+    def execute(self, *_: object) -> "Opened":
+        assert self._may_end.wait(30)
+        return self
+
+    def fetchall(self) -> list[int]:
+        return [1]
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.fault
+def test_reads_side_by_side_share_a_few_connections_and_open_others_only_where_these_take_long(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With eight, three were opened and closed again for each wave of requests; one took 50 ms that took 15."""
+    opened: list[Opened] = []
+    may_end = threading.Event()
+    may_end.set()
+    reads = ReadConnections(db.engine)
+
+    def open_one() -> Opened:
+        opened.append(one := Opened(may_end))
+        return one
+
+    monkeypatch.setattr(reads, "_open", open_one)
+
+    def read(times: int) -> None:
+        assert [reads.fetch("", ()) for _ in range(times)] == [[1]] * times
+
+    def begin(times: int) -> list[threading.Thread]:
+        threads = [threading.Thread(target=read, args=(times,)) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    for thread in begin(200):
+        thread.join(30)
+    assert 0 < len(opened) <= 5
+    may_end.clear()
+    monkeypatch.setattr("mushu.server.read_connections._PATIENCE", 0.001)
+    threads = begin(1)
+    until = time.monotonic() + 30
+    while len(opened) < 12:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    may_end.set()
+    for thread in threads:
+        thread.join(30)
+    assert sum(not connection.is_closed for connection in opened) == 5
+
+
 def test_a_pool_without_a_free_connection_is_no_fault_of_the_server(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +231,7 @@ def test_what_the_address_of_the_database_says_is_kept() -> None:
     options = engine_options("postgresql+psycopg://a@b/c?connect_timeout=3", 30)
     assert "connect_timeout" not in options["connect_args"]
     assert options["connect_args"]["tcp_user_timeout"] == 30_000
+    assert (options["pool_size"], options["pool_size"] + options["max_overflow"]) == (10, 35)
     assert "connect_args" not in engine_options("sqlite:////tmp/x", 30)
 
 

@@ -22,8 +22,8 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from sqlalchemy import Engine
 
-from mushu.server.db import ReadConnections
 from mushu.server.environments import Reader
+from mushu.server.read_connections import ReadConnections
 
 _COPY: Final = 48
 _ASKED: Final = ("journal_mode", "database_list")

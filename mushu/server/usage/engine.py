@@ -16,10 +16,11 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from mushu.server.db import ReadConnections, own_session, prepare_engine, reading
+from mushu.server.db import own_session, prepare_engine, reading
 from mushu.server.environments import Reader, Source
 from mushu.server.errors import DatabaseUnavailable
 from mushu.server.instance import make_private, sqlite_url
+from mushu.server.read_connections import ReadConnections
 from mushu.server.usage.models import TABLES, KeyUse
 
 _MAKING: Final = threading.Lock()

@@ -176,7 +176,7 @@ def test_it_remembers_until_the_next_commit_no_miss_and_a_few_only(
             world.user()
         return [(1,)] * len(text)
 
-    monkeypatch.setattr("mushu.server.db.ReadConnections.fetch", fetch)
+    monkeypatch.setattr("mushu.server.read_connections.ReadConnections.fetch", fetch)
     found = StampedReads(db.engine)
     for text in ("ab", "ab", "", ""):
         assert len(found.fetch(text, [])) == len(text)

@@ -254,7 +254,7 @@ def test_what_cannot_be_decided_is_503(
         StorageUnavailable("Something else."): "undecided",
         ZeroDivisionError(): "undecided",
     }.items():
-        monkeypatch.setattr("mushu.server.db.ReadConnections.fetch", Mock(side_effect=error))
+        monkeypatch.setattr("mushu.server.read_connections.ReadConnections.fetch", Mock(side_effect=error))
         denied(client.get("/forward-auth/reports", headers=api_key(text)), 503, code)
         denied(client.get("/forward-auth/reports"), 503, code)
 

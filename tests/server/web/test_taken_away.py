@@ -12,12 +12,13 @@ from werkzeug.test import TestResponse
 
 from mushu.server.audit import SYSTEM
 from mushu.server.core import db
-from mushu.server.db import ReadConnections, reading, writing
+from mushu.server.db import reading, writing
 from mushu.server.gate.policies import PolicyRequest, add_policy
 from mushu.server.keys import Scope
 from mushu.server.keys.service import change_state
 from mushu.server.keys.states import DELETE
 from mushu.server.orgs.service import get_org
+from mushu.server.read_connections import ReadConnections
 from mushu.server.web.extensions import recorder_of
 from tests.server.conftest import World, api_key
 from tests.server.web.asking import SeparateClient, problem_of

@@ -215,7 +215,7 @@ def test_what_cannot_be_decided_never_says_that_a_good_key_is_bad(
         OperationalError("SELECT", {}, Exception("disk I/O error")),
         DatabaseError("SELECT", {}, Exception("database disk image is malformed")),
     ):
-        monkeypatch.setattr("mushu.server.db.ReadConnections.fetch", Mock(side_effect=error))
+        monkeypatch.setattr("mushu.server.read_connections.ReadConnections.fetch", Mock(side_effect=error))
         for asked in (
             introspect(client, basic(asker), token=asker),
             client.post("/api-keys/verify", json={"key": asker}, headers=api_key(asker)),
