@@ -1,4 +1,4 @@
-"""What the start of a command costs, in CPU seconds and as a ratio to Flask with SQLAlchemy in the same run.
+"""What the start of a command or server costs, in CPU seconds and as a ratio to Flask with SQLAlchemy in the same run.
 
     .venv/bin/python bench/startup.py [RUNS]
 
@@ -26,6 +26,7 @@ COMMANDS = {
     "flask keys list": ["-m", "flask", "keys", "list", "--org", "default"],
     "mushu-server --help": ["-c", SERVER, "--help"],
     "mushu-server keys list": ["-c", SERVER, "keys", "list", "--org", "default"],
+    "a server, until it listens": ["-c", "from mushu.server.up import create_app; create_app()"],
     "import mushu": ["-c", "import mushu"],
     "mushu --help": ["-m", "mushu.cli.main", "--help"],
 }

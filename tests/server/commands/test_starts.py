@@ -67,10 +67,8 @@ def test_a_server_loads_nothing_before_it_is_needed(settings: Settings) -> None:
     script = f"""
 import sys
 from pathlib import Path
-from mushu.server.app import create_app
-from mushu.server.config import Settings
 from mushu.server.core import Core
-from mushu.server.operation import serving
+from mushu.server.up import Settings, create_app
 app = create_app(Core(Settings(instance_path=Path({str(settings.instance_path)!r}))))
 print(app.test_client().get("/health").status_code, [name for name in {NOT_AT_THE_START!r} if name in sys.modules])
 """
