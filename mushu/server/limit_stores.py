@@ -252,7 +252,9 @@ def look_at_store(settings: Settings, *, in_use: bool) -> tuple[bool, str]:
         in_use: whether anything has limits.
     """
     try:
-        return True, f"counted in {open_store(settings).check()}"
+        alone = in_use and not settings.uses_sqlite and not settings.limits_url
+        others = ", for this machine alone; where there are several, set MUSHU_LIMITS_URL (docs/limits.md)"
+        return True, f"counted in {open_store(settings).check()}{others if alone else ''}"
     except ConfigurationError as error:
         return False, error.detail
     except Exception as error:  # each store has errors of its own

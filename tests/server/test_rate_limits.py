@@ -1,5 +1,7 @@
 """How limits are written, and what is told of them."""
 
+from dataclasses import replace
+
 import pytest
 
 from mushu.server.config import Settings
@@ -72,7 +74,10 @@ def test_a_store_that_fails_decides_nothing(store: SqliteWindows, settings: Sett
     found, told = look_at_store(settings, in_use=True)
     assert (found, "put " in told, "mushu-limits.sqlite3" in told) == (False, True, True)
     open_store(settings).make()
-    assert look_at_store(settings, in_use=True) == (True, f"counted in {settings.limits_path}")
+    alone = replace(settings, database_url="sqlite:////srv/mushu.sqlite3")
+    assert look_at_store(alone, in_use=True) == (True, f"counted in {settings.limits_path}")
+    good, told = look_at_store(replace(settings, database_url="postgresql://mushu@db/mushu"), in_use=True)
+    assert (good, "for this machine alone" in told) == (True, True)
 
 
 def test_a_redis_that_is_away_or_cannot_be_used_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
