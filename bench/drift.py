@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mushu.destination import Holding
+from mushu.destination import Holding, Location
 from mushu.keyformat import public_id
 from mushu.server.audit import SYSTEM
 from mushu.server.clock import utc_now
@@ -39,6 +39,9 @@ class Slow:
     def __init__(self, digest: str) -> None:
         self.uri = f"slow:{digest}"
         self.digest = digest
+
+    def location(self) -> Location:
+        return Location()
 
     def read(self) -> Holding:
         time.sleep(TAKES)
@@ -78,7 +81,7 @@ def deliver(count: int) -> dict[str, str]:
             minted, _ = mint_key(db.session, utc_now, SYSTEM, KeyRequest(org_id=org_id, name=public_id("k")))
             key = activate(db.session, utc_now, SYSTEM, minted.id)
             now, uri = utc_now(), f"slow:{number}"
-            delivery = open_delivery(key.id, uri, "0", now, now, SYSTEM)
+            delivery = open_delivery(key.id, uri, Location(), "0", now, now, SYSTEM)
             delivery.state, delivery.version, delivery.verified_at = DeliveryState.VERIFIED, "1", now
             db.session.add(delivery)
             held[uri] = key.digest
