@@ -59,7 +59,7 @@ LISTS: dict[str, list[Callable[[Window], object]]] = {
         partial(list_keys_to_look_at, S, NOW, "org", Selection(), Hygiene(), sort=Sort.NAME),
     ],
     "read_keys": [partial(keys.read_keys, S, "org", Environment.LIVE)],
-    "read_keys_in": [lambda window: keys.read_keys_in(S, "org", Environment.LIVE, [State.PENDING], window.limit)],
+    "read_moving_keys": [lambda window: keys.read_moving_keys(S, "org", Environment.LIVE, window.limit)],
     "list_destinations": [partial(destinations.list_destinations, S, "org")],
     "list_policies": [partial(policies.list_policies, S)],
     "list_events": [
@@ -117,6 +117,13 @@ def test_a_page_of_the_ledger_of_an_organization_is_read_in_its_order(context: N
     plan = plan_of(lambda: [*checker.check(KeyFilter(org_id="org"))])
     assert [line for line in plan if "deliveries" in line]
     assert not [line for line in plan if "TEMP B-TREE" in line or is_scan(line)], plan
+
+
+def test_keys_that_move_are_found_without_a_look_at_all_keys_of_an_organization(context: None) -> None:
+    with reading(S):
+        plan = plan_of(lambda: keys.read_moving_of_many(S, "org", Environment.LIVE, 6))
+    assert ("SCAN api_keys USING INDEX ix_api_keys_pending" in plan, "SCAN rotations" in " ".join(plan)) == (True, True)
+    assert not [line for line in plan if "org_id" in line], plan
 
 
 def test_the_trail_of_one_key_is_not_looked_for_in_that_of_its_organization(context: None) -> None:

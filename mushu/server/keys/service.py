@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Integer, String, bindparam, literal_column, select, update
 
 from mushu.environment import Environment
 from mushu.server import rate_limits
@@ -14,7 +14,7 @@ from mushu.server.db import AnySession
 from mushu.server.environments import Source, prepare
 from mushu.server.errors import KeyNotFound, WrongState
 from mushu.server.keys import Network, revocation_journal, stored_networks
-from mushu.server.keys.models import RECORD, ApiKey
+from mushu.server.keys.models import IS_OPEN, IS_PENDING, RECORD, ApiKey, Rotation
 from mushu.server.keys.records import KeyBounds, KeyRecord
 from mushu.server.keys.selection import IS_ALIVE, Selection
 from mushu.server.keys.states import State, Transition
@@ -27,8 +27,24 @@ _RECORDS: Final = select(*RECORD).where(
     ApiKey.org_id == bindparam("org_id"), ApiKey.environment == bindparam("environment")
 )
 _SHOWN: Final = PreparedPages(_RECORDS.where(IS_ALIVE), _NEWEST_FIRST, KeyRecord)
-_IN_STATES: Final = PreparedPages(
-    _RECORDS.where(ApiKey.stored_state.in_(bindparam("states", expanding=True))), _NEWEST_FIRST, KeyRecord
+_MOVING: Final = (State.PENDING, State.RETIRING)
+_IN_MOTION: Final = PreparedPages(_RECORDS.where(ApiKey.stored_state.in_(_MOVING)), _NEWEST_FIRST, KeyRecord)
+#: That a key is the organization's, as no index has it: what is rare on a whole server is found before its many keys.
+_OF_ORG: Final = ApiKey.org_id.concat(literal_column("''")) == bindparam("org_id", type_=String)
+_NEWEST_OF_MANY: Final = (
+    select(*RECORD)
+    .where(_OF_ORG, ApiKey.environment == bindparam("environment"))
+    .order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
+_MOVING_OF_MANY: Final = (
+    prepare(_NEWEST_OF_MANY.where(IS_PENDING), KeyRecord),
+    prepare(
+        _NEWEST_OF_MANY.where(
+            ApiKey.stored_state == State.RETIRING, ApiKey.id.in_(select(Rotation.predecessor_id).where(IS_OPEN))
+        ),
+        KeyRecord,
+    ),
 )
 _ONE: Final = prepare(
     _RECORDS.add_columns(ApiKey.rotate_every, ApiKey.rotate_at, ApiKey.limits, ApiKey.networks).where(
@@ -119,12 +135,17 @@ def read_keys(source: Source, org_id: str, environment: Environment, window: Win
     return _SHOWN.page(source, {"org_id": org_id, "environment": environment.value}, window)
 
 
-def read_keys_in(
-    source: Source, org_id: str, environment: Environment, states: Sequence[State], most: int
-) -> Sequence[KeyRecord]:
-    """Return the newest keys of an organization that are stored as in one of these states."""
-    given = {"org_id": org_id, "environment": environment.value, "states": states}
-    return _IN_STATES.page(source, given, Window(most)).rows
+def read_moving_keys(source: Source, org_id: str, environment: Environment, most: int) -> Sequence[KeyRecord]:
+    """Return the newest keys of an organization that wait for a delivery, or make way; looks at each of its keys."""
+    given = {"org_id": org_id, "environment": environment.value}
+    return _IN_MOTION.page(source, given, Window(most)).rows
+
+
+def read_moving_of_many(source: Source, org_id: str, environment: Environment, most: int) -> Sequence[KeyRecord]:
+    """Return the same for an organization with very many keys: looks at each key of the server that moves."""
+    given = {"org_id": org_id, "environment": environment.value, "limit": most}
+    found = [key for query in _MOVING_OF_MANY for key in query.rows(source, given)]
+    return sorted(found, key=lambda key: (key.created_at, key.id), reverse=True)[:most]
 
 
 def iterate_keys(session: AnySession, org_id: str, selection: Selection) -> Iterator[ApiKey]:

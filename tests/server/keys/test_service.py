@@ -10,13 +10,22 @@ from mushu import keyformat
 from mushu.environment import Environment
 from mushu.keyformat import Prefix
 from mushu.server.audit import SYSTEM, AuditEvent
-from mushu.server.core import db
+from mushu.server.core import db, reader_in
 from mushu.server.db import reading, writing
+from mushu.server.delivery.activation import activate
 from mushu.server.errors import Invalid, KeyNotFound
 from mushu.server.keys.minting import KeyRequest, mint_key
 from mushu.server.keys.models import ApiKey
+from mushu.server.keys.rotation import Terms, begin
 from mushu.server.keys.selection import Selection, StateAt
-from mushu.server.keys.service import get_key_of, iterate_keys, list_keys, rename_key
+from mushu.server.keys.service import (
+    get_key_of,
+    iterate_keys,
+    list_keys,
+    read_moving_keys,
+    read_moving_of_many,
+    rename_key,
+)
 from mushu.server.keys.states import State
 from mushu.server.paging import Window
 from tests.conftest import TurnableClock
@@ -165,3 +174,25 @@ def test_a_key_of_another_org_or_environment_is_not_found(world: World) -> None:
         for org_id, environment in ((other.id, Environment.LIVE), (org.id, Environment.TEST)):
             with pytest.raises(KeyNotFound):
                 get_key_of(db.session, org_id, environment, key.id)
+
+
+def test_keys_that_move_are_the_same_where_an_organization_has_very_many(world: World, clock: TurnableClock) -> None:
+    org, other = world.org(), world.org()
+    moving = []
+    for number in range(5):
+        clock.turn(minutes=1)
+        rests, _ = world.key(org)
+        with writing(db.session):
+            successor, _ = begin(db.session, clock, SYSTEM, rests.id, Terms())
+            if number % 2:
+                activate(db.session, clock, SYSTEM, successor.id)
+        moving.append(rests.id if number % 2 else successor.id)
+        for elsewhere, environment in ((other, Environment.LIVE), (org, Environment.TEST)):
+            with writing(db.session):
+                request = KeyRequest(org_id=elsewhere.id, name="k", environment=environment)
+                mint_key(db.session, clock, SYSTEM, request)
+    reader = reader_in(Environment.LIVE)
+    for most in (3, 6):
+        found = read_moving_of_many(reader, org.id, Environment.LIVE, most)
+        assert [key.id for key in found] == moving[::-1][:most]
+        assert found == read_moving_keys(reader, org.id, Environment.LIVE, most)

@@ -14,7 +14,7 @@ from mushu.server.destinations import read_destinations
 from mushu.server.environments import Reader
 from mushu.server.figures import KeyCounts
 from mushu.server.keys import Scope
-from mushu.server.keys.service import read_keys_in
+from mushu.server.keys.service import read_moving_keys, read_moving_of_many
 from mushu.server.keys.states import State
 from mushu.server.orgs.settings import rules_of
 from mushu.server.usage.engine import reading_with_usage
@@ -27,6 +27,8 @@ from mushu.server.web.guard import current_environment, current_reader, org_page
 
 #: Events, and keys on the move, that are shown.
 _LATEST: Final = 6
+#: Keys that are not looked at one by one for each page.
+_VERY_MANY: Final = 5_000
 #: What comes with each creation and rotation by itself: one event of these is told, not four; the audit log has all.
 _WITH_IT: Final = ("key.activated", "key.retiring")
 _MOVING: Final = (State.PENDING, State.RETIRING)
@@ -84,7 +86,8 @@ def show_home(org_id: str) -> Response:
 def _figures(reader: Reader, now: datetime, org_id: str) -> HomeFigures:
     environment = current_environment()
     figures = get_core().figures.of(reader, now, org_id, environment)
-    moving = [key for key in read_keys_in(reader, org_id, environment, _MOVING, _LATEST) if key.state(now) in _MOVING]
+    read = read_moving_of_many if figures.counts.keys + figures.counts.deleted > _VERY_MANY else read_moving_keys
+    moving = [key for key in read(reader, org_id, environment, _LATEST) if key.state(now) in _MOVING]
     news = [one for one in newest_events(reader, org_id, 4 * _LATEST) if one.action not in _WITH_IT][:_LATEST]
     return HomeFigures(
         counts=figures.counts,

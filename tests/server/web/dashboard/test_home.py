@@ -3,6 +3,7 @@
 import gzip
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import Engine
 
 from mushu.environment import Environment
@@ -19,6 +20,7 @@ from mushu.server.orgs.models import Role
 from mushu.server.orgs.settings import change_rules
 from mushu.server.usage import Recorder
 from mushu.server.usage.engine import usage_engine
+from mushu.server.web.dashboard import home
 from tests.conftest import TurnableClock
 from tests.server.statements import statements
 from tests.server.verbs import use_key
@@ -55,7 +57,9 @@ def test_keys_without_an_end_are_a_card_only_where_new_ones_must_have_one(office
     assert "expiry=none" in " ".join(office.page(office.home).links())
 
 
-def test_it_tells_what_was_asked_what_is_unusual_what_moves_and_what_happened(office: Office) -> None:
+def test_it_tells_what_was_asked_what_is_unusual_what_moves_and_what_happened(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key, now, colleague = office.key(HOSTILE), office.world.clock(), office.world.user()
     recorder = Recorder(db.engine, None, 0)
     recorder.saw(key.id, now - timedelta(days=9), "192.0.2.7")
@@ -79,6 +83,8 @@ def test_it_tells_what_was_asked_what_is_unusual_what_moves_and_what_happened(of
     assert "<script>alert" not in page.html
     assert page.links().count(f"{office.home}keys/{key.id}") >= 3
     assert "Nothing of late." not in text
+    monkeypatch.setattr(home, "_VERY_MANY", 0)
+    assert text_of(office.page(office.home)) == text, "however keys that move are found"
 
 
 def test_where_there_is_no_key_it_teaches_the_first_one(office: Office) -> None:
