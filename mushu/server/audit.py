@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import JSON, Index, Integer, String, and_, bindparam, or_, select
+from sqlalchemy import JSON, ColumnElement, Index, Integer, String, and_, bindparam, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import AnySession, Base, UTCDateTime
@@ -103,15 +103,20 @@ _NEWEST: Final = prepare(
 )
 
 
-_OF_ONE: Final = select(*AuditEvent.__table__.columns).where(
-    AuditEvent.org_id.concat("") == bindparam("org_id")  # as in `list_events`
-)
-_ABOUT: Final = [
+#: As an expression it has no index: of a thing there are few events, and of an organization there may be many.
+_ORG_OF_FEW: Final = AuditEvent.org_id.concat("")
+
+
+def _about(thing: Any) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return what an event about a thing is: it was done to it, or by it; each of the two has an index."""
+    by_it = and_(AuditEvent.actor_kind == ActorKind.API_KEY, AuditEvent.actor_id == thing)
+    return AuditEvent.target_id == thing, by_it
+
+
+_OF_ONE: Final = select(*AuditEvent.__table__.columns).where(bindparam("org_id") == _ORG_OF_FEW)
+_NEWEST_ABOUT: Final = [
     prepare(_OF_ONE.where(condition).order_by(AuditEvent.id.desc()).limit(bindparam("limit", type_=Integer)))
-    for condition in (
-        AuditEvent.target_id == bindparam("about"),
-        and_(AuditEvent.actor_id == bindparam("about"), AuditEvent.actor_kind == ActorKind.API_KEY),
-    )
+    for condition in _about(bindparam("about"))
 ]
 
 
@@ -141,7 +146,7 @@ def newest_events(source: Source, org_id: str, most: int) -> Sequence[Any]:
 def newest_events_about(source: Source, org_id: str, about: str, most: int) -> Sequence[Any]:
     """Return the same of those that something of the organization was done by, or that was done to it."""
     given = {"org_id": org_id, "about": about, "limit": most}
-    found = {event.id: event for prepared in _ABOUT for event in prepared.rows(source, given)}
+    found = {event.id: event for prepared in _NEWEST_ABOUT for event in prepared.rows(source, given)}
     return [found[event_id] for event_id in sorted(found, reverse=True)[:most]]
 
 
@@ -153,8 +158,7 @@ def list_events(session: AnySession, wanted: EventFilter, window: Window) -> Pag
     """
     query = select(AuditEvent)
     if wanted.org_id is not None:
-        # As an expression it has no index: of a thing there are few events, and of an organization there may be many.
-        org_id = AuditEvent.org_id if wanted.about is None else AuditEvent.org_id.concat("")
+        org_id = AuditEvent.org_id if wanted.about is None else _ORG_OF_FEW
         query = query.where(org_id == wanted.org_id)
     if wanted.action is not None:
         within = AuditEvent.action.startswith(f"{wanted.action}.", autoescape=True)
@@ -169,8 +173,5 @@ def list_events(session: AnySession, wanted: EventFilter, window: Window) -> Pag
         query = query.where(AuditEvent.at >= wanted.since)
     if wanted.until is not None:
         query = query.where(AuditEvent.at < wanted.until)
-    queries = [query]
-    if wanted.about is not None:
-        by_it = and_(AuditEvent.actor_kind == ActorKind.API_KEY, AuditEvent.actor_id == wanted.about)
-        queries = [query.where(AuditEvent.target_id == wanted.about), query.where(by_it)]
+    queries = [query] if wanted.about is None else [query.where(condition) for condition in _about(wanted.about)]
     return merged_page(session, queries, Order((AuditEvent.id,), descending=True), window)
