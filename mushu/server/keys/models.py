@@ -8,9 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from mushu.server.db import Base, UTCDateTime
 from mushu.server.idempotency import Idempotent
-from mushu.server.keys import Scope
-from mushu.server.keys.records import deadline_of, hint_of, scopes_of, state_of
-from mushu.server.keys.states import State
+from mushu.server.keys.records import ToldKey, deadline_of
 from mushu.server.paging import Folded
 
 # Literal text: SQLite uses a partial index only where a query repeats its condition word for word, no parameters.
@@ -22,7 +20,7 @@ IS_OPEN: Final = text("settled_at IS NULL")
 IS_NAMED: Final[ColumnElement[bool]] = literal_column("name >= ''")
 
 
-class ApiKey(Idempotent, Base):
+class ApiKey(ToldKey, Idempotent, Base):
     """One API key: everything about it but the key. Rows are never deleted; a deleted key is `revoked`."""
 
     __tablename__ = "api_keys"
@@ -65,19 +63,6 @@ class ApiKey(Idempotent, Base):
     networks: Mapped[str | None] = mapped_column(Text)
     #: As in `Idempotent`, with an index in place of the constraint (`minting.py` says when it does not count any more).
     request_key: Mapped[str | None] = mapped_column(String(64))
-
-    @property
-    def scopes(self) -> tuple[Scope, ...]:
-        return scopes_of(self.scope_names)
-
-    @property
-    def hint(self) -> str:
-        """The key as people see it: prefix and last four characters."""
-        return hint_of(self)
-
-    def state(self, now: datetime) -> State:
-        """Return the state at `now`; `expired` where the time of a living key is over."""
-        return state_of(self, now)
 
 
 Index("ix_api_keys_by_name", ApiKey.org_id, ApiKey.environment, Folded(ApiKey.name), ApiKey.id, sqlite_where=IS_NAMED)

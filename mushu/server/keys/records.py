@@ -11,7 +11,9 @@ _LIVING: Final = (State.ACTIVE, State.DISABLED, State.RETIRING)
 _STATES: Final = {state.value: state for state in State}
 
 
-class _Shown(Protocol):
+class _Columns(Protocol):
+    @property
+    def scope_names(self) -> str: ...
     @property
     def environment(self) -> str: ...
     @property
@@ -24,26 +26,34 @@ class _Shown(Protocol):
     def retires_at(self) -> datetime | None: ...
 
 
-def hint_of(key: _Shown) -> str:
-    """Return the key as people see it: prefix and last four characters."""
-    return f"msk_{key.environment}_…{key.last_four}"
+class ToldKey:
+    """What is told of a key, by columns that are those of its row."""
 
+    __slots__ = ()
 
-def state_of(key: _Shown, now: datetime) -> State:
-    """Return the state at `now`; `expired` where the time of a living key is over."""
-    stored = _STATES[key.stored_state]
-    # Moments first: most keys have none, and it takes longer to name a state than to see that.
-    if key.retires_at is not None and key.retires_at <= now and stored is State.RETIRING:
-        return State.REVOKED
-    if key.expires_at is not None and key.expires_at <= now and stored in _LIVING:
-        return State.EXPIRED
-    return stored
+    @property
+    def scopes(self: _Columns) -> tuple[Scope, ...]:
+        return _scopes_of(self.scope_names)
+
+    @property
+    def hint(self: _Columns) -> str:
+        """The key as people see it: prefix and last four characters."""
+        return f"msk_{self.environment}_…{self.last_four}"
+
+    def state(self: _Columns, now: datetime) -> State:
+        """Return the state at `now`; `expired` where the time of a living key is over."""
+        stored = _STATES[self.stored_state]
+        # Moments first: most keys have none, and it takes longer to name a state than to see that.
+        if self.retires_at is not None and self.retires_at <= now and stored is State.RETIRING:
+            return State.REVOKED
+        if self.expires_at is not None and self.expires_at <= now and stored in _LIVING:
+            return State.EXPIRED
+        return stored
 
 
 @cache
-def scopes_of(names: str) -> tuple[Scope, ...]:
-    """Return the scopes that a row names; there are few combinations."""
-    return tuple(Scope(name) for name in names.split(","))
+def _scopes_of(names: str) -> tuple[Scope, ...]:
+    return tuple(Scope(name) for name in names.split(","))  # there are few combinations
 
 
 def deadline_of(handed_over_at: datetime | None, seconds: int) -> datetime | None:
@@ -60,9 +70,7 @@ class KeyBounds(NamedTuple):
     networks: str | None
 
 
-class KeyRecord(NamedTuple):
-    """What a list shows of a key; it is part of no session, and nothing changes it."""
-
+class _Record(NamedTuple):
     id: str
     name: str
     last_four: str
@@ -76,13 +84,8 @@ class KeyRecord(NamedTuple):
     revoked_at: datetime | None
     retires_at: datetime | None
 
-    @property
-    def scopes(self) -> tuple[Scope, ...]:
-        return scopes_of(self.scope_names)
 
-    @property
-    def hint(self) -> str:
-        return hint_of(self)
+class KeyRecord(ToldKey, _Record):
+    """What a list shows of a key; it is part of no session, and nothing changes it."""
 
-    def state(self, now: datetime) -> State:
-        return state_of(self, now)
+    __slots__ = ()
