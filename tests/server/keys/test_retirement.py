@@ -29,16 +29,6 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TO_THE_DEADLINE = Terms(deadline=DAY, at_deadline=AtDeadline.REVOKE)
 
 
-@pytest.fixture
-def org(world: World) -> Organization:
-    return world.org()
-
-
-@pytest.fixture
-def old(world: World, org: Organization) -> ApiKey:
-    return world.key(org)[0]
-
-
 class TestFirstUses:
     def test_start_the_clock_of_the_key_before_and_later_ones_do_not_prolong_it(
         self, clock: TurnableClock, old: ApiKey

@@ -29,16 +29,6 @@ pytestmark = pytest.mark.database
 HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=366)
 
 
-@pytest.fixture
-def org(world: World) -> Organization:
-    return world.org()
-
-
-@pytest.fixture
-def old(world: World, org: Organization) -> ApiKey:
-    return world.key(org)[0]
-
-
 def begin(clock: TurnableClock, key_id: str, terms: Terms | None = None) -> ApiKey:
     with writing(db.session):
         return rotation.begin(db.session, clock, SYSTEM, key_id, terms or Terms())[0]
