@@ -183,6 +183,17 @@ def hours_by_key(source: Source, now: datetime, key_ids: Sequence[str]) -> dict[
     return found
 
 
+def added_up(now: datetime, of_keys: Iterable[Sequence[UsedHour]]) -> Sequence[Bar]:
+    """Return the last 24 hours, oldest first, of keys whose hours were read, added up."""
+    requests, denials = [0] * HOURS_OF_A_KEY, [0] * HOURS_OF_A_KEY
+    for hours in of_keys:
+        for place, asked, refused in hours:
+            requests[place] += asked
+            denials[place] += refused
+    starts = last_hours(now, 24)
+    return [*map(Bar, starts, requests[-len(starts) :], denials[-len(starts) :])]
+
+
 @lru_cache(maxsize=4)
 def _places_of(first: datetime) -> dict[object, int]:
     """Return the place of each of the last hours, by its start as drivers have it: a moment, or the text in SQLite."""

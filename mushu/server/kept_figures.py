@@ -100,6 +100,18 @@ class KeptFigures:
             self._small.add((org_id, environment))
         return kept.figures
 
+    def counts(self, source: Reader, now: datetime, org_id: str, environment: Environment) -> KeyCounts:
+        """Return the counts of `of`; where the keys are few, nothing else is asked for.
+
+        Raises:
+            DatabaseUnavailable: the usage of keys cannot be read.
+        """
+        if (org_id, environment) in self._small:
+            counts = _counts(source, now, org_id, environment)
+            if counts.keys + counts.deleted <= FEW:
+                return counts
+        return self.of(source, now, org_id, environment).counts
+
     def unusual(self, source: Source, now: datetime, org_id: str, environment: Environment) -> Sequence[UnusualKey]:
         """Return the keys of which something unusual is to be told; of many keys it is as old as their figures.
 

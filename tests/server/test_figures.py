@@ -21,6 +21,7 @@ from mushu.server.figures import (
     LONG,
     SOON,
     KeyCounts,
+    added_up,
     count_keys,
     count_listed,
     hours_by_key,
@@ -151,6 +152,10 @@ def test_the_hours_of_a_page_of_keys_hold_what_each_counted(used: Used) -> None:
     bars = used.read(hours_by_key, [used.busy.id, used.soon.id])
     assert sorted(bars[used.busy.id]) == [(HOURS_OF_A_KEY - 31, 3, 1), (HOURS_OF_A_KEY - 1, 5, 0)]
     assert bars[used.soon.id] == []
+    for hours in (0, -7, 8, 40):
+        used.clock.turn(hours=hours)
+        bars = used.read(hours_by_key, [used.busy.id, used.quiet.id, used.soon.id])
+        assert added_up(used.clock(), bars.values()) == used.read(hours_of_keys, used.org.id, Selection())
 
 
 def test_nothing_was_counted_yet(world: World, clock: TurnableClock) -> None:
@@ -183,7 +188,14 @@ def test_figures_of_many_keys_are_kept_until_something_happens_to_the_organizati
         return counts, len(found)
 
     assert [asked()[1] for _ in range(2)] == [2, 2], "few keys are counted each time"
+    with statements(Engine) as found:
+        assert kept.counts(reader, used.clock(), used.org.id, Environment.LIVE) == asked()[0]
+    assert len(found) == 3, "their hours are asked for by who has them not on a page"
+    grown = KeptFigures()
+    grown.of(reader, used.clock(), used.org.id, Environment.LIVE)
     monkeypatch.setattr(kept_figures, "FEW", 3)
+    assert grown.counts(reader, used.clock(), used.org.id, Environment.LIVE) == asked()[0]
+    kept._kept.clear()
     (before, first), (_, second), (_, third) = (asked() for _ in range(3))
     assert (first, second, third) == (2, 2, 1)
     with writing(db.session):
@@ -191,6 +203,7 @@ def test_figures_of_many_keys_are_kept_until_something_happens_to_the_organizati
     after, again = asked()
     assert (after.deleted, again) == (before.deleted + 1, 2)
     assert asked()[1] == 1
+    assert kept.counts(reader, used.clock(), used.org.id, Environment.LIVE) == after
     used.clock.turn(minutes=30)
     assert [asked()[1] for _ in range(2)] == [3, 1]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from flask import Response, request
 from markupsafe import Markup
@@ -13,15 +13,13 @@ from mushu.server.core import db, get_core
 from mushu.server.db import reading
 from mushu.server.destinations import read_destinations
 from mushu.server.environments import Reader
-from mushu.server.figures import KeyCounts
+from mushu.server.figures import KeyCounts, added_up
 from mushu.server.filtered_keys import FilteredKeys
 from mushu.server.hygiene import Sort
-from mushu.server.kept_figures import OrgFigures
 from mushu.server.keys import Scope
 from mushu.server.keys.service import read_keys
-from mushu.server.paging import Page, Window
+from mushu.server.paging import Window
 from mushu.server.usage.engine import reading_with_usage
-from mushu.server.usage.report import Bar
 from mushu.server.users.service import emails_of_members
 from mushu.server.web.dashboard.charts import BY_HOUR, Chart, chart
 from mushu.server.web.dashboard.key_filters import PAGE, SORTS, KeyQuery, key_query
@@ -86,43 +84,40 @@ def _views(counts: KeyCounts, query: KeyQuery, to: Callable[..., str]) -> Markup
 
 
 def _listing(reader: Reader, now: datetime, org_id: str, query: KeyQuery) -> KeyListing:
-    figures = get_core().figures.of(reader, now, org_id, current_environment())
-    found = _found(reader, now, org_id, query, figures)
+    environment, window = current_environment(), Window(PAGE, query.cursor)
+    filtered = _filtered(now, org_id, query) if query.is_narrowed or query.sort is not Sort.CREATED else None
+    if filtered is None:
+        page = read_keys(reader, org_id, environment, window)
+    else:
+        page = filtered.page(reader, window, query.sort)
     places, members = read_destinations(reader, org_id, _OFFERED), emails_of_members(reader, org_id, _OFFERED)
     names = {uri: name for name, uri in places.items()} if len(places) < _OFFERED else None
-    words = f"in 24 hours by {found.meant:,} key{'' if found.meant == 1 else 's'}"
+    rows = rows_of(reader, now, org_id, page.rows, names, members)
+    figures = get_core().figures
+    if query.cursor is None and page.next_cursor is None:  # all that are meant are here
+        counts = figures.counts(reader, now, org_id, environment)
+        meant, hours = len(rows), added_up(now, [row.hours for row in rows])
+    else:
+        of_all = figures.of(reader, now, org_id, environment)
+        counts, meant, hours = of_all.counts, of_all.counts.keys, of_all.hours
+        if filtered is not None and query.is_narrowed:
+            meant, hours = filtered.count(reader), filtered.hours(reader)
+    words = f"in 24 hours by {meant:,} key{'' if meant == 1 else 's'}"
     return KeyListing(
-        rows=rows_of(reader, now, org_id, found.page.rows, names, members),
-        next_cursor=found.page.next_cursor,
-        counts=figures.counts,
-        meant=found.meant,
-        chart=chart(found.hours, BY_HOUR, words, low=True),
+        rows=rows,
+        next_cursor=page.next_cursor,
+        counts=counts,
+        meant=meant,
+        chart=chart(hours, BY_HOUR, words, low=True),
         destinations={name: name for name in places},
         members=members,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The keys of a page, and the figures of all that are meant."""
-
-    page: Page[Any]
-    meant: int
-    hours: Sequence[Bar]
-
-
-def _found(reader: Reader, now: datetime, org_id: str, query: KeyQuery, figures: OrgFigures) -> _Found:
-    window = Window(PAGE, query.cursor)
-    if not query.is_narrowed and query.sort is Sort.CREATED:
-        return _Found(read_keys(reader, org_id, current_environment(), window), figures.counts.keys, figures.hours)
-    environment, selection = current_environment(), query.filters.selection(now)
+def _filtered(now: datetime, org_id: str, query: KeyQuery) -> FilteredKeys:
     with reading(db.session) if query.filters.destination else nullcontext():
         hygiene = query.filters.hygiene(db.session, org_id)
-    keys = FilteredKeys(org_id, environment, selection, hygiene, now)
-    page = keys.page(reader, window, query.sort)
-    if not query.is_narrowed:
-        return _Found(page, figures.counts.keys, figures.hours)
-    return _Found(page, keys.count(reader), keys.hours(reader))
+    return FilteredKeys(org_id, current_environment(), query.filters.selection(now), hygiene, now)
 
 
 PAGES: Final = (("GET", "/keys", show_keys),)
