@@ -123,6 +123,9 @@ class Requests:
         found = self._at_once(environ) if self._at_once is not None else None
         if found is not None:
             protocol.response_bytes(*found)
+            if has_body(environ):  # which nobody has read
+                self._listeners.come_back(thread)  # at once: only by its return, Granian ends the connection
+                return
         elif only_reads(environ):
             self._begin_read((protocol, environ))
         else:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from granian.server import mp
@@ -70,6 +71,21 @@ def test_what_memory_answers_is_answered_at_once_a_body_in_the_same_thread_and_t
     assert "MUSHU_CANARY" not in seen[0], "no setting of the process is part of a request"
     assert seen[0][EXCHANGE].protocol is changed
     assert listeners.current == threading.get_ident()
+
+
+@pytest.mark.fault
+def test_a_thread_that_has_answered_without_the_body_never_rests_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection stayed open for as long as the thread rested, and no deadline ended that."""
+    listeners, rests = Listeners(1), Mock()
+    monkeypatch.setattr(listeners, "come_back_or_rest", rests)
+    monkeypatch.setattr(view, "answer_at_once", lambda _: (200, [], b""), raising=False)
+    serve = Requests(view, lambda _: None, listeners)
+    for number, asked in enumerate((POST, POST | {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}, GET)):
+        listeners.current = -1
+        serve(Asked(), dict(asked))
+        assert (rests.call_count, listeners.current == threading.get_ident()) == (
+            (1, False) if number == 2 else (0, True)
+        )
 
 
 def test_what_takes_no_time_is_answered_while_nobody_else_listens_and_others_do_once_it_says_so() -> None:
