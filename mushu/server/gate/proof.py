@@ -66,8 +66,8 @@ class RequestProof:
         """Return what locks the rows that the permission rests on, and those that the request changes beside them."""
         principal, member, key = self.principal, self.path.get("user_id"), self.path.get("key_id")
         if isinstance(principal, UserPrincipal):
-            yield select(CliToken.id).where(CliToken.id == principal.token_id).with_for_update(key_share=True)
             yield select(User.id).where(User.id == principal.user_id).with_for_update(key_share=True)
+            yield select(CliToken.id).where(CliToken.id == principal.token_id).with_for_update(key_share=True)
         if self.org_id is not None:
             yield _org(self.org_id, self.requirement)
             acting = principal.user_id if isinstance(principal, UserPrincipal) else None
@@ -101,8 +101,8 @@ class BrowserProof:
         """Return whose session it is, as they are now."""
         if holds_rows(session):
             mine = BrowserSession.id == self.session_id
-            session.execute(select(BrowserSession.id).where(mine).with_for_update(key_share=True))
             session.execute(select(User.id).where(User.id == self.user_id).with_for_update(key_share=True))
+            session.execute(select(BrowserSession.id).where(mine).with_for_update(key_share=True))
         found = find_session(session, self.clock, self.secret)
         if found is None:
             raise SessionEnded("Your session has ended. Sign in again.")

@@ -2,7 +2,7 @@
 
 This is a part of one order, in which every transaction locks rows where the database locks them one by one:
 
-    1  who acts: the session or the token, then the user
+    1  who acts: the user, then the session or the token; the user comes first where another of their tokens is revoked
     2  the organization, alone where the request changes what live and test share
     3  memberships
     4  keys, the oldest first

@@ -5,6 +5,7 @@ waiting at its first step: it holds nothing then that the first transaction stil
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,13 +14,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from mushu.environment import Environment
 from mushu.secret import Secret
 from mushu.server.audit import SYSTEM
 from mushu.server.core import context_for, db
-from mushu.server.db import AnySession, own_session, reading, writing
+from mushu.server.db import AnySession, Proof, own_session, reading, writing
 from mushu.server.delivery.protocol import Courier
+from mushu.server.gate.access import Requirement
 from mushu.server.gate.credential import Credential
-from mushu.server.gate.proof import RequestProof
+from mushu.server.gate.proof import BrowserProof, PageProof, RequestProof
 from mushu.server.keys import Scope, retirement, revocation_journal
 from mushu.server.keys.locking import lock_key
 from mushu.server.keys.models import ApiKey
@@ -29,10 +32,15 @@ from mushu.server.lifecycle.delete import delete_org, revoke_key
 from mushu.server.lifecycle.rotate import rotate
 from mushu.server.orgs.members import find_member, set_role
 from mushu.server.orgs.models import Organization, Role
+from mushu.server.tokens.sessions import Visitor, start_session
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 from tests.server.gate.test_proof import proof_of
+from tests.server.statements import statements
 from tests.server.verbs import SHOWN
+
+#: The table of a statement that locks rows, all in one line.
+LOCKED = re.compile(r"FROM (\w+)\s.* FOR (?:NO KEY UPDATE|UPDATE|SHARE|KEY SHARE)$", re.DOTALL)
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.fault]
 
@@ -119,6 +127,29 @@ def test_a_client_that_confirms_holds_the_older_key_first(
         lock_key(db.session, key.id)  # a change of its limits, which goes on to the successor
         assert waits(proof)
         lock_key(db.session, successor.id)
+
+
+def test_what_a_permission_rests_on_is_locked_in_this_order(
+    world: World, clock: TurnableClock, org: Organization, by_key: Acting
+) -> None:
+    """A browser that revokes a token holds the user, too, when it comes to the token."""
+
+    def order(proof: Proof) -> list[str]:
+        with statements(db.engine) as asked, writing(db.session):
+            proof(db.session)
+        return [found[1] for one in asked if (found := LOCKED.search(one))]
+
+    owner = world.owner_of(org)
+    token = proof_of(world, clock, Credential(Secret(world.token(owner)), is_key=False), org.id, user_id=owner.id)
+    assert order(token) == ["users", "cli_tokens", "organizations", "memberships"]
+    key, secret = world.key(org, *Scope)
+    named = by_key(secret, key_id=key.id, user_id=owner.id)
+    assert order(named) == ["organizations", "memberships", "api_keys"]
+    with writing(db.session):
+        session, text_of_session = start_session(db.session, clock, owner, Visitor("192.0.2.7", "a browser"))
+    browser = BrowserProof(clock, text_of_session, session.id, owner.id)
+    page = PageProof(browser, Requirement(Scope.ADMIN), Environment.LIVE, org.id)
+    assert order(page) == ["users", "browser_sessions", "organizations", "memberships"]
 
 
 def test_two_admins_who_change_each_other(world: World, clock: TurnableClock, org: Organization) -> None:
