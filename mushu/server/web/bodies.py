@@ -27,6 +27,7 @@ LIMITS: Final = strict_json.Limits()
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
 _MULTIPART: Final = "multipart/form-data"
+_CODING: Final = "HTTP_CONTENT_ENCODING"
 
 Form = MultiDict[str, Any]
 Parsed = tuple[IO[bytes], Form, Form]
@@ -71,11 +72,17 @@ class BodyRequest(Request):
             raise Invalid(f"The body must be a JSON object, of {MOST_FIELDS} fields at most.", field="body")
         return self._json
 
+    def _load_form_data(self) -> None:
+        if "form" not in self.__dict__:  # it is read once
+            _refuse_coding(self.environ)
+        super()._load_form_data()
+
     # Not that of functools: until Python 3.12 it holds one lock for all requests, also while one waits for its body.
     @cached_property
     def _json(self) -> object:
         if self.environ.get("CONTENT_TYPE") != "application/json" and not self.is_json:
             raise UnsupportedMediaType
+        _refuse_coding(self.environ)
         try:
             return strict_json.read(self._content, LIMITS)
         except strict_json.NotStrictJson as error:
@@ -144,12 +151,18 @@ def whole_body(environ: "WSGIEnvironment") -> bytes:
     """Return a body that is here already; it stays for whoever reads it next.
 
     Raises:
-        TypeError: it is not all here.
+        TypeError: it is not all here, or its bytes may stand for others.
     """
     stream = environ["wsgi.input"]
-    if not isinstance(stream, BytesIO):
+    if not isinstance(stream, BytesIO) or _CODING in environ:
         raise TypeError("another body than a plain one")
     return stream.getvalue()
+
+
+def _refuse_coding(environ: "WSGIEnvironment") -> None:
+    """Refuse a body that others would decompress first."""
+    if environ.get(_CODING, "identity").strip().lower() != "identity":
+        raise MalformedBody("The body cannot be understood. It has a Content-Encoding: send it without one.")
 
 
 def _whole(environ: "WSGIEnvironment", media_type: str) -> bytes:

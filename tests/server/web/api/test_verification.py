@@ -148,6 +148,20 @@ def test_what_cannot_be_asked_is_told_with_what_can(
 
 @pytest.mark.fault
 @pytest.mark.usefixtures("on_both_ways")
+def test_a_body_that_others_would_decompress_is_refused_also_where_its_answer_is_remembered(
+    client: SeparateClient, asker: str
+) -> None:
+    for coding, status in (("identity", 200), ("gzip", 400), ("identity", 200), ("br, identity", 400), ("", 400)):
+        headers = api_key(asker) | {"Content-Encoding": coding}
+        asked = client.post("/api-keys/verify", json={"key": asker}, headers=headers)
+        introspected = introspect(client, headers, token=asker)
+        assert (asked.status_code, introspected.status_code) == (status, status), coding
+    assert asked.get_json()["detail"].endswith("It has a Content-Encoding: send it without one.")
+    assert introspected.get_json()["error"] == "invalid_request"
+
+
+@pytest.mark.fault
+@pytest.mark.usefixtures("on_both_ways")
 def test_what_is_no_key_is_told_what_a_key_is_and_not_how_to_send_it(
     client: SeparateClient, world: World, org: Organization, asker: str
 ) -> None:
