@@ -24,6 +24,7 @@ from sqlalchemy.types import TypeDecorator
 
 from mushu.address import is_loopback_host
 from mushu.server.clock import read_moment
+from mushu.server.sqlite_writes import ROUND, WriteTurns, begin_to_write, turn_to_write
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -49,6 +50,7 @@ READ_ONLY: Final = "mushu_read_only"
 _BEFORE_COMMIT: Final = "mushu_before_commit"
 _JOURNAL: Final = "mushu_journal"
 _PROOF: Final = "mushu_proof"
+_TURNS: Final = "mushu_turns"
 
 #: Execution option of the few statements that are about live and test alike, such as sealing anew what is sealed.
 IN_ALL_ENVIRONMENTS: Final = "mushu_in_all_environments"
@@ -123,7 +125,8 @@ def finishing(session: AnySession) -> Iterator[None]:
     It is for what must be done once an act was permitted and has begun, whoever has lost which permission since.
     """
     session.info[_BEFORE_COMMIT] = {}
-    with session.begin():
+    turns = session.get_bind().get_execution_options().get(_TURNS)
+    with turn_to_write(turns, BUSY_TIMEOUT / 1_000), session.begin():
         yield
         for act, items in session.info[_BEFORE_COMMIT].items():
             act(session, items)
@@ -140,6 +143,15 @@ def reading(session: AnySession) -> Iterator[None]:
     with session.begin():
         session.connection(execution_options={READ_ONLY: True})
         yield
+
+
+def _begin_to_write(connection: Any) -> None:
+    driver_connection = connection.connection.driver_connection
+    driver_connection.execute(f"PRAGMA busy_timeout={ROUND}")
+    try:
+        begin_to_write(connection.exec_driver_sql, BUSY_TIMEOUT / 1_000)
+    finally:
+        driver_connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
 
 
 def holds_rows(session: AnySession) -> bool:
@@ -221,6 +233,7 @@ def prepare_engine(engine: Engine, journal: Path | None = None) -> None:
             connection.commit()
 
         return
+    engine.update_execution_options(**{_TURNS: WriteTurns()})
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -236,5 +249,7 @@ def prepare_engine(engine: Engine, journal: Path | None = None) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         # A deferred transaction that reads first and then writes fails as "database is locked" whatever the timeout.
-        read_only = connection.get_execution_options().get(READ_ONLY)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        if connection.get_execution_options().get(READ_ONLY):
+            connection.exec_driver_sql("BEGIN")
+        else:
+            _begin_to_write(connection)

@@ -25,6 +25,7 @@ from mushu.server.errors import ConfigurationError
 from mushu.server.instance import make_private
 from mushu.server.limiter import Standing, WindowStore
 from mushu.server.rate_limits import LimitWindow
+from mushu.server.sqlite_writes import ROUND, begin_to_write
 
 #: Seconds that a request waits for those of other processes.
 _BUSY: Final = 1.0
@@ -101,7 +102,7 @@ class SqliteWindows:
         """
         with self._alone():
             connection = self._current()
-            connection.execute("BEGIN IMMEDIATE")
+            begin_to_write(connection.execute, _BUSY)
             try:
                 taken = [_take(connection, windows, now) for windows in requests]
                 connection.execute("COMMIT")
@@ -123,10 +124,10 @@ class SqliteWindows:
 
     def sweep(self, now: float) -> int:
         """Forget windows that have ended, a few at a time, so that no request waits long."""
-        with closing(self._open()) as connection:
+        with closing(self._open(ROUND / 1_000)) as connection:
             ended = connection.execute("SELECT name FROM windows WHERE ends <= ?", [now]).fetchall()
             for start in range(0, len(ended), _ROUND):
-                connection.execute("BEGIN IMMEDIATE")
+                begin_to_write(connection.execute, _BUSY)
                 some = [(name, now) for (name,) in ended[start : start + _ROUND]]
                 connection.executemany("DELETE FROM windows WHERE name = ? AND ends <= ?", some)
                 connection.execute("COMMIT")
@@ -152,12 +153,12 @@ class SqliteWindows:
                 before.close()
             elif before is not None:
                 self._inherited.append(before)
-            self._connection, self._of = self._open(), current
+            self._connection, self._of = self._open(ROUND / 1_000), current
         return self._connection
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, busy: float = _BUSY) -> sqlite3.Connection:
         path = f"{self._path.absolute().as_uri()}?mode=rw"
-        opened = sqlite3.connect(path, _BUSY, isolation_level=None, check_same_thread=False, uri=True)
+        opened = sqlite3.connect(path, busy, isolation_level=None, check_same_thread=False, uri=True)
         try:
             opened.execute("PRAGMA synchronous=NORMAL")
         except sqlite3.Error:
