@@ -63,9 +63,12 @@ class Slot:
     denied_from: str = ""
 
     def note_address(self, moment: int) -> None:
-        """Remember when its address was seen last."""
-        if self.address is not None and (self.address in self.addresses or len(self.addresses) < _MOST):
+        """Remember when its address was seen last, in this order; the one that was not seen for longest makes room."""
+        if self.address is not None:
+            self.addresses.pop(self.address, None)
             self.addresses[self.address] = moment
+            if len(self.addresses) > _MOST:
+                del self.addresses[next(iter(self.addresses))]
 
 
 class CounterFile:

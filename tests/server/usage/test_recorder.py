@@ -436,6 +436,17 @@ def test_hours_become_days_and_days_are_forgotten(counting: Counting) -> None:
     assert known.requests == 6
 
 
+@pytest.mark.fault
+def test_of_many_addresses_within_a_second_the_last_ones_are_known(counting: Counting) -> None:
+    """The first eight were kept, so the address of the last request was not among the last five."""
+    recorder, key = counting.recorder(), counting.key()
+    for moment, number in enumerate((*range(30), 5)):
+        recorder.saw(key.id, counting.clock() + timedelta(microseconds=moment), f"192.0.2.{number}")
+    recorder.flush()
+    addresses = {source for source in counting.sources(key) if "/" not in source}
+    assert addresses == {f"192.0.2.{number}" for number in (5, 29, 28, 27, 26)}
+
+
 def test_the_last_addresses_and_networks_of_a_key_are_known(counting: Counting) -> None:
     key, other, recorder = counting.key(), counting.key(), counting.recorder()
     recorder.saw(other.id, counting.clock(), "unknown")
