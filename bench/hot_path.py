@@ -18,10 +18,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, session
-from flask.sessions import SessionMixin
 from werkzeug import Response as BaseResponse
 
 from bench.bare import bare, empty
@@ -37,7 +36,8 @@ from mushu.server.environments import set_environment
 from mushu.server.gate.policies import PolicyRequest, add_policy
 from mushu.server.keys import Scope
 from mushu.server.keys.minting import KeyRequest, mint_key
-from mushu.server.operation.requests import Listeners, Requests, answer
+from mushu.server.operation.listeners import Listeners
+from mushu.server.operation.requests import Requests, answer
 from mushu.server.operation.thread_pool import Task
 from mushu.server.operation.upgrading.migrations import migrate
 from mushu.server.orgs.members import list_members
@@ -92,7 +92,9 @@ def main() -> None:
 def profile(ask: Ask) -> None:
     """Print what takes the most time itself, in this thread; the profiler makes short functions look slower."""
     profiler = cProfile.Profile()
-    profiler.runcall(lambda: [ask() for _ in range(BATCH * 10)])
+    with profiler:
+        for _ in range(BATCH * 10):
+            ask()
     pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
 
 
@@ -187,7 +189,7 @@ def page_of_keys(app: Flask, org_id: str) -> str:
             begin_session(get_user(db.session, owner))
         recorder_of(app).flush()
         answer = app.make_response("")
-        app.session_interface.save_session(app, cast(SessionMixin, session), answer)
+        app.session_interface.save_session(app, session, answer)
     browser = app.test_client(use_cookies=False)
     first = browser.get(f"/dashboard/{org_id}/keys", headers={"Cookie": cookie_of(answer)})
     return cookie_of(first)

@@ -102,7 +102,7 @@ class Server:
 
 def add_cost(cost: Cost, server: Server, requests: Sequence[bytes]) -> None:
     """Ask as often as in one slice, over connections that are kept; a refusal ends the program."""
-    first, took = len(cost.took), []
+    first, took = len(cost.took), list[float]()
     with selectors.DefaultSelector() as selector, ExitStack() as open_connections:
         connections = [
             open_connections.enter_context(socket.create_connection(("127.0.0.1", server.port)))

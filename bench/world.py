@@ -4,8 +4,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import cast
 
-from sqlalchemy import insert, select
+from sqlalchemy import Table, insert, select
 
 from bench.hot_path import organization
 from mushu.keyformat import Prefix, generate, public_id
@@ -116,7 +117,7 @@ def make_world(settings: Settings, count: int) -> World:
         migrate()
         one, key = organization(core, 1)
         twenty, other_key = organization(core, 20)
-        table = ApiKey.__table__
+        table = cast(Table, ApiKey.__table__)
         secrets = [generate(Prefix.LIVE_KEY).reveal() for _ in range(min(count, IN_TURN))]
         digests = iter([*map(digest_of, secrets), *(f"{random.getrandbits(256):064x}" for _ in range(count - IN_TURN))])
         with db.engine.begin() as connection:

@@ -74,7 +74,7 @@ class Running:
         self._process.stdin.flush()
         said = self._process.stdout.readline()
         if not said:
-            raise SystemExit(f"{self._process.args} has ended with {self._process.wait()}")
+            raise SystemExit(f"{self._process.args!r} has ended with {self._process.wait()}")
         return float(said) / count
 
     def stop(self) -> None:

@@ -8,6 +8,7 @@
 import sys
 import time
 from pathlib import Path
+from typing import cast
 from unittest.mock import patch
 
 from bench.hot_path import organization
@@ -15,6 +16,7 @@ from mushu.environment import Environment
 from mushu.server.app import create_app
 from mushu.server.config import Settings
 from mushu.server.core import Core, core_context, gate_reader_in
+from mushu.server.gate import KeyPrincipal
 from mushu.server.gate.credential import read_headers
 from mushu.server.gate.decision import report
 from mushu.server.gate.principal import identify_by
@@ -30,16 +32,17 @@ if kind == "read":
     patch("mushu.server.gate.cache.WalStamp", side_effect=OSError).start()
 app = create_app(core)
 with app.app_context():
-    _, key = organization(core, 1)
+    key = organization(core, 1)[1]
 reader, recorder = gate_reader_in(Environment.LIVE, app), recorder_of(app)
-asker = identify_by(reader, core.clock(), read_headers, None, key).principal
+asker = cast(KeyPrincipal, identify_by(reader, core.clock(), read_headers, None, key).principal)
 
 
 def verify() -> None:
     now = core.clock()
     found = report(reader, now, asker, key, Scope.READ)
-    recorder.saw(found.key_id, now, "192.0.2.7")
+    assert found.key_id is not None
     assert found.code is None
+    recorder.saw(found.key_id, now, "192.0.2.7")
 
 
 verify()

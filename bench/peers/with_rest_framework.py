@@ -6,7 +6,7 @@ import time
 import django
 from django.conf import settings
 
-database, _ = sys.argv[1:]
+database = sys.argv[1]
 settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database, "CONN_MAX_AGE": None}},
     INSTALLED_APPS=["rest_framework", "rest_framework_api_key"],
@@ -21,7 +21,7 @@ from rest_framework_api_key.models import APIKey  # noqa: E402
 from rest_framework_api_key.permissions import HasAPIKey  # noqa: E402
 
 call_command("migrate", verbosity=0)
-_, key = APIKey.objects.create_key(name="bench")
+key = APIKey.objects.create_key(name="bench")[1]
 request = HttpRequest()
 request.META["HTTP_AUTHORIZATION"] = f"Api-Key {key}"
 permission = HasAPIKey()
