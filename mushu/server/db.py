@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, event, make_url
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, event, func, make_url, select
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.types import TypeDecorator
 
@@ -157,6 +157,12 @@ def _begin_to_write(connection: Any) -> None:
 def holds_rows(session: AnySession) -> bool:
     """Tell whether rows are locked one by one; on SQLite a transaction that may write locks the whole database."""
     return session.get_bind().dialect.name != "sqlite"
+
+
+def hold_name(session: AnySession, name: str) -> None:
+    """Have others who hold this name wait until this transaction ends; on SQLite all who write wait for each other."""
+    if holds_rows(session):
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
 def insert_into(session: AnySession, table: type[Base]) -> "postgresql.Insert | sqlite.Insert":

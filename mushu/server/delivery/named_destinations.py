@@ -5,14 +5,14 @@ from datetime import datetime
 from functools import cache, partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, or_, select, update
 
 from mushu.destination import DestinationError
 from mushu.environment import Environment
 from mushu.server import destinations as service
 from mushu.server.audit import Actor
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession, reading
+from mushu.server.db import AnySession, hold_name, reading
 from mushu.server.delivery.models import LATEST_ARRIVAL, Delivery, DeliveryState
 from mushu.server.destinations import EVERYWHERE, DestinationRequest, DestinationRow
 from mushu.server.environments import Source, environment_of, prepare, within
@@ -163,9 +163,8 @@ def remove_all_named(session: AnySession, clock: Clock, actor: Actor, org_id: st
 
 def hold_places(session: AnySession, uris: Sequence[str]) -> None:
     """Have whoever names one of these places, or brings a key there, wait for this transaction to end."""
-    if session.connection().dialect.name == "postgresql":  # SQLite has one writer
-        for uri in sorted(uris):  # in one order, or two would wait for each other
-            session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(uri, 0))))
+    for uri in sorted(uris):  # in one order, or two would wait for each other
+        hold_name(session, uri)
 
 
 def settings_for(session: AnySession, keys: SealingKeys, uri: str) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ This is a part of one order, in which every transaction locks rows where the dat
     2  the organization, alone where the request changes what live and test share
     3  memberships
     4  keys, the oldest first
-    5  places, by their URIs
+    5  places, by their URIs, and who is to own an organization: names (`db.hold_name`)
     6  what belongs to a key: rotations, deliveries, invitations
     7  the position in the journal of revoked keys
 

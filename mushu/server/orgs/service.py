@@ -10,7 +10,7 @@ from mushu.keyformat import public_id
 from mushu.server import rate_limits
 from mushu.server.audit import Actor, Detail, record
 from mushu.server.clock import Clock
-from mushu.server.db import AnySession
+from mushu.server.db import AnySession, hold_name
 from mushu.server.environments import Source, prepare
 from mushu.server.errors import AmbiguousName, Invalid, OrgNotFound, TooManyOrgs
 from mushu.server.orgs.invitations import withdraw
@@ -54,13 +54,14 @@ def create_org(session: AnySession, clock: Clock, actor: Actor, name: str, owner
 
 
 def refuse_too_many(session: AnySession, clock: Clock, user_id: str, most: int) -> None:
-    """Make sure that the user may own another organization.
+    """Make sure that the user may own another organization; two that are to be theirs are counted one after the other.
 
     One that was deleted counts for a day, or making and deleting them would fill the database all the same.
 
     Raises:
         TooManyOrgs: they own as many as one may.
     """
+    hold_name(session, f"organizations of {user_id}")  # not the user, who may act for this organization and wait for it
     owned = select(func.count()).select_from(Membership).join(Organization, Organization.id == Membership.org_id)
     counts = or_(Organization.deleted_at.is_(None), Organization.deleted_at > clock() - _DAY)
     owned = owned.where(Membership.user_id == user_id, Membership.role == Role.OWNER, counts)

@@ -32,7 +32,9 @@ from mushu.server.lifecycle.delete import delete_org, revoke_key
 from mushu.server.lifecycle.rotate import rotate
 from mushu.server.orgs.members import find_member, set_role
 from mushu.server.orgs.models import Organization, Role
+from mushu.server.orgs.service import refuse_too_many
 from mushu.server.tokens.sessions import Visitor, start_session
+from mushu.server.users.service import lock_user
 from tests.conftest import TurnableClock
 from tests.server.conftest import World
 from tests.server.gate.test_proof import proof_of
@@ -167,6 +169,16 @@ def test_two_admins_who_change_each_other(world: World, clock: TurnableClock, or
         member = find_member(db.session, org.id, bob.id)
         assert member is not None
         set_role(db.session, clock, SYSTEM, member, Role.MEMBER)
+
+
+def test_who_is_to_own_an_organization_is_counted_alone_and_not_kept_from_acting(
+    world: World, clock: TurnableClock
+) -> None:
+    user = world.user()
+    with writing(db.session):
+        refuse_too_many(db.session, clock, user.id, 9)
+        assert waits(lambda session: refuse_too_many(session, clock, user.id, 9))
+        assert not waits(lambda session: lock_user(session, user.id))
 
 
 def test_a_rotation_holds_its_key_before_its_places(

@@ -24,7 +24,7 @@ from mushu.server.orgs.models import Membership, parse_assignable
 from mushu.server.orgs.service import create_org, get_org, list_orgs_of_user, read_org, refuse_too_many, rename_org
 from mushu.server.orgs.settings import MOST_DOMAINS, Rules, change_rules, refuse_foreign, rules_of, written
 from mushu.server.paging import Page
-from mushu.server.users.service import emails_of, get_user, lock_user
+from mushu.server.users.service import emails_of, get_user
 from mushu.server.web.api.models import Body, Deleted, ListWindow, Member, OrgPath, Text, optional
 from mushu.server.web.guard import current_context, current_principal, current_reader, current_user, requires, signed_in
 from mushu.server.web.routes import Resource, Route
@@ -226,7 +226,6 @@ def transfer_organization(path: OrgPath, body: NewOwner) -> Member:
     with writing(db.session):
         org = get_org(db.session, path.org_id)
         member = get_member(db.session, org.id, body.user_id)
-        lock_user(db.session, member.user_id)  # two transfers to one user are counted one after the other
         refuse_too_many(db.session, get_core().clock, member.user_id, get_core().settings.orgs_per_user)
         member = transfer_ownership(db.session, get_core().clock, current_principal().actor, org, member)
     return _member_answer(member)

@@ -14,7 +14,7 @@ from mushu.server.orgs.members import get_member, list_members, remove_member, s
 from mushu.server.orgs.models import OrgInvitation, parse_assignable
 from mushu.server.orgs.service import get_org, refuse_too_many
 from mushu.server.paging import CURSOR_LENGTH, Page, Window
-from mushu.server.users.service import emails_of, lock_user
+from mushu.server.users.service import emails_of
 from mushu.server.web.dashboard.key_form import new_token
 from mushu.server.web.dashboard.shell import is_admin, page, to
 from mushu.server.web.guard import current_org, current_principal, org_page
@@ -72,7 +72,6 @@ def hand_over(org_id: str, user_id: str) -> BaseResponse:
         return _ask("hand_over", org_id, user_id, "That is neither its name nor its id. Nothing was changed.")
     with writing(db.session):
         member = get_member(db.session, org_id, user_id)
-        lock_user(db.session, user_id)  # two transfers to one user are counted one after the other
         refuse_too_many(db.session, core.clock, user_id, core.settings.orgs_per_user)
         org = get_org(db.session, org_id)
         transfer_ownership(db.session, core.clock, current_principal().actor, org, member)
