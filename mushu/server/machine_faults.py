@@ -13,6 +13,16 @@ _FORBIDDEN: Final = (errno.EACCES, errno.EPERM)
 #: How a write to standard output fails.
 _UNPRINTED: Final = (errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO)
 
+#: Classes of SQLAlchemy; the last is that of a damaged file, and all others have classes of their own.
+_OF_DATABASE: Final = ("OperationalError", "ProgrammingError", "DatabaseError")
+_OF_OTHERS: Final = {
+    "IntegrityError": (
+        "Another process changed the same thing at this moment, or this database is a copy that is not finished. Run "
+        "`flask doctor`, and try again."
+    ),
+    "DataError": "An argument holds a character that cannot be stored. Leave it out.",
+}
+
 
 def explained(error: Exception) -> str | None:
     """Return the sentence for an error that the machine is to blame for; None for any other."""
@@ -20,9 +30,10 @@ def explained(error: Exception) -> str | None:
         return _of_module(error.name or "")
     if isinstance(error, OSError):
         return _of_system(error)
-    if type(error).__module__ == "sqlalchemy.exc" and type(error).__name__ in ("OperationalError", "ProgrammingError"):
-        return _of_database(str(getattr(error, "orig", error)))
-    return None
+    if type(error).__module__ != "sqlalchemy.exc":  # which not every command has loaded
+        return None
+    kind = type(error).__name__
+    return _of_database(str(getattr(error, "orig", error))) if kind in _OF_DATABASE else _OF_OTHERS.get(kind)
 
 
 def _of_module(name: str) -> str | None:
@@ -54,6 +65,8 @@ def _of_database(cause: str) -> str:
         way = "Make room on its disk, and run this again."
     elif "unable to open" in cause or "readonly" in cause:
         way = "See whose the instance folder is, and whether its disk is mounted for writing."
+    elif "malformed" in cause or "not a database" in cause:
+        way = "It is damaged: `flask doctor` looks at it, and docs/backup.md says how it is restored."
     else:
         way = "Run `flask doctor`, or script/up once if this server was never started."
     return f"The database does not do what was asked ({cause}). {way}"

@@ -14,7 +14,7 @@ from mushu import process
 from mushu.lazy_group import loading
 
 with loading():
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DatabaseError
 
     from mushu.server import logs
     from mushu.server.app import create_app  # once, for the child and the workers
@@ -81,7 +81,7 @@ def prepare(settings: Settings, upgrade: Upgrade = upgrade_with_copy, program: s
         with core_context(lambda: settings) as core:
             for line in first_run.prepare(core, upgrade):
                 print(printable(line))  # noqa: T201
-    except (MushuError, OSError, OperationalError) as error:
+    except (MushuError, OSError, DatabaseError) as error:
         sentence = error.detail if isinstance(error, MushuError) else explained(error)
         if sentence is None:
             raise

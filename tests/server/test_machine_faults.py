@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InternalError, OperationalError
 
 from mushu.server import up
 from mushu.server.config import Settings
@@ -30,6 +30,9 @@ def of_system(number: int, path: str | None = None) -> OSError:
         (OperationalError("x", {}, Exception("database or disk is full")), "Make room on its disk"),
         (OperationalError("x", {}, Exception("unable to open database file")), "whose the instance folder is"),
         (OperationalError("x", {}, Exception("no such table: users")), "Run `flask doctor`, or script/up once"),
+        (DatabaseError("x", {}, Exception("file is not a database")), "It is damaged: `flask doctor` looks at it"),
+        (IntegrityError("x", {}, Exception("UNIQUE")), "Another process changed the same thing at this moment"),
+        (DataError("x", {}, Exception("NUL")), "a character that cannot be stored"),
         (ModuleNotFoundError("x", name="hvac.api"), "hvac is not installed. It comes with mushu[vault]"),
         (ModuleNotFoundError("x", name="flask"), "It comes with mushu[server]"),
     ],
@@ -39,7 +42,13 @@ def test_each_has_its_sentence(error: Exception, says: str) -> None:
 
 
 def test_what_is_a_fault_of_ours_is_not_explained_away() -> None:
-    for error in (ValueError("x"), ModuleNotFoundError("x", name="mushu.nosuch"), of_system(errno.EINVAL, "/srv/x")):
+    ours = InternalError("x", {}, Exception("x"))
+    for error in (
+        ValueError("x"),
+        ours,
+        ModuleNotFoundError("x", name="mushu.nosuch"),
+        of_system(errno.EINVAL, "/srv/x"),
+    ):
         assert explained(error) is None
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import click
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DatabaseError
 
 from mushu import process
 from mushu.printing import use_missing_streams
@@ -87,7 +87,7 @@ def database_at_hand() -> Iterator[None]:
     """Let what the database refuses become an error that says what to do."""
     try:
         yield
-    except (OperationalError, ProgrammingError) as error:
+    except DatabaseError as error:
         raise _of_machine(error) from None
 
 

@@ -114,6 +114,7 @@ def test_a_schema_that_is_behind(run: Run) -> None:
             db.session.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": head})
 
 
+@pytest.mark.fault
 @pytest.mark.sqlite
 def test_a_damaged_database(run: Run, settings: Settings) -> None:
     path = settings.instance_path / "mushu.sqlite3"
@@ -122,6 +123,8 @@ def test_a_damaged_database(run: Run, settings: Settings) -> None:
     path.write_bytes(content)
     found = bad(run)
     assert "database" in found or "integrity" in found or "schema" in found
+    refused = run("policies", "list")
+    assert (refused.code, "It is damaged: `flask doctor` looks at it" in refused.stderr) == (1, True)
 
 
 class TestConnections:
