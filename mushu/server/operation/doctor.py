@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mushu.server.config import Settings
 from mushu.server.core import Core, core_context
-from mushu.server.errors import ConfigurationError
+from mushu.server.errors import ConfigurationError, MushuError
 from mushu.server.instance import SECRET_KEY_FILE, instance_path
 from mushu.server.operation import database_checks as database
 from mushu.server.operation import machine_checks as machine
@@ -49,6 +49,6 @@ def examine_running(core: Core) -> list[Check]:
 def _looked_at(look: Callable[[Core], Iterator[Check]], core: Core) -> Iterator[Check]:
     try:
         yield from look(core)
-    except (SQLAlchemyError, OSError, ConfigurationError) as error:
+    except (SQLAlchemyError, OSError, MushuError) as error:
         cause = getattr(error, "orig", None) or error
         yield Check(look.__name__, False, f"could not be looked at: {cause}")

@@ -250,6 +250,24 @@ class TestRotations:
         assert run("keys", "delete", old, "--yes").code == 0
         assert bad(run) == {}
 
+    @pytest.mark.fault
+    @pytest.mark.sqlite
+    def test_one_that_has_stalled_keeps_nothing_from_being_told_where_usage_cannot_be_read(
+        self, run: Run, acme: str, settings: Settings
+    ) -> None:
+        """The whole command ended with the advice to run it."""
+        _rotated(run, acme)
+        with writing(db.session):
+            db.session.execute(text("UPDATE rotations SET handed_over_at = '2020-01-15 10:30:00+00:00'"))
+        usage = settings.instance_path / "mushu-usage.sqlite3"
+        for file in usage.parent.glob(f"{usage.name}*"):
+            file.unlink()
+        usage.write_bytes(b"no database" * 1_000)
+        usage.chmod(0o600)
+        found = bad(run)
+        assert found.keys() == {"usage", "rotations"}
+        assert found["rotations"].startswith("could not be looked at: The usage of keys cannot be read.")
+
 
 def _rotated(run: Run, org: str) -> tuple[str, str]:
     """Rotate a key that nobody uses; return its id, and its successor's."""
