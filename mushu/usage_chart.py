@@ -39,7 +39,8 @@ def usage_lines(answer: Mapping[str, Any], encoding: str | None = None) -> Itera
         yield _line("Address", f"{seen['address']}, last at {seen['last_used_at']}")
     for denied in answer.get("reasons", ()):
         last = f"last at {denied['last_denied_at']} from {denied['last_denied_from']}"
-        yield _line("Denied", f"{denied['denials']:,} times {denied['reason']}, {last}")
+        times = "once" if denied["denials"] == 1 else f"{denied['denials']:,} times"
+        yield _line("Denied", f"{times} {denied['reason']}, {last}")
     for sentence in answer.get("unusual", ()):
         yield _line("Unusual", sentence)
 

@@ -115,8 +115,15 @@ def _refusal(standings: Sequence[Standing], fields: Fields) -> RateLimited:
     window, resets_in = longest.window, longest.resets_in
     whose = {"org": "Its organization", "policy": "The policy"}.get(window.label.rpartition("-")[0], "This key")
     if resets_in is None:
-        return RateLimited(f"{whose} has used its budget of {window.amount} requests in all.", fields=fields)
+        return RateLimited(
+            f"{whose} has used its budget of {_so_many(window.amount, 'request')} in all.", fields=fields
+        )
     seconds = max(1, ceil(resets_in))
     unit = Unit(window.label.rpartition("-")[2])
-    detail = f"{whose} has made its {window.amount} requests of this {unit}. Try again in {seconds} seconds."
+    made, wait = _so_many(window.amount, "request"), _so_many(seconds, "second")
+    detail = f"{whose} has made its {made} of this {unit}. Try again in {wait}."
     return RateLimited(detail, retry_after=seconds, fields=fields)
+
+
+def _so_many(number: int, things: str) -> str:
+    return f"{number} {things}" if number == 1 else f"{number} {things}s"

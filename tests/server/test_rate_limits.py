@@ -48,7 +48,7 @@ def test_a_refusal_says_which_limit_and_for_how_long(store: SqliteWindows) -> No
     assert policies == '"second";q=1;w=1, "minute";q=3;w=60, "total";q=3, "org-day";q=9;w=86400'
     assert left == '"second";r=0;t=1, "minute";r=2;t=60, "total";r=2, "org-day";r=8;t=86400'
     for moment, said, seconds in (
-        (0.2, "This key has made its 1 requests of this second. Try again in 1 seconds.", 1),
+        (0.2, "This key has made its 1 request of this second. Try again in 1 second.", 1),
         (1, None, None),
         (2, None, None),
         (3, "This key has used its budget of 3 requests in all.", None),
@@ -61,7 +61,7 @@ def test_a_refusal_says_which_limit_and_for_how_long(store: SqliteWindows) -> No
         assert (refusal.value.detail, refusal.value.retry_after) == (said, seconds)
     for prefix, whose in (("org-", "Its organization"), ("policy-", "The policy")):
         limiter.take(windows_of(prefix, "1/hour", prefix), NOW)
-        with pytest.raises(RateLimited, match=f"{whose} has made its 1 requests of this hour") as refusal:
+        with pytest.raises(RateLimited, match=f"{whose} has made its 1 request of this hour") as refusal:
             limiter.take(windows_of(prefix, "1/hour", prefix), NOW + 10)
         assert refusal.value.retry_after == 3_590
 

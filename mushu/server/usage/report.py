@@ -182,8 +182,9 @@ def _after_its_end(known: Known, now: datetime) -> Iterator[str]:
         )
     for tried in known.reasons:
         if tried.reason == _ENDED.get(state) and tried.last_denied_at >= news:
+            times = "once" if tried.denials == 1 else f"{tried.denials:,} times"
             yield (
-                f"It is {state}, and is still tried: {tried.denials:,} times, last at {rfc3339(tried.last_denied_at)} "
+                f"It is {state}, and is still tried: {times}, last at {rfc3339(tried.last_denied_at)} "
                 f"from {tried.last_denied_from}. Have its user load another key."
             )
 

@@ -36,7 +36,7 @@ def test_requests_denials_and_addresses_of_a_key_are_shown_also_after_its_end(ho
     ]
     assert [(bar["requests"], bar["denials"]) for bar in shown["hours"][-3:]] == [(2, 1), (0, 0), (0, 1)]
     assert (len(shown["hours"]), len(shown["days"])) == (24, 30)
-    assert "It is revoked, and is still tried: 1 times" in shown["unusual"][0]
+    assert "It is revoked, and is still tried: once" in shown["unusual"][0]
 
 
 def test_the_list_tells_which_keys_somebody_should_look_at(house: House, stage: Stage) -> None:
