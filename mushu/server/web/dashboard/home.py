@@ -28,7 +28,7 @@ from mushu.server.web.guard import current_environment, current_reader, org_page
 #: Events, and keys on the move, that are shown.
 _LATEST: Final = 6
 #: Keys that are not looked at one by one for each page.
-_VERY_MANY: Final = 5_000
+_VERY_MANY: Final = 1_000
 #: What comes with each creation and rotation by itself: one event of these is told, not four; the audit log has all.
 _WITH_IT: Final = ("key.activated", "key.retiring")
 _MOVING: Final = (State.PENDING, State.RETIRING)
