@@ -6,9 +6,9 @@ There are as many as the server has threads beyond those of the API, so the API 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flask import request
+from flask import has_request_context, request
 
-from mushu.server.core import get_core, resolve_once
+from mushu.server.core import get_core
 from mushu.server.errors import Busy
 from mushu.server.operation.requests import EXCHANGE
 
@@ -26,7 +26,7 @@ def thread_slot() -> Iterator[None]:
     if not places.acquire(blocking=False):
         raise Busy("Too many files and notifications are on their way at this moment. Try again shortly.")
     try:
-        exchange = resolve_once(request).environ.get(EXCHANGE)
+        exchange = request.environ.get(EXCHANGE) if has_request_context() else None
         if exchange is not None:
             exchange.leave()
         yield
