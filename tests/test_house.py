@@ -20,7 +20,7 @@ GENERATED = {ROOT / "mushu" / package for package in ("core", "notify", "media")
 
 LINES_OF_A_MODULE = 300
 MEDIAN_OF_LINES = 130
-MODULES = 331
+MODULES = 332
 #: Of all modules, those that one other module imports.
 SHARE_WITH_ONE_IMPORTER = 0.25
 MODULES_WITHOUT_DOCSTRING = 0

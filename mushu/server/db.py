@@ -23,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.types import TypeDecorator
 
 from mushu.address import is_loopback_host
+from mushu.server import postgresql_waits
 from mushu.server.clock import read_moment
 from mushu.server.sqlite_writes import ROUND, WriteTurns, begin_to_write, turn_to_write
 
@@ -232,6 +233,7 @@ def prepare_engine(engine: Engine, journal: Path | None = None) -> None:
         for index in (index for table in Base.metadata.tables.values() for index in table.indexes):
             # Not where the index is declared: to name PostgreSQL there loads all of its dialect, on SQLite, too.
             index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
+        event.listen(engine, "do_connect", postgresql_waits.connect)
 
         @event.listens_for(engine, "connect")
         def bound_waits(connection: Any, _record: object) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from mushu.server.db import POOL_SIZE
+from mushu.server.postgresql_waits import NO_ANSWER
 
 #: Seconds that a thread waits for a connection, before it opens one more.
 _PATIENCE: Final = 0.02
@@ -59,7 +60,7 @@ class ReadConnections:
                 gone = connection is not None and self.dialect.is_disconnect(error, connection, None)
                 if connection is not None:
                     connection.close()
-                if not (gone and idle):
+                if not (gone and idle) or hasattr(error, NO_ANSWER):
                     raise DBAPIError.instance(
                         statement, None, error, driver.Error, hide_parameters=True, dialect=self.dialect
                     ) from error

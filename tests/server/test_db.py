@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from mushu.server import postgresql_waits
 from mushu.server.core import Core, db
 from mushu.server.db import UTCDateTime, engine_options, reading, writing
 from mushu.server.delivery.ledger import find_under_way, keys_at, keys_to_clean_up, keys_under_way
@@ -225,6 +226,58 @@ def test_a_lock_of_another_is_not_waited_for_without_an_end(app: Flask) -> None:
     asked = "SHOW lock_timeout" if db_is_postgresql(app) else "PRAGMA busy_timeout"
     with app.app_context(), db.engine.connect() as connection:
         assert connection.exec_driver_sql(asked).scalar() in ("15s", 15_000)
+
+
+@pytest.mark.postgresql
+@pytest.mark.fault
+def test_a_database_that_does_not_answer_is_given_up_by_a_server_and_waited_for_by_a_command(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen PostgreSQL kept each request waiting for as long as it was frozen."""
+    sleep, soon = "SELECT pg_sleep(600), 1", "SELECT pg_sleep(0.5), 1"
+    with app.app_context():
+        reads = ReadConnections(db.engine)
+        assert reads.fetch(soon, {})[0][1] == 1
+        monkeypatch.setattr(postgresql_waits.Waits, "seconds", 0.2)
+        idle = [*reads._idle]
+        with pytest.raises(DBAPIError):
+            reads.fetch(sleep, {})
+        assert idle[0].closed
+        with pytest.raises(DBAPIError), reading(db.session):
+            db.session.execute(text(sleep))
+        assert reads.fetch("SELECT 1", {})[0][0] == 1
+        with reading(db.session):
+            assert db.session.scalar(text("SELECT 1")) == 1
+
+
+def test_an_unknown_psycopg_waits_as_it_did(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    monkeypatch.delattr("psycopg.errors._WaitTimeout")
+    postgresql_waits._connection_class.cache_clear()
+    assert postgresql_waits._connection_class() is psycopg.Connection
+    postgresql_waits._connection_class.cache_clear()
+    assert "is not known" in caplog.text
+
+
+def test_only_a_wait_of_its_own_closes_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    closed, waited = list[str](), list[float | None]()
+
+    def wait(_self: object, _gen: object, _interval: float, timeout: float | None) -> None:
+        waited.append(timeout)
+        raise psycopg.errors._WaitTimeout
+
+    monkeypatch.setattr(psycopg.Connection, "wait", wait)
+    connection_class = postgresql_waits._connection_class()
+    monkeypatch.setattr(connection_class, "close", lambda _: closed.append("closed"))
+    connection = connection_class.__new__(connection_class)
+    monkeypatch.setattr(connection_class, "__del__", lambda _: None, raising=False)
+    for bound, timeout, expected in ((None, 3.0, []), (None, None, ["closed"]), (7.0, None, ["closed"] * 2)):
+        monkeypatch.setattr(postgresql_waits.Waits, "seconds", bound)
+        with pytest.raises(psycopg.errors._WaitTimeout) as raised:
+            connection.wait(None, timeout=timeout)
+        assert (closed, hasattr(raised.value, postgresql_waits.NO_ANSWER)) == (expected, timeout is None)
+    assert waited == [3.0, None, 7.0]
 
 
 def test_what_the_address_of_the_database_says_is_kept() -> None:

@@ -36,6 +36,7 @@ from typing import Any, Final, TypeAlias
 from mushu.server.config import Settings
 from mushu.server.errors import ConfigurationError
 from mushu.server.operation import listeners, requests
+from mushu.server.postgresql_waits import bound_waits
 
 _LOG: Final = logging.getLogger(__name__)
 #: Seconds that requests under way have to come to their end, once a worker was told to end.
@@ -168,6 +169,7 @@ def load_in_worker(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(ended,), name="main process", daemon=True).start()
     watch.start()
+    bound_waits()
     if taking_over is not None:
         requests.take_over(taking_over)
     application = load()
