@@ -124,8 +124,10 @@ class InFront:
         self._admission = admission
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if not _is_asked(environ):
+            return self._app(environ, start_response)
         answered = None
-        if _is_asked(environ) and self._admission.reads_directly(environ):
+        if self._admission.reads_directly(environ):
             answered = self._admission.read_directly(environ, start_response, self._answer)
         return answered if answered is not None else self._go_on(environ, start_response)
 

@@ -149,7 +149,7 @@ def test_what_is_not_remembered_has_another_thread_listen(app: Flask, world: Wor
     ))  # fmt: skip
     for path, asked, left in (
         ("/api-keys/verify", {"key": text}, 0), ("/api-keys/verify", {"keys": [text]}, 1),
-        ("/api-keys/verify", {"key": "x" * 70_000}, 1),
+        ("/api-keys/verify", {"key": "x" * 70_000}, 1), ("/auth/login", {}, 0),
     ):  # fmt: skip
         service.left.clear()
         service.ask(path, **asked)
