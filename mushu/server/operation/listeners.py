@@ -80,12 +80,16 @@ class Listeners:
         with self._lock:
             self._take_over(thread, time.monotonic())
 
-    def come_back_or_rest(self, thread: int) -> None:
-        """Listen in place of another thread, or rest where another one has done so in place of this."""
+    def come_back_or_rest(self, thread: int, *, may_rest: bool = False) -> None:
+        """Listen in place of another thread, or rest where another one has done so in place of this.
+
+        It also rests where two others listen, and where it may: who answers in no time is not to be one of several.
+        """
         now = time.monotonic()
         with self._lock:
             is_followed = self.current not in (None, thread) and now - self._since < TRUSTED
-            if thread not in self._replaced or not is_followed or len(self._resting) == self._most:
+            is_spare = may_rest or len(self._replaced) > 0  # this one included, if another one listens in its place
+            if not (is_followed and is_spare) or len(self._resting) == self._most:
                 self._take_over(thread, now)
                 return
             self._forget(thread)

@@ -119,7 +119,7 @@ class Requests:
         }
 
     def __call__(self, protocol: Any, scope: "WSGIEnvironment") -> None:
-        thread, environ = threading.get_ident(), self._always | scope
+        thread, environ, is_quick = threading.get_ident(), self._always | scope, False
         found = self._at_once(environ) if self._at_once is not None else None
         if found is not None:
             protocol.response_bytes(*found)
@@ -130,7 +130,8 @@ class Requests:
             self._begin_read((protocol, environ))
         else:
             leave = partial(self._listeners.leave, thread)
-            is_kept = self._quickly(environ) and self._listeners.keep(thread)
+            is_quick = self._quickly(environ)
+            is_kept = is_quick and self._listeners.keep(thread)
             if not is_kept:
                 leave()
             if not answer(self._application, protocol, environ, leave).is_read:
@@ -141,7 +142,7 @@ class Requests:
         if thread != self._listeners.current:
             scope.clear()  # what is kept here would keep its connection from the next request
             del environ, protocol, found
-            self._listeners.come_back_or_rest(thread)
+            self._listeners.come_back_or_rest(thread, may_rest=is_quick)
 
 
 def answer(

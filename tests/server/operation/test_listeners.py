@@ -10,7 +10,7 @@ import pytest
 
 from mushu.server.operation import listeners as threads_that_listen
 from mushu.server.operation.listeners import Listeners
-from mushu.server.operation.requests import Requests
+from mushu.server.operation.requests import EXCHANGE, Requests
 from tests.server.operation.test_polling import until
 from tests.server.operation.test_requests import GET, LONG, POST, Asked, view
 
@@ -145,6 +145,40 @@ def test_while_one_answers_what_takes_no_time_no_other_listens() -> None:
     assert not listeners._kept
     listeners.come_back_or_rest(thread)
     assert (listeners.current, [*listeners._replaced]) == (thread, [1])
+
+
+def test_of_many_that_listened_beside_each_other_few_are_left() -> None:
+    """After views with bodies all listened, and those that answer from memory contended for Python's lock."""
+    listeners = Listeners(8)
+
+    def view_of_body(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        environ[EXCHANGE].is_read = True
+        return view(environ, start_response)
+
+    serve = Requests(view_of_body, lambda _: None, listeners)
+    thread = GranianThread(serve)
+    for one in (1, 2):
+        listeners.come_back(one)
+    thread.take(POST)
+    until(lambda: len(listeners._resting) == 1)
+    assert (listeners.current, [*listeners._replaced]) == (2, [1]), "two others listen"
+    listeners._replaced.clear()
+    listeners.leave(2)
+    until(thread.is_back)
+    listeners.come_back(2)
+    thread.take(POST)
+    until(thread.is_back)
+    assert (listeners.current, [*listeners._replaced]) == (thread.ident, [2]), "one other does not suffice"
+    serve._quickly = lambda _: True
+    listeners._replaced.clear()
+    listeners.come_back(2)
+    thread.take(POST)
+    until(lambda: len(listeners._resting) == 1)
+    assert listeners.current == 2, "for what takes no time, one that listens suffices"
+    listeners._replaced.clear()
+    listeners.leave(2)
+    until(thread.is_back)
+    thread.end()
 
 
 @pytest.mark.usefixtures("impatient")
