@@ -255,7 +255,7 @@ def _refuse_taken(session: AnySession, place: DestinationRequest) -> None:
 def _hold_org(session: AnySession, org_id: str) -> None:
     """Make sure that the organization lives until this transaction ends, or its deletion would miss the destination."""
     living = select(Organization.id).where(Organization.id == org_id, Organization.deleted_at.is_(None))
-    if session.scalar(living.with_for_update(read=True)) is None:
+    if session.scalar(living.with_for_update(read=True, key_share=True)) is None:
         raise OrgNotFound(f"There is no organization {org_id!r}.", field="org")
 
 

@@ -17,7 +17,7 @@ from mushu.server.delivery.named_destinations import remove_all_named
 from mushu.server.destinations import DestinationRequest, DestinationRow
 from mushu.server.environments import set_environment
 from mushu.server.errors import DestinationNotFound, Invalid, MushuError, NameTaken, OrgNotFound, SealingFailed
-from mushu.server.orgs.service import delete_org, get_org
+from mushu.server.orgs.service import delete_org, get_org, lock_org
 from mushu.server.paging import Window
 from mushu.testing.leaks import traces
 from tests.server.conftest import World
@@ -203,7 +203,7 @@ class TestOrganizations:
 
     def test_one_that_is_deleted_at_this_moment_keeps_no_place(self, namer: Namer) -> None:
         def delete(session: Session) -> None:
-            delete_org(session, namer.world.clock, SYSTEM, get_org(session, namer.org_id))
+            delete_org(session, namer.world.clock, SYSTEM, lock_org(session, namer.org_id))
             session.flush()
             remove_all_named(session, namer.world.clock, SYSTEM, namer.org_id)
 
