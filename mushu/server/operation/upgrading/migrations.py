@@ -18,7 +18,8 @@ from mushu.server.errors import ConfigurationError
 
 #: The revision of a database that is being copied to (`database_copy.py`): no server starts on it.
 UNFINISHED_COPY: Final = "copying"
-_REVISIONS: Final = text("SELECT version_num FROM alembic_version")
+#: What a database is at, by the table that Alembic keeps.
+REVISIONS: Final = text("SELECT version_num FROM alembic_version")
 #: How a migration says where it stands, as `migrations/script.py.mako` writes it.
 _PLACE: Final = re.compile(r"^(revision|down_revision)(?:: [^=]+)? = (.+)$", re.MULTILINE)
 
@@ -59,7 +60,7 @@ def missing_in(connection: Connection) -> list[str]:
 
 def revisions_of(connection: Connection) -> tuple[str, ...]:
     """Return the revision that the database is at; none where it is empty."""
-    return tuple(connection.scalars(_REVISIONS)) if inspect(connection).has_table("alembic_version") else ()
+    return tuple(connection.scalars(REVISIONS)) if inspect(connection).has_table("alembic_version") else ()
 
 
 def newest_revisions() -> frozenset[str]:

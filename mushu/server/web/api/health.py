@@ -2,21 +2,18 @@
 
 from functools import cache
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import Literal
 
 from flask import current_app
 from pydantic import BaseModel
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from mushu.server.core import db
 from mushu.server.db import reading
 from mushu.server.errors import DatabaseUnavailable
-from mushu.server.operation.upgrading.migrations import newest_revisions
+from mushu.server.operation.upgrading.migrations import REVISIONS, newest_revisions
 from mushu.server.web.guard import public
 from mushu.server.web.routes import Resource, Route
-
-_REVISIONS: Final = text("SELECT version_num FROM alembic_version")
 
 
 class Health(BaseModel):
@@ -38,7 +35,7 @@ def ready() -> Readiness:
     """Tell that requests can be served: the database answers, and its schema is current."""
     try:
         with reading(db.session):
-            found = frozenset(db.session.scalars(_REVISIONS))
+            found = frozenset(db.session.scalars(REVISIONS))
     except DBAPIError as error:
         current_app.logger.error("database failed", extra={"cause": str(error.orig)})  # noqa: TRY400 - no more is known
         raise DatabaseUnavailable(
