@@ -40,7 +40,7 @@ _PARAMETERS: Final = ["callback", "scope_opts", "access_log_fmt"]
 WholeAnswer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
 #: Answers what waits for nobody, and None what may have to wait; it must not raise.
 AtOnce: TypeAlias = "Callable[[WSGIEnvironment], WholeAnswer | None]"
-#: Tells whether the answer to a body will take no time once it is there. Where it does, `Exchange.leave` is called.
+#: Tells whether the answer to a body will take no time once it is there. Where it does, `step_aside` is called.
 Quickly: TypeAlias = "Callable[[WSGIEnvironment], bool]"
 
 
@@ -161,6 +161,13 @@ def answer(
         _LOG.exception("a request failed")
         protocol.response_bytes(500, [], b"")
     return exchange
+
+
+def step_aside(environ: "WSGIEnvironment") -> None:
+    """Have other threads go on, because this one waits for something, or answers for longer than was expected."""
+    exchange = environ.get(EXCHANGE)
+    if exchange is not None:
+        exchange.leave()
 
 
 def _never(_: "WSGIEnvironment") -> bool:

@@ -21,7 +21,7 @@ from mushu.server.core import Core, gate_reader_in
 from mushu.server.gate import KeyPrincipal
 from mushu.server.gate.cache import derived, is_over, reads_at_once, recall_from
 from mushu.server.gate.principal import digest_of_sent
-from mushu.server.operation.requests import EXCHANGE, QUICKLY
+from mushu.server.operation.requests import QUICKLY, step_aside
 from mushu.server.web.bodies import whole_body
 from mushu.server.web.extensions import recorder_of
 from mushu.server.web.proxy_headers import REQUEST_ID, chosen
@@ -147,9 +147,7 @@ class InFront:
         return [known.content]
 
     def _go_on(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        exchange = environ.get(EXCHANGE)
-        if exchange is not None:
-            exchange.leave()
+        step_aside(environ)
         return self._app(environ, start_response)
 
 

@@ -10,7 +10,7 @@ from flask import has_request_context, request
 
 from mushu.server.core import get_core
 from mushu.server.errors import Busy
-from mushu.server.operation.requests import EXCHANGE
+from mushu.server.operation.requests import step_aside
 
 
 @contextmanager
@@ -26,9 +26,8 @@ def thread_slot() -> Iterator[None]:
     if not places.acquire(blocking=False):
         raise Busy("Too many files and notifications are on their way at this moment. Try again shortly.")
     try:
-        exchange = request.environ.get(EXCHANGE) if has_request_context() else None
-        if exchange is not None:
-            exchange.leave()
+        if has_request_context():
+            step_aside(request.environ)
         yield
     finally:
         places.release()
