@@ -114,7 +114,7 @@ class Ending(Protocol):
     def until(self) -> datetime | None: ...
 
 
-Ends = TypeVar("Ends", bound=Ending)
+Ends = TypeVar("Ends", bound=Ending | None)
 
 
 def is_over(found: Ending, now: datetime) -> bool:
@@ -122,9 +122,9 @@ def is_over(found: Ending, now: datetime) -> bool:
 
 
 def derived_for_now(source: Reader, key: Hashable, now: datetime, make: Callable[[], Ends]) -> Ends:
-    """Return what `make` makes of what is stored at this time; remembered as long as it is true."""
+    """Return what `make` makes of what is stored at this time; remembered as long as it is true, and None never."""
     found = derived(source, key, make)
-    return make() if is_over(found, now) else found
+    return make() if found is not None and is_over(found, now) else found
 
 
 def recall_from(source: Reader) -> Callable[[Hashable], Any | None]:

@@ -19,7 +19,7 @@ from mushu.server.answers import Answer
 from mushu.server.client_address import name_in_environ, shown_text
 from mushu.server.core import Core, gate_reader_in
 from mushu.server.gate import KeyPrincipal
-from mushu.server.gate.cache import derived, is_over, reads_at_once, recall_from
+from mushu.server.gate.cache import derived_for_now, is_over, reads_at_once, recall_from
 from mushu.server.gate.principal import digest_of_sent
 from mushu.server.operation.requests import QUICKLY, step_aside
 from mushu.server.web.bodies import whole_body
@@ -80,9 +80,7 @@ class RememberedAnswers:
         self, environ: "WSGIEnvironment", now: datetime, make: Callable[[], Remembered | None]
     ) -> Remembered | None:
         """Return the answer that is remembered, or that `make` returns, and count its uses; None where it does."""
-        found = derived(self._reader, _question(environ), make)
-        if found is not None and is_over(found, now):
-            found = make()
+        found = derived_for_now(self._reader, _question(environ), now, make)
         return None if found is None else self._counted(environ, found, now)
 
     def are_known_at_once(self) -> bool:
