@@ -13,9 +13,10 @@ gets an environment without them: whoever starts one takes it from `child_enviro
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
+from weakref import WeakMethod
 
 #: Where TLS libraries, of this process and of its plugins, write the keys of their connections to.
 KEY_LOG_VARIABLE: Final = "SSLKEYLOGFILE"
@@ -47,6 +48,18 @@ def harden() -> None:
 def keep_files_private() -> None:
     """Make files for this account only from now on, whatever umask this process was started with."""
     os.umask(os.umask(_OTHERS) | _OTHERS)
+
+
+def call_in_children(act: Callable[[], None]) -> None:
+    """Have a method of an object be called in each child that is forked, for as long as the object lives."""
+    method = WeakMethod(act)
+
+    def call() -> None:
+        found = method()
+        if found is not None:
+            found()
+
+    os.register_at_fork(after_in_child=call)
 
 
 def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

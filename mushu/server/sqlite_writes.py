@@ -5,17 +5,16 @@ ms. So who has waited longest is the least likely to be next. With four clients 
 creation in a hundred took 600 ms; it takes 50. A process could also be passed over until it gave up.
 """
 
-import os
 import sqlite3
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final
 
 from sqlalchemy.exc import OperationalError
+
+from mushu.process import call_in_children
 
 #: What `PRAGMA busy_timeout` is while a transaction is begun: SQLite pauses for 1, 2 and 5 milliseconds.
 ROUND: Final = 8
@@ -25,10 +24,10 @@ class WriteTurns:
     """Whose turn it is to write to one database, in this process."""
 
     def __init__(self) -> None:
-        self.begin()
-        os.register_at_fork(after_in_child=partial(_begin_in_child, weakref.ref(self)))
+        self._begin()
+        call_in_children(self._begin)  # nobody there waits for a thread of the parent
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         self.current = threading.Lock()
 
 
@@ -69,10 +68,3 @@ def begin_to_write(begin: Callable[[str], object], seconds: float) -> None:
                 raise
         else:
             return
-
-
-def _begin_in_child(turns: "weakref.ref[WriteTurns]") -> None:
-    """Forget whose turn it was in the parent."""
-    known = turns()
-    if known is not None:
-        known.begin()

@@ -5,19 +5,17 @@ removed, while requests are counted in the next one. So a file is added up once,
 """
 
 import logging
-import os
 import threading
-import weakref
 from collections import deque
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from mushu.process import call_in_children
 from mushu.server.usage.counters import CounterFile, Slot
 from mushu.server.usage.store import UsageStore
 
@@ -43,7 +41,7 @@ class Recorder:
         self._interval = interval
         self._ended = threading.Event()
         self._begin()
-        os.register_at_fork(after_in_child=partial(_leave_to_parent, weakref.ref(self)))
+        call_in_children(self.leave_to_parent)
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
@@ -155,9 +153,3 @@ class Recorder:
         self._begin()
         for file in files:
             file.close()
-
-
-def _leave_to_parent(recorder: "weakref.ref[Recorder]") -> None:
-    found = recorder()
-    if found is not None:
-        found.leave_to_parent()
