@@ -44,6 +44,17 @@ class GranianThread:
         self._thread.join(LONG)
 
 
+def one_that_rests(listeners: Listeners) -> GranianThread:
+    """Return a thread in whose place the thread 1 listens."""
+    resting = GranianThread(Requests(view, lambda _: None, listeners))
+    resting.take(GET)
+    until(resting.is_back)
+    listeners.come_back(1)
+    resting.take(GET)
+    until(lambda: len(listeners._resting) == 1)
+    return resting
+
+
 def test_one_listens_and_another_that_rested_follows_while_it_has_a_body() -> None:
     has_body, ends, listeners = threading.Event(), threading.Event(), Listeners(1)
 
@@ -104,12 +115,7 @@ def test_one_that_may_have_been_ended_is_not_taken_to_listen(monkeypatch: pytest
     """Granian ends a thread after half a minute without work: all others rested then, and nobody took requests."""
     monkeypatch.setattr(threads_that_listen, "TRUSTED", 0.05)
     listeners = Listeners(2)
-    resting = GranianThread(Requests(view, lambda _: None, listeners))
-    resting.take(GET)
-    until(resting.is_back)
-    listeners.come_back(1)
-    resting.take(GET)
-    until(lambda: len(listeners._resting) == 1)
+    resting = one_that_rests(listeners)
     time.sleep(0.1)  # the thread 1 has ended; a new one takes a request with a body
     listeners.leave(2)
     until(resting.is_back)
@@ -184,12 +190,7 @@ def test_of_many_that_listened_beside_each_other_few_are_left() -> None:
 @pytest.mark.usefixtures("impatient")
 def test_another_one_listens_where_it_takes_longer_and_for_a_while_after_that_at_once() -> None:
     listeners = Listeners(2)
-    resting = GranianThread(Requests(view, lambda _: None, listeners))
-    resting.take(GET)
-    until(resting.is_back)
-    listeners.come_back(1)
-    resting.take(GET)
-    until(lambda: len(listeners._resting) == 1)
+    resting = one_that_rests(listeners)
     assert listeners.keep(1)
     until(resting.is_back)
     assert (listeners.current, listeners._kept) == (resting.ident, {})

@@ -18,6 +18,7 @@ from mushu.server.web.body_slots import FAIR, Slots
 from mushu.server.web.body_timeouts import FIRST_PIECE, Pace, Readers
 from mushu.server.web.direct_bodies import DirectBody, DirectReads
 from mushu.server.web.guard import public
+from tests.server.operation.test_polling import until
 
 LONG = 30
 pytestmark = pytest.mark.database
@@ -96,13 +97,6 @@ def ask(app: Flask) -> Iterator[Ask]:
     for thread in threads:
         thread.join(LONG)
         assert not thread.is_alive()
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + LONG
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def read_directly(ask: Ask, connection: Connection, **headers: str) -> bool:
